@@ -1,0 +1,75 @@
+# A-IO: `make demo` shows it, `make test` proves it; both set themselves up on a fresh Debian 12.
+#
+#   make                build build/a-io
+#   make demo           a table of mixed requests, each answered by the right model
+#   make test           every test (under 15 minutes on two cores)
+#   make SANITIZE=address,undefined test      make SANITIZE=thread test
+#   make format         clang-format over src and tests
+
+CC ?= gcc
+SANITIZE ?=
+comma := ,
+VARIANT := $(if $(SANITIZE),build/sanitize-$(subst $(comma),-,$(SANITIZE)),build)
+
+PACKAGES := libmicrohttpd jansson libcyaml yaml-0.1 libpcre2-8
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wvla -Werror
+CFLAGS ?= -O2 -g
+CPPFLAGS += -D_GNU_SOURCE -Isrc
+override CFLAGS += -std=c17 $(WARNINGS) -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
+LDLIBS = $(shell pkg-config --libs $(PACKAGES)) -lm -pthread
+LDFLAGS += $(if $(SANITIZE),-fsanitize=$(SANITIZE))
+
+SOURCES := $(sort $(wildcard src/*/*.c))
+OBJECTS := $(SOURCES:src/%.c=$(VARIANT)/obj/%.o)
+LIBRARY := $(VARIANT)/liba-io.a
+PROGRAM := $(VARIANT)/a-io
+
+TEST_SOURCES := $(sort $(wildcard tests/unit/test_*.c tests/golden/test_*.c tests/fuzz/test_*.c))
+TEST_PROGRAMS := $(TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
+
+.PHONY: all demo test test-c test-e2e setup format clean
+all: $(PROGRAM)
+
+$(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(LIBRARY): $(OBJECTS)
+	rm -f $@ && ar rcs $@ $^
+
+# Only these files may use more than the baseline instruction set; kernel_init chooses at run time.
+$(VARIANT)/obj/kernel/%_avx2.o: CFLAGS += -mavx2 -mfma -mf16c
+$(VARIANT)/obj/kernel/%_avx512.o: CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mfma -mf16c
+
+$(VARIANT)/obj/%.o: src/%.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(VARIANT)/tests/%: tests/%.c $(LIBRARY) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDLIBS) -lcmocka
+
+-include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d)
+
+# Installs what is missing (Debian packages), saying so; then the goal runs in a fresh make, because
+# the package flags above could not be known before.
+setup:
+	@tools/setup.sh
+
+test: setup
+	@$(MAKE) --no-print-directory test-c test-e2e SANITIZE=$(SANITIZE)
+
+test-c: $(PROGRAM) $(TEST_PROGRAMS)
+	@tests/run.sh $(VARIANT) $(TEST_PROGRAMS)
+
+test-e2e: $(PROGRAM)
+	@tests/e2e/run.sh $(PROGRAM)
+
+demo: setup
+	@$(MAKE) --no-print-directory $(PROGRAM)
+	@python3 tools/demo/demo.py --program $(PROGRAM)
+
+format:
+	clang-format -i $(shell git ls-files 'src/*.[ch]' 'tests/*.[ch]')
+
+clean:
+	rm -rf build

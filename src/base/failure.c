@@ -1,0 +1,57 @@
+#include "base/failure.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *text;
+    int exit_code;
+    int http;
+} error_table[] = {
+#define X(name, text, exit_code, http) {text, exit_code, http},
+    ERROR_CODES(X)
+#undef X
+};
+
+error_code failure_set(failure *fail, error_code code, const char *format, ...)
+{
+    if (fail == NULL)
+        return code;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(fail->text, sizeof fail->text, format, args);
+    va_end(args);
+    fail->code = code;
+    return code;
+}
+
+error_code failure_prefix(failure *fail, const char *format, ...)
+{
+    if (fail == NULL)
+        return ERR_INTERNAL;
+    char before[sizeof fail->text];
+    memcpy(before, fail->text, sizeof before);
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(fail->text, sizeof fail->text, format, args);
+    va_end(args);
+    size_t used = n < 0 ? 0 : (size_t)n;
+    if (used < sizeof fail->text)
+        snprintf(fail->text + used, sizeof fail->text - used, ": %s", before);
+    return fail->code;
+}
+
+const char *error_code_text(error_code code)
+{
+    return error_table[code].text;
+}
+
+int error_code_exit(error_code code)
+{
+    return error_table[code].exit_code;
+}
+
+int error_code_http(error_code code)
+{
+    return error_table[code].http;
+}

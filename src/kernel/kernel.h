@@ -1,0 +1,157 @@
+/*
+ * kernel.h: everything that touches numbers: tensor types, packed matrices, activations, attention,
+ * the small vector operations, and the team of threads that runs them.
+ *
+ * Promise 1 lives here: the value of one output element never depends on how many columns (rows of a
+ * step) are computed beside it, nor on how rows are shared among threads. Every kernel therefore
+ * reduces one output element in one fixed order.
+ *
+ * One instruction set is chosen for the process by kernel_init; all others can be chosen by name for
+ * tests. After kernel_init everything here may be called from any thread; functions that take a
+ * `matrix` or `activation` only read the matrix.
+ */
+#ifndef KERNEL_KERNEL_H
+#define KERNEL_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/failure.h"
+
+/* ---- instruction sets --------------------------------------------------------------------- */
+
+/* Chooses the kernels: by name ("reference", "avx2", "avx512"), or, with NULL, A_IO_KERNEL from the
+ * environment, or else the best this CPU runs. ERR_INVALID for an unknown name, ERR_UNSUPPORTED for
+ * one this CPU cannot run. Call once before the first matrix is made (tests call it again when no
+ * matrix is alive). */
+error_code kernel_init(const char *name, failure *fail);
+const char *kernel_name(void);
+/* Names this machine can run, best first, NULL-terminated. */
+const char *const *kernel_names(void);
+
+/* ---- tensor types (the ids are GGUF's) ------------------------------------------------------ */
+
+typedef enum tensor_type {
+    TENSOR_F32 = 0,
+    TENSOR_F16 = 1,
+    TENSOR_Q4_0 = 2,
+    TENSOR_Q8_0 = 8,
+    TENSOR_Q4_K = 12,
+    TENSOR_Q6_K = 14,
+    TENSOR_BF16 = 30,
+} tensor_type;
+
+typedef struct tensor_type_info {
+    tensor_type type;
+    const char *name;      /* "Q4_K" */
+    uint32_t block_values; /* values a block */
+    uint32_t block_bytes;  /* bytes a block */
+    /* Decodes n values (a multiple of block_values) from the file's layout to f32. */
+    void (*decode)(const void *src, float *dst, size_t n);
+} tensor_type_info;
+
+/* NULL when this program does not know the id. */
+const tensor_type_info *tensor_type_find(uint32_t id);
+
+float f16_to_f32(uint16_t half);
+uint16_t f32_to_f16(float value); /* round to nearest even */
+
+/* ---- matrices ------------------------------------------------------------------------------- */
+
+/* A weight matrix W, rows × cols, repacked for the chosen kernel into its own (anonymous) memory.
+ * It may be joined from several sources stacked by rows (q, k and v; gate and up), each with its own
+ * tensor type. Rows of every source are padded to MATRIX_ROW_GROUP inside; the padding is invisible. */
+typedef struct matrix matrix;
+
+#define MATRIX_ROW_GROUP 16 /* row ranges given to matrix_multiply start at multiples of this within a source */
+
+typedef struct matrix_source {
+    tensor_type type;
+    const void *data; /* the file's layout, rows × cols values; only read during matrix_create */
+    size_t rows;
+} matrix_source;
+
+/* cols must be a multiple of 32 for quantised types with blocks of 32, 256 for K-quants. */
+error_code matrix_create(matrix **out, const matrix_source *sources, size_t n_sources, size_t cols,
+                         failure *fail);
+void matrix_destroy(matrix *m); /* NULL is allowed */
+size_t matrix_rows(const matrix *m);
+size_t matrix_cols(const matrix *m);
+size_t matrix_bytes(const matrix *m); /* bytes one multiplication reads */
+
+/* ---- activations ---------------------------------------------------------------------------- */
+
+/* The right-hand side of a product: up to `max_columns` vectors of up to `max_length` values, each
+ * kept in the forms the matrices want (f32; int8 in blocks of 32 with scales and sums). */
+typedef struct activation activation;
+
+error_code activation_create(activation **out, size_t max_length, size_t max_columns, failure *fail);
+void activation_destroy(activation *a);
+
+/* Sets column `column` to the `length` values x, in the forms that products with `m` read. Different
+ * columns may be set by different threads at once. */
+void activation_set(activation *a, size_t column, const float *x, size_t length, const matrix *m);
+
+/* y[c * y_stride + r] = Σ_k W[r][k] · x_c[k]  for c < columns and row_begin ≤ r < row_end.
+ * Bit for bit the same for a column whatever `columns` is and however rows are divided. */
+void matrix_multiply(const matrix *m, const activation *a, size_t columns, size_t row_begin,
+                     size_t row_end, float *y, size_t y_stride);
+
+/* Splits the rows [first, first + rows) among n_threads in whole row groups: the share of `thread`. */
+void matrix_share(size_t first, size_t rows, int thread, int n_threads, size_t *row_begin,
+                  size_t *row_end);
+
+/* ---- KV and attention ----------------------------------------------------------------------- */
+
+typedef enum kv_type { KV_F32, KV_F16 } kv_type;
+
+size_t kv_value_bytes(kv_type type, size_t n); /* bytes of n values */
+void kv_store(kv_type type, void *dst, const float *src, size_t n);
+
+/* Attention of one KV head for `n_rows` consecutive positions of one sequence, over the whole group
+ * of query heads that share it.
+ *   q:   n_rows × group × head_dim (row stride q_stride floats), not yet scaled
+ *   k,v: contiguous positions × head_dim values of `type`, from position 0
+ *   row r stands at position first_position + r and attends to positions 0 … first_position + r
+ *   out: n_rows × group × head_dim (row stride out_stride floats)
+ * Softmax is reduced in fixed blocks of positions counted from 0, so a row's result depends only on
+ * its own q and the KV before it, not on n_rows.
+ *   scratch: attention_scratch_floats(...) floats of the calling thread's own. */
+typedef struct attention_shape {
+    kv_type type;
+    size_t group;    /* query heads per KV head */
+    size_t head_dim; /* multiple of 8 */
+    float scale;     /* 1/sqrt(head_dim) */
+} attention_shape;
+
+size_t attention_scratch_floats(const attention_shape *shape, size_t max_rows);
+void attention_head(const attention_shape *shape, const float *q, size_t q_stride, const void *k,
+                    const void *v, size_t first_position, size_t n_rows, float *scratch, float *out,
+                    size_t out_stride);
+
+/* ---- small vector operations (f32) ---------------------------------------------------------- */
+
+/* out = x / rms(x) · weight; out may be x. */
+void vector_rms_norm(float *out, const float *x, const float *weight, size_t n, float epsilon);
+void vector_add(float *x, const float *y, size_t n);                  /* x += y */
+void vector_silu_multiply(float *gate, const float *up, size_t n);    /* gate = silu(gate) · up */
+
+/* ---- threads -------------------------------------------------------------------------------- */
+
+/* One team of threads for the process's forward passes. The thread that calls team_run is worker 0.
+ * Workers spin for a bounded time, then yield, then sleep: an idle team uses no CPU. */
+typedef struct team team;
+typedef void team_work(void *context, int thread, int n_threads);
+
+error_code team_create(team **out, int n_threads, failure *fail);
+void team_destroy(team *t);
+int team_size(const team *t);
+/* Runs work on every thread and returns when all have finished. Not reentrant. */
+void team_run(team *t, team_work *work, void *context);
+/* Inside team_run only: waits for every thread of the team; what was written before is seen after. */
+void team_barrier(team *t);
+/* Physical cores this process may use (affinity mask, SMT siblings counted once). */
+int team_default_size(void);
+
+#endif

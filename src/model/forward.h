@@ -1,0 +1,48 @@
+/*
+ * forward.h: the forward pass: one step of many rows through one model.
+ *
+ * A row is one token of one sequence at one position. Rows of the same sequence stand together in
+ * increasing positions; their keys and values are written before any row attends. What a row computes
+ * depends only on its token, its position and the KV before it (promise 1). A `forward` is the scratch
+ * memory of one model's steps: one step at a time.
+ */
+#ifndef MODEL_FORWARD_H
+#define MODEL_FORWARD_H
+
+#include "model/model.h"
+
+/* Where the keys and values of one sequence live. Layer l, head h, position p of K starts at
+ * keys + ((l · n_kv_heads + h) · capacity + p) · bytes of head_dim values; V likewise. */
+typedef struct kv_view {
+    kv_type type;
+    char *keys;
+    char *values;
+    size_t capacity; /* positions */
+} kv_view;
+
+typedef enum forward_want { WANT_NOTHING, WANT_HIDDEN, WANT_LOGITS } forward_want;
+
+typedef struct forward_row {
+    int32_t token;
+    uint32_t position;
+    const kv_view *kv;
+    forward_want want;
+} forward_row;
+
+typedef struct forward forward;
+
+error_code forward_create(forward **out, const model *m, size_t max_rows, failure *fail);
+void forward_destroy(forward *f);
+
+/* Runs the rows. Afterwards forward_logits(f, i) are the n_vocab logits of the i-th row that wanted
+ * logits, forward_hidden(f, i) the n_embd normalised hidden state of the i-th row that wanted hidden
+ * or logits (both counted in row order); valid until the next step. The caller checks tokens and
+ * positions against vocabulary and capacity. */
+void forward_step(forward *f, team *threads, const forward_row *rows, size_t n_rows);
+float *forward_logits(forward *f, size_t index);
+const float *forward_hidden(const forward *f, size_t index);
+
+/* Bytes of KV that a step reads for a row at this position. */
+size_t forward_kv_bytes(const model *m, kv_type type, size_t position);
+
+#endif
