@@ -1,0 +1,136 @@
+/*
+ * engine.h: sequences of tokens through resident models.
+ *
+ * One conductor owns the team of threads and every engine; an engine is one model with its KV slots.
+ * The conductor's own thread runs the step loop: each step takes one engine and composes a batch of
+ * rows (decoding sequences with their drafts, classifications, pieces of waiting prompts).
+ *
+ * A sequence is one request inside an engine. Its owner submits it, is woken (on the conductor's
+ * thread: the callback must only signal) when there is something to read, polls, and releases it. All
+ * functions may be called from any thread; one sequence is polled by one thread at a time.
+ */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/failure.h"
+#include "engine/sample.h"
+#include "model/model.h"
+
+typedef struct conductor conductor;
+typedef struct engine engine;
+typedef struct sequence sequence;
+
+typedef struct engine_options {
+    size_t context;       /* tokens a sequence may hold; 0: what the model was trained for */
+    size_t slots;         /* sequences resident at once; ≥ 1 */
+    size_t queue_limit;   /* sequences waiting for a slot before ERR_BUSY */
+    size_t prefill_chunk; /* most prompt rows a step takes; ≥ 1 */
+    kv_type kv;
+} engine_options;
+
+engine_options engine_defaults(void);
+
+error_code conductor_create(conductor **out, int n_threads, failure *fail);
+/* Adds an engine for a model that must outlive the conductor. Before conductor_start only. */
+error_code conductor_add(conductor *c, const model *m, const engine_options *options, engine **out,
+                         failure *fail);
+error_code conductor_start(conductor *c, failure *fail);
+/* Cancels what runs, joins the thread, frees the engines. Sequences must have been released. */
+void conductor_destroy(conductor *c);
+int conductor_threads(const conductor *c);
+
+const model *engine_model(const engine *e);
+size_t engine_context(const engine *e);
+
+/* ---- lookup ------------------------------------------------------------------------------- */
+
+typedef enum lookup_mode { LOOKUP_OFF, LOOKUP_AUTO, LOOKUP_FIXED } lookup_mode;
+
+#define LOOKUP_MAX_DRAFT 16
+#define LOOKUP_CLASSES 16
+
+typedef struct lookup_setting {
+    lookup_mode mode;
+    uint32_t length; /* LOOKUP_FIXED: tokens drafted a step, 1 … LOOKUP_MAX_DRAFT */
+    uint32_t prior;  /* LOOKUP_AUTO: which acceptance estimate to start from (the intent's index) */
+} lookup_setting;
+
+/* ---- sequences ---------------------------------------------------------------------------- */
+
+typedef struct sequence_request {
+    const int32_t *prompt; /* copied */
+    size_t n_prompt;       /* ≥ 1 */
+
+    /* Generation. */
+    sampling_params sampling;
+    size_t max_tokens; /* 0: up to the context's end */
+    const char *const *stops;
+    size_t n_stops;
+    lookup_setting lookup;
+
+    /* Classification instead: when n_labels > 0 nothing is generated; the next token's distribution
+     * over these ids is the result. */
+    const int32_t *labels;
+    size_t n_labels;
+
+    void (*wake)(void *context); /* or NULL */
+    void *wake_context;
+} sequence_request;
+
+typedef struct sequence_stats {
+    size_t prompt_tokens;
+    size_t cached_tokens; /* of the prompt, whose KV was already there */
+    size_t reply_tokens;
+    size_t steps; /* decode steps */
+    size_t drafted;
+    size_t accepted;
+    double queue_ms;   /* submit → first step */
+    double prefill_ms; /* first step → first token (or the classification) */
+    double decode_ms;  /* first token → last */
+    double switch_ms;  /* time the conductor needed to change to this engine for the first step */
+    uint64_t weight_bytes; /* read for this sequence: a shared step is divided among its sequences */
+    uint64_t kv_bytes;
+} sequence_stats;
+
+typedef enum sequence_state { SEQUENCE_RUNNING, SEQUENCE_FINISHED, SEQUENCE_FAILED } sequence_state;
+typedef enum finish_reason { FINISH_STOP, FINISH_LENGTH } finish_reason;
+
+#define SEQUENCE_MAX_LABELS 64
+
+/* What has come since the last poll. Text holds whole UTF-8 characters only, and never a stop string
+ * or a part of one that may still become whole. */
+typedef struct sequence_poll_result {
+    sequence_state state;
+    finish_reason finish; /* when finished */
+    failure failure;      /* when failed */
+    sequence_stats stats; /* so far */
+    float label_logits[SEQUENCE_MAX_LABELS]; /* classification, when finished */
+    float log_sum_exp; /* classification: of all logits, so that exp(l - lse) is the probability */
+} sequence_poll_result;
+
+/* ERR_CONTEXT (with both numbers) for a prompt that leaves no room, ERR_BUSY when the queue is full,
+ * ERR_INVALID for a token or sampling value out of range. */
+error_code engine_submit(engine *e, const sequence_request *request, sequence **out, failure *fail);
+/* Appends new text and new token ids (either may be NULL: then that kind is dropped). */
+error_code sequence_poll(sequence *s, sequence_poll_result *out, buffer *text, token_list *tokens);
+/* Asks the conductor to stop the sequence; it then fails with ERR_CANCELLED. */
+void sequence_cancel(sequence *s);
+/* Gives the handle back; a running sequence is cancelled. After it returns, wake is not called. */
+void sequence_release(sequence *s);
+
+/* ---- measured state, for metrics and `route` ------------------------------------------------ */
+
+typedef struct engine_status {
+    size_t running;
+    size_t waiting;
+    double step_ms[LOOKUP_MAX_DRAFT + 2]; /* T(n): measured cost of a decode step of n rows, 0: unknown */
+} engine_status;
+
+void engine_read_status(engine *e, engine_status *out);
+
+#endif

@@ -1,0 +1,103 @@
+/*
+ * orchestra.h: for each request, sense the intent, decide the plan, let the right model answer.
+ *
+ * Knows intents and plans; knows no socket and no tensor. An orchestra owns its models, conductor and
+ * backends. A run is one request on its way; like everything below it, it is pulled: `wake` signals,
+ * run_poll moves it on (probe → decide → submit → text) on the caller's thread.
+ */
+#ifndef ORCHESTRA_ORCHESTRA_H
+#define ORCHESTRA_ORCHESTRA_H
+
+#include "backend/backend.h"
+#include "config/config.h"
+
+/* What the probe says. */
+typedef struct intent {
+    bool known; /* false: no probe was needed, or it failed */
+    size_t n_labels;
+    const char *labels[SEQUENCE_MAX_LABELS]; /* live as long as the orchestra */
+    double probabilities[SEQUENCE_MAX_LABELS];
+    size_t best;
+    double entropy; /* nats */
+    double margin;  /* best minus second probability */
+    double outside; /* probability mass outside the labels */
+    bool windowed;
+    size_t probe_tokens;
+} intent;
+
+#define PLAN_REASON_SIZE 160
+
+typedef struct plan {
+    config_role role;
+    const char *model; /* name; lives as long as the orchestra */
+    lookup_setting lookup;
+    const char *rule; /* the rule that fired, or the fallback: entropy, long_context, probe_error, pinned …; lives as long as the orchestra */
+    char reason[PLAN_REASON_SIZE]; /* the same for a person, with the numbers */
+    size_t prompt_tokens;          /* the small model's count */
+} plan;
+
+/* What the decision cost. */
+typedef struct overhead {
+    double template_ms;
+    double prefill_ms;
+    double decide_ms;
+    double switch_ms;
+    double total_ms;
+} overhead;
+
+typedef struct receipt {
+    overhead overhead;
+    sequence_stats probe; /* zero when no probe ran */
+    sequence_stats reply;
+} receipt;
+
+typedef struct orchestra orchestra;
+typedef struct run run;
+
+typedef struct orchestra_progress {
+    void (*call)(void *context, const char *model, double fraction); /* loading; or NULL */
+    void *context;
+} orchestra_progress;
+
+/* Loads the models, checks labels and template, starts the conductor. The config must outlive it. */
+error_code orchestra_create(orchestra **out, const config *c, orchestra_progress progress,
+                            failure *fail);
+void orchestra_destroy(orchestra *o); /* after every run was released */
+
+size_t orchestra_model_count(const orchestra *o);
+const char *orchestra_model_name(const orchestra *o, size_t index);
+backend *orchestra_backend(orchestra *o, size_t index);
+
+/* `model`: "auto" or NULL routes, a name pins (ERR_NOT_FOUND lists the names). `lookup` overrides the
+ * plan's when not NULL. `decide_only`: the run finishes once the plan is there. The request is copied. */
+typedef struct run_options {
+    const char *model;
+    const lookup_setting *lookup;
+    bool decide_only;
+} run_options;
+
+error_code orchestra_submit(orchestra *o, const request *r, const run_options *options, wakeup wake,
+                            run **out, failure *fail);
+
+typedef enum run_state {
+    RUN_PROBING,  /* no plan yet */
+    RUN_REPLYING, /* plan and intent are there; text comes */
+    RUN_FINISHED,
+    RUN_FAILED,
+} run_state;
+
+/* Moves the run on and appends what came. Text and tokens may be NULL. After RUN_FINISHED or
+ * RUN_FAILED only run_* getters and run_release are of use. */
+run_state run_poll(run *r, buffer *text, token_list *tokens);
+/* Sleeps until run_poll gives something new (for callers without an event loop; give `wake` no call). */
+void run_wait(run *r);
+
+const intent *run_intent(const run *r);   /* from RUN_REPLYING on */
+const plan *run_plan(const run *r);       /* from RUN_REPLYING on */
+const receipt *run_receipt(const run *r); /* numbers so far */
+finish_reason run_finish_reason(const run *r);
+const failure *run_failure(const run *r);
+void run_cancel(run *r);
+void run_release(run *r); /* cancels if running; wake is not called after it returned */
+
+#endif
