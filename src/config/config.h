@@ -1,7 +1,7 @@
 /*
- * config.h: the YAML configuration as one plain struct. Schema-checked: an unknown or malformed key is
- * refused with its name and line. Knows no behaviour. A config owns all its strings; config_free gives
- * them back. Relative paths in a file are relative to that file.
+ * config.h: the YAML configuration as one plain struct. Schema-checked: an unknown or malformed key
+ * is refused with its name and line. Knows no behaviour. A config owns all its strings; config_free
+ * gives them back. Relative paths in a file are relative to that file.
  */
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
@@ -13,10 +13,24 @@
 #include "base/failure.h"
 
 #define CONFIG_VERSION 1
+#define CONFIG_MAX_LABELS 64
+#define CONFIG_MAX_RULES 64
+#define CONFIG_MAX_DRAFT 16      /* longest fixed lookup */
+#define CONFIG_LABEL_CODE "code" /* the label that the policies paper and adaptive route by */
 
 typedef enum config_role { ROLE_SMALL, ROLE_LARGE } config_role;
 typedef enum config_kv { CONFIG_KV_F16, CONFIG_KV_F32 } config_kv;
-typedef enum config_lookup_mode { CONFIG_LOOKUP_OFF, CONFIG_LOOKUP_AUTO } config_lookup_mode;
+
+typedef enum config_lookup_mode {
+    CONFIG_LOOKUP_OFF,
+    CONFIG_LOOKUP_AUTO,
+    CONFIG_LOOKUP_FIXED,
+} config_lookup_mode;
+
+typedef struct config_lookup {
+    config_lookup_mode mode;
+    uint32_t length; /* CONFIG_LOOKUP_FIXED: 1 … CONFIG_MAX_DRAFT, else 0 */
+} config_lookup;
 
 typedef struct config_model {
     char *name; /* what a client pins */
@@ -30,7 +44,7 @@ typedef struct config_model {
 
 typedef struct config_label {
     char *name;  /* what decisions and headers say */
-    char *token; /* the text that must be one token; NULL: the name */
+    char *token; /* the text that must be one token */
 } config_label;
 
 typedef struct config_probe {
@@ -41,23 +55,24 @@ typedef struct config_probe {
     uint32_t n_labels;
 } config_probe;
 
-/* One rule: conditions that are absent hold. The first rule whose conditions all hold gives the plan. */
+/* One rule: the first whose conditions all hold gives the plan. Bounds are inclusive; the defaults
+ * (-INFINITY … INFINITY, 0 … UINT32_MAX) are no condition. */
 typedef struct config_rule {
     char *name;
-    char *intent;              /* label name, or NULL: any */
-    double *max_entropy;       /* nats, or NULL */
-    double *min_margin;        /* or NULL */
-    uint32_t *max_prompt_tokens; /* of the small model, or NULL */
+    char *intent;                    /* label name, or NULL: any */
+    double min_entropy, max_entropy; /* nats */
+    double min_margin, max_margin;
+    uint32_t min_prompt_tokens, max_prompt_tokens; /* of the small model */
     config_role model;
-    char *lookup;              /* "off", "auto" or a length "1" … "16" */
+    config_lookup lookup; /* default: auto */
 } config_rule;
 
 typedef struct config_policy {
-    char *name; /* "adaptive", "paper", "small", "large", "random", or "rules" */
-    double entropy_limit; /* nats */
-    uint32_t prompt_limit; /* tokens */
+    char *name;            /* "adaptive", "paper", "small", "large", "random", or "rules" */
+    double entropy_limit;  /* nats; adaptive and paper */
+    uint32_t prompt_limit; /* tokens; adaptive and paper */
     uint64_t seed;         /* random */
-    config_rule *rules;    /* only with name "rules" */
+    config_rule *rules;    /* rules */
     uint32_t n_rules;
 } config_policy;
 
@@ -69,7 +84,7 @@ typedef struct config_engine {
 
 typedef struct config_server {
     char *host;
-    uint16_t port;
+    uint16_t port; /* 0: any free one */
     uint32_t max_connections;
     uint32_t max_body_bytes;
     uint32_t max_tokens_default; /* when a request says none; 0: to the context's end */
@@ -77,7 +92,8 @@ typedef struct config_server {
 
 typedef struct config {
     uint32_t version;
-    config_model *models; /* exactly one small and one large */
+    config_model
+        *models; /* from a file: exactly one small and one large; from config_for_model: one */
     uint32_t n_models;
     config_probe probe;
     config_policy policy;
@@ -85,9 +101,19 @@ typedef struct config {
     config_server server;
 } config;
 
-/* path NULL: config/demo.yaml, looked for under the working directory, beside the program's own place,
- * and where it was installed. ERR_CONFIG with file, line and key. */
+/* path NULL: config/demo.yaml, looked for under the working directory, beside the program's own
+ * place (its directory and the two above), and as ../share/a-io/config from there. ERR_CONFIG with
+ * file, line and key; ERR_NOT_FOUND or ERR_IO for a file that cannot be read. */
 error_code config_load(config **out, const char *path, failure *fail);
+/* The same from text in memory; `file` is its name in messages and its base for relative paths. */
+error_code config_parse(config **out, const char *text, size_t length, const char *file,
+                        failure *fail);
+/* All defaults and one model, named after its file: no routing, every request goes to it. */
+error_code config_for_model(config **out, const char *model_path, failure *fail);
+/* Replaces the policy's name (from the command line); the same checks as in a file. */
+error_code config_set_policy(config *c, const char *name, failure *fail);
+/* "off", "auto" or a length "1" … "16"; false when text is none of these. */
+bool config_lookup_parse(const char *text, config_lookup *out);
 void config_free(config *c);
 
 #endif

@@ -1,0 +1,275 @@
+#include "config/check.h"
+
+#include <math.h>
+#include <string.h>
+
+#define MAX_NAME 64
+#define MAX_CONTEXT (1u << 24)
+#define MAX_WINDOW 65536u
+
+static error_code bad(failure *fail, const char *key, const char *needs)
+{
+    return failure_set(fail, ERR_CONFIG, "%s: %s", key, needs);
+}
+
+/* Names go into HTTP headers, command lines and metrics, so they are plain. */
+static bool is_plain_name(const char *name)
+{
+    size_t length = strlen(name);
+    return length >= 1 && length <= MAX_NAME &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/@+") ==
+               length;
+}
+
+static error_code check_name(const char *name, const char *list, size_t i, failure *fail)
+{
+    if (is_plain_name(name))
+        return OK;
+    return failure_set(fail, ERR_CONFIG,
+                       "%s[%zu].name: \"%.80s\" must be 1 to %d letters, digits or ._-:/@+", list,
+                       i, name, MAX_NAME);
+}
+
+static error_code check_range(const char *key, uint32_t value, uint32_t low, uint32_t high,
+                              failure *fail)
+{
+    if (value >= low && value <= high)
+        return OK;
+    return failure_set(fail, ERR_CONFIG, "%s: %u is out of range; allowed: %u to %u", key, value,
+                       low, high);
+}
+
+/* ---- models and probe --------------------------------------------------------------------- */
+
+static error_code check_model(const config *c, size_t i, failure *fail)
+{
+    const config_model *m = &c->models[i];
+    error_code code = check_name(m->name, "models", i, fail);
+    if (code != OK)
+        return code;
+    if (strcmp(m->name, "auto") == 0)
+        return failure_set(fail, ERR_CONFIG,
+                           "models[%zu].name: \"auto\" asks for routing and cannot name a model",
+                           i);
+    for (size_t j = 0; j < i; j++)
+        if (strcmp(c->models[j].name, m->name) == 0)
+            return failure_set(fail, ERR_CONFIG,
+                               "models[%zu].name: \"%s\" is taken; each model needs its own name",
+                               i, m->name);
+    if (m->path[0] == '\0')
+        return failure_set(fail, ERR_CONFIG, "models[%zu].path: must name a GGUF file", i);
+    if ((code = check_range("models: context", m->context, 0, MAX_CONTEXT, fail)) != OK)
+        return code;
+    return check_range("models: slots", m->slots, 1, 256, fail);
+}
+
+static error_code check_models(const config *c, failure *fail)
+{
+    size_t n_small = 0;
+    for (size_t i = 0; i < c->n_models; i++) {
+        error_code code = check_model(c, i, fail);
+        if (code != OK)
+            return code;
+        n_small += c->models[i].role == ROLE_SMALL;
+    }
+    if (c->n_models != 2 || n_small != 1)
+        return failure_set(
+            fail, ERR_CONFIG,
+            "models: exactly one with role small and one with role large are needed; "
+            "there are %zu and %zu",
+            n_small, c->n_models - n_small);
+    return OK;
+}
+
+static size_t count_text(const char *text, const char *what)
+{
+    size_t n = 0;
+    for (const char *p = text; (p = strstr(p, what)) != NULL; p += strlen(what))
+        n++;
+    return n;
+}
+
+static error_code check_label(const config_probe *p, size_t i, failure *fail)
+{
+    const config_label *l = &p->labels[i];
+    error_code code = check_name(l->name, "probe.labels", i, fail);
+    if (code != OK)
+        return code;
+    if (l->token[0] == '\0')
+        return failure_set(fail, ERR_CONFIG, "probe.labels[%zu].token: must not be empty", i);
+    for (size_t j = 0; j < i; j++) {
+        if (strcmp(p->labels[j].name, l->name) == 0)
+            return failure_set(fail, ERR_CONFIG,
+                               "probe.labels[%zu].name: \"%s\" stands there twice", i, l->name);
+        if (strcmp(p->labels[j].token, l->token) == 0)
+            return failure_set(fail, ERR_CONFIG,
+                               "probe.labels[%zu].token: \"%s\" is the token of \"%s\" already", i,
+                               l->token, p->labels[j].name);
+    }
+    return OK;
+}
+
+static error_code check_probe(const config_probe *p, failure *fail)
+{
+    if (count_text(p->template, "{conversation}") + count_text(p->template, "{query}") != 1)
+        return bad(fail, "probe.template",
+                   "must hold exactly one placeholder, {conversation} or {query}");
+    error_code code = check_range("probe.window_head", p->window_head, 0, MAX_WINDOW, fail);
+    if (code == OK)
+        code = check_range("probe.window_tail", p->window_tail, 1, MAX_WINDOW, fail);
+    for (size_t i = 0; i < p->n_labels && code == OK; i++)
+        code = check_label(p, i, fail);
+    return code;
+}
+
+/* ---- policy ------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    bool limits, seed, rules; /* which keys it reads */
+} policies[] = {
+    {"adaptive", true, false, false}, {"paper", true, false, false},
+    {"small", false, false, false},   {"large", false, false, false},
+    {"random", false, true, false},   {"rules", false, false, true},
+};
+#define N_POLICIES (sizeof policies / sizeof policies[0])
+
+static size_t find_policy(const char *name)
+{
+    size_t i = 0;
+    while (i < N_POLICIES && strcmp(policies[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+static bool has_label(const config *c, const char *name)
+{
+    for (size_t i = 0; i < c->probe.n_labels; i++)
+        if (strcmp(c->probe.labels[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static bool is_number(double value)
+{
+    return !isnan(value);
+}
+
+static error_code bad_rule(failure *fail, size_t i, const config_rule *r, const char *what)
+{
+    return failure_set(fail, ERR_CONFIG, "policy.rules[%zu] (%s): %s", i, r->name, what);
+}
+
+static error_code check_rule(const config *c, size_t i, failure *fail)
+{
+    const config_rule *r = &c->policy.rules[i];
+    error_code code = check_name(r->name, "policy.rules", i, fail);
+    if (code != OK)
+        return code;
+    for (size_t j = 0; j < i; j++)
+        if (strcmp(c->policy.rules[j].name, r->name) == 0)
+            return bad_rule(fail, i, r, "the name stands there twice");
+    if (r->intent != NULL && !has_label(c, r->intent))
+        return failure_set(fail, ERR_CONFIG,
+                           "policy.rules[%zu] (%s): intent \"%s\" is not a label of the probe", i,
+                           r->name, r->intent);
+    if (!is_number(r->min_entropy) || !is_number(r->max_entropy) ||
+        r->min_entropy > r->max_entropy || r->max_entropy < 0)
+        return bad_rule(fail, i, r,
+                        "min_entropy ≤ max_entropy in nats are needed, max_entropy ≥ 0");
+    if (!is_number(r->min_margin) || !is_number(r->max_margin) || r->min_margin > r->max_margin ||
+        r->max_margin < 0)
+        return bad_rule(fail, i, r, "min_margin ≤ max_margin are needed, max_margin ≥ 0");
+    if (r->min_prompt_tokens > r->max_prompt_tokens)
+        return bad_rule(fail, i, r, "min_prompt_tokens ≤ max_prompt_tokens are needed");
+    return OK;
+}
+
+error_code config_check_policy(const config *c, failure *fail)
+{
+    const config_policy *p = &c->policy;
+    size_t which = find_policy(p->name);
+    if (which == N_POLICIES)
+        return failure_set(
+            fail, ERR_CONFIG,
+            "policy.name: \"%s\" is unknown; allowed: adaptive, paper, small, large, "
+            "random, rules",
+            p->name);
+    if (policies[which].rules && p->n_rules == 0)
+        return bad(fail, "policy.rules", "the policy \"rules\" needs at least one rule");
+    if (policies[which].limits && !has_label(c, CONFIG_LABEL_CODE))
+        return failure_set(fail, ERR_CONFIG,
+                           "probe.labels: the policy \"%s\" needs a label named \"%s\"; with other "
+                           "labels use the policy \"rules\"",
+                           p->name, CONFIG_LABEL_CODE);
+    if (!(p->entropy_limit >= 0) || isinf(p->entropy_limit))
+        return bad(fail, "policy.entropy_limit", "must be a number of nats ≥ 0");
+    if (p->prompt_limit == 0)
+        return bad(fail, "policy.prompt_limit", "must be a number of tokens ≥ 1");
+    for (size_t i = 0; i < p->n_rules; i++) {
+        error_code code = check_rule(c, i, fail);
+        if (code != OK)
+            return code;
+    }
+    return OK;
+}
+
+error_code config_check_policy_keys(const file_policy *f, const char *name, failure *fail)
+{
+    size_t which = find_policy(name);
+    if (f == NULL || which == N_POLICIES)
+        return OK; /* config_check_policy refuses an unknown name */
+    const char *key = NULL;
+    if (!policies[which].limits && f->entropy_limit != NULL)
+        key = "entropy_limit";
+    else if (!policies[which].limits && f->prompt_limit != NULL)
+        key = "prompt_limit";
+    else if (!policies[which].seed && f->seed != NULL)
+        key = "seed";
+    else if (!policies[which].rules && f->n_rules > 0)
+        key = "rules";
+    if (key == NULL)
+        return OK;
+    return failure_set(fail, ERR_CONFIG, "policy.%s: the policy \"%s\" does not read it; remove it",
+                       key, name);
+}
+
+/* ---- the rest ------------------------------------------------------------------------------- */
+
+static error_code check_engine_and_server(const config *c, failure *fail)
+{
+    const struct {
+        const char *key;
+        uint32_t value, low, high;
+    } ranges[] = {
+        {"engine.threads", c->engine.threads, 0, 1024},
+        {"engine.prefill_chunk", c->engine.prefill_chunk, 1, 65536},
+        {"engine.queue_limit", c->engine.queue_limit, 0, 100000},
+        {"server.max_connections", c->server.max_connections, 1, 65535},
+        {"server.max_body_bytes", c->server.max_body_bytes, 1024, 1u << 30},
+        {"server.max_tokens_default", c->server.max_tokens_default, 0, MAX_CONTEXT},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        error_code code =
+            check_range(ranges[i].key, ranges[i].value, ranges[i].low, ranges[i].high, fail);
+        if (code != OK)
+            return code;
+    }
+    if (c->server.host[0] == '\0')
+        return bad(fail, "server.host", "must be an address to listen on, such as 127.0.0.1");
+    return OK;
+}
+
+error_code config_check(const config *c, failure *fail)
+{
+    if (c->version != CONFIG_VERSION)
+        return failure_set(fail, ERR_CONFIG,
+                           "version: %u is unknown; this program reads version %d", c->version,
+                           CONFIG_VERSION);
+    error_code code = check_models(c, fail);
+    if (code == OK)
+        code = check_probe(&c->probe, fail);
+    if (code == OK)
+        code = config_check_policy(c, fail);
+    return code == OK ? check_engine_and_server(c, fail) : code;
+}

@@ -1,0 +1,403 @@
+#include "config/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "config/check.h"
+#include "config/schema.h"
+
+#define MAX_FILE_BYTES (1u << 20)
+#define DEFAULT_FILE "config/demo.yaml"
+
+static const config_label default_labels[] = {
+    {"code", " code"},
+    {"qa", " qa"},
+    {"math", " math"},
+};
+#define N_DEFAULT_LABELS (sizeof default_labels / sizeof default_labels[0])
+
+static const config defaults = {
+    .version = CONFIG_VERSION,
+    .probe = {.template = "{conversation}Intent:", .window_head = 96, .window_tail = 160},
+    .policy = {.name = "adaptive", .entropy_limit = 0.45, .prompt_limit = 2048, .seed = 0},
+    .engine = {.threads = 0, .prefill_chunk = 256, .queue_limit = 64},
+    .server = {.host = "127.0.0.1",
+               .port = 8098,
+               .max_connections = 256,
+               .max_body_bytes = 4u << 20,
+               .max_tokens_default = 0},
+};
+#define DEFAULT_SLOTS 4
+
+/* ---- from the file's shape to the configuration --------------------------------------------- */
+
+/* A value the file names replaces the default that stands in `to`. */
+#define TAKE(to, from)                                                                             \
+    do {                                                                                           \
+        if ((from) != NULL)                                                                        \
+            (to) = *(from);                                                                        \
+    } while (0)
+
+/* Sets *to to a copy of `from`, or of `fallback` when the file has none; false: no memory. */
+static bool copy_text(char **to, const char *from, const char *fallback)
+{
+    const char *text = from != NULL ? from : fallback;
+    *to = text != NULL ? strdup(text) : NULL;
+    return text == NULL || *to != NULL;
+}
+
+static error_code no_memory(failure *fail)
+{
+    return failure_set(fail, ERR_MEMORY, "no memory for the configuration");
+}
+
+static error_code read_role(const char *text, const char *key, config_role *out, failure *fail)
+{
+    if (strcmp(text, "small") != 0 && strcmp(text, "large") != 0)
+        return failure_set(fail, ERR_CONFIG, "%s: \"%s\" is unknown; allowed: small, large", key,
+                           text);
+    *out = text[0] == 's' ? ROLE_SMALL : ROLE_LARGE;
+    return OK;
+}
+
+/* Relative paths are relative to the directory of the file that names them. */
+static char *resolve_path(const char *path, const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    if (path[0] == '/' || path[0] == '\0' || slash == NULL)
+        return strdup(path);
+    char *whole = NULL;
+    if (asprintf(&whole, "%.*s/%s", (int)(slash - file), file, path) < 0)
+        return NULL;
+    return whole;
+}
+
+static error_code take_model(config_model *m, const file_model *f, const char *file, failure *fail)
+{
+    m->slots = DEFAULT_SLOTS;
+    TAKE(m->context, f->context);
+    TAKE(m->slots, f->slots);
+    m->path = resolve_path(f->path, file);
+    if (m->path == NULL || !copy_text(&m->name, f->name, NULL) ||
+        !copy_text(&m->chat_template, f->chat_template, NULL))
+        return no_memory(fail);
+    if (f->kv != NULL && strcmp(f->kv, "f16") != 0 && strcmp(f->kv, "f32") != 0)
+        return failure_set(fail, ERR_CONFIG, "models (%s).kv: \"%s\" is unknown; allowed: f16, f32",
+                           f->name, f->kv);
+    m->kv = f->kv != NULL && strcmp(f->kv, "f32") == 0 ? CONFIG_KV_F32 : CONFIG_KV_F16;
+    return read_role(f->role, "models.role", &m->role, fail);
+}
+
+static error_code take_models(config *c, const file_config *f, const char *file, failure *fail)
+{
+    c->models = calloc(f->n_models, sizeof *c->models);
+    if (c->models == NULL)
+        return no_memory(fail);
+    for (; c->n_models < f->n_models; c->n_models++) {
+        const file_model *from = &f->models[c->n_models];
+        config_model *to = &c->models[c->n_models];
+        error_code code = take_model(to, from, file, fail);
+        if (code != OK) {
+            c->n_models++; /* what it holds already is freed with the rest */
+            return code;
+        }
+    }
+    return OK;
+}
+
+static error_code take_probe(config_probe *p, const file_probe *f, failure *fail)
+{
+    static const file_probe nothing = {.template = NULL};
+    f = f != NULL ? f : &nothing;
+    TAKE(p->window_head, f->window_head);
+    TAKE(p->window_tail, f->window_tail);
+    if (!copy_text(&p->template, f->template, defaults.probe.template))
+        return no_memory(fail);
+    uint32_t n = f->n_labels > 0 ? f->n_labels : (uint32_t)N_DEFAULT_LABELS;
+    p->labels = calloc(n, sizeof *p->labels);
+    if (p->labels == NULL)
+        return no_memory(fail);
+    p->n_labels = n;
+    for (uint32_t i = 0; i < n; i++) {
+        const char *name = f->n_labels > 0 ? f->labels[i].name : default_labels[i].name;
+        const char *token = f->n_labels > 0 ? f->labels[i].token : default_labels[i].token;
+        if (!copy_text(&p->labels[i].name, name, NULL) ||
+            !copy_text(&p->labels[i].token, token, name))
+            return no_memory(fail);
+    }
+    return OK;
+}
+
+static error_code take_rule(config_rule *r, const file_rule *f, failure *fail)
+{
+    *r = (config_rule){.min_entropy = -INFINITY,
+                       .max_entropy = INFINITY,
+                       .min_margin = -INFINITY,
+                       .max_margin = INFINITY,
+                       .max_prompt_tokens = UINT32_MAX,
+                       .lookup = {.mode = CONFIG_LOOKUP_AUTO}};
+    TAKE(r->min_entropy, f->min_entropy);
+    TAKE(r->max_entropy, f->max_entropy);
+    TAKE(r->min_margin, f->min_margin);
+    TAKE(r->max_margin, f->max_margin);
+    TAKE(r->min_prompt_tokens, f->min_prompt_tokens);
+    TAKE(r->max_prompt_tokens, f->max_prompt_tokens);
+    if (!copy_text(&r->name, f->name, NULL) || !copy_text(&r->intent, f->intent, NULL))
+        return no_memory(fail);
+    if (f->lookup != NULL && !config_lookup_parse(f->lookup, &r->lookup))
+        return failure_set(
+            fail, ERR_CONFIG,
+            "policy.rules (%s).lookup: \"%s\" is unknown; allowed: off, auto, 1 to %d", f->name,
+            f->lookup, CONFIG_MAX_DRAFT);
+    return read_role(f->model, "policy.rules.model", &r->model, fail);
+}
+
+static error_code take_policy(config_policy *p, const file_policy *f, failure *fail)
+{
+    static const file_policy nothing = {.name = NULL};
+    f = f != NULL ? f : &nothing;
+    TAKE(p->entropy_limit, f->entropy_limit);
+    TAKE(p->prompt_limit, f->prompt_limit);
+    TAKE(p->seed, f->seed);
+    if (!copy_text(&p->name, f->name, defaults.policy.name))
+        return no_memory(fail);
+    if (f->n_rules == 0)
+        return OK;
+    p->rules = calloc(f->n_rules, sizeof *p->rules);
+    if (p->rules == NULL)
+        return no_memory(fail);
+    p->n_rules = f->n_rules;
+    for (uint32_t i = 0; i < p->n_rules; i++) {
+        error_code code = take_rule(&p->rules[i], &f->rules[i], fail);
+        if (code != OK)
+            return code;
+    }
+    return OK;
+}
+
+static error_code take_engine_and_server(config *c, const file_config *f, failure *fail)
+{
+    if (f->engine != NULL) {
+        TAKE(c->engine.threads, f->engine->threads);
+        TAKE(c->engine.prefill_chunk, f->engine->prefill_chunk);
+        TAKE(c->engine.queue_limit, f->engine->queue_limit);
+    }
+    if (f->server != NULL) {
+        TAKE(c->server.port, f->server->port);
+        TAKE(c->server.max_connections, f->server->max_connections);
+        TAKE(c->server.max_body_bytes, f->server->max_body_bytes);
+        TAKE(c->server.max_tokens_default, f->server->max_tokens_default);
+    }
+    const char *host = f->server != NULL ? f->server->host : NULL;
+    return copy_text(&c->server.host, host, defaults.server.host) ? OK : no_memory(fail);
+}
+
+/* The defaults without their texts: those are copied one by one, so that config_free owns them all.
+ */
+static config *new_config(void)
+{
+    config *c = malloc(sizeof *c);
+    if (c == NULL)
+        return NULL;
+    *c = defaults;
+    c->probe.template = c->policy.name = c->server.host = NULL;
+    return c;
+}
+
+static error_code take_all(config *c, const file_config *f, const char *file, failure *fail)
+{
+    c->version = f->version;
+    error_code code = take_models(c, f, file, fail);
+    if (code == OK)
+        code = take_probe(&c->probe, f->probe, fail);
+    if (code == OK)
+        code = take_policy(&c->policy, f->policy, fail);
+    if (code == OK)
+        code = take_engine_and_server(c, f, fail);
+    if (code == OK)
+        code = config_check(c, fail);
+    return code == OK ? config_check_policy_keys(f->policy, c->policy.name, fail) : code;
+}
+
+error_code config_parse(config **out, const char *text, size_t length, const char *file,
+                        failure *fail)
+{
+    file_config *f = NULL;
+    *out = NULL;
+    error_code code = file_config_read(&f, text, length, file, fail);
+    if (code != OK)
+        return code;
+    config *c = new_config();
+    code = c != NULL ? take_all(c, f, file, fail) : no_memory(fail);
+    file_config_free(f);
+    if (code != OK) {
+        config_free(c);
+        return failure_prefix(fail, "%s", file);
+    }
+    *out = c;
+    return OK;
+}
+
+/* ---- files -------------------------------------------------------------------------------- */
+
+static error_code load_file(config **out, const char *path, failure *fail)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return failure_set(fail, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot open %s: %s",
+                           path, strerror(errno));
+    buffer text;
+    buffer_init(&text, MAX_FILE_BYTES);
+    error_code code = buffer_read_fd(&text, fd, fail);
+    close(fd);
+    if (code == OK)
+        code = config_parse(out, text.data != NULL ? text.data : "", text.length, path, fail);
+    else
+        failure_prefix(fail, "%s", path);
+    buffer_free(&text);
+    return code;
+}
+
+static bool exists(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+/* Sets `path` to the first place that has the default file; false: none has. */
+static bool find_default(char path[PATH_MAX])
+{
+    static const char *const places[] = {"/", "/../", "/../../", "/../share/a-io/"};
+    snprintf(path, PATH_MAX, "%s", DEFAULT_FILE);
+    if (exists(path))
+        return true;
+    char program[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (length <= 0)
+        return false;
+    program[length] = '\0';
+    *strrchr(program, '/') = '\0'; /* the link's target is absolute */
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        int n = snprintf(path, PATH_MAX, "%s%s%s", program, places[i], DEFAULT_FILE);
+        if (n > 0 && n < PATH_MAX && exists(path))
+            return true;
+    }
+    return false;
+}
+
+error_code config_load(config **out, const char *path, failure *fail)
+{
+    char found[PATH_MAX];
+    *out = NULL;
+    if (path != NULL)
+        return load_file(out, path, fail);
+    if (!find_default(found))
+        return failure_set(fail, ERR_NOT_FOUND,
+                           "no configuration: " DEFAULT_FILE " is neither under the working "
+                           "directory nor beside the program; give one with --config");
+    return load_file(out, found, fail);
+}
+
+/* ---- without a file ------------------------------------------------------------------------- */
+
+static char *name_of_file(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *name = strdup(slash != NULL ? slash + 1 : path);
+    if (name == NULL)
+        return NULL;
+    char *dot = strrchr(name, '.');
+    if (dot != NULL && dot != name && strcmp(dot, ".gguf") == 0)
+        *dot = '\0';
+    return name;
+}
+
+error_code config_for_model(config **out, const char *model_path, failure *fail)
+{
+    *out = NULL;
+    config *c = new_config();
+    if (c == NULL)
+        return no_memory(fail);
+    static const file_config nothing = {.version = CONFIG_VERSION};
+    error_code code = take_probe(&c->probe, NULL, fail);
+    if (code == OK)
+        code = take_policy(&c->policy, NULL, fail);
+    if (code == OK)
+        code = take_engine_and_server(c, &nothing, fail);
+    c->models = calloc(1, sizeof *c->models);
+    if (code == OK && c->models != NULL) {
+        c->n_models = 1;
+        c->models[0] = (config_model){.name = name_of_file(model_path),
+                                      .role = ROLE_LARGE,
+                                      .path = strdup(model_path),
+                                      .slots = 1};
+    }
+    if (code == OK && (c->models == NULL || c->models[0].name == NULL || c->models[0].path == NULL))
+        code = no_memory(fail);
+    if (code != OK)
+        config_free(c);
+    else
+        *out = c;
+    return code;
+}
+
+error_code config_set_policy(config *c, const char *name, failure *fail)
+{
+    char *copy = strdup(name);
+    if (copy == NULL)
+        return no_memory(fail);
+    free(c->policy.name);
+    c->policy.name = copy;
+    return config_check_policy(c, fail);
+}
+
+bool config_lookup_parse(const char *text, config_lookup *out)
+{
+    *out = (config_lookup){.mode = CONFIG_LOOKUP_OFF};
+    if (strcmp(text, "off") == 0)
+        return true;
+    if (strcmp(text, "auto") == 0) {
+        out->mode = CONFIG_LOOKUP_AUTO;
+        return true;
+    }
+    if (text[0] < '1' || text[0] > '9' || strlen(text) > 2 ||
+        (text[1] != '\0' && (text[1] < '0' || text[1] > '9')))
+        return false;
+    out->mode = CONFIG_LOOKUP_FIXED;
+    out->length = (uint32_t)atoi(text);
+    return out->length <= CONFIG_MAX_DRAFT;
+}
+
+void config_free(config *c)
+{
+    if (c == NULL)
+        return;
+    for (uint32_t i = 0; i < c->n_models; i++) {
+        free(c->models[i].name);
+        free(c->models[i].path);
+        free(c->models[i].chat_template);
+    }
+    for (uint32_t i = 0; i < c->probe.n_labels; i++) {
+        free(c->probe.labels[i].name);
+        free(c->probe.labels[i].token);
+    }
+    for (uint32_t i = 0; i < c->policy.n_rules; i++) {
+        free(c->policy.rules[i].name);
+        free(c->policy.rules[i].intent);
+    }
+    free(c->models);
+    free(c->probe.template);
+    free(c->probe.labels);
+    free(c->policy.name);
+    free(c->policy.rules);
+    free(c->server.host);
+    free(c);
+}

@@ -1,0 +1,243 @@
+#include "config/schema.h"
+
+#include <cyaml/cyaml.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <yaml.h>
+
+#include "config/config.h"
+
+/* ---- the schema --------------------------------------------------------------------------- */
+
+#define REQUIRED CYAML_FLAG_POINTER
+#define OPTIONAL (CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL)
+#define MAX_TEXT 4096 /* bytes of any one string */
+
+#define TEXT(key, flags, type) CYAML_FIELD_STRING_PTR(#key, flags, type, key, 0, MAX_TEXT)
+#define UINT(key, type) CYAML_FIELD_UINT_PTR(#key, OPTIONAL, type, key)
+#define REAL(key, type) CYAML_FIELD_FLOAT_PTR(#key, OPTIONAL, type, key)
+
+static const cyaml_schema_field_t model_fields[] = {
+    TEXT(name, REQUIRED, file_model), TEXT(role, REQUIRED, file_model),
+    TEXT(path, REQUIRED, file_model), TEXT(chat_template, OPTIONAL, file_model),
+    UINT(context, file_model),        UINT(slots, file_model),
+    TEXT(kv, OPTIONAL, file_model),   CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t model_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, file_model, model_fields)};
+
+static const cyaml_schema_field_t label_fields[] = {
+    TEXT(name, REQUIRED, file_label),
+    TEXT(token, OPTIONAL, file_label),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t label_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, file_label, label_fields)};
+
+static const cyaml_schema_field_t probe_fields[] = {
+    TEXT(template, OPTIONAL, file_probe),
+    UINT(window_head, file_probe),
+    UINT(window_tail, file_probe),
+    CYAML_FIELD_SEQUENCE_COUNT("labels", OPTIONAL, file_probe, labels, n_labels, &label_value, 2,
+                               CONFIG_MAX_LABELS),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t rule_fields[] = {
+    TEXT(name, REQUIRED, file_rule),
+    TEXT(intent, OPTIONAL, file_rule),
+    REAL(min_entropy, file_rule),
+    REAL(max_entropy, file_rule),
+    REAL(min_margin, file_rule),
+    REAL(max_margin, file_rule),
+    UINT(min_prompt_tokens, file_rule),
+    UINT(max_prompt_tokens, file_rule),
+    TEXT(model, REQUIRED, file_rule),
+    TEXT(lookup, OPTIONAL, file_rule),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t rule_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, file_rule, rule_fields)};
+
+static const cyaml_schema_field_t policy_fields[] = {
+    TEXT(name, OPTIONAL, file_policy),
+    REAL(entropy_limit, file_policy),
+    UINT(prompt_limit, file_policy),
+    UINT(seed, file_policy),
+    CYAML_FIELD_SEQUENCE_COUNT("rules", OPTIONAL, file_policy, rules, n_rules, &rule_value, 1,
+                               CONFIG_MAX_RULES),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t engine_fields[] = {
+    UINT(threads, file_engine),
+    UINT(prefill_chunk, file_engine),
+    UINT(queue_limit, file_engine),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t server_fields[] = {
+    TEXT(host, OPTIONAL, file_server),     UINT(port, file_server),
+    UINT(max_connections, file_server),    UINT(max_body_bytes, file_server),
+    UINT(max_tokens_default, file_server), CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t top_fields[] = {
+    CYAML_FIELD_UINT("version", CYAML_FLAG_DEFAULT, file_config, version),
+    CYAML_FIELD_SEQUENCE_COUNT("models", REQUIRED, file_config, models, n_models, &model_value, 1,
+                               16),
+    CYAML_FIELD_MAPPING_PTR("probe", OPTIONAL, file_config, probe, probe_fields),
+    CYAML_FIELD_MAPPING_PTR("policy", OPTIONAL, file_config, policy, policy_fields),
+    CYAML_FIELD_MAPPING_PTR("engine", OPTIONAL, file_config, engine, engine_fields),
+    CYAML_FIELD_MAPPING_PTR("server", OPTIONAL, file_config, server, server_fields),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t top_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, file_config, top_fields)};
+
+/* ---- what libcyaml says about a file it refuses --------------------------------------------- */
+
+/* libcyaml logs what is wrong first, then a backtrace from the innermost place outwards. */
+typedef struct complaint {
+    char what[256];
+    char field[64];   /* the innermost mapping field, "" at the top */
+    int line, column; /* of the innermost place; 0: none */
+} complaint;
+
+static void hear(cyaml_log_t level, void *context, const char *format, va_list args)
+{
+    (void)level;
+    complaint *c = context;
+    char text[256];
+    vsnprintf(text, sizeof text, format, args);
+    text[strcspn(text, "\n")] = '\0';
+    const char *place = strstr(text, "(line: ");
+    if (place == NULL) {
+        const char *body = strncmp(text, "Load: ", 6) == 0 ? text + 6 : text;
+        if (c->what[0] == '\0' && strcmp(body, "Backtrace:") != 0)
+            snprintf(c->what, sizeof c->what, "%s", body);
+        return;
+    }
+    if (c->line == 0)
+        sscanf(place, "(line: %d, column: %d", &c->line, &c->column);
+    if (c->field[0] == '\0')
+        sscanf(text, " in mapping field '%63[^']", c->field);
+}
+
+static const cyaml_schema_field_t *fields_of(const char *name)
+{
+    static const struct {
+        const char *name;
+        const cyaml_schema_field_t *fields;
+    } sections[] = {
+        {"models", model_fields},  {"labels", label_fields},  {"probe", probe_fields},
+        {"rules", rule_fields},    {"policy", policy_fields}, {"engine", engine_fields},
+        {"server", server_fields},
+    };
+    for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
+        if (strcmp(name, sections[i].name) == 0)
+            return sections[i].fields;
+    return top_fields;
+}
+
+/* The backtrace knows where the key before an unknown one stands, not the unknown one itself. */
+static int line_of_key(const char *text, size_t length, const char *key, const complaint *after)
+{
+    yaml_parser_t parser;
+    if (!yaml_parser_initialize(&parser))
+        return after->line;
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
+    int line = after->line;
+    bool done = false;
+    while (!done) {
+        yaml_event_t event;
+        if (!yaml_parser_parse(&parser, &event))
+            break;
+        int at_line = (int)event.start_mark.line + 1;
+        int at_column = (int)event.start_mark.column + 1;
+        bool is_after =
+            at_line > after->line || (at_line == after->line && at_column >= after->column);
+        if (event.type == YAML_SCALAR_EVENT && is_after &&
+            strcmp((const char *)event.data.scalar.value, key) == 0) {
+            line = at_line;
+            done = true;
+        }
+        done = done || event.type == YAML_STREAM_END_EVENT;
+        yaml_event_delete(&event);
+    }
+    yaml_parser_delete(&parser);
+    return line;
+}
+
+static error_code refuse_unknown_key(const char *text, size_t length, const char *file,
+                                     const complaint *c, failure *fail)
+{
+    const char *key = strrchr(c->what, ':');
+    key = key != NULL && key[1] == ' ' ? key + 2 : c->what;
+    char known[256] = "";
+    size_t used = 0;
+    for (const cyaml_schema_field_t *f = fields_of(c->field); f->key != NULL; f++) {
+        int n = snprintf(known + used, sizeof known - used, "%s%s", used > 0 ? ", " : "", f->key);
+        used += n > 0 && (size_t)n < sizeof known - used ? (size_t)n : 0;
+    }
+    return failure_set(fail, ERR_CONFIG, "%s:%d: unknown key \"%s\" in %s (known: %s)", file,
+                       line_of_key(text, length, key, c), key,
+                       c->field[0] != '\0' ? c->field : "the file", known);
+}
+
+static error_code refuse(cyaml_err_t error, const char *text, size_t length, const char *file,
+                         const complaint *c, failure *fail)
+{
+    if (error == CYAML_ERR_OOM)
+        return failure_set(fail, ERR_MEMORY, "no memory for %s", file);
+    if (error == CYAML_ERR_INVALID_KEY && c->what[0] != '\0')
+        return refuse_unknown_key(text, length, file, c, fail);
+    const char *what = c->what[0] != '\0' ? c->what : cyaml_strerror(error);
+    if (error == CYAML_ERR_MAPPING_FIELD_MISSING || c->field[0] == '\0')
+        return failure_set(fail, ERR_CONFIG, "%s:%d: %s", file, c->line, what);
+    return failure_set(fail, ERR_CONFIG, "%s:%d: %s: %s", file, c->line, c->field, what);
+}
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+/* Aliases are refused: they would let a short file grow without bound. */
+static cyaml_config_t reader_with(complaint *c)
+{
+    return (cyaml_config_t){.log_level = CYAML_LOG_WARNING,
+                            .log_fn = hear,
+                            .log_ctx = c,
+                            .mem_fn = cyaml_mem,
+                            .flags = CYAML_CFG_NO_ALIAS};
+}
+
+error_code file_config_read(file_config **out, const char *text, size_t length, const char *file,
+                            failure *fail)
+{
+    complaint c = {.line = 0};
+    cyaml_config_t reader = reader_with(&c);
+    file_config *f = NULL;
+    *out = NULL;
+    cyaml_err_t error = cyaml_load_data((const uint8_t *)text, length, &reader, &top_value,
+                                        (cyaml_data_t **)&f, NULL);
+    if (error != CYAML_OK)
+        return refuse(error, text, length, file, &c, fail);
+    if (f == NULL)
+        return failure_set(fail, ERR_CONFIG,
+                           "%s: the file is empty; it needs version: %d and models", file,
+                           CONFIG_VERSION);
+    if (c.what[0] != '\0') { /* a warning: more than one document */
+        file_config_free(f);
+        return failure_set(fail, ERR_CONFIG, "%s: %s", file, c.what);
+    }
+    *out = f;
+    return OK;
+}
+
+void file_config_free(file_config *f)
+{
+    complaint c = {.line = 0};
+    cyaml_config_t reader = reader_with(&c);
+    cyaml_free(&reader, &top_value, f, 0);
+}

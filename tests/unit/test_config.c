@@ -1,0 +1,240 @@
+/* The configuration: defaults, what is refused, and that every refusal names the key. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "config/config.h"
+
+#define MODELS                                                                                     \
+    "models:\n"                                                                                    \
+    "  - {name: s, role: small, path: s.gguf}\n"                                                   \
+    "  - {name: l, role: large, path: /m/l.gguf}\n"
+#define HEAD "version: 1\n" MODELS
+
+static error_code parse(config **c, const char *text, failure *fail)
+{
+    return config_parse(c, text, strlen(text), "dir/x.yaml", fail);
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    config *c = NULL;
+    failure fail = {.code = OK};
+    assert_int_equal(parse(&c, HEAD, &fail), OK);
+    assert_int_equal(c->n_models, 2);
+    assert_string_equal(c->models[0].path, "dir/s.gguf");
+    assert_string_equal(c->models[1].path, "/m/l.gguf");
+    assert_int_equal(c->models[1].role, ROLE_LARGE);
+    assert_int_equal(c->models[0].slots, 4);
+    assert_int_equal(c->models[0].kv, CONFIG_KV_F16);
+    assert_string_equal(c->policy.name, "adaptive");
+    assert_true(c->policy.entropy_limit == 0.45);
+    assert_int_equal(c->policy.prompt_limit, 2048);
+    assert_string_equal(c->probe.template, "{conversation}Intent:");
+    assert_int_equal(c->probe.n_labels, 3);
+    assert_string_equal(c->probe.labels[2].name, "math");
+    assert_string_equal(c->probe.labels[2].token, " math");
+    assert_string_equal(c->server.host, "127.0.0.1");
+    assert_int_equal(c->server.port, 8098);
+    config_free(c);
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    config *c = NULL;
+    failure fail = {.code = OK};
+    const char *text =
+        HEAD "probe:\n  template: 'Q: {query} A:'\n  window_head: 0\n  labels:\n"
+             "    - {name: chat}\n    - {name: tool, token: ' tool'}\n"
+             "policy:\n  name: rules\n  rules:\n"
+             "    - {name: sure, intent: tool, max_entropy: 0.2, model: small, lookup: off}\n"
+             "    - {name: rest, min_prompt_tokens: 7, model: large, lookup: 4}\n"
+             "engine: {threads: 2}\nserver: {port: 0, host: '::1'}\n";
+    assert_int_equal(parse(&c, text, &fail), OK);
+    assert_int_equal(c->probe.window_head, 0);
+    assert_int_equal(c->probe.window_tail, 160);
+    assert_string_equal(c->probe.labels[0].token, "chat");
+    const config_rule *r = c->policy.rules;
+    assert_int_equal(c->policy.n_rules, 2);
+    assert_string_equal(r[0].intent, "tool");
+    assert_true(r[0].max_entropy == 0.2 && isinf(r[0].min_entropy));
+    assert_int_equal(r[0].lookup.mode, CONFIG_LOOKUP_OFF);
+    assert_int_equal(r[0].model, ROLE_SMALL);
+    assert_null(r[1].intent);
+    assert_int_equal(r[1].min_prompt_tokens, 7);
+    assert_int_equal(r[1].max_prompt_tokens, UINT32_MAX);
+    assert_int_equal(r[1].lookup.mode, CONFIG_LOOKUP_FIXED);
+    assert_int_equal(r[1].lookup.length, 4);
+    assert_int_equal(c->engine.threads, 2);
+    assert_int_equal(c->server.port, 0);
+    config_free(c);
+}
+
+static const struct {
+    const char *text;
+    const char *says[3]; /* what the message must hold */
+} refused[] = {
+    {"", {"dir/x.yaml", "empty"}},
+    {"version: 2\n" MODELS, {"version: 2", "version 1"}},
+    {"version: 1\n", {"models"}},
+    {MODELS, {"version"}},
+    {HEAD "\nextra: 1\n", {"dir/x.yaml:6:", "\"extra\"", "probe"}},
+    {HEAD "server:\n  host: a\n  prot: 1\n", {"dir/x.yaml:7:", "\"prot\" in server", "port"}},
+    {HEAD "server:\n  port: 70000\n", {"dir/x.yaml:6:", "port", "70000"}},
+    {HEAD "server:\n  port: -1\n", {"port", "-1"}},
+    {HEAD "server: {host: ''}\n", {"server.host"}},
+    {HEAD "engine: {threads: two}\n", {"threads", "two"}},
+    {HEAD "engine: {threads: 1, threads: 2}\n", {"threads", "already"}},
+    {HEAD "engine: {prefill_chunk: 0}\n", {"engine.prefill_chunk", "1 to"}},
+    {HEAD "---\nversion: 1\n", {"documents"}},
+    {HEAD "engine: {threads: 1\n", {"dir/x.yaml:"}},
+    {"version: 1\nmodels:\n  - {name: s, role: small, path: s, siez: 3}\n",
+     {"\"siez\" in models", "context"}},
+    {"version: 1\nmodels:\n  - {name: s, role: small}\n", {"path"}},
+    {"version: 1\nmodels:\n  - {name: s, role: tiny, path: s}\n", {"tiny", "small, large"}},
+    {"version: 1\nmodels:\n  - {name: s, role: small, path: s, kv: q8_0}\n", {"kv", "f16, f32"}},
+    {"version: 1\nmodels:\n  - {name: s, role: small, path: s}\n", {"models", "1 and 0"}},
+    {HEAD "  - {name: t, role: small, path: s}\n", {"models", "2 and 1"}},
+    {"version: 1\nmodels:\n  - {name: s, role: small, path: s}\n  - {name: s, role: large, path: "
+     "l}",
+     {"models[1].name", "taken"}},
+    {"version: 1\nmodels:\n  - {name: auto, role: small, path: s}\n", {"auto"}},
+    {"version: 1\nmodels:\n  - {name: 'a b', role: small, path: s}\n", {"models[0].name"}},
+    {"version: 1\nmodels:\n  - {name: s, role: small, path: s, slots: 0}\n", {"slots"}},
+    {HEAD "probe: {template: hello}\n", {"probe.template", "{query}"}},
+    {HEAD "probe: {template: '{query}{query}'}\n", {"probe.template"}},
+    {HEAD "probe: {template: '{query}{conversation}'}\n", {"probe.template"}},
+    {HEAD "probe: {window_tail: 0}\n", {"probe.window_tail", "1 to"}},
+    {HEAD "probe: {labels: [{name: code}]}\n", {"labels", "2"}},
+    {HEAD "probe: {labels: [{name: code}, {name: code, token: x}]}\n", {"labels[1].name", "twice"}},
+    {HEAD "probe: {labels: [{name: code, token: x}, {name: b, token: x}]}\n", {"labels[1].token"}},
+    {HEAD "probe: {labels: [{name: a}, {name: b}]}\n", {"probe.labels", "\"code\"", "rules"}},
+    {HEAD "policy: {name: best}\n", {"policy.name", "best", "adaptive, paper"}},
+    {HEAD "policy: {entropy_limit: -0.1}\n", {"policy.entropy_limit"}},
+    {HEAD "policy: {entropy_limit: nan}\n", {"policy.entropy_limit"}},
+    {HEAD "policy: {entropy_limit: 0,45}\n", {"45"}},
+    {HEAD "policy: {prompt_limit: 0}\n", {"policy.prompt_limit"}},
+    {HEAD "policy: {name: large, entropy_limit: 1}\n", {"policy.entropy_limit", "\"large\""}},
+    {HEAD "policy: {name: small, prompt_limit: 1}\n", {"policy.prompt_limit", "\"small\""}},
+    {HEAD "policy: {seed: 1}\n", {"policy.seed", "\"adaptive\""}},
+    {HEAD "policy: {name: rules}\n", {"policy.rules", "at least one"}},
+    {HEAD "policy: {rules: [{name: a, model: small}]}\n", {"policy.rules", "\"adaptive\""}},
+    {HEAD "policy: {name: rules, rules: [{name: a, model: huge}]}\n", {"huge", "small, large"}},
+    {HEAD "policy: {name: rules, rules: [{name: a, model: small, lookup: 17}]}\n",
+     {"17", "1 to 16"}},
+    {HEAD "policy: {name: rules, rules: [{name: a, model: small, lookup: on}]}\n",
+     {"lookup", "on"}},
+    {HEAD "policy: {name: rules, rules: [{name: a, model: small, intent: chat}]}\n",
+     {"rules[0]", "chat"}},
+    {HEAD "policy: {name: rules, rules: [{name: a, model: small, max_entropy: -1}]}\n",
+     {"rules[0]", "max_entropy"}},
+    {HEAD "policy: {name: rules, rules: [{name: a, model: small, min_margin: .nan}]}\n",
+     {"margin"}},
+    {HEAD "policy: {name: rules, rules: [{name: a, model: small}, {name: a, model: large}]}\n",
+     {"rules[1]", "twice"}},
+};
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        config *c = NULL;
+        failure fail = {.code = OK};
+        error_code code = parse(&c, refused[i].text, &fail);
+        if (code != ERR_CONFIG)
+            fail_msg("accepted (%d): %s", (int)code, refused[i].text);
+        assert_null(c);
+        for (size_t k = 0; k < 3 && refused[i].says[k] != NULL; k++)
+            if (strstr(fail.text, refused[i].says[k]) == NULL)
+                fail_msg("\"%s\" does not name \"%s\" for: %s", fail.text, refused[i].says[k],
+                         refused[i].text);
+    }
+}
+
+/* Whatever is cut off or flipped, there is an answer and nothing leaks (run with sanitizers). */
+static void test_mutilated_text(void **state)
+{
+    (void)state;
+    const char *whole = HEAD "probe:\n  labels: [{name: code}, {name: b, token: c}]\n"
+                             "policy: {name: rules, rules: [{name: a, model: small, intent: b}]}\n";
+    char text[512];
+    size_t length = strlen(whole);
+    assert_true(length < sizeof text);
+    for (size_t i = 0; i < length; i++) {
+        config *c = NULL;
+        if (config_parse(&c, whole, i, "x", NULL) == OK)
+            config_free(c);
+        memcpy(text, whole, length);
+        text[i] = (char)(text[i] ^ 0x15);
+        if (config_parse(&c, text, length, "x", NULL) == OK)
+            config_free(c);
+    }
+}
+
+static void test_files(void **state)
+{
+    (void)state;
+    config *c = NULL;
+    failure fail = {.code = OK};
+    assert_int_equal(config_load(&c, "/nowhere/x.yaml", &fail), ERR_NOT_FOUND);
+    assert_non_null(strstr(fail.text, "/nowhere/x.yaml"));
+    assert_int_equal(config_load(&c, "config", &fail), ERR_IO); /* a directory */
+    assert_int_equal(config_load(&c, NULL, &fail), OK);
+    assert_string_equal(c->models[0].path, "config/../models/demo/small.gguf");
+    config_free(c);
+}
+
+static void test_for_model(void **state)
+{
+    (void)state;
+    config *c = NULL;
+    failure fail = {.code = OK};
+    assert_int_equal(config_for_model(&c, "a/b.c.gguf", &fail), OK);
+    assert_int_equal(c->n_models, 1);
+    assert_string_equal(c->models[0].name, "b.c");
+    assert_string_equal(c->models[0].path, "a/b.c.gguf");
+    config_free(c);
+}
+
+static void test_set_policy(void **state)
+{
+    (void)state;
+    config *c = NULL;
+    failure fail = {.code = OK};
+    assert_int_equal(parse(&c, HEAD, &fail), OK);
+    assert_int_equal(config_set_policy(c, "paper", &fail), OK);
+    assert_string_equal(c->policy.name, "paper");
+    assert_int_equal(config_set_policy(c, "rules", &fail), ERR_CONFIG);
+    assert_int_equal(config_set_policy(c, "none", &fail), ERR_CONFIG);
+    config_free(c);
+}
+
+static void test_lookup_texts(void **state)
+{
+    (void)state;
+    config_lookup l;
+    assert_true(config_lookup_parse("16", &l) && l.length == 16);
+    assert_true(config_lookup_parse("off", &l) && l.mode == CONFIG_LOOKUP_OFF);
+    const char *wrong[] = {"", "0", "17", "-1", "1 ", " 1", "Auto", "1e", "00", "01"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        assert_false(config_lookup_parse(wrong[i], &l));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_values),
+        cmocka_unit_test(test_refusals),   cmocka_unit_test(test_mutilated_text),
+        cmocka_unit_test(test_files),      cmocka_unit_test(test_for_model),
+        cmocka_unit_test(test_set_policy), cmocka_unit_test(test_lookup_texts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
