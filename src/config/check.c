@@ -150,11 +150,6 @@ static bool has_label(const config *c, const char *name)
     return false;
 }
 
-static bool is_number(double value)
-{
-    return !isnan(value);
-}
-
 static error_code bad_rule(failure *fail, size_t i, const config_rule *r, const char *what)
 {
     return failure_set(fail, ERR_CONFIG, "policy.rules[%zu] (%s): %s", i, r->name, what);
@@ -173,15 +168,13 @@ static error_code check_rule(const config *c, size_t i, failure *fail)
         return failure_set(fail, ERR_CONFIG,
                            "policy.rules[%zu] (%s): intent \"%s\" is not a label of the probe", i,
                            r->name, r->intent);
-    if (!is_number(r->min_entropy) || !is_number(r->max_entropy) ||
-        r->min_entropy > r->max_entropy || r->max_entropy < 0)
-        return bad_rule(fail, i, r,
-                        "min_entropy ≤ max_entropy in nats are needed, max_entropy ≥ 0");
-    if (!is_number(r->min_margin) || !is_number(r->max_margin) || r->min_margin > r->max_margin ||
-        r->max_margin < 0)
-        return bad_rule(fail, i, r, "min_margin ≤ max_margin are needed, max_margin ≥ 0");
-    if (r->min_prompt_tokens > r->max_prompt_tokens)
-        return bad_rule(fail, i, r, "min_prompt_tokens ≤ max_prompt_tokens are needed");
+    /* Written so that a NaN is refused too. */
+    if (!(r->above_entropy < r->max_entropy) || r->max_entropy < 0)
+        return bad_rule(fail, i, r, "above_entropy < max_entropy is needed, max_entropy ≥ 0 nats");
+    if (!(r->above_margin < r->max_margin) || r->max_margin < 0)
+        return bad_rule(fail, i, r, "above_margin < max_margin is needed, max_margin ≥ 0");
+    if (r->above_prompt_tokens >= r->max_prompt_tokens)
+        return bad_rule(fail, i, r, "above_prompt_tokens < max_prompt_tokens is needed");
     return OK;
 }
 

@@ -138,17 +138,17 @@ static error_code take_probe(config_probe *p, const file_probe *f, failure *fail
 
 static error_code take_rule(config_rule *r, const file_rule *f, failure *fail)
 {
-    *r = (config_rule){.min_entropy = -INFINITY,
+    *r = (config_rule){.above_entropy = -INFINITY,
                        .max_entropy = INFINITY,
-                       .min_margin = -INFINITY,
+                       .above_margin = -INFINITY,
                        .max_margin = INFINITY,
                        .max_prompt_tokens = UINT32_MAX,
                        .lookup = {.mode = CONFIG_LOOKUP_AUTO}};
-    TAKE(r->min_entropy, f->min_entropy);
+    TAKE(r->above_entropy, f->above_entropy);
     TAKE(r->max_entropy, f->max_entropy);
-    TAKE(r->min_margin, f->min_margin);
+    TAKE(r->above_margin, f->above_margin);
     TAKE(r->max_margin, f->max_margin);
-    TAKE(r->min_prompt_tokens, f->min_prompt_tokens);
+    TAKE(r->above_prompt_tokens, f->above_prompt_tokens);
     TAKE(r->max_prompt_tokens, f->max_prompt_tokens);
     if (!copy_text(&r->name, f->name, NULL) || !copy_text(&r->intent, f->intent, NULL))
         return no_memory(fail);

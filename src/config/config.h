@@ -55,14 +55,15 @@ typedef struct config_probe {
     uint32_t n_labels;
 } config_probe;
 
-/* One rule: the first whose conditions all hold gives the plan. Bounds are inclusive; the defaults
- * (-INFINITY … INFINITY, 0 … UINT32_MAX) are no condition. */
+/* One rule: the first whose conditions all hold gives the plan. A pair holds when above < value ≤
+ * max, so that the same number splits the values in two; the defaults (-INFINITY … INFINITY, 0 …
+ * UINT32_MAX) are no condition. */
 typedef struct config_rule {
     char *name;
-    char *intent;                    /* label name, or NULL: any */
-    double min_entropy, max_entropy; /* nats */
-    double min_margin, max_margin;
-    uint32_t min_prompt_tokens, max_prompt_tokens; /* of the small model */
+    char *intent;                      /* label name, or NULL: any */
+    double above_entropy, max_entropy; /* nats */
+    double above_margin, max_margin;
+    uint32_t above_prompt_tokens, max_prompt_tokens; /* of the small model */
     config_role model;
     config_lookup lookup; /* default: auto */
 } config_rule;

@@ -38,9 +38,9 @@ typedef struct file_probe {
 typedef struct file_rule {
     char *name;
     char *intent;
-    double *min_entropy, *max_entropy;
-    double *min_margin, *max_margin;
-    uint32_t *min_prompt_tokens, *max_prompt_tokens;
+    double *above_entropy, *max_entropy;
+    double *above_margin, *max_margin;
+    uint32_t *above_prompt_tokens, *max_prompt_tokens;
     char *model;
     char *lookup;
 } file_rule;

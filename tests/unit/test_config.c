@@ -56,7 +56,7 @@ static void test_values(void **state)
              "    - {name: chat}\n    - {name: tool, token: ' tool'}\n"
              "policy:\n  name: rules\n  rules:\n"
              "    - {name: sure, intent: tool, max_entropy: 0.2, model: small, lookup: off}\n"
-             "    - {name: rest, min_prompt_tokens: 7, model: large, lookup: 4}\n"
+             "    - {name: rest, above_prompt_tokens: 7, model: large, lookup: 4}\n"
              "engine: {threads: 2}\nserver: {port: 0, host: '::1'}\n";
     assert_int_equal(parse(&c, text, &fail), OK);
     assert_int_equal(c->probe.window_head, 0);
@@ -65,11 +65,11 @@ static void test_values(void **state)
     const config_rule *r = c->policy.rules;
     assert_int_equal(c->policy.n_rules, 2);
     assert_string_equal(r[0].intent, "tool");
-    assert_true(r[0].max_entropy == 0.2 && isinf(r[0].min_entropy));
+    assert_true(r[0].max_entropy == 0.2 && isinf(r[0].above_entropy));
     assert_int_equal(r[0].lookup.mode, CONFIG_LOOKUP_OFF);
     assert_int_equal(r[0].model, ROLE_SMALL);
     assert_null(r[1].intent);
-    assert_int_equal(r[1].min_prompt_tokens, 7);
+    assert_int_equal(r[1].above_prompt_tokens, 7);
     assert_int_equal(r[1].max_prompt_tokens, UINT32_MAX);
     assert_int_equal(r[1].lookup.mode, CONFIG_LOOKUP_FIXED);
     assert_int_equal(r[1].lookup.length, 4);
@@ -136,7 +136,7 @@ static const struct {
      {"rules[0]", "chat"}},
     {HEAD "policy: {name: rules, rules: [{name: a, model: small, max_entropy: -1}]}\n",
      {"rules[0]", "max_entropy"}},
-    {HEAD "policy: {name: rules, rules: [{name: a, model: small, min_margin: .nan}]}\n",
+    {HEAD "policy: {name: rules, rules: [{name: a, model: small, above_margin: .nan}]}\n",
      {"margin"}},
     {HEAD "policy: {name: rules, rules: [{name: a, model: small}, {name: a, model: large}]}\n",
      {"rules[1]", "twice"}},
