@@ -2,12 +2,12 @@
  * kernel.h: everything that touches numbers: tensor types, packed matrices, activations, attention,
  * the small vector operations, and the team of threads that runs them.
  *
- * Promise 1 lives here: the value of one output element never depends on how many columns (rows of a
- * step) are computed beside it, nor on how rows are shared among threads. Every kernel therefore
+ * Promise 1 lives here: the value of one output element never depends on how many columns (rows of
+ * a step) are computed beside it, nor on how rows are shared among threads. Every kernel therefore
  * reduces one output element in one fixed order.
  *
- * One instruction set is chosen for the process by kernel_init; all others can be chosen by name for
- * tests. After kernel_init everything here may be called from any thread; functions that take a
+ * One instruction set is chosen for the process by kernel_init; all others can be chosen by name
+ * for tests. After kernel_init everything here may be called from any thread; functions that take a
  * `matrix` or `activation` only read the matrix.
  */
 #ifndef KERNEL_KERNEL_H
@@ -60,11 +60,13 @@ uint16_t f32_to_f16(float value); /* round to nearest even */
 /* ---- matrices ------------------------------------------------------------------------------- */
 
 /* A weight matrix W, rows × cols, repacked for the chosen kernel into its own (anonymous) memory.
- * It may be joined from several sources stacked by rows (q, k and v; gate and up), each with its own
- * tensor type. Rows of every source are padded to MATRIX_ROW_GROUP inside; the padding is invisible. */
+ * It may be joined from several sources stacked by rows (q, k and v; gate and up), each with its
+ * own tensor type. Rows of every source are padded to MATRIX_ROW_GROUP inside; the padding is
+ * invisible. */
 typedef struct matrix matrix;
 
-#define MATRIX_ROW_GROUP 16 /* row ranges given to matrix_multiply start at multiples of this within a source */
+#define MATRIX_ROW_GROUP                                                                           \
+    16 /* row ranges given to matrix_multiply start at multiples of this within a source */
 
 typedef struct matrix_source {
     tensor_type type;
@@ -86,11 +88,12 @@ size_t matrix_bytes(const matrix *m); /* bytes one multiplication reads */
  * kept in the forms the matrices want (f32; int8 in blocks of 32 with scales and sums). */
 typedef struct activation activation;
 
-error_code activation_create(activation **out, size_t max_length, size_t max_columns, failure *fail);
+error_code activation_create(activation **out, size_t max_length, size_t max_columns,
+                             failure *fail);
 void activation_destroy(activation *a);
 
-/* Sets column `column` to the `length` values x, in the forms that products with `m` read. Different
- * columns may be set by different threads at once. */
+/* Sets column `column` to the `length` values x, in the forms that products with `m` read.
+ * Different columns may be set by different threads at once. */
 void activation_set(activation *a, size_t column, const float *x, size_t length, const matrix *m);
 
 /* y[c * y_stride + r] = Σ_k W[r][k] · x_c[k]  for c < columns and row_begin ≤ r < row_end.
@@ -98,7 +101,8 @@ void activation_set(activation *a, size_t column, const float *x, size_t length,
 void matrix_multiply(const matrix *m, const activation *a, size_t columns, size_t row_begin,
                      size_t row_end, float *y, size_t y_stride);
 
-/* Splits the rows [first, first + rows) among n_threads in whole row groups: the share of `thread`. */
+/* Splits the rows [first, first + rows) among n_threads in whole row groups: the share of `thread`.
+ */
 void matrix_share(size_t first, size_t rows, int thread, int n_threads, size_t *row_begin,
                   size_t *row_end);
 
@@ -134,8 +138,8 @@ void attention_head(const attention_shape *shape, const float *q, size_t q_strid
 
 /* out = x / rms(x) · weight; out may be x. */
 void vector_rms_norm(float *out, const float *x, const float *weight, size_t n, float epsilon);
-void vector_add(float *x, const float *y, size_t n);                  /* x += y */
-void vector_silu_multiply(float *gate, const float *up, size_t n);    /* gate = silu(gate) · up */
+void vector_add(float *x, const float *y, size_t n);               /* x += y */
+void vector_silu_multiply(float *gate, const float *up, size_t n); /* gate = silu(gate) · up */
 
 /* ---- threads -------------------------------------------------------------------------------- */
 
@@ -149,7 +153,8 @@ void team_destroy(team *t);
 int team_size(const team *t);
 /* Runs work on every thread and returns when all have finished. Not reentrant. */
 void team_run(team *t, team_work *work, void *context);
-/* Inside team_run only: waits for every thread of the team; what was written before is seen after. */
+/* Inside team_run only: waits for every thread of the team; what was written before is seen after.
+ */
 void team_barrier(team *t);
 /* Physical cores this process may use (affinity mask, SMT siblings counted once). */
 int team_default_size(void);

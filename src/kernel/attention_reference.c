@@ -1,0 +1,63 @@
+/* attention_reference.c: attention's three parts in portable C. Sixteen partial sums a dot product,
+ * added up as a tree, because that is what the wide instruction sets do. */
+#include "kernel/vector_reference.h"
+
+#include <math.h>
+
+static float load_value(kv_type type, const void *values, size_t index)
+{
+    return type == KV_F16 ? f16_to_f32(((const uint16_t *)values)[index])
+                          : ((const float *)values)[index];
+}
+
+static float sum_lanes(float lanes[REFERENCE_LANES])
+{
+    for (size_t half = REFERENCE_LANES / 2; half > 0; half /= 2)
+        for (size_t l = 0; l < half; l++)
+            lanes[l] += lanes[l + half];
+    return lanes[0];
+}
+
+void reference_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
+                      size_t head_dim, float *s)
+{
+    for (size_t i = 0; i < n_queries; i++, q += head_dim, s += ATTENTION_BLOCK)
+        for (size_t j = 0; j < n; j++) {
+            float lanes[REFERENCE_LANES] = {0};
+            for (size_t d = 0; d < head_dim; d++) {
+                float *lane = &lanes[d % REFERENCE_LANES];
+                *lane = fmaf(q[d], load_value(type, k, j * head_dim + d), *lane);
+            }
+            s[j] = sum_lanes(lanes);
+        }
+}
+
+float reference_softmax(float *s, size_t n, float *max, float *sum)
+{
+    float new_max = *max;
+    for (size_t j = 0; j < n; j++)
+        new_max = s[j] > new_max ? s[j] : new_max;
+    float rescale = reference_exp(*max - new_max);
+    for (size_t j = 0; j < n; j++)
+        s[j] = reference_exp(s[j] - new_max);
+    for (size_t j = n; j < ATTENTION_BLOCK; j++)
+        s[j] = 0;
+    float lanes[REFERENCE_LANES];
+    for (size_t l = 0; l < REFERENCE_LANES; l++)
+        lanes[l] = (s[l] + s[l + 16]) + (s[l + 32] + s[l + 48]);
+    *sum = fmaf(*sum, rescale, sum_lanes(lanes));
+    *max = new_max;
+    return rescale;
+}
+
+void reference_accumulate(kv_type type, float *out, const float *rescale, const float *s,
+                          size_t n_queries, const void *v, size_t n, size_t head_dim)
+{
+    for (size_t i = 0; i < n_queries; i++, out += head_dim, s += ATTENTION_BLOCK)
+        for (size_t d = 0; d < head_dim; d++) {
+            float value = out[d] * rescale[i];
+            for (size_t j = 0; j < n; j++)
+                value = fmaf(s[j], load_value(type, v, j * head_dim + d), value);
+            out[d] = value;
+        }
+}

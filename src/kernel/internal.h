@@ -1,0 +1,160 @@
+/*
+ * internal.h: what the files of the kernel room share and nobody else sees: the packed layouts, the
+ * activation's layout, and the table of functions that one instruction set provides.
+ *
+ * Packed layout. A matrix part is cut into groups of sixteen rows, a group into records of 32, 64
+ * or 256 columns, and records follow one another in the order in which a product reads them: one
+ * linear stream. Inside a record the rows are interleaved: four consecutive columns ("a quad") of
+ * each of the sixteen rows fill 64 bytes, which is one 512-bit register, two 256-bit ones, or
+ * q[quad][row][4] in C. Integers are stored unsigned; the zero point comes back as −zero_point ·
+ * Σx, summed once per activation. Every record is a multiple of 64 bytes, and at most 3 % larger
+ * than the file's blocks.
+ *
+ * Reduction order (promise 1), the same in every instruction set, so that integer products agree
+ * bit for bit between them: per block of 32 columns an exact integer dot product, converted to f32,
+ * multiplied by the row's scale, then one fused multiply-add with the activation's scale into the
+ * row's only accumulator, blocks in increasing order. Float products: within 32 columns, even and
+ * odd columns each in a chain of fused multiply-adds, then total += even + odd.
+ */
+#ifndef KERNEL_INTERNAL_H
+#define KERNEL_INTERNAL_H
+
+#include "kernel/kernel.h"
+
+enum {
+    GROUP_ROWS = MATRIX_ROW_GROUP,
+    BLOCK_COLUMNS = 32,    /* columns that share one activation scale */
+    BLOCK_QUADS = 8,       /* quads in a block */
+    TILE_COLUMNS = 8,      /* most columns one tile function takes */
+    RECORD_ALIGNMENT = 64, /* bytes; records are multiples of it */
+    K_COLUMNS = 256,       /* columns of a K-quant's super-block */
+    K_BLOCKS = K_COLUMNS / BLOCK_COLUMNS,
+    PAIR_COLUMNS = 2 * BLOCK_COLUMNS, /* columns of a Q8_0 or Q4_0 record */
+    ATTENTION_BLOCK = 64,             /* positions reduced together */
+};
+
+/* ---- packed records ------------------------------------------------------------------------- */
+
+typedef struct record_f32 {
+    float w[BLOCK_COLUMNS][GROUP_ROWS];
+} record_f32;
+
+typedef struct record_f16 { /* also BF16 */
+    uint16_t w[BLOCK_COLUMNS][GROUP_ROWS];
+} record_f16;
+
+typedef struct record_q8_0 { /* value = d · (q − 128) */
+    uint16_t d[2][GROUP_ROWS];
+    uint8_t q[2][BLOCK_QUADS][GROUP_ROWS][4];
+} record_q8_0;
+
+/* Four-bit values: the low nibbles of q[i] are quad i of the block, the high nibbles quad i + 4. */
+typedef struct record_q4_0 { /* value = d · (q − 8) */
+    uint16_t d[2][GROUP_ROWS];
+    uint8_t q[2][BLOCK_QUADS / 2][GROUP_ROWS][4];
+} record_q4_0;
+
+typedef struct record_q4_k { /* value = d · scale · q − dmin · min */
+    uint16_t d[GROUP_ROWS];
+    uint16_t dmin[GROUP_ROWS];
+    struct {
+        uint8_t scale[GROUP_ROWS];
+        uint8_t min[GROUP_ROWS];
+    } block[K_BLOCKS];
+    uint8_t q[K_BLOCKS][BLOCK_QUADS / 2][GROUP_ROWS][4];
+} record_q4_k;
+
+/* Six-bit values: nibbles as above; bits 2i, 2i + 1 of high[h] are bits 4, 5 of quad 4h + i. */
+typedef struct record_q6_k { /* value = d · scale · (q − 32), one scale per half block */
+    uint16_t d[GROUP_ROWS];
+    uint16_t padding[GROUP_ROWS];
+    int8_t scale[K_BLOCKS][2][GROUP_ROWS];
+    struct {
+        uint8_t low[BLOCK_QUADS / 2][GROUP_ROWS][4];
+        uint8_t high[2][GROUP_ROWS][4];
+    } block[K_BLOCKS];
+} record_q6_k;
+
+/* How a tensor type is kept in memory. `pack` fills one record, which is all zeros when it is
+ * called, from sixteen rows: rows[r] points at the file's blocks for the record's first column,
+ * NULL for a row of padding; `columns` of the record's columns exist, the rest stay zero. */
+typedef struct packed_format {
+    tensor_type_info info;
+    size_t columns; /* columns a record */
+    size_t record_bytes;
+    bool floats; /* multiplies the activation's f32 form, not its integer form */
+    void (*pack)(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns);
+} packed_format;
+
+/* One line a type; the index is the same in every kernel_set. */
+typedef enum packed_index {
+    PACKED_F32,
+    PACKED_F16,
+    PACKED_BF16,
+    PACKED_Q8_0,
+    PACKED_Q4_0,
+    PACKED_Q4_K,
+    PACKED_Q6_K,
+    PACKED_COUNT
+} packed_index;
+
+extern const packed_format format_f32, format_f16, format_bf16, format_q8_0, format_q4_0,
+    format_q4_k, format_q6_k;
+
+/* PACKED_COUNT when the type is unknown. */
+packed_index packed_find(uint32_t type);
+const packed_format *packed_format_of(packed_index index);
+
+/* ---- activations ---------------------------------------------------------------------------- */
+
+/* 32 values as integers, x ≈ scale · q with scale = max|x| / 127. One cache line. What a zero point
+ * of 8, 32 or 128 subtracts is kept ready: it is what the integer accumulators start from. */
+typedef struct activation_block {
+    int8_t q[BLOCK_COLUMNS];
+    float scale;
+    float sum;               /* Σq */
+    int32_t minus_8_sum;     /* −8 · Σq */
+    int32_t minus_128_sum;   /* −128 · Σq */
+    int32_t minus_32_sum[2]; /* −32 · Σq over the first and the second sixteen */
+    int32_t padding[2];
+} activation_block;
+
+/* ---- what one instruction set provides ------------------------------------------------------ */
+
+/* y[c · y_stride + r] for the sixteen rows of one group and 1 ≤ columns ≤ TILE_COLUMNS. x is the
+ * first column's f32 values or activation_blocks, the next column x_stride bytes on; values past
+ * the matrix's columns are zero up to a whole record. */
+typedef void tile_function(const void *records, size_t n_records, const void *x, size_t x_stride,
+                           size_t columns, float *y, size_t y_stride);
+
+typedef struct kernel_set {
+    const char *name;
+    bool (*supported)(void);
+    tile_function *tile[PACKED_COUNT];
+
+    void (*quantize)(activation_block *blocks, const float *x, size_t n_blocks);
+
+    /* Attention's three parts, over n ≤ ATTENTION_BLOCK positions; head_dim is a multiple of 8.
+     * What a query gets does not depend on the queries beside it. scores: s[i][j] = q[i] · k[j], i
+     * < n_queries (rows of q head_dim apart) */
+    void (*scores)(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
+                   size_t head_dim, float *s);
+    /* softmax: s becomes exp(s − max'), max' = max(*max, s…); *sum is rescaled and grows by Σs.
+     * Returns exp(*max − max'), by which what was accumulated before must be scaled. */
+    float (*softmax)(float *s, size_t n, float *max, float *sum);
+    /* accumulate: out[i] = out[i] · rescale[i] + Σ_j s[i][j] · v[j] */
+    void (*accumulate)(kv_type type, float *out, const float *rescale, const float *s,
+                       size_t n_queries, const void *v, size_t n, size_t head_dim);
+
+    void (*store_f16)(uint16_t *dst, const float *src, size_t n);
+    void (*rms_norm)(float *out, const float *x, const float *weight, size_t n, float epsilon);
+    void (*add)(float *x, const float *y, size_t n);
+    void (*silu_multiply)(float *gate, const float *up, size_t n);
+} kernel_set;
+
+extern const kernel_set kernel_reference;
+
+/* The set kernel_init chose; the reference before that. */
+const kernel_set *kernel_active(void);
+
+#endif

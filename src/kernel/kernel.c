@@ -1,0 +1,86 @@
+/* kernel.c: the one place that chooses: which instruction set runs, and which types exist. */
+#include "kernel/internal.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const kernel_set *const kernel_sets[] = {
+    /* best first */
+    &kernel_reference,
+};
+enum { SET_COUNT = sizeof kernel_sets / sizeof kernel_sets[0] };
+
+static _Atomic(const kernel_set *) active = &kernel_reference;
+static const char *runnable_names[SET_COUNT + 1];
+static pthread_once_t runnable_once = PTHREAD_ONCE_INIT;
+
+const kernel_set *kernel_active(void)
+{
+    return atomic_load_explicit(&active, memory_order_relaxed);
+}
+
+const char *kernel_name(void)
+{
+    return kernel_active()->name;
+}
+
+static void find_runnable(void)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < SET_COUNT; i++)
+        if (kernel_sets[i]->supported())
+            runnable_names[n++] = kernel_sets[i]->name;
+}
+
+const char *const *kernel_names(void)
+{
+    pthread_once(&runnable_once, find_runnable);
+    return runnable_names;
+}
+
+error_code kernel_init(const char *name, failure *fail)
+{
+    if (name == NULL)
+        name = getenv("A_IO_KERNEL");
+    if (name == NULL || name[0] == '\0')
+        name = kernel_names()[0];
+    for (size_t i = 0; i < SET_COUNT; i++) {
+        if (strcmp(kernel_sets[i]->name, name) != 0)
+            continue;
+        if (!kernel_sets[i]->supported())
+            return failure_set(fail, ERR_UNSUPPORTED,
+                               "this CPU cannot run the kernel \"%s\"; the best it runs is \"%s\"",
+                               name, kernel_names()[0]);
+        atomic_store_explicit(&active, kernel_sets[i], memory_order_relaxed);
+        return OK;
+    }
+    return failure_set(fail, ERR_INVALID,
+                       "unknown kernel \"%s\" (A_IO_KERNEL takes reference, avx2 or avx512)", name);
+}
+
+static const packed_format *const formats[PACKED_COUNT] = {
+    [PACKED_F32] = &format_f32,   [PACKED_F16] = &format_f16,   [PACKED_BF16] = &format_bf16,
+    [PACKED_Q8_0] = &format_q8_0, [PACKED_Q4_0] = &format_q4_0, [PACKED_Q4_K] = &format_q4_k,
+    [PACKED_Q6_K] = &format_q6_k,
+};
+
+packed_index packed_find(uint32_t type)
+{
+    unsigned i = 0;
+    while (i < PACKED_COUNT && (uint32_t)formats[i]->info.type != type)
+        i++;
+    return (packed_index)i;
+}
+
+const packed_format *packed_format_of(packed_index index)
+{
+    return formats[index];
+}
+
+const tensor_type_info *tensor_type_find(uint32_t id)
+{
+    packed_index index = packed_find(id);
+    return index == PACKED_COUNT ? NULL : &formats[index]->info;
+}

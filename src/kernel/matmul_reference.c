@@ -1,0 +1,234 @@
+/*
+ * matmul_reference.c: the products in portable C: what every other instruction set is tested
+ * against, and what runs where none of them can. Plain loops over the packed records in the order
+ * internal.h fixes.
+ */
+#include "kernel/matmul_reference.h"
+
+#include <math.h>
+#include <string.h>
+
+/* One column of a tile, its sixteen rows' sums. */
+typedef struct sums {
+    float row[GROUP_ROWS];
+} sums;
+
+static void store_rows(float *y, const sums *s)
+{
+    memcpy(y, s->row, sizeof s->row);
+}
+
+/* ---- floats --------------------------------------------------------------------------------- */
+
+typedef float weight_function(const void *record, size_t k, size_t r);
+
+static float weight_f32(const void *record, size_t k, size_t r)
+{
+    return ((const record_f32 *)record)->w[k][r];
+}
+
+static float weight_f16(const void *record, size_t k, size_t r)
+{
+    return f16_to_f32(((const record_f16 *)record)->w[k][r]);
+}
+
+static float weight_bf16(const void *record, size_t k, size_t r)
+{
+    uint32_t bits = (uint32_t)((const record_f16 *)record)->w[k][r] << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline void tile_floats(weight_function *weight, size_t record_bytes, const char *records,
+                               size_t n_records, const char *x, size_t x_stride, size_t columns,
+                               float *y, size_t y_stride)
+{
+    for (size_t c = 0; c < columns; c++) {
+        sums total = {{0}};
+        const float *values = (const float *)(const void *)(x + c * x_stride);
+        for (size_t i = 0; i < n_records; i++, values += BLOCK_COLUMNS) {
+            const char *record = records + i * record_bytes;
+            for (size_t r = 0; r < GROUP_ROWS; r++) {
+                float even = 0, odd = 0;
+                for (size_t k = 0; k < BLOCK_COLUMNS; k += 2) {
+                    even = fmaf(weight(record, k, r), values[k], even);
+                    odd = fmaf(weight(record, k + 1, r), values[k + 1], odd);
+                }
+                total.row[r] += even + odd;
+            }
+        }
+        store_rows(y + c * y_stride, &total);
+    }
+}
+
+void reference_tile_f32(const void *records, size_t n_records, const void *x, size_t x_stride,
+                        size_t columns, float *y, size_t y_stride)
+{
+    tile_floats(weight_f32, sizeof(record_f32), records, n_records, x, x_stride, columns, y,
+                y_stride);
+}
+
+void reference_tile_f16(const void *records, size_t n_records, const void *x, size_t x_stride,
+                        size_t columns, float *y, size_t y_stride)
+{
+    tile_floats(weight_f16, sizeof(record_f16), records, n_records, x, x_stride, columns, y,
+                y_stride);
+}
+
+void reference_tile_bf16(const void *records, size_t n_records, const void *x, size_t x_stride,
+                         size_t columns, float *y, size_t y_stride)
+{
+    tile_floats(weight_bf16, sizeof(record_f16), records, n_records, x, x_stride, columns, y,
+                y_stride);
+}
+
+/* ---- integers ------------------------------------------------------------------------------- */
+
+/* start + Σ over the four columns of a quad, shifted and masked out of a packed byte. */
+static int32_t dot_quad(const uint8_t packed[4], unsigned shift, unsigned mask, const int8_t *x,
+                        int32_t start)
+{
+    for (size_t k = 0; k < 4; k++)
+        start += (int32_t)(packed[k] >> shift & mask) * x[k];
+    return start;
+}
+
+static int32_t dot_nibbles(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], size_t r,
+                           const int8_t *x, int32_t start)
+{
+    for (size_t i = 0; i < BLOCK_QUADS / 2; i++) {
+        start = dot_quad(q[i][r], 0, 15, x + 4 * i, start);
+        start = dot_quad(q[i][r], 4, 15, x + 4 * i + BLOCK_COLUMNS / 2, start);
+    }
+    return start;
+}
+
+static void add_q8_0(const void *record, const activation_block *x, sums *total)
+{
+    const record_q8_0 *w = record;
+    for (size_t b = 0; b < 2; b++, x++)
+        for (size_t r = 0; r < GROUP_ROWS; r++) {
+            int32_t dot = x->minus_128_sum;
+            for (size_t i = 0; i < BLOCK_QUADS; i++)
+                dot = dot_quad(w->q[b][i][r], 0, 255, x->q + 4 * i, dot);
+            total->row[r] = fmaf((float)dot * f16_to_f32(w->d[b][r]), x->scale, total->row[r]);
+        }
+}
+
+static void add_q4_0(const void *record, const activation_block *x, sums *total)
+{
+    const record_q4_0 *w = record;
+    for (size_t b = 0; b < 2; b++, x++)
+        for (size_t r = 0; r < GROUP_ROWS; r++) {
+            int32_t dot = dot_nibbles(w->q[b], r, x->q, x->minus_8_sum);
+            total->row[r] = fmaf((float)dot * f16_to_f32(w->d[b][r]), x->scale, total->row[r]);
+        }
+}
+
+static void add_q4_k(const void *record, const activation_block *x, sums *total)
+{
+    const record_q4_k *w = record;
+    for (size_t b = 0; b < K_BLOCKS; b++, x++)
+        for (size_t r = 0; r < GROUP_ROWS; r++) {
+            float scale = f16_to_f32(w->d[r]) * (float)w->block[b].scale[r];
+            float min = f16_to_f32(w->dmin[r]) * (float)w->block[b].min[r];
+            float value = (float)dot_nibbles(w->q[b], r, x->q, 0) * scale;
+            value = fmaf(-min, x->sum, value);
+            total->row[r] = fmaf(value, x->scale, total->row[r]);
+        }
+}
+
+static int32_t dot_q6_k(const record_q6_k *w, size_t b, size_t half, size_t r,
+                        const activation_block *x)
+{
+    int32_t dot = x->minus_32_sum[half];
+    for (size_t i = 0; i < BLOCK_QUADS / 2; i++) {
+        const uint8_t *low = w->block[b].low[i][r], *high = w->block[b].high[half][r];
+        for (size_t k = 0; k < 4; k++) {
+            unsigned q = (low[k] >> (4 * half) & 15u) | (high[k] >> (2 * i) & 3u) << 4;
+            dot += (int32_t)q * x->q[half * 16 + 4 * i + k];
+        }
+    }
+    return dot;
+}
+
+static void add_q6_k(const void *record, const activation_block *x, sums *total)
+{
+    const record_q6_k *w = record;
+    for (size_t b = 0; b < K_BLOCKS; b++, x++)
+        for (size_t r = 0; r < GROUP_ROWS; r++) {
+            float d = f16_to_f32(w->d[r]);
+            float value = (float)dot_q6_k(w, b, 0, r, x) * (d * (float)w->scale[b][0][r]);
+            value = fmaf((float)dot_q6_k(w, b, 1, r, x), d * (float)w->scale[b][1][r], value);
+            total->row[r] = fmaf(value, x->scale, total->row[r]);
+        }
+}
+
+typedef void add_function(const void *record, const activation_block *x, sums *total);
+
+static inline void tile_blocks(add_function *add, size_t record_bytes, size_t record_blocks,
+                               const char *records, size_t n_records, const char *x,
+                               size_t x_stride, size_t columns, float *y, size_t y_stride)
+{
+    for (size_t c = 0; c < columns; c++) {
+        sums total = {{0}};
+        const activation_block *blocks = (const void *)(x + c * x_stride);
+        for (size_t i = 0; i < n_records; i++)
+            add(records + i * record_bytes, blocks + i * record_blocks, &total);
+        store_rows(y + c * y_stride, &total);
+    }
+}
+
+void reference_tile_q8_0(const void *records, size_t n_records, const void *x, size_t x_stride,
+                         size_t columns, float *y, size_t y_stride)
+{
+    tile_blocks(add_q8_0, sizeof(record_q8_0), 2, records, n_records, x, x_stride, columns, y,
+                y_stride);
+}
+
+void reference_tile_q4_0(const void *records, size_t n_records, const void *x, size_t x_stride,
+                         size_t columns, float *y, size_t y_stride)
+{
+    tile_blocks(add_q4_0, sizeof(record_q4_0), 2, records, n_records, x, x_stride, columns, y,
+                y_stride);
+}
+
+void reference_tile_q4_k(const void *records, size_t n_records, const void *x, size_t x_stride,
+                         size_t columns, float *y, size_t y_stride)
+{
+    tile_blocks(add_q4_k, sizeof(record_q4_k), K_BLOCKS, records, n_records, x, x_stride, columns,
+                y, y_stride);
+}
+
+void reference_tile_q6_k(const void *records, size_t n_records, const void *x, size_t x_stride,
+                         size_t columns, float *y, size_t y_stride)
+{
+    tile_blocks(add_q6_k, sizeof(record_q6_k), K_BLOCKS, records, n_records, x, x_stride, columns,
+                y, y_stride);
+}
+
+void reference_quantize(activation_block *blocks, const float *x, size_t n_blocks)
+{
+    for (size_t b = 0; b < n_blocks; b++, x += BLOCK_COLUMNS) {
+        float max = 0;
+        for (size_t k = 0; k < BLOCK_COLUMNS; k++)
+            max = fabsf(x[k]) > max ? fabsf(x[k]) : max;
+        bool tiny = max < QUANTIZE_TINY;
+        float inverse = tiny ? 0 : 127 / max;
+        activation_block *block = &blocks[b];
+        int32_t half[2] = {0, 0};
+        for (size_t k = 0; k < BLOCK_COLUMNS; k++) {
+            float rounded = rintf(x[k] * inverse);
+            rounded = rounded > 127 ? 127 : rounded >= -127 ? rounded : -127; /* NaN: −127 */
+            block->q[k] = (int8_t)rounded;
+            half[k / 16] += block->q[k];
+        }
+        block->scale = tiny ? 0 : max / 127;
+        block->sum = (float)(half[0] + half[1]);
+        block->minus_8_sum = -8 * (half[0] + half[1]);
+        block->minus_128_sum = -128 * (half[0] + half[1]);
+        block->minus_32_sum[0] = -32 * half[0];
+        block->minus_32_sum[1] = -32 * half[1];
+    }
+}

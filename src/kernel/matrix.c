@@ -1,0 +1,328 @@
+/* matrix.c: packing weights, keeping activations, and cutting a product into tiles. */
+#include "kernel/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum {
+    MAX_SOURCES = 8,
+    /* Weights of this many bytes stay in the second-level cache while the column tiles of a prefill
+     * pass over them. */
+    PANEL_BYTES = 256 * 1024,
+    HUGE_PAGE_BYTES = 2 * 1024 * 1024,
+};
+
+typedef struct matrix_part {
+    packed_index index;
+    size_t first_row; /* in the joined matrix */
+    size_t rows;
+    size_t groups;
+    size_t n_records;   /* a group */
+    size_t group_bytes; /* n_records · record_bytes */
+    char *data;
+} matrix_part;
+
+struct matrix {
+    size_t rows;
+    size_t cols;
+    size_t bytes;
+    char *memory; /* mapped, `bytes` long; owns every part's data */
+    bool wants_floats;
+    bool wants_blocks;
+    size_t n_parts;
+    matrix_part parts[];
+};
+
+static error_code measure_part(matrix_part *part, const matrix_source *source, size_t cols,
+                               failure *fail)
+{
+    part->index = packed_find(source->type);
+    if (part->index == PACKED_COUNT)
+        return failure_set(fail, ERR_UNSUPPORTED, "tensor type %d cannot be multiplied",
+                           (int)source->type);
+    const packed_format *format = packed_format_of(part->index);
+    if (cols % format->info.block_values != 0)
+        return failure_set(fail, ERR_FORMAT,
+                           "a %s matrix has %zu columns, which is not a multiple of %u",
+                           format->info.name, cols, (unsigned)format->info.block_values);
+    part->rows = source->rows;
+    part->groups = source->rows / GROUP_ROWS + (source->rows % GROUP_ROWS != 0);
+    part->n_records = cols / format->columns + (cols % format->columns != 0);
+    if (__builtin_mul_overflow(part->n_records, format->record_bytes, &part->group_bytes))
+        return failure_set(fail, ERR_TOO_LARGE, "a matrix of %zu columns is too large", cols);
+    return OK;
+}
+
+/* Fills in the parts and the totals; no memory is taken yet. */
+static error_code measure_matrix(matrix *m, const matrix_source *sources, failure *fail)
+{
+    for (size_t i = 0; i < m->n_parts; i++) {
+        matrix_part *part = &m->parts[i];
+        error_code code = measure_part(part, &sources[i], m->cols, fail);
+        if (code != OK)
+            return code;
+        part->first_row = m->rows;
+        size_t part_bytes;
+        if (__builtin_mul_overflow(part->groups, part->group_bytes, &part_bytes) ||
+            __builtin_add_overflow(m->bytes, part_bytes, &m->bytes) ||
+            __builtin_add_overflow(m->rows, part->rows, &m->rows))
+            return failure_set(fail, ERR_TOO_LARGE, "a matrix of %zu × %zu is too large",
+                               part->rows, m->cols);
+        bool floats = packed_format_of(part->index)->floats;
+        m->wants_floats = m->wants_floats || floats;
+        m->wants_blocks = m->wants_blocks || !floats;
+    }
+    return OK;
+}
+
+static void pack_part(const matrix_part *part, const matrix_source *source, size_t cols)
+{
+    const packed_format *format = packed_format_of(part->index);
+    size_t row_bytes = cols / format->info.block_values * format->info.block_bytes;
+    size_t record_step = format->columns / format->info.block_values * format->info.block_bytes;
+    char *record = part->data;
+    for (size_t g = 0; g < part->groups; g++) {
+        for (size_t i = 0; i < part->n_records; i++, record += format->record_bytes) {
+            const uint8_t *rows[GROUP_ROWS] = {NULL};
+            for (size_t r = 0; r < GROUP_ROWS && g * GROUP_ROWS + r < part->rows; r++)
+                rows[r] = (const uint8_t *)source->data + (g * GROUP_ROWS + r) * row_bytes +
+                          i * record_step;
+            size_t left = cols - i * format->columns;
+            format->pack(record, rows, left < format->columns ? left : format->columns);
+        }
+    }
+}
+
+error_code matrix_create(matrix **out, const matrix_source *sources, size_t n_sources, size_t cols,
+                         failure *fail)
+{
+    *out = NULL;
+    if (n_sources == 0 || n_sources > MAX_SOURCES || cols == 0)
+        return failure_set(fail, ERR_INVALID, "a matrix of %zu sources and %zu columns", n_sources,
+                           cols);
+    matrix *m = calloc(1, sizeof *m + n_sources * sizeof m->parts[0]);
+    if (m == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for a matrix");
+    m->cols = cols;
+    m->n_parts = n_sources;
+    error_code code = measure_matrix(m, sources, fail);
+    if (code == OK && m->bytes == 0)
+        code = failure_set(fail, ERR_FORMAT, "a matrix without rows");
+    if (code != OK) {
+        free(m);
+        return code;
+    }
+    /* Mapped, not allocated: zeroed (what pack relies on), page-aligned, and given back at once. */
+    m->memory = mmap(NULL, m->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m->memory == MAP_FAILED) {
+        size_t bytes = m->bytes;
+        free(m);
+        return failure_set(fail, ERR_MEMORY, "no memory for %zu bytes of weights", bytes);
+    }
+    if (m->bytes >= HUGE_PAGE_BYTES)
+        madvise(m->memory, m->bytes, MADV_HUGEPAGE); /* a wish: fewer TLB misses when granted */
+    char *data = m->memory;
+    for (size_t i = 0; i < n_sources; i++) {
+        m->parts[i].data = data;
+        pack_part(&m->parts[i], &sources[i], cols);
+        data += m->parts[i].groups * m->parts[i].group_bytes;
+    }
+    *out = m;
+    return OK;
+}
+
+void matrix_destroy(matrix *m)
+{
+    if (m == NULL)
+        return;
+    munmap(m->memory, m->bytes);
+    free(m);
+}
+
+size_t matrix_rows(const matrix *m)
+{
+    return m->rows;
+}
+
+size_t matrix_cols(const matrix *m)
+{
+    return m->cols;
+}
+
+size_t matrix_bytes(const matrix *m)
+{
+    return m->bytes;
+}
+
+void matrix_share(size_t first, size_t rows, int thread, int n_threads, size_t *row_begin,
+                  size_t *row_end)
+{
+    size_t groups = rows / GROUP_ROWS + (rows % GROUP_ROWS != 0);
+    size_t n = (size_t)n_threads, t = (size_t)thread;
+    size_t each = groups / n, more = groups % n; /* the first `more` threads take one more */
+    size_t begin = (t * each + (t < more ? t : more)) * GROUP_ROWS;
+    size_t end = begin + (each + (t < more ? 1 : 0)) * GROUP_ROWS;
+    *row_begin = first + (begin < rows ? begin : rows);
+    *row_end = first + (end < rows ? end : rows);
+}
+
+/* ---- activations ---------------------------------------------------------------------------- */
+
+struct activation {
+    size_t max_length; /* whole records of every type fit: a multiple of PAIR_COLUMNS */
+    size_t max_columns;
+    size_t floats_stride; /* bytes from one column to the next */
+    size_t blocks_stride;
+    char *floats;
+    char *blocks;
+};
+
+/* An odd number of cache lines, so that columns do not fall on the same sets of a cache. */
+static size_t spread_stride(size_t bytes)
+{
+    size_t lines = bytes / RECORD_ALIGNMENT + (bytes % RECORD_ALIGNMENT != 0);
+    return (lines | 1) * RECORD_ALIGNMENT;
+}
+
+error_code activation_create(activation **out, size_t max_length, size_t max_columns, failure *fail)
+{
+    *out = NULL;
+    if (max_length == 0 || max_columns == 0 || max_length > SIZE_MAX / 64 - 2 * K_COLUMNS)
+        return failure_set(fail, ERR_INVALID, "an activation of %zu × %zu", max_columns,
+                           max_length);
+    size_t length = (max_length + PAIR_COLUMNS - 1) / PAIR_COLUMNS * PAIR_COLUMNS;
+    size_t floats_stride = spread_stride(length * sizeof(float));
+    size_t blocks_stride = spread_stride(length / BLOCK_COLUMNS * sizeof(activation_block));
+    size_t floats_bytes, blocks_bytes;
+    if (__builtin_mul_overflow(floats_stride, max_columns, &floats_bytes) ||
+        __builtin_mul_overflow(blocks_stride, max_columns, &blocks_bytes))
+        return failure_set(fail, ERR_TOO_LARGE, "an activation of %zu × %zu is too large",
+                           max_columns, max_length);
+    activation *a = calloc(1, sizeof *a);
+    if (a != NULL) {
+        a->floats = aligned_alloc(RECORD_ALIGNMENT, floats_bytes);
+        a->blocks = aligned_alloc(RECORD_ALIGNMENT, blocks_bytes);
+    }
+    if (a == NULL || a->floats == NULL || a->blocks == NULL) {
+        activation_destroy(a);
+        return failure_set(fail, ERR_MEMORY, "no memory for activations of %zu × %zu", max_columns,
+                           max_length);
+    }
+    a->max_length = length;
+    a->max_columns = max_columns;
+    a->floats_stride = floats_stride;
+    a->blocks_stride = blocks_stride;
+    *out = a;
+    return OK;
+}
+
+void activation_destroy(activation *a)
+{
+    if (a == NULL)
+        return;
+    free(a->floats);
+    free(a->blocks);
+    free(a);
+}
+
+static void set_blocks(activation_block *blocks, const float *x, size_t length)
+{
+    const kernel_set *kernel = kernel_active();
+    size_t n = length / BLOCK_COLUMNS, rest = length % BLOCK_COLUMNS;
+    kernel->quantize(blocks, x, n);
+    if (rest != 0) {
+        float last[BLOCK_COLUMNS] = {0};
+        memcpy(last, x + n * BLOCK_COLUMNS, rest * sizeof *x);
+        kernel->quantize(blocks + n++, last, 1);
+    }
+    if (n % 2 != 0) /* a whole record: PAIR_COLUMNS */
+        memset(blocks + n, 0, sizeof *blocks);
+}
+
+void activation_set(activation *a, size_t column, const float *x, size_t length, const matrix *m)
+{
+    if (m->wants_floats) {
+        float *floats = (float *)(void *)(a->floats + column * a->floats_stride);
+        size_t whole = (length + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS * BLOCK_COLUMNS;
+        memcpy(floats, x, length * sizeof *x);
+        memset(floats + length, 0, (whole - length) * sizeof *x);
+    }
+    if (m->wants_blocks)
+        set_blocks((activation_block *)(void *)(a->blocks + column * a->blocks_stride), x, length);
+}
+
+/* ---- products ------------------------------------------------------------------------------- */
+
+typedef struct product {
+    const matrix_part *part;
+    tile_function *tile;
+    const char *x;
+    size_t x_stride; /* bytes */
+    size_t columns;
+    float *y; /* of the part's first row */
+    size_t y_stride;
+} product;
+
+/* Rows [begin, end) of one group. A tile always makes sixteen rows; where fewer are wanted it goes
+ * by way of a buffer. */
+static void multiply_group(const product *p, size_t group, size_t column, size_t begin, size_t end)
+{
+    const matrix_part *part = p->part;
+    const char *records = part->data + group * part->group_bytes;
+    const char *x = p->x + column * p->x_stride;
+    size_t n = p->columns - column < TILE_COLUMNS ? p->columns - column : TILE_COLUMNS;
+    float *y = p->y + column * p->y_stride;
+    size_t first = group * GROUP_ROWS;
+    if (begin <= first && first + GROUP_ROWS <= end) {
+        p->tile(records, part->n_records, x, p->x_stride, n, y + first, p->y_stride);
+        return;
+    }
+    float rows[TILE_COLUMNS * GROUP_ROWS];
+    p->tile(records, part->n_records, x, p->x_stride, n, rows, GROUP_ROWS);
+    size_t from = begin > first ? begin : first;
+    size_t to = end < first + GROUP_ROWS ? end : first + GROUP_ROWS;
+    for (size_t c = 0; c < n; c++)
+        memcpy(y + c * p->y_stride + from, rows + c * GROUP_ROWS + (from - first),
+               (to - from) * sizeof *rows);
+}
+
+/* Rows [begin, end) of the part, panel by panel: a panel's weights stay in cache over all column
+ * tiles, a tile's activations over the panel's groups. */
+static void multiply_part(const product *p, size_t begin, size_t end)
+{
+    size_t panel = PANEL_BYTES / p->part->group_bytes;
+    panel = panel > 0 ? panel : 1;
+    size_t group_end = (end + GROUP_ROWS - 1) / GROUP_ROWS;
+    for (size_t g0 = begin / GROUP_ROWS; g0 < group_end; g0 += panel) {
+        size_t g1 = group_end - g0 < panel ? group_end : g0 + panel;
+        for (size_t c = 0; c < p->columns; c += TILE_COLUMNS)
+            for (size_t g = g0; g < g1; g++)
+                multiply_group(p, g, c, begin, end);
+    }
+}
+
+void matrix_multiply(const matrix *m, const activation *a, size_t columns, size_t row_begin,
+                     size_t row_end, float *y, size_t y_stride)
+{
+    const kernel_set *kernel = kernel_active();
+    for (size_t i = 0; i < m->n_parts; i++) {
+        const matrix_part *part = &m->parts[i];
+        size_t part_end = part->first_row + part->rows;
+        size_t begin = row_begin > part->first_row ? row_begin : part->first_row;
+        size_t end = row_end < part_end ? row_end : part_end;
+        if (begin >= end)
+            continue;
+        bool floats = packed_format_of(part->index)->floats;
+        product p = {
+            .part = part,
+            .tile = kernel->tile[part->index],
+            .x = floats ? a->floats : a->blocks,
+            .x_stride = floats ? a->floats_stride : a->blocks_stride,
+            .columns = columns,
+            .y = y + part->first_row,
+            .y_stride = y_stride,
+        };
+        multiply_part(&p, begin - part->first_row, end - part->first_row);
+    }
+}

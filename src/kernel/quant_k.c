@@ -1,0 +1,149 @@
+/* quant_k.c: the types with super-blocks of 256 values, Q4_K and Q6_K: decoding and packing. */
+#include "kernel/internal.h"
+
+#include <string.h>
+
+typedef struct file_q4_k {
+    uint8_t d[2], dmin[2];    /* f16 */
+    uint8_t scales[12];       /* eight six-bit scales and eight six-bit minima */
+    uint8_t q[K_COLUMNS / 2]; /* 32 bytes hold 64 values: low nibbles the first 32 */
+} file_q4_k;
+
+typedef struct file_q6_k {
+    uint8_t low[K_COLUMNS / 2];  /* 64 bytes hold 128 values */
+    uint8_t high[K_COLUMNS / 4]; /* 32 bytes hold the upper two bits of 128 values */
+    int8_t scales[K_COLUMNS / 16];
+    uint8_t d[2];
+} file_q6_k;
+
+static uint16_t half_bits(const uint8_t bytes[2])
+{
+    return (uint16_t)(bytes[0] | bytes[1] << 8);
+}
+
+static void scale_and_min(const uint8_t scales[12], size_t block, uint8_t *scale, uint8_t *min)
+{
+    if (block < 4) {
+        *scale = scales[block] & 63;
+        *min = scales[block + 4] & 63;
+    } else {
+        *scale = (uint8_t)((scales[block + 4] & 15) | scales[block - 4] >> 6 << 4);
+        *min = (uint8_t)(scales[block + 4] >> 4 | scales[block] >> 6 << 4);
+    }
+}
+
+/* The 32 unsigned values of one block. */
+static void values_q4_k(const file_q4_k *super, size_t block, uint8_t values[BLOCK_COLUMNS])
+{
+    const uint8_t *q = super->q + block / 2 * BLOCK_COLUMNS;
+    unsigned shift = block % 2 == 0 ? 0 : 4;
+    for (size_t k = 0; k < BLOCK_COLUMNS; k++)
+        values[k] = q[k] >> shift & 15;
+}
+
+/* Half of the super-block is four blocks: the low and then the high nibbles of 2 × 32 bytes, each
+ * with its own two bits of the 32 bytes of `high`. */
+static void values_q6_k(const file_q6_k *super, size_t block, uint8_t values[BLOCK_COLUMNS])
+{
+    size_t half = block / 4, quarter = block % 4;
+    const uint8_t *low = super->low + half * 64 + quarter % 2 * 32;
+    const uint8_t *high = super->high + half * 32;
+    unsigned low_shift = quarter < 2 ? 0 : 4, high_shift = 2 * (unsigned)quarter;
+    for (size_t k = 0; k < BLOCK_COLUMNS; k++)
+        values[k] = (uint8_t)((low[k] >> low_shift & 15) | (high[k] >> high_shift & 3) << 4);
+}
+
+static void decode_q4_k(const void *src, float *dst, size_t n)
+{
+    const file_q4_k *super = src;
+    for (size_t i = 0; i < n; i += K_COLUMNS, super++) {
+        float d = f16_to_f32(half_bits(super->d)), dmin = f16_to_f32(half_bits(super->dmin));
+        for (size_t b = 0; b < K_BLOCKS; b++) {
+            uint8_t scale, min, values[BLOCK_COLUMNS];
+            scale_and_min(super->scales, b, &scale, &min);
+            values_q4_k(super, b, values);
+            for (size_t k = 0; k < BLOCK_COLUMNS; k++)
+                dst[i + b * BLOCK_COLUMNS + k] =
+                    d * (float)scale * (float)values[k] - dmin * (float)min;
+        }
+    }
+}
+
+static void decode_q6_k(const void *src, float *dst, size_t n)
+{
+    const file_q6_k *super = src;
+    for (size_t i = 0; i < n; i += K_COLUMNS, super++) {
+        float d = f16_to_f32(half_bits(super->d));
+        for (size_t b = 0; b < K_BLOCKS; b++) {
+            uint8_t values[BLOCK_COLUMNS];
+            values_q6_k(super, b, values);
+            for (size_t k = 0; k < BLOCK_COLUMNS; k++)
+                dst[i + b * BLOCK_COLUMNS + k] =
+                    d * (float)super->scales[2 * b + k / 16] * (float)(values[k] - 32);
+        }
+    }
+}
+
+static void pack_nibbles(uint8_t out[BLOCK_QUADS / 2][GROUP_ROWS][4], size_t row,
+                         const uint8_t values[BLOCK_COLUMNS])
+{
+    for (size_t k = 0; k < BLOCK_COLUMNS / 2; k++)
+        out[k / 4][row][k % 4] =
+            (uint8_t)((values[k] & 15) | (values[k + BLOCK_COLUMNS / 2] & 15) << 4);
+}
+
+static void pack_q4_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
+{
+    (void)columns; /* always a whole super-block */
+    record_q4_k *out = record;
+    for (size_t r = 0; r < GROUP_ROWS; r++) {
+        const file_q4_k *super = (const void *)rows[r];
+        if (super == NULL)
+            continue;
+        out->d[r] = half_bits(super->d);
+        out->dmin[r] = half_bits(super->dmin);
+        for (size_t b = 0; b < K_BLOCKS; b++) {
+            uint8_t values[BLOCK_COLUMNS];
+            scale_and_min(super->scales, b, &out->block[b].scale[r], &out->block[b].min[r]);
+            values_q4_k(super, b, values);
+            pack_nibbles(out->q[b], r, values);
+        }
+    }
+}
+
+static void pack_q6_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
+{
+    (void)columns;
+    record_q6_k *out = record;
+    for (size_t r = 0; r < GROUP_ROWS; r++) {
+        const file_q6_k *super = (const void *)rows[r];
+        if (super == NULL)
+            continue;
+        out->d[r] = half_bits(super->d);
+        for (size_t b = 0; b < K_BLOCKS; b++) {
+            uint8_t values[BLOCK_COLUMNS];
+            values_q6_k(super, b, values);
+            out->scale[b][0][r] = super->scales[2 * b];
+            out->scale[b][1][r] = super->scales[2 * b + 1];
+            pack_nibbles(out->block[b].low, r, values);
+            for (size_t k = 0; k < BLOCK_COLUMNS; k++) {
+                uint8_t *high = &out->block[b].high[k / 16][r][k % 4];
+                *high = (uint8_t)(*high | (values[k] >> 4) << (k / 4 % 4 * 2));
+            }
+        }
+    }
+}
+
+const packed_format format_q4_k = {
+    .info = {TENSOR_Q4_K, "Q4_K", K_COLUMNS, sizeof(file_q4_k), decode_q4_k},
+    .columns = K_COLUMNS,
+    .record_bytes = sizeof(record_q4_k),
+    .pack = pack_q4_k,
+};
+
+const packed_format format_q6_k = {
+    .info = {TENSOR_Q6_K, "Q6_K", K_COLUMNS, sizeof(file_q6_k), decode_q6_k},
+    .columns = K_COLUMNS,
+    .record_bytes = sizeof(record_q6_k),
+    .pack = pack_q6_k,
+};

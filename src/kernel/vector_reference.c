@@ -1,0 +1,89 @@
+/* vector_reference.c: the small vector operations in portable C, and the reference set itself. */
+#include "kernel/vector_reference.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "kernel/exponential.h"
+#include "kernel/matmul_reference.h"
+
+float reference_exp(float x)
+{
+    if (!(x >= EXP_LOWEST)) /* also −∞ */
+        return 0;
+    x = x > EXP_HIGHEST ? EXP_HIGHEST : x;
+    float n = rintf(x * EXP_LOG2_E);
+    float r = fmaf(n, -EXP_LN_2_LOW, fmaf(n, -EXP_LN_2_HIGH, x));
+    float p = EXP_C7;
+    p = fmaf(p, r, EXP_C6);
+    p = fmaf(p, r, EXP_C5);
+    p = fmaf(p, r, EXP_C4);
+    p = fmaf(p, r, EXP_C3);
+    p = fmaf(p, r, EXP_C2);
+    p = fmaf(p, r, 1);
+    p = fmaf(p, r, 1);
+    uint32_t bits = (uint32_t)((int32_t)n + 127) << 23; /* 2^n */
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return p * power;
+}
+
+static void store_f16(uint16_t *dst, const float *src, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        dst[i] = f32_to_f16(src[i]);
+}
+
+/* The sum of squares in double, where a square is exact; eight partial sums added up as a tree. */
+static void rms_norm(float *out, const float *x, const float *weight, size_t n, float epsilon)
+{
+    double lanes[8] = {0};
+    for (size_t i = 0; i < n; i++)
+        lanes[i % 8] += (double)x[i] * (double)x[i];
+    for (size_t half = 4; half > 0; half /= 2)
+        for (size_t l = 0; l < half; l++)
+            lanes[l] += lanes[l + half];
+    float scale = (float)(1 / sqrt(lanes[0] / (double)n + (double)epsilon));
+    for (size_t i = 0; i < n; i++)
+        out[i] = x[i] * scale * weight[i];
+}
+
+static void add(float *x, const float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] += y[i];
+}
+
+static void silu_multiply(float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        gate[i] = gate[i] / (1 + reference_exp(-gate[i])) * up[i];
+}
+
+static bool always(void)
+{
+    return true;
+}
+
+const kernel_set kernel_reference = {
+    .name = "reference",
+    .supported = always,
+    .tile =
+        {
+            [PACKED_F32] = reference_tile_f32,
+            [PACKED_F16] = reference_tile_f16,
+            [PACKED_BF16] = reference_tile_bf16,
+            [PACKED_Q8_0] = reference_tile_q8_0,
+            [PACKED_Q4_0] = reference_tile_q4_0,
+            [PACKED_Q4_K] = reference_tile_q4_k,
+            [PACKED_Q6_K] = reference_tile_q6_k,
+        },
+    .quantize = reference_quantize,
+    .scores = reference_scores,
+    .softmax = reference_softmax,
+    .accumulate = reference_accumulate,
+    .store_f16 = store_f16,
+    .rms_norm = rms_norm,
+    .add = add,
+    .silu_multiply = silu_multiply,
+};

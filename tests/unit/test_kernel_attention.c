@@ -1,0 +1,246 @@
+/* test_kernel_attention.c: attention and the vector operations, by every kernel. */
+#include "kernel_test.h"
+
+typedef struct scene {
+    attention_shape shape;
+    size_t positions;
+    float *q;             /* positions × group × head_dim */
+    void *k, *v;          /* positions × head_dim of the type */
+    float *k_f32, *v_f32; /* what k and v hold */
+} scene;
+
+static void fill_kv(const scene *s, void *values, float *f32, size_t n)
+{
+    random_floats(f32, n);
+    kv_store(s->shape.type, values, f32, n);
+    if (s->shape.type == KV_F16)
+        for (size_t i = 0; i < n; i++)
+            f32[i] = f16_to_f32(((uint16_t *)values)[i]);
+}
+
+static scene make_scene(kv_type type, size_t group, size_t head_dim, size_t positions)
+{
+    scene s = {.positions = positions};
+    s.shape = (attention_shape){type, group, head_dim, 1 / sqrtf((float)head_dim)};
+    size_t n = positions * head_dim;
+    s.q = checked_alloc(n * group, sizeof(float));
+    s.k = checked_alloc(n, sizeof(float));
+    s.v = checked_alloc(n, sizeof(float));
+    s.k_f32 = checked_alloc(n, sizeof(float));
+    s.v_f32 = checked_alloc(n, sizeof(float));
+    random_floats(s.q, n * group);
+    for (size_t i = 0; i < n * group; i++)
+        s.q[i] *= 8; /* a softmax with peaks */
+    fill_kv(&s, s.k, s.k_f32, n);
+    fill_kv(&s, s.v, s.v_f32, n);
+    return s;
+}
+
+static void free_scene(scene *s)
+{
+    free(s->q);
+    free(s->k);
+    free(s->v);
+    free(s->k_f32);
+    free(s->v_f32);
+}
+
+static void attend(const scene *s, size_t first, size_t rows, float *out)
+{
+    size_t width = s->shape.group * s->shape.head_dim;
+    float *scratch = checked_alloc(attention_scratch_floats(&s->shape, rows), sizeof(float));
+    attention_head(&s->shape, s->q + first * width, width, s->k, s->v, first, rows, scratch,
+                   out + first * width, width);
+    free(scratch);
+}
+
+/* One query by definition, in double. */
+static void attend_double(const scene *s, size_t position, const float *q, double *out)
+{
+    size_t head_dim = s->shape.head_dim;
+    double *scores = checked_alloc(position + 1, sizeof(double));
+    double max = -INFINITY, sum = 0;
+    for (size_t p = 0; p <= position; p++) {
+        for (size_t d = 0; d < head_dim; d++)
+            scores[p] += (double)q[d] * (double)s->k_f32[p * head_dim + d];
+        scores[p] *= (double)s->shape.scale;
+        max = fmax(max, scores[p]);
+    }
+    memset(out, 0, head_dim * sizeof *out);
+    for (size_t p = 0; p <= position; p++) {
+        double weight = exp(scores[p] - max);
+        sum += weight;
+        for (size_t d = 0; d < head_dim; d++)
+            out[d] += weight * (double)s->v_f32[p * head_dim + d];
+    }
+    for (size_t d = 0; d < head_dim; d++)
+        out[d] /= sum;
+    free(scores);
+}
+
+static void check_scene(kv_type type, size_t group, size_t head_dim, size_t positions)
+{
+    scene s = make_scene(type, group, head_dim, positions);
+    size_t width = group * head_dim;
+    float *out = checked_alloc(positions * width, sizeof(float));
+    float *again = checked_alloc(positions * width, sizeof(float));
+    double *expected = checked_alloc(head_dim, sizeof(double));
+    attend(&s, 0, positions, out);
+    double error = 0, norm = 0;
+    for (size_t p = 0; p < positions; p++)
+        for (size_t g = 0; g < group; g++) {
+            attend_double(&s, p, s.q + p * width + g * head_dim, expected);
+            for (size_t d = 0; d < head_dim; d++) {
+                double difference = (double)out[p * width + g * head_dim + d] - expected[d];
+                error += difference * difference;
+                norm += expected[d] * expected[d];
+            }
+        }
+    if (!(sqrt(error / norm) < 1e-6))
+        fail_msg("%s: group %zu, head_dim %zu, %zu positions: relative error %.3g", kernel_name(),
+                 group, head_dim, positions, sqrt(error / norm));
+    /* Any cut of the rows, the same bits. */
+    for (size_t first = 0; first < positions;) {
+        size_t rows = 1 + random_u32() % 9;
+        rows = rows < positions - first ? rows : positions - first;
+        attend(&s, first, rows, again);
+        first += rows;
+    }
+    assert_memory_equal(out, again, positions * width * sizeof(float));
+    free(out);
+    free(again);
+    free(expected);
+    free_scene(&s);
+}
+
+static void test_attention(void **state)
+{
+    (void)state;
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        use_kernel(*name);
+        for (int type = KV_F32; type <= KV_F16; type++) {
+            check_scene((kv_type)type, 1, 64, 70);
+            check_scene((kv_type)type, 3, 40, 131);
+            check_scene((kv_type)type, 4, 8, 64);
+            check_scene((kv_type)type, 7, 128, 90);
+            check_scene((kv_type)type, 65, 16, 66);
+        }
+    }
+}
+
+/* The KV after a row must not touch it, not even as a NaN. */
+static void test_future_is_unseen(void **state)
+{
+    (void)state;
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        use_kernel(*name);
+        scene s = make_scene(KV_F32, 2, 24, 100);
+        float out[48], again[48], *k = s.k, *v = s.v, scratch[2048];
+        assert_true(attention_scratch_floats(&s.shape, 1) <= 2048);
+        attention_head(&s.shape, s.q + 65 * 48, 48, s.k, s.v, 65, 1, scratch, out, 48);
+        for (size_t i = 66 * 24; i < 100 * 24; i++)
+            k[i] = v[i] = NAN;
+        attention_head(&s.shape, s.q + 65 * 48, 48, s.k, s.v, 65, 1, scratch, again, 48);
+        assert_memory_equal(out, again, sizeof out);
+        free_scene(&s);
+    }
+}
+
+/* Every kernel gives the reference's bits. */
+static void test_same_bits(void **state)
+{
+    (void)state;
+    for (int type = KV_F32; type <= KV_F16; type++) {
+        scene s = make_scene((kv_type)type, 5, 72, 150);
+        float *expected = checked_alloc(150 * 5 * 72, sizeof(float));
+        float *out = checked_alloc(150 * 5 * 72, sizeof(float));
+        use_kernel("reference");
+        attend(&s, 0, 150, expected);
+        for (const char *const *name = kernel_names(); *name != NULL; name++) {
+            use_kernel(*name);
+            attend(&s, 0, 150, out);
+            assert_memory_equal(out, expected, 150 * 5 * 72 * sizeof(float));
+        }
+        free(expected);
+        free(out);
+        free_scene(&s);
+    }
+}
+
+static void check_vectors(size_t n)
+{
+    float *x = checked_alloc(n, sizeof(float)), *y = checked_alloc(n, sizeof(float));
+    float *out = checked_alloc(n, sizeof(float));
+    random_floats(x, n);
+    random_floats(y, n);
+    double squares = 0;
+    for (size_t i = 0; i < n; i++)
+        squares += (double)x[i] * (double)x[i];
+    double scale = 1 / sqrt(squares / (double)n + 1e-5);
+    vector_rms_norm(out, x, y, n, 1e-5f);
+    for (size_t i = 0; i < n; i++)
+        assert_true(fabs((double)out[i] - (double)x[i] * scale * (double)y[i]) <=
+                    3e-7 * fabs((double)x[i] * scale * (double)y[i]));
+    memcpy(out, x, n * sizeof *x);
+    vector_rms_norm(out, out, y, n, 1e-5f); /* in place */
+    vector_add(out, y, n);
+    for (size_t i = 0; i < n; i++) {
+        float normed = x[i] * (float)scale * y[i];
+        assert_true(fabsf(out[i] - (normed + y[i])) <= 1e-6f);
+    }
+    for (size_t i = 0; i < n; i++)
+        x[i] *= i % 3 == 0 ? 200 : 10;
+    memcpy(out, x, n * sizeof *x);
+    vector_silu_multiply(out, y, n);
+    for (size_t i = 0; i < n; i++) {
+        double expected = (double)x[i] / (1 + exp(-(double)x[i])) * (double)y[i];
+        assert_true(fabs((double)out[i] - expected) <= 4e-7 * fabs(expected) + 1e-30);
+    }
+    free(x);
+    free(y);
+    free(out);
+}
+
+static void test_vectors(void **state)
+{
+    (void)state;
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        use_kernel(*name);
+        for (size_t n = 1; n < 70; n++)
+            check_vectors(n);
+        check_vectors(4096);
+    }
+}
+
+static void test_vectors_same_bits(void **state)
+{
+    (void)state;
+    enum { N = 331 };
+    float x[N], y[N], expected[3][N], out[3][N];
+    random_floats(x, N);
+    random_floats(y, N);
+    for (size_t i = 0; i < N; i++)
+        x[i] *= 30;
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        for (int pass = 0; pass < 2; pass++) {
+            use_kernel(pass == 0 ? "reference" : *name);
+            float(*to)[N] = pass == 0 ? expected : out;
+            vector_rms_norm(to[0], x, y, N, 1e-6f);
+            memcpy(to[1], x, sizeof x);
+            vector_silu_multiply(to[1], y, N);
+            memcpy(to[2], x, sizeof x);
+            vector_add(to[2], y, N);
+        }
+        assert_memory_equal(out, expected, sizeof out);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_attention),         cmocka_unit_test(test_future_is_unseen),
+        cmocka_unit_test(test_same_bits),         cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_vectors_same_bits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

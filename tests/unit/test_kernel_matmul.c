@@ -1,0 +1,355 @@
+/* test_kernel_matmul.c: products of every type by every kernel this machine runs. */
+#include "kernel_test.h"
+
+enum { MAX_COLUMNS = 17 };
+
+static matrix *make_matrix(const matrix_source *sources, size_t n, size_t cols)
+{
+    failure fail;
+    matrix *m;
+    if (matrix_create(&m, sources, n, cols, &fail) != OK)
+        fail_msg("%s", fail.text);
+    return m;
+}
+
+static activation *make_activation(const float *x, size_t cols, size_t columns, const matrix *m)
+{
+    failure fail;
+    activation *a;
+    if (activation_create(&a, cols, columns, &fail) != OK)
+        fail_msg("%s", fail.text);
+    for (size_t c = 0; c < columns; c++)
+        activation_set(a, c, x + c * cols, cols, m);
+    return a;
+}
+
+/* What the integer form keeps of x. */
+static void quantised(const float *x, double *out, size_t n)
+{
+    for (size_t b = 0; b < n; b += 32) {
+        size_t end = b + 32 < n ? b + 32 : n;
+        float max = 0;
+        for (size_t k = b; k < end; k++)
+            max = fmaxf(max, fabsf(x[k]));
+        for (size_t k = b; k < end; k++)
+            out[k] = max == 0 ? 0 : (double)(max / 127) * rint((double)(x[k] * (127 / max)));
+    }
+}
+
+static bool is_float(tensor_type type)
+{
+    return type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16;
+}
+
+/* Every row and column against double arithmetic on the decoded weights: exactly the quantised
+ * activation up to f32 rounding, and the true activation up to half a quantisation step. */
+static void check_product(tensor_type type, size_t rows, size_t cols, size_t columns)
+{
+    uint8_t *data = random_tensor(type, rows, cols);
+    float *weights = checked_alloc(rows * cols, sizeof(float));
+    float *x = checked_alloc(columns * cols, sizeof(float));
+    double *kept = checked_alloc(cols, sizeof(double));
+    float *y = checked_alloc(columns * rows, sizeof(float));
+    tensor_type_find(type)->decode(data, weights, rows * cols);
+    random_floats(x, columns * cols);
+    matrix *m = make_matrix(&(matrix_source){type, data, rows}, 1, cols);
+    activation *a = make_activation(x, cols, columns, m);
+    matrix_multiply(m, a, columns, 0, rows, y, rows);
+    for (size_t c = 0; c < columns; c++) {
+        const float *column = x + c * cols;
+        quantised(column, kept, cols);
+        for (size_t r = 0; r < rows; r++) {
+            double exact = 0, expected = 0, magnitude = 0, step = 0;
+            for (size_t k = 0; k < cols; k++) {
+                double w = weights[r * cols + k];
+                exact += w * (double)column[k];
+                expected += w * (is_float(type) ? (double)column[k] : kept[k]);
+                magnitude += fabs(w) * fabs((double)column[k]);
+                step += is_float(type) ? 0 : fabs(w) * 0.5 / 127;
+            }
+            double got = (double)y[c * rows + r];
+            double rounding = 2e-6 * magnitude + 1e-7;
+            if (fabs(got - expected) > rounding || fabs(got - exact) > step + rounding)
+                fail_msg("%s %s %zux%zu columns %zu: row %zu column %zu: %.9g, not %.9g",
+                         kernel_name(), tensor_type_find(type)->name, rows, cols, columns, r, c,
+                         got, expected);
+        }
+    }
+    activation_destroy(a);
+    matrix_destroy(m);
+    free(data);
+    free(weights);
+    free(x);
+    free(kept);
+    free(y);
+}
+
+static void test_products(void **state)
+{
+    (void)state;
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        use_kernel(*name);
+        for (size_t t = 0; t < TYPE_COUNT; t++) {
+            tensor_type type = kernel_test_types[t];
+            size_t block = tensor_type_find(type)->block_values;
+            size_t odd = is_float(type) ? 37 : block == 32 ? 96 : 256;
+            check_product(type, 16, 256, 1);
+            check_product(type, 16, odd, 3);
+            check_product(type, 33, 512, 8);
+            check_product(type, 1, odd, 2);
+            check_product(type, 47, 768, MAX_COLUMNS);
+        }
+    }
+}
+
+/* Three sources of different types and ragged rows. */
+typedef struct joined {
+    uint8_t *data[3];
+    matrix_source sources[3];
+    size_t rows;
+} joined;
+
+static joined make_joined(tensor_type a, tensor_type b, tensor_type c, size_t cols)
+{
+    const tensor_type types[3] = {a, b, c};
+    const size_t rows[3] = {48, 21, 35};
+    joined j = {.rows = 0};
+    for (size_t i = 0; i < 3; i++) {
+        j.data[i] = random_tensor(types[i], rows[i], cols);
+        j.sources[i] = (matrix_source){types[i], j.data[i], rows[i]};
+        j.rows += rows[i];
+    }
+    return j;
+}
+
+static void free_joined(joined *j)
+{
+    for (size_t i = 0; i < 3; i++)
+        free(j->data[i]);
+}
+
+static void test_joined(void **state)
+{
+    (void)state;
+    enum { COLS = 512, COLUMNS = 5 };
+    joined j = make_joined(TENSOR_Q4_K, TENSOR_Q6_K, TENSOR_F16, COLS);
+    float *x = checked_alloc(COLUMNS * COLS, sizeof(float));
+    random_floats(x, COLUMNS * COLS);
+    float *whole = checked_alloc(COLUMNS * j.rows, sizeof(float));
+    float *alone = checked_alloc(COLUMNS * j.rows, sizeof(float));
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        use_kernel(*name);
+        matrix *m = make_matrix(j.sources, 3, COLS);
+        assert_int_equal(matrix_rows(m), j.rows);
+        assert_int_equal(matrix_cols(m), COLS);
+        activation *a = make_activation(x, COLS, COLUMNS, m);
+        matrix_multiply(m, a, COLUMNS, 0, j.rows, whole, j.rows);
+        size_t first = 0;
+        for (size_t i = 0; i < 3; i++) {
+            matrix *single = make_matrix(&j.sources[i], 1, COLS);
+            matrix_multiply(single, a, COLUMNS, 0, matrix_rows(single), alone + first, j.rows);
+            first += matrix_rows(single);
+            matrix_destroy(single);
+        }
+        assert_memory_equal(whole, alone, COLUMNS * j.rows * sizeof(float));
+        activation_destroy(a);
+        matrix_destroy(m);
+    }
+    free(x);
+    free(whole);
+    free(alone);
+    free_joined(&j);
+}
+
+/* Promise 1: any number of columns, any cut of the rows, the same bits. */
+static void check_invariance(const joined *j, size_t cols)
+{
+    size_t rows = j->rows;
+    float *x = checked_alloc(MAX_COLUMNS * cols, sizeof(float));
+    float *single = checked_alloc(MAX_COLUMNS * rows, sizeof(float));
+    float *y = checked_alloc(MAX_COLUMNS * rows, sizeof(float));
+    random_floats(x, MAX_COLUMNS * cols);
+    matrix *m = make_matrix(j->sources, 3, cols);
+    for (size_t c = 0; c < MAX_COLUMNS; c++) {
+        activation *a = make_activation(x + c * cols, cols, 1, m);
+        matrix_multiply(m, a, 1, 0, rows, single + c * rows, rows);
+        activation_destroy(a);
+    }
+    activation *a = make_activation(x, cols, MAX_COLUMNS, m);
+    for (size_t columns = 1; columns <= MAX_COLUMNS; columns++) {
+        memset(y, 0xff, MAX_COLUMNS * rows * sizeof(float));
+        for (size_t begin = 0; begin < rows;) {
+            size_t end = begin + 1 + random_u32() % 40;
+            end = end < rows ? end : rows;
+            matrix_multiply(m, a, columns, begin, end, y, rows);
+            begin = end;
+        }
+        assert_memory_equal(y, single, columns * rows * sizeof(float));
+    }
+    activation_destroy(a);
+    matrix_destroy(m);
+    free(x);
+    free(single);
+    free(y);
+}
+
+static void test_invariance(void **state)
+{
+    (void)state;
+    joined k = make_joined(TENSOR_Q4_K, TENSOR_Q6_K, TENSOR_Q8_0, 768);
+    joined b = make_joined(TENSOR_Q4_0, TENSOR_Q8_0, TENSOR_F32, 96);
+    joined f = make_joined(TENSOR_F32, TENSOR_F16, TENSOR_BF16, 333);
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        use_kernel(*name);
+        check_invariance(&k, 768);
+        check_invariance(&b, 96);
+        check_invariance(&f, 333);
+    }
+    free_joined(&k);
+    free_joined(&b);
+    free_joined(&f);
+}
+
+/* Every kernel reduces in the same order: the same bits as the reference. */
+static void test_same_bits(void **state)
+{
+    (void)state;
+    enum { ROWS = 40, COLS = 1024, COLUMNS = 11 };
+    float *x = checked_alloc(COLUMNS * COLS, sizeof(float));
+    float *expected = checked_alloc(COLUMNS * ROWS, sizeof(float));
+    float *y = checked_alloc(COLUMNS * ROWS, sizeof(float));
+    random_floats(x, COLUMNS * COLS);
+    for (size_t k = 0; k < COLS; k++) /* a zero block, a tiny one, halves that tie in rounding */
+        x[k] = k < 32 ? 0 : k < 64 ? x[k] * 1e-33f : k < 96 ? (float)(k % 2) * 0.5f : x[k];
+    x[95] = 127;
+    for (size_t t = 0; t < TYPE_COUNT; t++) {
+        tensor_type type = kernel_test_types[t];
+        uint8_t *data = random_tensor(type, ROWS, COLS);
+        matrix *m = make_matrix(&(matrix_source){type, data, ROWS}, 1, COLS);
+        use_kernel("reference");
+        activation *a = make_activation(x, COLS, COLUMNS, m);
+        matrix_multiply(m, a, COLUMNS, 0, ROWS, expected, ROWS);
+        activation_destroy(a);
+        for (const char *const *name = kernel_names(); *name != NULL; name++) {
+            use_kernel(*name);
+            a = make_activation(x, COLS, COLUMNS, m);
+            matrix_multiply(m, a, COLUMNS, 0, ROWS, y, ROWS);
+            activation_destroy(a);
+            for (size_t i = 0; i < COLUMNS * ROWS; i++)
+                if (memcmp(&y[i], &expected[i], sizeof y[i]) != 0)
+                    fail_msg("%s %s: element %zu is %.9g, not %.9g", *name,
+                             tensor_type_find(type)->name, i, (double)y[i], (double)expected[i]);
+        }
+        matrix_destroy(m);
+        free(data);
+    }
+    free(x);
+    free(expected);
+    free(y);
+}
+
+/* The largest integers that can meet: nothing may saturate. */
+static void test_extremes(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < TYPE_COUNT; t++) {
+        tensor_type type = kernel_test_types[t];
+        if (is_float(type))
+            continue;
+        uint8_t *data = random_tensor(type, 16, 256);
+        const tensor_type_info *info = tensor_type_find(type);
+        for (size_t i = 0; i < 16 * 256 / info->block_values; i++)
+            memset(data + i * info->block_bytes + (type == TENSOR_Q6_K ? 0 : 4),
+                   i % 2 ? 0xff : 0x80, info->block_bytes - 4);
+        float x[256], expected[16], y[16];
+        for (size_t k = 0; k < 256; k++)
+            x[k] = k < 128 ? 1 : -1;
+        matrix *m = make_matrix(&(matrix_source){type, data, 16}, 1, 256);
+        for (const char *const *name = kernel_names(); *name != NULL; name++) {
+            use_kernel("reference");
+            activation *a = make_activation(x, 256, 1, m);
+            matrix_multiply(m, a, 1, 0, 16, expected, 16);
+            use_kernel(*name);
+            activation_set(a, 0, x, 256, m);
+            matrix_multiply(m, a, 1, 0, 16, y, 16);
+            assert_memory_equal(y, expected, sizeof y);
+            activation_destroy(a);
+        }
+        matrix_destroy(m);
+        free(data);
+    }
+}
+
+static void test_share(void **state)
+{
+    (void)state;
+    for (size_t rows = 0; rows < 200; rows += 7)
+        for (int n = 1; n < 9; n++) {
+            size_t next = 5;
+            for (int t = 0; t < n; t++) {
+                size_t begin, end;
+                matrix_share(5, rows, t, n, &begin, &end);
+                assert_int_equal(begin, next);
+                assert_true(end >= begin);
+                assert_true((end - 5) % MATRIX_ROW_GROUP == 0 || end == 5 + rows);
+                next = end;
+            }
+            assert_int_equal(next, 5 + rows);
+        }
+}
+
+static void test_bytes(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < TYPE_COUNT; t++) {
+        const tensor_type_info *info = tensor_type_find(kernel_test_types[t]);
+        uint8_t *data = random_tensor(info->type, 32, 1024);
+        matrix *m = make_matrix(&(matrix_source){info->type, data, 32}, 1, 1024);
+        size_t file = 32u * 1024 / info->block_values * info->block_bytes;
+        assert_true(matrix_bytes(m) >= file);
+        assert_true((double)matrix_bytes(m) <= 1.05 * (double)file);
+        matrix_destroy(m);
+        free(data);
+    }
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    failure fail;
+    matrix *m;
+    float data[64] = {0};
+    assert_int_equal(matrix_create(&m, &(matrix_source){TENSOR_Q8_0, data, 1}, 1, 33, &fail),
+                     ERR_FORMAT);
+    assert_non_null(strstr(fail.text, "33"));
+    assert_null(m);
+    assert_int_equal(matrix_create(&m, &(matrix_source){TENSOR_Q4_K, data, 1}, 1, 128, &fail),
+                     ERR_FORMAT);
+    assert_int_equal(matrix_create(&m, &(matrix_source){(tensor_type)77, data, 1}, 1, 32, &fail),
+                     ERR_UNSUPPORTED);
+    assert_int_equal(matrix_create(&m, &(matrix_source){TENSOR_F32, data, 0}, 1, 32, &fail),
+                     ERR_FORMAT);
+    assert_int_equal(matrix_create(&m, NULL, 0, 32, &fail), ERR_INVALID);
+    assert_int_equal(
+        matrix_create(&m, &(matrix_source){TENSOR_F32, data, SIZE_MAX / 2}, 1, 1u << 20, &fail),
+        ERR_TOO_LARGE);
+    matrix_destroy(NULL);
+    activation *a;
+    assert_int_equal(activation_create(&a, 0, 1, &fail), ERR_INVALID);
+    assert_int_equal(activation_create(&a, SIZE_MAX, 1, &fail), ERR_INVALID);
+    assert_int_equal(activation_create(&a, SIZE_MAX / 128, 1000, &fail), ERR_TOO_LARGE);
+    activation_destroy(NULL);
+    assert_int_equal(kernel_init("magic", &fail), ERR_INVALID);
+    assert_non_null(strstr(fail.text, "magic"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_products),   cmocka_unit_test(test_joined),
+        cmocka_unit_test(test_invariance), cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_extremes),   cmocka_unit_test(test_share),
+        cmocka_unit_test(test_bytes),      cmocka_unit_test(test_refusals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

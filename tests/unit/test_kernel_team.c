@@ -1,0 +1,128 @@
+/* test_kernel_team.c: the team of threads: everybody works, barriers order memory, nobody hangs. */
+#include "kernel_test.h"
+
+#include <stdatomic.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+typedef struct tally {
+    team *of;
+    int rounds;
+    int seen[64];
+    long sums[64]; /* plain memory: only the barriers order it */
+    atomic_int wrong;
+} tally;
+
+/* Each round every thread writes its cell, meets the others, and reads all cells. */
+static void count_rounds(void *context, int thread, int n_threads)
+{
+    tally *t = context;
+    t->seen[thread]++;
+    for (int round = 1; round <= t->rounds; round++) {
+        t->sums[thread] = round;
+        team_barrier(t->of);
+        long sum = 0;
+        for (int i = 0; i < n_threads; i++)
+            sum += t->sums[i];
+        if (sum != (long)round * n_threads)
+            atomic_fetch_add(&t->wrong, 1);
+        team_barrier(t->of);
+    }
+}
+
+static team *make_team(int n)
+{
+    failure fail;
+    team *t;
+    if (team_create(&t, n, &fail) != OK)
+        fail_msg("%s", fail.text);
+    return t;
+}
+
+static void test_barriers(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= 7; n += 2) { /* more threads than cores as well */
+        tally t = {.of = make_team(n), .rounds = 300};
+        assert_int_equal(team_size(t.of), n);
+        for (int run = 1; run <= 20; run++) {
+            team_run(t.of, count_rounds, &t);
+            for (int i = 0; i < n; i++)
+                assert_int_equal(t.seen[i], run);
+        }
+        assert_int_equal(atomic_load(&t.wrong), 0);
+        team_destroy(t.of);
+    }
+}
+
+static void nothing(void *context, int thread, int n_threads)
+{
+    (void)context;
+    (void)thread;
+    (void)n_threads;
+}
+
+/* Workers that went to sleep are woken; creating and destroying at once is safe. */
+static void test_sleep_and_wake(void **state)
+{
+    (void)state;
+    tally t = {.of = make_team(3), .rounds = 2};
+    for (int run = 1; run <= 10; run++) {
+        usleep(20000);
+        team_run(t.of, count_rounds, &t);
+        assert_int_equal(t.seen[2], run);
+    }
+    assert_int_equal(atomic_load(&t.wrong), 0);
+    team_destroy(t.of);
+    for (int i = 0; i < 50; i++) {
+        team *one = make_team(4);
+        if (i % 2 == 0)
+            team_run(one, nothing, NULL);
+        team_destroy(one);
+    }
+    team_destroy(NULL);
+}
+
+static double cpu_ms(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e3 +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e3;
+}
+
+static void test_idle_uses_no_cpu(void **state)
+{
+    (void)state;
+    team *t = make_team(2);
+    team_run(t, nothing, NULL);
+    usleep(50000);
+    double before = cpu_ms();
+    usleep(300000);
+    assert_true(cpu_ms() - before < 10);
+    team_destroy(t);
+}
+
+static void test_sizes(void **state)
+{
+    (void)state;
+    failure fail;
+    team *t;
+    assert_int_equal(team_create(&t, 0, &fail), ERR_INVALID);
+    assert_int_equal(team_create(&t, -3, &fail), ERR_INVALID);
+    assert_int_equal(team_create(&t, 1 << 20, &fail), ERR_INVALID);
+    assert_null(t);
+    assert_true(team_default_size() >= 1);
+    assert_true(team_default_size() <= sysconf(_SC_NPROCESSORS_ONLN));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_barriers),
+        cmocka_unit_test(test_sleep_and_wake),
+        cmocka_unit_test(test_idle_uses_no_cpu),
+        cmocka_unit_test(test_sizes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
