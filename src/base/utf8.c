@@ -1,6 +1,7 @@
 #include "base/utf8.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Length of the sequence a lead byte opens, and the range of its second byte (Unicode 15, table
@@ -69,4 +70,35 @@ size_t utf8_valid_prefix(const char *text, size_t length)
         at += bytes;
     }
     return at;
+}
+
+void utf8_printable(const char *text, size_t length, char *out, size_t size)
+{
+    static const char cut[] = "...";
+    size_t used = 0, cut_at = 0; /* cut_at: the last place where "..." still fits */
+    for (size_t i = 0; i < length;) {
+        const unsigned char *at = (const unsigned char *)text + i;
+        size_t n;
+        bool whole = utf8_next(text + i, length - i, &n) == UTF8_WHOLE;
+        /* C0, DEL and C1 (U+0080..U+009F) can steer a terminal. */
+        bool control = at[0] < 0x20 || at[0] == 0x7f || (n == 2 && at[0] == 0xc2 && at[1] < 0xa0);
+        char piece[5] = "";
+        if (!whole || control) {
+            n = 1;
+            snprintf(piece, sizeof piece, "\\x%02x", at[0]);
+        } else {
+            memcpy(piece, at, n);
+        }
+        size_t piece_length = strlen(piece);
+        if (used + piece_length >= size) {
+            memcpy(out + cut_at, cut, sizeof cut);
+            return;
+        }
+        memcpy(out + used, piece, piece_length);
+        used += piece_length;
+        if (used + sizeof cut <= size)
+            cut_at = used;
+        i += n;
+    }
+    out[used] = '\0';
 }

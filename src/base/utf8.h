@@ -20,6 +20,10 @@ utf8_kind utf8_next(const char *text, size_t length, size_t *bytes);
 /* The number of leading bytes that are whole well-formed characters. */
 size_t utf8_valid_prefix(const char *text, size_t length);
 
+/* Makes any bytes safe to print on one line: control characters and what is not UTF-8 become \xNN;
+ * what does not fit in `size` (at least 8, the final NUL included) ends in "...". */
+void utf8_printable(const char *text, size_t length, char *out, size_t size);
+
 /* U+FFFD, which stands for an ill-formed sequence. */
 #define UTF8_REPLACEMENT "\xEF\xBF\xBD"
 

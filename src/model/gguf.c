@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
+
 /* A count in the file is believed only up to what the bytes that follow could hold, and never
  * beyond these: real files have some dozens of keys, thousands of tensors and under a million
  * strings. */
@@ -92,7 +94,7 @@ static error_code read_name(reader *r, gguf_string *out)
 static void name_item(reader *r, const char *kind, gguf_string name)
 {
     char text[96];
-    gguf_printable(name, text, sizeof text);
+    utf8_printable(name.data, name.length, text, sizeof text);
     snprintf(r->item, sizeof r->item, "%s '%s'", kind, text);
 }
 
@@ -199,7 +201,8 @@ static error_code index_keys(gguf *file, failure *fail)
     for (size_t i = 1; i < file->n_keys; i++)
         if (compare_keys(&file->keys_sorted[i - 1], &file->keys_sorted[i]) == 0) {
             char name[96];
-            gguf_printable(file->keys_sorted[i]->name, name, sizeof name);
+            utf8_printable(file->keys_sorted[i]->name.data, file->keys_sorted[i]->name.length, name,
+                           sizeof name);
             return failure_set(fail, ERR_FORMAT, "key '%s' stands in the file twice", name);
         }
     return OK;
@@ -284,7 +287,7 @@ static error_code place_tensor(const gguf *file, gguf_tensor *tensor, uint64_t o
                                failure *fail)
 {
     char name[96];
-    gguf_printable(tensor->name, name, sizeof name);
+    utf8_printable(tensor->name.data, tensor->name.length, name, sizeof name);
     if (offset % file->alignment != 0)
         return failure_set(fail, ERR_FORMAT,
                            "tensor '%s': its offset %" PRIu64
@@ -326,8 +329,8 @@ static error_code check_overlaps(const gguf *file, failure *fail)
         if ((const char *)b->data >= (const char *)a->data + a->bytes)
             continue;
         char name_a[96], name_b[96];
-        gguf_printable(a->name, name_a, sizeof name_a);
-        gguf_printable(b->name, name_b, sizeof name_b);
+        utf8_printable(a->name.data, a->name.length, name_a, sizeof name_a);
+        utf8_printable(b->name.data, b->name.length, name_b, sizeof name_b);
         return failure_set(fail, ERR_FORMAT, "tensors '%s' and '%s' overlap at byte %zu", name_a,
                            name_b, (size_t)((const unsigned char *)b->data - file->data));
     }
@@ -345,7 +348,8 @@ static error_code index_tensors(gguf *file, failure *fail)
     for (size_t i = 1; i < file->n_tensors; i++)
         if (compare_tensor_names(&file->tensors_sorted[i - 1], &file->tensors_sorted[i]) == 0) {
             char name[96];
-            gguf_printable(file->tensors_sorted[i]->name, name, sizeof name);
+            utf8_printable(file->tensors_sorted[i]->name.data, file->tensors_sorted[i]->name.length,
+                           name, sizeof name);
             return failure_set(fail, ERR_FORMAT, "tensor '%s' stands in the file twice", name);
         }
     return OK;

@@ -48,8 +48,5 @@ struct gguf {
 /* Bytes of one value; 0 for strings and arrays, whose length varies. */
 size_t gguf_type_bytes(gguf_type type);
 int gguf_string_compare(gguf_string a, gguf_string b);
-/* A text of the file made safe to print on one line: control characters and bytes that are not
- * UTF-8 become \xNN, and what does not fit in `size` (at least 8) ends in "...". */
-void gguf_printable(gguf_string s, char *text, size_t size);
 
 #endif

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 size_t gguf_type_bytes(gguf_type type)
 {
     switch (type) {
@@ -35,51 +37,6 @@ int gguf_string_compare(gguf_string a, gguf_string b)
     size_t n = a.length < b.length ? a.length : b.length;
     int order = n == 0 ? 0 : memcmp(a.data, b.data, n);
     return order != 0 ? order : (a.length > b.length) - (a.length < b.length);
-}
-
-/* Length of the UTF-8 character at s (1 to 4), 0 when the bytes are not one (RFC 3629). */
-static size_t utf8_length(const unsigned char *s, size_t left)
-{
-    if (s[0] < 0x80)
-        return 1;
-    size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc2 || s[0] > 0xf4 || n > left)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
-    bool outside = (s[0] == 0xed && s[1] >= 0xa0) || (s[0] == 0xf4 && s[1] >= 0x90);
-    return overlong || outside ? 0 : n;
-}
-
-void gguf_printable(gguf_string s, char *text, size_t size)
-{
-    static const char cut[] = "...";
-    const unsigned char *data = (const unsigned char *)s.data;
-    size_t used = 0;
-    for (size_t i = 0; i < s.length;) {
-        size_t n = utf8_length(data + i, s.length - i);
-        /* C0, DEL and C1 (U+0080..U+009F) can steer a terminal. */
-        bool control = n == 1 ? data[i] < 0x20 || data[i] == 0x7f
-                              : n == 2 && data[i] == 0xc2 && data[i + 1] < 0xa0;
-        char piece[5] = "";
-        if (n == 0 || control) {
-            n = 1;
-            snprintf(piece, sizeof piece, "\\x%02x", data[i]);
-        } else {
-            memcpy(piece, data + i, n);
-        }
-        size_t length = strlen(piece);
-        if (used + length + sizeof cut > size) {
-            memcpy(text + used, cut, sizeof cut);
-            return;
-        }
-        memcpy(text + used, piece, length);
-        used += length;
-        i += n;
-    }
-    text[used] = '\0';
 }
 
 /* ---- values --------------------------------------------------------------------------------- */
@@ -321,7 +278,7 @@ void gguf_key_render(const gguf *file, size_t index, char *text, size_t size)
     bool negative;
     double number;
     if (k->type == GGUF_STRING)
-        gguf_printable(k->text, text, size);
+        utf8_printable(k->text.data, k->text.length, text, size);
     else if (k->type == GGUF_ARRAY)
         snprintf(text, size, "%zu × %s", k->count, type_name(k->element));
     else if (k->type == GGUF_BOOL)
