@@ -1,0 +1,8 @@
+/* cli.h: the commands. Each takes its own arguments (argv[0] is the command's name) and returns the
+ * process's exit status. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+int command_inspect(int argc, char **argv);
+
+#endif

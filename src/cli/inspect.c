@@ -1,0 +1,152 @@
+#include "cli/cli.h"
+#include "cli/inspect.h"
+
+#include <getopt.h>
+#include <string.h>
+
+#include "base/utf8.h"
+
+static const char usage[] = "usage: a-io inspect [--json] [--keys] FILE\n"
+                            "\n"
+                            "Says what a GGUF file holds: architecture, sizes, tensor types, "
+                            "tokenizer, chat template, and the\n"
+                            "bytes that generating one token reads.\n"
+                            "\n"
+                            "  --json      one JSON object instead of text\n"
+                            "  --keys      also every key of the file, with its value\n"
+                            "  -h, --help  this text\n"
+                            "\n"
+                            "Exit status: 0 when A-IO can use the file, 5 when it is malformed or "
+                            "not supported, 6 when it\n"
+                            "cannot be read.\n";
+
+/* ---- gathering ------------------------------------------------------------------------------ */
+
+static void text_of(const gguf *file, const char *key, char *text, size_t size)
+{
+    gguf_string value = {"", 0};
+    gguf_text(file, key, &value);
+    utf8_printable(value.data, value.length, text, size);
+}
+
+static void add_type(inspection *in, const gguf_tensor *t)
+{
+    size_t i = 0;
+    while (i < in->n_types && in->types[i].name != t->type->name)
+        i++;
+    if (i == MAX_TYPES)
+        return; /* more types than kernel.h knows: cannot be */
+    if (i == in->n_types)
+        in->types[in->n_types++].name = t->type->name;
+    in->types[i].tensors++;
+    in->types[i].bytes += t->bytes;
+}
+
+static void gather_tensors(inspection *in)
+{
+    const gguf_tensor *embedding = gguf_tensor_find(in->file, "token_embd.weight");
+    bool tied = gguf_tensor_find(in->file, "output.weight") == NULL;
+    for (size_t i = 0; i < gguf_tensor_count(in->file); i++) {
+        const gguf_tensor *t = gguf_tensor_at(in->file, i);
+        add_type(in, t);
+        in->parameters += t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
+        in->tensor_bytes += t->bytes;
+        /* Of the embedding a step reads one row, unless it is the output head too. */
+        if (t != embedding || tied)
+            in->weight_bytes_per_token += t->bytes;
+    }
+}
+
+static void gather_config(inspection *in)
+{
+    char key[96];
+    snprintf(key, sizeof key, "%s.context_length", in->architecture);
+    gguf_u64(in->file, key, &in->context_length);
+    if (in->vocabulary_only || model_config_read(&in->config, in->file, &in->config_failure) != OK)
+        return;
+    in->kv_bytes_per_token = (uint64_t)in->config.n_layers * 2 *
+                             kv_value_bytes(KV_F16, in->config.n_kv_heads * in->config.head_dim);
+}
+
+static void gather_chat(inspection *in)
+{
+    gguf_string jinja;
+    in->has_chat_template = gguf_text(in->file, "tokenizer.chat_template", &jinja);
+    if (in->has_chat_template)
+        chat_template_recognise(&in->chat, jinja.data, jinja.length, &in->chat_failure);
+}
+
+static void gather(inspection *in)
+{
+    in->vocabulary_only = gguf_tensor_count(in->file) == 0;
+    text_of(in->file, "general.architecture", in->architecture, sizeof in->architecture);
+    text_of(in->file, "general.name", in->name, sizeof in->name);
+    gather_tensors(in);
+    gather_config(in);
+    tokenizer_load(&in->tokenizer, in->file, &in->tokenizer_failure);
+    gather_chat(in);
+}
+
+/* ---- the command ---------------------------------------------------------------------------- */
+
+static int inspect_file(const char *path, bool json, bool keys)
+{
+    failure fail;
+    gguf *file;
+    error_code code = gguf_open(&file, path, &fail);
+    if (code != OK) {
+        fprintf(stderr, "a-io inspect: %s\n", fail.text);
+        return error_code_exit(code);
+    }
+    inspection in = {.file = file};
+    gather(&in);
+    if (json)
+        code = inspection_print_json(&in, keys, stdout);
+    else
+        inspection_print(&in, keys, stdout);
+    if (code == OK && (fflush(stdout) != 0 || ferror(stdout) != 0))
+        code = ERR_IO;
+    if (code != OK)
+        fprintf(stderr, "a-io inspect: cannot write: %s\n", error_code_text(code));
+    /* What A-IO cannot use is shown, but a script must not take it for usable. */
+    const failure *parts[] = {&in.config_failure, &in.tokenizer_failure};
+    for (size_t i = 0; i < 2 && code == OK; i++)
+        if (parts[i]->code != OK) {
+            code = parts[i]->code;
+            fprintf(stderr, "a-io inspect: %s: %s\n", path, parts[i]->text);
+        }
+    tokenizer_destroy(in.tokenizer);
+    gguf_close(file);
+    return error_code_exit(code);
+}
+
+int command_inspect(int argc, char **argv)
+{
+    enum { OPTION_JSON = 256, OPTION_KEYS };
+    static const struct option options[] = {{"json", no_argument, NULL, OPTION_JSON},
+                                            {"keys", no_argument, NULL, OPTION_KEYS},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    bool json = false, keys = false;
+    int option;
+    optind = 1;
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (option == OPTION_JSON) {
+            json = true;
+        } else if (option == OPTION_KEYS) {
+            keys = true;
+        } else if (option == 'h') {
+            fputs(usage, stdout);
+            return 0;
+        } else {
+            fputs("try: a-io inspect --help\n", stderr);
+            return error_code_exit(ERR_INVALID);
+        }
+    }
+    if (argc - optind != 1) {
+        fprintf(stderr, "a-io inspect: %s; try: a-io inspect --help\n",
+                argc == optind ? "no file named" : "one file at a time");
+        return error_code_exit(ERR_INVALID);
+    }
+    return inspect_file(argv[optind], json, keys);
+}
