@@ -39,6 +39,7 @@ typedef struct chat_text {
     buffer text;
     chat_span *spans;
     size_t n_spans;
+    bool starts_with_bos; /* the template begins with its model's bos token, which has no text here */
 } chat_text;
 
 void chat_text_init(chat_text *text, size_t limit);
@@ -51,8 +52,8 @@ error_code chat_render(const chat_template *t, const chat_message *messages, siz
                        bool generation_prompt, chat_text *out, failure *fail);
 
 /* Appends the ids: specials recognised in template spans only; text between two specials is encoded as
- * one piece, so that merges are those of the whole text. Adds bos first when the tokenizer asks for it
- * and the text does not begin with it. */
+ * one piece, so that merges are those of the whole text. Adds bos first when the tokenizer or the
+ * template asks for it and the text does not begin with it. */
 error_code chat_encode(const tokenizer *t, const chat_text *text, token_list *out, failure *fail);
 
 #endif
