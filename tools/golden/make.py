@@ -17,8 +17,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 POSITIONS = 72  # past 64, so that a kernel's blocks of positions are crossed
 SHARED_IDS = 280  # every vocabulary has at least as many
 
-# The shape of each model. `kinds` names the tensor type of all matrices, or of some by a part of their name.
-# F32 proves the architecture's arithmetic; the other types prove their own decoding and products.
+# The shape of each model. `kinds` names the tensor type of all matrices, or of some by a part of their name (the first
+# that fits). F32 proves the architecture's arithmetic; the other types prove their own decoding and products.
 MODELS = [
     dict(name="llama-rope-factors.F32", arch="llama", vocab=vocabulary.llama3, embd=64, ff=96, heads=4, kv=2, dim=16,
          layers=2, base=500000.0, factors=True, kinds={"": "F32"}, why="adjacent RoPE pairs with rope_freqs"),
@@ -42,7 +42,8 @@ MODELS = [
     dict(name="qwen3.Q4_0", arch="qwen3", vocab=vocabulary.chatml, embd=96, ff=224, heads=2, kv=1, dim=64, layers=2,
          base=1e6, qk_norm=True, kinds={"": "Q4_0"}, why="Q4_0, widths that are odd multiples of 32"),
     dict(name="qwen2.Q4_K", arch="qwen2", vocab=vocabulary.chatml, embd=256, ff=256, heads=4, kv=2, dim=64, layers=2,
-         base=1e6, qkv_bias=True, kinds={"attn_v": "Q6_K", "ffn_down": "Q6_K", "output.weight": "Q6_K", "": "Q4_K"},
+         base=1e6, qkv_bias=True,
+         kinds={"attn_output": "Q4_K", "attn_v": "Q6_K", "ffn_down": "Q6_K", "output": "Q6_K", "": "Q4_K"},
          why="Q4_K beside Q6_K: q, k and v joined from different types"),
     dict(name="llama.Q6_K", arch="llama", vocab=vocabulary.llama3, embd=256, ff=256, heads=4, kv=1, dim=64, layers=1,
          base=10000.0, tied=True, kinds={"": "Q6_K"}, why="Q6_K as matrix, embedding and tied head"),
