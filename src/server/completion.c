@@ -1,0 +1,91 @@
+#include "server/exchange.h"
+
+#include <string.h>
+
+static enum MHD_Result answer_failure(exchange *e, const failure *fail)
+{
+    api_error error;
+    api_error_from_failure(&error, fail);
+    exchange_release_run(e);
+    return exchange_answer_error(e, &error);
+}
+
+static enum MHD_Result answer_stopping(exchange *e)
+{
+    failure fail;
+    failure_set(&fail, ERR_BUSY, "the server is shutting down");
+    return answer_failure(e, &fail);
+}
+
+static enum MHD_Result answer_finished(exchange *e)
+{
+    completion_head head = {e->completion_id, e->created, run_plan(e->run)->model};
+    json_t *body = e->decide_only
+                       ? decision_json(e->run)
+                       : completion_json(&head, e->text.data, e->text.length, e->run, e->seed);
+    exchange_release_run(e);
+    return exchange_answer(e, 200, body);
+}
+
+/* Moves the run on until it is answered or there is nothing to do but wait. */
+static enum MHD_Result advance(exchange *e)
+{
+    do {
+        unsigned signals = exchange_take_signals(e);
+        if (signals & SIGNAL_GONE)
+            return MHD_NO; /* closes the connection, which ends the run */
+        if (signals & SIGNAL_STOPPING)
+            return answer_stopping(e);
+        e->state = run_poll(e->run, &e->text, NULL);
+        if (e->state == RUN_FAILED)
+            return answer_failure(e, run_failure(e->run));
+        if (e->state != RUN_PROBING && !e->plan.known)
+            exchange_note_plan(e);
+        if (e->plan.known && e->stream && !e->decide_only)
+            return stream_begin(e);
+        if (e->state == RUN_FINISHED)
+            return answer_finished(e);
+    } while (!exchange_suspend(e));
+    return MHD_YES;
+}
+
+static error_code submit(exchange *e, const chat_request *r, failure *fail)
+{
+    run_options options = {.model = r->model,
+                           .lookup = r->has_lookup ? &r->lookup : NULL,
+                           .decide_only = e->decide_only};
+    wakeup wake = {exchange_wake, e};
+    run *started;
+    error_code code =
+        orchestra_submit(e->server->orchestra, &r->request, &options, wake, &started, fail);
+    return code == OK ? exchange_attach(e, started, fail) : code;
+}
+
+enum MHD_Result completion_begin(exchange *e)
+{
+    chat_request r;
+    api_error error;
+    if (!chat_request_parse(&r, e->body.data, e->body.length, e->server->options.max_tokens_default,
+                            &error))
+        return exchange_answer_error(e, &error);
+    e->stream = r.stream;
+    e->include_usage = r.include_usage;
+    e->seed = r.seed;
+    memcpy(e->user, r.user, sizeof e->user);
+    failure fail;
+    error_code code = submit(e, &r, &fail);
+    chat_request_free(&r);
+    buffer_free(&e->body); /* a waiting request holds no more than it needs */
+    return code == OK ? advance(e) : answer_failure(e, &fail);
+}
+
+enum MHD_Result route_begin(exchange *e)
+{
+    e->decide_only = true;
+    return completion_begin(e);
+}
+
+enum MHD_Result completion_resume(exchange *e)
+{
+    return advance(e);
+}

@@ -1,0 +1,281 @@
+#include "server/exchange.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define REPLY_LIMIT ((size_t)64 << 20) /* bytes; far above what a context can hold */
+
+/* ---- life ---------------------------------------------------------------------------------------
+ */
+
+static void random_hex(char *out, size_t digits)
+{
+    unsigned char bytes[16];
+    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
+        memset(bytes, 0, sizeof bytes); /* an id is a name, not a secret */
+    for (size_t i = 0; i < digits / 2 && i < sizeof bytes; i++)
+        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+}
+
+/* Echoes a client's own id when it can stand in a header and a log line. */
+static void choose_id(exchange *e)
+{
+    const char *id = MHD_lookup_connection_value(e->connection, MHD_HEADER_KIND, "x-request-id");
+    size_t n = id == NULL ? 0 : strlen(id);
+    bool sane = n > 0 && n < sizeof e->id;
+    for (size_t i = 0; sane && i < n; i++)
+        sane = isalnum((unsigned char)id[i]) || strchr("-_.:", id[i]) != NULL;
+    if (sane) {
+        memcpy(e->id, id, n + 1);
+        return;
+    }
+    memcpy(e->id, "req-", 5);
+    random_hex(e->id + 4, 24);
+}
+
+exchange *exchange_create(server *s, struct MHD_Connection *connection, const char *path)
+{
+    exchange *e = calloc(1, sizeof *e);
+    if (e == NULL)
+        return NULL;
+    e->server = s;
+    e->connection = connection;
+    e->start_ms = clock_ms();
+    e->created = (int64_t)time(NULL);
+    e->watched_fd = -1;
+    snprintf(e->path, sizeof e->path, "%s", path);
+    for (char *c = e->path; *c != '\0'; c++)
+        if (*c < '!' || *c > '~')
+            *c = '?';
+    buffer_init(&e->body, s->options.max_body_bytes);
+    buffer_init(&e->text, REPLY_LIMIT);
+    buffer_init(&e->out, REPLY_LIMIT);
+    pthread_mutex_init(&e->lock, NULL);
+    choose_id(e);
+    memcpy(e->completion_id, "chatcmpl-", 10);
+    random_hex(e->completion_id + 9, 24);
+
+    pthread_mutex_lock(&s->lock);
+    e->next = s->exchanges;
+    if (e->next != NULL)
+        e->next->previous = e;
+    s->exchanges = e;
+    if (s->stopping)
+        e->signals = SIGNAL_STOPPING;
+    pthread_mutex_unlock(&s->lock);
+    return e;
+}
+
+static void leave_list(exchange *e)
+{
+    server *s = e->server;
+    pthread_mutex_lock(&s->lock);
+    if (e->next != NULL)
+        e->next->previous = e->previous;
+    if (e->previous != NULL)
+        e->previous->next = e->next;
+    else
+        s->exchanges = e->next;
+    bool is_idle = s->exchanges == NULL && atomic_load(&s->draining);
+    pthread_mutex_unlock(&s->lock);
+    uint64_t one = 1;
+    if (is_idle && write(s->idle_fd, &one, sizeof one) < 0)
+        log_warn("cannot tell that the last request is done");
+}
+
+void exchange_destroy(exchange *e)
+{
+    exchange_release_run(e);
+    leave_list(e); /* from here on no thread knows it */
+    buffer_free(&e->body);
+    buffer_free(&e->text);
+    buffer_free(&e->out);
+    pthread_mutex_destroy(&e->lock);
+    free(e);
+}
+
+void exchange_log(const exchange *e, bool completed)
+{
+    char decision[3 * HEADER_VALUE_SIZE + 160] = "";
+    if (e->plan.known)
+        snprintf(decision, sizeof decision,
+                 " model=%s intent=%s lookup=%s reason=%s prompt=%zu reply=%zu", e->plan.model,
+                 e->plan.has_intent ? e->plan.intent : "-", e->plan.lookup, e->plan.reason,
+                 e->stats.prompt_tokens, e->stats.reply_tokens);
+    log_info("%s %s %s %d %.1f ms%s%s%s%s", e->id, e->method == NULL ? "?" : e->method, e->path,
+             completed ? e->status : 499, clock_ms() - e->start_ms, decision,
+             e->user[0] != '\0' ? " user=" : "", e->user, completed ? "" : " (client went away)");
+}
+
+/* ---- signals
+ * -------------------------------------------------------------------------------------- */
+
+void exchange_signal(exchange *e, unsigned bits)
+{
+    pthread_mutex_lock(&e->lock);
+    e->signals |= bits;
+    if (e->suspended) {
+        e->suspended = false;
+        MHD_resume_connection(e->connection);
+    }
+    pthread_mutex_unlock(&e->lock);
+}
+
+unsigned exchange_take_signals(exchange *e)
+{
+    pthread_mutex_lock(&e->lock);
+    unsigned bits = e->signals;
+    e->signals = bits & (SIGNAL_GONE | SIGNAL_STOPPING);
+    pthread_mutex_unlock(&e->lock);
+    return bits;
+}
+
+bool exchange_suspend(exchange *e)
+{
+    pthread_mutex_lock(&e->lock);
+    if (e->signals == 0) {
+        e->suspended = true;
+        MHD_suspend_connection(e->connection);
+    }
+    bool suspended = e->suspended;
+    pthread_mutex_unlock(&e->lock);
+    return suspended;
+}
+
+static void on_watch(void *context, watch_event event)
+{
+    exchange_signal(context, event == WATCH_GONE ? SIGNAL_GONE : SIGNAL_TICK);
+}
+
+void exchange_wake(void *context)
+{
+    exchange_signal(context, SIGNAL_NEWS);
+}
+
+error_code exchange_attach(exchange *e, run *r, failure *fail)
+{
+    e->run = r;
+    atomic_fetch_add(&e->server->running, 1);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(e->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info == NULL)
+        return failure_set(fail, ERR_INTERNAL, "the connection has no descriptor");
+    error_code code = watch_add(e->server->watch, info->connect_fd, on_watch, e, fail);
+    if (code == OK)
+        e->watched_fd = info->connect_fd;
+    return code;
+}
+
+void exchange_release_run(exchange *e)
+{
+    if (e->watched_fd >= 0)
+        watch_remove(e->server->watch, e->watched_fd);
+    e->watched_fd = -1;
+    if (e->run == NULL)
+        return;
+    if (e->plan.known)
+        e->stats = run_receipt(e->run)->reply;
+    run_release(e->run);
+    e->run = NULL;
+    atomic_fetch_sub(&e->server->running, 1);
+}
+
+/* ---- answers
+ * -------------------------------------------------------------------------------------- */
+
+/* A header's value has no room for control characters, and none that all agree on for others than
+ * ASCII: those become %XX. */
+static void header_text(char *out, size_t size, const char *text)
+{
+    size_t n = 0;
+    for (const unsigned char *c = (const unsigned char *)text; *c != '\0' && n + 4 < size; c++) {
+        if (*c >= ' ' && *c <= '~')
+            out[n++] = (char)*c;
+        else
+            n += (size_t)snprintf(out + n, size - n, "%%%02X", *c);
+    }
+    out[n] = '\0';
+}
+
+void exchange_note_plan(exchange *e)
+{
+    const plan *p = run_plan(e->run);
+    const intent *i = run_intent(e->run);
+    plan_headers *h = &e->plan;
+    h->known = true;
+    header_text(h->model, sizeof h->model, p->model);
+    header_text(h->reason, sizeof h->reason, p->rule);
+    if (p->lookup.mode == LOOKUP_FIXED)
+        snprintf(h->lookup, sizeof h->lookup, "%u", (unsigned)p->lookup.length);
+    else
+        snprintf(h->lookup, sizeof h->lookup, "%s", p->lookup.mode == LOOKUP_AUTO ? "auto" : "off");
+    snprintf(h->overhead_ms, sizeof h->overhead_ms, "%.2f", run_receipt(e->run)->overhead.total_ms);
+    h->has_intent = i != NULL && i->known;
+    if (h->has_intent) {
+        header_text(h->intent, sizeof h->intent, i->labels[i->best]);
+        snprintf(h->entropy, sizeof h->entropy, "%.4f", i->entropy);
+    }
+}
+
+static void add_plan_headers(const plan_headers *h, struct MHD_Response *response)
+{
+    MHD_add_response_header(response, "x-a-io-model", h->model);
+    MHD_add_response_header(response, "x-model-router-selected-model", h->model);
+    MHD_add_response_header(response, "x-a-io-lookup", h->lookup);
+    MHD_add_response_header(response, "x-a-io-reason", h->reason);
+    MHD_add_response_header(response, "x-a-io-overhead-ms", h->overhead_ms);
+    if (h->has_intent) {
+        MHD_add_response_header(response, "x-a-io-intent", h->intent);
+        MHD_add_response_header(response, "x-a-io-entropy", h->entropy);
+    }
+}
+
+enum MHD_Result exchange_queue(exchange *e, int status, struct MHD_Response *response)
+{
+    MHD_add_response_header(response, "x-request-id", e->id);
+    if (e->plan.known)
+        add_plan_headers(&e->plan, response);
+    if (status == 429 || status == 503)
+        MHD_add_response_header(response, "Retry-After", "1");
+    if (status == 401)
+        MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
+    if (status == 405)
+        MHD_add_response_header(response, "Allow", e->route->method);
+    if (atomic_load(&e->server->draining))
+        MHD_add_response_header(response, "Connection", "close");
+    e->status = status;
+    enum MHD_Result result = MHD_queue_response(e->connection, (unsigned)status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+enum MHD_Result exchange_answer(exchange *e, int status, json_t *body)
+{
+    buffer text;
+    buffer_init(&text, REPLY_LIMIT);
+    if (json_write(&text, body) != OK || buffer_add_text(&text, "\n") != OK) {
+        buffer_free(&text);
+        return MHD_NO; /* no memory even to say so: the connection is closed */
+    }
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(text.length, text.data, MHD_RESPMEM_MUST_FREE);
+    if (response == NULL) {
+        buffer_free(&text);
+        return MHD_NO;
+    }
+    MHD_add_response_header(response, "Content-Type", "application/json");
+    return exchange_queue(e, status, response);
+}
+
+enum MHD_Result exchange_answer_error(exchange *e, const api_error *error)
+{
+    return exchange_answer(e, error->status, api_error_json(error));
+}

@@ -1,0 +1,91 @@
+/*
+ * openai.h: OpenAI's JSON, read strictly and written exactly. Inside the server room only.
+ *
+ * Reading keeps promise 2: a field that is unknown, malformed or would be ignored is refused by
+ * name. A field whose value asks for what A-IO does anyway (n: 1, tools: [] …) is accepted; null
+ * means absent.
+ */
+#ifndef SERVER_OPENAI_H
+#define SERVER_OPENAI_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "orchestra/orchestra.h"
+
+typedef struct api_error {
+    int status;       /* HTTP */
+    const char *type; /* static */
+    const char *code; /* static, or NULL */
+    char param[128];  /* the field's name, or "" */
+    char message[640];
+} api_error;
+
+/* Fills the error, its type from the status; returns false, so that `return api_error_set(...)`
+ * reads well in a parser. */
+bool api_error_set(api_error *e, int status, const char *code, const char *param,
+                   const char *format, ...) __attribute__((format(printf, 5, 6)));
+void api_error_from_failure(api_error *e, const failure *fail);
+json_t *api_error_json(const api_error *e);
+
+/* ---- requests ----------------------------------------------------------------------------- */
+
+#define REQUEST_MAX_STOPS 16
+#define REQUEST_USER_SIZE 128
+
+typedef struct chat_request {
+    request request;
+    const char *model; /* NULL: auto */
+    bool stream;
+    bool include_usage;
+    bool has_lookup;
+    lookup_setting lookup;
+    int64_t seed;                 /* the client's, or one drawn here */
+    char user[REQUEST_USER_SIZE]; /* for the log line; printable ASCII */
+
+    /* What the pointers above point into. */
+    json_t *body;
+    chat_message *messages;
+    char *joined; /* texts of messages whose content came in parts */
+    logit_bias *biases;
+    const char *stops[REQUEST_MAX_STOPS];
+} chat_request;
+
+/* False: `e` says what is wrong, and nothing needs to be freed. */
+bool chat_request_parse(chat_request *out, const char *body, size_t length,
+                        size_t max_tokens_default, api_error *e);
+void chat_request_free(chat_request *r);
+
+/* ---- replies ------------------------------------------------------------------------------ */
+
+/* All return a new object, or NULL when there is no memory. */
+
+typedef struct completion_head {
+    const char *id;
+    int64_t created; /* Unix seconds */
+    const char *model;
+} completion_head;
+
+/* Text that may hold anything: bytes that are not UTF-8 become U+FFFD, because JSON has no others.
+ */
+json_t *json_text(const char *text, size_t length);
+/* "off", "auto" or the draft's length. */
+json_t *lookup_json(const lookup_setting *lookup);
+const char *finish_reason_text(finish_reason reason);
+
+json_t *completion_json(const completion_head *head, const char *text, size_t length,
+                        const run *finished, int64_t seed);
+json_t *decision_json(const run *decided);
+/* A streamed chunk; delta is taken over. */
+json_t *chunk_json(const completion_head *head, json_t *delta, const char *finish);
+json_t *usage_json(const sequence_stats *stats);
+json_t *timings_json(const sequence_stats *stats);
+/* {intent, plan, receipt, seed} */
+json_t *a_io_json(const run *r, int64_t seed);
+json_t *model_json(const char *id, size_t context, int64_t created);
+
+/* Appends the text of `value` (taken over; NULL is ERR_MEMORY). */
+error_code json_write(buffer *out, json_t *value);
+
+#endif

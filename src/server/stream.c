@@ -1,0 +1,146 @@
+#include "server/exchange.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+
+#define BLOCK_SIZE 8192      /* what MHD asks for at a time */
+#define KEEP_ALIVE_MS 4000.0 /* silence after which a tick of the watch sends a comment */
+
+static completion_head head_of(const exchange *e)
+{
+    return (completion_head){e->completion_id, e->created, run_plan(e->run)->model};
+}
+
+/* One event; false when there is no memory for it. */
+static bool add_event(exchange *e, json_t *value)
+{
+    e->last_event_ms = clock_ms();
+    return buffer_add_text(&e->out, "data: ") == OK && json_write(&e->out, value) == OK &&
+           buffer_add_text(&e->out, "\n\n") == OK;
+}
+
+static bool add_chunk(exchange *e, json_t *chunk)
+{
+    if (chunk != NULL && e->include_usage)
+        json_object_set_new(chunk, "usage", json_null()); /* as OpenAI does: the last one has it */
+    return add_event(e, chunk);
+}
+
+static bool add_role(exchange *e)
+{
+    completion_head head = head_of(e);
+    json_t *delta = json_pack("{s:s, s:s}", "role", "assistant", "content", "");
+    return add_chunk(e, chunk_json(&head, delta, NULL));
+}
+
+static bool add_text(exchange *e)
+{
+    if (e->text.length == 0)
+        return true;
+    completion_head head = head_of(e);
+    json_t *delta = json_pack("{s:o}", "content", json_text(e->text.data, e->text.length));
+    buffer_clear(&e->text);
+    return add_chunk(e, chunk_json(&head, delta, NULL));
+}
+
+/* The run has said everything: what is left is in `out`. */
+static bool end(exchange *e, bool added)
+{
+    e->stream_ended = true;
+    exchange_release_run(e);
+    return added;
+}
+
+static bool add_end(exchange *e)
+{
+    completion_head head = head_of(e);
+    const sequence_stats *stats = &run_receipt(e->run)->reply;
+    json_t *last = chunk_json(&head, json_object(), finish_reason_text(run_finish_reason(e->run)));
+    if (last == NULL)
+        return false;
+    json_object_set_new(last, "timings", timings_json(stats));
+    json_object_set_new(last, "a_io", a_io_json(e->run, e->seed));
+    if (!add_chunk(e, last))
+        return false;
+    if (e->include_usage) {
+        json_t *usage = chunk_json(&head, json_object(), NULL);
+        if (usage == NULL)
+            return false;
+        json_object_set_new(usage, "choices", json_array());
+        json_object_set_new(usage, "usage", usage_json(stats));
+        if (!add_event(e, usage))
+            return false;
+    }
+    return end(e, buffer_add_text(&e->out, "data: [DONE]\n\n") == OK);
+}
+
+static bool add_failure(exchange *e, const failure *fail)
+{
+    api_error error;
+    api_error_from_failure(&error, fail);
+    return end(e, add_event(e, api_error_json(&error)));
+}
+
+/* Turns what happened since the last call into events; false: give up, close the connection. */
+static bool advance(exchange *e)
+{
+    unsigned signals = exchange_take_signals(e);
+    failure fail;
+    if (signals & SIGNAL_GONE)
+        return false;
+    if (signals & SIGNAL_STOPPING) {
+        failure_set(&fail, ERR_BUSY, "the server is shutting down");
+        return add_failure(e, &fail);
+    }
+    if (e->state == RUN_REPLYING)
+        e->state = run_poll(e->run, &e->text, NULL);
+    if (!add_text(e))
+        return false;
+    if (e->state == RUN_FAILED)
+        return add_failure(e, run_failure(e->run));
+    if (e->state == RUN_FINISHED)
+        return add_end(e);
+    if (e->out.length == 0 && clock_ms() - e->last_event_ms >= KEEP_ALIVE_MS) {
+        e->last_event_ms = clock_ms();
+        return buffer_add_text(&e->out, ": keep-alive\n\n") == OK;
+    }
+    return true;
+}
+
+static ssize_t stream_read(void *context, uint64_t position, char *data, size_t size)
+{
+    (void)position;
+    exchange *e = context;
+    for (;;) {
+        size_t left = e->out.length - e->out_sent;
+        if (left > 0) {
+            size_t n = left < size ? left : size;
+            memcpy(data, e->out.data + e->out_sent, n);
+            e->out_sent += n;
+            return (ssize_t)n;
+        }
+        buffer_clear(&e->out);
+        e->out_sent = 0;
+        if (e->stream_ended)
+            return MHD_CONTENT_READER_END_OF_STREAM;
+        if (!advance(e))
+            return MHD_CONTENT_READER_END_WITH_ERROR;
+        if (e->out.length == 0 && exchange_suspend(e))
+            return 0;
+    }
+}
+
+enum MHD_Result stream_begin(exchange *e)
+{
+    if (!add_role(e))
+        return MHD_NO;
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_SIZE, stream_read, e, NULL);
+    if (response == NULL)
+        return MHD_NO;
+    MHD_add_response_header(response, "Content-Type", "text/event-stream; charset=utf-8");
+    MHD_add_response_header(response, "Cache-Control", "no-cache");
+    MHD_add_response_header(response, "X-Accel-Buffering", "no");
+    return exchange_queue(e, 200, response);
+}
