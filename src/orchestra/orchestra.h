@@ -1,9 +1,9 @@
 /*
  * orchestra.h: for each request, sense the intent, decide the plan, let the right model answer.
  *
- * Knows intents and plans; knows no socket and no tensor. An orchestra owns its models, conductor and
- * backends. A run is one request on its way; like everything below it, it is pulled: `wake` signals,
- * run_poll moves it on (probe → decide → submit → text) on the caller's thread.
+ * Knows intents and plans; knows no socket and no tensor. An orchestra owns its models, conductor
+ * and backends. A run is one request on its way; like everything below it, it is pulled: `wake`
+ * signals, run_poll moves it on (probe → decide → submit → text) on the caller's thread.
  */
 #ifndef ORCHESTRA_ORCHESTRA_H
 #define ORCHESTRA_ORCHESTRA_H
@@ -31,18 +31,19 @@ typedef struct plan {
     config_role role;
     const char *model; /* name; lives as long as the orchestra */
     lookup_setting lookup;
-    const char *rule; /* the rule that fired, or the fallback: entropy, long_context, probe_error, pinned …; lives as long as the orchestra */
+    const char *rule; /* the rule that fired, or the fallback: entropy, long_context, probe_error,
+                         pinned …; lives as long as the orchestra */
     char reason[PLAN_REASON_SIZE]; /* the same for a person, with the numbers */
-    size_t prompt_tokens;          /* the small model's count */
+    size_t prompt_tokens;          /* the small model's count; 0 when pinned: not counted */
 } plan;
 
 /* What the decision cost. */
 typedef struct overhead {
-    double template_ms;
-    double prefill_ms;
-    double decide_ms;
-    double switch_ms;
-    double total_ms;
+    double template_ms; /* rendering and tokenising the request and the probe */
+    double prefill_ms;  /* the probe's forward pass */
+    double decide_ms;   /* entropy and rules */
+    double switch_ms;   /* changing to the model that answers */
+    double total_ms;    /* submit → plan as the clock saw it, waiting included, and the switch */
 } overhead;
 
 typedef struct receipt {
@@ -59,7 +60,9 @@ typedef struct orchestra_progress {
     void *context;
 } orchestra_progress;
 
-/* Loads the models, checks labels and template, starts the conductor. The config must outlive it. */
+/* Loads the models, checks labels and template, starts the conductor. The config must outlive it.
+ * With a config of one model (config_for_model) there is no routing: every request is pinned to it.
+ */
 error_code orchestra_create(orchestra **out, const config *c, orchestra_progress progress,
                             failure *fail);
 void orchestra_destroy(orchestra *o); /* after every run was released */
@@ -67,9 +70,12 @@ void orchestra_destroy(orchestra *o); /* after every run was released */
 size_t orchestra_model_count(const orchestra *o);
 const char *orchestra_model_name(const orchestra *o, size_t index);
 backend *orchestra_backend(orchestra *o, size_t index);
+/* False: the model has no chat template and takes raw prompts only. */
+bool orchestra_has_template(const orchestra *o, size_t index);
 
-/* `model`: "auto" or NULL routes, a name pins (ERR_NOT_FOUND lists the names). `lookup` overrides the
- * plan's when not NULL. `decide_only`: the run finishes once the plan is there. The request is copied. */
+/* `model`: "auto" or NULL routes, a name pins (ERR_NOT_FOUND lists the names). `lookup` overrides
+ * the plan's when not NULL. `decide_only`: the run finishes once the plan is there. The request is
+ * copied. */
 typedef struct run_options {
     const char *model;
     const lookup_setting *lookup;
@@ -86,10 +92,20 @@ typedef enum run_state {
     RUN_FAILED,
 } run_state;
 
-/* Moves the run on and appends what came. Text and tokens may be NULL. After RUN_FINISHED or
- * RUN_FAILED only run_* getters and run_release are of use. */
+/* The policies `random` and its like depend on the orchestra's count of requests: the n-th routed
+ * request since orchestra_create (n from 0) gets the coin random_uniform(policy.seed, 0, n).
+ *
+ * A failed probe never fails the run: the large model answers (rule probe_error). A prompt that
+ * does not fit the small model goes to the large one whatever the rules say (rule long_context),
+ * except when the small one is pinned: then, and when it fits neither, ERR_CONTEXT has the numbers.
+ * Faults that are known at once are returned by orchestra_submit, later ones by run_failure. */
+
+/* Moves the run on and appends what came. Call it once after orchestra_submit (a run that only
+ * decides may be over by then), and again after each wake. Text and tokens may be NULL. After
+ * RUN_FINISHED or RUN_FAILED only run_* getters and run_release are of use. */
 run_state run_poll(run *r, buffer *text, token_list *tokens);
-/* Sleeps until run_poll gives something new (for callers without an event loop; give `wake` no call). */
+/* Sleeps until run_poll gives something new (for callers without an event loop; give `wake` no
+ * call). */
 void run_wait(run *r);
 
 const intent *run_intent(const run *r);   /* from RUN_REPLYING on */

@@ -1,0 +1,76 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "orchestra/internal.h"
+
+/* Adds a × b to *sum; false when it does not fit. */
+static bool add_product(size_t *sum, size_t a, size_t b)
+{
+    size_t product = 0;
+    return !__builtin_mul_overflow(a, b, &product) && !__builtin_add_overflow(*sum, product, sum);
+}
+
+static bool measure(const request *r, size_t *total)
+{
+    *total = 0;
+    bool fits = add_product(total, r->n_messages, sizeof *r->messages) &&
+                add_product(total, r->n_stops, sizeof *r->stops) &&
+                add_product(total, r->sampling.n_biases, sizeof *r->sampling.biases);
+    for (size_t i = 0; fits && i < r->n_messages; i++)
+        fits = add_product(total, strlen(r->messages[i].role) + 1, 1) &&
+               add_product(total, r->messages[i].content_length, 1) && add_product(total, 1, 1);
+    for (size_t i = 0; fits && i < r->n_stops; i++)
+        fits = add_product(total, strlen(r->stops[i]) + 1, 1);
+    return fits && (r->prompt == NULL ||
+                    (add_product(total, r->prompt_length, 1) && add_product(total, 1, 1)));
+}
+
+/* Copies into the block and moves its end on. */
+static void *place(char **end, const void *data, size_t length)
+{
+    void *at = *end;
+    if (length > 0)
+        memcpy(at, data, length);
+    *end += length;
+    return at;
+}
+
+static char *place_text(char **end, const char *text, size_t length)
+{
+    char *at = place(end, text, length);
+    *(*end)++ = '\0';
+    return at;
+}
+
+error_code request_copy_make(request_copy *out, const request *r, failure *fail)
+{
+    size_t total = 0;
+    *out = (request_copy){.request = *r};
+    char *end = measure(r, &total) ? malloc(total + 1) : NULL;
+    if (end == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory to keep the request");
+    out->memory = end;
+    /* Arrays first: all their elements are aligned to pointers or less. */
+    chat_message *messages = place(&end, r->messages, r->n_messages * sizeof *messages);
+    const char **stops = place(&end, r->stops, r->n_stops * sizeof *stops);
+    out->request.sampling.biases =
+        place(&end, r->sampling.biases, r->sampling.n_biases * sizeof *r->sampling.biases);
+    for (size_t i = 0; i < r->n_messages; i++) {
+        messages[i].role = place_text(&end, r->messages[i].role, strlen(r->messages[i].role));
+        messages[i].content =
+            place_text(&end, r->messages[i].content, r->messages[i].content_length);
+    }
+    for (size_t i = 0; i < r->n_stops; i++)
+        stops[i] = place_text(&end, r->stops[i], strlen(r->stops[i]));
+    if (r->prompt != NULL)
+        out->request.prompt = place_text(&end, r->prompt, r->prompt_length);
+    out->request.messages = messages;
+    out->request.stops = stops;
+    return OK;
+}
+
+void request_copy_free(request_copy *copy)
+{
+    free(copy->memory);
+    *copy = (request_copy){.memory = NULL};
+}

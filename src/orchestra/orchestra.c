@@ -1,0 +1,164 @@
+#include "orchestra/orchestra.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "orchestra/internal.h"
+
+/* ---- loading ------------------------------------------------------------------------------ */
+
+typedef struct loading {
+    const orchestra_progress *progress;
+    const char *name;
+} loading;
+
+static void report_loading(void *context, double fraction)
+{
+    const loading *l = context;
+    l->progress->call(l->progress->context, l->name, fraction);
+}
+
+static error_code load_model(player *p, const config_model *m, const orchestra_progress *progress,
+                             failure *fail)
+{
+    loading l = {.progress = progress, .name = m->name};
+    model_options options = {.chat_template = m->chat_template};
+    if (progress->call != NULL) {
+        options.progress = report_loading;
+        options.progress_context = &l;
+    }
+    p->name = m->name;
+    return model_load(&p->model, m->path, &options, fail);
+}
+
+static void warn_of_long_context(const config_model *m, const player *p)
+{
+    size_t trained = p->model->config.context_length;
+    if (m->context > trained)
+        log_warn("model %s: a context of %u tokens is beyond the %zu it was trained for", m->name,
+                 m->context, trained);
+}
+
+static error_code add_player(orchestra *o, const config_model *m, failure *fail)
+{
+    player *p = &o->players[o->n_players];
+    engine_options options = engine_defaults();
+    options.context = m->context;
+    options.slots = m->slots;
+    options.kv = m->kv == CONFIG_KV_F32 ? KV_F32 : KV_F16;
+    options.queue_limit = o->config->engine.queue_limit;
+    options.prefill_chunk = o->config->engine.prefill_chunk;
+    error_code code = conductor_add(o->conductor, p->model, &options, &p->engine, fail);
+    if (code == OK)
+        code = backend_create_local(&p->backend, m->name, p->engine, fail);
+    if (code == OK)
+        warn_of_long_context(m, p);
+    return code;
+}
+
+static error_code load_players(orchestra *o, const orchestra_progress *progress, failure *fail)
+{
+    for (; o->n_players < o->config->n_models; o->n_players++) {
+        const config_model *m = &o->config->models[o->n_players];
+        error_code code = load_model(&o->players[o->n_players], m, progress, fail);
+        if (code == OK)
+            code = add_player(o, m, fail);
+        if (code != OK) {
+            o->n_players++; /* what it holds already is freed with the rest */
+            return failure_prefix(fail, "model %s", m->name);
+        }
+        if (m->role == ROLE_SMALL)
+            o->small = o->n_players;
+        else
+            o->large = o->n_players;
+    }
+    return OK;
+}
+
+/* ---- routing ------------------------------------------------------------------------------ */
+
+static error_code prepare_routing(orchestra *o, failure *fail)
+{
+    const config *c = o->config;
+    backend *small = o->players[o->small].backend;
+    o->template = (probe_template){.text = c->probe.template,
+                                   .window_head = c->probe.window_head,
+                                   .window_tail = c->probe.window_tail};
+    o->n_labels = c->probe.n_labels;
+    for (size_t i = 0; i < o->n_labels; i++) {
+        o->label_names[i] = c->probe.labels[i].name;
+        o->label_tokens[i] = c->probe.labels[i].token;
+    }
+    error_code code = policy_create(&o->policy, c, backend_context(small), fail);
+    if (code != OK || !policy_reads_intent(o->policy))
+        return code;
+    code = backend_check_labels(small, &o->template, o->label_tokens, o->n_labels, fail);
+    return code == OK ? OK : failure_prefix(fail, "probe");
+}
+
+error_code orchestra_create(orchestra **out, const config *c, orchestra_progress progress,
+                            failure *fail)
+{
+    *out = NULL;
+    if (c->n_models < 1 || c->n_models > ORCHESTRA_MAX_MODELS)
+        return failure_set(fail, ERR_CONFIG, "models: %u are configured; one or two are needed",
+                           c->n_models);
+    orchestra *o = calloc(1, sizeof *o);
+    if (o == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for the orchestra");
+    o->config = c;
+    error_code code = conductor_create(&o->conductor, (int)c->engine.threads, fail);
+    if (code == OK)
+        code = load_players(o, &progress, fail);
+    if (code == OK && o->n_players == 1)
+        o->small = o->large = 0;
+    if (code == OK && o->n_players > 1)
+        code = prepare_routing(o, fail);
+    if (code == OK)
+        code = conductor_start(o->conductor, fail);
+    if (code != OK)
+        orchestra_destroy(o);
+    else
+        *out = o;
+    return code;
+}
+
+void orchestra_destroy(orchestra *o)
+{
+    if (o == NULL)
+        return;
+    for (size_t i = 0; i < o->n_players; i++)
+        if (o->players[i].backend != NULL)
+            backend_destroy(o->players[i].backend);
+    if (o->conductor != NULL)
+        conductor_destroy(o->conductor);
+    for (size_t i = 0; i < o->n_players; i++)
+        if (o->players[i].model != NULL)
+            model_destroy(o->players[i].model);
+    policy_destroy(o->policy);
+    free(o);
+}
+
+/* ---- what a server asks -----------------------------------------------------------------------
+ */
+
+size_t orchestra_model_count(const orchestra *o)
+{
+    return o->n_players;
+}
+
+const char *orchestra_model_name(const orchestra *o, size_t index)
+{
+    return o->players[index].name;
+}
+
+backend *orchestra_backend(orchestra *o, size_t index)
+{
+    return o->players[index].backend;
+}
+
+bool orchestra_has_template(const orchestra *o, size_t index)
+{
+    return o->players[index].model->chat != NULL;
+}

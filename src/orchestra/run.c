@@ -1,0 +1,384 @@
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "orchestra/internal.h"
+#include "orchestra/probe.h"
+
+struct run {
+    orchestra *orchestra;
+    wakeup wake;
+    lookup_setting lookup; /* overrides the plan's when has_lookup */
+    bool has_lookup;
+    bool decide_only;
+    double start_ms;
+    double coin;
+
+    pthread_mutex_t lock; /* of the next three; the rest belongs to the thread that polls */
+    pthread_cond_t woken_changed;
+    bool woken;
+    bool cancelled;
+    reply *reply; /* written under the lock: run_cancel may come from another thread */
+
+    classification *probe; /* while RUN_PROBING */
+    request_copy request;  /* while RUN_PROBING */
+    size_t prompt_tokens;
+
+    run_state state;
+    intent intent;
+    plan plan;
+    receipt receipt;
+    finish_reason finish;
+    failure failure;
+};
+
+/* ---- signals -------------------------------------------------------------------------------- */
+
+/* On the backend's thread. */
+static void on_wake(void *context)
+{
+    run *r = context;
+    pthread_mutex_lock(&r->lock);
+    r->woken = true;
+    pthread_cond_signal(&r->woken_changed);
+    pthread_mutex_unlock(&r->lock);
+    if (r->wake.call != NULL)
+        r->wake.call(r->wake.context);
+}
+
+static wakeup own_wakeup(run *r)
+{
+    return (wakeup){.call = on_wake, .context = r};
+}
+
+static bool is_over(const run *r)
+{
+    return r->state == RUN_FINISHED || r->state == RUN_FAILED;
+}
+
+void run_wait(run *r)
+{
+    if (is_over(r))
+        return;
+    pthread_mutex_lock(&r->lock);
+    while (!r->woken)
+        pthread_cond_wait(&r->woken_changed, &r->lock);
+    r->woken = false;
+    pthread_mutex_unlock(&r->lock);
+}
+
+static bool is_cancelled(run *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool cancelled = r->cancelled;
+    pthread_mutex_unlock(&r->lock);
+    return cancelled;
+}
+
+void run_cancel(run *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->cancelled = true;
+    reply *running = r->reply;
+    pthread_mutex_unlock(&r->lock);
+    if (running != NULL)
+        reply_cancel(running);
+    else
+        on_wake(r);
+}
+
+/* ---- from a plan to a reply -------------------------------------------------------------------
+ */
+
+static player *player_of(const run *r)
+{
+    orchestra *o = r->orchestra;
+    return &o->players[r->plan.role == ROLE_SMALL ? o->small : o->large];
+}
+
+static error_code start_reply(run *r, player *p, const request *q, failure *fail)
+{
+    r->plan.model = p->name;
+    if (r->has_lookup)
+        r->plan.lookup = (lookup_setting){
+            .mode = r->lookup.mode, .length = r->lookup.length, .prior = r->plan.lookup.prior};
+    r->receipt.overhead.total_ms = clock_ms() - r->start_ms;
+    if (r->decide_only) {
+        r->state = RUN_FINISHED;
+        return OK;
+    }
+    reply *started = NULL;
+    error_code code = backend_submit(p->backend, q, &r->plan.lookup, own_wakeup(r), &started, fail);
+    if (code != OK)
+        return code;
+    r->state = RUN_REPLYING;
+    pthread_mutex_lock(&r->lock);
+    r->reply = started;
+    bool cancelled = r->cancelled;
+    pthread_mutex_unlock(&r->lock);
+    if (cancelled)
+        reply_cancel(started);
+    return OK;
+}
+
+/* A prompt beyond the small model's context goes to the large one, whatever the rule. */
+static error_code check_fit(run *r, const request *q, failure *fail)
+{
+    orchestra *o = r->orchestra;
+    size_t holds_small = backend_context(o->players[o->small].backend);
+    if (r->prompt_tokens < holds_small && !r->decide_only)
+        return OK; /* what the large model's tokenizer makes of it, its engine checks itself */
+    if (r->plan.role == ROLE_SMALL && r->prompt_tokens < holds_small)
+        return OK;
+    if (r->plan.role == ROLE_SMALL) {
+        r->plan.role = ROLE_LARGE;
+        r->plan.rule = "long_context";
+        snprintf(r->plan.reason, sizeof r->plan.reason,
+                 "%zu prompt tokens do not fit the small model's context of %zu", r->prompt_tokens,
+                 holds_small);
+    }
+    backend *large = o->players[o->large].backend;
+    size_t tokens = 0;
+    error_code code = backend_count_tokens(large, q, &tokens, fail);
+    if (code != OK || tokens < backend_context(large))
+        return code;
+    return failure_set(fail, ERR_CONTEXT,
+                       "the prompt has %zu tokens; the small model's context holds %zu, the large "
+                       "one's %zu, the reply included",
+                       tokens, holds_small, backend_context(large));
+}
+
+static error_code follow_plan(run *r, const request *q, failure *fail)
+{
+    error_code code = check_fit(r, q, fail);
+    return code == OK ? start_reply(r, player_of(r), q, fail) : code;
+}
+
+/* True: the plan is there. */
+static bool decide(run *r, const intent *known)
+{
+    double start = clock_ms();
+    policy_facts facts = {.intent = known, .prompt_tokens = r->prompt_tokens, .coin = r->coin};
+    bool decided = policy_decide(r->orchestra->policy, &facts, &r->plan);
+    r->receipt.overhead.decide_ms += clock_ms() - start;
+    return decided;
+}
+
+/* ---- submitting ----------------------------------------------------------------------------- */
+
+static error_code pin(run *r, size_t index, const request *q, failure *fail)
+{
+    orchestra *o = r->orchestra;
+    r->plan = (plan){.role = o->config->models[index].role,
+                     .rule = "pinned",
+                     .lookup = {.mode = LOOKUP_AUTO, .prior = LOOKUP_CLASSES - 1}};
+    snprintf(r->plan.reason, sizeof r->plan.reason,
+             o->policy == NULL ? "%s is the only model" : "the request names the model %s",
+             o->players[index].name);
+    return start_reply(r, &o->players[index], q, fail);
+}
+
+static error_code start_probe(run *r, const request *q, failure *fail)
+{
+    orchestra *o = r->orchestra;
+    error_code code = request_copy_make(&r->request, q, fail);
+    if (code != OK)
+        return code;
+    failure why = {.code = OK};
+    code = backend_classify(o->players[o->small].backend, q, &o->template, o->label_tokens,
+                            o->n_labels, own_wakeup(r), &r->probe, &why);
+    if (code == OK)
+        return OK;
+    policy_probe_error(&why, r->prompt_tokens, &r->plan);
+    return follow_plan(r, q, fail);
+}
+
+static error_code route(run *r, const request *q, failure *fail)
+{
+    orchestra *o = r->orchestra;
+    double start = clock_ms();
+    error_code code =
+        backend_count_tokens(o->players[o->small].backend, q, &r->prompt_tokens, fail);
+    r->receipt.overhead.template_ms = clock_ms() - start;
+    if (code != OK)
+        return code;
+    r->coin = random_uniform(o->config->policy.seed, 0, atomic_fetch_add(&o->routed, 1));
+    return decide(r, NULL) ? follow_plan(r, q, fail) : start_probe(r, q, fail);
+}
+
+/* The index of the model that a name pins; n_players: none, the request is routed. */
+static error_code find_pinned(const orchestra *o, const char *name, size_t *index, failure *fail)
+{
+    bool routed = name == NULL || strcmp(name, "auto") == 0;
+    *index = o->policy == NULL ? 0 : o->n_players;
+    if (routed)
+        return OK;
+    for (size_t i = 0; i < o->n_players; i++) {
+        if (strcmp(o->players[i].name, name) == 0) {
+            *index = i;
+            return OK;
+        }
+    }
+    const char *second = o->n_players > 1 ? o->players[1].name : NULL;
+    return failure_set(fail, ERR_NOT_FOUND, "no model \"%.100s\"; there are: auto, %s%s%s", name,
+                       o->players[0].name, second != NULL ? ", " : "",
+                       second != NULL ? second : "");
+}
+
+error_code orchestra_submit(orchestra *o, const request *q, const run_options *options, wakeup wake,
+                            run **out, failure *fail)
+{
+    size_t pinned = 0;
+    *out = NULL;
+    error_code code = find_pinned(o, options->model, &pinned, fail);
+    if (code != OK)
+        return code;
+    run *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for the request");
+    r->orchestra = o;
+    r->wake = wake;
+    r->decide_only = options->decide_only;
+    r->has_lookup = options->lookup != NULL;
+    if (r->has_lookup)
+        r->lookup = *options->lookup;
+    r->start_ms = clock_ms();
+    r->woken = true; /* the first poll tells the state */
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->woken_changed, NULL);
+    code = pinned < o->n_players ? pin(r, pinned, q, fail) : route(r, q, fail);
+    if (code != OK)
+        run_release(r);
+    else
+        *out = r;
+    return code;
+}
+
+/* ---- polling -------------------------------------------------------------------------------- */
+
+static void drop_probe(run *r)
+{
+    classification_release(r->probe);
+    r->probe = NULL;
+}
+
+/* False: still running. `why` is set when the probe gave nothing usable. */
+static bool finish_probe(run *r, failure *why)
+{
+    classification_result result;
+    why->code = OK;
+    error_code code = classification_poll(r->probe, &result);
+    if (code != OK) {
+        failure_set(why, code, "%s", error_code_text(code));
+        return true;
+    }
+    if (result.state == SEQUENCE_RUNNING)
+        return false;
+    r->receipt.probe = result.stats;
+    r->receipt.overhead.template_ms += result.template_ms;
+    r->receipt.overhead.prefill_ms = result.stats.prefill_ms;
+    if (result.state == SEQUENCE_FAILED) {
+        *why = result.failure;
+        return true;
+    }
+    double start = clock_ms();
+    probe_read(&result, r->orchestra->label_names, &r->intent, why);
+    r->receipt.overhead.decide_ms += clock_ms() - start;
+    return true;
+}
+
+static void poll_probe(run *r)
+{
+    failure why;
+    if (is_cancelled(r)) {
+        drop_probe(r);
+        failure_set(&r->failure, ERR_CANCELLED, "cancelled before a model was chosen");
+        r->state = RUN_FAILED;
+        return;
+    }
+    if (!finish_probe(r, &why))
+        return;
+    drop_probe(r);
+    if (why.code != OK)
+        policy_probe_error(&why, r->prompt_tokens, &r->plan);
+    else
+        decide(r, &r->intent); /* always decides once the intent is known */
+    if (follow_plan(r, &r->request.request, &r->failure) != OK)
+        r->state = RUN_FAILED;
+    request_copy_free(&r->request);
+}
+
+static void poll_reply(run *r, buffer *text, token_list *tokens)
+{
+    reply_status status;
+    error_code code = reply_poll(r->reply, &status, text, tokens);
+    if (code != OK) {
+        failure_set(&r->failure, code, "cannot take the reply: %s", error_code_text(code));
+        r->state = RUN_FAILED;
+        return;
+    }
+    overhead *o = &r->receipt.overhead;
+    r->receipt.reply = status.stats;
+    o->total_ms += status.stats.switch_ms - o->switch_ms; /* it becomes known with the first step */
+    o->switch_ms = status.stats.switch_ms;
+    if (status.state == SEQUENCE_FAILED) {
+        r->failure = status.failure;
+        r->state = RUN_FAILED;
+    } else if (status.state == SEQUENCE_FINISHED) {
+        r->finish = status.finish;
+        r->state = RUN_FINISHED;
+    }
+}
+
+run_state run_poll(run *r, buffer *text, token_list *tokens)
+{
+    if (r->state == RUN_PROBING)
+        poll_probe(r);
+    if (r->state == RUN_REPLYING)
+        poll_reply(r, text, tokens);
+    return r->state;
+}
+
+/* ---- what there is to know --------------------------------------------------------------------
+ */
+
+const intent *run_intent(const run *r)
+{
+    return &r->intent;
+}
+
+const plan *run_plan(const run *r)
+{
+    return &r->plan;
+}
+
+const receipt *run_receipt(const run *r)
+{
+    return &r->receipt;
+}
+
+finish_reason run_finish_reason(const run *r)
+{
+    return r->finish;
+}
+
+const failure *run_failure(const run *r)
+{
+    return &r->failure;
+}
+
+void run_release(run *r)
+{
+    if (r == NULL)
+        return;
+    if (r->probe != NULL)
+        classification_release(r->probe);
+    if (r->reply != NULL)
+        reply_release(r->reply);
+    request_copy_free(&r->request);
+    pthread_mutex_destroy(&r->lock);
+    pthread_cond_destroy(&r->woken_changed);
+    free(r);
+}
