@@ -4,5 +4,6 @@
 #define CLI_CLI_H
 
 int command_inspect(int argc, char **argv);
+int command_serve(int argc, char **argv);
 
 #endif
