@@ -1,10 +1,11 @@
 /*
- * backend.h: one interface to own and foreign engines: submit, cancel, reply, count_tokens, classify.
+ * backend.h: one interface to own and foreign engines: submit, cancel, reply, count_tokens,
+ * classify.
  *
  * A backend serves one model. Requests are messages or a raw prompt, never token ids: each backend
  * renders and tokenises for its own model. Results are pulled: `wake` says (from the backend's own
- * thread, so it must only signal) that polling will give something new. Any thread may call; one reply
- * or classification is polled by one thread at a time.
+ * thread, so it must only signal) that polling will give something new. Any thread may call; one
+ * reply or classification is polled by one thread at a time.
  */
 #ifndef BACKEND_BACKEND_H
 #define BACKEND_BACKEND_H
@@ -87,12 +88,12 @@ typedef struct classification_result {
     sequence_state state;
     failure failure;
     size_t n_labels;
-    float logits[SEQUENCE_MAX_LABELS];        /* of the label tokens, as they came */
-    float log_sum_exp;                        /* over the whole vocabulary */
-    size_t prompt_tokens;                     /* the request's own, before windowing */
-    size_t probe_tokens;                      /* what the probe read */
+    float logits[SEQUENCE_MAX_LABELS]; /* of the label tokens, as they came */
+    float log_sum_exp;                 /* over the whole vocabulary */
+    size_t prompt_tokens;              /* the request's own, before windowing */
+    size_t probe_tokens;               /* what the probe read */
     bool windowed;
-    double template_ms;                       /* rendering and tokenising */
+    double template_ms; /* rendering and tokenising */
     sequence_stats stats;
 } classification_result;
 

@@ -1,6 +1,7 @@
 #include "base/buffer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,7 +97,17 @@ error_code buffer_read_fd(buffer *b, int fd, failure *fail)
     }
 }
 
-static error_code token_list_grow(token_list *list, size_t extra)
+error_code buffer_read_file(buffer *b, const char *path, failure *fail)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return failure_set(fail, ERR_IO, "cannot open %s: %s", path, strerror(errno));
+    error_code code = buffer_read_fd(b, fd, fail);
+    close(fd);
+    return code == OK ? OK : failure_prefix(fail, "%s", path);
+}
+
+error_code token_list_reserve(token_list *list, size_t extra)
 {
     if (extra <= list->capacity - list->length)
         return OK;
@@ -120,7 +131,7 @@ error_code token_list_add(token_list *list, int32_t id)
 
 error_code token_list_append(token_list *list, const int32_t *ids, size_t n)
 {
-    error_code code = token_list_grow(list, n);
+    error_code code = token_list_reserve(list, n);
     if (code != OK)
         return code;
     if (n > 0)

@@ -1,13 +1,13 @@
 /*
  * engine.h: sequences of tokens through resident models.
  *
- * One conductor owns the team of threads and every engine; an engine is one model with its KV slots.
- * The conductor's own thread runs the step loop: each step takes one engine and composes a batch of
- * rows (decoding sequences with their drafts, classifications, pieces of waiting prompts).
+ * One conductor owns the team of threads and every engine; an engine is one model with its KV
+ * slots. The conductor's own thread runs the step loop: each step takes one engine and composes a
+ * batch of rows (decoding sequences with their drafts, classifications, pieces of waiting prompts).
  *
  * A sequence is one request inside an engine. Its owner submits it, is woken (on the conductor's
- * thread: the callback must only signal) when there is something to read, polls, and releases it. All
- * functions may be called from any thread; one sequence is polled by one thread at a time.
+ * thread: the callback must only signal) when there is something to read, polls, and releases it.
+ * All functions may be called from any thread; one sequence is polled by one thread at a time.
  */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
@@ -93,7 +93,8 @@ typedef struct sequence_stats {
     double prefill_ms; /* first step → first token (or the classification) */
     double decode_ms;  /* first token → last */
     double switch_ms;  /* time the conductor needed to change to this engine for the first step */
-    uint64_t weight_bytes; /* read for this sequence: a shared step is divided among its sequences */
+    uint64_t
+        weight_bytes; /* read for this sequence: a shared step is divided among its sequences */
     uint64_t kv_bytes;
 } sequence_stats;
 
@@ -102,19 +103,19 @@ typedef enum finish_reason { FINISH_STOP, FINISH_LENGTH } finish_reason;
 
 #define SEQUENCE_MAX_LABELS 64
 
-/* What has come since the last poll. Text holds whole UTF-8 characters only, and never a stop string
- * or a part of one that may still become whole. */
+/* What has come since the last poll. Text holds whole UTF-8 characters only, and never a stop
+ * string or a part of one that may still become whole. */
 typedef struct sequence_poll_result {
     sequence_state state;
-    finish_reason finish; /* when finished */
-    failure failure;      /* when failed */
-    sequence_stats stats; /* so far */
+    finish_reason finish;                    /* when finished */
+    failure failure;                         /* when failed */
+    sequence_stats stats;                    /* so far */
     float label_logits[SEQUENCE_MAX_LABELS]; /* classification, when finished */
     float log_sum_exp; /* classification: of all logits, so that exp(l - lse) is the probability */
 } sequence_poll_result;
 
-/* ERR_CONTEXT (with both numbers) for a prompt that leaves no room, ERR_BUSY when the queue is full,
- * ERR_INVALID for a token or sampling value out of range. */
+/* ERR_CONTEXT (with both numbers) for a prompt that leaves no room, ERR_BUSY when the queue is
+ * full, ERR_INVALID for a token or sampling value out of range. */
 error_code engine_submit(engine *e, const sequence_request *request, sequence **out, failure *fail);
 /* Appends new text and new token ids (either may be NULL: then that kind is dropped). */
 error_code sequence_poll(sequence *s, sequence_poll_result *out, buffer *text, token_list *tokens);
@@ -128,7 +129,8 @@ void sequence_release(sequence *s);
 typedef struct engine_status {
     size_t running;
     size_t waiting;
-    double step_ms[LOOKUP_MAX_DRAFT + 2]; /* T(n): measured cost of a decode step of n rows, 0: unknown */
+    double step_ms[LOOKUP_MAX_DRAFT +
+                   2]; /* T(n): measured cost of a decode step of n rows, 0: unknown */
 } engine_status;
 
 void engine_read_status(engine *e, engine_status *out);

@@ -1,12 +1,14 @@
 /*
  * sample.h: from logits to one token.
  *
- * The random number is a function of (seed, choice, position) alone, so the token at a position does
- * not depend on how the step that computed it was composed. A sampler sees only accepted tokens.
+ * The random number is a function of (seed, choice, position) alone, so the token at a position
+ * does not depend on how the step that computed it was composed. A sampler sees only accepted
+ * tokens.
  */
 #ifndef ENGINE_SAMPLE_H
 #define ENGINE_SAMPLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,8 +27,8 @@ typedef struct sampling_params {
     uint32_t top_k;           /* 0: off */
     float top_p;              /* (0, 1]; 1: off */
     float min_p;              /* [0, 1]; 0: off. Relative to the most probable token */
-    float repetition_penalty; /* > 0; 1: off. Over prompt and reply: positive logits are divided by it,
-                                 negative ones multiplied (CTRL, arXiv 1909.05858) */
+    float repetition_penalty; /* > 0; 1: off. Over prompt and reply: positive logits are divided by
+                                 it, negative ones multiplied (CTRL, arXiv 1909.05858) */
     float presence_penalty;   /* [-2, 2]; over the reply's tokens, as OpenAI defines it */
     float frequency_penalty;  /* [-2, 2]; likewise, times the count */
     uint64_t seed;

@@ -2,9 +2,9 @@
  * forward.h: the forward pass: one step of many rows through one model.
  *
  * A row is one token of one sequence at one position. Rows of the same sequence stand together in
- * increasing positions; their keys and values are written before any row attends. What a row computes
- * depends only on its token, its position and the KV before it (promise 1). A `forward` is the scratch
- * memory of one model's steps: one step at a time.
+ * increasing positions; their keys and values are written before any row attends. What a row
+ * computes depends only on its token, its position and the KV before it (promise 1). A `forward` is
+ * the scratch memory of one model's steps: one step at a time.
  */
 #ifndef MODEL_FORWARD_H
 #define MODEL_FORWARD_H
@@ -31,13 +31,16 @@ typedef struct forward_row {
 
 typedef struct forward forward;
 
-error_code forward_create(forward **out, const model *m, size_t max_rows, failure *fail);
+/* max_rows: rows a step may have; max_outputs: of them, rows that may want hidden state or logits.
+ */
+error_code forward_create(forward **out, const model *m, int n_threads, size_t max_rows,
+                          size_t max_outputs, failure *fail);
 void forward_destroy(forward *f);
 
 /* Runs the rows. Afterwards forward_logits(f, i) are the n_vocab logits of the i-th row that wanted
- * logits, forward_hidden(f, i) the n_embd normalised hidden state of the i-th row that wanted hidden
- * or logits (both counted in row order); valid until the next step. The caller checks tokens and
- * positions against vocabulary and capacity. */
+ * logits, forward_hidden(f, i) the n_embd normalised hidden state of the i-th row that wanted
+ * hidden or logits (both counted in row order); valid until the next step. The caller checks tokens
+ * and positions against vocabulary and capacity. */
 void forward_step(forward *f, team *threads, const forward_row *rows, size_t n_rows);
 float *forward_logits(forward *f, size_t index);
 const float *forward_hidden(const forward *f, size_t index);

@@ -2,8 +2,9 @@
  * model.h: one model file in memory: what the architecture is (data), its packed weights, its
  * tokenizer and chat template.
  *
- * Architectures are data: one forward pass (forward.h) reads a model_config; a new architecture is an
- * entry of the table in model.c. A model owns everything it points to and is read-only after loading.
+ * Architectures are data: one forward pass (forward.h) reads a model_config; a new architecture is
+ * an entry of the table in model.c. A model owns everything it points to and is read-only after
+ * loading.
  */
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
@@ -48,28 +49,31 @@ typedef struct layer_weights {
     const float *k_norm;    /* head_dim, or NULL */
     matrix *attn_output;    /* n_embd × n_heads · head_dim */
     const float *attn_output_bias; /* n_embd, or NULL */
-    const float *ffn_norm;  /* n_embd */
-    matrix *gate_up;        /* 2 n_ff × n_embd: gate, then up */
-    matrix *down;           /* n_embd × n_ff */
+    const float *ffn_norm;         /* n_embd */
+    matrix *gate_up;               /* 2 n_ff × n_embd: gate, then up */
+    matrix *down;                  /* n_embd × n_ff */
 } layer_weights;
 
 typedef struct model {
     model_config config;
-    layer_weights *layers;     /* n_layers */
-    const float *output_norm;  /* n_embd */
-    matrix *output;            /* n_vocab × n_embd */
-    const float *rope_factors; /* rope_dims / 2 divisors of the frequencies, or NULL */
-    gguf *file;                /* kept open: the embedding rows are read from it */
+    layer_weights *layers;        /* n_layers */
+    const float *output_norm;     /* n_embd */
+    matrix *output;               /* n_vocab × n_embd */
+    const float *rope_factors;    /* rope_dims / 2 divisors of the frequencies, or NULL */
+    gguf *file;                   /* kept open: the embedding rows are read from it */
     const gguf_tensor *embedding; /* n_vocab rows of n_embd */
     tokenizer *tokenizer;
     const chat_template *chat; /* NULL: the file has none; only raw prompts then */
     size_t weight_bytes;       /* bytes one single-row step reads (embedding row left out) */
-    struct model_arena *arena; /* the small f32 vectors */
+    float **vectors;           /* every small f32 vector above, to be freed */
+    size_t n_vectors;
 } model;
 
 typedef struct model_options {
-    const char *chat_template; /* override by name, or NULL: what the file says */
-    void (*progress)(void *context, double fraction); /* or NULL; 0 … 1 while weights are repacked */
+    const char
+        *chat_template; /* override by name; "none": raw prompts only; NULL: what the file says */
+    void (*progress)(void *context,
+                     double fraction); /* or NULL; 0 … 1 while weights are repacked */
     void *progress_context;
 } model_options;
 

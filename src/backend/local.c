@@ -1,0 +1,336 @@
+/* local.c: a backend over one engine of ours: renders, tokenises, submits. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/backend.h"
+#include "base/clock.h"
+
+#define PROMPT_TEXT_LIMIT ((size_t)64 << 20)
+
+struct backend {
+    char *name;
+    engine *engine;
+};
+
+struct reply {
+    sequence *sequence;
+};
+
+struct classification {
+    sequence *sequence;
+    classification_result result; /* what was known at submission */
+};
+
+error_code backend_create_local(backend **out, const char *name, engine *e, failure *fail)
+{
+    backend *b = malloc(sizeof *b);
+    char *copy = strdup(name);
+    if (b == NULL || copy == NULL) {
+        free(b);
+        free(copy);
+        return failure_set(fail, ERR_MEMORY, "no memory for a backend");
+    }
+    *b = (backend){copy, e};
+    *out = b;
+    return OK;
+}
+
+void backend_destroy(backend *b)
+{
+    if (b == NULL)
+        return;
+    free(b->name);
+    free(b);
+}
+
+const char *backend_name(const backend *b)
+{
+    return b->name;
+}
+
+size_t backend_context(const backend *b)
+{
+    return engine_context(b->engine);
+}
+
+/* ---- from a request to tokens ---------------------------------------------------------------- */
+
+static const tokenizer *words(const backend *b)
+{
+    return engine_model(b->engine)->tokenizer;
+}
+
+static error_code encode_raw(const backend *b, const char *text, size_t length, token_list *out,
+                             failure *fail)
+{
+    const tokenizer *t = words(b);
+    if (tokenizer_adds_bos(t) && token_list_add(out, tokenizer_bos(t)) != OK)
+        return failure_set(fail, ERR_MEMORY, "no memory for the prompt");
+    return tokenizer_encode(t, text, length, false, true, out, fail);
+}
+
+static error_code encode_request(const backend *b, const request *r, token_list *out, failure *fail)
+{
+    if (r->prompt != NULL)
+        return encode_raw(b, r->prompt, r->prompt_length, out, fail);
+    const chat_template *chat = engine_model(b->engine)->chat;
+    if (chat == NULL)
+        return failure_set(fail, ERR_UNSUPPORTED,
+                           "model '%s' has no chat template: give it a raw prompt, or set "
+                           "chat_template: for it",
+                           b->name);
+    chat_text text;
+    chat_text_init(&text, PROMPT_TEXT_LIMIT);
+    error_code code = chat_render(chat, r->messages, r->n_messages, true, &text, fail);
+    if (code == OK)
+        code = chat_encode(words(b), &text, out, fail);
+    chat_text_free(&text);
+    return code;
+}
+
+error_code backend_count_tokens(backend *b, const request *r, size_t *count, failure *fail)
+{
+    token_list tokens = {0};
+    error_code code = encode_request(b, r, &tokens, fail);
+    *count = tokens.length;
+    token_list_free(&tokens);
+    return code;
+}
+
+/* ---- replies ----------------------------------------------------------------------------------
+ */
+
+error_code backend_submit(backend *b, const request *r, const lookup_setting *lookup, wakeup wake,
+                          reply **out, failure *fail)
+{
+    token_list tokens = {0};
+    reply *handle = malloc(sizeof *handle);
+    error_code code = handle == NULL ? failure_set(fail, ERR_MEMORY, "no memory for a reply")
+                                     : encode_request(b, r, &tokens, fail);
+    if (code == OK) {
+        sequence_request wanted = {
+            .prompt = tokens.ids,
+            .n_prompt = tokens.length,
+            .sampling = r->sampling,
+            .max_tokens = r->max_tokens,
+            .stops = r->stops,
+            .n_stops = r->n_stops,
+            .lookup = *lookup,
+            .wake = wake.call,
+            .wake_context = wake.context,
+        };
+        code = engine_submit(b->engine, &wanted, &handle->sequence, fail);
+    }
+    token_list_free(&tokens);
+    if (code != OK) {
+        free(handle);
+        return code;
+    }
+    *out = handle;
+    return OK;
+}
+
+error_code reply_poll(reply *r, reply_status *status, buffer *text, token_list *tokens)
+{
+    sequence_poll_result polled;
+    error_code code = sequence_poll(r->sequence, &polled, text, tokens);
+    *status = (reply_status){polled.state, polled.finish, polled.failure, polled.stats};
+    return code;
+}
+
+void reply_cancel(reply *r)
+{
+    sequence_cancel(r->sequence);
+}
+
+void reply_release(reply *r)
+{
+    if (r == NULL)
+        return;
+    sequence_release(r->sequence);
+    free(r);
+}
+
+/* ---- classification ---------------------------------------------------------------------------
+ */
+
+typedef struct template_parts {
+    const char *before, *after;
+    size_t before_length, after_length;
+    bool conversation; /* the placeholder is {conversation}, else {query} */
+} template_parts;
+
+static error_code split_template(const char *text, template_parts *parts, failure *fail)
+{
+    static const char conversation[] = "{conversation}", query[] = "{query}";
+    const char *c = strstr(text, conversation), *q = strstr(text, query);
+    if ((c == NULL) == (q == NULL))
+        return failure_set(fail, ERR_CONFIG,
+                           "the probe's template must have one placeholder, %s or %s", conversation,
+                           query);
+    const char *at = c != NULL ? c : q;
+    const char *after = at + strlen(c != NULL ? conversation : query);
+    if (strstr(after, c != NULL ? conversation : query) != NULL)
+        return failure_set(fail, ERR_CONFIG, "the probe's template has its placeholder twice");
+    *parts = (template_parts){text, after, (size_t)(at - text), strlen(after), c != NULL};
+    return OK;
+}
+
+/* The request's own tokens in the placeholder's place. */
+static error_code encode_subject(const backend *b, const request *r, bool conversation,
+                                 token_list *out, failure *fail)
+{
+    if (conversation)
+        return encode_request(b, r, out, fail);
+    if (r->prompt != NULL)
+        return tokenizer_encode(words(b), r->prompt, r->prompt_length, false, false, out, fail);
+    for (size_t i = r->n_messages; i-- > 0;) {
+        const chat_message *m = &r->messages[i];
+        if (strcmp(m->role, "user") == 0)
+            return tokenizer_encode(words(b), m->content, m->content_length, false, false, out,
+                                    fail);
+    }
+    return failure_set(fail, ERR_INVALID, "the conversation has no user message to classify");
+}
+
+/* Keeps the first `head` and the last `tail` tokens of those from `begin` on. */
+static bool cut_window(token_list *tokens, size_t begin, size_t head, size_t tail)
+{
+    size_t n = tokens->length - begin;
+    if (n <= head + tail)
+        return false;
+    memmove(tokens->ids + begin + head, tokens->ids + tokens->length - tail,
+            tail * sizeof *tokens->ids);
+    tokens->length = begin + head + tail;
+    return true;
+}
+
+static error_code encode_probe(const backend *b, const request *r, const probe_template *t,
+                               token_list *out, classification_result *result, failure *fail)
+{
+    template_parts parts;
+    error_code code = split_template(t->text, &parts, fail);
+    if (code != OK)
+        return code;
+    if (!parts.conversation) {
+        if (tokenizer_adds_bos(words(b)) && token_list_add(out, tokenizer_bos(words(b))) != OK)
+            return failure_set(fail, ERR_MEMORY, "no memory for the probe");
+        code = tokenizer_encode(words(b), parts.before, parts.before_length, true, true, out, fail);
+    }
+    size_t begin = out->length;
+    if (code == OK)
+        code = encode_subject(b, r, parts.conversation, out, fail);
+    if (code != OK)
+        return code;
+    result->prompt_tokens = out->length - begin;
+    result->windowed = cut_window(out, begin, t->window_head, t->window_tail);
+    /* Encoded on its own, so that the conversation before it stays the answer's own prefix. */
+    code = tokenizer_encode(words(b), parts.after, parts.after_length, true, false, out, fail);
+    result->probe_tokens = out->length;
+    return code;
+}
+
+static error_code find_label(const backend *b, const char *label, int32_t *id, failure *fail)
+{
+    token_list tokens = {0};
+    error_code code = tokenizer_encode(words(b), label, strlen(label), false, false, &tokens, fail);
+    if (code == OK && tokens.length != 1)
+        code = failure_set(fail, ERR_CONFIG,
+                           "label '%s' is %zu tokens for model '%s', a label must be exactly one: "
+                           "choose another word for its token",
+                           label, tokens.length, b->name);
+    if (code == OK)
+        *id = tokens.ids[0];
+    token_list_free(&tokens);
+    return code;
+}
+
+static error_code find_labels(const backend *b, const char *const *labels, size_t n, int32_t *ids,
+                              failure *fail)
+{
+    if (n < 2 || n > SEQUENCE_MAX_LABELS)
+        return failure_set(fail, ERR_CONFIG, "%zu labels, must be 2 to %d", n, SEQUENCE_MAX_LABELS);
+    for (size_t i = 0; i < n; i++) {
+        error_code code = find_label(b, labels[i], &ids[i], fail);
+        if (code != OK)
+            return code;
+        for (size_t j = 0; j < i; j++) {
+            if (ids[j] == ids[i])
+                return failure_set(fail, ERR_CONFIG, "labels '%s' and '%s' are the same token",
+                                   labels[j], labels[i]);
+        }
+    }
+    return OK;
+}
+
+error_code backend_check_labels(backend *b, const probe_template *t, const char *const *labels,
+                                size_t n_labels, failure *fail)
+{
+    int32_t ids[SEQUENCE_MAX_LABELS];
+    template_parts parts;
+    error_code code = split_template(t->text, &parts, fail);
+    if (code == OK && parts.conversation && parts.before_length > 0)
+        return failure_set(
+            fail, ERR_CONFIG,
+            "the probe's template has text before {conversation}: it must be a suffix");
+    if (code == OK && t->window_head + t->window_tail == 0)
+        return failure_set(fail, ERR_CONFIG, "the probe's window is empty");
+    if (code == OK)
+        code = find_labels(b, labels, n_labels, ids, fail);
+    return code;
+}
+
+error_code backend_classify(backend *b, const request *r, const probe_template *t,
+                            const char *const *labels, size_t n_labels, wakeup wake,
+                            classification **out, failure *fail)
+{
+    double start = clock_ms();
+    int32_t ids[SEQUENCE_MAX_LABELS];
+    token_list tokens = {0};
+    classification *c = calloc(1, sizeof *c);
+    error_code code = c == NULL ? failure_set(fail, ERR_MEMORY, "no memory for a classification")
+                                : find_labels(b, labels, n_labels, ids, fail);
+    if (code == OK)
+        code = encode_probe(b, r, t, &tokens, &c->result, fail);
+    if (code == OK) {
+        c->result.n_labels = n_labels;
+        c->result.template_ms = clock_ms() - start;
+        sequence_request wanted = {
+            .prompt = tokens.ids,
+            .n_prompt = tokens.length,
+            .labels = ids,
+            .n_labels = n_labels,
+            .wake = wake.call,
+            .wake_context = wake.context,
+        };
+        code = engine_submit(b->engine, &wanted, &c->sequence, fail);
+    }
+    token_list_free(&tokens);
+    if (code != OK) {
+        free(c);
+        return code;
+    }
+    *out = c;
+    return OK;
+}
+
+error_code classification_poll(classification *c, classification_result *out)
+{
+    sequence_poll_result polled;
+    error_code code = sequence_poll(c->sequence, &polled, NULL, NULL);
+    *out = c->result;
+    out->state = polled.state;
+    out->failure = polled.failure;
+    out->stats = polled.stats;
+    out->log_sum_exp = polled.log_sum_exp;
+    memcpy(out->logits, polled.label_logits, sizeof out->logits);
+    return code;
+}
+
+void classification_release(classification *c)
+{
+    if (c == NULL)
+        return;
+    sequence_release(c->sequence);
+    free(c);
+}

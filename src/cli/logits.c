@@ -1,0 +1,208 @@
+/* logits.c: `a-io logits`: the raw logits of every position, for comparison with a reference. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "cli/cli.h"
+#include "engine/kv.h"
+#include "model/forward.h"
+
+static const char help[] =
+    "usage: a-io logits MODEL --tokens FILE --output FILE [options]\n"
+    "\n"
+    "Evaluates token ids from position 0 and writes the logits of every position.\n"
+    "\n"
+    "  --tokens FILE    token ids as text, separated by white space or commas\n"
+    "  --output FILE    little-endian float32, positions x vocabulary, row-major\n"
+    "  --kv TYPE        type of the KV cache: f32 (default here: closest to a reference) or f16\n"
+    "  --chunk N        rows a step, 1 to 512 (default 64); the result does not depend on it\n"
+    "  -t, --threads N  threads (default: the physical cores this process may use)\n"
+    "  --help           this text\n";
+
+typedef struct logits_job {
+    const char *model_path, *tokens_path, *output_path;
+    kv_type kv;
+    size_t chunk;
+    int threads;
+} logits_job;
+
+/* ---- the work ---------------------------------------------------------------------------------
+ */
+
+static error_code parse_tokens(char *at, const char *path, size_t n_vocab, token_list *out,
+                               failure *fail)
+{
+    static const char separators[] = " \t\r\n,";
+    for (;;) {
+        at += strspn(at, separators);
+        if (*at == '\0')
+            return OK;
+        char *end;
+        long id = strtol(at, &end, 10);
+        if (end == at || (*end != '\0' && strchr(separators, *end) == NULL))
+            return failure_set(fail, ERR_INVALID, "%s: '%.20s' is not a token id", path, at);
+        if (id < 0 || (size_t)id >= n_vocab)
+            return failure_set(fail, ERR_INVALID, "%s: token %ld is not in the vocabulary of %zu",
+                               path, id, n_vocab);
+        if (token_list_add(out, (int32_t)id) != OK)
+            return failure_set(fail, ERR_MEMORY, "no memory for the tokens of %s", path);
+        at = end;
+    }
+}
+
+static error_code read_tokens(const char *path, size_t n_vocab, token_list *out, failure *fail)
+{
+    buffer text;
+    buffer_init(&text, (size_t)64 << 20);
+    error_code code = buffer_read_file(&text, path, fail);
+    if (code == OK && text.data != NULL)
+        code = parse_tokens(text.data, path, n_vocab, out, fail);
+    if (code == OK && out->length == 0)
+        code = failure_set(fail, ERR_INVALID, "%s: no token ids in it", path);
+    buffer_free(&text);
+    return code;
+}
+
+static error_code write_steps(const logits_job *job, const model *m, forward *f, team *threads,
+                              const kv_slot *slot, const token_list *tokens, FILE *file,
+                              failure *fail)
+{
+    forward_row rows[512];
+    for (size_t at = 0; at < tokens->length; at += job->chunk) {
+        size_t n = tokens->length - at < job->chunk ? tokens->length - at : job->chunk;
+        for (size_t i = 0; i < n; i++)
+            rows[i] =
+                (forward_row){tokens->ids[at + i], (uint32_t)(at + i), &slot->view, WANT_LOGITS};
+        forward_step(f, threads, rows, n);
+        size_t values = n * m->config.n_vocab;
+        if (fwrite(forward_logits(f, 0), sizeof(float), values, file) != values)
+            return failure_set(fail, ERR_IO, "cannot write %s: %m", job->output_path);
+    }
+    return OK;
+}
+
+static error_code evaluate(const logits_job *job, const model *m, const token_list *tokens,
+                           FILE *file, failure *fail)
+{
+    team *threads = NULL;
+    forward *f = NULL;
+    kv_cache *kv = NULL;
+    error_code code = team_create(&threads, job->threads, fail);
+    if (code == OK)
+        code = forward_create(&f, m, job->threads, job->chunk, job->chunk, fail);
+    if (code == OK)
+        code = kv_create(&kv, &m->config, job->kv, tokens->length, 1, fail);
+    if (code == OK)
+        code = write_steps(job, m, f, threads, kv_acquire(kv, tokens->ids, 1), tokens, file, fail);
+    kv_destroy(kv);
+    forward_destroy(f);
+    team_destroy(threads);
+    return code;
+}
+
+static error_code evaluate_to_file(const logits_job *job, const model *m, const token_list *tokens,
+                                   failure *fail)
+{
+    FILE *file = fopen(job->output_path, "wb");
+    if (file == NULL)
+        return failure_set(fail, ERR_IO, "cannot write %s: %m", job->output_path);
+    error_code code = evaluate(job, m, tokens, file, fail);
+    if (fclose(file) != 0 && code == OK)
+        code = failure_set(fail, ERR_IO, "cannot write %s: %m", job->output_path);
+    return code;
+}
+
+static error_code run_job(const logits_job *job, failure *fail)
+{
+    const model_options options = {.chat_template = "none"};
+    model *m = NULL;
+    token_list tokens = {0};
+    error_code code = model_load(&m, job->model_path, &options, fail);
+    if (code == OK)
+        code = read_tokens(job->tokens_path, m->config.n_vocab, &tokens, fail);
+    if (code == OK)
+        code = evaluate_to_file(job, m, &tokens, fail);
+    token_list_free(&tokens);
+    model_destroy(m);
+    return code;
+}
+
+/* ---- the command line -------------------------------------------------------------------------
+ */
+
+enum { OPTION_TOKENS = 256, OPTION_OUTPUT, OPTION_KV, OPTION_CHUNK, OPTION_HELP };
+
+static const struct option options_table[] = {
+    {"tokens", required_argument, NULL, OPTION_TOKENS},
+    {"output", required_argument, NULL, OPTION_OUTPUT},
+    {"kv", required_argument, NULL, OPTION_KV},
+    {"chunk", required_argument, NULL, OPTION_CHUNK},
+    {"threads", required_argument, NULL, 't'},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+static bool parse_count(const char *text, long most, long *out)
+{
+    char *end;
+    *out = strtol(text, &end, 10);
+    return end != text && *end == '\0' && *out >= 1 && *out <= most;
+}
+
+static error_code take_option(logits_job *job, int option, failure *fail)
+{
+    long n;
+    switch (option) {
+    case OPTION_TOKENS:
+        job->tokens_path = optarg;
+        return OK;
+    case OPTION_OUTPUT:
+        job->output_path = optarg;
+        return OK;
+    case OPTION_KV:
+        job->kv = strcmp(optarg, "f16") == 0 ? KV_F16 : KV_F32;
+        if (strcmp(optarg, "f16") == 0 || strcmp(optarg, "f32") == 0)
+            return OK;
+        return failure_set(fail, ERR_INVALID, "--kv '%s': must be f32 or f16", optarg);
+    case OPTION_CHUNK:
+        if (!parse_count(optarg, 512, &n))
+            return failure_set(fail, ERR_INVALID, "--chunk '%s': must be 1 to 512", optarg);
+        job->chunk = (size_t)n;
+        return OK;
+    case 't':
+        if (!parse_count(optarg, 1024, &n))
+            return failure_set(fail, ERR_INVALID, "--threads '%s': must be 1 to 1024", optarg);
+        job->threads = (int)n;
+        return OK;
+    default:
+        return failure_set(fail, ERR_INVALID, "see a-io logits --help");
+    }
+}
+
+int command_logits(int argc, char **argv)
+{
+    failure fail = {0};
+    logits_job job = {.kv = KV_F32, .chunk = 64, .threads = team_default_size()};
+    error_code code = OK;
+    int option;
+    optind = 1;
+    while (code == OK && (option = getopt_long(argc, argv, "t:", options_table, NULL)) != -1) {
+        if (option == OPTION_HELP) {
+            fputs(help, stdout);
+            return 0;
+        }
+        code = take_option(&job, option, &fail);
+    }
+    if (code == OK && (optind + 1 != argc || job.tokens_path == NULL || job.output_path == NULL))
+        code = failure_set(&fail, ERR_INVALID,
+                           "needs MODEL, --tokens and --output: see a-io logits --help");
+    if (code == OK) {
+        job.model_path = argv[optind];
+        code = run_job(&job, &fail);
+    }
+    if (code != OK)
+        fprintf(stderr, "a-io logits: %s\n", fail.text);
+    return error_code_exit(code);
+}

@@ -1,0 +1,247 @@
+#include "engine/sequence.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "engine/conductor.h"
+
+#define REPLY_TEXT_LIMIT ((size_t)64 << 20)
+
+/* ---- creation ------------------------------------------------------------------------------ */
+
+static error_code check_prompt(const engine *e, const sequence_request *r, failure *fail)
+{
+    size_t n_vocab = engine_model(e)->config.n_vocab, context = engine_context(e);
+    if (r->n_prompt == 0)
+        return failure_set(fail, ERR_INVALID, "the prompt is empty");
+    /* A reply needs room for one token at least. */
+    if (r->n_prompt + (r->n_labels == 0 ? 1 : 0) > context)
+        return failure_set(fail, ERR_CONTEXT,
+                           "the prompt has %zu tokens, the context of %zu has no room for it%s",
+                           r->n_prompt, context, r->n_labels == 0 ? " and a reply" : "");
+    for (size_t i = 0; i < r->n_prompt; i++) {
+        if (r->prompt[i] < 0 || (size_t)r->prompt[i] >= n_vocab)
+            return failure_set(fail, ERR_INVALID, "token %d is not in the vocabulary of %zu",
+                               r->prompt[i], n_vocab);
+    }
+    return OK;
+}
+
+static error_code check_options(const engine *e, const sequence_request *r, failure *fail)
+{
+    size_t n_vocab = engine_model(e)->config.n_vocab;
+    if (r->n_labels > SEQUENCE_MAX_LABELS)
+        return failure_set(fail, ERR_INVALID, "%zu labels, at most %d are allowed", r->n_labels,
+                           SEQUENCE_MAX_LABELS);
+    for (size_t i = 0; i < r->n_labels; i++) {
+        if (r->labels[i] < 0 || (size_t)r->labels[i] >= n_vocab)
+            return failure_set(fail, ERR_INVALID, "label token %d is not in the vocabulary",
+                               r->labels[i]);
+    }
+    if (r->lookup.mode == LOOKUP_FIXED &&
+        (r->lookup.length == 0 || r->lookup.length > LOOKUP_MAX_DRAFT))
+        return failure_set(fail, ERR_INVALID, "lookup length is %u, must be 1 to %d",
+                           r->lookup.length, LOOKUP_MAX_DRAFT);
+    return r->n_labels > 0 ? OK : sampling_check(&r->sampling, n_vocab, fail);
+}
+
+static error_code prepare_generation(sequence *s, const sequence_request *r, failure *fail)
+{
+    const model *m = engine_model(s->engine);
+    size_t room = engine_context(s->engine) - r->n_prompt;
+    s->max_tokens = r->max_tokens == 0 || r->max_tokens > room ? room : r->max_tokens;
+    s->setting = r->lookup;
+    error_code code = output_init(&s->output, m->tokenizer, r->stops, r->n_stops, fail);
+    if (code == OK) {
+        code = token_list_reserve(&s->tokens, s->max_tokens);
+        if (code != OK)
+            failure_set(fail, code, "no memory for the reply");
+    }
+    if (code == OK)
+        code = sampler_create(&s->sampler, &r->sampling, m->config.n_vocab, fail);
+    if (code == OK && r->lookup.mode != LOOKUP_OFF)
+        code = lookup_create(&s->lookup, r->n_prompt + s->max_tokens, fail);
+    for (size_t i = 0; code == OK && i < r->n_prompt; i++)
+        sampler_see_prompt(s->sampler, r->prompt[i]);
+    return code;
+}
+
+error_code sequence_create(sequence **out, engine *e, const sequence_request *r, failure *fail)
+{
+    error_code code = check_prompt(e, r, fail);
+    if (code == OK)
+        code = check_options(e, r, fail);
+    if (code != OK)
+        return code;
+    sequence *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for a sequence");
+    s->engine = e;
+    s->n_prompt = r->n_prompt;
+    s->n_labels = r->n_labels;
+    if (r->n_labels > 0)
+        memcpy(s->labels, r->labels, r->n_labels * sizeof *r->labels);
+    s->wake = r->wake;
+    s->wake_context = r->wake_context;
+    s->submitted_ms = clock_ms();
+    s->progress.prompt_tokens = r->n_prompt;
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_mutex_init(&s->wake_lock, NULL);
+    buffer_init(&s->text, REPLY_TEXT_LIMIT);
+    atomic_init(&s->references, 1);
+    code = token_list_append(&s->tokens, r->prompt, r->n_prompt);
+    if (code != OK)
+        failure_set(fail, code, "no memory for the prompt");
+    if (code == OK && r->n_labels == 0)
+        code = prepare_generation(s, r, fail);
+    if (code != OK) {
+        sequence_unreference(s);
+        return code;
+    }
+    *out = s;
+    return OK;
+}
+
+void sequence_unreference(sequence *s)
+{
+    if (atomic_fetch_sub(&s->references, 1) != 1)
+        return;
+    token_list_free(&s->tokens);
+    token_list_free(&s->reply);
+    buffer_free(&s->text);
+    sampler_destroy(s->sampler);
+    lookup_destroy(s->lookup);
+    output_free(&s->output);
+    pthread_mutex_destroy(&s->lock);
+    pthread_mutex_destroy(&s->wake_lock);
+    free(s);
+}
+
+/* ---- the owner's side ------------------------------------------------------------------------ */
+
+error_code sequence_poll(sequence *s, sequence_poll_result *out, buffer *text, token_list *tokens)
+{
+    error_code code = OK;
+    pthread_mutex_lock(&s->lock);
+    *out = s->result;
+    if (text != NULL)
+        code = buffer_add(text, s->text.data, s->text.length);
+    if (code == OK && tokens != NULL)
+        code = token_list_append(tokens, s->reply.ids, s->reply.length);
+    if (code == OK) {
+        buffer_clear(&s->text);
+        s->reply.length = 0;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return code;
+}
+
+void sequence_cancel(sequence *s)
+{
+    atomic_store(&s->cancelled, true);
+    conductor_wake(s->engine);
+}
+
+void sequence_release(sequence *s)
+{
+    pthread_mutex_lock(&s->wake_lock);
+    s->wake = NULL;
+    pthread_mutex_unlock(&s->wake_lock);
+    sequence_cancel(s);
+    sequence_unreference(s);
+}
+
+/* ---- the conductor's side -------------------------------------------------------------------- */
+
+static void call_wake(sequence *s)
+{
+    pthread_mutex_lock(&s->wake_lock);
+    if (s->wake != NULL)
+        s->wake(s->wake_context);
+    pthread_mutex_unlock(&s->wake_lock);
+}
+
+void sequence_publish(sequence *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->result.stats = s->progress;
+    pthread_mutex_unlock(&s->lock);
+    call_wake(s);
+}
+
+static void close_sequence(sequence *s, sequence_state state)
+{
+    double now = clock_ms();
+    if (s->first_token_ms > 0)
+        s->progress.decode_ms = now - s->first_token_ms;
+    s->result.state = state;
+    s->result.stats = s->progress;
+    pthread_mutex_unlock(&s->lock);
+    call_wake(s);
+}
+
+void sequence_finish(sequence *s, finish_reason reason)
+{
+    pthread_mutex_lock(&s->lock);
+    s->result.finish = reason;
+    close_sequence(s, SEQUENCE_FINISHED);
+}
+
+void sequence_fail(sequence *s, error_code code, const char *text)
+{
+    pthread_mutex_lock(&s->lock);
+    failure_set(&s->result.failure, code, "%s", text);
+    close_sequence(s, SEQUENCE_FAILED);
+}
+
+/* Puts the token and the text it makes certain where the owner reads them. */
+static error_code give_out(sequence *s, int32_t token, bool *stopped)
+{
+    pthread_mutex_lock(&s->lock);
+    error_code code = token_list_add(&s->reply, token);
+    if (code == OK)
+        code = output_push(&s->output, token, &s->text, stopped);
+    pthread_mutex_unlock(&s->lock);
+    return code;
+}
+
+static void give_out_rest(sequence *s)
+{
+    pthread_mutex_lock(&s->lock);
+    output_finish(&s->output, &s->text);
+    pthread_mutex_unlock(&s->lock);
+}
+
+bool sequence_accept(sequence *s, int32_t token)
+{
+    bool stopped = false;
+    if (s->first_token_ms == 0) {
+        s->first_token_ms = clock_ms();
+        s->progress.prefill_ms = s->first_token_ms - s->started_ms;
+    }
+    sampler_accept(s->sampler, token);
+    s->tokens.ids[s->tokens.length++] = token; /* reserved at submission */
+    if (tokenizer_is_end(engine_model(s->engine)->tokenizer, token)) {
+        give_out_rest(s);
+        sequence_finish(s, FINISH_STOP);
+        return true;
+    }
+    s->progress.reply_tokens++;
+    error_code code = give_out(s, token, &stopped);
+    if (code != OK) {
+        sequence_fail(s, code, "the reply's text does not fit its limit");
+        return true;
+    }
+    if (stopped) {
+        sequence_finish(s, FINISH_STOP);
+        return true;
+    }
+    if (s->tokens.length - s->n_prompt >= s->max_tokens) {
+        give_out_rest(s);
+        sequence_finish(s, FINISH_LENGTH);
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,74 @@
+/*
+ * sequence.h: inside the engine room only: what a sequence is made of and who may touch what.
+ *
+ * A sequence is referenced by its owner (until sequence_release) and by the engine (until it
+ * finished). Fields are in three groups: fixed at submission; the conductor thread's own; shared
+ * under `lock`.
+ */
+#ifndef ENGINE_SEQUENCE_H
+#define ENGINE_SEQUENCE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine/engine.h"
+#include "engine/kv.h"
+#include "engine/lookup.h"
+#include "engine/output.h"
+#include "engine/speculate.h"
+
+struct sequence {
+    /* Fixed at submission. */
+    engine *engine;
+    size_t n_prompt;
+    size_t max_tokens; /* of the reply; ≥ 1 for generation */
+    lookup_setting setting;
+    int32_t labels[SEQUENCE_MAX_LABELS];
+    size_t n_labels;
+    double submitted_ms;
+
+    /* The conductor's. */
+    sequence *next;    /* in the engine's list */
+    token_list tokens; /* prompt, then accepted tokens */
+    kv_slot *slot;     /* NULL while waiting */
+    sampler *sampler;  /* generation only */
+    lookup *lookup;    /* NULL when off */
+    acceptance acceptance;
+    output output;
+    int32_t draft[LOOKUP_MAX_DRAFT]; /* of the step being composed: sent, then only thought of */
+    size_t n_draft;                  /* tokens found */
+    size_t n_sent;                   /* of them in the step */
+    size_t match;
+    size_t first_row, n_rows; /* its rows in the step */
+    size_t first_logits;      /* index of its first logits */
+    double started_ms, first_token_ms;
+    sequence_stats progress;
+
+    /* Shared, under lock. */
+    pthread_mutex_t lock;
+    sequence_poll_result result;
+    buffer text;
+    token_list reply;
+
+    pthread_mutex_t wake_lock; /* held while wake is called: sequence_release waits for it */
+    void (*wake)(void *context);
+    void *wake_context;
+
+    atomic_bool cancelled;
+    atomic_int references;
+};
+
+/* Makes a sequence from a checked request; the engine's fields are read, nothing is queued. */
+error_code sequence_create(sequence **out, engine *e, const sequence_request *request,
+                           failure *fail);
+void sequence_unreference(sequence *s);
+
+/* From the conductor's thread: publish and wake. */
+void sequence_publish(sequence *s);
+void sequence_finish(sequence *s, finish_reason reason);
+void sequence_fail(sequence *s, error_code code, const char *text);
+
+/* Generation: takes one sampled token; true when the reply has ended (and is then finished). */
+bool sequence_accept(sequence *s, int32_t token);
+
+#endif
