@@ -1,0 +1,214 @@
+/* Logits of small random models against float64 references: the project's own set, and, where it is
+ * present, the independent one in ../shared/golden; under every kernel this machine can run. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "engine/kv.h"
+#include "model/forward.h"
+
+#define OWN_SET "tests/golden/data"
+#define SHARED_SET "../shared/golden"
+
+typedef struct golden {
+    const char *folder;
+    const char *model;
+    size_t positions, n_vocab;
+    double bound;
+    const float *reference;
+    const int32_t *tokens;
+} golden;
+
+static double relative_error(const float *ours, const float *reference, size_t n)
+{
+    double difference = 0, norm = 0;
+    for (size_t i = 0; i < n; i++) {
+        double d = (double)ours[i] - (double)reference[i];
+        difference += d * d;
+        norm += (double)reference[i] * (double)reference[i];
+    }
+    return sqrt(difference / norm);
+}
+
+/* All positions in steps of `chunk` rows. */
+static void evaluate(const model *m, const golden *g, team *threads, size_t chunk, float *out)
+{
+    failure fail;
+    forward *f;
+    kv_cache *kv;
+    assert_int_equal(forward_create(&f, m, team_size(threads), chunk, chunk, &fail), OK);
+    assert_int_equal(kv_create(&kv, &m->config, KV_F32, g->positions, 1, &fail), OK);
+    kv_slot *slot = kv_acquire(kv, g->tokens, 1);
+    forward_row rows[64];
+    for (size_t at = 0; at < g->positions; at += chunk) {
+        size_t n = g->positions - at < chunk ? g->positions - at : chunk;
+        for (size_t i = 0; i < n; i++)
+            rows[i] =
+                (forward_row){g->tokens[at + i], (uint32_t)(at + i), &slot->view, WANT_LOGITS};
+        forward_step(f, threads, rows, n);
+        memcpy(out + at * g->n_vocab, forward_logits(f, 0), n * g->n_vocab * sizeof(float));
+    }
+    kv_destroy(kv);
+    forward_destroy(f);
+}
+
+static void check_model(const golden *g)
+{
+    char path[512];
+    failure fail = {0};
+    model *m;
+    team *one, *two;
+    const model_options options = {.chat_template = "none"};
+    snprintf(path, sizeof path, "%s/%s", g->folder, g->model);
+    if (model_load(&m, path, &options, &fail) != OK)
+        fail_msg("%s", fail.text);
+    assert_int_equal(m->config.n_vocab, g->n_vocab);
+    assert_int_equal(team_create(&one, 1, &fail), OK);
+    assert_int_equal(team_create(&two, 2, &fail), OK);
+    size_t n = g->positions * g->n_vocab;
+    float *a = malloc(n * sizeof *a), *b = malloc(n * sizeof *b);
+    evaluate(m, g, one, 16, a);
+    double error = relative_error(a, g->reference, n);
+    printf("  %-9s %-28s error %.2e, bound %.2e\n", kernel_name(), g->model, error, g->bound);
+    if (!(error <= g->bound))
+        fail_msg("%s: relative error %.3e is above %.3e", g->model, error, g->bound);
+    /* Promise 1: the same bits from other cuts and from two threads. */
+    evaluate(m, g, two, 1, b);
+    assert_memory_equal(a, b, n * sizeof *a);
+    evaluate(m, g, two, 7, b);
+    assert_memory_equal(a, b, n * sizeof *a);
+    free(a);
+    free(b);
+    team_destroy(one);
+    team_destroy(two);
+    model_destroy(m);
+}
+
+static void *read_whole(const char *folder, const char *name, size_t *length)
+{
+    char path[512];
+    failure fail = {0};
+    buffer b;
+    buffer_init(&b, 1u << 30);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (buffer_read_file(&b, path, &fail) != OK)
+        fail_msg("%s", fail.text);
+    *length = b.length;
+    return b.data;
+}
+
+static size_t read_tokens(const char *folder, int32_t *tokens, size_t most)
+{
+    size_t length, n = 0;
+    char *text = read_whole(folder, "tokens.txt", &length), *at = text, *end;
+    for (long id = strtol(at, &end, 10); end != at && n < most; id = strtol(at, &end, 10)) {
+        tokens[n++] = (int32_t)id;
+        at = end;
+    }
+    free(text);
+    return n;
+}
+
+static double bound_of(const json_t *entry)
+{
+    const json_t *own = json_object_get(entry, "relative_error");
+    if (own != NULL)
+        return json_number_value(own);
+    double theirs = json_number_value(json_object_get(entry, "another_engine_relative_error"));
+    return fmax(2e-6, 1.5 * theirs);
+}
+
+static bool in_scope(const json_t *entry)
+{
+    static const char *const types[] = {"F32",  "F16",  "BF16",   "Q8_0",
+                                        "Q4_0", "Q4_K", "Q4_K_M", "Q6_K"};
+    static const char *const architectures[] = {"llama", "qwen2", "qwen3", "pangu-embedded"};
+    bool type = false, architecture = false;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        type |= strcmp(types[i], json_string_value(json_object_get(entry, "type"))) == 0;
+    for (size_t i = 0; i < sizeof architectures / sizeof architectures[0]; i++)
+        architecture |= strcmp(architectures[i],
+                               json_string_value(json_object_get(entry, "architecture"))) == 0;
+    return type && architecture;
+}
+
+static void check_set(const char *folder)
+{
+    char path[512];
+    int32_t tokens[256];
+    size_t n_tokens = read_tokens(folder, tokens, 256), checked = 0;
+    snprintf(path, sizeof path, "%s/manifest.json", folder);
+    json_t *manifest = json_load_file(path, 0, NULL);
+    assert_true(json_is_array(manifest));
+    size_t i;
+    json_t *entry;
+    json_array_foreach(manifest, i, entry)
+    {
+        if (!in_scope(entry))
+            continue;
+        size_t bytes;
+        golden g = {
+            .folder = folder,
+            .model = json_string_value(json_object_get(entry, "model")),
+            .positions = (size_t)json_integer_value(json_object_get(entry, "positions")),
+            .n_vocab = (size_t)json_integer_value(json_object_get(entry, "vocab")),
+            .bound = bound_of(entry),
+            .tokens = tokens,
+        };
+        g.reference =
+            read_whole(folder, json_string_value(json_object_get(entry, "logits")), &bytes);
+        assert_true(g.positions <= n_tokens);
+        assert_int_equal(bytes, g.positions * g.n_vocab * sizeof(float));
+        check_model(&g);
+        free((void *)g.reference);
+        checked++;
+    }
+    json_decref(manifest);
+    printf("  %s: %zu models within their bounds under %s\n", folder, checked, kernel_name());
+    assert_true(checked > 0);
+}
+
+static void check_under_every_kernel(const char *folder)
+{
+    failure fail;
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        assert_int_equal(kernel_init(*name, &fail), OK);
+        check_set(folder);
+    }
+}
+
+static void test_own_set(void **state)
+{
+    (void)state;
+    check_under_every_kernel(OWN_SET);
+}
+
+static void test_shared_set(void **state)
+{
+    (void)state;
+    FILE *manifest = fopen(SHARED_SET "/manifest.json", "r");
+    if (manifest == NULL) {
+        printf("  skipped: %s is not here\n", SHARED_SET);
+        skip();
+    }
+    fclose(manifest);
+    check_under_every_kernel(SHARED_SET);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_own_set),
+        cmocka_unit_test(test_shared_set),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
