@@ -27,14 +27,18 @@ PROGRAM := $(VARIANT)/a-io
 TEST_SOURCES := $(sort $(wildcard tests/unit/test_*.c tests/golden/test_*.c tests/fuzz/test_*.c))
 TEST_PROGRAMS := $(TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
+# `make V=1` shows the whole command lines.
+quiet_compile = $(if $(V),,@echo "  compile $<" && )
+quiet_link = $(if $(V),,@echo "  link    $@" && )
+
 .PHONY: all demo test test-c test-e2e setup format clean
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(quiet_link)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(LIBRARY): $(OBJECTS)
-	rm -f $@ && ar rcs $@ $^
+	@rm -f $@ && ar rcs $@ $^
 
 # Only these files may use more than the baseline instruction set; kernel_init chooses at run time.
 $(VARIANT)/obj/kernel/%_avx2.o: CFLAGS += -mavx2 -mfma -mf16c
@@ -42,11 +46,11 @@ $(VARIANT)/obj/kernel/%_avx512.o: CFLAGS += -mavx512f -mavx512bw -mavx512vl -mav
 
 $(VARIANT)/obj/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(quiet_compile)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(VARIANT)/tests/%: tests/%.c $(LIBRARY) Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDLIBS) -lcmocka
+	$(quiet_link)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDLIBS) -lcmocka
 
 -include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d)
 
