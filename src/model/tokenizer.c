@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 /* ---- loading: tokens ---- */
 
 /* Control tokens that end a turn, whatever the file's id keys say. */
@@ -214,10 +216,12 @@ static error_code load_kind(tokenizer *t, const gguf *file, failure *fail)
     if (!gguf_text(file, "tokenizer.ggml.model", &model))
         return failure_set(fail, ERR_FORMAT, "the file has no tokenizer (tokenizer.ggml.model)");
     t->is_spm = model.length == 5 && memcmp(model.data, "llama", 5) == 0;
-    if (!t->is_spm && (model.length != 4 || memcmp(model.data, "gpt2", 4) != 0))
+    if (!t->is_spm && (model.length != 4 || memcmp(model.data, "gpt2", 4) != 0)) {
+        char shown[64];
+        utf8_printable(model.data, model.length, shown, sizeof shown);
         return failure_set(fail, ERR_UNSUPPORTED,
-                           "unknown tokenizer model \"%.*s\" (known: gpt2, llama)",
-                           (int)(model.length > 64 ? 64 : model.length), model.data);
+                           "unknown tokenizer model \"%s\" (known: gpt2, llama)", shown);
+    }
     return OK;
 }
 

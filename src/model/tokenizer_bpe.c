@@ -153,11 +153,14 @@ error_code bpe_load(tokenizer *t, const gguf *file, failure *fail)
         log_warn("%s names no tokenizer.ggml.pre; splitting text as gpt-2 does", gguf_path(file));
     }
     const pre_type *pre = pre_type_find(name);
-    if (pre == NULL)
+    if (pre == NULL) {
+        char shown[64];
+        utf8_printable(name.data, name.length, shown, sizeof shown);
         return failure_set(fail, ERR_UNSUPPORTED,
-                           "unknown tokenizer pre type \"%.*s\" (known: gpt-2, llama-bpe, qwen2, "
+                           "unknown tokenizer pre type \"%s\" (known: gpt-2, llama-bpe, qwen2, "
                            "deepseek-coder and their aliases)",
-                           (int)(name.length > 64 ? 64 : name.length), name.data);
+                           shown);
+    }
     t->pre = strdup(pre->name);
     if (t->pre == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the tokenizer");

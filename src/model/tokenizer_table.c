@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 static uint64_t mix(uint64_t x)
 {
     x ^= x >> 32;
@@ -120,13 +122,14 @@ static error_code pair_table_fill(tokenizer *t, const gguf_string *merges, size_
 {
     for (size_t rank = 0; rank < n; rank++) {
         pair_slot slot = {.rank = (uint32_t)rank};
-        if (!merge_line(t, merges[rank], scratch, &slot))
-            return failure_set(
-                fail, ERR_FORMAT,
-                "tokenizer.ggml.merges: entry %zu (\"%.*s\") does not join two tokens "
-                "of the vocabulary into a third",
-                rank, (int)(merges[rank].length > 80 ? 80 : merges[rank].length),
-                merges[rank].data);
+        if (!merge_line(t, merges[rank], scratch, &slot)) {
+            char shown[80];
+            utf8_printable(merges[rank].data, merges[rank].length, shown, sizeof shown);
+            return failure_set(fail, ERR_FORMAT,
+                               "tokenizer.ggml.merges: entry %zu (\"%s\") does not join two tokens "
+                               "of the vocabulary into a third",
+                               rank, shown);
+        }
         if (pair_find(t, slot.left, slot.right) != NULL)
             continue; /* the earlier one has the better rank */
         size_t i = pair_start(t, slot.left, slot.right);

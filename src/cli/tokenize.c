@@ -1,0 +1,218 @@
+#include "cli/cli.h"
+
+#include <getopt.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/utf8.h"
+#include "model/tokenizer.h"
+
+#define MAX_INPUT ((size_t)1 << 30)
+/* A token is a few bytes; JSON writes some of them as six. */
+#define MAX_OUTPUT ((size_t)8 << 30)
+
+static const char usage[] =
+    "usage: a-io tokenize MODEL [--json [--decode]] < INPUT\n"
+    "\n"
+    "Turns text on standard input into the token ids of a model (a GGUF file, with or without\n"
+    "weights). Special tokens in the text stay ordinary text, and none are added.\n"
+    "\n"
+    "  --json      a JSON array of texts in, a JSON array of arrays of ids out;\n"
+    "              without it plain text in, one line a token out: its id and its text\n"
+    "  --decode    the other way: a JSON array of arrays of ids in, a JSON array of texts out\n"
+    "  -h, --help  this text\n"
+    "\n"
+    "Exit status: 0, or 2 for malformed input, 5 for a file that is malformed or not supported,\n"
+    "6 for one that cannot be read.\n";
+
+typedef enum tokenize_mode { MODE_LINES, MODE_ENCODE, MODE_DECODE } tokenize_mode;
+
+/* ---- plain text ----------------------------------------------------------------------------- */
+
+static error_code print_lines(const tokenizer *t, const buffer *input, failure *fail)
+{
+    token_list ids = {0};
+    error_code code = tokenizer_encode(t, input->length > 0 ? input->data : "", input->length,
+                                       false, true, &ids, fail);
+    for (size_t i = 0; code == OK && i < ids.length; i++) {
+        size_t length;
+        const char *bytes = tokenizer_bytes(t, ids.ids[i], true, &length);
+        char shown[512];
+        utf8_printable(bytes, length, shown, sizeof shown);
+        printf("%d\t%s\n", (int)ids.ids[i], shown);
+    }
+    token_list_free(&ids);
+    return code;
+}
+
+/* ---- JSON ----------------------------------------------------------------------------------- */
+
+static json_t *encode_text(const tokenizer *t, const json_t *text, token_list *ids, failure *fail)
+{
+    if (!json_is_string(text)) {
+        failure_set(fail, ERR_INVALID, "expected an array of texts");
+        return NULL;
+    }
+    ids->length = 0;
+    if (tokenizer_encode(t, json_string_value(text), json_string_length(text), false, true, ids,
+                         fail) != OK)
+        return NULL;
+    json_t *array = json_array();
+    for (size_t i = 0; i < ids->length; i++)
+        json_array_append_new(array, json_integer(ids->ids[i]));
+    return array;
+}
+
+static json_t *decode_ids(const tokenizer *t, const json_t *ids, buffer *text, failure *fail)
+{
+    if (!json_is_array(ids)) {
+        failure_set(fail, ERR_INVALID, "expected an array of arrays of token ids");
+        return NULL;
+    }
+    text_decoder decoder;
+    text_decoder_init(&decoder, t, true);
+    buffer_clear(text);
+    error_code code = OK;
+    size_t i;
+    json_t *id;
+    json_array_foreach(ids, i, id)
+    {
+        json_int_t value = json_is_integer(id) ? json_integer_value(id) : -1;
+        if (value < 0 || value >= (json_int_t)tokenizer_size(t)) {
+            failure_set(fail, ERR_INVALID, "entry %zu is no token id (0 … %zu)", i,
+                        tokenizer_size(t) - 1);
+            return NULL;
+        }
+        if (code == OK)
+            code = text_decoder_push(&decoder, (int32_t)value, text);
+    }
+    if (code == OK)
+        code = text_decoder_finish(&decoder, text);
+    if (code != OK) {
+        failure_set(fail, code, "cannot decode: %s", error_code_text(code));
+        return NULL;
+    }
+    return json_stringn(text->length > 0 ? text->data : "", text->length);
+}
+
+/* The answer to each item of the input, in order; NULL with the failure set. */
+static json_t *convert(const tokenizer *t, const json_t *input, tokenize_mode mode, failure *fail)
+{
+    token_list ids = {0};
+    buffer text;
+    buffer_init(&text, MAX_OUTPUT);
+    json_t *output = json_array();
+    size_t i;
+    json_t *item;
+    json_array_foreach(input, i, item)
+    {
+        json_t *answer = mode == MODE_ENCODE ? encode_text(t, item, &ids, fail)
+                                             : decode_ids(t, item, &text, fail);
+        if (answer == NULL) {
+            failure_prefix(fail, "item %zu", i);
+            json_decref(output);
+            output = NULL;
+            break;
+        }
+        json_array_append_new(output, answer);
+    }
+    token_list_free(&ids);
+    buffer_free(&text);
+    return output;
+}
+
+static error_code print_json(const tokenizer *t, const buffer *input, tokenize_mode mode,
+                             failure *fail)
+{
+    json_error_t error;
+    json_t *items =
+        json_loadb(input->length > 0 ? input->data : "", input->length, JSON_ALLOW_NUL, &error);
+    if (items == NULL)
+        return failure_set(fail, ERR_INVALID, "standard input is not JSON: line %d: %s", error.line,
+                           error.text);
+    json_t *output = NULL;
+    if (json_is_array(items))
+        output = convert(t, items, mode, fail);
+    else
+        failure_set(fail, ERR_INVALID, "standard input is JSON, but no array");
+    json_decref(items);
+    if (output == NULL)
+        return fail->code;
+    if (json_dumpf(output, stdout, 0) == 0)
+        putchar('\n');
+    json_decref(output);
+    return OK;
+}
+
+/* ---- the command ---------------------------------------------------------------------------- */
+
+static error_code tokenize(const char *path, tokenize_mode mode, failure *fail)
+{
+    gguf *file;
+    tokenizer *t = NULL;
+    error_code code = gguf_open(&file, path, fail);
+    if (code != OK)
+        return code;
+    code = tokenizer_load(&t, file, fail);
+    if (code != OK)
+        failure_prefix(fail, "%s", path);
+    gguf_close(file);
+    buffer input;
+    buffer_init(&input, MAX_INPUT);
+    if (code == OK)
+        code = buffer_read_fd(&input, STDIN_FILENO, fail);
+    if (code == OK)
+        code =
+            mode == MODE_LINES ? print_lines(t, &input, fail) : print_json(t, &input, mode, fail);
+    if (code == OK && (fflush(stdout) != 0 || ferror(stdout) != 0))
+        code = failure_set(fail, ERR_IO, "cannot write to standard output");
+    buffer_free(&input);
+    tokenizer_destroy(t);
+    return code;
+}
+
+static int refuse(const char *why)
+{
+    fprintf(stderr, "a-io tokenize: %s; try: a-io tokenize --help\n", why);
+    return error_code_exit(ERR_INVALID);
+}
+
+int command_tokenize(int argc, char **argv)
+{
+    enum { OPTION_JSON = 256, OPTION_DECODE };
+    static const struct option options[] = {{"json", no_argument, NULL, OPTION_JSON},
+                                            {"decode", no_argument, NULL, OPTION_DECODE},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    bool json = false, decode = false;
+    int option;
+    optind = 1;
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (option == OPTION_JSON) {
+            json = true;
+        } else if (option == OPTION_DECODE) {
+            decode = true;
+        } else if (option == 'h') {
+            fputs(usage, stdout);
+            return 0;
+        } else {
+            fputs("try: a-io tokenize --help\n", stderr);
+            return error_code_exit(ERR_INVALID);
+        }
+    }
+    if (argc - optind != 1)
+        return refuse(argc == optind ? "no model named" : "one model at a time");
+    if (decode && !json)
+        return refuse("--decode reads and writes JSON: add --json");
+    failure fail = {0};
+    error_code code = tokenize(argv[optind],
+                               decode ? MODE_DECODE
+                               : json ? MODE_ENCODE
+                                      : MODE_LINES,
+                               &fail);
+    if (code != OK)
+        fprintf(stderr, "a-io tokenize: %s\n", fail.text);
+    return error_code_exit(code);
+}

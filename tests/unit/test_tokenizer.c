@@ -1,0 +1,441 @@
+/* Tokenizers on small vocabularies built here: merges, specials, bytes of any kind, decoding. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <pthread.h>
+
+#include "tokenizer_vocabulary.h"
+
+static tokenizer *load(const vocabulary *v)
+{
+    tokenizer *t = NULL;
+    failure fail = {0};
+    if (vocabulary_load(v, &t, &fail) != OK)
+        fail_msg("%s", fail.text);
+    return t;
+}
+
+static tokenizer *load_bpe(const char *pre)
+{
+    vocabulary v;
+    vocabulary_bpe(&v);
+    v.pre = pre;
+    return load(&v);
+}
+
+static tokenizer *load_spm(void)
+{
+    vocabulary v;
+    vocabulary_spm(&v);
+    return load(&v);
+}
+
+/* Encodes and compares with the ids given, which end with -1. */
+static void expect_ids(const tokenizer *t, const char *text, size_t length, bool specials,
+                       bool at_start, const int *want)
+{
+    token_list ids = {0};
+    failure fail = {0};
+    assert_int_equal(tokenizer_encode(t, text, length, specials, at_start, &ids, &fail), OK);
+    size_t n = 0;
+    for (; want[n] != -1; n++) {
+        if (n >= ids.length || ids.ids[n] != want[n])
+            fail_msg("\"%s\": id %zu is %d, not %d", text, n, n < ids.length ? ids.ids[n] : -1,
+                     want[n]);
+    }
+    assert_int_equal(ids.length, n);
+    token_list_free(&ids);
+}
+
+#define IDS(...) ((const int[]){__VA_ARGS__, -1})
+
+static void test_bpe_merges(void **state)
+{
+    (void)state;
+    tokenizer *t = load_bpe("qwen2");
+    expect_ids(t, "hello", 5, false, true, IDS(BPE_HELLO));
+    expect_ids(t, "hello", 5, false, true, IDS(BPE_HELLO)); /* now from the memo */
+    expect_ids(t, "hell world", 10, false, true, IDS(BPE_HELL, BPE_SPACE_W, 'o', 'r', 'l', 'd'));
+    expect_ids(t, "lll", 3, false, true, IDS(BPE_LL, 'l')); /* of equal ranks the left one */
+    expect_ids(t, "user", 4, false, true, IDS('u', 's', 'e', 'r'));
+    expect_ids(t, "user", 4, false, true, IDS('u', 's', 'e', 'r'));
+    expect_ids(t, "", 0, false, true, (const int[]){-1});
+    assert_string_equal(tokenizer_model(t), "gpt2");
+    assert_string_equal(tokenizer_pre(t), "qwen2");
+    assert_int_equal(tokenizer_bos(t), -1);
+    tokenizer_destroy(t);
+
+    t = load_bpe("llama-bpe"); /* takes whole words before merging */
+    expect_ids(t, "user", 4, false, true, IDS(BPE_USER));
+    tokenizer_destroy(t);
+}
+
+static void test_specials(void **state)
+{
+    (void)state;
+    tokenizer *t = load_bpe("qwen2");
+    expect_ids(t, "<|im_end|>", 10, true, true, IDS(BPE_IM_END));
+    expect_ids(t, "<a>", 3, false, true, IDS('<', 'a', '>'));
+    expect_ids(t, "<a><b>", 6, true, true, IDS(BPE_AB)); /* the longest */
+    expect_ids(t, "<a><b", 5, true, true, IDS(BPE_A, '<', 'b'));
+    expect_ids(t, "x<a>hello<think>", 16, true, true, IDS('x', BPE_A, BPE_HELLO, BPE_THINK));
+    assert_int_equal(tokenizer_find(t, "<a>", 3), BPE_A);
+    assert_int_equal(tokenizer_find(t, "<a", 2), -1);
+    assert_int_equal(tokenizer_find(t, " w", 2), BPE_SPACE_W);
+    assert_int_equal(tokenizer_find(t, "", 0), -1);
+    assert_true(tokenizer_is_end(t, BPE_IM_END));
+    assert_false(tokenizer_is_end(t, BPE_IM_START));
+    assert_false(tokenizer_is_end(t, -1));
+    assert_true(tokenizer_is_control(t, BPE_A));
+    assert_false(tokenizer_is_control(t, BPE_THINK));
+    assert_false(tokenizer_is_control(t, 100000));
+    size_t length;
+    tokenizer_bytes(t, BPE_A, false, &length);
+    assert_int_equal(length, 0);
+    assert_memory_equal(tokenizer_bytes(t, BPE_A, true, &length), "<a>", 3);
+    assert_memory_equal(tokenizer_bytes(t, BPE_THINK, false, &length), "<think>", 7);
+    assert_int_equal(length, 7);
+    tokenizer_bytes(t, 100000, true, &length);
+    assert_int_equal(length, 0);
+    tokenizer_destroy(t);
+}
+
+static void test_ends(void **state)
+{
+    (void)state;
+    vocabulary v;
+    vocabulary_spm(&v);
+    int end = vocabulary_add(&v, "[unused10]", 3, 0);
+    tokenizer *t = load(&v);
+    assert_true(tokenizer_is_end(t, SPM_EOS));
+    assert_false(tokenizer_is_end(t, end));
+    tokenizer_destroy(t);
+    v.architecture = "pangu-embedded";
+    t = load(&v);
+    assert_true(tokenizer_is_end(t, end));
+    tokenizer_destroy(t);
+}
+
+static void expect_bytes(const tokenizer *t, const char *text, size_t length)
+{
+    token_list ids = {0};
+    failure fail = {0};
+    assert_int_equal(tokenizer_encode(t, text, length, false, false, &ids, &fail), OK);
+    size_t at = 0;
+    for (size_t i = 0; i < ids.length; i++) {
+        size_t n;
+        const char *bytes = tokenizer_bytes(t, ids.ids[i], false, &n);
+        assert_true(n <= length - at);
+        assert_memory_equal(bytes, text + at, n);
+        at += n;
+    }
+    assert_int_equal(at, length);
+    token_list_free(&ids);
+}
+
+static void test_any_bytes(void **state)
+{
+    (void)state;
+    tokenizer *all[] = {load_bpe("gpt-2"), load_bpe("qwen2"), load_bpe("llama-bpe"),
+                        load_bpe("deepseek-coder"), load_spm()};
+    static const char *const parts[] = {"hello",    " ",  "hi",           "\xFF",
+                                        "\xE4\xB8", "中", "\xC0\x80",     "\n",
+                                        "7",        "'s", "\xED\xA0\x80", "\xF0\x9F\x98\x80"};
+    uint32_t random = 1;
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+        for (unsigned byte = 0; byte < 256; byte++)
+            expect_bytes(all[k], &(char){(char)byte}, 1);
+        for (int round = 0; round < 2000; round++) {
+            char text[64];
+            size_t length = 0;
+            while (length < 40) {
+                random = random * 1664525u + 1013904223u;
+                const char *part = parts[(random >> 16) % (sizeof parts / sizeof *parts)];
+                if ((random >> 28) == 0)
+                    text[length++] = (char)(random >> 8);
+                memcpy(text + length, part, strlen(part));
+                length += strlen(part);
+            }
+            expect_bytes(all[k], text, length);
+        }
+        tokenizer_destroy(all[k]);
+    }
+}
+
+static void test_spm(void **state)
+{
+    (void)state;
+    tokenizer *t = load_spm();
+    int hi = tokenizer_find(t, "hi", 2), space_hi = tokenizer_find(t, " hi", 3);
+    int two = tokenizer_find(t, "  ", 2);
+    assert_true(hi > SPM_SPACE && space_hi > hi && two > 0);
+    assert_string_equal(tokenizer_model(t), "llama");
+    assert_string_equal(tokenizer_pre(t), "");
+    assert_true(tokenizer_adds_bos(t));
+    expect_ids(t, "hi", 2, false, true, IDS(space_hi));
+    expect_ids(t, "hi", 2, false, false, IDS(hi));
+    expect_ids(t, "th", 2, false, true, IDS(tokenizer_find(t, " th", 3)));
+    expect_ids(t, "thi", 3, false, false, IDS(tokenizer_find(t, "t", 1), hi)); /* -2 before -5 */
+    expect_ids(t, " hi", 3, false, true, IDS(SPM_SPACE, space_hi));
+    expect_ids(t, "  ", 2, false, false, IDS(two));
+    expect_ids(t, "▁hi", 5, false, false, IDS(space_hi)); /* U+2581 is a space */
+    expect_ids(t, "é", 2, false, false, IDS(tokenizer_find(t, "é", 2)));
+    expect_ids(t, "中", 3, false, false, IDS(SPM_BYTES + 0xE4, SPM_BYTES + 0xB8, SPM_BYTES + 0xAD));
+    expect_ids(t, "<s>hi", 5, true, true, IDS(SPM_BOS, hi));
+    expect_ids(t, "hi<s>hi", 7, true, true, IDS(space_hi, SPM_BOS, hi));
+    expect_ids(t, "", 0, false, true, (const int[]){-1});
+    tokenizer_destroy(t);
+}
+
+static void test_spm_without_bytes(void **state)
+{
+    (void)state;
+    vocabulary v = {.model = "llama", .bos = -1, .eos = -1, .unknown = 0, .add_bos = -1};
+    vocabulary_add(&v, "<unk>", 2, 0);
+    vocabulary_add(&v, "a", 1, 0);
+    tokenizer *t = load(&v);
+    expect_ids(t, "ab", 2, false, false, IDS(1, 0));
+    assert_false(tokenizer_adds_bos(t));
+    tokenizer_destroy(t);
+    v.unknown = -1;
+    t = load(&v);
+    token_list ids = {0};
+    failure fail = {0};
+    assert_int_equal(tokenizer_encode(t, "ab", 2, false, false, &ids, &fail), ERR_UNSUPPORTED);
+    assert_non_null(strstr(fail.text, "0x62"));
+    assert_int_equal(ids.length, 0);
+    token_list_free(&ids);
+    tokenizer_destroy(t);
+}
+
+/* Merging a megabyte takes well under a second; anything quadratic would not end. */
+static void test_long_run(void **state)
+{
+    (void)state;
+    size_t length = (size_t)1 << 20;
+    char *text = malloc(length);
+    assert_non_null(text);
+    memset(text, 'l', length);
+    tokenizer *t = load_bpe("qwen2");
+    token_list ids = {0};
+    assert_int_equal(tokenizer_encode(t, text, length, false, true, &ids, NULL), OK);
+    assert_int_equal(ids.length, length / 4);
+    assert_int_equal(ids.ids[12345], BPE_LLLL);
+    tokenizer_destroy(t);
+    t = load_spm();
+    memset(text, ' ', length);
+    ids.length = 0;
+    assert_int_equal(tokenizer_encode(t, text, length, false, false, &ids, NULL), OK);
+    assert_int_equal(ids.length, length / 2);
+    tokenizer_destroy(t);
+    token_list_free(&ids);
+    free(text);
+}
+
+/* ---- decoding ------------------------------------------------------------------------------- */
+
+static void expect_decoded(const tokenizer *t, const int *ids, bool at_start, const char *want)
+{
+    text_decoder d;
+    text_decoder_init(&d, t, at_start);
+    buffer out;
+    buffer_init(&out, 1000);
+    for (; *ids != -1; ids++) {
+        size_t before = out.length;
+        assert_int_equal(text_decoder_push(&d, *ids, &out), OK);
+        if (out.length > before) /* only whole characters come out */
+            assert_int_not_equal(out.data[before] & 0xC0, 0x80);
+    }
+    assert_int_equal(text_decoder_finish(&d, &out), OK);
+    assert_int_equal(text_decoder_finish(&d, &out), OK);
+    assert_string_equal(out.data == NULL ? "" : out.data, want);
+    buffer_free(&out);
+}
+
+#define BAD "\xEF\xBF\xBD"
+
+static void test_decoder(void **state)
+{
+    (void)state;
+    tokenizer *t = load_bpe("qwen2");
+    expect_decoded(t, IDS(BPE_HELLO, BPE_SPACE_W, 'x'), true, "hello wx");
+    expect_decoded(t, IDS(0xE4, 0xB8, 0xAD, 'x'), true, "中x");
+    expect_decoded(t, IDS(BPE_IM_START, 'a', BPE_IM_END), true, "a");
+    expect_decoded(t, IDS(BPE_THINK), true, "<think>");
+    /* maximal subparts, Unicode 15 table 3-8 */
+    expect_decoded(t, IDS(0xF0, 0x9F, 0x98, 'A'), true, BAD "A");
+    expect_decoded(t, IDS(0xE1, 0x80, 0xE2, 0xF0, 0x91, 0x92, 0xF1, 0xBF, 'A'), true,
+                   BAD BAD BAD BAD "A");
+    expect_decoded(t, IDS(0xC0, 0xAF, 0xE0, 0x80, 0xBF, 'A'), true, BAD BAD BAD BAD BAD "A");
+    expect_decoded(t, IDS(0xED, 0xA0, 0x80, 'A'), true, BAD BAD BAD "A");
+    expect_decoded(t, IDS(0xF4, 0x91, 0x92, 0x93, 0xFF, 'A'), true, BAD BAD BAD BAD BAD "A");
+    expect_decoded(t, IDS(0xE4, 0xB8), true, BAD);
+    expect_decoded(t, IDS('a', 0xE4, BPE_HELLO), true, "a" BAD "hello");
+    expect_decoded(t, IDS(5000), true, "");
+    tokenizer_destroy(t);
+}
+
+static void test_spm_decoder(void **state)
+{
+    (void)state;
+    tokenizer *t = load_spm();
+    int hi = tokenizer_find(t, " hi", 3), two = tokenizer_find(t, "  ", 2);
+    expect_decoded(t, IDS(SPM_BOS, hi, hi), true, "hi hi");
+    expect_decoded(t, IDS(hi, hi), false, " hi hi");
+    expect_decoded(t, IDS(two, hi), true, "  hi");
+    expect_decoded(t, IDS(SPM_BYTES + 0xC3, SPM_BYTES + 0xA9), true, "é");
+    tokenizer_destroy(t);
+}
+
+static void test_decoder_limit(void **state)
+{
+    (void)state;
+    tokenizer *t = load_bpe("qwen2");
+    text_decoder d;
+    text_decoder_init(&d, t, true);
+    buffer out;
+    buffer_init(&out, 4);
+    assert_int_equal(text_decoder_push(&d, BPE_HELLO, &out), ERR_TOO_LARGE);
+    buffer_free(&out);
+    tokenizer_destroy(t);
+}
+
+/* ---- files that do not hold together --------------------------------------------------------- */
+
+static void expect_refusal(const vocabulary *v, error_code code, const char *text)
+{
+    tokenizer *t = NULL;
+    failure fail = {0};
+    error_code got = vocabulary_load(v, &t, &fail);
+    if (got != code || strstr(fail.text, text) == NULL)
+        fail_msg("expected %d \"%s\", got %d \"%s\"", code, text, got, fail.text);
+    assert_null(t);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    vocabulary v;
+    vocabulary_bpe(&v);
+    v.pre = "tekken\n";
+    expect_refusal(&v, ERR_UNSUPPORTED, "pre type \"tekken\\x0a\"");
+    v.pre = "default";
+    expect_refusal(&v, ERR_UNSUPPORTED, "\"default\"");
+    v.pre = "qwen2";
+    v.model = "t5";
+    expect_refusal(&v, ERR_UNSUPPORTED, "tokenizer model \"t5\"");
+    v.model = "gpt2";
+    v.merges[6] = "hello !";
+    expect_refusal(&v, ERR_FORMAT, "entry 6 (\"hello !\")");
+    v.merges[6] = "nospace";
+    expect_refusal(&v, ERR_FORMAT, "entry 6");
+    v.merges[0] = NULL;
+    expect_refusal(&v, ERR_FORMAT, "merges is missing");
+    vocabulary_bpe(&v);
+    v.bos = (int)v.n;
+    expect_refusal(&v, ERR_FORMAT, "bos_token_id names no token");
+    v.bos = -1;
+    v.types[3] = 7;
+    expect_refusal(&v, ERR_FORMAT, "token 3 has the unknown type 7");
+    vocabulary_spm(&v);
+    v.scores[300 - 40] = NAN;
+    expect_refusal(&v, ERR_FORMAT, "scores: entry 260");
+    vocabulary_spm(&v);
+    strcpy(v.tokens[SPM_BYTES], "<0xGG>");
+    expect_refusal(&v, ERR_FORMAT, "byte token 3");
+    v.n = 0;
+    expect_refusal(&v, ERR_FORMAT, "tokens is missing or empty");
+}
+
+static void test_missing_pre(void **state)
+{
+    (void)state;
+    tokenizer *t = load_bpe(NULL);
+    assert_string_equal(tokenizer_pre(t), "gpt-2");
+    expect_ids(t, "hello", 5, false, true, IDS(BPE_HELLO));
+    tokenizer_destroy(t);
+}
+
+/* A changed byte anywhere gives a tokenizer that works or a refusal, never a crash. */
+static void test_broken_files(void **state)
+{
+    (void)state;
+    vocabulary kinds[2];
+    vocabulary_bpe(&kinds[0]);
+    vocabulary_spm(&kinds[1]);
+    uint32_t random = 7;
+    for (int round = 0; round < 3000; round++) {
+        buffer b;
+        vocabulary_write(&kinds[round % 2], &b);
+        for (int i = 0; i < 1 + round % 3; i++) {
+            random = random * 1664525u + 1013904223u;
+            b.data[(random >> 8) % b.length] = (char)(random >> 3);
+        }
+        tokenizer *t = NULL;
+        failure fail = {0};
+        if (vocabulary_load_bytes(&b, &t, &fail) == OK) {
+            token_list ids = {0};
+            (void)tokenizer_encode(t, "hello  hi<a>\xFF 中", 17, true, true, &ids, &fail);
+            for (size_t i = 0; i < ids.length; i++)
+                assert_true(ids.ids[i] >= 0 && (size_t)ids.ids[i] < tokenizer_size(t));
+            token_list_free(&ids);
+            tokenizer_destroy(t);
+        } else {
+            assert_true(fail.text[0] != '\0');
+        }
+        buffer_free(&b);
+    }
+}
+
+/* ---- threads --------------------------------------------------------------------------------- */
+
+static void *encode_often(void *context)
+{
+    const tokenizer *t = context;
+    static const char text[] = "hello user hell world lllll user hello";
+    token_list ids = {0};
+    size_t n = 0;
+    for (int i = 0; i < 200; i++) {
+        ids.length = 0;
+        if (tokenizer_encode(t, text, sizeof text - 1, false, true, &ids, NULL) != OK)
+            break;
+        n += ids.length;
+    }
+    token_list_free(&ids);
+    return (void *)n;
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    tokenizer *t = load_bpe("qwen2");
+    pthread_t threads[4];
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, encode_often, t), 0);
+    void *first = NULL;
+    for (size_t i = 0; i < 4; i++) {
+        void *n;
+        pthread_join(threads[i], &n);
+        first = i == 0 ? n : first;
+        assert_ptr_equal(n, first);
+    }
+    assert_true((size_t)first >= 200);
+    tokenizer_destroy(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bpe_merges),   cmocka_unit_test(test_specials),
+        cmocka_unit_test(test_ends),         cmocka_unit_test(test_any_bytes),
+        cmocka_unit_test(test_spm),          cmocka_unit_test(test_spm_without_bytes),
+        cmocka_unit_test(test_long_run),     cmocka_unit_test(test_decoder),
+        cmocka_unit_test(test_spm_decoder),  cmocka_unit_test(test_decoder_limit),
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_missing_pre),
+        cmocka_unit_test(test_broken_files), cmocka_unit_test(test_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
