@@ -153,6 +153,9 @@ typedef struct kernel_set {
 } kernel_set;
 
 extern const kernel_set kernel_reference;
+#if defined(__x86_64__)
+extern const kernel_set kernel_avx512;
+#endif
 
 /* The set kernel_init chose; the reference before that. */
 const kernel_set *kernel_active(void);

@@ -7,7 +7,10 @@
 #include <string.h>
 
 static const kernel_set *const kernel_sets[] = {
-    /* best first */
+/* best first */
+#if defined(__x86_64__)
+    &kernel_avx512,
+#endif
     &kernel_reference,
 };
 enum { SET_COUNT = sizeof kernel_sets / sizeof kernel_sets[0] };

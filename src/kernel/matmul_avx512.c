@@ -1,0 +1,329 @@
+/*
+ * matmul_avx512.c: the products for AVX-512 with VNNI. One register holds a quad of all sixteen
+ * rows; vpdpbusd multiplies it with a broadcast quad of the activation, so no lane ever meets
+ * another and each row's sum needs no horizontal step.
+ *
+ * Every function below is inlined with a constant number of columns, so that sums stay in
+ * registers: at eight columns 8 integer and 8 float accumulators, and the weights are read once for
+ * all of them.
+ */
+#if defined(__x86_64__)
+#include "kernel/matmul_avx512.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+#include "kernel/matmul_reference.h"
+
+#define INLINE static inline __attribute__((always_inline))
+#define EACH_COLUMN _Pragma("GCC unroll 8") for (size_t c = 0; c < columns; c++)
+#define UNROLL _Pragma("GCC unroll 16")
+
+/* How far ahead of the arithmetic weights are asked for. The hardware's own prefetch does not keep
+ * up once several columns slow the stream down (docs/speed.md). */
+enum { PREFETCH_BYTES = 8192 };
+
+/* One record against `columns` activations, `x` the first one's part, added to total[column]. */
+typedef void add_function(const void *record, const char *x, size_t x_stride, size_t columns,
+                          __m512 total[TILE_COLUMNS]);
+
+INLINE void tile_columns(add_function *add, size_t record_bytes, size_t x_step, const char *records,
+                         size_t n_records, const char *x, size_t x_stride, size_t columns, float *y,
+                         size_t y_stride)
+{
+    __m512 total[TILE_COLUMNS];
+    EACH_COLUMN total[c] = _mm512_setzero_ps();
+    for (size_t i = 0; i < n_records; i++, records += record_bytes, x += x_step) {
+        UNROLL for (size_t line = 0; line < record_bytes; line += 64)
+            _mm_prefetch(records + PREFETCH_BYTES + line, _MM_HINT_T0);
+        add(records, x, x_stride, columns, total);
+    }
+    EACH_COLUMN _mm512_storeu_ps(y + c * y_stride, total[c]);
+}
+
+INLINE void tile(add_function *add, size_t record_bytes, size_t x_step, const void *records,
+                 size_t n, const void *x, size_t x_stride, size_t columns, float *y,
+                 size_t y_stride)
+{
+#define CASE(count)                                                                                \
+    case count:                                                                                    \
+        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, count, y, y_stride);      \
+        break
+    switch (columns) {
+        CASE(1);
+        CASE(2);
+        CASE(3);
+        CASE(4);
+        CASE(5);
+        CASE(6);
+        CASE(7);
+        CASE(8);
+    }
+#undef CASE
+}
+
+#define DEFINE_TILE(type, add, record, x_step)                                                     \
+    void avx512_tile_##type(const void *records, size_t n_records, const void *x, size_t x_stride, \
+                            size_t columns, float *y, size_t y_stride)                             \
+    {                                                                                              \
+        tile(add, sizeof(record), x_step, records, n_records, x, x_stride, columns, y, y_stride);  \
+    }
+
+/* ---- floats --------------------------------------------------------------------------------- */
+
+typedef __m512 load_function(const void *record, size_t k);
+
+INLINE __m512 load_f32(const void *record, size_t k)
+{
+    return _mm512_load_ps(((const record_f32 *)record)->w[k]);
+}
+
+INLINE __m512 load_f16(const void *record, size_t k)
+{
+    const record_f16 *w = record;
+    return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(const void *)w->w[k]));
+}
+
+INLINE __m512 load_bf16(const void *record, size_t k)
+{
+    const record_f16 *w = record;
+    __m256i halves = _mm256_load_si256((const __m256i *)(const void *)w->w[k]);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
+
+INLINE void add_floats(load_function *load, const void *record, const char *x, size_t x_stride,
+                       size_t columns, __m512 total[TILE_COLUMNS])
+{
+    __m512 even[TILE_COLUMNS], odd[TILE_COLUMNS];
+    EACH_COLUMN even[c] = odd[c] = _mm512_setzero_ps();
+    UNROLL for (size_t k = 0; k < BLOCK_COLUMNS; k += 2)
+    {
+        __m512 w0 = load(record, k), w1 = load(record, k + 1);
+        EACH_COLUMN
+        {
+            const float *values = (const float *)(const void *)(x + c * x_stride);
+            even[c] = _mm512_fmadd_ps(w0, _mm512_set1_ps(values[k]), even[c]);
+            odd[c] = _mm512_fmadd_ps(w1, _mm512_set1_ps(values[k + 1]), odd[c]);
+        }
+    }
+    EACH_COLUMN total[c] = _mm512_add_ps(total[c], _mm512_add_ps(even[c], odd[c]));
+}
+
+INLINE void add_f32(const void *record, const char *x, size_t x_stride, size_t columns,
+                    __m512 total[TILE_COLUMNS])
+{
+    add_floats(load_f32, record, x, x_stride, columns, total);
+}
+
+INLINE void add_f16(const void *record, const char *x, size_t x_stride, size_t columns,
+                    __m512 total[TILE_COLUMNS])
+{
+    add_floats(load_f16, record, x, x_stride, columns, total);
+}
+
+INLINE void add_bf16(const void *record, const char *x, size_t x_stride, size_t columns,
+                     __m512 total[TILE_COLUMNS])
+{
+    add_floats(load_bf16, record, x, x_stride, columns, total);
+}
+
+DEFINE_TILE(f32, add_f32, record_f32, BLOCK_COLUMNS * sizeof(float))
+DEFINE_TILE(f16, add_f16, record_f16, BLOCK_COLUMNS * sizeof(float))
+DEFINE_TILE(bf16, add_bf16, record_f16, BLOCK_COLUMNS * sizeof(float))
+
+/* ---- integers ------------------------------------------------------------------------------- */
+
+INLINE const activation_block *block_of(const char *x, size_t x_stride, size_t column, size_t block)
+{
+    return (const activation_block *)(const void *)(x + column * x_stride) + block;
+}
+
+INLINE __m512i load_quad(const uint8_t q[GROUP_ROWS][4])
+{
+    return _mm512_load_si512(q);
+}
+
+INLINE __m512i dot_quad(__m512i dot, __m512i w, const int8_t *x)
+{
+    int32_t quad;
+    memcpy(&quad, x, sizeof quad);
+    return _mm512_dpbusd_epi32(dot, w, _mm512_set1_epi32(quad));
+}
+
+INLINE __m512 load_halves(const uint16_t *d)
+{
+    return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(const void *)d));
+}
+
+INLINE __m512i low_nibbles(__m512i q)
+{
+    return _mm512_and_si512(q, _mm512_set1_epi8(15));
+}
+
+INLINE __m512i high_nibbles(__m512i q)
+{
+    return low_nibbles(_mm512_srli_epi16(q, 4));
+}
+
+/* total += dot · scale · x's scale. */
+INLINE __m512 add_scaled(__m512 total, __m512i dot, __m512 scale, const activation_block *x)
+{
+    __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(dot), scale);
+    return _mm512_fmadd_ps(value, _mm512_set1_ps(x->scale), total);
+}
+
+INLINE void dot_nibbles(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], const char *x,
+                        size_t x_stride, size_t block, size_t columns, __m512i dot[TILE_COLUMNS])
+{
+    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
+    {
+        __m512i both = load_quad(q[i]), low = low_nibbles(both), high = high_nibbles(both);
+        EACH_COLUMN
+        {
+            const int8_t *values = block_of(x, x_stride, c, block)->q + 4 * i;
+            dot[c] = dot_quad(dot[c], low, values);
+            dot[c] = dot_quad(dot[c], high, values + BLOCK_COLUMNS / 2);
+        }
+    }
+}
+
+INLINE void add_q8_0(const void *record, const char *x, size_t x_stride, size_t columns,
+                     __m512 total[TILE_COLUMNS])
+{
+    const record_q8_0 *w = record;
+    UNROLL for (size_t b = 0; b < 2; b++)
+    {
+        __m512i dot[TILE_COLUMNS];
+        EACH_COLUMN dot[c] = _mm512_set1_epi32(block_of(x, x_stride, c, b)->minus_128_sum);
+        UNROLL for (size_t i = 0; i < BLOCK_QUADS; i++)
+        {
+            __m512i quad = load_quad(w->q[b][i]);
+            EACH_COLUMN dot[c] = dot_quad(dot[c], quad, block_of(x, x_stride, c, b)->q + 4 * i);
+        }
+        __m512 d = load_halves(w->d[b]);
+        EACH_COLUMN total[c] = add_scaled(total[c], dot[c], d, block_of(x, x_stride, c, b));
+    }
+}
+
+INLINE void add_q4_0(const void *record, const char *x, size_t x_stride, size_t columns,
+                     __m512 total[TILE_COLUMNS])
+{
+    const record_q4_0 *w = record;
+    UNROLL for (size_t b = 0; b < 2; b++)
+    {
+        __m512i dot[TILE_COLUMNS];
+        EACH_COLUMN dot[c] = _mm512_set1_epi32(block_of(x, x_stride, c, b)->minus_8_sum);
+        dot_nibbles(w->q[b], x, x_stride, b, columns, dot);
+        __m512 d = load_halves(w->d[b]);
+        EACH_COLUMN total[c] = add_scaled(total[c], dot[c], d, block_of(x, x_stride, c, b));
+    }
+}
+
+INLINE __m512 bytes_to_float(const void *bytes)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_load_si128(bytes)));
+}
+
+INLINE void add_q4_k(const void *record, const char *x, size_t x_stride, size_t columns,
+                     __m512 total[TILE_COLUMNS])
+{
+    const record_q4_k *w = record;
+    __m512 d = load_halves(w->d), dmin = load_halves(w->dmin);
+    for (size_t b = 0; b < K_BLOCKS; b++) {
+        __m512i dot[TILE_COLUMNS];
+        EACH_COLUMN dot[c] = _mm512_setzero_si512();
+        dot_nibbles(w->q[b], x, x_stride, b, columns, dot);
+        /* Six-bit numbers: signed bytes hold them. */
+        __m512 scale = _mm512_mul_ps(d, bytes_to_float(w->block[b].scale));
+        __m512 min = _mm512_mul_ps(dmin, bytes_to_float(w->block[b].min));
+        EACH_COLUMN
+        {
+            const activation_block *block = block_of(x, x_stride, c, b);
+            __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[c]), scale);
+            value = _mm512_fnmadd_ps(min, _mm512_set1_ps(block->sum), value);
+            total[c] = _mm512_fmadd_ps(value, _mm512_set1_ps(block->scale), total[c]);
+        }
+    }
+}
+
+/* Bits 2i, 2i + 1 of `high` become bits 4, 5 beside a nibble. */
+INLINE __m512i six_bits(__m512i nibbles, __m512i high, int i)
+{
+    __m512i placed = i < 2    ? _mm512_slli_epi16(high, 4 - 2 * i)
+                     : i == 2 ? high
+                              : _mm512_srli_epi16(high, 2);
+    return _mm512_or_si512(nibbles, _mm512_and_si512(placed, _mm512_set1_epi8(0x30)));
+}
+
+INLINE void dot_six_bits(const record_q6_k *w, const char *x, size_t x_stride, size_t block,
+                         size_t half, size_t columns, __m512i dot[TILE_COLUMNS])
+{
+    __m512i high = load_quad(w->block[block].high[half]);
+    EACH_COLUMN dot[c] = _mm512_set1_epi32(block_of(x, x_stride, c, block)->minus_32_sum[half]);
+    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
+    {
+        __m512i both = load_quad(w->block[block].low[i]);
+        __m512i quad = six_bits(half == 0 ? low_nibbles(both) : high_nibbles(both), high, (int)i);
+        EACH_COLUMN
+        {
+            const int8_t *values = block_of(x, x_stride, c, block)->q + 16 * half + 4 * i;
+            dot[c] = dot_quad(dot[c], quad, values);
+        }
+    }
+}
+
+INLINE void add_q6_k(const void *record, const char *x, size_t x_stride, size_t columns,
+                     __m512 total[TILE_COLUMNS])
+{
+    const record_q6_k *w = record;
+    __m512 d = load_halves(w->d);
+    for (size_t b = 0; b < K_BLOCKS; b++) {
+        __m512i dot[TILE_COLUMNS];
+        __m512 value[TILE_COLUMNS];
+        dot_six_bits(w, x, x_stride, b, 0, columns, dot);
+        __m512 scale = _mm512_mul_ps(d, bytes_to_float(w->scale[b][0]));
+        EACH_COLUMN value[c] = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[c]), scale);
+        dot_six_bits(w, x, x_stride, b, 1, columns, dot);
+        scale = _mm512_mul_ps(d, bytes_to_float(w->scale[b][1]));
+        EACH_COLUMN
+        {
+            value[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[c]), scale, value[c]);
+            __m512 x_scale = _mm512_set1_ps(block_of(x, x_stride, c, b)->scale);
+            total[c] = _mm512_fmadd_ps(value[c], x_scale, total[c]);
+        }
+    }
+}
+
+DEFINE_TILE(q8_0, add_q8_0, record_q8_0, 2 * sizeof(activation_block))
+DEFINE_TILE(q4_0, add_q4_0, record_q4_0, 2 * sizeof(activation_block))
+DEFINE_TILE(q4_k, add_q4_k, record_q4_k, K_BLOCKS * sizeof(activation_block))
+DEFINE_TILE(q6_k, add_q6_k, record_q6_k, K_BLOCKS * sizeof(activation_block))
+
+/* ---- activations ---------------------------------------------------------------------------- */
+
+INLINE __m512i round_clamped(__m512 x, float inverse)
+{
+    __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(inverse)));
+    return _mm512_max_epi32(_mm512_min_epi32(q, _mm512_set1_epi32(127)), _mm512_set1_epi32(-127));
+}
+
+void avx512_quantize(activation_block *blocks, const float *x, size_t n_blocks)
+{
+    for (size_t b = 0; b < n_blocks; b++, blocks++, x += BLOCK_COLUMNS) {
+        __m512 x0 = _mm512_loadu_ps(x), x1 = _mm512_loadu_ps(x + 16);
+        float max = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(x0), _mm512_abs_ps(x1)));
+        bool tiny = max < QUANTIZE_TINY;
+        float inverse = tiny ? 0 : 127 / max;
+        __m512i q0 = round_clamped(x0, inverse), q1 = round_clamped(x1, inverse);
+        int32_t half0 = _mm512_reduce_add_epi32(q0), half1 = _mm512_reduce_add_epi32(q1);
+        _mm_store_si128((__m128i *)(void *)blocks->q, _mm512_cvtepi32_epi8(q0));
+        _mm_store_si128((__m128i *)(void *)(blocks->q + 16), _mm512_cvtepi32_epi8(q1));
+        blocks->scale = tiny ? 0 : max / 127;
+        blocks->sum = (float)(half0 + half1);
+        blocks->minus_8_sum = -8 * (half0 + half1);
+        blocks->minus_128_sum = -128 * (half0 + half1);
+        blocks->minus_32_sum[0] = -32 * half0;
+        blocks->minus_32_sum[1] = -32 * half1;
+    }
+}
+#endif
