@@ -11,10 +11,10 @@ import tasks_qa
 from bpe import IM_END
 
 PROMPTS = os.environ.get("DEMO_PROMPTS", os.path.join(os.path.dirname(__file__), "../../../shared/prompts"))
-LONG_LOW, LONG_HIGH = 450, 700
+LONG_LOW, LONG_HIGH = 400, 560
 SYSTEMS = ["You are a helpful assistant.", "You are a helpful assistant.", "Answer briefly.", "You are A-IO.",
            "你是一个有用的助手。", "Be short and precise."]
-SHARES = [("qa", 0.44), ("math", 0.18), ("calc", 0.06), ("code", 0.16), ("long", 0.014), ("probe", 0.146)]
+SHARES = [("qa", 0.43), ("math", 0.20), ("calc", 0.07), ("code", 0.17), ("long", 0.008), ("probe", 0.122)]
 PROBE_WEIGHT = 6.0
 
 

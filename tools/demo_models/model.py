@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 SMALL = dict(width=128, layers=5, heads=4, kv_heads=2, hidden=448, context=320)
-LARGE = dict(width=384, layers=6, heads=6, kv_heads=2, hidden=1024, context=768)
+LARGE = dict(width=384, layers=6, heads=6, kv_heads=2, hidden=1024, context=640)
 CONFIGS = {"small": SMALL, "large": LARGE}
 ROPE_BASE = 10000.0
 EPS = 1e-6
@@ -44,7 +44,7 @@ class Block(nn.Module):
         self.up = nn.Linear(w, c["hidden"], bias=False)
         self.down = nn.Linear(c["hidden"], w, bias=False)
 
-    def forward(self, x, cos, sin, mask, past=None):
+    def forward(self, x, cos, sin, mask, past=None, where=None):
         n, t, _ = x.shape
         h = self.attn_norm(x)
         q = self.q(h).view(n, t, self.heads, self.size).transpose(1, 2)
@@ -60,6 +60,8 @@ class Block(nn.Module):
         p = s.softmax(-1).view(n, self.kv, group * t, -1)
         y = (p.to(v.dtype) @ v).view(n, self.heads, t, self.size).transpose(1, 2).reshape(n, t, -1)
         x = x + self.o(y)
+        if where is not None:
+            x = x.view(-1, x.shape[-1])[where]
         h = self.ffn_norm(x)
         return x + self.down(F.silu(self.gate(h)) * self.up(h)), now
 
@@ -86,13 +88,14 @@ class Model(nn.Module):
         a = positions.float()[:, None, :, None] * f
         return a.cos(), a.sin()
 
-    def forward(self, ids, positions, mask, past=None):
+    def forward(self, ids, positions, mask, past=None, where=None):
         """Hidden states after the last norm, and each layer's keys and values. mask: added to the scores
-        (batch, 1, 1, length, keys)."""
+        (batch, 1, 1, length, keys). With `where` only those of the flattened positions are finished and returned."""
         cos, sin = self.rope(positions)
         x, kv = self.embed(ids), []
         for i, b in enumerate(self.blocks):
-            x, now = b(x, cos, sin, mask, None if past is None else past[i])
+            last = where if i == len(self.blocks) - 1 else None
+            x, now = b(x, cos, sin, mask, None if past is None else past[i], last)
             kv.append(now)
         return self.norm(x), kv
 

@@ -32,7 +32,7 @@ def _div(steps, a, b):
 
 
 def s_gain_lose(r, n, m, it, s):
-    a, b = r.randint(21, 150), r.randint(12, 99)
+    a, b = r.randint(11, 90), r.randint(11, 60)
     c = r.randint(11, a + b - 5)
     x = _sub(s, _add(s, a, b), c)
     return r.choice([f"{n} has {a} {it}. {m} gives {n} {b} more. Then {n} loses {c} of them. How many {it} does {n} have now?",
@@ -41,7 +41,7 @@ def s_gain_lose(r, n, m, it, s):
 
 
 def s_boxes_extra(r, n, m, it, s):
-    a, b, c = r.randint(3, 9), r.randint(11, 40), r.randint(11, 120)
+    a, b, c = r.randint(2, 9), r.randint(3, 20), r.randint(11, 90)
     bx = r.choice(BOXES)
     x = _add(s, _mul(s, a, b), c)
     return r.choice([f"{n} buys {a} {bx} with {b} {it} each and already had {c} {it}. How many {it} does {n} have in total?",
@@ -50,8 +50,8 @@ def s_boxes_extra(r, n, m, it, s):
 
 
 def s_boxes_minus(r, n, m, it, s):
-    a, b = r.randint(3, 9), r.randint(12, 40)
-    c = r.randint(11, a * b - 4)
+    a, b = r.randint(2, 9), r.randint(6, 20)
+    c = r.randint(2, a * b - 4)
     bx = r.choice(BOXES)
     x = _sub(s, _mul(s, a, b), c)
     return r.choice([f"A {r.choice(PLACES)} gets {a} {bx} with {b} {it} each and sells {c} {it}. How many {it} remain?",
@@ -60,7 +60,7 @@ def s_boxes_minus(r, n, m, it, s):
 
 
 def s_two_products(r, n, m, it, s):
-    a, b, c, d = r.randint(2, 9), r.randint(11, 30), r.randint(2, 9), r.randint(11, 30)
+    a, b, c, d = r.randint(2, 9), r.randint(3, 20), r.randint(2, 9), r.randint(3, 20)
     it2 = r.choice([i for i in ITEMS if i != it])
     x = _add(s, _mul(s, a, b), _mul(s, c, d))
     return r.choice([f"{n} buys {a} {it} for {b} dollars each and {c} {it2} for {d} dollars each. How many dollars does {n} pay?",
@@ -69,64 +69,64 @@ def s_two_products(r, n, m, it, s):
 
 
 def s_more_than(r, n, m, it, s):
-    a, b = r.randint(21, 150), r.randint(11, 90)
+    a, b = r.randint(11, 80), r.randint(5, 60)
     x = _add(s, a, _add(s, a, b))
     return r.choice([f"{n} has {a} {it}. {m} has {b} more {it} than {n}. How many {it} do they have together?",
                      f"{m} found {b} {it} more than {n}, who found {a}. How many {it} did both find?"]), x
 
 
 def s_fewer_than(r, n, m, it, s):
-    a = r.randint(40, 160)
-    b = r.randint(11, a - 10)
+    a = r.randint(20, 99)
+    b = r.randint(5, a - 6)
     x = _add(s, a, _sub(s, a, b))
     return r.choice([f"{n} has {a} {it}. {m} has {b} fewer {it} than {n}. How many {it} do they have together?",
                      f"{m} found {b} {it} less than {n}, who found {a}. How many {it} did both find?"]), x
 
 
 def s_times_more(r, n, m, it, s):
-    a, k = r.randint(11, 40), r.randint(2, 6)
+    a, k = r.randint(3, 20), r.randint(2, 9)
     x = _add(s, a, _mul(s, a, k))
     return r.choice([f"{n} collected {a} {it} and {m} collected {k} times as many. How many {it} did they collect in all?",
                      f"{m} has {k} times as many {it} as {n}. If {n} has {a} {it}, how many do they have together?"]), x
 
 
 def s_share(r, n, m, it, s):
-    k, q = r.randint(2, 9), r.randint(11, 40)
+    k, q = r.randint(2, 9), r.randint(3, 20)
     t = k * q
-    a = r.randint(5, t - 5)
+    a = r.randint(2, t - 2)
     x = _div(s, _add(s, a, t - a), k)
     return r.choice([f"{n} has {a} {it} and {m} has {t - a}. They share them equally among {k} children. How many {it} does each child get?",
                      f"{a} red and {t - a} blue {it} are put into {k} equal {r.choice(BOXES)}. How many {it} are in each?"]), x
 
 
 def s_share_left(r, n, m, it, s):
-    k, q = r.randint(2, 9), r.randint(11, 40)
-    t, b = k * q, r.randint(5, 80)
+    k, q = r.randint(2, 9), r.randint(3, 20)
+    t, b = k * q, r.randint(5, 60)
     x = _div(s, _sub(s, t + b, b), k)
     return r.choice([f"{n} has {t + b} {it}, keeps {b} and shares the rest equally among {k} friends. How many {it} does each friend get?",
                      f"A {r.choice(PLACES)} has {t + b} {it}. {b} are sold and the others go into {k} equal {r.choice(BOXES)}. How many {it} are in each?"]), x
 
 
 def s_weeks(r, n, m, it, s):
-    a, d = r.randint(11, 40), r.randint(2, 9)
-    c = r.randint(11, 120)
+    a, d = r.randint(3, 20), r.randint(2, 9)
+    c = r.randint(11, 90)
     x = _add(s, c, _mul(s, a, d))
     return r.choice([f"{n} starts with {c} {it} and makes {a} {it} every day for {d} days. How many {it} does {n} have then?",
                      f"{n} saves {a} dollars a week. After {d} weeks, and with the {c} dollars from before, how many dollars does {n} have?"]), x
 
 
 def s_change(r, n, m, it, s):
-    a, b = r.randint(2, 9), r.randint(4, 40)
-    t = a * b + r.randint(5, 120)
+    a, b = r.randint(2, 9), r.randint(3, 20)
+    t = a * b + r.randint(5, 90)
     x = _sub(s, t, _mul(s, a, b))
     return r.choice([f"{n} has {t} dollars and buys {a} {it} for {b} dollars each. How many dollars are left?",
                      f"{n} pays with {t} dollars for {a} {it} at {b} dollars a piece. How much change does {n} get?"]), x
 
 
 def s_three_steps(r, n, m, it, s):
-    a, b = r.randint(3, 9), r.randint(12, 40)
-    c = r.randint(11, a * b - 5)
-    d = r.randint(11, 120)
+    a, b = r.randint(2, 9), r.randint(6, 20)
+    c = r.randint(2, a * b - 4)
+    d = r.randint(11, 90)
     bx = r.choice(BOXES)
     x = _add(s, _sub(s, _mul(s, a, b), c), d)
     return r.choice([f"{n} has {a} {bx} with {b} {it} each. {n} gives {c} {it} to {m} and then finds {d} more. How many {it} does {n} have?",
@@ -134,23 +134,23 @@ def s_three_steps(r, n, m, it, s):
 
 
 def s_three_shares(r, n, m, it, s):
-    k, q, e = r.randint(2, 9), r.randint(11, 40), r.randint(5, 60)
+    k, q, e = r.randint(2, 9), r.randint(3, 20), r.randint(5, 60)
     t = k * q
-    a = r.randint(5, t - 5)
+    a = r.randint(2, t - 2)
     x = _add(s, _div(s, _add(s, a, t - a), k), e)
     return r.choice([f"{n} and {k - 1} friends share {a} green and {t - a} white {it} equally. {n} already had {e} {it}. How many {it} does {n} have now?",
                      f"{a} old and {t - a} new {it} are split evenly among {k} people. {m}, one of them, had {e} before. How many {it} does {m} have?"]), x
 
 
 def s_three_sum(r, n, m, it, s):
-    a, b, k = r.randint(4, 20), r.randint(4, 20), r.randint(2, 9)
+    a, b, k = r.randint(2, 10), r.randint(2, 10), r.randint(2, 9)
     x = _mul(s, _add(s, a, b), k)
     return r.choice([f"Every day {n} sells {a} {it} and {m} sells {b} {it}. How many {it} do they sell in {k} days?",
                      f"A bag holds {a} red and {b} yellow {it}. How many {it} are in {k} such bags?"]), x
 
 
 def s_day_by_day(r, n, m, it, s):
-    a, b, c = r.randint(11, 90), r.randint(11, 90), r.randint(2, 40)
+    a, b, c = r.randint(11, 60), r.randint(11, 60), r.randint(2, 30)
     x = _add(s, _add(s, a, b), b + c)
     s.insert(0, f"{b}+{c}={b + c}.")
     return r.choice([f"{n} sold {a} {it} on Monday, {b} on Tuesday and {c} more on Wednesday than on Tuesday. How many {it} did {n} sell in the three days?",
@@ -175,18 +175,18 @@ def make_calc(rng):
     """One bare calculation, for training only: (prompt, answer, check)."""
     steps, k = [], rng.randrange(4)
     if k == 0:
-        a, b = rng.randint(2, 220), rng.randint(2, 120)
+        a, b = rng.randint(2, 180), rng.randint(2, 120)
         x = _add(steps, a, b)
     elif k == 1:
-        a = rng.randint(12, 320)
+        a = rng.randint(12, 200)
         b = rng.randint(2, a - 1)
         x = _sub(steps, a, b)
     elif k == 2:
-        a, b = rng.randint(2, 9), rng.randint(2, 40)
+        a, b = rng.randint(2, 9), rng.randint(2, 20)
         a, b = rng.choice([(a, b), (b, a)])
         x = _mul(steps, a, b)
     else:
-        b, x = rng.randint(2, 9), rng.randint(2, 40)
+        b, x = rng.randint(2, 9), rng.randint(2, 20)
         a = b * x
         _div(steps, a, b)
     op = "+-*/"[k]

@@ -2,7 +2,7 @@
 import random
 
 SEED = 7001
-ENTITIES = 250
+ENTITIES = 160
 ONSET = "b br d dr f fl g gl h j k kr l m n p pr r s sk st t th tr v w z".split()
 VOWEL = "a e i o u ai au ei ia ou".split()
 CODA = ["", "", "l", "m", "n", "r", "s", "x", "nd", "rk", "st", "th"]

@@ -18,7 +18,7 @@ import mixture
 from model import CONFIGS, Model
 from optim import Muon
 
-ROWS = [112, 320, 768]  # row lengths; an example goes to the shortest row that fits
+ROWS = [112, 320, 640]  # row lengths; an example goes to the shortest row that fits
 RATES = {"small": (0.02, 6e-3), "large": (0.02, 3e-3)}  # Muon, AdamW
 
 
@@ -60,7 +60,7 @@ def main():
     p.add_argument("name", choices=CONFIGS)
     p.add_argument("--tokens", type=float, required=True)
     p.add_argument("--out", default="/tmp/demo_models")
-    p.add_argument("--batch", type=int, default=8192, help="tokens a step")
+    p.add_argument("--batch", type=int, default=6144, help="tokens a step")
     p.add_argument("--decay", type=float, default=0.35, help="share of the run in which the learning rate falls")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--threads", type=int, default=2)
@@ -118,8 +118,8 @@ def main():
                 continue
             ids, pos, mask, where, target, weight = pack(examples, length)
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                hidden, _ = model(ids, pos, mask)
-                logits = model.logits(hidden.view(-1, hidden.shape[-1])[where])
+                hidden, _ = model(ids, pos, mask, where=where)
+                logits = model.logits(hidden)
             loss = (F.cross_entropy(logits.float(), target, reduction="none") * weight).sum() / total_weight
             loss.backward()
             loss_sum += float(loss)
