@@ -1,0 +1,202 @@
+/* The engine as its users meet it: limits, cancelling, classification, what the prefix cache gives.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/engine.h"
+
+#define MODEL "tests/golden/data/qwen2.F16.gguf"
+
+typedef struct house {
+    model *m;
+    conductor *c;
+    engine *e;
+} house;
+
+static int32_t prompt_tokens[64];
+
+static int set_up(void **state)
+{
+    static house h;
+    failure fail = {0};
+    const model_options options = {.chat_template = "none"};
+    engine_options o = engine_defaults();
+    o.slots = 2;
+    o.queue_limit = 3;
+    o.context = 600;
+    o.prefill_chunk = 8;
+    for (int i = 0; i < 64; i++)
+        prompt_tokens[i] = 30 + i;
+    assert_int_equal(kernel_init(NULL, &fail), OK);
+    assert_int_equal(model_load(&h.m, MODEL, &options, &fail), OK);
+    assert_int_equal(conductor_create(&h.c, 2, &fail), OK);
+    assert_int_equal(conductor_add(h.c, h.m, &o, &h.e, &fail), OK);
+    assert_int_equal(conductor_start(h.c, &fail), OK);
+    *state = &h;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    house *h = *state;
+    conductor_destroy(h->c);
+    model_destroy(h->m);
+    return 0;
+}
+
+static sequence_request make_request(size_t n_prompt, size_t max_tokens)
+{
+    sequence_request r = {.prompt = prompt_tokens, .n_prompt = n_prompt, .max_tokens = max_tokens};
+    r.sampling = sampling_defaults();
+    r.sampling.temperature = 0;
+    return r;
+}
+
+/* Polls every millisecond: these tests need no wake-ups. */
+static sequence_poll_result wait_for_end(sequence *s, token_list *tokens)
+{
+    sequence_poll_result result;
+    for (;;) {
+        assert_int_equal(sequence_poll(s, &result, NULL, tokens), OK);
+        if (result.state != SEQUENCE_RUNNING)
+            return result;
+        usleep(1000);
+    }
+}
+
+static void test_refusals(void **state)
+{
+    const house *h = *state;
+    failure fail;
+    sequence *s;
+    static int32_t many[700];
+    const int32_t outside[] = {1, 1 << 20};
+    sequence_request r = make_request(0, 4);
+    assert_int_equal(engine_submit(h->e, &r, &s, &fail), ERR_INVALID);
+    r = make_request(600, 4);
+    r.prompt = many;
+    assert_int_equal(engine_submit(h->e, &r, &s, &fail), ERR_CONTEXT);
+    assert_non_null(strstr(fail.text, "600"));
+    r = make_request(2, 4);
+    r.prompt = outside;
+    assert_int_equal(engine_submit(h->e, &r, &s, &fail), ERR_INVALID);
+    assert_non_null(strstr(fail.text, "1048576"));
+    r = make_request(2, 4);
+    r.lookup = (lookup_setting){LOOKUP_FIXED, LOOKUP_MAX_DRAFT + 1, 0};
+    assert_int_equal(engine_submit(h->e, &r, &s, &fail), ERR_INVALID);
+    r = make_request(2, 4);
+    r.sampling.temperature = -1;
+    assert_int_equal(engine_submit(h->e, &r, &s, &fail), ERR_INVALID);
+}
+
+static void test_length_is_kept(void **state)
+{
+    const house *h = *state;
+    failure fail;
+    sequence *s;
+    token_list tokens = {0};
+    const logit_bias no_end = {tokenizer_eos(h->m->tokenizer), -100};
+    sequence_request r = make_request(5, 12);
+    if (no_end.token >= 0) {
+        r.sampling.biases = &no_end;
+        r.sampling.n_biases = 1;
+    }
+    assert_int_equal(engine_submit(h->e, &r, &s, &fail), OK);
+    sequence_poll_result result = wait_for_end(s, &tokens);
+    assert_int_equal(result.state, SEQUENCE_FINISHED);
+    if (result.finish == FINISH_LENGTH)
+        assert_int_equal(tokens.length, 12);
+    assert_int_equal(result.stats.reply_tokens, tokens.length);
+    assert_int_equal(result.stats.prompt_tokens, 5);
+    assert_true(result.stats.weight_bytes > 0 && result.stats.kv_bytes > 0);
+    sequence_release(s);
+    token_list_free(&tokens);
+}
+
+/* More than slots and queue hold: the last ones are refused, the others all end, none is lost. */
+static void test_queue_has_a_limit(void **state)
+{
+    const house *h = *state;
+    sequence *s[32];
+    size_t n = 0;
+    failure fail;
+    for (int i = 0; i < 32; i++) {
+        sequence_request r = make_request(20, 400);
+        error_code code = engine_submit(h->e, &r, &s[n], &fail);
+        assert_true(code == OK || code == ERR_BUSY);
+        n += code == OK;
+    }
+    assert_true(n >= 5 && n < 32);
+    for (size_t i = 0; i < n; i++)
+        sequence_cancel(s[i]);
+    for (size_t i = 0; i < n; i++) {
+        sequence_poll_result result = wait_for_end(s[i], NULL);
+        assert_true(result.state == SEQUENCE_FINISHED || result.failure.code == ERR_CANCELLED);
+        sequence_release(s[i]);
+    }
+}
+
+static void test_release_while_running(void **state)
+{
+    const house *h = *state;
+    failure fail;
+    sequence *s;
+    for (int i = 0; i < 20; i++) {
+        sequence_request r = make_request(30, 300);
+        assert_int_equal(engine_submit(h->e, &r, &s, &fail), OK);
+        usleep(500u * (unsigned)(i % 4));
+        sequence_release(s);
+        engine_status status;
+        do {
+            engine_read_status(h->e, &status);
+        } while (status.running + status.waiting > 0);
+    }
+}
+
+static void test_classification_and_prefix(void **state)
+{
+    const house *h = *state;
+    failure fail;
+    sequence *s;
+    const int32_t labels[] = {40, 41, 42};
+    sequence_request r = make_request(40, 0);
+    r.labels = labels;
+    r.n_labels = 3;
+    assert_int_equal(engine_submit(h->e, &r, &s, &fail), OK);
+    sequence_poll_result probe = wait_for_end(s, NULL);
+    assert_int_equal(probe.state, SEQUENCE_FINISHED);
+    double inside = 0;
+    for (int i = 0; i < 3; i++)
+        inside += exp((double)(probe.label_logits[i] - probe.log_sum_exp));
+    assert_true(inside > 0 && inside < 1);
+    sequence_release(s);
+    /* The answer shares 38 tokens with the probe: their KV is there. */
+    int32_t answer[40];
+    memcpy(answer, prompt_tokens, sizeof answer);
+    answer[38] = 3;
+    r = make_request(40, 1);
+    r.prompt = answer;
+    assert_int_equal(engine_submit(h->e, &r, &s, &fail), OK);
+    sequence_poll_result reply = wait_for_end(s, NULL);
+    assert_int_equal(reply.stats.cached_tokens, 38);
+    sequence_release(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_length_is_kept),
+        cmocka_unit_test(test_queue_has_a_limit),
+        cmocka_unit_test(test_release_while_running),
+        cmocka_unit_test(test_classification_and_prefix),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
