@@ -1,8 +1,110 @@
 /* main.c: the table of commands. */
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-int main(void)
+#include "base/failure.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "kernel/kernel.h"
+
+#define VERSION "0.1.0"
+
+static const struct command {
+    const char *name;
+    int (*call)(int argc, char **argv);
+    const char *summary;
+} commands[] = {
+    {"run", command_run, "answer a prompt: sense its intent, choose the model, generate"},
+    {"route", command_route, "decide only: intent, model and lookup of a prompt, or of many"},
+    {"serve", command_serve, "answer over HTTP in the shape of OpenAI's API"},
+    {"inspect", command_inspect, "say what a model file holds"},
+    {"logits", command_logits, "write the logits of given tokens"},
+};
+#define N_COMMANDS (sizeof commands / sizeof commands[0])
+
+static void print_help(FILE *out)
 {
-    puts("a-io");
-    return 0;
+    fputs("usage: a-io COMMAND [options]\n"
+          "\n"
+          "Serves a small and a large language model at once; the small one senses what a request "
+          "wants, and\n"
+          "a policy chooses which of the two answers it.\n"
+          "\n",
+          out);
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fputs("\n"
+          "  a-io COMMAND --help says more; a-io --version gives the version.\n"
+          "\n"
+          "Environment: A_IO_LOG=error|warn|info|debug (default: info) chooses what is logged on "
+          "standard\n"
+          "error; A_IO_KERNEL=NAME chooses the kernels instead of the best this CPU runs.\n",
+          out);
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    fprintf(stderr, "a-io: no command \"%s\"; a-io help lists them\n", name);
+    return NULL;
+}
+
+static int help(int argc, char **argv)
+{
+    if (argc < 3) {
+        print_help(stdout);
+        return 0;
+    }
+    const struct command *c = find_command(argv[2]);
+    char *arguments[] = {argv[2], "--help", NULL};
+    return c == NULL ? error_code_exit(ERR_INVALID) : c->call(2, arguments);
+}
+
+static bool set_log_level(void)
+{
+    const char *name = getenv("A_IO_LOG");
+    log_level level;
+    if (name == NULL)
+        return true;
+    if (!log_level_parse(name, &level)) {
+        fprintf(stderr, "a-io: A_IO_LOG=%s: allowed: error, warn, info, debug\n", name);
+        return false;
+    }
+    log_set_level(level);
+    return true;
+}
+
+static int run_command(const struct command *c, int argc, char **argv)
+{
+    failure fail;
+    error_code code = kernel_init(NULL, &fail);
+    if (code != OK) {
+        fprintf(stderr, "a-io: %s\n", fail.text);
+        return error_code_exit(code);
+    }
+    signal(SIGPIPE, SIG_IGN); /* a reader that went away is a failed write, told where it happens */
+    return c->call(argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+    if (!set_log_level())
+        return error_code_exit(ERR_INVALID);
+    if (argc < 2) {
+        print_help(stderr);
+        return error_code_exit(ERR_INVALID);
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        return help(argc, argv);
+    if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) {
+        puts("a-io " VERSION);
+        return 0;
+    }
+    const struct command *c = find_command(name);
+    return c == NULL ? error_code_exit(ERR_INVALID) : run_command(c, argc - 1, argv + 1);
 }

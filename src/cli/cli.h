@@ -3,6 +3,8 @@
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
+int command_run(int argc, char **argv);
+int command_route(int argc, char **argv);
 int command_inspect(int argc, char **argv);
 int command_serve(int argc, char **argv);
 int command_logits(int argc, char **argv);

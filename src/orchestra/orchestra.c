@@ -108,7 +108,8 @@ error_code orchestra_create(orchestra **out, const config *c, orchestra_progress
     if (o == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the orchestra");
     o->config = c;
-    error_code code = conductor_create(&o->conductor, (int)c->engine.threads, fail);
+    int n_threads = c->engine.threads > 0 ? (int)c->engine.threads : team_default_size();
+    error_code code = conductor_create(&o->conductor, n_threads, fail);
     if (code == OK)
         code = load_players(o, &progress, fail);
     if (code == OK && o->n_players == 1)

@@ -1,0 +1,187 @@
+#include "cli/common.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/openai.h"
+
+/* ---- options ------------------------------------------------------------------------------ */
+
+int command_failed(const char *command, const failure *fail)
+{
+    fprintf(stderr, "a-io %s: %s\n", command, fail->text);
+    return error_code_exit(fail->code);
+}
+
+error_code option_refused(int c, char *const *argv, failure *fail)
+{
+    const char *option = argv[optind - 1];
+    char letter[3] = {'-', (char)optopt, '\0'};
+    if (optopt != 0 && optopt < 128 && strncmp(option, "--", 2) != 0)
+        option = letter;
+    const char *what = c == ':' ? "needs a value" : "is not an option here";
+    return failure_set(fail, ERR_INVALID, "%s %s; try: a-io %s --help", option, what, argv[0]);
+}
+
+error_code option_number(const char *option, const char *text, uint64_t low, uint64_t high,
+                         uint64_t *out, failure *fail)
+{
+    char *end = NULL;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno != 0 || value < low ||
+        value > high)
+        return failure_set(fail, ERR_INVALID, "%s: \"%s\" is not a whole number from %llu to %llu",
+                           option, text, (unsigned long long)low, (unsigned long long)high);
+    *out = value;
+    return OK;
+}
+
+error_code option_real(const char *option, const char *text, float *out, failure *fail)
+{
+    char *end = NULL;
+    *out = strtof(text, &end);
+    if (end == text || isspace((unsigned char)text[0]) || *end != '\0' || !isfinite(*out))
+        return failure_set(fail, ERR_INVALID, "%s: \"%s\" is not a number", option, text);
+    return OK;
+}
+
+error_code option_lookup(const char *text, lookup_setting *out, failure *fail)
+{
+    static const lookup_mode modes[] = {[CONFIG_LOOKUP_OFF] = LOOKUP_OFF,
+                                        [CONFIG_LOOKUP_AUTO] = LOOKUP_AUTO,
+                                        [CONFIG_LOOKUP_FIXED] = LOOKUP_FIXED};
+    config_lookup l;
+    if (!config_lookup_parse(text, &l))
+        return failure_set(fail, ERR_INVALID,
+                           "--lookup: \"%s\" is none of off, auto, or a length from 1 to %d", text,
+                           CONFIG_MAX_DRAFT);
+    *out = (lookup_setting){.mode = modes[l.mode], .length = l.length};
+    return OK;
+}
+
+/* ---- prompts ------------------------------------------------------------------------------ */
+
+static error_code read_standard_input(buffer *out, bool exact, failure *fail)
+{
+    if (isatty(STDIN_FILENO))
+        fputs("reading the prompt from standard input; end it with Ctrl-D\n", stderr);
+    error_code code = buffer_read_fd(out, STDIN_FILENO, fail);
+    if (code != OK)
+        return failure_prefix(fail, "standard input");
+    if (!exact && out->length > 0 && out->data[out->length - 1] == '\n')
+        out->data[--out->length] = '\0';
+    return OK;
+}
+
+error_code read_prompt(buffer *out, const char *given, int argc, char **argv, bool exact,
+                       failure *fail)
+{
+    int left = argc - optind;
+    if (left + (given != NULL) > 1)
+        return failure_set(fail, ERR_INVALID,
+                           "more than one prompt; put a prompt of several words in quotes");
+    if (left == 1)
+        given = argv[optind];
+    error_code code = OK;
+    if (given == NULL)
+        code = read_standard_input(out, exact, fail);
+    else if (buffer_add_text(out, given) != OK)
+        code = failure_set(fail, ERR_MEMORY, "no memory for the prompt");
+    if (code == OK && out->length == 0)
+        return failure_set(fail, ERR_INVALID, "the prompt is empty");
+    return code;
+}
+
+/* ---- showing ------------------------------------------------------------------------------ */
+
+static bool is_coloured(FILE *out)
+{
+    return isatty(fileno(out)) && getenv("NO_COLOR") == NULL;
+}
+
+/* A report stands apart from the answer: dim on a terminal. */
+static void open_report(FILE *out)
+{
+    if (is_coloured(out))
+        fputs("\033[2m", out);
+}
+
+static void close_report(FILE *out)
+{
+    if (is_coloured(out))
+        fputs("\033[0m", out);
+    fflush(out);
+}
+
+void print_plan(FILE *out, const run *r)
+{
+    const plan *p = run_plan(r);
+    const intent *i = run_intent(r);
+    open_report(out);
+    if (i->known) {
+        fprintf(out, "intent   %s (", i->labels[i->best]);
+        for (size_t k = 0; k < i->n_labels; k++)
+            fprintf(out, "%s%s %.3f", k > 0 ? ", " : "", i->labels[k], i->probabilities[k]);
+        fprintf(out, "), entropy %.3f nats, margin %.3f%s\n", i->entropy, i->margin,
+                i->windowed ? ", windowed" : "");
+    }
+    fprintf(out, "plan     %s", p->model);
+    if (p->lookup.mode == LOOKUP_FIXED)
+        fprintf(out, ", lookup %u", p->lookup.length);
+    else
+        fprintf(out, ", lookup %s", p->lookup.mode == LOOKUP_AUTO ? "auto" : "off");
+    fprintf(out, ", rule %s: %s\n", p->rule, p->reason);
+    close_report(out);
+}
+
+static double per_second(double n, double ms)
+{
+    return ms > 0 ? 1e3 * n / ms : 0;
+}
+
+void print_receipt(FILE *out, const run *r)
+{
+    const overhead *o = &run_receipt(r)->overhead;
+    const sequence_stats *s = &run_receipt(r)->reply;
+    double bytes = (double)s->weight_bytes + (double)s->kv_bytes;
+    /* The first token comes out of the prefill. */
+    double decoded = s->reply_tokens > 1 ? (double)s->reply_tokens - 1 : 0;
+    open_report(out);
+    fprintf(out,
+            "overhead %.2f ms: template %.2f, prefill %.2f, decide %.2f, switch %.2f, the rest "
+            "waiting\n",
+            o->total_ms, o->template_ms, o->prefill_ms, o->decide_ms, o->switch_ms);
+    fprintf(out, "prefill  %zu tokens (%zu of them cached) in %.1f ms, %.1f tokens/s\n",
+            s->prompt_tokens, s->cached_tokens, s->prefill_ms,
+            per_second((double)(s->prompt_tokens - s->cached_tokens), s->prefill_ms));
+    fprintf(out, "decode   %zu tokens in %.1f ms, %.1f tokens/s, %zu steps, ended by %s\n",
+            s->reply_tokens, s->decode_ms, per_second(decoded, s->decode_ms), s->steps,
+            run_finish_reason(r) == FINISH_STOP ? "stop" : "length");
+    if (s->drafted > 0)
+        fprintf(out, "lookup   %zu tokens drafted, %zu accepted\n", s->drafted, s->accepted);
+    fprintf(out, "read     %.3f GB of weights, %.3f GB of KV, %.2f GB/s\n",
+            (double)s->weight_bytes / 1e9, (double)s->kv_bytes / 1e9,
+            per_second(bytes / 1e9, s->prefill_ms + s->decode_ms));
+    close_report(out);
+}
+
+error_code print_json(json_t *value, failure *fail)
+{
+    buffer line;
+    buffer_init(&line, (size_t)1 << 30);
+    error_code code = json_write(&line, value);
+    if (code == OK)
+        code = buffer_add_text(&line, "\n");
+    if (code != OK) {
+        failure_set(fail, code, "no memory for the output");
+    } else if (fwrite(line.data, 1, line.length, stdout) != line.length || fflush(stdout) != 0) {
+        code = failure_set(fail, ERR_IO, "cannot write to standard output: %s", strerror(errno));
+    }
+    buffer_free(&line);
+    return code;
+}

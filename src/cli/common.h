@@ -1,0 +1,82 @@
+/*
+ * common.h: what the commands that work with prompts share: strict options, loading with progress,
+ * driving one run to its end, and showing what it did.
+ */
+#ifndef CLI_COMMON_H
+#define CLI_COMMON_H
+
+#include <getopt.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "config/config.h"
+#include "orchestra/orchestra.h"
+
+/* ---- options ------------------------------------------------------------------------------ */
+
+/* Prints "a-io COMMAND: text" on standard error; returns the exit status. */
+int command_failed(const char *command, const failure *fail);
+/* getopt_long's '?' and ':' as a failure; call with opterr = 0 and an option string that begins
+ * with
+ * ':'. */
+error_code option_refused(int c, char *const *argv, failure *fail);
+
+/* Decimal digits and nothing else; the message names option, value and range. */
+error_code option_number(const char *option, const char *text, uint64_t low, uint64_t high,
+                         uint64_t *out, failure *fail);
+error_code option_real(const char *option, const char *text, float *out, failure *fail);
+error_code option_lookup(const char *text, lookup_setting *out, failure *fail);
+
+/* ---- prompts ------------------------------------------------------------------------------ */
+
+#define INPUT_LIMIT ((size_t)64 << 20) /* bytes of a prompt or of a line of prompts */
+
+/* The only argument left after the options, or `given` (-p), or else standard input to its end. A
+ * final newline of standard input is not part of the prompt unless `exact`. */
+error_code read_prompt(buffer *out, const char *given, int argc, char **argv, bool exact,
+                       failure *fail);
+
+/* ---- models and runs ------------------------------------------------------------------------ */
+
+typedef struct stage_options {
+    const char *config_path;   /* NULL: the default one */
+    const char *model_path;    /* one model without routing, instead of a configuration */
+    const char *policy;        /* the rest: NULL or 0 is what the configuration says */
+    const char *chat_template; /* with model_path only */
+    const char *kv;
+    uint64_t threads, context, prefill_chunk;
+} stage_options;
+
+typedef struct stage {
+    config *config;
+    orchestra *orchestra;
+} stage;
+
+/* Loads models, with a progress bar when standard error is a terminal and it takes a while. From
+ * then on SIGINT and SIGTERM cancel the run in progress; a second one ends the process. */
+error_code stage_open(stage *s, const stage_options *options, failure *fail);
+void stage_close(stage *s); /* a zeroed one too */
+
+/* Told of whatever is new: `text` since the last call (to be cleared by the listener). False: stop.
+ */
+typedef struct run_listener {
+    bool (*call)(void *context, const run *r, buffer *text);
+    void *context;
+} run_listener;
+
+/* Drives one run to its end. OK: *out is the finished run, to be released; else *out is NULL. Token
+ * ids are appended to `tokens` unless NULL. A listener that stops it makes ERR_CANCELLED. */
+error_code stage_perform(stage *s, const request *q, const run_options *options,
+                         run_listener listener, token_list *tokens, run **out, failure *fail);
+
+/* ---- showing ------------------------------------------------------------------------------ */
+
+void print_plan(FILE *out, const run *r);
+void print_receipt(FILE *out, const run *r);
+
+/* Writes one JSON object (taken over; NULL: no memory) as a line on standard output and flushes. */
+error_code print_json(json_t *value, failure *fail);
+
+#endif

@@ -1,0 +1,288 @@
+/* route.c: `a-io route`: the decision for a prompt, or for many, without an answer. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/common.h"
+#include "server/openai.h"
+
+static const char usage[] =
+    "usage: a-io route [options] [PROMPT]\n"
+    "       a-io route --jsonl [options] < REQUESTS\n"
+    "\n"
+    "Decides which model would answer and whether with lookup, and stops there. The prompt is the\n"
+    "argument, or -p, or else standard input, whose final newline is not part of it.\n"
+    "\n"
+    "  -p, --prompt TEXT   the prompt\n"
+    "      --system TEXT   a system message before it\n"
+    "      --json          one JSON object: intent, plan, receipt\n"
+    "      --jsonl         JSON objects on standard input, one a line, each with \"prompt\" (a "
+    "text)\n"
+    "                      or \"messages\" (a list of {role, content}); other fields are not "
+    "looked\n"
+    "                      at. One decision a line out, in the same order; a line that cannot be\n"
+    "                      decided gives {\"error\": ...}, and the exit status is then 1\n"
+    "      --config FILE   configuration (default: config/demo.yaml)\n"
+    "      --policy NAME   adaptive, paper, small, large, random or rules, instead of the file's\n"
+    "  -t, --threads N     threads that compute (default: physical cores)\n"
+    "  -c, --context N     tokens a request may hold (default: what the model was trained for)\n"
+    "      --kv f16|f32    type of the KV cache (default: f16)\n"
+    "  -h, --help          this text\n"
+    "\n"
+    "Exit status: 0; 1 when a line of --jsonl failed; 2 for a bad option or prompt; 3 for a file\n"
+    "that is not there; 4 for a bad configuration; 5 for a model that cannot be used.\n";
+
+typedef struct route_options {
+    stage_options stage;
+    const char *prompt;
+    const char *system;
+    bool json, jsonl, help;
+} route_options;
+
+enum { CONFIG = 256, POLICY, SYSTEM, JSON, JSONL, KV };
+
+static error_code read_option(route_options *o, int c, char **argv, failure *fail)
+{
+    switch (c) {
+    case CONFIG:
+        o->stage.config_path = optarg;
+        return OK;
+    case POLICY:
+        o->stage.policy = optarg;
+        return OK;
+    case SYSTEM:
+        o->system = optarg;
+        return OK;
+    case JSON:
+        o->json = true;
+        return OK;
+    case JSONL:
+        o->jsonl = true;
+        return OK;
+    case KV:
+        o->stage.kv = optarg;
+        return OK;
+    case 'p':
+        o->prompt = optarg;
+        return OK;
+    case 't':
+        return option_number("--threads", optarg, 1, 1024, &o->stage.threads, fail);
+    case 'c':
+        return option_number("--context", optarg, 1, 1 << 24, &o->stage.context, fail);
+    case 'h':
+        o->help = true;
+        return OK;
+    default:
+        return option_refused(c, argv, fail);
+    }
+}
+
+static error_code read_options(route_options *o, int argc, char **argv, failure *fail)
+{
+    static const struct option names[] = {{"config", required_argument, NULL, CONFIG},
+                                          {"policy", required_argument, NULL, POLICY},
+                                          {"system", required_argument, NULL, SYSTEM},
+                                          {"json", no_argument, NULL, JSON},
+                                          {"jsonl", no_argument, NULL, JSONL},
+                                          {"kv", required_argument, NULL, KV},
+                                          {"prompt", required_argument, NULL, 'p'},
+                                          {"threads", required_argument, NULL, 't'},
+                                          {"context", required_argument, NULL, 'c'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    *o = (route_options){.prompt = NULL};
+    opterr = 0;
+    optind = 1;
+    error_code code = OK;
+    for (int c; code == OK && (c = getopt_long(argc, argv, ":p:t:c:h", names, NULL)) != -1;)
+        code = read_option(o, c, argv, fail);
+    if (code == OK && o->jsonl && (o->prompt != NULL || o->system != NULL || optind < argc))
+        return failure_set(fail, ERR_INVALID,
+                           "--jsonl takes the requests from standard input: no prompt beside it");
+    return code;
+}
+
+/* ---- deciding ----------------------------------------------------------------------------- */
+
+static error_code decide(stage *s, const request *q, run **out, failure *fail)
+{
+    run_options options = {.decide_only = true};
+    return stage_perform(s, q, &options, (run_listener){.call = NULL}, NULL, out, fail);
+}
+
+/* What `run --json` says too, less the answer. */
+static json_t *decision_object(const run *r)
+{
+    json_t *all = a_io_json(r, 0);
+    json_object_del(all, "seed");
+    json_object_del(json_object_get(all, "receipt"), "reply");
+    return all;
+}
+
+static error_code route_one(stage *s, const route_options *o, const buffer *prompt, failure *fail)
+{
+    chat_message messages[] = {
+        {.role = "system",
+         .content = o->system,
+         .content_length = o->system != NULL ? strlen(o->system) : 0},
+        {.role = "user", .content = prompt->data, .content_length = prompt->length}};
+    size_t first = o->system == NULL;
+    request q = {
+        .messages = messages + first, .n_messages = 2 - first, .sampling = sampling_defaults()};
+    run *r = NULL;
+    error_code code = decide(s, &q, &r, fail);
+    if (code != OK)
+        return code;
+    if (o->json) {
+        code = print_json(decision_object(r), fail);
+    } else {
+        print_plan(stdout, r);
+        const overhead *cost = &run_receipt(r)->overhead;
+        printf("overhead %.2f ms: template %.2f, prefill %.2f, decide %.2f, the rest waiting\n",
+               cost->total_ms, cost->template_ms, cost->prefill_ms, cost->decide_ms);
+    }
+    run_release(r);
+    return code;
+}
+
+/* ---- many lines --------------------------------------------------------------------------- */
+
+#define MAX_MESSAGES 4096
+
+static error_code read_messages(const json_t *list, chat_message *out, failure *fail)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach(list, i, item)
+    {
+        const json_t *role = json_object_get(item, "role");
+        const json_t *content = json_object_get(item, "content");
+        if (!json_is_string(role) || !json_is_string(content))
+            return failure_set(fail, ERR_INVALID,
+                               "messages[%zu]: role and content are needed, both texts", i);
+        out[i] = (chat_message){.role = json_string_value(role),
+                                .content = json_string_value(content),
+                                .content_length = json_string_length(content)};
+    }
+    return OK;
+}
+
+/* *messages is to be freed; it points into `line`. */
+static error_code read_request(const json_t *line, request *q, chat_message **messages,
+                               failure *fail)
+{
+    const json_t *prompt = json_object_get(line, "prompt");
+    const json_t *list = json_object_get(line, "messages");
+    if ((prompt == NULL) == (list == NULL))
+        return failure_set(fail, ERR_INVALID,
+                           "exactly one of \"prompt\" and \"messages\" is needed");
+    if (prompt != NULL ? !json_is_string(prompt) : !json_is_array(list))
+        return failure_set(fail, ERR_INVALID,
+                           prompt != NULL ? "\"prompt\" must be a text"
+                                          : "\"messages\" must be a list");
+    size_t n = prompt != NULL ? 1 : json_array_size(list);
+    if (n == 0 || n > MAX_MESSAGES)
+        return failure_set(fail, ERR_INVALID, "\"messages\" must hold 1 to %d", MAX_MESSAGES);
+    *messages = calloc(n, sizeof **messages);
+    if (*messages == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for the messages");
+    *q = (request){.messages = *messages, .n_messages = n, .sampling = sampling_defaults()};
+    if (prompt == NULL)
+        return read_messages(list, *messages, fail);
+    **messages = (chat_message){.role = "user",
+                                .content = json_string_value(prompt),
+                                .content_length = json_string_length(prompt)};
+    return OK;
+}
+
+static error_code decide_line(stage *s, const char *text, size_t length, json_t **out,
+                              failure *fail)
+{
+    json_error_t error;
+    json_t *line = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    if (line == NULL)
+        return failure_set(fail, ERR_INVALID, "not JSON: %s (column %d)", error.text, error.column);
+    request q;
+    chat_message *messages = NULL;
+    run *r = NULL;
+    error_code code = read_request(line, &q, &messages, fail);
+    if (code == OK)
+        code = decide(s, &q, &r, fail);
+    if (code == OK)
+        *out = decision_object(r);
+    run_release(r);
+    free(messages);
+    json_decref(line);
+    return code;
+}
+
+static json_t *error_object(const failure *fail)
+{
+    return json_pack("{s:{s:o, s:s}}", "error", "message",
+                     json_text(fail->text, strlen(fail->text)), "code",
+                     error_code_text(fail->code));
+}
+
+/* *bad counts the lines that could not be decided; the result is about the stream as a whole. */
+static error_code route_lines(stage *s, size_t *bad, failure *fail)
+{
+    char *line = NULL;
+    size_t capacity = 0;
+    error_code code = OK;
+    for (size_t number = 1; code == OK; number++) {
+        errno = 0;
+        ssize_t length = getline(&line, &capacity, stdin);
+        if (length < 0)
+            break;
+        failure why;
+        json_t *decision = NULL;
+        error_code decided =
+            (size_t)length > INPUT_LIMIT
+                ? failure_set(&why, ERR_TOO_LARGE, "longer than %zu bytes", INPUT_LIMIT)
+                : decide_line(s, line, (size_t)length, &decision, &why);
+        if (decided == ERR_CANCELLED) {
+            code = decided;
+            *fail = why;
+            break;
+        }
+        if (decided != OK) {
+            ++*bad;
+            failure_prefix(&why, "line %zu", number);
+            decision = error_object(&why);
+        }
+        code = print_json(decision, fail);
+    }
+    free(line);
+    if (code == OK && ferror(stdin) != 0)
+        return failure_set(fail, ERR_IO, "cannot read standard input: %s", strerror(errno));
+    return code;
+}
+
+/* ---- the command ---------------------------------------------------------------------------- */
+
+int command_route(int argc, char **argv)
+{
+    route_options o;
+    failure fail;
+    stage s = {.config = NULL};
+    buffer prompt;
+    size_t bad = 0;
+    buffer_init(&prompt, INPUT_LIMIT);
+    error_code code = read_options(&o, argc, argv, &fail);
+    if (code == OK && o.help) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    if (code == OK && !o.jsonl)
+        code = read_prompt(&prompt, o.prompt, argc, argv, false, &fail);
+    if (code == OK)
+        code = stage_open(&s, &o.stage, &fail);
+    if (code == OK)
+        code = o.jsonl ? route_lines(&s, &bad, &fail) : route_one(&s, &o, &prompt, &fail);
+    stage_close(&s);
+    buffer_free(&prompt);
+    if (code != OK)
+        return command_failed("route", &fail);
+    return bad > 0 ? 1 : 0;
+}

@@ -1,0 +1,186 @@
+/* stage.c: models loaded for a command, and one run driven to its end. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cli/common.h"
+
+/* ---- progress ----------------------------------------------------------------------------- */
+
+#define PATIENCE_MS 300 /* nobody needs a bar for less */
+
+typedef struct progress_bar {
+    bool on_terminal;
+    double start_ms;
+    bool shown;
+} progress_bar;
+
+static void show_progress(void *context, const char *name, double fraction)
+{
+    progress_bar *b = context;
+    if (!b->on_terminal || clock_ms() - b->start_ms < PATIENCE_MS)
+        return;
+    static const char full[] = "##############################";
+    int width = (int)sizeof full - 1;
+    int filled = (int)(fraction * width);
+    fprintf(stderr, "\rloading %s [%.*s%*s] %3.0f %%", name, filled, full, width - filled, "",
+            100 * fraction);
+    fflush(stderr);
+    b->shown = true;
+}
+
+static void clear_progress(const progress_bar *b)
+{
+    if (b->shown)
+        fputs("\r\033[K", stderr);
+}
+
+/* ---- signals ------------------------------------------------------------------------------ */
+
+/* One descriptor wakes the command, be it for news of the run or for a signal. */
+static int wake_fd = -1;
+static volatile sig_atomic_t interrupted;
+
+static void wake_up(void *context)
+{
+    (void)context;
+    uint64_t one = 1;
+    ssize_t ignored = write(wake_fd, &one, sizeof one);
+    (void)ignored; /* it fails only when 2^64 - 2 wakes are waiting */
+}
+
+static void on_signal(int number)
+{
+    int saved = errno;
+    interrupted = number;
+    wake_up(NULL);
+    errno = saved;
+}
+
+static error_code watch_signals(failure *fail)
+{
+    wake_fd = eventfd(0, EFD_CLOEXEC);
+    if (wake_fd < 0)
+        return failure_set(fail, ERR_IO, "cannot make an eventfd: %s", strerror(errno));
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    return OK;
+}
+
+static void wait_for_wake(void)
+{
+    uint64_t count;
+    while (read(wake_fd, &count, sizeof count) < 0 && errno == EINTR)
+        ;
+}
+
+/* ---- loading ------------------------------------------------------------------------------ */
+
+static error_code apply_to_models(config *c, const stage_options *o, failure *fail)
+{
+    for (uint32_t i = 0; i < c->n_models; i++) {
+        config_model *m = &c->models[i];
+        if (o->context > 0)
+            m->context = (uint32_t)o->context;
+        if (o->kv != NULL && strcmp(o->kv, "f16") != 0 && strcmp(o->kv, "f32") != 0)
+            return failure_set(fail, ERR_INVALID, "--kv: \"%s\" is none of f16, f32", o->kv);
+        if (o->kv != NULL)
+            m->kv = strcmp(o->kv, "f32") == 0 ? CONFIG_KV_F32 : CONFIG_KV_F16;
+    }
+    if (o->chat_template == NULL)
+        return OK;
+    c->models[0].chat_template = strdup(o->chat_template);
+    return c->models[0].chat_template != NULL ? OK
+                                              : failure_set(fail, ERR_MEMORY, "no memory left");
+}
+
+static error_code configure(config **out, const stage_options *o, failure *fail)
+{
+    if (o->model_path == NULL && o->chat_template != NULL)
+        return failure_set(fail, ERR_INVALID,
+                           "--chat-template needs -m; in a configuration it stands with its model");
+    if (o->model_path != NULL && (o->config_path != NULL || o->policy != NULL))
+        return failure_set(fail, ERR_INVALID, "-m runs one model without routing: %s has no effect",
+                           o->config_path != NULL ? "--config" : "--policy");
+    error_code code = o->model_path != NULL ? config_for_model(out, o->model_path, fail)
+                                            : config_load(out, o->config_path, fail);
+    if (code != OK)
+        return code;
+    config *c = *out;
+    if (o->threads > 0)
+        c->engine.threads = (uint32_t)o->threads;
+    if (o->prefill_chunk > 0)
+        c->engine.prefill_chunk = (uint32_t)o->prefill_chunk;
+    code = apply_to_models(c, o, fail);
+    return code == OK && o->policy != NULL ? config_set_policy(c, o->policy, fail) : code;
+}
+
+error_code stage_open(stage *s, const stage_options *options, failure *fail)
+{
+    progress_bar bar = {.on_terminal = isatty(STDERR_FILENO), .start_ms = clock_ms()};
+    orchestra_progress progress = {.call = show_progress, .context = &bar};
+    *s = (stage){.config = NULL};
+    error_code code = configure(&s->config, options, fail);
+    if (code == OK)
+        code = orchestra_create(&s->orchestra, s->config, progress, fail);
+    clear_progress(&bar);
+    if (code == OK)
+        code = watch_signals(fail);
+    if (code != OK)
+        stage_close(s);
+    return code;
+}
+
+void stage_close(stage *s)
+{
+    orchestra_destroy(s->orchestra);
+    config_free(s->config);
+    *s = (stage){.config = NULL};
+}
+
+/* ---- driving ------------------------------------------------------------------------------ */
+
+/* The state the run ended in; cancels it when a signal came or the listener has enough. */
+static run_state drive(run *r, run_listener listener, buffer *text, token_list *tokens)
+{
+    bool stopped = false;
+    for (;;) {
+        run_state state = run_poll(r, text, tokens);
+        bool wanted = stopped || state == RUN_PROBING || state == RUN_FAILED ||
+                      listener.call == NULL || listener.call(listener.context, r, text);
+        if (state == RUN_FINISHED || state == RUN_FAILED)
+            return state;
+        if (!stopped && (!wanted || interrupted)) {
+            run_cancel(r);
+            stopped = true;
+        }
+        wait_for_wake();
+    }
+}
+
+error_code stage_perform(stage *s, const request *q, const run_options *options,
+                         run_listener listener, token_list *tokens, run **out, failure *fail)
+{
+    run *r = NULL;
+    *out = NULL;
+    error_code code =
+        orchestra_submit(s->orchestra, q, options, (wakeup){.call = wake_up}, &r, fail);
+    if (code != OK)
+        return code;
+    buffer text;
+    buffer_init(&text, (size_t)1 << 30);
+    run_state state = drive(r, listener, &text, tokens);
+    buffer_free(&text);
+    if (state == RUN_FINISHED) {
+        *out = r;
+        return OK;
+    }
+    *fail = *run_failure(r);
+    run_release(r);
+    return fail->code;
+}
