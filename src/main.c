@@ -20,6 +20,7 @@ static const struct command {
     {"route", command_route, "decide only: intent, model and lookup of a prompt, or of many"},
     {"serve", command_serve, "answer over HTTP in the shape of OpenAI's API"},
     {"inspect", command_inspect, "say what a model file holds"},
+    {"tokenize", command_tokenize, "turn text into a model's token ids, and back"},
     {"logits", command_logits, "write the logits of given tokens"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
