@@ -90,6 +90,8 @@ static error_code load_matrix(loader *l, const char *const *names, const size_t 
     if (code != OK)
         return failure_prefix(l->fail, "tensor '%s'", names[0]);
     l->m->weight_bytes += matrix_bytes(*out);
+    /* At once, not at the end: the file and its packed copy are never resident together. */
+    gguf_drop_pages(l->m->file);
     loader_progress(l);
     return OK;
 }
@@ -248,10 +250,7 @@ static error_code load_all(model *m, const char *path, const model_options *opti
         code = load_weights(&l);
     if (code == OK)
         code = check_all_used(&l);
-    if (code != OK)
-        return failure_prefix(fail, "%s", path);
-    gguf_drop_pages(m->file);
-    return OK;
+    return code == OK ? OK : failure_prefix(fail, "%s", path);
 }
 
 error_code model_load(model **out, const char *path, const model_options *options, failure *fail)
