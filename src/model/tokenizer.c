@@ -264,6 +264,7 @@ void tokenizer_destroy(tokenizer *t)
         return;
     for (size_t i = 0; i < t->n_patterns; i++)
         pcre2_code_free(t->patterns[i].code);
+    pcre2_match_context_free(t->match_context);
     free(t->pre);
     free(t->tokens);
     free(t->arena);
@@ -412,8 +413,8 @@ error_code tokenizer_encode(const tokenizer *t, const char *text, size_t length,
     }
     if (code == OK)
         code = encode_all(&e, text, length, specials, at_start);
-    if (code == ERR_MEMORY)
-        failure_set(fail, ERR_MEMORY, "no memory to encode %zu bytes", length);
+    if (code == ERR_MEMORY || code == ERR_TOO_LARGE) /* from a list, which leaves no text */
+        failure_set(fail, code, "no memory to encode %zu bytes", length);
     if (code != OK)
         out->length = before;
     merge_space_free(&e.space);

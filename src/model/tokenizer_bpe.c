@@ -114,6 +114,13 @@ static const pre_type *pre_type_find(gguf_string name)
 
 static error_code compile_patterns(tokenizer *t, const pre_type *pre, failure *fail)
 {
+    t->match_context = pcre2_match_context_create(NULL);
+    if (t->match_context == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for the tokenizer");
+    /* The limits guard against patterns that explode; these take steps in proportion to the text,
+     * and a long enough run of spaces would reach the default of ten million. */
+    pcre2_set_match_limit(t->match_context, UINT32_MAX);
+    pcre2_set_depth_limit(t->match_context, UINT32_MAX);
     for (size_t i = 0; i < MAX_PATTERNS && pre->patterns[i] != NULL; i++) {
         int error;
         PCRE2_SIZE offset;
@@ -205,11 +212,13 @@ static error_code encode_word(encoder *e, const char *text, size_t length)
 static int match(encoder *e, const pattern *p, const char *text, size_t length, size_t from)
 {
     if (p->jit) {
-        int found = pcre2_jit_match(p->code, (PCRE2_SPTR)text, length, from, 0, e->match, NULL);
+        int found = pcre2_jit_match(p->code, (PCRE2_SPTR)text, length, from, 0, e->match,
+                                    e->tokenizer->match_context);
         if (found != PCRE2_ERROR_JIT_STACKLIMIT)
             return found;
     }
-    return pcre2_match(p->code, (PCRE2_SPTR)text, length, from, PCRE2_NO_UTF_CHECK, e->match, NULL);
+    return pcre2_match(p->code, (PCRE2_SPTR)text, length, from, PCRE2_NO_UTF_CHECK, e->match,
+                       e->tokenizer->match_context);
 }
 
 /* Cuts well-formed text with pattern `level`, and each part (matches, and what lies between them)

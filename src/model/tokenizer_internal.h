@@ -1,5 +1,6 @@
 /*
- * tokenizer_internal.h: what the tokenizer's own files share; nobody else includes it.
+ * tokenizer_internal.h: what the tokenizer's own files share; of others only chat.c
+ * includes it, to look for specials in its template spans.
  *
  *   tokenizer.c         loading, small questions, cutting text at special tokens
  *   tokenizer_table.c   piece → id, pair → merge, the sorted index of specials
@@ -76,6 +77,7 @@ struct tokenizer {
     size_t pairs_mask;
     pattern patterns[MAX_PATTERNS];
     size_t n_patterns;
+    pcre2_match_context *match_context;
     bool ignores_merges; /* a whole word of the vocabulary is taken without merging */
 
     bool words_apart; /* SentencePiece: no piece has a space after a letter, so words never merge */

@@ -175,7 +175,7 @@ static int compare_specials(const void *a, const void *b, void *context)
         return order;
     if (m != n)
         return m < n ? -1 : 1;
-    return x < y ? -1 : 1;
+    return (x > y) - (x < y);
 }
 
 static bool is_special(const tokenizer *t, size_t id)

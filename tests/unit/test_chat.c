@@ -92,6 +92,42 @@ static void test_chatml_spellings(void **state)
         assert_string_equal(recognised(same[i]), "chatml");
 }
 
+#define ROLE_PART(role, text)                                                                      \
+    "{% if message.role == '" role "' %}{{ '" text                                                 \
+    "' + message.content + '[unused10]' }}{% endif %}"
+
+static void test_other_known_texts(void **state)
+{
+    (void)state;
+    assert_string_equal(
+        recognised(
+            FOR "{% if loop.first and messages[0].role != 'system' %}"
+                "<s>[unused9]系统：[unused10]{% endif %}" ROLE_PART("system", "<s>[unused9]系统：")
+                    ROLE_PART("assistant", "[unused9]助手：") ROLE_PART("tool", "[unused9]工具：")
+                        ROLE_PART("function", "[unused9]方法：") ROLE_PART(
+                            "user", "[unused9]用户：") "{% endfor %}{% if add_generation_prompt "
+                                                       "%}[unused9]助手：{% endif %}"),
+        "pangu");
+    assert_string_equal(
+        recognised(
+            "{% set loop_messages = messages %}\n"
+            "{% for message in loop_messages %}\n"
+            "    {% set content = '<|start_header_id|>' + message.role + "
+            "'<|end_header_id|>\\n\\n' + message.content | trim + '<|eot_id|>' %}\n"
+            "    {% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}\n"
+            "    {{- content }}\n"
+            "{%- endfor %}\n"
+            "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n"
+            "{% endif %}"),
+        "llama3");
+    assert_string_equal(
+        recognised(FOR "{% if loop.first and messages[0].role != 'system' %}<|im_start|>system\n"
+                       "You are a helpful assistant.<|im_end|>\n{{ '' }}{% endif %}"
+                       "<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+                       "{{ '' }}{% endfor %}" PROMPT),
+        "qwen2");
+}
+
 static void test_refused_texts(void **state)
 {
     (void)state;
@@ -430,6 +466,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chatml_spellings),
+        cmocka_unit_test(test_other_known_texts),
         cmocka_unit_test(test_refused_texts),
         cmocka_unit_test(test_damaged_texts),
         cmocka_unit_test(test_names),

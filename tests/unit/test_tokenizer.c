@@ -235,6 +235,23 @@ static void test_long_run(void **state)
     free(text);
 }
 
+/* More spaces than PCRE2 takes steps by default. */
+static void test_long_spaces(void **state)
+{
+    (void)state;
+    size_t length = 10500000;
+    char *text = malloc(length);
+    assert_non_null(text);
+    memset(text, ' ', length);
+    tokenizer *t = load_bpe("qwen2");
+    token_list ids = {0};
+    assert_int_equal(tokenizer_encode(t, text, length, false, true, &ids, NULL), OK);
+    assert_int_equal(ids.length, length);
+    token_list_free(&ids);
+    tokenizer_destroy(t);
+    free(text);
+}
+
 /* ---- decoding ------------------------------------------------------------------------------- */
 
 static void expect_decoded(const tokenizer *t, const int *ids, bool at_start, const char *want)
@@ -429,13 +446,14 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bpe_merges),   cmocka_unit_test(test_specials),
-        cmocka_unit_test(test_ends),         cmocka_unit_test(test_any_bytes),
-        cmocka_unit_test(test_spm),          cmocka_unit_test(test_spm_without_bytes),
-        cmocka_unit_test(test_long_run),     cmocka_unit_test(test_decoder),
-        cmocka_unit_test(test_spm_decoder),  cmocka_unit_test(test_decoder_limit),
-        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_missing_pre),
-        cmocka_unit_test(test_broken_files), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_bpe_merges),    cmocka_unit_test(test_specials),
+        cmocka_unit_test(test_ends),          cmocka_unit_test(test_any_bytes),
+        cmocka_unit_test(test_spm),           cmocka_unit_test(test_spm_without_bytes),
+        cmocka_unit_test(test_long_run),      cmocka_unit_test(test_long_spaces),
+        cmocka_unit_test(test_decoder),       cmocka_unit_test(test_spm_decoder),
+        cmocka_unit_test(test_decoder_limit), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_missing_pre),   cmocka_unit_test(test_broken_files),
+        cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
