@@ -246,8 +246,6 @@ static void *run_loop(void *context)
     conductor *c = context;
     engine *last = NULL;
     bool was_urgent = false, idle = false;
-    for (engine *e = c->engines; e != NULL; e = e->next)
-        engine_measure_step_cost(e, c->threads, MEASURE_BUDGET_MS);
     while (look_around(c, idle)) {
         double chosen_ms = clock_ms();
         engine *e = choose(c, last, &was_urgent);
@@ -280,6 +278,8 @@ error_code conductor_create(conductor **out, int n_threads, failure *fail)
 
 error_code conductor_start(conductor *c, failure *fail)
 {
+    for (engine *e = c->engines; e != NULL; e = e->next)
+        engine_measure_step_cost(e, c->threads, MEASURE_BUDGET_MS);
     if (pthread_create(&c->thread, NULL, run_loop, c) != 0)
         return failure_set(fail, ERR_MEMORY, "cannot start the conductor's thread");
     c->started = true;

@@ -39,6 +39,7 @@ error_code conductor_create(conductor **out, int n_threads, failure *fail);
 /* Adds an engine for a model that must outlive the conductor. Before conductor_start only. */
 error_code conductor_add(conductor *c, const model *m, const engine_options *options, engine **out,
                          failure *fail);
+/* Measures what steps cost (less than half a second an engine), then starts the loop. */
 error_code conductor_start(conductor *c, failure *fail);
 /* Cancels what runs, joins the thread, frees the engines. Sequences must have been released. */
 void conductor_destroy(conductor *c);
