@@ -230,6 +230,16 @@ static void test_qwen3_thoughts(void **state)
                 "<|im_start|>assistant\n<think>\nso\n</think>\n\nd<|im_end|>\n");
 }
 
+/* Without a question the last message counts as one: no answer comes after it. */
+static void test_qwen3_without_question(void **state)
+{
+    (void)state;
+    const chat_message talk[] = {message("assistant", "a"),
+                                 message("assistant", "<think>hm</think>b")};
+    expect_text("qwen3", talk, 2, false,
+                "<|im_start|>assistant\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n");
+}
+
 static void test_refused_conversations(void **state)
 {
     (void)state;
@@ -472,6 +482,7 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_rendering),
         cmocka_unit_test(test_qwen3_thoughts),
+        cmocka_unit_test(test_qwen3_without_question),
         cmocka_unit_test(test_refused_conversations),
         cmocka_unit_test(test_user_text_is_text),
         cmocka_unit_test(test_merges_cross_borders),
