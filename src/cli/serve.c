@@ -44,8 +44,7 @@ typedef struct serve_options {
     bool help;
 } serve_options;
 
-/* ---- options
- * ---------------------------------------------------------------------------------------- */
+/* ---- options -------------------------------------------------------------------------------- */
 
 static error_code read_number(const char *option, const char *text, long low, long high, long *out,
                               failure *fail)
@@ -142,8 +141,7 @@ static error_code load_config(const serve_options *o, config **out, failure *fai
     return code;
 }
 
-/* ---- stopping
- * ----------------------------------------------------------------------------------------- */
+/* ---- stopping ------------------------------------------------------------------------------- */
 
 static int stop_fd = -1;
 
@@ -197,8 +195,7 @@ static void serve_until_stopped(server *s)
     wait_for_stop(server_idle_fd(s), 1000); /* for the answers that say so */
 }
 
-/* ---- the command
- * ------------------------------------------------------------------------------------- */
+/* ---- the command ---------------------------------------------------------------------------- */
 
 static void greet(const server *s, const orchestra *o, const config *c)
 {

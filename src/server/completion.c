@@ -58,7 +58,9 @@ static error_code submit(exchange *e, const chat_request *r, failure *fail)
     run *started;
     error_code code =
         orchestra_submit(e->server->orchestra, &r->request, &options, wake, &started, fail);
-    return code == OK ? exchange_attach(e, started, fail) : code;
+    if (code == OK)
+        exchange_attach(e, started);
+    return code;
 }
 
 enum MHD_Result completion_begin(exchange *e)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,8 +14,7 @@
 
 #define REPLY_LIMIT ((size_t)64 << 20) /* bytes; far above what a context can hold */
 
-/* ---- life ---------------------------------------------------------------------------------------
- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 static void random_hex(char *out, size_t digits)
 {
@@ -41,16 +41,15 @@ static void choose_id(exchange *e)
     random_hex(e->id + 4, 24);
 }
 
-exchange *exchange_create(server *s, struct MHD_Connection *connection, const char *path)
+static void exchange_init(exchange *e, server *s, struct MHD_Connection *connection,
+                          const char *path)
 {
-    exchange *e = calloc(1, sizeof *e);
-    if (e == NULL)
-        return NULL;
     e->server = s;
     e->connection = connection;
     e->start_ms = clock_ms();
     e->created = (int64_t)time(NULL);
-    e->watched_fd = -1;
+    e->fd = -1;
+    e->receiving = true;
     snprintf(e->path, sizeof e->path, "%s", path);
     for (char *c = e->path; *c != '\0'; c++)
         if (*c < '!' || *c > '~')
@@ -62,7 +61,11 @@ exchange *exchange_create(server *s, struct MHD_Connection *connection, const ch
     choose_id(e);
     memcpy(e->completion_id, "chatcmpl-", 10);
     random_hex(e->completion_id + 9, 24);
+}
 
+static void enter_list(exchange *e)
+{
+    server *s = e->server;
     pthread_mutex_lock(&s->lock);
     e->next = s->exchanges;
     if (e->next != NULL)
@@ -71,7 +74,6 @@ exchange *exchange_create(server *s, struct MHD_Connection *connection, const ch
     if (s->stopping)
         e->signals = SIGNAL_STOPPING;
     pthread_mutex_unlock(&s->lock);
-    return e;
 }
 
 static void leave_list(exchange *e)
@@ -94,6 +96,8 @@ static void leave_list(exchange *e)
 void exchange_destroy(exchange *e)
 {
     exchange_release_run(e);
+    if (e->fd >= 0)
+        watch_remove(e->server->watch, e->fd);
     leave_list(e); /* from here on no thread knows it */
     buffer_free(&e->body);
     buffer_free(&e->text);
@@ -115,8 +119,7 @@ void exchange_log(const exchange *e, bool completed)
              e->user[0] != '\0' ? " user=" : "", e->user, completed ? "" : " (client went away)");
 }
 
-/* ---- signals
- * -------------------------------------------------------------------------------------- */
+/* ---- signals -------------------------------------------------------------------------------- */
 
 void exchange_signal(exchange *e, unsigned bits)
 {
@@ -150,9 +153,28 @@ bool exchange_suspend(exchange *e)
     return suspended;
 }
 
+/* A request that is cut off in its body is libmicrohttpd's to notice, but once in some hundred
+ * times it does not (0.9.75, epoll) before its idle timeout: closing our side wakes it up. */
 static void on_watch(void *context, watch_event event)
 {
-    exchange_signal(context, event == WATCH_GONE ? SIGNAL_GONE : SIGNAL_TICK);
+    exchange *e = context;
+    if (event == WATCH_TICK) {
+        exchange_signal(e, SIGNAL_TICK);
+        return;
+    }
+    exchange_signal(e, SIGNAL_GONE);
+    pthread_mutex_lock(&e->lock);
+    bool receiving = e->receiving;
+    pthread_mutex_unlock(&e->lock);
+    if (receiving)
+        shutdown(e->fd, SHUT_RDWR);
+}
+
+void exchange_received(exchange *e)
+{
+    pthread_mutex_lock(&e->lock);
+    e->receiving = false;
+    pthread_mutex_unlock(&e->lock);
 }
 
 void exchange_wake(void *context)
@@ -160,25 +182,40 @@ void exchange_wake(void *context)
     exchange_signal(context, SIGNAL_NEWS);
 }
 
-error_code exchange_attach(exchange *e, run *r, failure *fail)
+static error_code watch_client(exchange *e)
 {
-    e->run = r;
-    atomic_fetch_add(&e->server->running, 1);
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(e->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     if (info == NULL)
-        return failure_set(fail, ERR_INTERNAL, "the connection has no descriptor");
-    error_code code = watch_add(e->server->watch, info->connect_fd, on_watch, e, fail);
-    if (code == OK)
-        e->watched_fd = info->connect_fd;
+        return ERR_INTERNAL;
+    e->fd = info->connect_fd;
+    error_code code = watch_add(e->server->watch, e->fd, on_watch, e, NULL);
+    if (code != OK)
+        e->fd = -1;
     return code;
+}
+
+exchange *exchange_create(server *s, struct MHD_Connection *connection, const char *path)
+{
+    exchange *e = calloc(1, sizeof *e);
+    if (e == NULL)
+        return NULL;
+    exchange_init(e, s, connection, path);
+    enter_list(e);
+    if (watch_client(e) == OK)
+        return e;
+    exchange_destroy(e);
+    return NULL;
+}
+
+void exchange_attach(exchange *e, run *r)
+{
+    e->run = r;
+    atomic_fetch_add(&e->server->running, 1);
 }
 
 void exchange_release_run(exchange *e)
 {
-    if (e->watched_fd >= 0)
-        watch_remove(e->server->watch, e->watched_fd);
-    e->watched_fd = -1;
     if (e->run == NULL)
         return;
     if (e->plan.known)
@@ -188,8 +225,7 @@ void exchange_release_run(exchange *e)
     atomic_fetch_sub(&e->server->running, 1);
 }
 
-/* ---- answers
- * -------------------------------------------------------------------------------------- */
+/* ---- answers -------------------------------------------------------------------------------- */
 
 /* A header's value has no room for control characters, and none that all agree on for others than
  * ASCII: those become %XX. */

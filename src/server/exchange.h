@@ -69,10 +69,11 @@ struct exchange {
     bool has_early_error;
     api_error early_error; /* found in the headers, told after the body */
 
-    pthread_mutex_t lock; /* guards the two below */
+    int fd;               /* the client's socket, watched; -1: not */
+    pthread_mutex_t lock; /* guards the three below */
     unsigned signals;
     bool suspended;
-    int watched_fd; /* -1: not watched */
+    bool receiving; /* the body is not yet complete */
 
     run *run; /* alive until finished, failed or the client is gone */
     run_state state;
@@ -112,8 +113,7 @@ struct server {
     int idle_fd;
 };
 
-/* ---- exchange.c: life, signals, answers -------------------------------------------------------
- */
+/* ---- exchange.c: life, signals, answers ----------------------------------------------------- */
 
 exchange *exchange_create(server *s, struct MHD_Connection *connection, const char *path);
 void exchange_destroy(exchange *e); /* cancels its run */
@@ -125,9 +125,11 @@ unsigned exchange_take_signals(exchange *e);
 /* False when a signal is waiting: take it first. */
 bool exchange_suspend(exchange *e);
 
-/* Starts or ends work: the watch and the count of runs go with it. */
+void exchange_received(exchange *e); /* the whole request is there */
+
+/* Starts or ends work: the count of runs goes with it. */
 void exchange_wake(void *context); /* a run's wake */
-error_code exchange_attach(exchange *e, run *r, failure *fail);
+void exchange_attach(exchange *e, run *r);
 void exchange_release_run(exchange *e);
 
 /* Queues the answer; `body` is taken over. */
@@ -137,15 +139,13 @@ enum MHD_Result exchange_answer_error(exchange *e, const api_error *error);
 enum MHD_Result exchange_queue(exchange *e, int status, struct MHD_Response *response);
 void exchange_note_plan(exchange *e); /* from RUN_REPLYING on */
 
-/* ---- completion.c: chat completions and decisions
- * ------------------------------------------------ */
+/* ---- completion.c: chat completions and decisions ------------------------------------------- */
 
 enum MHD_Result completion_begin(exchange *e);
 enum MHD_Result route_begin(exchange *e);
 enum MHD_Result completion_resume(exchange *e);
 
-/* ---- stream.c: the reply as server-sent events
- * --------------------------------------------------- */
+/* ---- stream.c: the reply as server-sent events ---------------------------------------------- */
 
 enum MHD_Result stream_begin(exchange *e);
 

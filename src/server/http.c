@@ -27,8 +27,7 @@
  * may never see an answer that comes with a closed connection. */
 #define DISCARD_LIMIT ((size_t)32 << 20)
 
-/* ---- simple answers
- * ------------------------------------------------------------------------------- */
+/* ---- simple answers ------------------------------------------------------------------------- */
 
 static enum MHD_Result health_begin(exchange *e)
 {
@@ -78,8 +77,7 @@ static enum MHD_Result model_begin(exchange *e)
     return exchange_answer_error(e, &error);
 }
 
-/* ---- routes
- * --------------------------------------------------------------------------------------- */
+/* ---- routes --------------------------------------------------------------------------------- */
 
 static const route routes[] = {
     {"POST", "/v1/chat/completions", true, completion_begin, completion_resume},
@@ -161,8 +159,7 @@ static void refuse_body(exchange *e)
                   (unsigned)e->server->options.max_body_bytes);
 }
 
-/* ---- the way of a request through libmicrohttpd
- * ------------------------------------------------------ */
+/* ---- the way of a request through libmicrohttpd --------------------------------------------- */
 
 static enum MHD_Result on_headers(exchange *e, const char *path)
 {
@@ -206,6 +203,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         *data_size = 0;
         return result;
     }
+    exchange_received(e);
     if (e->status != 0)
         return MHD_YES; /* answered before the body came */
     if (e->has_early_error)
@@ -263,8 +261,7 @@ static void on_mhd_log(void *context, const char *format, va_list args)
     log_debug("http: %s", line);
 }
 
-/* ---- the server's life
- * -------------------------------------------------------------------------------- */
+/* ---- the server's life ---------------------------------------------------------------------- */
 
 static void note_url(server *s)
 {

@@ -29,7 +29,7 @@ bool api_error_set(api_error *e, int status, const char *code, const char *param
 void api_error_from_failure(api_error *e, const failure *fail);
 json_t *api_error_json(const api_error *e);
 
-/* ---- requests ----------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------------------- */
 
 #define REQUEST_MAX_STOPS 16
 #define REQUEST_USER_SIZE 128
@@ -57,7 +57,7 @@ bool chat_request_parse(chat_request *out, const char *body, size_t length,
                         size_t max_tokens_default, api_error *e);
 void chat_request_free(chat_request *r);
 
-/* ---- replies ------------------------------------------------------------------------------ */
+/* ---- replies -------------------------------------------------------------------------------- */
 
 /* All return a new object, or NULL when there is no memory. */
 

@@ -125,8 +125,7 @@ static bool read_lookup(parser *p, const char *name, json_t *value)
     return true;
 }
 
-/* ---- strings and flags ------------------------------------------------------------------------
- */
+/* ---- strings and flags ---------------------------------------------------------------------- */
 
 static bool read_model(parser *p, const char *name, json_t *value)
 {
@@ -234,8 +233,7 @@ static bool read_logit_bias(parser *p, const char *name, json_t *value)
     return true;
 }
 
-/* ---- messages ---------------------------------------------------------------------------------
- */
+/* ---- messages ------------------------------------------------------------------------------- */
 
 static bool refuse_message(parser *p, size_t index, const char *field, const char *what)
 {
@@ -375,8 +373,7 @@ static bool read_messages(parser *p, const char *name, json_t *value)
     return make_messages(p, value);
 }
 
-/* ---- the table of fields -----------------------------------------------------------------------
- */
+/* ---- the table of fields -------------------------------------------------------------------- */
 
 static const struct field {
     const char *name;

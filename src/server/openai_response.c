@@ -7,8 +7,7 @@
 
 #include "base/utf8.h"
 
-/* ---- errors -------------------------------------------------------------------------------------
- */
+/* ---- errors --------------------------------------------------------------------------------- */
 
 static const char *error_type(int status)
 {
@@ -66,8 +65,7 @@ json_t *api_error_json(const api_error *e)
                      "code", e->code);
 }
 
-/* ---- text -------------------------------------------------------------------------------------
- */
+/* ---- text ----------------------------------------------------------------------------------- */
 
 static json_t *repaired_text(const char *text, size_t length)
 {
@@ -113,8 +111,7 @@ const char *finish_reason_text(finish_reason reason)
     return reason == FINISH_STOP ? "stop" : "length";
 }
 
-/* ---- facts ------------------------------------------------------------------------------------
- */
+/* ---- facts ---------------------------------------------------------------------------------- */
 
 json_t *lookup_json(const lookup_setting *lookup)
 {
@@ -191,8 +188,7 @@ json_t *decision_json(const run *decided)
         overhead_json(&run_receipt(decided)->overhead));
 }
 
-/* ---- replies ------------------------------------------------------------------------------------
- */
+/* ---- replies -------------------------------------------------------------------------------- */
 
 json_t *usage_json(const sequence_stats *stats)
 {
