@@ -1,0 +1,206 @@
+/* A chat request is read completely or refused by name. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "server/openai.h"
+
+#define HELLO "\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]"
+
+static void accept(const char *body, chat_request *r)
+{
+    api_error error = {0};
+    if (!chat_request_parse(r, body, strlen(body), 77, &error))
+        fail_msg("%s\nrefused: %s", body, error.message);
+}
+
+static void refuse(const char *body, const char *param, const char *part)
+{
+    chat_request r;
+    api_error error = {0};
+    if (chat_request_parse(&r, body, strlen(body), 0, &error))
+        fail_msg("accepted: %s", body);
+    assert_int_equal(error.status, 400);
+    assert_string_equal(error.type, "invalid_request_error");
+    assert_string_equal(error.param, param);
+    if (strstr(error.message, part) == NULL)
+        fail_msg("'%s' is not in: %s", part, error.message);
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    chat_request r, again;
+    accept("{" HELLO "}", &r);
+    accept("{" HELLO "}", &again);
+    assert_null(r.model);
+    assert_false(r.stream);
+    assert_false(r.has_lookup);
+    assert_int_equal(r.request.max_tokens, 77);
+    assert_int_equal(r.request.n_messages, 1);
+    assert_string_equal(r.request.messages[0].role, "user");
+    assert_int_equal(r.request.messages[0].content_length, 5);
+    assert_true(r.request.sampling.temperature == 1.0f);
+    assert_int_equal(r.request.sampling.seed, (uint64_t)r.seed);
+    assert_true(r.seed != again.seed); /* drawn: equal once in four thousand million runs */
+    chat_request_free(&r);
+    chat_request_free(&again);
+}
+
+static void test_every_field(void **state)
+{
+    (void)state;
+    chat_request r;
+    accept(
+        "{" HELLO
+        ",\"model\":\"small\",\"stream\":true,\"stream_options\":{\"include_usage\":true},"
+        "\"temperature\":0.5,\"top_p\":0.9,\"top_k\":40,\"min_p\":0.05,\"max_tokens\":9,"
+        "\"max_completion_tokens\":9,\"presence_penalty\":-1,\"frequency_penalty\":2,"
+        "\"repetition_penalty\":1.1,\"logit_bias\":{\"7\":-100,\"12\":3.5},\"stop\":[\"a\",\"b\"],"
+        "\"seed\":-3,\"prompt_lookup_num_tokens\":8,\"user\":\"a b\\n\",\"n\":1,\"tools\":[],"
+        "\"store\":false,\"response_format\":{\"type\":\"text\"},\"logprobs\":null}",
+        &r);
+    const sampling_params *s = &r.request.sampling;
+    assert_string_equal(r.model, "small");
+    assert_true(r.stream && r.include_usage && r.has_lookup);
+    assert_int_equal(r.lookup.mode, LOOKUP_FIXED);
+    assert_int_equal(r.lookup.length, 8);
+    assert_true(s->temperature == 0.5f && s->top_p == 0.9f && s->min_p == 0.05f);
+    assert_int_equal(s->top_k, 40);
+    assert_int_equal(r.request.max_tokens, 9);
+    assert_true(s->presence_penalty == -1 && s->frequency_penalty == 2);
+    assert_true(s->repetition_penalty == 1.1f);
+    assert_int_equal(s->n_biases, 2);
+    assert_int_equal(s->biases[0].token, 7);
+    assert_true(s->biases[1].bias == 3.5f);
+    assert_int_equal(r.request.n_stops, 2);
+    assert_string_equal(r.request.stops[1], "b");
+    assert_int_equal(r.seed, -3);
+    assert_int_equal(s->seed, (uint64_t)-3);
+    assert_string_equal(r.user, "a_b_");
+    chat_request_free(&r);
+}
+
+static void test_messages(void **state)
+{
+    (void)state;
+    chat_request r;
+    accept("{\"messages\":[{\"role\":\"developer\",\"content\":\"be brief\"},"
+           "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"one \"},"
+           "{\"type\":\"text\",\"text\":\"two\"}]},"
+           "{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null,\"annotations\":[]},"
+           "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"three\"}]}]}",
+           &r);
+    const chat_message *m = r.request.messages;
+    assert_int_equal(r.request.n_messages, 4);
+    assert_string_equal(m[0].role, "system");
+    assert_int_equal(m[1].content_length, 7);
+    assert_memory_equal(m[1].content, "one two", 7);
+    assert_int_equal(m[2].content_length, 0);
+    assert_int_equal(m[3].content_length, 5);
+    assert_memory_equal(m[3].content, "three", 5);
+    chat_request_free(&r);
+
+    refuse("{}", "messages", "missing");
+    refuse("{\"messages\":[]}", "messages", "at least one");
+    refuse("{\"messages\":\"hi\"}", "messages", "at least one");
+    refuse("{\"messages\":[\"hi\"]}", "messages[0]", "object");
+    refuse("{\"messages\":[{\"role\":\"tool\",\"content\":\"x\"}]}", "messages[0].role",
+           "assistant");
+    refuse("{\"messages\":[{\"content\":\"x\"}]}", "messages[0].role", "assistant");
+    refuse("{\"messages\":[{\"role\":\"user\"}]}", "messages[0].content", "string");
+    refuse("{\"messages\":[{\"role\":\"user\",\"content\":null}]}", "messages[0].content",
+           "string");
+    refuse("{\"messages\":[{\"role\":\"user\",\"content\":[]}]}", "messages[0].content", "parts");
+    refuse("{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}",
+           "messages[0].content", "text");
+    refuse("{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\",\"x\":"
+           "1}]}]}",
+           "messages[0].content", "text");
+    refuse("{\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"name\":\"Bob\"}]}",
+           "messages[0].name", "not supported");
+    refuse("{\"messages\":[{\"role\":\"assistant\",\"content\":\"a\",\"tool_calls\":[{}]}]}",
+           "messages[0].tool_calls", "not supported");
+}
+
+static void test_refused_fields(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *field, *param, *part;
+    } cases[] = {
+        {"\"temprature\":1", "temprature", "unknown field 'temprature'"},
+        {"\"n\":2", "n", "value 1"},
+        {"\"tools\":[{}]", "tools", "value []"},
+        {"\"logprobs\":true", "logprobs", "value false"},
+        {"\"response_format\":{\"type\":\"json_object\"}", "response_format", "text"},
+        {"\"reasoning_effort\":\"high\"", "reasoning_effort", "none"},
+        {"\"temperature\":-0.1", "temperature", "at least 0"},
+        {"\"temperature\":\"1\"", "temperature", "number"},
+        {"\"top_p\":0", "top_p", "above 0"},
+        {"\"top_p\":1.01", "top_p", "at most 1"},
+        {"\"top_k\":-1", "top_k", "from 0"},
+        {"\"top_k\":1.5", "top_k", "integer"},
+        {"\"max_tokens\":0", "max_tokens", "from 1"},
+        {"\"max_tokens\":5,\"max_completion_tokens\":6", "max_completion_tokens", "differ"},
+        {"\"presence_penalty\":2.1", "presence_penalty", "at most 2"},
+        {"\"repetition_penalty\":0", "repetition_penalty", "above 0"},
+        {"\"stop\":\"\"", "stop", "empty"},
+        {"\"stop\":[1]", "stop", "strings"},
+        {"\"logit_bias\":{\"x\":1}", "logit_bias", "not a token id"},
+        {"\"logit_bias\":{\"1\":101}", "logit_bias", "at most 100"},
+        {"\"logit_bias\":{\"99999999999\":1}", "logit_bias", "not a token id"},
+        {"\"seed\":\"x\"", "seed", "integer"},
+        {"\"model\":5", "model", "auto"},
+        {"\"stream\":1", "stream", "true or false"},
+        {"\"stream_options\":{\"include_usage\":true}", "stream_options", "'stream': true"},
+        {"\"stream\":true,\"stream_options\":{\"x\":true}", "stream_options", "x"},
+        {"\"prompt_lookup_num_tokens\":17", "prompt_lookup_num_tokens", "from 0 to 16"},
+        {"\"prompt_lookup_num_tokens\":1,\"speculative.n_max\":0", "speculative.n_max", "differ"},
+        {"\"user\":1", "user", "string"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char body[256];
+        snprintf(body, sizeof body, "{%s,%s}", HELLO, cases[i].field);
+        refuse(body, cases[i].param, cases[i].part);
+    }
+}
+
+static void test_bad_json(void **state)
+{
+    (void)state;
+    refuse("", "", "not valid JSON");
+    refuse("{\"messages\":\n  [}", "", "line 2, column 4");
+    refuse("[1]", "", "object");
+    refuse("{\"seed\":1,\"seed\":2," HELLO "}", "", "duplicate");
+    refuse("{" HELLO "} x", "", "not valid JSON");
+    refuse("{\"messages\":[{\"role\":\"user\",\"content\":\"\xff\"}]}", "",
+           "unable to decode byte 0xff");
+    char deep[10001];
+    memset(deep, '[', 10000);
+    deep[10000] = '\0';
+    refuse(deep, "", "depth");
+}
+
+static void test_text_that_is_not_utf8(void **state)
+{
+    (void)state;
+    json_t *text = json_text("a\xffz\xe4\xb8", 5);
+    assert_string_equal(json_string_value(text), "a\xEF\xBF\xBDz\xEF\xBF\xBD");
+    json_decref(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults), cmocka_unit_test(test_every_field),
+        cmocka_unit_test(test_messages), cmocka_unit_test(test_refused_fields),
+        cmocka_unit_test(test_bad_json), cmocka_unit_test(test_text_that_is_not_utf8),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
