@@ -1,0 +1,140 @@
+// What every end-to-end test needs: a server of its own, raw sockets, and waiting without guessing.
+import { spawn, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
+export const program = process.env.A_IO_PROGRAM ?? path.join(root, 'build/a-io');
+export const smallModel = path.join(root, 'models/demo/small.gguf');
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// Polls until `probe` gives something true; the message says what did not happen.
+export async function until(what, probe, timeoutMs = 5000) {
+  const end = Date.now() + timeoutMs;
+  for (;;) {
+    const value = await probe();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    await sleep(10);
+  }
+}
+
+export function temporaryFolder(t) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'a-io-e2e-'));
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+// Runs a command to its end.
+export function run(args, options = {}) {
+  const result = spawnSync(program, args, {
+    cwd: root, encoding: 'utf8', timeout: 60000, input: '', ...options,
+  });
+  return { status: result.status, signal: result.signal, stdout: result.stdout, stderr: result.stderr };
+}
+
+export class Server {
+  // Starts `a-io serve` on a free port; resolves when it says that it listens.
+  static async start({ args = [], env = {} } = {}) {
+    const server = new Server();
+    server.log = '';
+    const child = spawn(program, ['serve', '--port', '0', ...args], {
+      cwd: root, env: { ...process.env, A_IO_API_KEY: '', ...env }, stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    server.child = child;
+    server.ended = new Promise((resolve) =>
+      child.on('exit', (status, signal) => resolve({ status, signal })));
+    child.on('exit', (status, signal) => { server.exit = { status, signal }; });
+    child.stderr.setEncoding('utf8');
+    child.stderr.on('data', (text) => { server.log += text; });
+    await until('the server listens', () => {
+      if (server.exit) throw new Error(`the server ended at start-up:\n${server.log}`);
+      return server.log.includes('\ntry: ');
+    }, 30000);
+    server.url = /listening on (http:\/\/\S+)/.exec(server.log)[1];
+    server.port = Number(new URL(server.url).port);
+    return server;
+  }
+
+  // SIGTERM, and the proof that nothing but a clean end came of it.
+  async stop() {
+    if (!this.exit) this.child.kill('SIGTERM');
+    const end = await this.ended;
+    if (end.status !== 0) throw new Error(`the server ended with ${JSON.stringify(end)}:\n${this.log}`);
+  }
+
+  async json(route, body, headers = {}) {
+    const response = await fetch(this.url + route, body === undefined ? { headers } : {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', ...headers },
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+    });
+    return { status: response.status, headers: response.headers, body: await response.json() };
+  }
+
+  async running() {
+    return (await this.json('/health')).body.running;
+  }
+
+  idle(timeoutMs) {
+    return until('no run is alive', async () => (await this.running()) === 0, timeoutMs);
+  }
+
+  // The log line of the request with this x-request-id, once it is there.
+  logLine(id, timeoutMs) {
+    return until(`a log line of ${id}`, () =>
+      this.log.split('\n').find((line) => line.includes(` ${id} `)), timeoutMs);
+  }
+
+  // A connection of our own: `text()` is what came so far, `closed` resolves with all of it.
+  connect() {
+    const socket = net.connect(this.port, '127.0.0.1');
+    let received = '';
+    socket.setEncoding('utf8');
+    socket.on('data', (data) => { received += data; });
+    socket.on('error', () => {});
+    const closed = new Promise((resolve) => socket.on('close', () => resolve(received)));
+    return { socket, closed, text: () => received };
+  }
+
+  // Milliseconds of processor time so far (Linux: clock ticks of 10 ms).
+  cpuMs() {
+    const stat = fs.readFileSync(`/proc/${this.child.pid}/stat`, 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return 10 * (Number(fields[11]) + Number(fields[12]));
+  }
+}
+
+export function post(route, body, headers = {}) {
+  const text = JSON.stringify(body);
+  const lines = Object.entries({
+    Host: 'a-io', 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text), ...headers,
+  }).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `POST ${route} HTTP/1.1\r\n${lines.join('')}\r\n${text}`;
+}
+
+// A body that keeps a model busy to the end of its context, whatever it would like to say: the bias bans
+// the token that ends a reply.
+export function longRequest(more = {}) {
+  const inspected = run(['inspect', '--json', '--keys', smallModel]);
+  const end = JSON.stringify(JSON.parse(inspected.stdout)).match(/eos_token_id"[^0-9]*(\d+)/);
+  return {
+    messages: [{ role: 'user', content: 'Write a function add_numbers(a, b) that returns the sum.' }],
+    model: 'large', temperature: 0, seed: 1, logit_bias: { [end[1]]: -100 }, ...more,
+  };
+}
+
+export const mixedPrompts = [
+  'Write a Python function add_numbers(a, b) that returns the sum of a and b.',
+  'Who wrote the first book of the northern library?',
+  'Tom has 5 apples and buys 7 more. He gives 3 to Ann. How many apples does Tom have?',
+  'What is the capital of France?',
+  'Write a function that reverses a list.',
+  'A train travels 60 km in 2 hours. How far does it travel in 5 hours?',
+  'Tell me about the sea.',
+  '用 Python 写一个函数，返回两个数的和。',
+];

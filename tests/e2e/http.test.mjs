@@ -1,0 +1,245 @@
+// The server at the level of sockets: bad input, clients that go away, draining, keys.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { longRequest, post, run, Server, sleep, until } from './helper.mjs';
+
+let server;
+before(async () => { server = await Server.start(); });
+after(() => server?.stop());
+
+const hello = { messages: [{ role: 'user', content: 'hello' }], max_tokens: 4, temperature: 0 };
+
+test('health, readiness and decisions', async () => {
+  assert.deepEqual((await server.json('/health')).body, { status: 'ok', running: 0 });
+  assert.equal((await server.json('/ready')).status, 200);
+  const { status, body, headers } = await server.json('/v1/route', hello);
+  assert.equal(status, 200);
+  assert.ok(['small', 'large'].includes(body.model));
+  assert.equal(body.model, headers.get('x-a-io-model'));
+  assert.ok(body.prompt_tokens > 0 && body.overhead.total_ms > 0);
+  assert.equal(body.intent.windowed, false);
+  const pinned = (await server.json('/v1/route', { ...hello, model: 'large' })).body;
+  assert.deepEqual([pinned.model, pinned.rule, pinned.intent], ['large', 'pinned', null]);
+});
+
+test('request ids: a sane one is echoed, another one replaced', async () => {
+  const sane = await server.json('/health', undefined, { 'x-request-id': 'trace-1.a:b_C' });
+  assert.equal(sane.headers.get('x-request-id'), 'trace-1.a:b_C');
+  const strange = await server.json('/health', undefined, { 'x-request-id': 'a b"c' });
+  assert.match(strange.headers.get('x-request-id'), /^req-/);
+});
+
+test('unknown paths, wrong methods', async () => {
+  const missing = await server.json('/v2/nothing');
+  assert.equal(missing.status, 404);
+  assert.equal(missing.body.error.type, 'not_found_error');
+  const get = await server.json('/v1/chat/completions');
+  assert.equal(get.status, 405);
+  assert.equal(get.headers.get('allow'), 'POST');
+  const posted = await server.json('/v1/models', {});
+  assert.equal(posted.status, 405);
+  assert.equal(posted.headers.get('allow'), 'GET');
+  const head = await fetch(`${server.url}/health`, { method: 'HEAD' });
+  assert.equal(head.status, 200);
+});
+
+test('bad bodies are refused with what is wrong', async () => {
+  const cases = [
+    ['{"messages": [}', /line 1, column 15/],
+    ['', /not valid JSON/],
+    ['[]', /must be a JSON object/],
+    ['{"seed":1,"seed":2}', /duplicate/],
+    [JSON.stringify({ ...hello, messages: undefined }), /'messages' is missing/],
+    [JSON.stringify({ ...hello, colour: 'red' }), /unknown field 'colour'/],
+    [JSON.stringify({ ...hello, stream_options: {} }), /'stream': true/],
+    [JSON.stringify({ ...hello, logit_bias: { 99999999: 1 } }), /99999999/],
+  ];
+  for (const [body, message] of cases) {
+    const reply = await server.json('/v1/chat/completions', body);
+    assert.equal(reply.status, 400, body);
+    assert.equal(reply.body.error.type, 'invalid_request_error');
+    assert.match(reply.body.error.message, message);
+  }
+});
+
+test('a prompt longer than the context: both numbers', async () => {
+  const { data } = (await server.json('/v1/models')).body;
+  for (const model of ['auto', 'small', 'large']) {
+    const reply = await server.json('/v1/chat/completions',
+      { model, messages: [{ role: 'user', content: 'word '.repeat(20000) }] });
+    assert.equal(reply.status, 400);
+    assert.equal(reply.body.error.code, 'context_length_exceeded');
+    const numbers = reply.body.error.message.match(/\d+/g).map(Number);
+    const context = data.find((m) => m.id === (model === 'small' ? 'small' : 'large')).max_model_len;
+    assert.ok(numbers.includes(context), reply.body.error.message);
+    assert.ok(numbers.some((n) => n >= 20000), reply.body.error.message);
+  }
+});
+
+test('a body over the limit: 413, also when it comes in chunks', async () => {
+  const big = await server.json('/v1/chat/completions', `{"x":"${'a'.repeat(6 << 20)}"}`);
+  assert.equal(big.status, 413);
+  assert.match(big.body.error.message, /larger than \d+ bytes/);
+  const { socket, text } = server.connect();
+  socket.write('POST /v1/route HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n');
+  const chunk = 'a'.repeat(1 << 20);
+  for (let i = 0; i < 6; i++) socket.write(`100000\r\n${chunk}\r\n`);
+  socket.write('0\r\n\r\n');
+  await until('an answer', () => text().includes('larger than'));
+  assert.match(text(), /^HTTP\/1.1 413 /);
+  socket.destroy();
+  const expecting = server.connect();
+  expecting.socket.write('POST /v1/route HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\nExpect: 100-continue\r\n\r\n');
+  assert.match(await expecting.closed, /^HTTP\/1.1 413 /);
+});
+
+test('broken HTTP harms nobody', async () => {
+  const broken = [
+    'GARBAGE\r\n\r\n', '\0\0\0\0\r\n\r\n', 'GET / HTTP/9.9\r\n\r\n', `GET /${'a'.repeat(100000)} HTTP/1.1\r\n\r\n`,
+    'POST /v1/route HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n',
+    'POST /v1/route HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n',
+    'POST /v1/route HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n',
+    `GET /health HTTP/1.1\r\n${'x: y\r\n'.repeat(20000)}\r\n`,
+  ];
+  for (const bytes of broken) {
+    const { socket, closed } = server.connect();
+    socket.write(bytes);
+    socket.setTimeout(300, () => socket.destroy());
+    const answer = await closed;
+    assert.ok(answer === '' || /^HTTP\/1\.[01] (4|5)\d\d /.test(answer), answer.slice(0, 100));
+  }
+  for (const cut of [10, 60, 140, 170]) { // in the request line, the headers, the body
+    const { socket, closed } = server.connect();
+    socket.write(post('/v1/chat/completions', hello).slice(0, cut), () => socket.destroy());
+    await closed;
+  }
+  assert.equal((await server.json('/v1/route', hello)).status, 200);
+  await server.idle();
+});
+
+test('requests sent ahead on one connection are answered in order', async () => {
+  const { socket, text } = server.connect();
+  socket.write(post('/v1/chat/completions', hello) + post('/v1/route', hello) +
+    'GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
+  await until('three answers', () => text().split('HTTP/1.1 200').length === 4 && text().includes('"running"'));
+  const order = ['chat.completion', '"object":"route"', '"running"'].map((part) => text().indexOf(part));
+  assert.deepEqual(order, [...order].sort((a, b) => a - b));
+  socket.destroy();
+});
+
+test('a client that goes away before a reply that is not streamed ends its work', async () => {
+  const body = longRequest();
+  const started = Date.now();
+  const whole = await server.json('/v1/chat/completions', body);
+  const alone = Date.now() - started;
+  assert.equal(whole.status, 200);
+  const clients = [];
+  for (let i = 0; i < 16; i++) { // some decode, some wait for a slot
+    const client = server.connect();
+    client.socket.write(post('/v1/chat/completions', body, { 'x-request-id': `gone-${i}` }));
+    clients.push(client);
+  }
+  await until('they run', async () => (await server.running()) === 16);
+  await sleep(alone / 10);
+  for (const { socket } of clients) socket.destroy();
+  await server.idle(1000);
+  for (let i = 0; i < 16; i++) {
+    const line = await server.logLine(`gone-${i}`);
+    assert.match(line, / 499 .*client went away/);
+    assert.ok(Number(/ reply=(\d+)/.exec(line)?.[1] ?? 0) < whole.body.usage.completion_tokens, line);
+  }
+  const cpu = server.cpuMs();
+  await sleep(500);
+  assert.ok(server.cpuMs() - cpu < 200, 'the processor is still busy');
+});
+
+test('a client that goes away in the middle of the prefill ends its work', async () => {
+  const { data } = (await server.json('/v1/models')).body;
+  const context = data.find((m) => m.id === 'large').max_model_len;
+  const clients = [];
+  for (let i = 0; i < 16; i++) {
+    const client = server.connect();
+    const content = `${i} ${'a b c d '.repeat(Math.floor(context / 16))}`;
+    client.socket.write(post('/v1/chat/completions',
+      { ...longRequest(), messages: [{ role: 'user', content }], stream: i % 2 === 1 },
+      { 'x-request-id': `prefill-${i}` }));
+    clients.push(client);
+  }
+  await until('they run', async () => (await server.running()) === 16);
+  for (const { socket } of clients) socket.destroy();
+  await server.idle(1000);
+  for (let i = 0; i < 16; i++)
+    assert.match(await server.logLine(`prefill-${i}`), / 499 .*client went away/);
+});
+
+test('a slow or silent client does not hold up another', async () => {
+  const slow = server.connect();
+  slow.socket.write(post('/v1/chat/completions', hello).slice(0, 150));
+  const deaf = server.connect();
+  deaf.socket.pause();
+  deaf.socket.write(post('/v1/chat/completions', longRequest({ stream: true })));
+  assert.equal((await server.json('/v1/chat/completions', hello)).status, 200);
+  slow.socket.destroy();
+  deaf.socket.destroy();
+  await server.idle(2000);
+});
+
+test('an idle server sleeps', async () => {
+  await server.idle();
+  await sleep(200);
+  const cpu = server.cpuMs();
+  await sleep(1500);
+  assert.ok(server.cpuMs() - cpu <= 20, `${server.cpuMs() - cpu} ms of processor time in 1.5 s`);
+});
+
+test('a key, when there is one, is asked for', async (t) => {
+  const guarded = await Server.start({ env: { A_IO_API_KEY: 'secret-1' } });
+  t.after(() => guarded.stop());
+  const status = async (key) => {
+    const reply = await guarded.json('/v1/models', undefined, key ? { Authorization: key } : {});
+    if (reply.status === 401) assert.equal(reply.body.error.type, 'authentication_error');
+    return reply.status;
+  };
+  assert.deepEqual(
+    [await status(), await status('Bearer secret-2'), await status('Bearer secret-11'), await status('Bearer '),
+      await status('secret-1'), await status('Bearer secret-1')],
+    [401, 401, 401, 401, 401, 200]);
+  assert.equal((await guarded.json('/health')).status, 200);
+});
+
+test('SIGTERM: what runs is finished, nothing new is taken', async () => {
+  const ending = await Server.start();
+  const kept = ending.connect(); // opened before, so that it can ask while the server drains
+  const running = ending.json('/v1/chat/completions', longRequest());
+  await until('it runs', async () => (await ending.running()) === 1);
+  kept.socket.write('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
+  await until('an answer', () => kept.text().includes('"running"'));
+  ending.child.kill('SIGTERM');
+  await until('it drains', () => ending.log.includes('stopping'));
+  kept.socket.write('GET /ready HTTP/1.1\r\nHost: x\r\n\r\n');
+  assert.match(await kept.closed, /HTTP\/1.1 503 [\s\S]*unavailable_error/);
+  const late = ending.connect();
+  assert.equal(await late.closed, "");
+  assert.equal((await running).status, 200);
+  assert.deepEqual(await ending.ended, { status: 0, signal: null });
+});
+
+test('a second signal ends what runs, at once and with an answer', async () => {
+  const ending = await Server.start();
+  const replies = Array.from({ length: 24 }, () => ending.json('/v1/chat/completions', longRequest()));
+  await until('they run', async () => (await ending.running()) === 24);
+  ending.child.kill('SIGTERM');
+  await until('it drains', () => ending.log.includes('stopping'));
+  ending.child.kill('SIGINT');
+  const answers = await Promise.all(replies);
+  const stopped = answers.filter((a) => a.status === 503);
+  assert.ok(stopped.length > 0);
+  assert.ok(stopped.every((a) => a.body.error.type === 'unavailable_error' && a.headers.get('retry-after')));
+  assert.deepEqual(await ending.ended, { status: 0, signal: null });
+});
+
+test('a port that is taken is named', () => {
+  const second = run(['serve', '--port', String(server.port)]);
+  assert.equal(second.status, 6);
+  assert.match(second.stderr, new RegExp(`port ${server.port}: Address already in use.*--port`));
+});

@@ -1,0 +1,174 @@
+// The npm package `openai`, unmodified, against the demo pair.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import OpenAI from 'openai';
+import { longRequest, mixedPrompts, Server } from './helper.mjs';
+
+let server, client;
+before(async () => {
+  server = await Server.start();
+  client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'unused', maxRetries: 0 });
+});
+after(() => server?.stop());
+
+const ask = (content, more = {}) => ({
+  model: 'auto', messages: [{ role: 'user', content }], temperature: 0, max_tokens: 24, ...more,
+});
+
+test('lists models', async () => {
+  const names = [];
+  for await (const model of client.models.list()) names.push(model.id);
+  assert.deepEqual(names, ['auto', 'small', 'large']);
+  const small = await client.models.retrieve('small');
+  assert.equal(small.object, 'model');
+  assert.ok(small.max_model_len > 0);
+  await assert.rejects(client.models.retrieve('none'), OpenAI.NotFoundError);
+});
+
+test('completes, and tells what was decided and what it cost', async () => {
+  const { data, response } = await client.chat.completions.create(ask(mixedPrompts[0])).withResponse();
+  assert.equal(data.object, 'chat.completion');
+  assert.equal(data.choices.length, 1);
+  assert.equal(data.choices[0].message.role, 'assistant');
+  assert.ok(data.choices[0].message.content.length > 0);
+  assert.ok(['stop', 'length'].includes(data.choices[0].finish_reason));
+  const { usage, timings, a_io: facts } = data;
+  assert.equal(usage.total_tokens, usage.prompt_tokens + usage.completion_tokens);
+  assert.ok(usage.completion_tokens > 0 && usage.completion_tokens <= 24);
+  assert.ok(usage.prompt_tokens_details.cached_tokens <= usage.prompt_tokens);
+  assert.equal(timings.cache_n + timings.prompt_n, usage.prompt_tokens);
+  assert.equal(timings.predicted_n, usage.completion_tokens);
+  assert.ok(timings.prompt_ms > 0);
+
+  const probabilities = Object.values(facts.intent.probabilities);
+  assert.ok(Math.abs(probabilities.reduce((a, b) => a + b) - 1) < 1e-6);
+  const entropy = -probabilities.reduce((h, p) => h + (p > 0 ? p * Math.log(p) : 0), 0);
+  assert.ok(Math.abs(entropy - facts.intent.entropy) < 1e-6);
+  assert.equal(data.model, facts.plan.model);
+  assert.ok(facts.receipt.overhead.total_ms > 0);
+  assert.ok(facts.receipt.reply.weight_bytes > 0);
+
+  assert.equal(response.headers.get('x-a-io-model'), data.model);
+  assert.equal(response.headers.get('x-model-router-selected-model'), data.model);
+  assert.equal(response.headers.get('x-a-io-intent'), facts.intent.label);
+  assert.equal(Number(response.headers.get('x-a-io-entropy')).toFixed(3), facts.intent.entropy.toFixed(3));
+  assert.equal(response.headers.get('x-a-io-lookup'), String(facts.plan.lookup));
+  assert.equal(response.headers.get('x-a-io-reason'), facts.plan.rule);
+  assert.ok(Number(response.headers.get('x-a-io-overhead-ms')) > 0);
+  assert.match(response.headers.get('x-request-id'), /^req-[0-9a-f]{24}$/);
+});
+
+test('a model\'s name pins it', async () => {
+  for (const model of ['small', 'large']) {
+    const reply = await client.chat.completions.create(ask(mixedPrompts[0], { model }));
+    assert.equal(reply.model, model);
+    assert.equal(reply.a_io.plan.rule, 'pinned');
+  }
+});
+
+test('streams the same text, with usage when asked', async () => {
+  for (const content of mixedPrompts.slice(0, 4)) {
+    const whole = await client.chat.completions.create(ask(content));
+    const { data: stream, response } = await client.chat.completions.create(
+      ask(content, { stream: true, stream_options: { include_usage: true } })).withResponse();
+    assert.equal(response.headers.get('content-type').split(';')[0], 'text/event-stream');
+    assert.equal(response.headers.get('x-a-io-model'), whole.model);
+    const chunks = [];
+    for await (const chunk of stream) chunks.push(chunk);
+    assert.equal(chunks[0].choices[0].delta.role, 'assistant');
+    const text = chunks.map((c) => c.choices[0]?.delta.content ?? '').join('');
+    assert.equal(text, whole.choices[0].message.content);
+    const usage = chunks.at(-1);
+    assert.deepEqual(usage.choices, []);
+    assert.deepEqual(usage.usage.completion_tokens, whole.usage.completion_tokens);
+    assert.equal(chunks.at(-2).choices[0].finish_reason, whole.choices[0].finish_reason);
+    assert.equal(chunks.at(-2).a_io.plan.model, whole.model);
+    assert.ok(chunks.slice(0, -1).every((c) => c.usage === null && c.id === usage.id));
+  }
+});
+
+test('a conversation goes on with the message that came back', async () => {
+  const first = await client.chat.completions.create(ask('What is the capital of France?', { model: 'small' }));
+  const second = await client.chat.completions.create({
+    model: 'small', temperature: 0, max_tokens: 8,
+    messages: [
+      { role: 'system', content: 'Answer briefly.' },
+      { role: 'user', content: [{ type: 'text', text: 'What is the ' }, { type: 'text', text: 'capital of France?' }] },
+      first.choices[0].message, { role: 'user', content: 'And of Spain?' },
+    ],
+  });
+  assert.ok(second.usage.prompt_tokens > first.usage.prompt_tokens);
+});
+
+test('the same seed gives the same reply, with lookup off, fixed and automatic', async () => {
+  const body = (more) => ask(mixedPrompts[0], { model: 'large', temperature: 0.8, seed: 7, ...more });
+  const plain = await client.chat.completions.create(body({ prompt_lookup_num_tokens: 0 }));
+  assert.equal(plain.a_io.plan.lookup, 'off');
+  assert.equal(plain.a_io.seed, 7);
+  for (const more of [{}, { prompt_lookup_num_tokens: 2 }, { 'speculative.n_max': 8 }]) {
+    const other = await client.chat.completions.create(body(more));
+    assert.equal(other.choices[0].message.content, plain.choices[0].message.content);
+  }
+  const drawn = await client.chat.completions.create(ask(mixedPrompts[0], { temperature: 0.8 }));
+  const again = await client.chat.completions.create(
+    ask(mixedPrompts[0], { temperature: 0.8, seed: drawn.a_io.seed }));
+  assert.equal(again.choices[0].message.content, drawn.choices[0].message.content);
+});
+
+test('stop strings and max_tokens end a reply', async () => {
+  const long = await client.chat.completions.create(longRequest({ max_tokens: 30 }));
+  assert.equal(long.choices[0].finish_reason, 'length');
+  assert.equal(long.usage.completion_tokens, 30);
+  const text = long.choices[0].message.content;
+  const stop = text.slice(6, 9);
+  const short = await client.chat.completions.create(longRequest({ max_tokens: 30, stop: [stop, 'never\u0001'] }));
+  assert.equal(short.choices[0].finish_reason, 'stop');
+  assert.equal(short.choices[0].message.content, text.slice(0, text.indexOf(stop)));
+});
+
+test('aborts in mid-stream, and the server stops working', async () => {
+  const id = 'abort-stream';
+  const stream = await client.chat.completions.create(
+    longRequest({ stream: true }), { headers: { 'x-request-id': id } });
+  let chunks = 0;
+  for await (const chunk of stream) {
+    assert.ok(chunk.id);
+    if (++chunks === 3) stream.controller.abort();
+  }
+  await server.idle(1000);
+  assert.match(await server.logLine(id), / 499 .*client went away/);
+});
+
+test('typed errors for bad requests', async () => {
+  const refused = async (body, type, status, param, code) => {
+    const error = await client.chat.completions.create(body).then(
+      () => assert.fail('accepted'), (e) => e);
+    assert.ok(error instanceof type, `${error.constructor.name}: ${error.message}`);
+    assert.equal(error.status, status);
+    assert.equal(error.param, param);
+    assert.equal(error.code, code);
+    assert.ok(error.requestID);
+  };
+  await refused(ask('hi', { n: 2 }), OpenAI.BadRequestError, 400, 'n', null);
+  await refused(ask('hi', { temprature: 1 }), OpenAI.BadRequestError, 400, 'temprature', null);
+  await refused({ model: 'auto', messages: [] }, OpenAI.BadRequestError, 400, 'messages', null);
+  await refused(ask('hi', { model: 'gpt-4o' }), OpenAI.NotFoundError, 404, 'model', 'model_not_found');
+  await refused(ask('word '.repeat(20000)), OpenAI.BadRequestError, 400, 'messages', 'context_length_exceeded');
+});
+
+test('many clients at once get what they get one by one', { timeout: 60000 }, async () => {
+  const bodies = Array.from({ length: 32 }, (_, i) =>
+    ask(`${mixedPrompts[i % mixedPrompts.length]} (${i})`, i % 3 === 2 ? { temperature: 0.8, seed: i } : {}));
+  const tell = (reply) => [reply.model, reply.choices[0].message.content, reply.a_io.intent?.label];
+  const alone = [];
+  for (const body of bodies) alone.push(tell(await client.chat.completions.create(body)));
+  const together = await Promise.all(bodies.map(async (body, i) => {
+    if (i % 2) return tell(await client.chat.completions.create(body));
+    const stream = client.chat.completions.stream(body);
+    const facts = [];
+    stream.on('chunk', (chunk) => { if (chunk.a_io) facts.push(chunk.a_io); });
+    const reply = await stream.finalChatCompletion();
+    return [reply.model, reply.choices[0].message.content, facts[0].intent?.label];
+  }));
+  assert.deepEqual(together, alone);
+});
