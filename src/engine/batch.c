@@ -140,26 +140,16 @@ static void keep_kv(sequence *s, size_t n)
     held->length += n;
 }
 
-static double log_sum_exp(const float *logits, size_t n)
-{
-    double best = -INFINITY, sum = 0;
-    for (size_t i = 0; i < n; i++)
-        best = (double)logits[i] > best ? (double)logits[i] : best;
-    for (size_t i = 0; i < n; i++)
-        sum += exp((double)logits[i] - best);
-    return best + log(sum);
-}
-
 static void finish_classification(sequence *s)
 {
-    engine *e = s->engine;
-    const float *logits = forward_logits(e->forward, s->first_logits);
-    double lse = log_sum_exp(logits, e->model->config.n_vocab);
+    float *logits = forward_logits(s->engine->forward, s->first_logits);
+    size_t n_vocab = s->engine->model->config.n_vocab;
     s->progress.prefill_ms = clock_ms() - s->started_ms;
     pthread_mutex_lock(&s->lock);
     for (size_t i = 0; i < s->n_labels; i++)
         s->result.label_logits[i] = logits[s->labels[i]];
-    s->result.log_sum_exp = (float)lse;
+    float best = logits[vector_argmax(logits, n_vocab)];
+    s->result.log_sum_exp = best + (float)log(vector_exponentials(logits, n_vocab, best));
     pthread_mutex_unlock(&s->lock);
     sequence_finish(s, FINISH_STOP);
 }

@@ -1,11 +1,12 @@
 #include "engine/sample.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernel/kernel.h"
+
 typedef struct candidate {
-    double weight; /* exp((logit - best) / temperature) */
+    float weight; /* exp((logit - best) / temperature) */
     int32_t token;
 } candidate;
 
@@ -15,7 +16,7 @@ struct sampler {
     size_t n_vocab;
     uint32_t *reply_counts; /* n_vocab, or NULL when no penalty needs them */
     uint8_t *seen;          /* n_vocab: in prompt or reply; or NULL */
-    candidate *candidates;  /* n_vocab, or NULL when greedy */
+    candidate *candidates;  /* n_vocab; NULL when no filter needs them */
 };
 
 sampling_params sampling_defaults(void)
@@ -62,6 +63,11 @@ static bool wants_counts(const sampling_params *p)
     return p->presence_penalty != 0.0f || p->frequency_penalty != 0.0f;
 }
 
+static bool filters(const sampling_params *p)
+{
+    return p->temperature > 0.0f && (p->top_k > 0 || p->top_p < 1.0f || p->min_p > 0.0f);
+}
+
 error_code sampler_create(sampler **out, const sampling_params *p, size_t n_vocab, failure *fail)
 {
     sampler *s = calloc(1, sizeof *s);
@@ -74,11 +80,11 @@ error_code sampler_create(sampler **out, const sampling_params *p, size_t n_voca
         s->reply_counts = calloc(n_vocab, sizeof *s->reply_counts);
     if (p->repetition_penalty != 1.0f)
         s->seen = calloc(n_vocab, sizeof *s->seen);
-    if (p->temperature > 0.0f)
+    if (filters(p))
         s->candidates = malloc(n_vocab * sizeof *s->candidates);
     if (s->biases == NULL || (wants_counts(p) && s->reply_counts == NULL) ||
         (p->repetition_penalty != 1.0f && s->seen == NULL) ||
-        (p->temperature > 0.0f && s->candidates == NULL)) {
+        (filters(p) && s->candidates == NULL)) {
         sampler_destroy(s);
         return failure_set(fail, ERR_MEMORY, "no memory for a sampler");
     }
@@ -129,16 +135,6 @@ static void apply_biases_and_penalties(const sampler *s, float *logits)
     }
 }
 
-static int32_t argmax(const float *logits, size_t n)
-{
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++) {
-        if (logits[i] > logits[best])
-            best = i;
-    }
-    return (int32_t)best;
-}
-
 /* Fixed in every situation: more weight first, then the lower id. */
 static bool comes_before(const candidate *a, const candidate *b)
 {
@@ -179,71 +175,88 @@ static size_t keep_top(const sampling_params *p, candidate *c, size_t n, double 
 {
     for (size_t i = n / 2; i-- > 0;)
         sift_down(c, n, i);
-    size_t limit = p->top_k > 0 && p->top_k < n ? p->top_k : n;
     size_t kept = 0;
     double mass = 0;
     if (p->top_k > 0) {
+        size_t limit = p->top_k < n ? p->top_k : n;
         total = 0;
         while (kept < limit)
-            total += take_best(c, n, kept++)->weight;
-        for (size_t i = 0; i < limit; i++) {
-            mass += c[n - 1 - i].weight;
-            if (mass >= (double)p->top_p * total)
-                return i + 1;
-        }
-        return limit;
+            total += (double)take_best(c, n, kept++)->weight;
+        for (kept = 0; kept < limit && mass < (double)p->top_p * total; kept++)
+            mass += (double)c[n - 1 - kept].weight;
+        return kept;
     }
-    while (kept < limit && mass < (double)p->top_p * total)
-        mass += take_best(c, n, kept++)->weight;
+    while (kept < n && mass < (double)p->top_p * total)
+        mass += (double)take_best(c, n, kept++)->weight;
     return kept;
 }
 
-static int32_t draw(const candidate *c, size_t n, ptrdiff_t step, double total, double uniform)
+/* Leaves out what top-p and min-p cannot keep: the tokens below (1 - top_p) / n of the mass make up
+ * less than 1 - top_p together, so the others are enough. (Top-k counts before both.) */
+static size_t gather_candidates(const sampler *s, const float *weights, double total)
 {
-    double target = uniform * total, mass = 0;
-    const candidate *last = c;
-    for (size_t i = 0; i < n; i++, c += step) {
-        if (c->weight <= 0)
-            continue;
-        last = c;
-        mass += c->weight;
-        if (mass > target)
-            break;
+    const sampling_params *p = &s->params;
+    double least = 0;
+    if (p->top_k == 0) {
+        least = (1.0 - (double)p->top_p) * total / (double)s->n_vocab;
+        least = least > (double)p->min_p ? least : (double)p->min_p;
     }
-    return last->token;
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_vocab; i++) {
+        if ((double)weights[i] >= least)
+            s->candidates[n++] = (candidate){weights[i], (int32_t)i};
+    }
+    return n;
 }
 
-static double fill_candidates(const sampler *s, const float *logits, double best)
+static int32_t draw_filtered(const sampler *s, const float *weights, double total, double uniform)
 {
-    double total = 0;
-    for (size_t i = 0; i < s->n_vocab; i++) {
-        double weight = exp(((double)logits[i] - best) / (double)s->params.temperature);
-        s->candidates[i] = (candidate){weight, (int32_t)i};
-        total += weight;
+    const sampling_params *p = &s->params;
+    size_t n = gather_candidates(s, weights, total);
+    size_t kept = keep_top(p, s->candidates, n, total);
+    const candidate *best = &s->candidates[n - 1];
+    double mass = 0;
+    size_t allowed = 0;
+    /* min-p is relative to the best, whose weight is 1; the best itself always stays. */
+    while (allowed < kept && (allowed == 0 || best[-(ptrdiff_t)allowed].weight >= p->min_p))
+        mass += (double)best[-(ptrdiff_t)allowed++].weight;
+    double target = uniform * mass;
+    size_t i = 0;
+    for (double sum = (double)best->weight; sum <= target && i + 1 < allowed;)
+        sum += (double)best[-(ptrdiff_t)++i].weight;
+    return best[-(ptrdiff_t)i].token;
+}
+
+/* The first token at which the weights, added up in order of ids, pass the target. */
+static int32_t draw_any(const float *weights, size_t n, double total, double uniform)
+{
+    double target = uniform * total, sum = 0;
+    size_t last = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (weights[i] <= 0)
+            continue;
+        last = i;
+        sum += (double)weights[i];
+        if (sum > target)
+            break;
     }
-    return total;
+    return (int32_t)last;
 }
 
 int32_t sampler_sample(sampler *s, float *logits, uint64_t position)
 {
     const sampling_params *p = &s->params;
     apply_biases_and_penalties(s, logits);
-    int32_t best = argmax(logits, s->n_vocab);
+    size_t best = vector_argmax(logits, s->n_vocab);
     if (p->temperature <= 0.0f)
-        return best;
-    candidate *c = s->candidates;
-    size_t n = s->n_vocab;
+        return (int32_t)best;
+    float inverse = 1.0f / p->temperature;
+    for (size_t i = 0; i < s->n_vocab; i++)
+        logits[i] *= inverse;
+    double total = vector_exponentials(logits, s->n_vocab, logits[best]);
     double uniform = random_uniform(p->seed, p->choice, position);
-    double total = fill_candidates(s, logits, (double)logits[best]);
-    if (p->top_k == 0 && p->top_p >= 1.0f && p->min_p <= 0.0f)
-        return draw(c, n, 1, total, uniform);
-    size_t kept = keep_top(p, c, n, total);
-    double mass = 0;
-    size_t i = 0;
-    /* min-p is relative to the best, whose weight is 1; the best itself always stays. */
-    while (i < kept && (i == 0 || c[n - 1 - i].weight >= (double)p->min_p))
-        mass += c[n - 1 - i++].weight;
-    return draw(c + n - 1, i, -1, mass, uniform);
+    return filters(p) ? draw_filtered(s, logits, total, uniform)
+                      : draw_any(logits, s->n_vocab, total, uniform);
 }
 
 /* The finaliser of splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators).

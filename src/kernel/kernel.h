@@ -141,6 +141,11 @@ void vector_rms_norm(float *out, const float *x, const float *weight, size_t n, 
 void vector_add(float *x, const float *y, size_t n);               /* x += y */
 void vector_silu_multiply(float *gate, const float *up, size_t n); /* gate = silu(gate) · up */
 
+/* The index of the largest value; the lowest one of several; NaN is never the largest unless first. */
+size_t vector_argmax(const float *x, size_t n);
+/* x[i] becomes exp(x[i] - max), where max is at least every x[i]; returns their sum. */
+double vector_exponentials(float *x, size_t n, float max);
+
 /* ---- threads -------------------------------------------------------------------------------- */
 
 /* One team of threads for the process's forward passes. The thread that calls team_run is worker 0.

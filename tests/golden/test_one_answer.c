@@ -198,13 +198,17 @@ static void test_one_answer(void **state)
         }
         model *m;
         token_list prompt = {0};
+        logit_bias no_end;
         if (model_load(&m, model_paths[i], &options, &fail) != OK)
             fail_msg("%s", fail.text);
         make_prompt(m, &prompt);
+        no_end = (logit_bias){tokenizer_eos(m->tokenizer), -100}; /* long replies test more */
         sampling_params greedy = sampling_defaults();
         greedy.temperature = 0;
+        greedy.biases = &no_end;
+        greedy.n_biases = no_end.token >= 0 ? 1 : 0;
         check_same(m, model_paths[i], &prompt, &greedy, "greedy");
-        sampling_params warm = sampling_defaults();
+        sampling_params warm = greedy;
         warm.temperature = 0.8f;
         warm.seed = 42;
         check_same(m, model_paths[i], &prompt, &warm, "temperature 0.8");

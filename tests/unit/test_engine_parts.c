@@ -99,6 +99,26 @@ static void test_filters_keep_the_best(void **state)
     }
 }
 
+static void test_argmax_and_exponentials(void **state)
+{
+    (void)state;
+    static float x[10007];
+    for (size_t i = 0; i < 10007; i++)
+        x[i] = sinf((float)i) * 20.0f;
+    x[5000] = x[9001] = 25.0f;
+    assert_int_equal(vector_argmax(x, 10007), 5000);
+    assert_int_equal(vector_argmax(x, 3), 2);
+    const float none[] = {-INFINITY, -INFINITY};
+    assert_int_equal(vector_argmax(none, 2), 0);
+    double expected = 0;
+    for (size_t i = 0; i < 10007; i++)
+        expected += exp((double)x[i] - 25.0);
+    float third = x[3];
+    double total = vector_exponentials(x, 10007, 25.0f);
+    assert_true(fabs(total / expected - 1) < 1e-5);
+    assert_true(fabs((double)x[3] / exp((double)third - 25.0) - 1) < 1e-5);
+}
+
 static void test_random_depends_on_its_arguments_only(void **state)
 {
     (void)state;
@@ -350,6 +370,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_draws_follow_softmax),
         cmocka_unit_test(test_filters_keep_the_best),
+        cmocka_unit_test(test_argmax_and_exponentials),
         cmocka_unit_test(test_random_depends_on_its_arguments_only),
         cmocka_unit_test(test_penalties_and_bias),
         cmocka_unit_test(test_sampling_refuses),
