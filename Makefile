@@ -41,11 +41,11 @@ $(LIBRARY): $(OBJECTS)
 	@rm -f $@ && ar rcs $@ $^
 
 # Only these files may use more than the baseline instruction set; kernel_init chooses at run time.
-$(VARIANT)/obj/kernel/%_avx2.o: CFLAGS += -mavx2 -mfma -mf16c
-$(VARIANT)/obj/kernel/%_avx512.o: CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mfma -mf16c
+$(VARIANT)/obj/kernel/%_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
+$(VARIANT)/obj/kernel/%_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mfma -mf16c
 # Not sanitized: unrolled by hand, they take minutes to compile with checks between all instructions.
 # The reference kernels share their layouts and are sanitized; tests run both.
-$(VARIANT)/obj/kernel/%_avx2.o $(VARIANT)/obj/kernel/%_avx512.o: CFLAGS += $(if $(SANITIZE),-fno-sanitize=all)
+$(VARIANT)/obj/kernel/%_avx2.o $(VARIANT)/obj/kernel/%_avx512.o: override CFLAGS += $(if $(SANITIZE),-fno-sanitize=all)
 
 $(VARIANT)/obj/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
