@@ -22,6 +22,7 @@ static const struct command {
     {"inspect", command_inspect, "say what a model file holds"},
     {"tokenize", command_tokenize, "turn text into a model's token ids, and back"},
     {"logits", command_logits, "write the logits of given tokens"},
+    {"bench", command_bench, "measure models on this machine, against the speed of its memory"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -1,0 +1,340 @@
+/* bench.c: `a-io bench`: how fast models run here, and what share of the memory's speed that is. */
+#include "cli/bench.h"
+
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/utf8.h"
+#include "cli/cli.h"
+#include "cli/common.h"
+#include "model/forward.h"
+
+#define STANDARD_TESTS "prefill:128,512,2048,decode:64,step:1-8,16,probe:64,256,1024"
+#define MOST_ATTEMPTS 3
+
+static const char usage[] =
+    "usage: a-io bench -m FILE [options]\n"
+    "\n"
+    "Measures a model on this machine: the time of prefill, decode, steps of several rows and\n"
+    "probes, as a share of the speed at which memory can be read, which is measured around them.\n"
+    "\n"
+    "  -m, --model FILE     a model file; may be given several times\n"
+    "  --tests LIST         default: " STANDARD_TESTS "\n"
+    "                       (a default test that is longer than the model's context is left out)\n"
+    "    prefill:N          N prompt tokens, from nothing to the first token\n"
+    "    decode:N           N tokens, each fed back; ms is per token\n"
+    "    step:N             one step of N rows of one sequence, logits and a token for every row\n"
+    "    probe:N            a prompt of N tokens until the intent is known\n"
+    "                       N may be a list of numbers and ranges: step:1-8,16\n"
+    "  --depth LIST         tokens already in the KV for decode and step (default: 0)\n"
+    "  --runs N             runs of every test, 1 to 1000 (default: 5)\n"
+    "  --kv TYPE            type of the KV cache: f16 (default) or f32\n"
+    "  -t, --threads N      default: the physical cores this process may use\n"
+    "  --json               one JSON object instead of a table\n"
+    "  -h, --help           this text\n"
+    "\n"
+    "Share: bytes (weights and KV that must be read) over time, over the larger of the read peaks\n"
+    "before and after. Where these differ by more than 10 %, the tests between them are repeated, "
+    "at\n"
+    "most twice, and then called unsteady.\n"
+    "Hash: of the tokens the model answered; the same for every number of threads and rows.\n";
+
+typedef struct bench_options {
+    const char *models[BENCH_MAX_MODELS];
+    size_t n_models;
+    const char *tests; /* NULL: the standard ones, as far as they fit the context */
+    const char *depths;
+    uint64_t runs;
+    uint64_t threads;
+    kv_type kv;
+    bool json;
+    bool help;
+} bench_options;
+
+/* ---- progress ------------------------------------------------------------------------------- */
+
+/* One line on standard error that is written over, on a terminal only. */
+static void show_progress(const char *text)
+{
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r\033[K%s", text);
+}
+
+static void show_loading(void *context, double fraction)
+{
+    const bench_model *m = context;
+    char text[400];
+    snprintf(text, sizeof text, "%s: loading, %.0f %%", m->name, 100 * fraction);
+    show_progress(text);
+}
+
+static void show_run(void *context, const speed_test *test, size_t turn, size_t attempt)
+{
+    const bench_model *m = context;
+    char text[400];
+    snprintf(text, sizeof text, "%s: %s of %zu at depth %zu, run %zu%s", m->name,
+             speed_kind_name(test->kind), test->n, test->depth, turn + 1,
+             attempt > 0 ? ", repeated: memory was not steady" : "");
+    show_progress(text);
+}
+
+/* ---- one model ------------------------------------------------------------------------------ */
+
+/* The type that holds most bytes of the file's tensors. */
+static const char *main_type(const gguf *file)
+{
+    const char *best = "";
+    size_t best_bytes = 0;
+    for (size_t i = 0; i < gguf_tensor_count(file); i++) {
+        const tensor_type_info *type = gguf_tensor_at(file, i)->type;
+        size_t bytes = 0;
+        for (size_t j = 0; j < gguf_tensor_count(file); j++)
+            if (gguf_tensor_at(file, j)->type == type)
+                bytes += gguf_tensor_at(file, j)->bytes;
+        if (bytes > best_bytes) {
+            best_bytes = bytes;
+            best = type->name;
+        }
+    }
+    return best;
+}
+
+static error_code load(bench_model *out, model **m, const char *path, kv_type kv, failure *fail)
+{
+    const model_options options = {
+        .chat_template = "none", .progress = show_loading, .progress_context = out};
+    utf8_printable(path, strlen(path), out->name, sizeof out->name);
+    double start = clock_ms();
+    error_code code = model_load(m, path, &options, fail);
+    show_progress("");
+    if (code != OK)
+        return code;
+    out->load_ms = clock_ms() - start;
+    snprintf(out->type, sizeof out->type, "%s", main_type((*m)->file));
+    out->weight_bytes = (*m)->weight_bytes;
+    out->file_bytes = gguf_file_bytes((*m)->file);
+    out->kv_token_bytes = forward_kv_bytes(*m, kv, 0);
+    out->context = (*m)->config.context_length;
+    return OK;
+}
+
+static error_code choose_tests(const bench_options *o, const bench_model *m, bench_plan *tests,
+                               failure *fail)
+{
+    error_code code =
+        bench_plan_parse(tests, o->tests == NULL ? STANDARD_TESTS : o->tests, o->depths, fail);
+    if (code != OK)
+        return code;
+    size_t positions = bench_plan_positions(tests);
+    if (positions <= m->context)
+        return OK;
+    if (o->tests != NULL)
+        return failure_set(fail, ERR_CONTEXT,
+                           "%s: the tests need %zu tokens, the model's context has %zu; give "
+                           "shorter --tests or a smaller --depth",
+                           m->name, positions, m->context);
+    size_t gone = bench_plan_cut(tests, m->context);
+    fprintf(stderr, "%s: %zu tests are longer than its context of %zu tokens and left out\n",
+            m->name, gone, m->context);
+    if (tests->n == 0)
+        return failure_set(fail, ERR_CONTEXT, "%s: no test is left", m->name);
+    return OK;
+}
+
+static error_code measure_plan(const bench_options *o, const bench_plan *tests, subject *s,
+                               team *threads, bool knows_memory, bench_model *out, failure *fail)
+{
+    double last_peak = 0;
+    const group_options options = {.runs = (size_t)o->runs,
+                                   .peak_bytes = READ_PEAK_BYTES,
+                                   .attempts = MOST_ATTEMPTS,
+                                   .memory_peak = knows_memory ? &out->memory_peak : NULL,
+                                   .last_peak = &last_peak,
+                                   .progress = show_run,
+                                   .progress_context = out};
+    for (size_t i = 0; i < tests->n;) {
+        size_t end = bench_plan_group_end(tests, i);
+        error_code code =
+            measure_group(s, threads, tests->tests + i, end - i, &options, out->results + i, fail);
+        show_progress("");
+        if (code != OK)
+            return code;
+        out->n_results = end;
+        for (; i < end; i++)
+            if (!o->json)
+                bench_print_result(&out->results[i], stdout);
+        fflush(stdout);
+    }
+    return OK;
+}
+
+static error_code measure_loaded(const bench_options *o, const model *m, team *threads,
+                                 bool knows_memory, bench_model *out, failure *fail)
+{
+    bench_plan tests;
+    subject *s = NULL;
+    error_code code = choose_tests(o, out, &tests, fail);
+    if (code != OK)
+        return code;
+    out->results = calloc(tests.n, sizeof *out->results);
+    if (out->results == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for %zu tests", tests.n);
+    const subject_options options = {
+        .threads = threads, .kv = o->kv, .positions = bench_plan_positions(&tests)};
+    if (!o->json)
+        bench_print_model(out, stdout);
+    code = subject_create(&s, m, &options, fail);
+    if (code == OK)
+        code = measure_plan(o, &tests, s, threads, knows_memory, out, fail);
+    subject_destroy(s);
+    return code;
+}
+
+static error_code measure_model(const bench_options *o, const char *path, team *threads,
+                                bench_model *out, failure *fail)
+{
+    model *m = NULL;
+    bool knows_memory = memory_peak_reset();
+    error_code code = load(out, &m, path, o->kv, fail);
+    if (code == OK)
+        code = measure_loaded(o, m, threads, knows_memory, out, fail);
+    model_destroy(m);
+    return code;
+}
+
+static void free_report(bench_report *report)
+{
+    for (size_t i = 0; i < report->n_models; i++) {
+        bench_model *m = &report->models[i];
+        for (size_t j = 0; j < m->n_results; j++)
+            speed_result_free(&m->results[j]);
+        free(m->results);
+    }
+    free(report);
+}
+
+static error_code measure_all(const bench_options *o, bench_report *report, failure *fail)
+{
+    team *threads = NULL;
+    error_code code = team_create(&threads, (int)o->threads, fail);
+    if (code == OK && !o->json)
+        bench_print_heading(report, stdout);
+    for (size_t i = 0; code == OK && i < o->n_models; i++)
+        code = measure_model(o, o->models[i], threads, &report->models[report->n_models++], fail);
+    team_destroy(threads);
+    if (code == OK && o->json) {
+        code = bench_print_json(report, stdout);
+        if (code != OK)
+            failure_set(fail, code, "cannot print the results: %s", error_code_text(code));
+    }
+    return code;
+}
+
+static error_code run_bench(const bench_options *o, failure *fail)
+{
+    bench_plan tests; /* a mistake in --tests is said before a large model is loaded */
+    error_code code =
+        bench_plan_parse(&tests, o->tests == NULL ? STANDARD_TESTS : o->tests, o->depths, fail);
+    if (code != OK)
+        return code;
+    bench_report *report = calloc(1, sizeof *report);
+    if (report == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for a report");
+    report->threads = (int)o->threads;
+    report->runs = (size_t)o->runs;
+    report->kv = o->kv;
+    code = measure_all(o, report, fail);
+    free_report(report);
+    return code;
+}
+
+/* ---- the command line ----------------------------------------------------------------------- */
+
+enum { OPTION_TESTS = 256, OPTION_DEPTH, OPTION_RUNS, OPTION_KV, OPTION_JSON };
+
+static const struct option option_names[] = {
+    {"model", required_argument, NULL, 'm'},
+    {"tests", required_argument, NULL, OPTION_TESTS},
+    {"depth", required_argument, NULL, OPTION_DEPTH},
+    {"runs", required_argument, NULL, OPTION_RUNS},
+    {"kv", required_argument, NULL, OPTION_KV},
+    {"threads", required_argument, NULL, 't'},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+static error_code take_model(bench_options *o, failure *fail)
+{
+    if (o->n_models == BENCH_MAX_MODELS)
+        return failure_set(fail, ERR_INVALID, "more than %d models", BENCH_MAX_MODELS);
+    o->models[o->n_models++] = optarg;
+    return OK;
+}
+
+static error_code take_option(bench_options *o, int option, char *const *argv, failure *fail)
+{
+    switch (option) {
+    case 'm':
+        return take_model(o, fail);
+    case OPTION_TESTS:
+        o->tests = optarg;
+        return OK;
+    case OPTION_DEPTH:
+        o->depths = optarg;
+        return OK;
+    case OPTION_RUNS:
+        return option_number("--runs", optarg, 1, MEASURE_MAX_RUNS, &o->runs, fail);
+    case OPTION_KV:
+        o->kv = strcmp(optarg, "f32") == 0 ? KV_F32 : KV_F16;
+        if (o->kv == KV_F32 || strcmp(optarg, "f16") == 0)
+            return OK;
+        return failure_set(fail, ERR_INVALID, "--kv: \"%s\" is neither f16 nor f32", optarg);
+    case 't':
+        return option_number("--threads", optarg, 1, 1024, &o->threads, fail);
+    case OPTION_JSON:
+        o->json = true;
+        return OK;
+    case 'h':
+        o->help = true;
+        return OK;
+    default:
+        return option_refused(option, argv, fail);
+    }
+}
+
+static error_code read_options(int argc, char **argv, bench_options *o, failure *fail)
+{
+    *o = (bench_options){.runs = 5, .threads = (uint64_t)team_default_size(), .kv = KV_F16};
+    opterr = 0;
+    optind = 1;
+    for (int option; (option = getopt_long(argc, argv, ":m:t:h", option_names, NULL)) != -1;) {
+        error_code code = take_option(o, option, argv, fail);
+        if (code != OK || o->help)
+            return code;
+    }
+    if (optind < argc)
+        return failure_set(fail, ERR_INVALID, "unexpected argument \"%s\"; try: a-io bench --help",
+                           argv[optind]);
+    if (o->n_models == 0)
+        return failure_set(fail, ERR_INVALID,
+                           "no model named: give -m FILE; try: a-io bench --help");
+    return OK;
+}
+
+int command_bench(int argc, char **argv)
+{
+    bench_options options;
+    failure fail = {0};
+    error_code code = read_options(argc, argv, &options, &fail);
+    if (code == OK && options.help) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    if (code == OK)
+        code = run_bench(&options, &fail);
+    return code == OK ? 0 : command_failed("bench", &fail);
+}

@@ -1,0 +1,338 @@
+/* The measuring room and the bench's plans. Speeds are not asserted, only that what is measured is
+ * what was asked: the same tokens for every number of rows and threads, and the right bytes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/bench.h"
+#include "kernel/kernel.h"
+#include "measure/measure.h"
+#include "model/forward.h"
+
+#define SMALL_MODEL "models/demo/small.gguf"
+#define SMALL_PEAK ((size_t)16 << 20) /* bytes: enough for the code, not for a figure */
+
+static failure fail;
+
+static void expect_ok(error_code code)
+{
+    if (code != OK)
+        fail_msg("%s", fail.text);
+}
+
+/* ---- statistics ----------------------------------------------------------------------------- */
+
+static void spread_is_low_median_high(void **state)
+{
+    (void)state;
+    const double odd[] = {5, 1, 4}, even[] = {8, 2, 4, 6}, one[] = {3};
+    spread s = spread_of(odd, 3);
+    assert_true(s.low == 1 && s.median == 4 && s.high == 5);
+    s = spread_of(even, 4);
+    assert_true(s.low == 2 && s.median == 5 && s.high == 8);
+    s = spread_of(one, 1);
+    assert_true(s.low == 3 && s.median == 3 && s.high == 3);
+    assert_true(odd[0] == 5);
+}
+
+static void hash_is_fnv_1a(void **state)
+{
+    (void)state;
+    assert_true(token_hash(NULL, 0) == 0xcbf29ce484222325u);
+    const int32_t ids[] = {0x626f6f66, 0x61627261};
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (const char *c = "foobarba"; *c != '\0'; c++)
+        hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
+    assert_true(token_hash(ids, 2) == hash);
+    const int32_t swapped[] = {0x61627261, 0x626f6f66};
+    assert_true(token_hash(swapped, 2) != hash);
+}
+
+/* ---- memory --------------------------------------------------------------------------------- */
+
+static void read_peak_is_measured(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= 2; n++) {
+        team *t;
+        double gb_s = 0;
+        expect_ok(team_create(&t, n, &fail));
+        expect_ok(measure_read_peak(t, SMALL_PEAK, &gb_s, &fail));
+        assert_true(gb_s > 0.01);
+        assert_int_equal(measure_read_peak(t, 1024, &gb_s, &fail), ERR_INVALID);
+        team_destroy(t);
+    }
+}
+
+static void memory_is_known(void **state)
+{
+    (void)state;
+    assert_true(memory_resident_bytes() > 1 << 20);
+    assert_true(memory_peak_bytes() >= memory_resident_bytes() / 2);
+}
+
+/* ---- plans ---------------------------------------------------------------------------------- */
+
+static void expect_plan(const char *tests, const char *depths, const speed_test *expected, size_t n)
+{
+    bench_plan plan;
+    expect_ok(bench_plan_parse(&plan, tests, depths, &fail));
+    assert_int_equal(plan.n, n);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(plan.tests[i].kind, expected[i].kind);
+        assert_int_equal(plan.tests[i].n, expected[i].n);
+        assert_int_equal(plan.tests[i].depth, expected[i].depth);
+    }
+}
+
+static void plans_are_read(void **state)
+{
+    (void)state;
+    const speed_test given[] = {{SPEED_DECODE, 64, 0},
+                                {SPEED_STEP, 1, 0},
+                                {SPEED_STEP, 2, 0},
+                                {SPEED_STEP, 3, 0},
+                                {SPEED_PREFILL, 512, 0}};
+    expect_plan("decode:64,step:1-3,prefill:512", NULL, given, 5);
+    const speed_test joined[] = {
+        {SPEED_STEP, 1, 0}, {SPEED_STEP, 2, 0}, {SPEED_STEP, 16, 0}, {SPEED_PROBE, 64, 0}};
+    expect_plan("step:1-2,probe:64,step:16", NULL, joined, 4);
+    expect_plan("step:1,2,2,16,probe:64", "0", joined, 4);
+    const speed_test deep[] = {{SPEED_PREFILL, 8, 0},
+                               {SPEED_DECODE, 4, 0},
+                               {SPEED_DECODE, 4, 2048},
+                               {SPEED_STEP, 2, 0},
+                               {SPEED_STEP, 2, 2048}};
+    expect_plan("prefill:8,decode:4,step:2", "0,2048", deep, 5);
+    bench_plan plan;
+    expect_ok(bench_plan_parse(&plan, "step:1-3,decode:64", "0,100", &fail));
+    assert_int_equal(bench_plan_positions(&plan), 164);
+    assert_int_equal(bench_plan_group_end(&plan, 0), 3);
+    assert_int_equal(bench_plan_group_end(&plan, 3), 6);
+    assert_int_equal(bench_plan_cut(&plan, 64), 4);
+    assert_int_equal(plan.n, 4);
+}
+
+static void wrong_plans_are_refused(void **state)
+{
+    (void)state;
+    const char *const wrong[] = {"",
+                                 "64",
+                                 "decode",
+                                 "decode:",
+                                 "decode:0",
+                                 "decode:x",
+                                 "decode:1-",
+                                 "decode:5-3",
+                                 "decode:1,",
+                                 "decode:64 ",
+                                 "walk:3",
+                                 "step:65",
+                                 "step:1-65",
+                                 "decode:-1",
+                                 "step:1;2",
+                                 "decode:1,,2",
+                                 "prefill:99999999999999999999",
+                                 "decodes:1",
+                                 ",decode:1",
+                                 "decode:1-2-3"};
+    bench_plan plan;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        if (bench_plan_parse(&plan, wrong[i], NULL, &fail) != ERR_INVALID)
+            fail_msg("'%s' was taken", wrong[i]);
+    }
+    assert_int_equal(bench_plan_parse(&plan, "decode:1", "", &fail), ERR_INVALID);
+    assert_int_equal(bench_plan_parse(&plan, "decode:1", "5,x", &fail), ERR_INVALID);
+    /* a depth that nothing would use */
+    assert_int_equal(bench_plan_parse(&plan, "prefill:64", "2048", &fail), ERR_INVALID);
+    assert_int_equal(
+        bench_plan_parse(&plan, "step:1-64,decode:1-64,prefill:1-64,probe:1-64", "1,2", &fail),
+        ERR_INVALID);
+}
+
+/* ---- tests of a model ----------------------------------------------------------------------- */
+
+typedef struct fixture {
+    model *m;
+    team *threads;
+    subject *s;
+} fixture;
+
+static void open_subject(fixture *f, int n_threads, size_t positions, const int32_t *prompt,
+                         size_t n_prompt)
+{
+    const model_options options = {.chat_template = "none"};
+    *f = (fixture){0};
+    expect_ok(kernel_init(NULL, &fail));
+    expect_ok(model_load(&f->m, SMALL_MODEL, &options, &fail));
+    expect_ok(team_create(&f->threads, n_threads, &fail));
+    const subject_options o = {.threads = f->threads,
+                               .kv = KV_F16,
+                               .positions = positions,
+                               .prompt = prompt,
+                               .n_prompt = n_prompt};
+    expect_ok(subject_create(&f->s, f->m, &o, &fail));
+}
+
+static void close_subject(fixture *f)
+{
+    subject_destroy(f->s);
+    team_destroy(f->threads);
+    model_destroy(f->m);
+}
+
+static uint64_t answer(fixture *f, speed_test test)
+{
+    token_list tokens = {0};
+    assert_true(subject_run(f->s, &test) > 0);
+    expect_ok(subject_answer(f->s, &test, &tokens));
+    assert_true(tokens.length > 0);
+    uint64_t hash = token_hash(tokens.ids, tokens.length);
+    token_list_free(&tokens);
+    return hash;
+}
+
+/* Steps of n rows give what decoding gives, after any other test, for every n and thread. */
+static void answers_do_not_depend_on_rows(void **state)
+{
+    (void)state;
+    uint64_t expected[2] = {0, 0};
+    const size_t depths[2] = {0, 40};
+    for (int n_threads = 1; n_threads <= 2; n_threads++) {
+        fixture f;
+        open_subject(&f, n_threads, 256, NULL, 0);
+        for (size_t d = 0; d < 2; d++) {
+            uint64_t decoded = answer(&f, (speed_test){SPEED_DECODE, STEP_TOKENS, depths[d]});
+            if (expected[d] == 0)
+                expected[d] = decoded;
+            assert_true(decoded == expected[d]);
+            for (size_t n = 1; n <= STEP_TOKENS + 1; n += n < 8 ? 1 : 4)
+                assert_true(answer(&f, (speed_test){SPEED_STEP, n, depths[d]}) == expected[d]);
+            assert_true(answer(&f, (speed_test){SPEED_STEP, STEP_MAX_ROWS, depths[d]}) ==
+                        expected[d]);
+            answer(&f, (speed_test){SPEED_PREFILL, 200, 0});
+            assert_true(answer(&f, (speed_test){SPEED_DECODE, STEP_TOKENS, depths[d]}) ==
+                        expected[d]);
+        }
+        close_subject(&f);
+    }
+    assert_true(expected[0] != expected[1]);
+}
+
+/* A prefill's token is the first one that decoding after one token less gives. */
+static void prefill_and_probe_answer_alike(void **state)
+{
+    (void)state;
+    const int32_t prompt[] = {5, 6, 7, 300, 12};
+    fixture f;
+    open_subject(&f, 2, 300, prompt, 5);
+    uint64_t prefilled = answer(&f, (speed_test){SPEED_PREFILL, 150, 0});
+    assert_true(prefilled == answer(&f, (speed_test){SPEED_PROBE, 150, 0}));
+    assert_true(prefilled == answer(&f, (speed_test){SPEED_DECODE, 1, 149}));
+    close_subject(&f);
+}
+
+static void bytes_are_weights_and_kv(void **state)
+{
+    (void)state;
+    fixture f;
+    open_subject(&f, 1, 600, NULL, 0);
+    double weights = (double)f.m->weight_bytes;
+    double token = (double)forward_kv_bytes(f.m, KV_F16, 0);
+    speed_test test = {SPEED_DECODE, 3, 10}; /* reads 11, 12 and 13 positions */
+    assert_true(subject_bytes(f.s, &test) == weights + 12 * token);
+    assert_true((double)subject_kv_bytes(f.s, &test) == 13 * token);
+    test = (speed_test){SPEED_STEP, 4, 10};
+    assert_true(subject_bytes(f.s, &test) == weights + 14 * token);
+    test = (speed_test){SPEED_PREFILL, 1, 0};
+    assert_true(subject_bytes(f.s, &test) == weights + token);
+    test = (speed_test){SPEED_PREFILL, 600, 0}; /* several chunks, one reading of the head */
+    assert_true(subject_bytes(f.s, &test) > 4 * (weights - (double)matrix_bytes(f.m->output)));
+    close_subject(&f);
+}
+
+static void wrong_prompts_are_refused(void **state)
+{
+    (void)state;
+    fixture f;
+    open_subject(&f, 1, 16, NULL, 0);
+    const int32_t prompt[] = {1, (int32_t)f.m->config.n_vocab};
+    const subject_options o = {
+        .threads = f.threads, .kv = KV_F16, .positions = 16, .prompt = prompt, .n_prompt = 2};
+    subject *s;
+    assert_int_equal(subject_create(&s, f.m, &o, &fail), ERR_INVALID);
+    assert_null(s);
+    close_subject(&f);
+}
+
+typedef struct turns {
+    size_t n[16];
+    size_t count;
+} turns;
+
+static void note_turn(void *context, const speed_test *test, size_t run, size_t attempt)
+{
+    turns *t = context;
+    if (attempt == 0 && t->count < 16)
+        t->n[t->count++] = test->n * 100 + run;
+}
+
+static void groups_take_turns_between_peaks(void **state)
+{
+    (void)state;
+    fixture f;
+    open_subject(&f, 1, 128, NULL, 0);
+    const speed_test tests[] = {{SPEED_STEP, 1, 8}, {SPEED_STEP, 2, 8}};
+    speed_result results[2] = {0};
+    turns t = {0};
+    size_t memory_peak = 0;
+    double last_peak = 0;
+    const group_options o = {.runs = 3,
+                             .peak_bytes = SMALL_PEAK,
+                             .attempts = 2,
+                             .memory_peak = &memory_peak,
+                             .last_peak = &last_peak,
+                             .progress = note_turn,
+                             .progress_context = &t};
+    expect_ok(measure_group(f.s, f.threads, tests, 2, &o, results, &fail));
+    const size_t order[] = {100, 200, 101, 201, 102, 202};
+    assert_int_equal(t.count, 6);
+    assert_memory_equal(t.n, order, sizeof order);
+    for (size_t i = 0; i < 2; i++) {
+        const speed_result *r = &results[i];
+        assert_true(r->ms.low > 0 && r->ms.low <= r->ms.median && r->ms.median <= r->ms.high);
+        assert_true(r->peak_before > 0 && r->peak_after > 0 && r->attempts >= 1);
+        assert_true(speed_gb_s(r) > 0 && speed_share_of_peak(r) > 0);
+        assert_true(speed_tokens_per_s(r) == (double)r->test.n / r->ms.median * 1e3);
+        assert_int_equal(r->tokens.length, STEP_TOKENS);
+        assert_true(last_peak == r->peak_after);
+    }
+    assert_memory_equal(results[0].tokens.ids, results[1].tokens.ids,
+                        STEP_TOKENS * sizeof(int32_t));
+    assert_true(memory_peak > 1 << 20);
+    for (size_t i = 0; i < 2; i++)
+        speed_result_free(&results[i]);
+    close_subject(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(spread_is_low_median_high),
+        cmocka_unit_test(hash_is_fnv_1a),
+        cmocka_unit_test(read_peak_is_measured),
+        cmocka_unit_test(memory_is_known),
+        cmocka_unit_test(plans_are_read),
+        cmocka_unit_test(wrong_plans_are_refused),
+        cmocka_unit_test(answers_do_not_depend_on_rows),
+        cmocka_unit_test(prefill_and_probe_answer_alike),
+        cmocka_unit_test(bytes_are_weights_and_kv),
+        cmocka_unit_test(wrong_prompts_are_refused),
+        cmocka_unit_test(groups_take_turns_between_peaks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
