@@ -101,6 +101,12 @@ void activation_set(activation *a, size_t column, const float *x, size_t length,
 void matrix_multiply(const matrix *m, const activation *a, size_t columns, size_t row_begin,
                      size_t row_end, float *y, size_t y_stride);
 
+/* The same for the activation's columns from first_column on: column first_column + c gives y's c.
+ */
+void matrix_multiply_columns(const matrix *m, const activation *a, size_t first_column,
+                             size_t columns, size_t row_begin, size_t row_end, float *y,
+                             size_t y_stride);
+
 /* Splits the rows [first, first + rows) among n_threads in whole row groups: the share of `thread`.
  */
 void matrix_share(size_t first, size_t rows, int thread, int n_threads, size_t *row_begin,
@@ -141,7 +147,8 @@ void vector_rms_norm(float *out, const float *x, const float *weight, size_t n, 
 void vector_add(float *x, const float *y, size_t n);               /* x += y */
 void vector_silu_multiply(float *gate, const float *up, size_t n); /* gate = silu(gate) · up */
 
-/* The index of the largest value; the lowest one of several; NaN is never the largest unless first. */
+/* The index of the largest value; the lowest one of several; NaN is never the largest unless first.
+ */
 size_t vector_argmax(const float *x, size_t n);
 /* x[i] becomes exp(x[i] - max), where max is at least every x[i]; returns their sum. */
 double vector_exponentials(float *x, size_t n, float max);

@@ -302,8 +302,9 @@ static void multiply_part(const product *p, size_t begin, size_t end)
     }
 }
 
-void matrix_multiply(const matrix *m, const activation *a, size_t columns, size_t row_begin,
-                     size_t row_end, float *y, size_t y_stride)
+void matrix_multiply_columns(const matrix *m, const activation *a, size_t first_column,
+                             size_t columns, size_t row_begin, size_t row_end, float *y,
+                             size_t y_stride)
 {
     const kernel_set *kernel = kernel_active();
     for (size_t i = 0; i < m->n_parts; i++) {
@@ -317,7 +318,8 @@ void matrix_multiply(const matrix *m, const activation *a, size_t columns, size_
         product p = {
             .part = part,
             .tile = kernel->tile[part->index],
-            .x = floats ? a->floats : a->blocks,
+            .x = floats ? a->floats + first_column * a->floats_stride
+                        : a->blocks + first_column * a->blocks_stride,
             .x_stride = floats ? a->floats_stride : a->blocks_stride,
             .columns = columns,
             .y = y + part->first_row,
@@ -325,4 +327,10 @@ void matrix_multiply(const matrix *m, const activation *a, size_t columns, size_
         };
         multiply_part(&p, begin - part->first_row, end - part->first_row);
     }
+}
+
+void matrix_multiply(const matrix *m, const activation *a, size_t columns, size_t row_begin,
+                     size_t row_end, float *y, size_t y_stride)
+{
+    matrix_multiply_columns(m, a, 0, columns, row_begin, row_end, y, y_stride);
 }

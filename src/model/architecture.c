@@ -10,6 +10,7 @@ static const architecture architectures[] = {
     {.name = "llama", .rope = ROPE_ADJACENT},
     {.name = "qwen2", .rope = ROPE_HALVES, .qkv_bias = true},
     {.name = "qwen3", .rope = ROPE_HALVES, .qk_norm = true},
+    {.name = "qwen3moe", .rope = ROPE_HALVES, .qk_norm = true, .experts = true},
     {.name = "pangu-embedded",
      .rope = ROPE_HALVES,
      .qkv_bias = true,
@@ -156,7 +157,14 @@ error_code model_config_read(model_config *out, const gguf *file, failure *fail)
     const uint64_t most = 1u << 24; /* keeps every product below far from overflow */
     c.n_layers = read_count(&r, "block_count", 0, 4096);
     c.n_embd = read_count(&r, "embedding_length", 0, most);
-    c.n_ff = read_count(&r, "feed_forward_length", 0, most);
+    if (a->experts) {
+        c.n_ff = read_count(&r, "expert_feed_forward_length", 0, most);
+        c.n_experts = read_count(&r, "expert_count", 0, MODEL_MAX_EXPERTS);
+        c.n_experts_used = read_count(&r, "expert_used_count", 0, c.n_experts);
+    } else {
+        c.n_ff = read_count(&r, "feed_forward_length", 0, most);
+        refuse_key(&r, "expert_count", 0);
+    }
     c.n_heads = read_count(&r, "attention.head_count", 0, 65536);
     c.n_kv_heads = read_count(&r, "attention.head_count_kv", c.n_heads, 65536);
     size_t even = c.n_heads == 0 ? 0 : c.n_embd / c.n_heads;
@@ -167,7 +175,6 @@ error_code model_config_read(model_config *out, const gguf *file, failure *fail)
     c.rms_epsilon = read_float(&r, "attention.layer_norm_rms_epsilon", 1e-5);
     c.rope_base = read_float(&r, "rope.freq_base", 10000.0);
     read_rope_scaling(&r, &c);
-    refuse_key(&r, "expert_count", 0);
     check_shape(&r, &c, value_length);
     if (r.code != OK)
         return r.code;

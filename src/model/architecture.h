@@ -11,6 +11,7 @@ typedef struct architecture {
     bool attn_output_bias;
     const char
         *default_chat; /* the form it was trained on, for files that carry no template; or NULL */
+    bool experts;      /* a router and experts in place of the feed-forward network */
     bool qk_norm;      /* RMS norm of every q and k head before RoPE */
 } architecture;
 

@@ -22,8 +22,8 @@ typedef struct chat_message {
 
 typedef struct chat_template chat_template; /* a recognised template: static data, never freed */
 
-/* Recognises the Jinja text of a model file. ERR_UNSUPPORTED (naming the chat_template: override) for
- * one that would not be rendered exactly. */
+/* Recognises the Jinja text of a model file. ERR_UNSUPPORTED (naming the chat_template: override)
+ * for one that would not be rendered exactly. */
 error_code chat_template_recognise(const chat_template **out, const char *jinja, size_t length,
                                    failure *fail);
 /* The override: "chatml", "llama3", "pangu" ... ERR_NOT_FOUND lists the known names. */
@@ -39,7 +39,8 @@ typedef struct chat_text {
     buffer text;
     chat_span *spans;
     size_t n_spans;
-    bool starts_with_bos; /* the template begins with its model's bos token, which has no text here */
+    bool starts_with_bos; /* the template begins with its model's bos token, which has no text here
+                           */
 } chat_text;
 
 void chat_text_init(chat_text *text, size_t limit);
@@ -51,9 +52,9 @@ error_code chat_text_add(chat_text *text, const char *data, size_t length, bool 
 error_code chat_render(const chat_template *t, const chat_message *messages, size_t n_messages,
                        bool generation_prompt, chat_text *out, failure *fail);
 
-/* Appends the ids: specials recognised in template spans only; text between two specials is encoded as
- * one piece, so that merges are those of the whole text. Adds bos first when the tokenizer or the
- * template asks for it and the text does not begin with it. */
+/* Appends the ids: specials recognised in template spans only; text between two specials is encoded
+ * as one piece, so that merges are those of the whole text. Adds bos first when the tokenizer or
+ * the template asks for it and the text does not begin with it. */
 error_code chat_encode(const tokenizer *t, const chat_text *text, token_list *out, failure *fail);
 
 #endif

@@ -2,59 +2,10 @@
  *
  * Barriers a layer: after q/k/v, after attention, after its output, after gate/up, after down; one
  * more after storing K and V when heads cannot be divided evenly among the threads. */
-#include "model/forward.h"
+#include "model/forward_internal.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
-
-#define PRIVATE_ROWS 8 /* up to here each thread repeats norm and quantisation instead of waiting  \
-                        */
-#define ATTENTION_ROWS 16 /* rows one attention call takes */
-
-/* Consecutive rows of one sequence. */
-typedef struct segment {
-    size_t first_row;
-    size_t n_rows;
-    size_t first_position;
-    const kv_view *kv;
-} segment;
-
-typedef struct worker_scratch {
-    activation *own;  /* PRIVATE_ROWS columns */
-    float *normed;    /* max_length */
-    float *attention; /* attention_scratch_floats */
-} worker_scratch;
-
-struct forward {
-    const model *m;
-    int n_threads;
-    size_t max_rows, max_outputs, max_length;
-    attention_shape shape;  /* type is that of the largest scratch; set per segment when used */
-    double *frequencies;    /* rope_dims / 2 */
-    float *memory;          /* one block behind the pointers below */
-    float *x;               /* rows × n_embd: the residual stream */
-    float *qkv;             /* rows × (n_heads + 2 n_kv_heads) head_dim */
-    float *mixed;           /* rows × n_heads head_dim: attention's result */
-    float *gate;            /* rows × n_ff */
-    float *up;              /* rows × n_ff */
-    float *projected;       /* rows × n_embd */
-    float *cosines, *sines; /* rows × rope_dims / 2 */
-    float *hidden;          /* outputs × n_embd */
-    float *logits;          /* outputs × n_vocab */
-    activation *shared;     /* max_rows columns */
-    worker_scratch *workers;
-    segment *segments;
-
-    /* The step that runs now. */
-    team *threads;
-    const forward_row *rows;
-    size_t n_rows, n_segments;
-    size_t *output_rows; /* rows that want hidden or logits */
-    size_t n_outputs;
-    size_t *logit_outputs; /* which of those want logits */
-    size_t n_logits;
-};
 
 /* ---- creation ------------------------------------------------------------------------------ */
 
@@ -156,6 +107,8 @@ error_code forward_create(forward **out, const model *m, int n_threads, size_t m
         code = allocate_workers(f, fail);
     if (code == OK)
         code = activation_create(&f->shared, f->max_length, max_rows, fail);
+    if (code == OK && c->n_experts > 0)
+        code = forward_experts_create(f, fail);
     if (code != OK) {
         forward_destroy(f);
         return code;
@@ -176,6 +129,7 @@ void forward_destroy(forward *f)
     }
     free(f->workers);
     activation_destroy(f->shared);
+    forward_experts_destroy(f);
     free(f->segments);
     free(f->output_rows);
     free(f->logit_outputs);
@@ -186,17 +140,10 @@ void forward_destroy(forward *f)
 
 /* ---- one worker's part of a step ----------------------------------------------------------- */
 
-typedef struct worker {
-    forward *f;
-    const model_config *c;
-    worker_scratch *scratch;
-    int thread, n_threads;
-} worker;
-
 /* The product's right-hand side: row i of `input` (stride floats apart), normalised when weight is
  * not NULL. Few rows: every thread makes its own copy; many: they share the work and wait. */
-static const activation *prepare(const worker *w, const float *input, size_t n_rows, size_t length,
-                                 const float *weight, const matrix *m)
+const activation *forward_prepare(const worker *w, const float *input, size_t n_rows, size_t length,
+                                  const float *weight, const matrix *m)
 {
     bool own = n_rows <= PRIVATE_ROWS;
     activation *a = own ? w->scratch->own : w->f->shared;
@@ -321,7 +268,7 @@ static void run_qkv(const worker *w, const layer_weights *l)
 {
     forward *f = w->f;
     const model_config *c = w->c;
-    const activation *a = prepare(w, f->x, f->n_rows, c->n_embd, l->attn_norm, l->qkv);
+    const activation *a = forward_prepare(w, f->x, f->n_rows, c->n_embd, l->attn_norm, l->qkv);
     size_t parts[3] = {c->n_heads * c->head_dim, c->n_kv_heads * c->head_dim,
                        c->n_kv_heads * c->head_dim};
     for (size_t i = 0, first = 0; i < 3; first += parts[i++]) {
@@ -335,13 +282,23 @@ static void run_gate_up(const worker *w, const layer_weights *l)
 {
     forward *f = w->f;
     size_t n = w->c->n_ff, begin, end;
-    const activation *a = prepare(w, f->x, f->n_rows, w->c->n_embd, l->ffn_norm, l->gate_up);
+    const activation *a =
+        forward_prepare(w, f->x, f->n_rows, w->c->n_embd, l->ffn_norm, l->gate_up[0]);
     matrix_share(0, n, w->thread, w->n_threads, &begin, &end);
-    matrix_multiply(l->gate_up, a, f->n_rows, begin, end, f->gate, n);
+    matrix_multiply(l->gate_up[0], a, f->n_rows, begin, end, f->gate, n);
     /* The up rows follow the gate rows: row n + r of the matrix lands in up[r]. */
-    matrix_multiply(l->gate_up, a, f->n_rows, n + begin, n + end, f->up - n, n);
+    matrix_multiply(l->gate_up[0], a, f->n_rows, n + begin, n + end, f->up - n, n);
     for (size_t i = 0; i < f->n_rows; i++)
         vector_silu_multiply(f->gate + i * n + begin, f->up + i * n + begin, end - begin);
+}
+
+static void run_dense(const worker *w, const layer_weights *l)
+{
+    forward *f = w->f;
+    run_gate_up(w, l);
+    team_barrier(f->threads);
+    multiply_into_residual(
+        w, l->down[0], forward_prepare(w, f->gate, f->n_rows, w->c->n_ff, NULL, l->down[0]), NULL);
 }
 
 static void run_layer(const worker *w, size_t layer)
@@ -355,13 +312,13 @@ static void run_layer(const worker *w, size_t layer)
     team_barrier(f->threads);
     multiply_into_residual(
         w, l->attn_output,
-        prepare(w, f->mixed, f->n_rows, c->n_heads * c->head_dim, NULL, l->attn_output),
+        forward_prepare(w, f->mixed, f->n_rows, c->n_heads * c->head_dim, NULL, l->attn_output),
         l->attn_output_bias);
     team_barrier(f->threads);
-    run_gate_up(w, l);
-    team_barrier(f->threads);
-    multiply_into_residual(w, l->down, prepare(w, f->gate, f->n_rows, c->n_ff, NULL, l->down),
-                           NULL);
+    if (c->n_experts > 0)
+        forward_experts_run(w, l);
+    else
+        run_dense(w, l);
     team_barrier(f->threads);
 }
 

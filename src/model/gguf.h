@@ -40,8 +40,9 @@ const char *gguf_path(const gguf *file);
 uint32_t gguf_version(const gguf *file);
 uint64_t gguf_file_bytes(const gguf *file);
 
-/* Keys. Each getter returns true and sets *out when the key is there with a fitting type (integers of
- * any width and sign that fit are accepted for u64), false when it is absent or of another type. */
+/* Keys. Each getter returns true and sets *out when the key is there with a fitting type (integers
+ * of any width and sign that fit are accepted for u64), false when it is absent or of another type.
+ */
 bool gguf_has(const gguf *file, const char *key);
 bool gguf_u64(const gguf *file, const char *key, uint64_t *out);
 bool gguf_f64(const gguf *file, const char *key, double *out);
@@ -65,7 +66,8 @@ size_t gguf_tensor_count(const gguf *file);
 const gguf_tensor *gguf_tensor_at(const gguf *file, size_t index);
 const gguf_tensor *gguf_tensor_find(const gguf *file, const char *name); /* NULL when absent */
 
-/* Drops the file's pages from memory once the weights were repacked; later reads page them in again. */
+/* Drops the file's pages from memory once the weights were repacked; later reads page them in
+ * again. */
 void gguf_drop_pages(const gguf *file);
 
 #endif

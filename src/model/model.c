@@ -18,6 +18,11 @@ typedef struct loader {
     size_t steps_done, steps; /* for progress: matrices repacked */
 } loader;
 
+static size_t ffn_count(const model_config *c)
+{
+    return c->n_experts > 0 ? c->n_experts : 1;
+}
+
 static void loader_progress(loader *l)
 {
     l->steps_done++;
@@ -26,19 +31,18 @@ static void loader_progress(loader *l)
                              (double)l->steps_done / (double)l->steps);
 }
 
-/* rows 0 for a vector. */
-static error_code find_tensor(loader *l, const char *name, size_t cols, size_t rows,
+/* rows 1 for a vector; planes 1 but for experts, which are stacked in the third dimension. */
+static error_code find_tensor(loader *l, const char *name, size_t cols, size_t rows, size_t planes,
                               const gguf_tensor **out)
 {
     const gguf_tensor *t = gguf_tensor_find(l->m->file, name);
     if (t == NULL)
         return failure_set(l->fail, ERR_FORMAT, "tensor '%s' is missing", name);
-    bool fits = t->dims[0] == cols && t->dims[2] == 1 && t->dims[3] == 1 &&
-                t->dims[1] == (rows == 0 ? 1 : rows);
-    if (!fits)
-        return failure_set(l->fail, ERR_FORMAT, "tensor '%s' is %llu x %llu, must be %zu x %zu",
-                           name, (unsigned long long)t->dims[0], (unsigned long long)t->dims[1],
-                           cols, rows == 0 ? 1 : rows);
+    if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != planes || t->dims[3] != 1)
+        return failure_set(l->fail, ERR_FORMAT,
+                           "tensor '%s' is %llu x %llu x %llu, must be %zu x %zu x %zu", name,
+                           (unsigned long long)t->dims[0], (unsigned long long)t->dims[1],
+                           (unsigned long long)t->dims[2], cols, rows, planes);
     l->used++;
     *out = t;
     return OK;
@@ -58,7 +62,7 @@ static error_code load_vector(loader *l, const char *const *names, const size_t 
     *out = values;
     for (size_t i = 0; i < n_parts; i++) {
         const gguf_tensor *t;
-        error_code code = find_tensor(l, names[i], lengths[i], 0, &t);
+        error_code code = find_tensor(l, names[i], lengths[i], 1, 1, &t);
         if (code != OK)
             return code;
         t->type->decode(t->data, values, lengths[i]);
@@ -75,25 +79,33 @@ static error_code load_one_vector(loader *l, const char *name, size_t length, co
 
 #define MAX_PARTS 3
 
+static error_code pack_matrix(loader *l, const char *name, const matrix_source *sources,
+                              size_t n_sources, size_t cols, matrix **out)
+{
+    error_code code = matrix_create(out, sources, n_sources, cols, l->fail);
+    if (code != OK)
+        return failure_prefix(l->fail, "tensor '%s'", name);
+    /* At once, not at the end: the file and its packed copy are never resident together. */
+    gguf_drop_pages(l->m->file);
+    loader_progress(l);
+    return OK;
+}
+
 static error_code load_matrix(loader *l, const char *const *names, const size_t *rows,
                               size_t n_parts, size_t cols, matrix **out)
 {
     matrix_source sources[MAX_PARTS];
     for (size_t i = 0; i < n_parts; i++) {
         const gguf_tensor *t;
-        error_code code = find_tensor(l, names[i], cols, rows[i], &t);
+        error_code code = find_tensor(l, names[i], cols, rows[i], 1, &t);
         if (code != OK)
             return code;
         sources[i] = (matrix_source){t->type->type, t->data, rows[i]};
     }
-    error_code code = matrix_create(out, sources, n_parts, cols, l->fail);
-    if (code != OK)
-        return failure_prefix(l->fail, "tensor '%s'", names[0]);
-    l->m->weight_bytes += matrix_bytes(*out);
-    /* At once, not at the end: the file and its packed copy are never resident together. */
-    gguf_drop_pages(l->m->file);
-    loader_progress(l);
-    return OK;
+    error_code code = pack_matrix(l, names[0], sources, n_parts, cols, out);
+    if (code == OK)
+        l->m->weight_bytes += matrix_bytes(*out);
+    return code;
 }
 
 static error_code load_one_matrix(loader *l, const char *name, size_t rows, size_t cols,
@@ -144,20 +156,69 @@ static error_code load_attention(loader *l, size_t layer, layer_weights *w)
     return code;
 }
 
-static error_code load_ffn(loader *l, size_t layer, layer_weights *w)
+static matrix_source plane_of(const gguf_tensor *t, size_t plane)
+{
+    size_t bytes = t->bytes / (size_t)t->dims[2];
+    return (matrix_source){t->type->type, (const char *)t->data + plane * bytes,
+                           (size_t)t->dims[1]};
+}
+
+static error_code load_experts(loader *l, size_t layer, layer_weights *w)
+{
+    const model_config *c = &l->m->config;
+    char name[NAME_SIZE], gate_name[NAME_SIZE], up_name[NAME_SIZE], down_name[NAME_SIZE];
+    const gguf_tensor *gate, *up, *down;
+    size_t n = c->n_experts, bytes = 0;
+    error_code code = load_one_matrix(l, layer_name(name, layer, "ffn_gate_inp.weight"), n,
+                                      c->n_embd, &w->router);
+    if (code == OK)
+        code = find_tensor(l, layer_name(gate_name, layer, "ffn_gate_exps.weight"), c->n_embd,
+                           c->n_ff, n, &gate);
+    if (code == OK)
+        code = find_tensor(l, layer_name(up_name, layer, "ffn_up_exps.weight"), c->n_embd, c->n_ff,
+                           n, &up);
+    if (code == OK)
+        code = find_tensor(l, layer_name(down_name, layer, "ffn_down_exps.weight"), c->n_ff,
+                           c->n_embd, n, &down);
+    for (size_t i = 0; code == OK && i < n; i++) {
+        const matrix_source both[2] = {plane_of(gate, i), plane_of(up, i)};
+        const matrix_source back = plane_of(down, i);
+        code = pack_matrix(l, gate_name, both, 2, c->n_embd, &w->gate_up[i]);
+        if (code == OK)
+            code = pack_matrix(l, down_name, &back, 1, c->n_ff, &w->down[i]);
+        if (code == OK)
+            bytes += matrix_bytes(w->gate_up[i]) + matrix_bytes(w->down[i]);
+    }
+    l->m->weight_bytes += bytes / n * c->n_experts_used; /* what one row reads */
+    return code;
+}
+
+static error_code load_dense(loader *l, size_t layer, layer_weights *w)
 {
     const model_config *c = &l->m->config;
     char name[NAME_SIZE], gate[NAME_SIZE], up[NAME_SIZE];
     const size_t rows[2] = {c->n_ff, c->n_ff};
     const char *weights[2] = {layer_name(gate, layer, "ffn_gate.weight"),
                               layer_name(up, layer, "ffn_up.weight")};
+    error_code code = load_matrix(l, weights, rows, 2, c->n_embd, &w->gate_up[0]);
+    if (code == OK)
+        code = load_one_matrix(l, layer_name(name, layer, "ffn_down.weight"), c->n_embd, c->n_ff,
+                               &w->down[0]);
+    return code;
+}
+
+static error_code load_ffn(loader *l, size_t layer, layer_weights *w)
+{
+    const model_config *c = &l->m->config;
+    char name[NAME_SIZE];
+    w->gate_up = calloc(ffn_count(c), sizeof *w->gate_up);
+    w->down = calloc(ffn_count(c), sizeof *w->down);
+    if (w->gate_up == NULL || w->down == NULL)
+        return failure_set(l->fail, ERR_MEMORY, "no memory for layer %zu", layer);
     error_code code =
         load_one_vector(l, layer_name(name, layer, "ffn_norm.weight"), c->n_embd, &w->ffn_norm);
     if (code == OK)
-        code = load_matrix(l, weights, rows, 2, c->n_embd, &w->gate_up);
-    if (code == OK)
-        code = load_one_matrix(l, layer_name(name, layer, "ffn_down.weight"), c->n_embd, c->n_ff,
-                               &w->down);
+        code = c->n_experts > 0 ? load_experts(l, layer, w) : load_dense(l, layer, w);
     return code;
 }
 
@@ -165,7 +226,7 @@ static error_code load_ends(loader *l)
 {
     model *m = l->m;
     const model_config *c = &m->config;
-    error_code code = find_tensor(l, "token_embd.weight", c->n_embd, c->n_vocab, &m->embedding);
+    error_code code = find_tensor(l, "token_embd.weight", c->n_embd, c->n_vocab, 1, &m->embedding);
     if (code == OK && gguf_tensor_find(m->file, "rope_freqs.weight") != NULL)
         code = load_one_vector(l, "rope_freqs.weight", c->rope_dims / 2, &m->rope_factors);
     if (code == OK)
@@ -182,7 +243,8 @@ static error_code load_weights(loader *l)
 {
     model *m = l->m;
     const size_t vectors_per_layer = 6, vectors_outside = 2;
-    l->steps = m->config.n_layers * 4 + 1;
+    size_t in_layer = 2 + 2 * ffn_count(&m->config) + (m->config.n_experts > 0 ? 1 : 0);
+    l->steps = m->config.n_layers * in_layer + 1;
     m->layers = calloc(m->config.n_layers, sizeof *m->layers);
     m->vectors =
         calloc(m->config.n_layers * vectors_per_layer + vectors_outside, sizeof *m->vectors);
@@ -267,15 +329,24 @@ error_code model_load(model **out, const char *path, const model_options *option
     return OK;
 }
 
+static void destroy_matrices(matrix **matrices, size_t n)
+{
+    for (size_t i = 0; matrices != NULL && i < n; i++)
+        matrix_destroy(matrices[i]);
+    free(matrices);
+}
+
 void model_destroy(model *m)
 {
     if (m == NULL)
         return;
     for (size_t i = 0; m->layers != NULL && i < m->config.n_layers; i++) {
-        matrix_destroy(m->layers[i].qkv);
-        matrix_destroy(m->layers[i].attn_output);
-        matrix_destroy(m->layers[i].gate_up);
-        matrix_destroy(m->layers[i].down);
+        layer_weights *w = &m->layers[i];
+        matrix_destroy(w->qkv);
+        matrix_destroy(w->attn_output);
+        matrix_destroy(w->router);
+        destroy_matrices(w->gate_up, ffn_count(&m->config));
+        destroy_matrices(w->down, ffn_count(&m->config));
     }
     for (size_t i = 0; i < m->n_vectors; i++)
         free(m->vectors[i]);

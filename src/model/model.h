@@ -23,11 +23,15 @@ typedef enum rope_pairs {
     ROPE_HALVES,   /* pairs (i, i + d/2): "NEOX" */
 } rope_pairs;
 
+#define MODEL_MAX_EXPERTS 1024
+
 typedef struct model_config {
     const char *architecture; /* "qwen2"; static text */
     size_t n_layers;
     size_t n_embd;
-    size_t n_ff;
+    size_t n_ff;           /* of one expert, where there are experts */
+    size_t n_experts;      /* 0: one dense feed-forward network */
+    size_t n_experts_used; /* experts a token goes through */
     size_t n_heads;
     size_t n_kv_heads;
     size_t head_dim;
@@ -50,8 +54,10 @@ typedef struct layer_weights {
     matrix *attn_output;    /* n_embd × n_heads · head_dim */
     const float *attn_output_bias; /* n_embd, or NULL */
     const float *ffn_norm;         /* n_embd */
-    matrix *gate_up;               /* 2 n_ff × n_embd: gate, then up */
-    matrix *down;                  /* n_embd × n_ff */
+    /* Dense: one of each. Experts: n_experts of each, and a router. */
+    matrix **gate_up; /* 2 n_ff × n_embd: gate, then up */
+    matrix **down;    /* n_embd × n_ff */
+    matrix *router;   /* n_experts × n_embd, or NULL */
 } layer_weights;
 
 typedef struct model {

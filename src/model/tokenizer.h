@@ -1,8 +1,8 @@
 /*
  * tokenizer.h: text to token ids and back: byte-level BPE (`gpt2`) and SentencePiece (`llama`).
  *
- * A tokenizer is made from a GGUF file's tokenizer.ggml.* keys and owns all it needs (the file may be
- * closed). It is read-only after loading: any thread may use it at once.
+ * A tokenizer is made from a GGUF file's tokenizer.ggml.* keys and owns all it needs (the file may
+ * be closed). It is read-only after loading: any thread may use it at once.
  */
 #ifndef MODEL_TOKENIZER_H
 #define MODEL_TOKENIZER_H
@@ -17,8 +17,8 @@
 
 typedef struct tokenizer tokenizer;
 
-/* ERR_UNSUPPORTED names an unknown tokenizer model or pre type; ERR_FORMAT a vocabulary that does not
- * hold together. */
+/* ERR_UNSUPPORTED names an unknown tokenizer model or pre type; ERR_FORMAT a vocabulary that does
+ * not hold together. */
 error_code tokenizer_load(tokenizer **out, const gguf *file, failure *fail);
 void tokenizer_destroy(tokenizer *t);
 
@@ -32,18 +32,18 @@ bool tokenizer_adds_bos(const tokenizer *t);
 bool tokenizer_is_end(const tokenizer *t, int32_t id);
 bool tokenizer_is_control(const tokenizer *t, int32_t id);
 
-/* Appends the ids of text to `out`. With `specials`, texts of control and user-defined tokens become
- * those tokens; without, they are ordinary text. Never adds bos. Any bytes are allowed, NUL and
- * invalid UTF-8 included. `at_start` says that the text begins a sequence (SentencePiece then puts its
- * space before it when the model asks for that). */
+/* Appends the ids of text to `out`. With `specials`, texts of control and user-defined tokens
+ * become those tokens; without, they are ordinary text. Never adds bos. Any bytes are allowed, NUL
+ * and invalid UTF-8 included. `at_start` says that the text begins a sequence (SentencePiece then
+ * puts its space before it when the model asks for that). */
 error_code tokenizer_encode(const tokenizer *t, const char *text, size_t length, bool specials,
                             bool at_start, token_list *out, failure *fail);
 
 /* The id whose text is exactly this (a special's text, or a piece's decoded bytes), or -1. */
 int32_t tokenizer_find(const tokenizer *t, const char *text, size_t length);
 
-/* The bytes that a token stands for; control tokens have none ("") unless `specials`. *length is set;
- * the bytes live as long as the tokenizer. */
+/* The bytes that a token stands for; control tokens have none ("") unless `specials`. *length is
+ * set; the bytes live as long as the tokenizer. */
 const char *tokenizer_bytes(const tokenizer *t, int32_t id, bool specials, size_t *length);
 
 /* Streaming decode: gives out only whole UTF-8 characters; holds back an unfinished one. */

@@ -131,7 +131,8 @@ static bool in_scope(const json_t *entry)
 {
     static const char *const types[] = {"F32",  "F16",  "BF16",   "Q8_0",
                                         "Q4_0", "Q4_K", "Q4_K_M", "Q6_K"};
-    static const char *const architectures[] = {"llama", "qwen2", "qwen3", "pangu-embedded"};
+    static const char *const architectures[] = {"llama", "qwen2", "qwen3", "qwen3moe",
+                                                "pangu-embedded"};
     bool type = false, architecture = false;
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
         type |= strcmp(types[i], json_string_value(json_object_get(entry, "type"))) == 0;

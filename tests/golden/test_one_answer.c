@@ -24,6 +24,7 @@ static const char *const model_paths[] = {
     "models/demo/small.gguf",
     "models/demo/large.gguf",
     "../shared/golden/qwen2.Q4_K_M.gguf",
+    "../shared/golden/qwen3moe.Q8_0.gguf",
 };
 
 typedef struct bell {

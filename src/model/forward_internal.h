@@ -1,0 +1,91 @@
+/*
+ * forward_internal.h: inside the forward pass only: the scratch memory of a step and what its files
+ * ask of each other. `forward` is shared by all threads of a step, `worker` is one thread's view of
+ * it.
+ */
+#ifndef MODEL_FORWARD_INTERNAL_H
+#define MODEL_FORWARD_INTERNAL_H
+
+#include "model/forward.h"
+
+#define PRIVATE_ROWS                                                                               \
+    8 /* up to here each thread repeats norm and quantisation instead of waiting                   \
+       */
+#define ATTENTION_ROWS 16 /* rows one attention call takes */
+
+/* Consecutive rows of one sequence. */
+typedef struct segment {
+    size_t first_row;
+    size_t n_rows;
+    size_t first_position;
+    const kv_view *kv;
+} segment;
+
+/* One row's visit to one expert is a pair; pair p = row · n_experts_used + rank. In the order of
+ * execution pairs of the same expert stand together, so that its weights are read once. */
+typedef struct expert_scratch {
+    float *router_logits; /* rows × n_experts */
+    float *weights;       /* pairs: how much the expert counts */
+    uint32_t *chosen;     /* pairs: the expert */
+    uint32_t *order;      /* execution index of each pair */
+    uint32_t *starts;     /* n_experts + 1: where each expert's pairs begin in that order */
+    float *gate, *up;     /* pairs in execution order × n_ff */
+    float *result;        /* pairs in execution order × n_embd */
+    activation *inputs;   /* pairs columns */
+} expert_scratch;
+
+typedef struct worker_scratch {
+    activation *own;  /* PRIVATE_ROWS columns */
+    float *normed;    /* max_length */
+    float *attention; /* attention_scratch_floats */
+} worker_scratch;
+
+struct forward {
+    const model *m;
+    int n_threads;
+    size_t max_rows, max_outputs, max_length;
+    attention_shape shape;  /* type is that of the largest scratch; set per segment when used */
+    double *frequencies;    /* rope_dims / 2 */
+    float *memory;          /* one block behind the pointers below */
+    float *x;               /* rows × n_embd: the residual stream */
+    float *qkv;             /* rows × (n_heads + 2 n_kv_heads) head_dim */
+    float *mixed;           /* rows × n_heads head_dim: attention's result */
+    float *gate;            /* rows × n_ff */
+    float *up;              /* rows × n_ff */
+    float *projected;       /* rows × n_embd */
+    float *cosines, *sines; /* rows × rope_dims / 2 */
+    float *hidden;          /* outputs × n_embd */
+    float *logits;          /* outputs × n_vocab */
+    activation *shared;     /* max_rows columns */
+    worker_scratch *workers;
+    segment *segments;
+    expert_scratch experts; /* models with experts only */
+
+    /* The step that runs now. */
+    team *threads;
+    const forward_row *rows;
+    size_t n_rows, n_segments;
+    size_t *output_rows; /* rows that want hidden or logits */
+    size_t n_outputs;
+    size_t *logit_outputs; /* which of those want logits */
+    size_t n_logits;
+};
+
+typedef struct worker {
+    forward *f;
+    const model_config *c;
+    worker_scratch *scratch;
+    int thread, n_threads;
+} worker;
+
+/* The product's right-hand side: rows of `input` (length floats apart), normalised when weight is
+ * not NULL, in the form that products with m read. Every thread of the step must call it. */
+const activation *forward_prepare(const worker *w, const float *input, size_t n_rows, size_t length,
+                                  const float *weight, const matrix *m);
+
+error_code forward_experts_create(forward *f, failure *fail);
+void forward_experts_destroy(forward *f);
+/* x += the experts' share of the feed-forward network, for every row. Ends without a barrier. */
+void forward_experts_run(const worker *w, const layer_weights *l);
+
+#endif
