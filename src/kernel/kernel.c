@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const kernel_set *const kernel_sets[] = {
 /* best first */
@@ -86,4 +87,12 @@ const tensor_type_info *tensor_type_find(uint32_t id)
 {
     packed_index index = packed_find(id);
     return index == PACKED_COUNT ? NULL : &formats[index]->info;
+}
+
+const tensor_type_info *tensor_type_find_name(const char *name)
+{
+    for (size_t i = 0; i < PACKED_COUNT; i++)
+        if (strcasecmp(formats[i]->info.name, name) == 0)
+            return &formats[i]->info;
+    return NULL;
 }

@@ -53,6 +53,8 @@ typedef struct tensor_type_info {
 
 /* NULL when this program does not know the id. */
 const tensor_type_info *tensor_type_find(uint32_t id);
+/* By name in any case ("q4_k"); NULL when unknown. */
+const tensor_type_info *tensor_type_find_name(const char *name);
 
 float f16_to_f32(uint16_t half);
 uint16_t f32_to_f16(float value); /* round to nearest even */
