@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define HELD_LIMIT (64 * 1024) /* far above the longest stop string plus the longest token */
+#define HELD_START 1024
 
 error_code output_init(output *o, const tokenizer *t, const char *const *stops, size_t n_stops,
                        failure *fail)
@@ -24,6 +25,8 @@ error_code output_init(output *o, const tokenizer *t, const char *const *stops, 
             return failure_set(fail, ERR_MEMORY, "no memory for a stop string");
         o->n_stops++;
     }
+    if (buffer_reserve(&o->held, HELD_START) != OK)
+        return failure_set(fail, ERR_MEMORY, "no memory for a reply's text");
     return OK;
 }
 

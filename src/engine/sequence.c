@@ -8,6 +8,7 @@
 #include "engine/conductor.h"
 
 #define REPLY_TEXT_LIMIT ((size_t)64 << 20)
+#define REPLY_TEXT_START 4096 /* bytes a reader may be behind before the text has to grow */
 
 /* ---- creation ------------------------------------------------------------------------------ */
 
@@ -47,6 +48,17 @@ static error_code check_options(const engine *e, const sequence_request *r, fail
     return r->n_labels > 0 ? OK : sampling_check(&r->sampling, n_vocab, fail);
 }
 
+/* All that a token will need, so that the token path allocates nothing. */
+static error_code reserve_reply(sequence *s, failure *fail)
+{
+    error_code code = token_list_reserve(&s->tokens, s->max_tokens);
+    if (code == OK)
+        code = token_list_reserve(&s->reply, s->max_tokens);
+    if (code == OK)
+        code = buffer_reserve(&s->text, REPLY_TEXT_START);
+    return code == OK ? OK : failure_set(fail, code, "no memory for the reply");
+}
+
 static error_code prepare_generation(sequence *s, const sequence_request *r, failure *fail)
 {
     const model *m = engine_model(s->engine);
@@ -54,11 +66,8 @@ static error_code prepare_generation(sequence *s, const sequence_request *r, fai
     s->max_tokens = r->max_tokens == 0 || r->max_tokens > room ? room : r->max_tokens;
     s->setting = r->lookup;
     error_code code = output_init(&s->output, m->tokenizer, r->stops, r->n_stops, fail);
-    if (code == OK) {
-        code = token_list_reserve(&s->tokens, s->max_tokens);
-        if (code != OK)
-            failure_set(fail, code, "no memory for the reply");
-    }
+    if (code == OK)
+        code = reserve_reply(s, fail);
     if (code == OK)
         code = sampler_create(&s->sampler, &r->sampling, m->config.n_vocab, fail);
     if (code == OK && r->lookup.mode != LOOKUP_OFF)
