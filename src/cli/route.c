@@ -17,12 +17,12 @@ static const char usage[] =
     "  -p, --prompt TEXT   the prompt\n"
     "      --system TEXT   a system message before it\n"
     "      --json          one JSON object: intent, plan, receipt\n"
-    "      --jsonl         JSON objects on standard input, one a line, each with \"prompt\" (a "
-    "text)\n"
-    "                      or \"messages\" (a list of {role, content}); other fields are not "
-    "looked\n"
-    "                      at. One decision a line out, in the same order; a line that cannot be\n"
-    "                      decided gives {\"error\": ...}, and the exit status is then 1\n"
+    "      --jsonl         JSON objects on standard input, one a line, each with \"prompt\" "
+    "(text)\n"
+    "                      or \"messages\" (a list of {role, content}); other fields are not\n"
+    "                      looked at. One decision a line out, in the same order; a line that\n"
+    "                      cannot be decided gives {\"error\": ...}, and the exit status is then "
+    "1\n"
     "      --config FILE   configuration (default: config/demo.yaml)\n"
     "      --policy NAME   adaptive, paper, small, large, random or rules, instead of the file's\n"
     "  -t, --threads N     threads that compute (default: physical cores)\n"
@@ -30,8 +30,8 @@ static const char usage[] =
     "      --kv f16|f32    type of the KV cache (default: f16)\n"
     "  -h, --help          this text\n"
     "\n"
-    "Exit status: 0; 1 when a line of --jsonl failed; 2 for a bad option or prompt; 3 for a file\n"
-    "that is not there; 4 for a bad configuration; 5 for a model that cannot be used.\n";
+    "Exit status: 0; 1 when a line of --jsonl failed; 2 for a bad option or prompt; 3 for a\n"
+    "configuration that is not there; 4 for a bad one; 5 for a model file that cannot be used.\n";
 
 typedef struct route_options {
     stage_options stage;
