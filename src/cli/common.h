@@ -57,6 +57,9 @@ typedef struct stage {
 /* Loads models, with a progress bar when standard error is a terminal and it takes a while. From
  * then on SIGINT and SIGTERM cancel the run in progress; a second one ends the process. */
 error_code stage_open(stage *s, const stage_options *options, failure *fail);
+/* Its two steps, for a command with signals of its own; after a failed stage_load, stage_close. */
+error_code stage_configure(stage *s, const stage_options *options, failure *fail);
+error_code stage_load(stage *s, failure *fail);
 void stage_close(stage *s); /* a zeroed one too */
 
 /* Told of whatever is new: `text` since the last call (to be cleared by the listener). False: stop.

@@ -1,8 +1,5 @@
 /* serve.c: `a-io serve`: loads the models, answers over HTTP until it is told to stop. */
-#include "cli/cli.h"
-
 #include <errno.h>
-#include <getopt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +10,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "cli/cli.h"
+#include "cli/common.h"
 #include "server/server.h"
 
 #define DRAIN_MS 30000.0
@@ -20,125 +19,127 @@
 static const char usage[] =
     "usage: a-io serve [options]\n"
     "\n"
-    "Answers OpenAI's /v1/chat/completions, /v1/models and, for the decision alone, /v1/route.\n"
+    "Answers OpenAI's /v1/chat/completions and /v1/models and, for the decision alone, /v1/route.\n"
     "\n"
-    "  --config FILE    configuration (without it: config/demo.yaml)\n"
-    "  --host ADDRESS   listen there instead of where the configuration says\n"
-    "  --port N         likewise; 0 takes any free port\n"
-    "  -t, --threads N  threads that compute\n"
-    "  --policy NAME    adaptive, paper, small, large or random\n"
-    "  --check          load and check everything, then exit\n"
-    "  -h, --help       this text\n"
+    "      --config FILE           configuration (default: config/demo.yaml)\n"
+    "      --policy NAME           adaptive, paper, small, large, random or rules, instead of the\n"
+    "                              configuration's\n"
+    "  -m, --model-file FILE       one GGUF file without configuration and routing\n"
+    "      --chat-template NAME    with -m: the template by name, instead of the file's own\n"
+    "      --host ADDRESS          listen there (default: what the configuration says)\n"
+    "      --port N                likewise; 0: any free one\n"
+    "  -t, --threads N             threads that compute (default: physical cores)\n"
+    "  -c, --context N             tokens a request may hold (default: what the model was trained\n"
+    "                              for)\n"
+    "      --kv f16|f32            type of the KV cache (default: f16)\n"
+    "      --check                 load and check everything, then exit\n"
+    "  -h, --help                  this text\n"
     "\n"
     "The environment variable A_IO_API_KEY, when set, is the key that every /v1 request must "
     "send.\n"
-    "SIGTERM or SIGINT: no new requests, up to 30 s for those that run; a second one: at once.\n";
+    "SIGTERM or SIGINT: no new requests, up to 30 s for those that run; a second one: at once.\n"
+    "\n"
+    "Exit status: 0; 2 for a bad option; 3 for a file that is not there; 4 for a bad "
+    "configuration;\n"
+    "5 for a model that cannot be used; 6 when the address cannot be listened on.\n";
 
 typedef struct serve_options {
-    const char *config;
+    stage_options stage;
     const char *host;
-    const char *policy;
-    long port;    /* -1: the configuration's */
-    long threads; /* 0: the configuration's */
+    uint64_t port;
+    bool has_port;
     bool check;
     bool help;
 } serve_options;
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-static error_code read_number(const char *option, const char *text, long low, long high, long *out,
-                              failure *fail)
+enum { CONFIG = 256, POLICY, CHAT_TEMPLATE, HOST, PORT, KV, CHECK };
+
+static error_code take_option(serve_options *o, int c, failure *fail)
 {
-    char *end;
-    errno = 0;
-    *out = strtol(text, &end, 10);
-    if (errno != 0 || end == text || *end != '\0' || *out < low || *out > high)
-        return failure_set(fail, ERR_INVALID, "%s takes a number from %ld to %ld, not '%s'", option,
-                           low, high, text);
-    return OK;
+    switch (c) {
+    case CONFIG:
+        o->stage.config_path = optarg;
+        return OK;
+    case POLICY:
+        o->stage.policy = optarg;
+        return OK;
+    case 'm':
+        o->stage.model_path = optarg;
+        return OK;
+    case CHAT_TEMPLATE:
+        o->stage.chat_template = optarg;
+        return OK;
+    case HOST:
+        o->host = optarg;
+        return OK;
+    case PORT:
+        o->has_port = true;
+        return option_number("--port", optarg, 0, 65535, &o->port, fail);
+    case 't':
+        return option_number("--threads", optarg, 1, 1024, &o->stage.threads, fail);
+    case 'c':
+        return option_number("--context", optarg, 1, 1 << 24, &o->stage.context, fail);
+    case KV:
+        o->stage.kv = optarg;
+        return OK;
+    case CHECK:
+        o->check = true;
+        return OK;
+    default:
+        o->help = true;
+        return OK;
+    }
 }
 
 static error_code read_options(int argc, char **argv, serve_options *o, failure *fail)
 {
-    enum { CONFIG = 256, HOST, PORT, POLICY, CHECK };
     static const struct option names[] = {
         {"config", required_argument, NULL, CONFIG},
+        {"policy", required_argument, NULL, POLICY},
+        {"model-file", required_argument, NULL, 'm'},
+        {"chat-template", required_argument, NULL, CHAT_TEMPLATE},
         {"host", required_argument, NULL, HOST},
         {"port", required_argument, NULL, PORT},
         {"threads", required_argument, NULL, 't'},
-        {"policy", required_argument, NULL, POLICY},
+        {"context", required_argument, NULL, 'c'},
+        {"kv", required_argument, NULL, KV},
         {"check", no_argument, NULL, CHECK},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    *o = (serve_options){.port = -1};
+    *o = (serve_options){.has_port = false};
     opterr = 0;
     optind = 1;
-    error_code code = OK;
-    for (int c; code == OK && (c = getopt_long(argc, argv, ":t:h", names, NULL)) != -1;) {
-        switch (c) {
-        case CONFIG:
-            o->config = optarg;
-            break;
-        case HOST:
-            o->host = optarg;
-            break;
-        case PORT:
-            code = read_number("--port", optarg, 0, 65535, &o->port, fail);
-            break;
-        case 't':
-            code = read_number("--threads", optarg, 1, 1024, &o->threads, fail);
-            break;
-        case POLICY:
-            o->policy = optarg;
-            break;
-        case CHECK:
-            o->check = true;
-            break;
-        case 'h':
-            o->help = true;
-            break;
-        case ':':
-            return failure_set(fail, ERR_INVALID, "'%s' needs a value; see a-io serve --help",
-                               argv[optind - 1]);
-        default:
-            return failure_set(fail, ERR_INVALID, "unknown option '%s'; see a-io serve --help",
-                               argv[optind - 1]);
-        }
+    for (int c; (c = getopt_long(argc, argv, ":m:t:c:h", names, NULL)) != -1;) {
+        error_code code =
+            c == '?' || c == ':' ? option_refused(c, argv, fail) : take_option(o, c, fail);
+        if (code != OK)
+            return code;
     }
-    if (code == OK && optind < argc)
-        return failure_set(fail, ERR_INVALID, "unexpected argument '%s'; see a-io serve --help",
-                           argv[optind]);
-    return code;
-}
-
-static error_code set_host(config *c, const char *host, failure *fail)
-{
-    if (host == NULL)
-        return OK;
-    char *copy = strdup(host);
-    if (copy == NULL)
-        return failure_set(fail, ERR_MEMORY, "no memory for an option");
-    free(c->server.host);
-    c->server.host = copy;
+    if (optind < argc)
+        return failure_set(fail, ERR_INVALID,
+                           "\"%s\" is one argument too many; try: a-io serve --help", argv[optind]);
     return OK;
 }
 
 /* The command line wins over the file. */
-static error_code load_config(const serve_options *o, config **out, failure *fail)
+static error_code configure(stage *s, const serve_options *o, failure *fail)
 {
-    error_code code = config_load(out, o->config, fail);
+    error_code code = stage_configure(s, &o->stage, fail);
     if (code != OK)
         return code;
-    config *c = *out;
-    code = set_host(c, o->host, fail);
-    if (code == OK)
-        code = o->policy == NULL ? OK : config_set_policy(c, o->policy, fail);
-    if (o->port >= 0)
-        c->server.port = (uint16_t)o->port;
-    if (o->threads > 0)
-        c->engine.threads = (uint32_t)o->threads;
-    return code;
+    if (o->has_port)
+        s->config->server.port = (uint16_t)o->port;
+    if (o->host == NULL)
+        return OK;
+    char *host = strdup(o->host);
+    if (host == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for an option");
+    free(s->config->server.host);
+    s->config->server.host = host;
+    return OK;
 }
 
 /* ---- stopping ------------------------------------------------------------------------------- */
@@ -197,86 +198,98 @@ static void serve_until_stopped(server *s)
 
 /* ---- the command ---------------------------------------------------------------------------- */
 
-static void greet(const server *s, const orchestra *o, const config *c)
+static void greet(const server *s, const stage *st)
 {
+    const orchestra *o = st->orchestra;
     fprintf(stderr, "a-io: listening on %s (models:", server_url(s));
     for (size_t i = 0; i < orchestra_model_count(o); i++)
         fprintf(stderr, " %s", orchestra_model_name(o, i));
-    fprintf(
-        stderr,
-        "; policy: %s)\n"
-        "try:  curl %s/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", \"content\": "
-        "\"Hello\"}]}'\n",
-        c->policy.name, server_url(s));
+    if (orchestra_model_count(o) > 1)
+        fprintf(stderr, "; policy: %s", st->config->policy.name);
+    fprintf(stderr,
+            ")\n"
+            "try:  curl %s/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", "
+            "\"content\": \"Hello\"}]}'\n",
+            server_url(s));
 }
 
-static void show_progress(void *context, const char *name, double fraction)
+/* Every request is a conversation. */
+static error_code check_templates(const orchestra *o, failure *fail)
 {
-    (void)context;
-    fprintf(stderr, "\rloading %s %3.0f %%%s", name, 100 * fraction, fraction >= 1 ? "\n" : "");
+    for (size_t i = 0; i < orchestra_model_count(o); i++)
+        if (!orchestra_has_template(o, i))
+            return failure_set(fail, ERR_UNSUPPORTED,
+                               "model %s has no chat template; name one with chat_template: (or "
+                               "--chat-template)",
+                               orchestra_model_name(o, i));
+    return OK;
 }
 
-static error_code serve(server *s, const config *c, bool check, failure *fail)
+static error_code load(stage *s, failure *fail)
 {
-    orchestra_progress progress = {isatty(STDERR_FILENO) ? show_progress : NULL, NULL};
-    orchestra *o;
-    error_code code = orchestra_create(&o, c, progress, fail);
-    if (code != OK) {
-        server_destroy(s);
-        return code;
-    }
-    if (check) {
-        fprintf(stderr, "a-io: configuration, models, labels and templates are in order\n");
-        orchestra_destroy(o);
-        return OK;
-    }
-    code = server_start(s, o, fail);
+    error_code code = stage_load(s, fail);
+    return code == OK ? check_templates(s->orchestra, fail) : code;
+}
+
+static error_code serve(server *s, stage *st, failure *fail)
+{
+    error_code code = load(st, fail);
+    if (code == OK)
+        code = server_start(s, st->orchestra, fail);
     if (code == OK)
         code = catch_signals(fail);
-    if (code == OK) {
-        greet(s, o, c);
-        serve_until_stopped(s);
-    }
-    server_destroy(s); /* the runs before the orchestra that they belong to */
-    orchestra_destroy(o);
+    if (code != OK)
+        return code;
+    greet(s, st);
+    serve_until_stopped(s);
+    return OK;
+}
+
+static error_code check(stage *st, failure *fail)
+{
+    error_code code = load(st, fail);
+    if (code == OK)
+        puts("configuration, models, labels and templates are in order");
     return code;
 }
 
-static error_code serve_config(const config *c, bool check, failure *fail)
+/* The address is taken before the models are loaded: who starts a second server learns it at once.
+ */
+static error_code open_and_serve(stage *st, failure *fail)
 {
+    const config_server *c = &st->config->server;
     const char *key = getenv("A_IO_API_KEY");
     server_options options = {
-        .host = c->server.host,
-        .port = c->server.port,
+        .host = c->host,
+        .port = c->port,
         .api_key = key != NULL && key[0] != '\0' ? key : NULL,
-        .max_connections = c->server.max_connections,
-        .max_body_bytes = c->server.max_body_bytes,
-        .max_tokens_default = c->server.max_tokens_default,
+        .max_connections = c->max_connections,
+        .max_body_bytes = c->max_body_bytes,
+        .max_tokens_default = c->max_tokens_default,
     };
-    if (check)
-        return serve(NULL, c, true, fail);
     server *s;
     error_code code = server_create(&s, &options, fail);
-    return code == OK ? serve(s, c, false, fail) : code;
+    if (code != OK)
+        return code;
+    code = serve(s, st, fail);
+    server_destroy(s); /* with its runs, before the orchestra that they belong to */
+    return code;
 }
 
 int command_serve(int argc, char **argv)
 {
     serve_options options;
     failure fail;
-    config *c = NULL;
+    stage st = {.config = NULL};
     error_code code = read_options(argc, argv, &options, &fail);
     if (code == OK && options.help) {
         fputs(usage, stdout);
         return 0;
     }
-    signal(SIGPIPE, SIG_IGN); /* a reader of our log that went away must not end the server */
     if (code == OK)
-        code = load_config(&options, &c, &fail);
+        code = configure(&st, &options, &fail);
     if (code == OK)
-        code = serve_config(c, options.check, &fail);
-    config_free(c);
-    if (code != OK)
-        fprintf(stderr, "a-io serve: %s\n", fail.text);
-    return error_code_exit(code);
+        code = options.check ? check(&st, &fail) : open_and_serve(&st, &fail);
+    stage_close(&st);
+    return code == OK ? 0 : command_failed("serve", &fail);
 }

@@ -120,15 +120,30 @@ static error_code configure(config **out, const stage_options *o, failure *fail)
     return code == OK && o->policy != NULL ? config_set_policy(c, o->policy, fail) : code;
 }
 
-error_code stage_open(stage *s, const stage_options *options, failure *fail)
+error_code stage_configure(stage *s, const stage_options *options, failure *fail)
+{
+    *s = (stage){.config = NULL};
+    error_code code = configure(&s->config, options, fail);
+    if (code != OK)
+        stage_close(s);
+    return code;
+}
+
+error_code stage_load(stage *s, failure *fail)
 {
     progress_bar bar = {.on_terminal = isatty(STDERR_FILENO), .start_ms = clock_ms()};
     orchestra_progress progress = {.call = show_progress, .context = &bar};
-    *s = (stage){.config = NULL};
-    error_code code = configure(&s->config, options, fail);
-    if (code == OK)
-        code = orchestra_create(&s->orchestra, s->config, progress, fail);
+    error_code code = orchestra_create(&s->orchestra, s->config, progress, fail);
     clear_progress(&bar);
+    return code;
+}
+
+error_code stage_open(stage *s, const stage_options *options, failure *fail)
+{
+    error_code code = stage_configure(s, options, fail);
+    if (code != OK)
+        return code;
+    code = stage_load(s, fail);
     if (code == OK)
         code = watch_signals(fail);
     if (code != OK)

@@ -10,17 +10,29 @@ export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '
 export const program = process.env.A_IO_PROGRAM ?? path.join(root, 'build/a-io');
 export const smallModel = path.join(root, 'models/demo/small.gguf');
 
+// A sanitizer makes the engine ten to fifty times slower: less work, more patience.
+export const isSanitized = program.includes('sanitize');
+export const patience = isSanitized ? 20 : 1;
+
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // Polls until `probe` gives something true; the message says what did not happen.
 export async function until(what, probe, timeoutMs = 5000) {
-  const end = Date.now() + timeoutMs;
+  const end = Date.now() + timeoutMs * patience;
   for (;;) {
     const value = await probe();
     if (value) return value;
     if (Date.now() > end) throw new Error(`not within ${timeoutMs} ms: ${what}`);
     await sleep(10);
   }
+}
+
+// The demo's configuration with changes made to its text, in a folder that is removed after the test.
+export function changedConfig(t, change) {
+  const file = path.join(temporaryFolder(t), 'changed.yaml');
+  const text = fs.readFileSync(path.join(root, 'config/demo.yaml'), 'utf8');
+  fs.writeFileSync(file, change(text.replaceAll('../models/', `${root}/models/`)));
+  return file;
 }
 
 export function temporaryFolder(t) {
@@ -117,14 +129,14 @@ export function post(route, body, headers = {}) {
   return `POST ${route} HTTP/1.1\r\n${lines.join('')}\r\n${text}`;
 }
 
-// A body that keeps a model busy to the end of its context, whatever it would like to say: the bias bans
-// the token that ends a reply.
+// A body that keeps a model busy, whatever it would like to say: the biases ban the tokens that end a reply.
+let endBiases;
 export function longRequest(more = {}) {
-  const inspected = run(['inspect', '--json', '--keys', smallModel]);
-  const end = JSON.stringify(JSON.parse(inspected.stdout)).match(/eos_token_id"[^0-9]*(\d+)/);
+  endBiases ??= Object.fromEntries(
+    JSON.parse(run(['inspect', '--json', smallModel]).stdout).tokenizer.ends.map((end) => [end.id, -100]));
   return {
     messages: [{ role: 'user', content: 'Write a function add_numbers(a, b) that returns the sum.' }],
-    model: 'large', temperature: 0, seed: 1, logit_bias: { [end[1]]: -100 }, ...more,
+    model: 'large', temperature: 0, seed: 1, max_tokens: isSanitized ? 60 : 200, logit_bias: endBiases, ...more,
   };
 }
 
