@@ -308,7 +308,10 @@ def demonstrate(options):
     print(summary("A-IO", routed), flush=True)
     for name in ("small", "large"):
         print(summary(f"static {name}", answer_all(options, f"static {name}", name, requests)), flush=True)
-    print("tokens/s: all tokens of the replies over all the time from request to reply, routing included.")
+    print(
+        "tokens/s above is decoding alone; in these three lines it is all tokens of the replies over all the\n"
+        "time from request to reply, routing included."
+    )
     prompt = next((r["prompt"] for r in requests if len(r["prompt"]) < 100 and '"' not in r["prompt"]), "Hello")
     print(NEXT.format(program=options.program, prompt=" ".join(prompt.split())))
 
