@@ -338,7 +338,7 @@ error_code config_for_model(config **out, const char *model_path, failure *fail)
         c->models[0] = (config_model){.name = name_of_file(model_path),
                                       .role = ROLE_LARGE,
                                       .path = strdup(model_path),
-                                      .slots = 1};
+                                      .slots = DEFAULT_SLOTS};
     }
     if (code == OK && (c->models == NULL || c->models[0].name == NULL || c->models[0].path == NULL))
         code = no_memory(fail);
