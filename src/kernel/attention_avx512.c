@@ -1,23 +1,7 @@
-/* attention_avx512.c: attention's three parts, the vector operations, and the AVX-512 set itself.
- */
+/* attention_avx512.c: attention's three parts for AVX-512: up to four queries share each load of
+ * keys and values. */
 #if defined(__x86_64__)
-#include "kernel/matmul_avx512.h"
-
-#include <immintrin.h>
-#include <math.h>
-
-#include "kernel/exponential.h"
-
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 16")
-
-enum { LANES = 16 };
-
-/* The first n < 16 of sixteen. */
-INLINE __mmask16 first_lanes(size_t n)
-{
-    return (__mmask16)((1u << n) - 1);
-}
+#include "kernel/simd_avx512.h"
 
 INLINE __m512 load_values(kv_type type, const void *values, size_t index)
 {
@@ -116,7 +100,7 @@ INLINE void score_queries(kv_type type, const float *q, size_t n_queries, const 
             score_tile(type, q + i * head_dim, 1, k, p, n, head_dim, s + i * ATTENTION_BLOCK);
 }
 
-static void scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
+void avx512_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
                    size_t head_dim, float *s)
 {
     if (type == KV_F16)
@@ -127,36 +111,7 @@ static void scores(kv_type type, const float *q, size_t n_queries, const void *k
 
 /* ---- softmax -------------------------------------------------------------------------------- */
 
-INLINE __m512 exponential(__m512 x)
-{
-    __mmask16 above = _mm512_cmp_ps_mask(x, _mm512_set1_ps(EXP_LOWEST), _CMP_GE_OQ);
-    x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(EXP_LOWEST)), _mm512_set1_ps(EXP_HIGHEST));
-    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(EXP_LOG2_E)),
-                                    _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(-EXP_LN_2_HIGH), x);
-    r = _mm512_fmadd_ps(n, _mm512_set1_ps(-EXP_LN_2_LOW), r);
-    __m512 p = _mm512_set1_ps(EXP_C7);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_C6));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_C5));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_C4));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_C3));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_C2));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1));
-    __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
-    __m512 power = _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
-    return _mm512_maskz_mul_ps(above, p, power);
-}
-
-INLINE float sum_lanes(__m512 a)
-{
-    __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
-    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-}
-
-static float softmax(float *s, size_t n, float *max, float *sum)
+float avx512_softmax(float *s, size_t n, float *max, float *sum)
 {
     enum { PARTS = ATTENTION_BLOCK / LANES };
     __m512 part[PARTS], lowest = _mm512_set1_ps(-INFINITY), largest = lowest;
@@ -241,7 +196,7 @@ INLINE void accumulate_type(kv_type type, float *out, const float *rescale, cons
                            head_dim);
 }
 
-static void accumulate(kv_type type, float *out, const float *rescale, const float *s,
+void avx512_accumulate(kv_type type, float *out, const float *rescale, const float *s,
                        size_t n_queries, const void *v, size_t n, size_t head_dim)
 {
     if (type == KV_F16)
@@ -249,98 +204,4 @@ static void accumulate(kv_type type, float *out, const float *rescale, const flo
     else
         accumulate_type(KV_F32, out, rescale, s, n_queries, v, n, head_dim);
 }
-
-/* ---- vectors -------------------------------------------------------------------------------- */
-
-/* The lanes that exist of the sixteen from i on. */
-INLINE __mmask16 lanes_at(size_t i, size_t n)
-{
-    return n - i < LANES ? first_lanes(n - i) : 0xffff;
-}
-
-static void store_f16(uint16_t *dst, const float *src, size_t n)
-{
-    for (size_t i = 0; i < n; i += LANES) {
-        __mmask16 lanes = lanes_at(i, n);
-        __m512 values = _mm512_maskz_loadu_ps(lanes, src + i);
-        __m256i halves = _mm512_cvtps_ph(values, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-        _mm256_mask_storeu_epi16(dst + i, lanes, halves);
-    }
-}
-
-static void rms_norm(float *out, const float *x, const float *weight, size_t n, float epsilon)
-{
-    __m512d squares = _mm512_setzero_pd();
-    for (size_t i = 0; i < n; i += 8) {
-        __mmask8 lanes = n - i < 8 ? (__mmask8)first_lanes(n - i) : 0xff;
-        __m512d values = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(lanes, x + i));
-        squares = _mm512_fmadd_pd(values, values, squares);
-    }
-    __m256d four =
-        _mm256_add_pd(_mm512_castpd512_pd256(squares), _mm512_extractf64x4_pd(squares, 1));
-    __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
-    double sum = _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
-    __m512 scale = _mm512_set1_ps((float)(1 / sqrt(sum / (double)n + (double)epsilon)));
-    for (size_t i = 0; i < n; i += LANES) {
-        __mmask16 lanes = lanes_at(i, n);
-        __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, x + i), scale);
-        scaled = _mm512_mul_ps(scaled, _mm512_maskz_loadu_ps(lanes, weight + i));
-        _mm512_mask_storeu_ps(out + i, lanes, scaled);
-    }
-}
-
-static void add(float *x, const float *y, size_t n)
-{
-    for (size_t i = 0; i < n; i += LANES) {
-        __mmask16 lanes = lanes_at(i, n);
-        __m512 sum =
-            _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, x + i), _mm512_maskz_loadu_ps(lanes, y + i));
-        _mm512_mask_storeu_ps(x + i, lanes, sum);
-    }
-}
-
-static void silu_multiply(float *gate, const float *up, size_t n)
-{
-    for (size_t i = 0; i < n; i += LANES) {
-        __mmask16 lanes = lanes_at(i, n);
-        __m512 g = _mm512_maskz_loadu_ps(lanes, gate + i);
-        __m512 e = exponential(_mm512_sub_ps(_mm512_setzero_ps(), g));
-        __m512 silu = _mm512_div_ps(g, _mm512_add_ps(_mm512_set1_ps(1), e));
-        _mm512_mask_storeu_ps(gate + i, lanes,
-                              _mm512_mul_ps(silu, _mm512_maskz_loadu_ps(lanes, up + i)));
-    }
-}
-
-/* Everything the Makefile lets the compiler use in the files *_avx512.c; this also asks whether the
- * operating system saves the registers. */
-static bool supported(void)
-{
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
-           __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-}
-
-const kernel_set kernel_avx512 = {
-    .name = "avx512",
-    .supported = supported,
-    .tile =
-        {
-            [PACKED_F32] = avx512_tile_f32,
-            [PACKED_F16] = avx512_tile_f16,
-            [PACKED_BF16] = avx512_tile_bf16,
-            [PACKED_Q8_0] = avx512_tile_q8_0,
-            [PACKED_Q4_0] = avx512_tile_q4_0,
-            [PACKED_Q4_K] = avx512_tile_q4_k,
-            [PACKED_Q6_K] = avx512_tile_q6_k,
-        },
-    .quantize = avx512_quantize,
-    .scores = scores,
-    .softmax = softmax,
-    .accumulate = accumulate,
-    .store_f16 = store_f16,
-    .rms_norm = rms_norm,
-    .add = add,
-    .silu_multiply = silu_multiply,
-};
 #endif

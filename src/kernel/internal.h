@@ -154,7 +154,7 @@ typedef struct kernel_set {
 
 extern const kernel_set kernel_reference;
 #if defined(__x86_64__)
-extern const kernel_set kernel_avx512;
+extern const kernel_set kernel_avx512, kernel_avx2;
 #endif
 
 /* The set kernel_init chose; the reference before that. */

@@ -11,6 +11,7 @@ static const kernel_set *const kernel_sets[] = {
 /* best first */
 #if defined(__x86_64__)
     &kernel_avx512,
+    &kernel_avx2,
 #endif
     &kernel_reference,
 };

@@ -20,8 +20,16 @@
 #define UNROLL _Pragma("GCC unroll 16")
 
 /* How far ahead of the arithmetic weights are asked for. The hardware's own prefetch does not keep
- * up once several columns slow the stream down (docs/speed.md). */
+ * up once several columns slow the stream down. One line a load, never a burst: see docs/speed.md.
+ */
 enum { PREFETCH_BYTES = 8192 };
+
+/* The address itself; the line that many bytes on is asked for. */
+INLINE const void *with_prefetch(const void *address)
+{
+    _mm_prefetch((const char *)address + PREFETCH_BYTES, _MM_HINT_T0);
+    return address;
+}
 
 /* One record against `columns` activations, `x` the first one's part, added to total[column]. */
 typedef void add_function(const void *record, const char *x, size_t x_stride, size_t columns,
@@ -33,11 +41,8 @@ INLINE void tile_columns(add_function *add, size_t record_bytes, size_t x_step, 
 {
     __m512 total[TILE_COLUMNS];
     EACH_COLUMN total[c] = _mm512_setzero_ps();
-    for (size_t i = 0; i < n_records; i++, records += record_bytes, x += x_step) {
-        UNROLL for (size_t line = 0; line < record_bytes; line += 64)
-            _mm_prefetch(records + PREFETCH_BYTES + line, _MM_HINT_T0);
+    for (size_t i = 0; i < n_records; i++, records += record_bytes, x += x_step)
         add(records, x, x_stride, columns, total);
-    }
     EACH_COLUMN _mm512_storeu_ps(y + c * y_stride, total[c]);
 }
 
@@ -75,20 +80,25 @@ typedef __m512 load_function(const void *record, size_t k);
 
 INLINE __m512 load_f32(const void *record, size_t k)
 {
-    return _mm512_load_ps(((const record_f32 *)record)->w[k]);
+    return _mm512_load_ps(with_prefetch(((const record_f32 *)record)->w[k]));
+}
+
+/* Two of these make a line. */
+INLINE __m256i load_16_bits(const void *record, size_t k)
+{
+    const void *address = ((const record_f16 *)record)->w[k];
+    return _mm256_load_si256(k % 2 == 0 ? with_prefetch(address) : address);
 }
 
 INLINE __m512 load_f16(const void *record, size_t k)
 {
-    const record_f16 *w = record;
-    return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(const void *)w->w[k]));
+    return _mm512_cvtph_ps(load_16_bits(record, k));
 }
 
 INLINE __m512 load_bf16(const void *record, size_t k)
 {
-    const record_f16 *w = record;
-    __m256i halves = _mm256_load_si256((const __m256i *)(const void *)w->w[k]);
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+    __m512i wide = _mm512_cvtepu16_epi32(load_16_bits(record, k));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
 
 INLINE void add_floats(load_function *load, const void *record, const char *x, size_t x_stride,
@@ -140,7 +150,7 @@ INLINE const activation_block *block_of(const char *x, size_t x_stride, size_t c
 
 INLINE __m512i load_quad(const uint8_t q[GROUP_ROWS][4])
 {
-    return _mm512_load_si512(q);
+    return _mm512_load_si512(with_prefetch(q));
 }
 
 INLINE __m512i dot_quad(__m512i dot, __m512i w, const int8_t *x)
@@ -152,7 +162,7 @@ INLINE __m512i dot_quad(__m512i dot, __m512i w, const int8_t *x)
 
 INLINE __m512 load_halves(const uint16_t *d)
 {
-    return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(const void *)d));
+    return _mm512_cvtph_ps(_mm256_load_si256(with_prefetch(d)));
 }
 
 INLINE __m512i low_nibbles(__m512i q)
@@ -221,7 +231,7 @@ INLINE void add_q4_0(const void *record, const char *x, size_t x_stride, size_t 
 
 INLINE __m512 bytes_to_float(const void *bytes)
 {
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_load_si128(bytes)));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_load_si128(with_prefetch(bytes))));
 }
 
 INLINE void add_q4_k(const void *record, const char *x, size_t x_stride, size_t columns,

@@ -1,0 +1,178 @@
+/* attention_avx2.c: attention's three parts for AVX2. Two registers are the sixteen partial sums of
+ * a dot product. */
+#if defined(__x86_64__)
+#include "kernel/simd_avx2.h"
+
+INLINE __m256 load_values(kv_type type, const void *values, size_t index)
+{
+    if (type == KV_F32)
+        return _mm256_loadu_ps((const float *)values + index);
+    const uint16_t *halves = (const uint16_t *)values + index;
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)halves));
+}
+
+/* ---- scores --------------------------------------------------------------------------------- */
+
+/* The four sums of four times four lanes: lanes l and l + 2, then l + 1. */
+INLINE __m128 sum_four(__m128 a, __m128 b, __m128 c, __m128 d)
+{
+    __m128 ab = _mm_add_ps(_mm_shuffle_ps(a, b, 0x44), _mm_shuffle_ps(a, b, 0xee));
+    __m128 cd = _mm_add_ps(_mm_shuffle_ps(c, d, 0x44), _mm_shuffle_ps(c, d, 0xee));
+    return _mm_add_ps(_mm_shuffle_ps(ab, cd, 0x88), _mm_shuffle_ps(ab, cd, 0xdd));
+}
+
+/* `queries` (1 or 2) against 4 / queries positions from `first`; positions past n − 1 repeat the
+ * last one, and what they give is not used. */
+INLINE void score_tile(kv_type type, const float *q, size_t queries, const void *k, size_t first,
+                       size_t n, size_t head_dim, float *s)
+{
+    enum { SUMS = 4 };
+    size_t positions = SUMS / queries;
+    __m256 sums[SUMS][2];
+    size_t at[SUMS];
+    UNROLL for (size_t i = 0; i < SUMS; i++) sums[i][0] = sums[i][1] = _mm256_setzero_ps();
+    UNROLL for (size_t p = 0; p < positions; p++) at[p] =
+        (first + p < n ? first + p : n - 1) * head_dim;
+    size_t d = 0;
+    for (; d + 2 * LANES <= head_dim; d += 2 * LANES)
+        UNROLL for (size_t half = 0; half < 2; half++) UNROLL for (size_t p = 0; p < positions; p++)
+        {
+            __m256 key = load_values(type, k, at[p] + d + half * LANES);
+            UNROLL for (size_t i = 0; i < queries; i++)
+            {
+                __m256 query = _mm256_loadu_ps(q + i * head_dim + d + half * LANES);
+                __m256 *sum = &sums[i * positions + p][half];
+                *sum = _mm256_fmadd_ps(query, key, *sum);
+            }
+        }
+    if (d < head_dim)
+        UNROLL for (size_t p = 0; p < positions; p++)
+        {
+            __m256 key = load_values(type, k, at[p] + d);
+            UNROLL for (size_t i = 0; i < queries; i++)
+            {
+                __m256 query = _mm256_loadu_ps(q + i * head_dim + d);
+                __m256 *sum = &sums[i * positions + p][0];
+                *sum = _mm256_fmadd_ps(query, key, *sum);
+            }
+        }
+    __m128 scores =
+        sum_four(sum_to_four(sums[0][0], sums[0][1]), sum_to_four(sums[1][0], sums[1][1]),
+                 sum_to_four(sums[2][0], sums[2][1]), sum_to_four(sums[3][0], sums[3][1]));
+    if (queries == 1) {
+        _mm_storeu_ps(s + first, scores);
+    } else {
+        _mm_storel_pi((__m64 *)(void *)(s + first), scores);
+        _mm_storeh_pi((__m64 *)(void *)(s + ATTENTION_BLOCK + first), scores);
+    }
+}
+
+INLINE void score_queries(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
+                          size_t head_dim, float *s)
+{
+    size_t i = 0;
+    for (; i + 2 <= n_queries; i += 2)
+        for (size_t p = 0; p < n; p += 2)
+            score_tile(type, q + i * head_dim, 2, k, p, n, head_dim, s + i * ATTENTION_BLOCK);
+    if (i < n_queries)
+        for (size_t p = 0; p < n; p += 4)
+            score_tile(type, q + i * head_dim, 1, k, p, n, head_dim, s + i * ATTENTION_BLOCK);
+}
+
+void avx2_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
+                 size_t head_dim, float *s)
+{
+    if (type == KV_F16)
+        score_queries(KV_F16, q, n_queries, k, n, head_dim, s);
+    else
+        score_queries(KV_F32, q, n_queries, k, n, head_dim, s);
+}
+
+/* ---- softmax -------------------------------------------------------------------------------- */
+
+float avx2_softmax(float *s, size_t n, float *max, float *sum)
+{
+    enum { PARTS = ATTENTION_BLOCK / LANES };
+    float new_max = *max;
+    for (size_t j = 0; j < n; j++)
+        new_max = s[j] > new_max ? s[j] : new_max;
+    for (size_t j = n; j < ATTENTION_BLOCK; j++)
+        s[j] = -INFINITY;
+    float rescale = _mm256_cvtss_f32(exponential(_mm256_set1_ps(*max - new_max)));
+    __m256 part[PARTS];
+    UNROLL for (size_t i = 0; i < PARTS; i++)
+    {
+        __m256 scores = _mm256_loadu_ps(s + i * LANES);
+        part[i] = exponential(_mm256_sub_ps(scores, _mm256_set1_ps(new_max)));
+        _mm256_storeu_ps(s + i * LANES, part[i]);
+    }
+    __m256 low = _mm256_add_ps(_mm256_add_ps(part[0], part[2]), _mm256_add_ps(part[4], part[6]));
+    __m256 high = _mm256_add_ps(_mm256_add_ps(part[1], part[3]), _mm256_add_ps(part[5], part[7]));
+    __m128 four = sum_to_four(low, high);
+    *sum = fmaf(*sum, rescale, _mm_cvtss_f32(sum_four(four, four, four, four)));
+    *max = new_max;
+    return rescale;
+}
+
+/* ---- values --------------------------------------------------------------------------------- */
+
+/* `parts` registers of head dimensions from d on, for `queries` queries. */
+INLINE void accumulate_tile(kv_type type, float *out, const float *rescale, const float *s,
+                            size_t queries, const void *v, size_t n, size_t head_dim, size_t d,
+                            size_t parts)
+{
+    __m256 sums[4][8];
+    UNROLL for (size_t i = 0; i < queries; i++) UNROLL for (size_t j = 0; j < parts; j++)
+        sums[i][j] = _mm256_mul_ps(_mm256_loadu_ps(out + i * head_dim + d + j * LANES),
+                                   _mm256_set1_ps(rescale[i]));
+    for (size_t p = 0; p < n; p++) {
+        __m256 value[8];
+        UNROLL for (size_t j = 0; j < parts; j++) value[j] =
+            load_values(type, v, p * head_dim + d + j * LANES);
+        UNROLL for (size_t i = 0; i < queries; i++)
+        {
+            __m256 weight = _mm256_set1_ps(s[i * ATTENTION_BLOCK + p]);
+            UNROLL for (size_t j = 0; j < parts; j++) sums[i][j] =
+                _mm256_fmadd_ps(weight, value[j], sums[i][j]);
+        }
+    }
+    UNROLL for (size_t i = 0; i < queries; i++) UNROLL for (size_t j = 0; j < parts; j++)
+        _mm256_storeu_ps(out + i * head_dim + d + j * LANES, sums[i][j]);
+}
+
+INLINE void accumulate_queries(kv_type type, float *out, const float *rescale, const float *s,
+                               size_t queries, const void *v, size_t n, size_t head_dim)
+{
+    size_t d = 0, wide = queries == 1 ? 8 : queries == 2 ? 4 : 2; /* eight chains */
+    for (; d + wide * LANES <= head_dim; d += wide * LANES)
+        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, wide);
+    for (; d < head_dim; d += LANES)
+        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, 1);
+}
+
+INLINE void accumulate_type(kv_type type, float *out, const float *rescale, const float *s,
+                            size_t n_queries, const void *v, size_t n, size_t head_dim)
+{
+    size_t i = 0;
+    for (; i + 4 <= n_queries; i += 4)
+        accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 4, v, n,
+                           head_dim);
+    if (i + 2 <= n_queries) {
+        accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 2, v, n,
+                           head_dim);
+        i += 2;
+    }
+    if (i < n_queries)
+        accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 1, v, n,
+                           head_dim);
+}
+
+void avx2_accumulate(kv_type type, float *out, const float *rescale, const float *s,
+                     size_t n_queries, const void *v, size_t n, size_t head_dim)
+{
+    if (type == KV_F16)
+        accumulate_type(KV_F16, out, rescale, s, n_queries, v, n, head_dim);
+    else
+        accumulate_type(KV_F32, out, rescale, s, n_queries, v, n, head_dim);
+}
+#endif

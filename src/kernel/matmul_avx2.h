@@ -1,0 +1,12 @@
+/* matmul_avx2.h: the products for AVX2. */
+#ifndef KERNEL_MATMUL_AVX2_H
+#define KERNEL_MATMUL_AVX2_H
+
+#include "kernel/internal.h"
+
+tile_function avx2_tile_f32, avx2_tile_f16, avx2_tile_bf16, avx2_tile_q8_0, avx2_tile_q4_0,
+    avx2_tile_q4_k, avx2_tile_q6_k;
+
+void avx2_quantize(activation_block *blocks, const float *x, size_t n_blocks);
+
+#endif

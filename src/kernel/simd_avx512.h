@@ -1,0 +1,61 @@
+/* simd_avx512.h: what attention and the vector operations share in AVX-512. Included only by the
+ * files *_avx512.c. */
+#ifndef KERNEL_SIMD_AVX512_H
+#define KERNEL_SIMD_AVX512_H
+
+#include "kernel/internal.h"
+
+#include <immintrin.h>
+#include <math.h>
+
+#include "kernel/exponential.h"
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+
+enum { LANES = 16 };
+
+/* The first n < 16 of sixteen. */
+INLINE __mmask16 first_lanes(size_t n)
+{
+    return (__mmask16)((1u << n) - 1);
+}
+
+/* As exponential.h says. */
+INLINE __m512 exponential(__m512 x)
+{
+    __mmask16 above = _mm512_cmp_ps_mask(x, _mm512_set1_ps(EXP_LOWEST), _CMP_GE_OQ);
+    x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(EXP_LOWEST)), _mm512_set1_ps(EXP_HIGHEST));
+    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(EXP_LOG2_E)),
+                                    _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(-EXP_LN_2_HIGH), x);
+    r = _mm512_fmadd_ps(n, _mm512_set1_ps(-EXP_LN_2_LOW), r);
+    __m512 p = _mm512_set1_ps(EXP_C7);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_C6));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_C5));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_C4));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_C3));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_C2));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1));
+    __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    __m512 power = _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
+    return _mm512_maskz_mul_ps(above, p, power);
+}
+
+/* The tree of attention_reference.c. */
+INLINE float sum_lanes(__m512 a)
+{
+    __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+void avx512_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
+                   size_t head_dim, float *s);
+float avx512_softmax(float *s, size_t n, float *max, float *sum);
+void avx512_accumulate(kv_type type, float *out, const float *rescale, const float *s,
+                       size_t n_queries, const void *v, size_t n, size_t head_dim);
+
+#endif

@@ -1,0 +1,96 @@
+/* vector_avx2.c: the small vector operations for AVX2, and the AVX2 set itself. */
+#if defined(__x86_64__)
+#include "kernel/matmul_avx2.h"
+#include "kernel/simd_avx2.h"
+#include "kernel/vector_reference.h"
+
+static void store_f16(uint16_t *dst, const float *src, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        __m128i halves = _mm256_cvtps_ph(_mm256_loadu_ps(src + i),
+                                         _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        _mm_storeu_si128((__m128i *)(void *)(dst + i), halves);
+    }
+    for (; i < n; i++)
+        dst[i] = f32_to_f16(src[i]);
+}
+
+static void rms_norm(float *out, const float *x, const float *weight, size_t n, float epsilon)
+{
+    __m256d low = _mm256_setzero_pd(), high = low;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        __m256d a = _mm256_cvtps_pd(_mm_loadu_ps(x + i));
+        __m256d b = _mm256_cvtps_pd(_mm_loadu_ps(x + i + 4));
+        low = _mm256_fmadd_pd(a, a, low);
+        high = _mm256_fmadd_pd(b, b, high);
+    }
+    double lanes[LANES];
+    _mm256_storeu_pd(lanes, low);
+    _mm256_storeu_pd(lanes + 4, high);
+    for (; i < n; i++)
+        lanes[i % LANES] += (double)x[i] * (double)x[i];
+    for (size_t half = LANES / 2; half > 0; half /= 2)
+        for (size_t l = 0; l < half; l++)
+            lanes[l] += lanes[l + half];
+    float scale = (float)(1 / sqrt(lanes[0] / (double)n + (double)epsilon));
+    for (i = 0; i + LANES <= n; i += LANES) {
+        __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(scale));
+        _mm256_storeu_ps(out + i, _mm256_mul_ps(scaled, _mm256_loadu_ps(weight + i)));
+    }
+    for (; i < n; i++)
+        out[i] = x[i] * scale * weight[i];
+}
+
+static void add(float *x, const float *y, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        _mm256_storeu_ps(x + i, _mm256_add_ps(_mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
+    for (; i < n; i++)
+        x[i] += y[i];
+}
+
+static void silu_multiply(float *gate, const float *up, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        __m256 g = _mm256_loadu_ps(gate + i);
+        __m256 e = exponential(_mm256_sub_ps(_mm256_setzero_ps(), g));
+        __m256 silu = _mm256_div_ps(g, _mm256_add_ps(_mm256_set1_ps(1), e));
+        _mm256_storeu_ps(gate + i, _mm256_mul_ps(silu, _mm256_loadu_ps(up + i)));
+    }
+    for (; i < n; i++)
+        gate[i] = gate[i] / (1 + reference_exp(-gate[i])) * up[i];
+}
+
+static bool supported(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("f16c");
+}
+
+const kernel_set kernel_avx2 = {
+    .name = "avx2",
+    .supported = supported,
+    .tile =
+        {
+            [PACKED_F32] = avx2_tile_f32,
+            [PACKED_F16] = avx2_tile_f16,
+            [PACKED_BF16] = avx2_tile_bf16,
+            [PACKED_Q8_0] = avx2_tile_q8_0,
+            [PACKED_Q4_0] = avx2_tile_q4_0,
+            [PACKED_Q4_K] = avx2_tile_q4_k,
+            [PACKED_Q6_K] = avx2_tile_q6_k,
+        },
+    .quantize = avx2_quantize,
+    .scores = avx2_scores,
+    .softmax = avx2_softmax,
+    .accumulate = avx2_accumulate,
+    .store_f16 = store_f16,
+    .rms_norm = rms_norm,
+    .add = add,
+    .silu_multiply = silu_multiply,
+};
+#endif

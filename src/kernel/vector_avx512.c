@@ -1,0 +1,97 @@
+/* vector_avx512.c: the small vector operations for AVX-512, and the AVX-512 set itself. */
+#if defined(__x86_64__)
+#include "kernel/matmul_avx512.h"
+#include "kernel/simd_avx512.h"
+
+/* The lanes that exist of the sixteen from i on. */
+INLINE __mmask16 lanes_at(size_t i, size_t n)
+{
+    return n - i < LANES ? first_lanes(n - i) : 0xffff;
+}
+
+static void store_f16(uint16_t *dst, const float *src, size_t n)
+{
+    for (size_t i = 0; i < n; i += LANES) {
+        __mmask16 lanes = lanes_at(i, n);
+        __m512 values = _mm512_maskz_loadu_ps(lanes, src + i);
+        __m256i halves = _mm512_cvtps_ph(values, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        _mm256_mask_storeu_epi16(dst + i, lanes, halves);
+    }
+}
+
+static void rms_norm(float *out, const float *x, const float *weight, size_t n, float epsilon)
+{
+    __m512d squares = _mm512_setzero_pd();
+    for (size_t i = 0; i < n; i += 8) {
+        __mmask8 lanes = n - i < 8 ? (__mmask8)first_lanes(n - i) : 0xff;
+        __m512d values = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(lanes, x + i));
+        squares = _mm512_fmadd_pd(values, values, squares);
+    }
+    __m256d four =
+        _mm256_add_pd(_mm512_castpd512_pd256(squares), _mm512_extractf64x4_pd(squares, 1));
+    __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    double sum = _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+    __m512 scale = _mm512_set1_ps((float)(1 / sqrt(sum / (double)n + (double)epsilon)));
+    for (size_t i = 0; i < n; i += LANES) {
+        __mmask16 lanes = lanes_at(i, n);
+        __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, x + i), scale);
+        scaled = _mm512_mul_ps(scaled, _mm512_maskz_loadu_ps(lanes, weight + i));
+        _mm512_mask_storeu_ps(out + i, lanes, scaled);
+    }
+}
+
+static void add(float *x, const float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i += LANES) {
+        __mmask16 lanes = lanes_at(i, n);
+        __m512 sum =
+            _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, x + i), _mm512_maskz_loadu_ps(lanes, y + i));
+        _mm512_mask_storeu_ps(x + i, lanes, sum);
+    }
+}
+
+static void silu_multiply(float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i += LANES) {
+        __mmask16 lanes = lanes_at(i, n);
+        __m512 g = _mm512_maskz_loadu_ps(lanes, gate + i);
+        __m512 e = exponential(_mm512_sub_ps(_mm512_setzero_ps(), g));
+        __m512 silu = _mm512_div_ps(g, _mm512_add_ps(_mm512_set1_ps(1), e));
+        _mm512_mask_storeu_ps(gate + i, lanes,
+                              _mm512_mul_ps(silu, _mm512_maskz_loadu_ps(lanes, up + i)));
+    }
+}
+
+/* Everything the Makefile lets the compiler use in the files *_avx512.c; this also asks whether the
+ * operating system saves the registers. */
+static bool supported(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
+           __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+
+const kernel_set kernel_avx512 = {
+    .name = "avx512",
+    .supported = supported,
+    .tile =
+        {
+            [PACKED_F32] = avx512_tile_f32,
+            [PACKED_F16] = avx512_tile_f16,
+            [PACKED_BF16] = avx512_tile_bf16,
+            [PACKED_Q8_0] = avx512_tile_q8_0,
+            [PACKED_Q4_0] = avx512_tile_q4_0,
+            [PACKED_Q4_K] = avx512_tile_q4_k,
+            [PACKED_Q6_K] = avx512_tile_q6_k,
+        },
+    .quantize = avx512_quantize,
+    .scores = avx512_scores,
+    .softmax = avx512_softmax,
+    .accumulate = avx512_accumulate,
+    .store_f16 = store_f16,
+    .rms_norm = rms_norm,
+    .add = add,
+    .silu_multiply = silu_multiply,
+};
+#endif
