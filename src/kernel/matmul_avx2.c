@@ -12,11 +12,10 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "kernel/inline.h"
 #include "kernel/matmul_reference.h"
 
-#define INLINE static inline __attribute__((always_inline))
-#define EACH_COLUMN _Pragma("GCC unroll 4") for (size_t c = 0; c < columns; c++)
-#define UNROLL _Pragma("GCC unroll 16")
+#define EACH_COLUMN UNROLL for (size_t c = 0; c < columns; c++)
 
 enum {
     HALF_ROWS = 8,
@@ -63,14 +62,21 @@ INLINE void tile(add_function *add, size_t record_bytes, size_t x_step, const vo
         x += MOST_COLUMNS * x_stride;
         y += MOST_COLUMNS * y_stride;
     }
-    if (columns == 1)
-        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, 1, y, y_stride);
-    else if (columns == 2)
-        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, 2, y, y_stride);
-    else if (columns == 3)
-        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, 3, y, y_stride);
-    else
-        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, 4, y, y_stride);
+#define CASE(count)                                                                                \
+    case count:                                                                                    \
+        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, count, y, y_stride);      \
+        break
+    if (ONE_BODY) {
+        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, columns, y, y_stride);
+        return;
+    }
+    switch (columns) {
+        CASE(1);
+        CASE(2);
+        CASE(3);
+        CASE(4);
+    }
+#undef CASE
 }
 
 #define DEFINE_TILE(type, add, record, x_step)                                                     \
@@ -299,9 +305,13 @@ INLINE void add_q4_k(const void *record, const char *x, size_t x_stride, size_t 
 /* Bits 2i, 2i + 1 of `high` become bits 4, 5 beside a nibble. */
 INLINE __m256i six_bits(__m256i nibbles, __m256i high, int i)
 {
-    __m256i placed = i < 2    ? _mm256_slli_epi16(high, 4 - 2 * i)
-                     : i == 2 ? high
-                              : _mm256_srli_epi16(high, 2);
+    __m256i placed = high;
+    if (i == 0)
+        placed = _mm256_slli_epi16(high, 4);
+    else if (i == 1)
+        placed = _mm256_slli_epi16(high, 2);
+    else if (i == 3)
+        placed = _mm256_srli_epi16(high, 2);
     return _mm256_or_si256(nibbles, _mm256_and_si256(placed, _mm256_set1_epi8(0x30)));
 }
 

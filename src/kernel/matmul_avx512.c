@@ -13,11 +13,10 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "kernel/inline.h"
 #include "kernel/matmul_reference.h"
 
-#define INLINE static inline __attribute__((always_inline))
-#define EACH_COLUMN _Pragma("GCC unroll 8") for (size_t c = 0; c < columns; c++)
-#define UNROLL _Pragma("GCC unroll 16")
+#define EACH_COLUMN UNROLL for (size_t c = 0; c < columns; c++)
 
 /* How far ahead of the arithmetic weights are asked for. The hardware's own prefetch does not keep
  * up once several columns slow the stream down. One line a load, never a burst: see docs/speed.md.
@@ -54,6 +53,10 @@ INLINE void tile(add_function *add, size_t record_bytes, size_t x_step, const vo
     case count:                                                                                    \
         tile_columns(add, record_bytes, x_step, records, n, x, x_stride, count, y, y_stride);      \
         break
+    if (ONE_BODY) {
+        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, columns, y, y_stride);
+        return;
+    }
     switch (columns) {
         CASE(1);
         CASE(2);
@@ -259,9 +262,13 @@ INLINE void add_q4_k(const void *record, const char *x, size_t x_stride, size_t 
 /* Bits 2i, 2i + 1 of `high` become bits 4, 5 beside a nibble. */
 INLINE __m512i six_bits(__m512i nibbles, __m512i high, int i)
 {
-    __m512i placed = i < 2    ? _mm512_slli_epi16(high, 4 - 2 * i)
-                     : i == 2 ? high
-                              : _mm512_srli_epi16(high, 2);
+    __m512i placed = high;
+    if (i == 0)
+        placed = _mm512_slli_epi16(high, 4);
+    else if (i == 1)
+        placed = _mm512_slli_epi16(high, 2);
+    else if (i == 3)
+        placed = _mm512_srli_epi16(high, 2);
     return _mm512_or_si512(nibbles, _mm512_and_si512(placed, _mm512_set1_epi8(0x30)));
 }
 

@@ -10,9 +10,7 @@
 #include <string.h>
 
 #include "kernel/exponential.h"
-
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 16")
+#include "kernel/inline.h"
 
 enum { LANES = 8 };
 

@@ -9,9 +9,7 @@
 #include <math.h>
 
 #include "kernel/exponential.h"
-
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 16")
+#include "kernel/inline.h"
 
 enum { LANES = 16 };
 
