@@ -65,6 +65,8 @@ def main():
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--save", type=float, default=180, help="seconds between checkpoints")
+    p.add_argument("--init", help="checkpoint to start from")
+    p.add_argument("--rate", type=float, default=1.0, help="factor on the learning rates")
     p.add_argument("--log")
     p.add_argument("--steps", type=int, default=1 << 30, help="stop after so many steps (for timing)")
     a = p.parse_args()
@@ -74,6 +76,8 @@ def main():
     config = CONFIGS[a.name]
     limit = config["context"]
     model = Model(config, len(tok.tokens))
+    if a.init:
+        model.load_state_dict(torch.load(a.init))
     total = sum(x.numel() for x in model.parameters())
     matrices = [x for n, x in model.blocks.named_parameters() if x.ndim == 2]
     others = [x for n, x in model.named_parameters() if x.requires_grad and (x.ndim == 1 or n.startswith("embed"))]
@@ -108,7 +112,7 @@ def main():
             groups[next(r for r in ROWS if len(ids) <= r)].append((ids, first, weight))
             size += len(ids)
             drawn[name] = drawn.get(name, 0) + len(ids)
-        scale = min(1.0, (step + 1) / 100) * max(0.0, min(1.0, (end - seen) / (end - begin)))
+        scale = a.rate * min(1.0, (step + 1) / (30 if a.init else 100)) * max(0.0, min(1.0, (end - seen) / (end - begin)))
         for o, r in zip(optimizers, rates):
             o.param_groups[0]["lr"] = r * scale
         total_weight = sum(w * (len(x) - f) for g in groups.values() for x, f, w in g)
