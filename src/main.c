@@ -21,6 +21,7 @@ static const struct command {
     {"serve", command_serve, "answer over HTTP in the shape of OpenAI's API"},
     {"inspect", command_inspect, "say what a model file holds"},
     {"tokenize", command_tokenize, "turn text into a model's token ids, and back"},
+    {"quantize", command_quantize, "write a model file with smaller weights, or with random ones"},
     {"logits", command_logits, "write the logits of given tokens"},
     {"bench", command_bench, "measure models on this machine, against the speed of its memory"},
 };

@@ -9,6 +9,7 @@ int command_inspect(int argc, char **argv);
 int command_serve(int argc, char **argv);
 int command_logits(int argc, char **argv);
 int command_tokenize(int argc, char **argv);
+int command_quantize(int argc, char **argv);
 int command_bench(int argc, char **argv);
 
 #endif

@@ -103,6 +103,22 @@ static const synthetic_shape shapes[] = {
      .context = 131072,
      .rope_base = 5e5f,
      .epsilon = 1e-5f},
+    {.name = "qwen3-30b-a3b",
+     .architecture = "qwen3moe",
+     .n_layers = 48,
+     .n_embd = 2048,
+     .n_ff = 6144,
+     .n_heads = 32,
+     .n_kv_heads = 4,
+     .head_dim = 128,
+     .n_vocab = 151936,
+     .context = 40960,
+     .rope_base = 1e6f,
+     .epsilon = 1e-6f,
+     .qk_norm = true,
+     .n_experts = 128,
+     .n_experts_used = 8,
+     .n_expert_ff = 768},
 };
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
 
@@ -126,12 +142,13 @@ static const synthetic_shape *find_shape(const char *name, failure *fail)
 
 /* ---- which tensors a shape has -------------------------------------------------------------- */
 
-typedef enum tensor_role { ROLE_MATRIX, ROLE_NORM, ROLE_BIAS } tensor_role;
+typedef enum tensor_role { ROLE_MATRIX, ROLE_ROUTER, ROLE_NORM, ROLE_BIAS } tensor_role;
 
 typedef struct tensor_plan {
     char name[48];
     tensor_role role;
-    uint64_t dims[2]; /* columns, rows */
+    uint64_t dims[3]; /* columns, rows, experts */
+    uint32_t n_dims;
     const tensor_type_info *type;
 } tensor_plan;
 
@@ -144,28 +161,40 @@ typedef struct plan {
     uint64_t bytes, bytes_done; /* of all tensors; written */
 } plan;
 
-enum { TENSORS_PER_LAYER = 13, TENSORS_OUTSIDE = 3 };
+enum { TENSORS_PER_LAYER = 15, TENSORS_OUTSIDE = 3 };
 
-static void add(plan *p, tensor_role role, uint64_t columns, uint64_t rows, const char *name)
+/* Vectors, and routers, which decide and are small, are F32 in any file. */
+static tensor_plan *add(plan *p, tensor_role role, uint64_t columns, uint64_t rows,
+                        const char *name)
 {
     tensor_plan *t = &p->tensors[p->n_tensors++];
     snprintf(t->name, sizeof t->name, "%s", name);
     t->role = role;
     t->dims[0] = columns;
     t->dims[1] = rows;
+    t->dims[2] = 1;
+    t->n_dims = role == ROLE_MATRIX || role == ROLE_ROUTER ? 2 : 1;
     t->type = role == ROLE_MATRIX ? p->matrix_type : tensor_type_find(TENSOR_F32);
-    p->bytes += columns / t->type->block_values * t->type->block_bytes * rows;
+    return t;
 }
 
-static void add_in_layer(plan *p, size_t layer, tensor_role role, uint64_t columns, uint64_t rows,
-                         const char *suffix)
+static tensor_plan *add_in_layer(plan *p, size_t layer, tensor_role role, uint64_t columns,
+                                 uint64_t rows, const char *suffix)
 {
     char name[48];
     snprintf(name, sizeof name, "blk.%zu.%s", layer, suffix);
-    add(p, role, columns, rows, name);
+    return add(p, role, columns, rows, name);
 }
 
-static void add_layer(plan *p, size_t layer)
+/* One matrix for each expert, stacked. */
+static void add_stack(plan *p, size_t layer, uint64_t columns, uint64_t rows, const char *suffix)
+{
+    tensor_plan *t = add_in_layer(p, layer, ROLE_MATRIX, columns, rows, suffix);
+    t->dims[2] = p->shape->n_experts;
+    t->n_dims = 3;
+}
+
+static void add_attention(plan *p, size_t layer)
 {
     const synthetic_shape *s = p->shape;
     uint64_t q = (uint64_t)s->n_heads * s->head_dim, kv = (uint64_t)s->n_kv_heads * s->head_dim;
@@ -181,10 +210,46 @@ static void add_layer(plan *p, size_t layer)
     }
     if (s->output_bias)
         add_in_layer(p, layer, ROLE_BIAS, s->n_embd, 1, "attn_output.bias");
+    if (s->qk_norm) {
+        add_in_layer(p, layer, ROLE_NORM, s->head_dim, 1, "attn_q_norm.weight");
+        add_in_layer(p, layer, ROLE_NORM, s->head_dim, 1, "attn_k_norm.weight");
+    }
+}
+
+static void add_ffn(plan *p, size_t layer)
+{
+    const synthetic_shape *s = p->shape;
     add_in_layer(p, layer, ROLE_NORM, s->n_embd, 1, "ffn_norm.weight");
-    add_in_layer(p, layer, ROLE_MATRIX, s->n_embd, s->n_ff, "ffn_gate.weight");
-    add_in_layer(p, layer, ROLE_MATRIX, s->n_embd, s->n_ff, "ffn_up.weight");
-    add_in_layer(p, layer, ROLE_MATRIX, s->n_ff, s->n_embd, "ffn_down.weight");
+    if (s->n_experts > 0) {
+        add_in_layer(p, layer, ROLE_ROUTER, s->n_embd, s->n_experts, "ffn_gate_inp.weight");
+        add_stack(p, layer, s->n_embd, s->n_expert_ff, "ffn_gate_exps.weight");
+        add_stack(p, layer, s->n_embd, s->n_expert_ff, "ffn_up_exps.weight");
+        add_stack(p, layer, s->n_expert_ff, s->n_embd, "ffn_down_exps.weight");
+    } else {
+        add_in_layer(p, layer, ROLE_MATRIX, s->n_embd, s->n_ff, "ffn_gate.weight");
+        add_in_layer(p, layer, ROLE_MATRIX, s->n_embd, s->n_ff, "ffn_up.weight");
+        add_in_layer(p, layer, ROLE_MATRIX, s->n_ff, s->n_embd, "ffn_down.weight");
+    }
+}
+
+static uint64_t blocks_of(const tensor_plan *t)
+{
+    return t->dims[0] / t->type->block_values * t->dims[1] * t->dims[2];
+}
+
+static error_code check_plan(plan *p, failure *fail)
+{
+    for (size_t i = 0; i < p->n_tensors; i++) {
+        const tensor_plan *t = &p->tensors[i];
+        if (t->dims[0] % t->type->block_values != 0)
+            return failure_set(fail, ERR_INVALID,
+                               "%s cannot be %s: the rows of %s have %llu values, which are not "
+                               "whole blocks of %u",
+                               p->shape->name, t->type->name, t->name,
+                               (unsigned long long)t->dims[0], t->type->block_values);
+        p->bytes += blocks_of(t) * t->type->block_bytes;
+    }
+    return OK;
 }
 
 static error_code plan_tensors(plan *p, failure *fail)
@@ -194,21 +259,14 @@ static error_code plan_tensors(plan *p, failure *fail)
     if (p->tensors == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for %u layers", s->n_layers);
     add(p, ROLE_MATRIX, s->n_embd, s->n_vocab, "token_embd.weight");
-    for (size_t i = 0; i < s->n_layers; i++)
-        add_layer(p, i);
+    for (size_t i = 0; i < s->n_layers; i++) {
+        add_attention(p, i);
+        add_ffn(p, i);
+    }
     add(p, ROLE_NORM, s->n_embd, 1, "output_norm.weight");
     if (!s->tied)
         add(p, ROLE_MATRIX, s->n_embd, s->n_vocab, "output.weight");
-    for (size_t i = 0; i < p->n_tensors; i++) {
-        const tensor_plan *t = &p->tensors[i];
-        if (t->dims[0] % t->type->block_values != 0)
-            return failure_set(fail, ERR_INVALID,
-                               "%s cannot be %s: the rows of %s have %llu values, which are not "
-                               "whole blocks of %u",
-                               s->name, t->type->name, t->name, (unsigned long long)t->dims[0],
-                               t->type->block_values);
-    }
-    return OK;
+    return check_plan(p, fail);
 }
 
 /* ---- keys ----------------------------------------------------------------------------------- */
@@ -226,17 +284,26 @@ static void write_keys(gguf_writer *w, const plan *p)
         const char *suffix;
         uint32_t value;
     } counts[] = {
-        {"block_count", s->n_layers},          {"context_length", s->context},
-        {"embedding_length", s->n_embd},       {"feed_forward_length", s->n_ff},
-        {"attention.head_count", s->n_heads},  {"attention.head_count_kv", s->n_kv_heads},
-        {"attention.key_length", s->head_dim}, {"attention.value_length", s->head_dim},
-        {"rope.dimension_count", s->head_dim}, {"vocab_size", s->n_vocab},
+        {"block_count", s->n_layers},
+        {"context_length", s->context},
+        {"embedding_length", s->n_embd},
+        {"feed_forward_length", s->n_ff},
+        {"attention.head_count", s->n_heads},
+        {"attention.head_count_kv", s->n_kv_heads},
+        {"attention.key_length", s->head_dim},
+        {"attention.value_length", s->head_dim},
+        {"rope.dimension_count", s->head_dim},
+        {"vocab_size", s->n_vocab},
+        {"expert_count", s->n_experts},
+        {"expert_used_count", s->n_experts_used},
+        {"expert_feed_forward_length", s->n_expert_ff},
     };
+    const size_t n_counts = sizeof counts / sizeof counts[0], of_experts = 3;
     char name[96];
     gguf_writer_text(w, "general.architecture", s->architecture);
     snprintf(name, sizeof name, "%s, random weights", s->name);
     gguf_writer_text(w, "general.name", name);
-    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+    for (size_t i = 0; i < (s->n_experts > 0 ? n_counts : n_counts - of_experts); i++)
         gguf_writer_u32(w, key_name(s, counts[i].suffix, name), counts[i].value);
     gguf_writer_f32(w, key_name(s, "rope.freq_base", name), s->rope_base);
     gguf_writer_f32(w, key_name(s, "attention.layer_norm_rms_epsilon", name), s->epsilon);
@@ -252,7 +319,7 @@ static error_code write_matrix(gguf_writer *w, plan *p, const tensor_plan *t, ra
 {
     random_weights weights;
     random_weights_init(&weights, t->type->type, 1.0f / sqrtf((float)t->dims[0]));
-    size_t blocks = (size_t)(t->dims[0] / t->type->block_values * t->dims[1]);
+    size_t blocks = (size_t)blocks_of(t);
     size_t per_slab = SLAB_BYTES / t->type->block_bytes;
     while (blocks > 0) {
         size_t n = blocks < per_slab ? blocks : per_slab;
@@ -291,8 +358,8 @@ static error_code write_data(gguf_writer *w, plan *p, failure *fail)
     for (size_t i = 0; i < p->n_tensors && code == OK; i++) {
         const tensor_plan *t = &p->tensors[i];
         random_state random = random_start(p->options->seed, i);
-        code = t->role == ROLE_MATRIX ? write_matrix(w, p, t, &random, slab, fail)
-                                      : write_vector(w, p, t, &random, slab, fail);
+        code = t->n_dims > 1 ? write_matrix(w, p, t, &random, slab, fail)
+                             : write_vector(w, p, t, &random, slab, fail);
     }
     free(slab);
     return code;
@@ -308,8 +375,7 @@ static error_code write_file(plan *p, const char *path, failure *fail)
     code = synthetic_vocabulary(w, p->shape->n_vocab, fail);
     for (size_t i = 0; i < p->n_tensors; i++) {
         const tensor_plan *t = &p->tensors[i];
-        gguf_writer_tensor(w, (gguf_string){t->name, strlen(t->name)},
-                           t->role == ROLE_MATRIX ? 2 : 1, t->dims, t->type);
+        gguf_writer_tensor(w, (gguf_string){t->name, strlen(t->name)}, t->n_dims, t->dims, t->type);
     }
     if (code == OK)
         code = gguf_writer_begin(w, fail);

@@ -16,7 +16,9 @@ typedef struct synthetic_shape {
     const char *architecture;
     uint32_t n_layers, n_embd, n_ff, n_heads, n_kv_heads, head_dim, n_vocab, context;
     float rope_base, epsilon;
-    bool tied, qkv_bias, output_bias;
+    bool tied, qkv_bias, output_bias, qk_norm;
+    uint32_t n_experts, n_experts_used; /* 0: one dense network */
+    uint32_t n_expert_ff;
 } synthetic_shape;
 
 /* Any shape; options->shape is not read. */

@@ -22,6 +22,7 @@ enum { N_VOCAB = 1000, N_EMBD = 256 };
 static synthetic_shape small_shape(const char *architecture, bool tied)
 {
     bool pangu = strcmp(architecture, "pangu-embedded") == 0;
+    bool experts = strcmp(architecture, "qwen3moe") == 0;
     return (synthetic_shape){
         .name = "small",
         .architecture = architecture,
@@ -36,8 +37,12 @@ static synthetic_shape small_shape(const char *architecture, bool tied)
         .rope_base = 1e4f,
         .epsilon = 1e-5f,
         .tied = tied,
-        .qkv_bias = strcmp(architecture, "llama") != 0,
+        .qkv_bias = pangu || strcmp(architecture, "qwen2") == 0,
         .output_bias = pangu,
+        .qk_norm = experts,
+        .n_experts = experts ? 6 : 0,
+        .n_experts_used = experts ? 2 : 0,
+        .n_expert_ff = experts ? 256 : 0,
     };
 }
 
@@ -131,8 +136,8 @@ static void test_every_type(void **state)
 static void test_every_architecture(void **state)
 {
     (void)state;
-    static const char *const names[] = {"llama", "qwen2", "pangu-embedded"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const names[] = {"llama", "qwen2", "pangu-embedded", "qwen3moe"};
+    for (size_t i = 0; i < 4; i++) {
         const synthetic_shape shape = small_shape(names[i], true);
         write_small(&shape, TENSOR_Q8_0, 1);
         model *m = load();

@@ -1,0 +1,34 @@
+#include "cli/progress.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define PATIENCE_MS 300 /* nobody needs a bar for less */
+
+void progress_start(progress *p, const char *what)
+{
+    *p = (progress){what, isatty(STDERR_FILENO), clock_ms(), -1};
+}
+
+void progress_show(progress *p, double fraction)
+{
+    static const char full[] = "##############################";
+    int width = (int)sizeof full - 1, filled = (int)(fraction * width);
+    int percent = (int)(100 * fraction);
+    double ms = clock_ms() - p->start_ms;
+    if (!p->on_terminal || ms < PATIENCE_MS || percent == p->percent)
+        return;
+    p->percent = percent;
+    fprintf(stderr, "\r%s [%.*s%*s] %3d %%, %.0f s to go\033[K", p->what, filled, full,
+            width - filled, "", percent, fraction > 0 ? ms / 1e3 * (1 - fraction) / fraction : 0);
+    fflush(stderr);
+}
+
+void progress_end(progress *p)
+{
+    if (p->percent >= 0)
+        fputs("\r\033[K", stderr);
+    p->percent = -1;
+}

@@ -1,0 +1,18 @@
+/* progress.h: one line on standard error, when it is a terminal, for work that takes a while. */
+#ifndef CLI_PROGRESS_H
+#define CLI_PROGRESS_H
+
+#include <stdbool.h>
+
+typedef struct progress {
+    const char *what; /* "quantizing" */
+    bool on_terminal;
+    double start_ms;
+    int percent; /* shown last; -1: nothing is */
+} progress;
+
+void progress_start(progress *p, const char *what);
+void progress_show(progress *p, double fraction);
+void progress_end(progress *p); /* clears the line */
+
+#endif
