@@ -182,23 +182,35 @@ def fit(text, width):
     return text[:head] + "…" + text[-(width - head - 1) :]
 
 
+# What a narrow terminal does without, in this order.
+DISPENSABLE = ["lookup", "reason", "overhead ms", "entropy"]
+
+
 class Table:
     def __init__(self, terminal_width):
-        fixed = sum(width for _, width, _ in COLUMNS) + 2 * (len(COLUMNS) - 1)
-        left = max(terminal_width - 1 - fixed, 24)
+        left_out = 0
+        while True:
+            dropped = DISPENSABLE[:left_out]
+            self.shown = [i for i, (name, _, _) in enumerate(COLUMNS) if name not in dropped]
+            fixed = sum(COLUMNS[i][1] for i in self.shown) + 2 * (len(self.shown) - 1)
+            left = terminal_width - 1 - fixed
+            if left >= 24 or left_out == len(DISPENSABLE):
+                break
+            left_out += 1
+        left = max(left, 16)
         shares = [(left + 1) // 2, left // 2]
-        self.widths = [width or shares.pop(0) for _, width, _ in COLUMNS]
+        self.widths = [COLUMNS[i][1] or shares.pop(0) for i in self.shown]
 
     def line(self, cells):
-        shown = []
-        for text, width, (_, _, to_the_right) in zip(cells, self.widths, COLUMNS):
-            text = fit(text, width)
-            shown.append(text.rjust(width) if to_the_right else text.ljust(width))
-        return "  ".join(shown).rstrip()
+        parts = []
+        for i, width in zip(self.shown, self.widths):
+            text = fit(cells[i], width)
+            parts.append(text.rjust(width) if COLUMNS[i][2] else text.ljust(width))
+        return "  ".join(parts).rstrip()
 
     def head(self):
         names = self.line([name for name, _, _ in COLUMNS])
-        return names + "\n" + "-" * len(self.line(["x" * width for width in self.widths]))
+        return names + "\n" + "-" * (sum(self.widths) + 2 * (len(self.widths) - 1))
 
 
 def lookup_text(plan, stats):
