@@ -10,18 +10,26 @@
 #include "base/utf8.h"
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/token_file.h"
 #include "model/forward.h"
 
 #define STANDARD_TESTS "prefill:128,512,2048,decode:64,step:1-8,16,probe:64,256,1024"
 #define MOST_ATTEMPTS 3
 
 static const char usage[] =
-    "usage: a-io bench -m FILE [options]\n"
+    "usage: a-io bench (-m FILE | --synthetic SHAPE:TYPE)... [options]\n"
     "\n"
     "Measures a model on this machine: the time of prefill, decode, steps of several rows and\n"
     "probes, as a share of the speed at which memory can be read, which is measured around them.\n"
     "\n"
     "  -m, --model FILE     a model file; may be given several times\n"
+    "  --synthetic S:T      a model of a real one's shape with random weights, all matrices of "
+    "one\n"
+    "                       type: pangu-1b:q4_0, qwen2.5-7b:q8_0 ...; may be given several times.\n"
+    "                       Written once to $XDG_CACHE_HOME/a-io or ~/.cache/a-io (its replies "
+    "mean\n"
+    "                       nothing, its speed is the real one's)\n"
+    "  --synthetic-dir DIR  keep them there instead\n"
     "  --tests LIST         default: " STANDARD_TESTS "\n"
     "                       (a default test that is longer than the model's context is left out)\n"
     "    prefill:N          N prompt tokens, from nothing to the first token\n"
@@ -30,6 +38,7 @@ static const char usage[] =
     "    probe:N            a prompt of N tokens until the intent is known\n"
     "                       N may be a list of numbers and ranges: step:1-8,16\n"
     "  --depth LIST         tokens already in the KV for decode and step (default: 0)\n"
+    "  --prompt FILE        token ids as text, repeated as needed (default: pseudo-random ids)\n"
     "  --runs N             runs of every test, 1 to 1000 (default: 5)\n"
     "  --kv TYPE            type of the KV cache: f16 (default) or f32\n"
     "  -t, --threads N      default: the physical cores this process may use\n"
@@ -42,11 +51,18 @@ static const char usage[] =
     "most twice, and then called unsteady.\n"
     "Hash: of the tokens the model answered; the same for every number of threads and rows.\n";
 
+typedef struct bench_source {
+    const char *path; /* NULL: synthetic */
+    bench_synthetic synthetic;
+} bench_source;
+
 typedef struct bench_options {
-    const char *models[BENCH_MAX_MODELS];
+    bench_source models[BENCH_MAX_MODELS];
     size_t n_models;
-    const char *tests; /* NULL: the standard ones, as far as they fit the context */
+    const char *synthetic_folder; /* NULL: the user's cache folder */
+    const char *tests;            /* NULL: the standard ones, as far as they fit the context */
     const char *depths;
+    const char *prompt_path; /* NULL: pseudo-random ids */
     uint64_t runs;
     uint64_t threads;
     kv_type kv;
@@ -56,8 +72,7 @@ typedef struct bench_options {
 
 /* ---- progress ------------------------------------------------------------------------------- */
 
-/* One line on standard error that is written over, on a terminal only. */
-static void show_progress(const char *text)
+void bench_progress(const char *text)
 {
     if (isatty(STDERR_FILENO))
         fprintf(stderr, "\r\033[K%s", text);
@@ -68,7 +83,7 @@ static void show_loading(void *context, double fraction)
     const bench_model *m = context;
     char text[400];
     snprintf(text, sizeof text, "%s: loading, %.0f %%", m->name, 100 * fraction);
-    show_progress(text);
+    bench_progress(text);
 }
 
 static void show_run(void *context, const speed_test *test, size_t turn, size_t attempt)
@@ -78,7 +93,7 @@ static void show_run(void *context, const speed_test *test, size_t turn, size_t 
     snprintf(text, sizeof text, "%s: %s of %zu at depth %zu, run %zu%s", m->name,
              speed_kind_name(test->kind), test->n, test->depth, turn + 1,
              attempt > 0 ? ", repeated: memory was not steady" : "");
-    show_progress(text);
+    bench_progress(text);
 }
 
 /* ---- one model ------------------------------------------------------------------------------ */
@@ -106,13 +121,13 @@ static error_code load(bench_model *out, model **m, const char *path, kv_type kv
 {
     const model_options options = {
         .chat_template = "none", .progress = show_loading, .progress_context = out};
-    utf8_printable(path, strlen(path), out->name, sizeof out->name);
     double start = clock_ms();
     error_code code = model_load(m, path, &options, fail);
-    show_progress("");
+    bench_progress("");
     if (code != OK)
         return code;
     out->load_ms = clock_ms() - start;
+    utf8_printable(path, strlen(path), out->file, sizeof out->file);
     snprintf(out->type, sizeof out->type, "%s", main_type((*m)->file));
     out->weight_bytes = (*m)->weight_bytes;
     out->file_bytes = gguf_file_bytes((*m)->file);
@@ -159,7 +174,7 @@ static error_code measure_plan(const bench_options *o, const bench_plan *tests, 
         size_t end = bench_plan_group_end(tests, i);
         error_code code =
             measure_group(s, threads, tests->tests + i, end - i, &options, out->results + i, fail);
-        show_progress("");
+        bench_progress("");
         if (code != OK)
             return code;
         out->n_results = end;
@@ -171,34 +186,56 @@ static error_code measure_plan(const bench_options *o, const bench_plan *tests, 
     return OK;
 }
 
+static error_code measure_tests(const bench_options *o, const model *m, const bench_plan *tests,
+                                team *threads, bool knows_memory, bench_model *out, failure *fail)
+{
+    subject *s = NULL;
+    token_list prompt = {0};
+    error_code code = OK;
+    if (o->prompt_path != NULL)
+        code = token_file_read(o->prompt_path, m->config.n_vocab, &prompt, fail);
+    const subject_options options = {.threads = threads,
+                                     .kv = o->kv,
+                                     .positions = bench_plan_positions(tests),
+                                     .prompt = prompt.ids,
+                                     .n_prompt = prompt.length};
+    if (code == OK)
+        code = subject_create(&s, m, &options, fail);
+    if (code == OK)
+        code = measure_plan(o, tests, s, threads, knows_memory, out, fail);
+    subject_destroy(s);
+    token_list_free(&prompt);
+    return code;
+}
+
 static error_code measure_loaded(const bench_options *o, const model *m, team *threads,
                                  bool knows_memory, bench_model *out, failure *fail)
 {
     bench_plan tests;
-    subject *s = NULL;
     error_code code = choose_tests(o, out, &tests, fail);
     if (code != OK)
         return code;
     out->results = calloc(tests.n, sizeof *out->results);
     if (out->results == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for %zu tests", tests.n);
-    const subject_options options = {
-        .threads = threads, .kv = o->kv, .positions = bench_plan_positions(&tests)};
     if (!o->json)
         bench_print_model(out, stdout);
-    code = subject_create(&s, m, &options, fail);
-    if (code == OK)
-        code = measure_plan(o, &tests, s, threads, knows_memory, out, fail);
-    subject_destroy(s);
-    return code;
+    return measure_tests(o, m, &tests, threads, knows_memory, out, fail);
 }
 
-static error_code measure_model(const bench_options *o, const char *path, team *threads,
+static error_code measure_model(const bench_options *o, const bench_source *source, team *threads,
                                 bench_model *out, failure *fail)
 {
+    char path[BENCH_PATH_SIZE];
+    const char *name = source->path == NULL ? source->synthetic.shape : source->path;
+    utf8_printable(name, strlen(name), out->name, sizeof out->name);
+    error_code code = OK;
+    if (source->path == NULL)
+        code = bench_synthetic_file(&source->synthetic, o->synthetic_folder, path, fail);
     model *m = NULL;
     bool knows_memory = memory_peak_reset();
-    error_code code = load(out, &m, path, o->kv, fail);
+    if (code == OK)
+        code = load(out, &m, source->path == NULL ? path : source->path, o->kv, fail);
     if (code == OK)
         code = measure_loaded(o, m, threads, knows_memory, out, fail);
     model_destroy(m);
@@ -223,7 +260,7 @@ static error_code measure_all(const bench_options *o, bench_report *report, fail
     if (code == OK && !o->json)
         bench_print_heading(report, stdout);
     for (size_t i = 0; code == OK && i < o->n_models; i++)
-        code = measure_model(o, o->models[i], threads, &report->models[report->n_models++], fail);
+        code = measure_model(o, &o->models[i], threads, &report->models[report->n_models++], fail);
     team_destroy(threads);
     if (code == OK && o->json) {
         code = bench_print_json(report, stdout);
@@ -253,12 +290,24 @@ static error_code run_bench(const bench_options *o, failure *fail)
 
 /* ---- the command line ----------------------------------------------------------------------- */
 
-enum { OPTION_TESTS = 256, OPTION_DEPTH, OPTION_RUNS, OPTION_KV, OPTION_JSON };
+enum {
+    OPTION_SYNTHETIC = 256,
+    OPTION_SYNTHETIC_DIR,
+    OPTION_TESTS,
+    OPTION_DEPTH,
+    OPTION_PROMPT,
+    OPTION_RUNS,
+    OPTION_KV,
+    OPTION_JSON
+};
 
 static const struct option option_names[] = {
     {"model", required_argument, NULL, 'm'},
+    {"synthetic", required_argument, NULL, OPTION_SYNTHETIC},
+    {"synthetic-dir", required_argument, NULL, OPTION_SYNTHETIC_DIR},
     {"tests", required_argument, NULL, OPTION_TESTS},
     {"depth", required_argument, NULL, OPTION_DEPTH},
+    {"prompt", required_argument, NULL, OPTION_PROMPT},
     {"runs", required_argument, NULL, OPTION_RUNS},
     {"kv", required_argument, NULL, OPTION_KV},
     {"threads", required_argument, NULL, 't'},
@@ -267,11 +316,14 @@ static const struct option option_names[] = {
     {NULL, 0, NULL, 0},
 };
 
-static error_code take_model(bench_options *o, failure *fail)
+static error_code take_model(bench_options *o, bool synthetic, failure *fail)
 {
     if (o->n_models == BENCH_MAX_MODELS)
         return failure_set(fail, ERR_INVALID, "more than %d models", BENCH_MAX_MODELS);
-    o->models[o->n_models++] = optarg;
+    bench_source *source = &o->models[o->n_models++];
+    if (synthetic)
+        return bench_synthetic_parse(optarg, &source->synthetic, fail);
+    source->path = optarg;
     return OK;
 }
 
@@ -279,12 +331,20 @@ static error_code take_option(bench_options *o, int option, char *const *argv, f
 {
     switch (option) {
     case 'm':
-        return take_model(o, fail);
+        return take_model(o, false, fail);
+    case OPTION_SYNTHETIC:
+        return take_model(o, true, fail);
+    case OPTION_SYNTHETIC_DIR:
+        o->synthetic_folder = optarg;
+        return OK;
     case OPTION_TESTS:
         o->tests = optarg;
         return OK;
     case OPTION_DEPTH:
         o->depths = optarg;
+        return OK;
+    case OPTION_PROMPT:
+        o->prompt_path = optarg;
         return OK;
     case OPTION_RUNS:
         return option_number("--runs", optarg, 1, MEASURE_MAX_RUNS, &o->runs, fail);
@@ -320,8 +380,9 @@ static error_code read_options(int argc, char **argv, bench_options *o, failure 
         return failure_set(fail, ERR_INVALID, "unexpected argument \"%s\"; try: a-io bench --help",
                            argv[optind]);
     if (o->n_models == 0)
-        return failure_set(fail, ERR_INVALID,
-                           "no model named: give -m FILE; try: a-io bench --help");
+        return failure_set(
+            fail, ERR_INVALID,
+            "no model named: give -m FILE or --synthetic SHAPE:TYPE; try: a-io bench --help");
     return OK;
 }
 

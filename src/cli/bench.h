@@ -25,9 +25,31 @@ size_t bench_plan_positions(const bench_plan *plan);
 /* The end of the group that begins at test `first`. */
 size_t bench_plan_group_end(const bench_plan *plan, size_t first);
 
+/* ---- synthetic models ----------------------------------------------------------------------- */
+
+#define BENCH_PATH_SIZE 4096
+
+typedef struct bench_synthetic {
+    char shape[64];
+    const tensor_type_info *type;
+} bench_synthetic;
+
+/* "pangu-1b:q4_0"; ERR_INVALID names the shapes there are. */
+error_code bench_synthetic_parse(const char *spec, bench_synthetic *out, failure *fail);
+/* The model's file in `folder` (NULL: $XDG_CACHE_HOME/a-io, else ~/.cache/a-io), written now if it
+ * is not there. */
+error_code bench_synthetic_file(const bench_synthetic *s, const char *folder,
+                                char path[BENCH_PATH_SIZE], failure *fail);
+
+/* One line on standard error that is written over, on a terminal only. */
+void bench_progress(const char *text);
+
+/* ---- results -------------------------------------------------------------------------------- */
+
 /* What one model gave. */
 typedef struct bench_model {
-    char name[256];      /* the file as it was named, or the synthetic shape */
+    char name[256]; /* the file as it was named, or the synthetic shape */
+    char file[BENCH_PATH_SIZE];
     char type[16];       /* of most of its weight bytes: "Q4_0" */
     size_t weight_bytes; /* read by a step of one row */
     size_t file_bytes;

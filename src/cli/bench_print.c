@@ -70,10 +70,11 @@ static json_t *result_json(const bench_report *report, const bench_model *m, con
 
 static json_t *model_json(const bench_model *m)
 {
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:f, s:o}", "model", m->name, "type", m->type,
-                     "file_bytes", integer(m->file_bytes), "weight_bytes", integer(m->weight_bytes),
-                     "kv_bytes_per_token", integer(m->kv_token_bytes), "context",
-                     integer(m->context), "load_s", m->load_ms / 1e3, "memory_peak_bytes",
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:f, s:o}", "model", m->name, "file",
+                     m->file, "type", m->type, "file_bytes", integer(m->file_bytes), "weight_bytes",
+                     integer(m->weight_bytes), "kv_bytes_per_token", integer(m->kv_token_bytes),
+                     "context", integer(m->context), "load_s", m->load_ms / 1e3,
+                     "memory_peak_bytes",
                      m->memory_peak == 0 ? json_null() : integer(m->memory_peak));
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/buffer.h"
 #include "cli/cli.h"
+#include "cli/token_file.h"
 #include "engine/kv.h"
 #include "model/forward.h"
 
@@ -30,40 +31,6 @@ typedef struct logits_job {
 
 /* ---- the work ---------------------------------------------------------------------------------
  */
-
-static error_code parse_tokens(char *at, const char *path, size_t n_vocab, token_list *out,
-                               failure *fail)
-{
-    static const char separators[] = " \t\r\n,";
-    for (;;) {
-        at += strspn(at, separators);
-        if (*at == '\0')
-            return OK;
-        char *end;
-        long id = strtol(at, &end, 10);
-        if (end == at || (*end != '\0' && strchr(separators, *end) == NULL))
-            return failure_set(fail, ERR_INVALID, "%s: '%.20s' is not a token id", path, at);
-        if (id < 0 || (size_t)id >= n_vocab)
-            return failure_set(fail, ERR_INVALID, "%s: token %ld is not in the vocabulary of %zu",
-                               path, id, n_vocab);
-        if (token_list_add(out, (int32_t)id) != OK)
-            return failure_set(fail, ERR_MEMORY, "no memory for the tokens of %s", path);
-        at = end;
-    }
-}
-
-static error_code read_tokens(const char *path, size_t n_vocab, token_list *out, failure *fail)
-{
-    buffer text;
-    buffer_init(&text, (size_t)64 << 20);
-    error_code code = buffer_read_file(&text, path, fail);
-    if (code == OK && text.data != NULL)
-        code = parse_tokens(text.data, path, n_vocab, out, fail);
-    if (code == OK && out->length == 0)
-        code = failure_set(fail, ERR_INVALID, "%s: no token ids in it", path);
-    buffer_free(&text);
-    return code;
-}
 
 static error_code write_steps(const logits_job *job, const model *m, forward *f, team *threads,
                               const kv_slot *slot, const token_list *tokens, FILE *file,
@@ -121,7 +88,7 @@ static error_code run_job(const logits_job *job, failure *fail)
     token_list tokens = {0};
     error_code code = model_load(&m, job->model_path, &options, fail);
     if (code == OK)
-        code = read_tokens(job->tokens_path, m->config.n_vocab, &tokens, fail);
+        code = token_file_read(job->tokens_path, m->config.n_vocab, &tokens, fail);
     if (code == OK)
         code = evaluate_to_file(job, m, &tokens, fail);
     token_list_free(&tokens);

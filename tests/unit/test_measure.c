@@ -154,6 +154,25 @@ static void wrong_plans_are_refused(void **state)
         ERR_INVALID);
 }
 
+static void synthetic_models_are_named(void **state)
+{
+    (void)state;
+    bench_synthetic s;
+    expect_ok(bench_synthetic_parse("pangu-1b:q4_0", &s, &fail));
+    assert_string_equal(s.shape, "pangu-1b");
+    assert_int_equal(s.type->type, TENSOR_Q4_0);
+    const char *const wrong[] = {
+        "",      ":",          "pangu-1b",          "pangu-1b:", "pangu-1b:q9_9",
+        ":q4_0", "pangu:q4_0", "pangu-1b:q4_0:q8_0"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_int_equal(bench_synthetic_parse(wrong[i], &s, &fail), ERR_INVALID);
+        assert_non_null(strstr(fail.text, "pangu-7b"));
+    }
+    char path[BENCH_PATH_SIZE];
+    expect_ok(bench_synthetic_parse("pangu-1b:q4_0", &s, &fail));
+    assert_int_equal(bench_synthetic_file(&s, "/proc/nowhere", path, &fail), ERR_IO);
+}
+
 /* ---- tests of a model ----------------------------------------------------------------------- */
 
 typedef struct fixture {
@@ -328,6 +347,7 @@ int main(void)
         cmocka_unit_test(memory_is_known),
         cmocka_unit_test(plans_are_read),
         cmocka_unit_test(wrong_plans_are_refused),
+        cmocka_unit_test(synthetic_models_are_named),
         cmocka_unit_test(answers_do_not_depend_on_rows),
         cmocka_unit_test(prefill_and_probe_answer_alike),
         cmocka_unit_test(bytes_are_weights_and_kv),
