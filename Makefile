@@ -4,6 +4,8 @@
 #   make demo           a table of mixed requests, each answered by the right model
 #   make test           every test (under 15 minutes on two cores)
 #   make SANITIZE=address,undefined test      make SANITIZE=thread test
+#   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
+#   make bench-peer     beside llama.cpp from npm, in turns
 #   make format         clang-format over src and tests
 
 CC ?= gcc
@@ -31,7 +33,7 @@ TEST_PROGRAMS := $(TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 quiet_compile = $(if $(V),,@echo "  compile $<" && )
 quiet_link = $(if $(V),,@echo "  link    $@" && )
 
-.PHONY: all demo test test-c test-e2e setup format clean
+.PHONY: all demo test test-c test-e2e bench bench-peer setup format clean
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY)
@@ -74,6 +76,21 @@ test-e2e: $(PROGRAM)
 demo: setup
 	@$(MAKE) --no-print-directory $(PROGRAM)
 	@python3 tools/demo/demo.py --program $(PROGRAM)
+
+# The standard set, said to be so in docs/speed.md. More models: `build/a-io bench --help`.
+bench: setup
+	@$(MAKE) --no-print-directory $(PROGRAM)
+	$(PROGRAM) bench --synthetic qwen2.5-0.5b:q4_0 --synthetic pangu-1b:q8_0 --synthetic pangu-1b:q4_k --synthetic pangu-1b:q4_0
+	$(PROGRAM) bench --synthetic pangu-1b:f16 --tests decode:64
+	$(PROGRAM) bench --synthetic pangu-1b:q4_0 --tests decode:32,step:1-8 --depth 2048,8192
+	$(PROGRAM) bench --synthetic pangu-7b:q4_0 --tests prefill:512,decode:32,step:1-8,16
+
+PEER_MODELS ?= qwen2.5-0.5b:q4_0 qwen2.5-0.5b:q8_0 pangu-1b-llama:q4_0 pangu-1b-llama:q8_0 pangu-1b-llama:q4_k
+PEER_OPTIONS ?=
+bench-peer: setup
+	@$(MAKE) --no-print-directory $(PROGRAM)
+	@[ -d bench/peer/node_modules/node-llama-cpp ] || (cd bench/peer && npm ci)
+	node bench/peer/compare.mjs --program $(PROGRAM) $(PEER_MODELS:%=--synthetic %) $(PEER_OPTIONS)
 
 format:
 	clang-format -i $(shell git ls-files 'src/*.[ch]' 'tests/*.[ch]')
