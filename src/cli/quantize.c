@@ -156,11 +156,14 @@ static void convert_row(slab *s, worker *w, size_t row)
         return;
     }
     s->to->decode(to, w->decoded, s->columns);
+    double error = 0, squares = 0; /* not in *w, whose cache line other workers write to */
     for (size_t i = 0; i < s->columns; i++) {
         double x = (double)w->row[i], difference = (double)w->decoded[i] - x;
-        w->error += difference * difference;
-        w->squares += x * x;
+        error += difference * difference;
+        squares += x * x;
     }
+    w->error += error;
+    w->squares += squares;
 }
 
 static void convert_share(void *context, int thread, int n_threads)
