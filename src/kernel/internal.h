@@ -64,6 +64,11 @@ typedef struct record_q4_k { /* value = d · scale · q − dmin · min */
     uint8_t q[K_BLOCKS][BLOCK_QUADS / 2][GROUP_ROWS][4];
 } record_q4_k;
 
+typedef struct record_q5_k { /* as Q4_K; bit i of high[block] is bit 4 of quad i */
+    record_q4_k low;
+    uint8_t high[K_BLOCKS][GROUP_ROWS][4];
+} record_q5_k;
+
 /* Six-bit values: nibbles as above; bits 2i, 2i + 1 of high[h] are bits 4, 5 of quad 4h + i. */
 typedef struct record_q6_k { /* value = d · scale · (q − 32), one scale per half block */
     uint16_t d[GROUP_ROWS];
@@ -94,12 +99,13 @@ typedef enum packed_index {
     PACKED_Q8_0,
     PACKED_Q4_0,
     PACKED_Q4_K,
+    PACKED_Q5_K,
     PACKED_Q6_K,
     PACKED_COUNT
 } packed_index;
 
 extern const packed_format format_f32, format_f16, format_bf16, format_q8_0, format_q4_0,
-    format_q4_k, format_q6_k;
+    format_q4_k, format_q5_k, format_q6_k;
 
 /* PACKED_COUNT when the type is unknown. */
 packed_index packed_find(uint32_t type);

@@ -68,7 +68,7 @@ error_code kernel_init(const char *name, failure *fail)
 static const packed_format *const formats[PACKED_COUNT] = {
     [PACKED_F32] = &format_f32,   [PACKED_F16] = &format_f16,   [PACKED_BF16] = &format_bf16,
     [PACKED_Q8_0] = &format_q8_0, [PACKED_Q4_0] = &format_q4_0, [PACKED_Q4_K] = &format_q4_k,
-    [PACKED_Q6_K] = &format_q6_k,
+    [PACKED_Q5_K] = &format_q5_k, [PACKED_Q6_K] = &format_q6_k,
 };
 
 packed_index packed_find(uint32_t type)

@@ -278,6 +278,23 @@ INLINE __m256 bytes_to_float(const void *bytes, size_t half)
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(raw));
 }
 
+/* Adds block b of every column, whose Σ q · x is dot, with scale and minimum. */
+INLINE void add_with_min(const record_q4_k *w, size_t b, size_t half, const char *x,
+                         size_t x_stride, size_t columns, const __m256i dot[MOST_COLUMNS],
+                         totals total)
+{
+    __m256 scale = _mm256_mul_ps(load_halves(w->d, half), bytes_to_float(w->block[b].scale, half));
+    __m256 min = _mm256_mul_ps(load_halves(w->dmin, half), bytes_to_float(w->block[b].min, half));
+    EACH_COLUMN
+    {
+        const activation_block *block = block_of(x, x_stride, c, b);
+        __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(dot[c]), scale);
+        value = _mm256_fnmadd_ps(min, _mm256_set1_ps(block->sum), value);
+        __m256 x_scale = _mm256_set1_ps(block->scale);
+        total[c][half] = _mm256_fmadd_ps(value, x_scale, total[c][half]);
+    }
+}
+
 INLINE void add_q4_k(const void *record, const char *x, size_t x_stride, size_t columns,
                      totals total)
 {
@@ -287,18 +304,49 @@ INLINE void add_q4_k(const void *record, const char *x, size_t x_stride, size_t 
         {
             __m256i dot[MOST_COLUMNS];
             dot_nibbles(w->q[b], half, x, x_stride, b, columns, dot);
-            __m256 scale =
-                _mm256_mul_ps(load_halves(w->d, half), bytes_to_float(w->block[b].scale, half));
-            __m256 min =
-                _mm256_mul_ps(load_halves(w->dmin, half), bytes_to_float(w->block[b].min, half));
-            EACH_COLUMN
-            {
-                const activation_block *block = block_of(x, x_stride, c, b);
-                __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(dot[c]), scale);
-                value = _mm256_fnmadd_ps(min, _mm256_set1_ps(block->sum), value);
-                __m256 x_scale = _mm256_set1_ps(block->scale);
-                total[c][half] = _mm256_fmadd_ps(value, x_scale, total[c][half]);
-            }
+            add_with_min(w, b, half, x, x_stride, columns, dot, total);
+        }
+}
+
+/* Bit i of `high` becomes bit 4 beside a nibble. */
+INLINE __m256i five_bits(__m256i nibbles, __m256i high, int i)
+{
+    __m256i placed = i < 4 ? _mm256_sllv_epi32(high, _mm256_set1_epi32(4 - i))
+                           : _mm256_srlv_epi32(high, _mm256_set1_epi32(i - 4));
+    return _mm256_or_si256(nibbles, _mm256_and_si256(placed, _mm256_set1_epi8(16)));
+}
+
+INLINE void dot_five_bits(const record_q5_k *w, size_t half, const char *x, size_t x_stride,
+                          size_t block, size_t columns, __m256i dot[MOST_COLUMNS])
+{
+    __m256i fifth = load_quad(w->high[block], half);
+    EACH_COLUMN dot[c] = _mm256_setzero_si256();
+    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
+    {
+        __m256i both = load_quad(w->low.q[block][i], half);
+        __m256i low = five_bits(low_nibbles(both), fifth, (int)i);
+        __m256i high = five_bits(high_nibbles(both), fifth, (int)i + 4);
+        EACH_COLUMN
+        {
+            const int8_t *values = block_of(x, x_stride, c, block)->q + 4 * i;
+            __m256i x_high = broadcast_quad(values + BLOCK_COLUMNS / 2);
+            __m256i sums = _mm256_add_epi16(_mm256_maddubs_epi16(low, broadcast_quad(values)),
+                                            _mm256_maddubs_epi16(high, x_high));
+            dot[c] = _mm256_add_epi32(dot[c], add_pairs(sums));
+        }
+    }
+}
+
+INLINE void add_q5_k(const void *record, const char *x, size_t x_stride, size_t columns,
+                     totals total)
+{
+    const record_q5_k *w = record;
+    for (size_t b = 0; b < K_BLOCKS; b++)
+        UNROLL for (size_t half = 0; half < 2; half++)
+        {
+            __m256i dot[MOST_COLUMNS];
+            dot_five_bits(w, half, x, x_stride, b, columns, dot);
+            add_with_min(&w->low, b, half, x, x_stride, columns, dot, total);
         }
 }
 
@@ -363,6 +411,7 @@ INLINE void add_q6_k(const void *record, const char *x, size_t x_stride, size_t 
 DEFINE_TILE(q8_0, add_q8_0, record_q8_0, 2 * sizeof(activation_block))
 DEFINE_TILE(q4_0, add_q4_0, record_q4_0, 2 * sizeof(activation_block))
 DEFINE_TILE(q4_k, add_q4_k, record_q4_k, K_BLOCKS * sizeof(activation_block))
+DEFINE_TILE(q5_k, add_q5_k, record_q5_k, K_BLOCKS * sizeof(activation_block))
 DEFINE_TILE(q6_k, add_q6_k, record_q6_k, K_BLOCKS * sizeof(activation_block))
 
 /* ---- activations ---------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
 #include "kernel/internal.h"
 
 tile_function avx2_tile_f32, avx2_tile_f16, avx2_tile_bf16, avx2_tile_q8_0, avx2_tile_q4_0,
-    avx2_tile_q4_k, avx2_tile_q6_k;
+    avx2_tile_q4_k, avx2_tile_q5_k, avx2_tile_q6_k;
 
 void avx2_quantize(activation_block *blocks, const float *x, size_t n_blocks);
 

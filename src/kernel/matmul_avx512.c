@@ -237,25 +237,63 @@ INLINE __m512 bytes_to_float(const void *bytes)
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_load_si128(with_prefetch(bytes))));
 }
 
+/* Adds block b of every column, whose Σ q · x is dot, with scale and minimum. */
+INLINE void add_with_min(const record_q4_k *w, size_t b, const char *x, size_t x_stride,
+                         size_t columns, const __m512i dot[TILE_COLUMNS],
+                         __m512 total[TILE_COLUMNS])
+{
+    /* Six-bit numbers: signed bytes hold them. */
+    __m512 scale = _mm512_mul_ps(load_halves(w->d), bytes_to_float(w->block[b].scale));
+    __m512 min = _mm512_mul_ps(load_halves(w->dmin), bytes_to_float(w->block[b].min));
+    EACH_COLUMN
+    {
+        const activation_block *block = block_of(x, x_stride, c, b);
+        __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[c]), scale);
+        value = _mm512_fnmadd_ps(min, _mm512_set1_ps(block->sum), value);
+        total[c] = _mm512_fmadd_ps(value, _mm512_set1_ps(block->scale), total[c]);
+    }
+}
+
 INLINE void add_q4_k(const void *record, const char *x, size_t x_stride, size_t columns,
                      __m512 total[TILE_COLUMNS])
 {
     const record_q4_k *w = record;
-    __m512 d = load_halves(w->d), dmin = load_halves(w->dmin);
     for (size_t b = 0; b < K_BLOCKS; b++) {
         __m512i dot[TILE_COLUMNS];
         EACH_COLUMN dot[c] = _mm512_setzero_si512();
         dot_nibbles(w->q[b], x, x_stride, b, columns, dot);
-        /* Six-bit numbers: signed bytes hold them. */
-        __m512 scale = _mm512_mul_ps(d, bytes_to_float(w->block[b].scale));
-        __m512 min = _mm512_mul_ps(dmin, bytes_to_float(w->block[b].min));
-        EACH_COLUMN
+        add_with_min(w, b, x, x_stride, columns, dot, total);
+    }
+}
+
+/* Bit i of `high` becomes bit 4 beside a nibble. */
+INLINE __m512i five_bits(__m512i nibbles, __m512i high, int i)
+{
+    __m512i placed = i < 4 ? _mm512_sllv_epi32(high, _mm512_set1_epi32(4 - i))
+                           : _mm512_srlv_epi32(high, _mm512_set1_epi32(i - 4));
+    return _mm512_or_si512(nibbles, _mm512_and_si512(placed, _mm512_set1_epi8(16)));
+}
+
+INLINE void add_q5_k(const void *record, const char *x, size_t x_stride, size_t columns,
+                     __m512 total[TILE_COLUMNS])
+{
+    const record_q5_k *w = record;
+    for (size_t b = 0; b < K_BLOCKS; b++) {
+        __m512i dot[TILE_COLUMNS], fifth = load_quad(w->high[b]);
+        EACH_COLUMN dot[c] = _mm512_setzero_si512();
+        UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
         {
-            const activation_block *block = block_of(x, x_stride, c, b);
-            __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[c]), scale);
-            value = _mm512_fnmadd_ps(min, _mm512_set1_ps(block->sum), value);
-            total[c] = _mm512_fmadd_ps(value, _mm512_set1_ps(block->scale), total[c]);
+            __m512i both = load_quad(w->low.q[b][i]);
+            __m512i low = five_bits(low_nibbles(both), fifth, (int)i);
+            __m512i high = five_bits(high_nibbles(both), fifth, (int)i + 4);
+            EACH_COLUMN
+            {
+                const int8_t *values = block_of(x, x_stride, c, b)->q + 4 * i;
+                dot[c] = dot_quad(dot[c], low, values);
+                dot[c] = dot_quad(dot[c], high, values + BLOCK_COLUMNS / 2);
+            }
         }
+        add_with_min(&w->low, b, x, x_stride, columns, dot, total);
     }
 }
 
@@ -314,6 +352,7 @@ INLINE void add_q6_k(const void *record, const char *x, size_t x_stride, size_t 
 DEFINE_TILE(q8_0, add_q8_0, record_q8_0, 2 * sizeof(activation_block))
 DEFINE_TILE(q4_0, add_q4_0, record_q4_0, 2 * sizeof(activation_block))
 DEFINE_TILE(q4_k, add_q4_k, record_q4_k, K_BLOCKS * sizeof(activation_block))
+DEFINE_TILE(q5_k, add_q5_k, record_q5_k, K_BLOCKS * sizeof(activation_block))
 DEFINE_TILE(q6_k, add_q6_k, record_q6_k, K_BLOCKS * sizeof(activation_block))
 
 /* ---- activations ---------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
 #include "kernel/internal.h"
 
 tile_function avx512_tile_f32, avx512_tile_f16, avx512_tile_bf16, avx512_tile_q8_0,
-    avx512_tile_q4_0, avx512_tile_q4_k, avx512_tile_q6_k;
+    avx512_tile_q4_0, avx512_tile_q4_k, avx512_tile_q5_k, avx512_tile_q6_k;
 
 void avx512_quantize(activation_block *blocks, const float *x, size_t n_blocks);
 

@@ -126,16 +126,36 @@ static void add_q4_0(const void *record, const activation_block *x, sums *total)
         }
 }
 
+/* One row's block of 32 with scale and minimum: dot is Σ q · x. */
+static float add_with_min(float total, const record_q4_k *w, size_t b, size_t r, int32_t dot,
+                          const activation_block *x)
+{
+    float scale = f16_to_f32(w->d[r]) * (float)w->block[b].scale[r];
+    float min = f16_to_f32(w->dmin[r]) * (float)w->block[b].min[r];
+    float value = fmaf(-min, x->sum, (float)dot * scale);
+    return fmaf(value, x->scale, total);
+}
+
 static void add_q4_k(const void *record, const activation_block *x, sums *total)
 {
     const record_q4_k *w = record;
     for (size_t b = 0; b < K_BLOCKS; b++, x++)
         for (size_t r = 0; r < GROUP_ROWS; r++) {
-            float scale = f16_to_f32(w->d[r]) * (float)w->block[b].scale[r];
-            float min = f16_to_f32(w->dmin[r]) * (float)w->block[b].min[r];
-            float value = (float)dot_nibbles(w->q[b], r, x->q, 0) * scale;
-            value = fmaf(-min, x->sum, value);
-            total->row[r] = fmaf(value, x->scale, total->row[r]);
+            int32_t dot = dot_nibbles(w->q[b], r, x->q, 0);
+            total->row[r] = add_with_min(total->row[r], w, b, r, dot, x);
+        }
+}
+
+static void add_q5_k(const void *record, const activation_block *x, sums *total)
+{
+    const record_q5_k *w = record;
+    for (size_t b = 0; b < K_BLOCKS; b++, x++)
+        for (size_t r = 0; r < GROUP_ROWS; r++) {
+            int32_t high = 0;
+            for (size_t i = 0; i < BLOCK_QUADS; i++)
+                high = dot_quad(w->high[b][r], (unsigned)i, 1, x->q + 4 * i, high);
+            int32_t dot = dot_nibbles(w->low.q[b], r, x->q, 16 * high);
+            total->row[r] = add_with_min(total->row[r], &w->low, b, r, dot, x);
         }
 }
 
@@ -198,6 +218,13 @@ void reference_tile_q4_k(const void *records, size_t n_records, const void *x, s
                          size_t columns, float *y, size_t y_stride)
 {
     tile_blocks(add_q4_k, sizeof(record_q4_k), K_BLOCKS, records, n_records, x, x_stride, columns,
+                y, y_stride);
+}
+
+void reference_tile_q5_k(const void *records, size_t n_records, const void *x, size_t x_stride,
+                         size_t columns, float *y, size_t y_stride)
+{
+    tile_blocks(add_q5_k, sizeof(record_q5_k), K_BLOCKS, records, n_records, x, x_stride, columns,
                 y, y_stride);
 }
 

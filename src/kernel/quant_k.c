@@ -1,4 +1,5 @@
-/* quant_k.c: the types with super-blocks of 256 values, Q4_K and Q6_K: decoding and packing. */
+/* quant_k.c: the types with super-blocks of 256 values, Q4_K, Q5_K and Q6_K: decoding and packing.
+ */
 #include "kernel/internal.h"
 
 #include <string.h>
@@ -8,6 +9,13 @@ typedef struct file_q4_k {
     uint8_t scales[12];       /* eight six-bit scales and eight six-bit minima */
     uint8_t q[K_COLUMNS / 2]; /* 32 bytes hold 64 values: low nibbles the first 32 */
 } file_q4_k;
+
+typedef struct file_q5_k {
+    uint8_t d[2], dmin[2];
+    uint8_t scales[12];
+    uint8_t high[BLOCK_COLUMNS]; /* bit b: the fifth bits of block b */
+    uint8_t q[K_COLUMNS / 2];
+} file_q5_k;
 
 typedef struct file_q6_k {
     uint8_t low[K_COLUMNS / 2];  /* 64 bytes hold 128 values */
@@ -32,13 +40,20 @@ static void scale_and_min(const uint8_t scales[12], size_t block, uint8_t *scale
     }
 }
 
-/* The 32 unsigned values of one block. */
-static void values_q4_k(const file_q4_k *super, size_t block, uint8_t values[BLOCK_COLUMNS])
+/* The 32 nibbles of one block: the low or the high ones of 32 bytes. */
+static void nibbles_of(const uint8_t *q, size_t block, uint8_t values[BLOCK_COLUMNS])
 {
-    const uint8_t *q = super->q + block / 2 * BLOCK_COLUMNS;
+    q += block / 2 * BLOCK_COLUMNS;
     unsigned shift = block % 2 == 0 ? 0 : 4;
     for (size_t k = 0; k < BLOCK_COLUMNS; k++)
         values[k] = q[k] >> shift & 15;
+}
+
+static void values_q5_k(const file_q5_k *super, size_t block, uint8_t values[BLOCK_COLUMNS])
+{
+    nibbles_of(super->q, block, values);
+    for (size_t k = 0; k < BLOCK_COLUMNS; k++)
+        values[k] = (uint8_t)(values[k] | (super->high[k] >> block & 1) << 4);
 }
 
 /* Half of the super-block is four blocks: the low and then the high nibbles of 2 × 32 bytes, each
@@ -61,7 +76,23 @@ static void decode_q4_k(const void *src, float *dst, size_t n)
         for (size_t b = 0; b < K_BLOCKS; b++) {
             uint8_t scale, min, values[BLOCK_COLUMNS];
             scale_and_min(super->scales, b, &scale, &min);
-            values_q4_k(super, b, values);
+            nibbles_of(super->q, b, values);
+            for (size_t k = 0; k < BLOCK_COLUMNS; k++)
+                dst[i + b * BLOCK_COLUMNS + k] =
+                    d * (float)scale * (float)values[k] - dmin * (float)min;
+        }
+    }
+}
+
+static void decode_q5_k(const void *src, float *dst, size_t n)
+{
+    const file_q5_k *super = src;
+    for (size_t i = 0; i < n; i += K_COLUMNS, super++) {
+        float d = f16_to_f32(half_bits(super->d)), dmin = f16_to_f32(half_bits(super->dmin));
+        for (size_t b = 0; b < K_BLOCKS; b++) {
+            uint8_t scale, min, values[BLOCK_COLUMNS];
+            scale_and_min(super->scales, b, &scale, &min);
+            values_q5_k(super, b, values);
             for (size_t k = 0; k < BLOCK_COLUMNS; k++)
                 dst[i + b * BLOCK_COLUMNS + k] =
                     d * (float)scale * (float)values[k] - dmin * (float)min;
@@ -105,8 +136,31 @@ static void pack_q4_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_
         for (size_t b = 0; b < K_BLOCKS; b++) {
             uint8_t values[BLOCK_COLUMNS];
             scale_and_min(super->scales, b, &out->block[b].scale[r], &out->block[b].min[r]);
-            values_q4_k(super, b, values);
+            nibbles_of(super->q, b, values);
             pack_nibbles(out->q[b], r, values);
+        }
+    }
+}
+
+static void pack_q5_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
+{
+    (void)columns;
+    record_q5_k *out = record;
+    for (size_t r = 0; r < GROUP_ROWS; r++) {
+        const file_q5_k *super = (const void *)rows[r];
+        if (super == NULL)
+            continue;
+        out->low.d[r] = half_bits(super->d);
+        out->low.dmin[r] = half_bits(super->dmin);
+        for (size_t b = 0; b < K_BLOCKS; b++) {
+            uint8_t values[BLOCK_COLUMNS];
+            scale_and_min(super->scales, b, &out->low.block[b].scale[r], &out->low.block[b].min[r]);
+            values_q5_k(super, b, values);
+            pack_nibbles(out->low.q[b], r, values);
+            for (size_t k = 0; k < BLOCK_COLUMNS; k++) {
+                uint8_t *high = &out->high[b][r][k % 4];
+                *high = (uint8_t)(*high | (values[k] >> 4) << (k / 4));
+            }
         }
     }
 }
@@ -139,6 +193,13 @@ const packed_format format_q4_k = {
     .columns = K_COLUMNS,
     .record_bytes = sizeof(record_q4_k),
     .pack = pack_q4_k,
+};
+
+const packed_format format_q5_k = {
+    .info = {TENSOR_Q5_K, "Q5_K", K_COLUMNS, sizeof(file_q5_k), decode_q5_k},
+    .columns = K_COLUMNS,
+    .record_bytes = sizeof(record_q5_k),
+    .pack = pack_q5_k,
 };
 
 const packed_format format_q6_k = {

@@ -82,6 +82,7 @@ const kernel_set kernel_avx2 = {
             [PACKED_Q8_0] = avx2_tile_q8_0,
             [PACKED_Q4_0] = avx2_tile_q4_0,
             [PACKED_Q4_K] = avx2_tile_q4_k,
+            [PACKED_Q5_K] = avx2_tile_q5_k,
             [PACKED_Q6_K] = avx2_tile_q6_k,
         },
     .quantize = avx2_quantize,

@@ -83,6 +83,7 @@ const kernel_set kernel_avx512 = {
             [PACKED_Q8_0] = avx512_tile_q8_0,
             [PACKED_Q4_0] = avx512_tile_q4_0,
             [PACKED_Q4_K] = avx512_tile_q4_k,
+            [PACKED_Q5_K] = avx512_tile_q5_k,
             [PACKED_Q6_K] = avx512_tile_q6_k,
         },
     .quantize = avx512_quantize,

@@ -76,6 +76,7 @@ const kernel_set kernel_reference = {
             [PACKED_Q8_0] = reference_tile_q8_0,
             [PACKED_Q4_0] = reference_tile_q4_0,
             [PACKED_Q4_K] = reference_tile_q4_k,
+            [PACKED_Q5_K] = reference_tile_q5_k,
             [PACKED_Q6_K] = reference_tile_q6_k,
         },
     .quantize = reference_quantize,

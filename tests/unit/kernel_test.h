@@ -16,7 +16,7 @@
 #include "kernel/kernel.h"
 
 static const tensor_type kernel_test_types[] = {TENSOR_F32,  TENSOR_F16,  TENSOR_BF16, TENSOR_Q8_0,
-                                                TENSOR_Q4_0, TENSOR_Q4_K, TENSOR_Q6_K};
+                                                TENSOR_Q4_0, TENSOR_Q4_K, TENSOR_Q5_K, TENSOR_Q6_K};
 enum { TYPE_COUNT = sizeof kernel_test_types / sizeof kernel_test_types[0] };
 
 static uint64_t random_state = 88172645463325252u;
@@ -57,6 +57,7 @@ static inline void put_scales(tensor_type type, uint8_t *block)
         put_half(block, random_u32() % 2 == 0 ? d : -d);
         break;
     case TENSOR_Q4_K:
+    case TENSOR_Q5_K:
         put_half(block, d);
         put_half(block + 2, 0.5f * d);
         break;

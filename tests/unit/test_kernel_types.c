@@ -105,6 +105,21 @@ static void test_decode_32(void **state)
     assert_true(out[0] == -16 && out[1] == -16 && out[17] == 14);
 }
 
+static void test_decode_q5_k(void **state)
+{
+    (void)state;
+    uint8_t q5[176] = {0};
+    float out[256];
+    put_half(q5, 0.5f);
+    put_half(q5 + 2, 1);
+    q5[4 + 2] = 3;          /* scale 2 */
+    q5[4 + 6] = 4;          /* min 2 */
+    q5[16 + 7] = 1 << 2;    /* fifth bit of value 64 + 7 */
+    q5[48 + 32 + 7] = 0x0b; /* its nibble */
+    tensor_type_find(TENSOR_Q5_K)->decode(q5, out, 256);
+    assert_true(out[0] == 0 && out[64] == -4 && out[71] == 0.5f * 3 * 27 - 4);
+}
+
 static void test_decode_k(void **state)
 {
     (void)state;
@@ -139,7 +154,7 @@ int main(void)
         cmocka_unit_test(test_half_to_float), cmocka_unit_test(test_half_round_trip),
         cmocka_unit_test(test_half_rounding), cmocka_unit_test(test_kv_store),
         cmocka_unit_test(test_find),          cmocka_unit_test(test_decode_32),
-        cmocka_unit_test(test_decode_k),
+        cmocka_unit_test(test_decode_k),      cmocka_unit_test(test_decode_q5_k),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
