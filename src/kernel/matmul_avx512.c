@@ -237,14 +237,24 @@ INLINE __m512 bytes_to_float(const void *bytes)
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_load_si128(with_prefetch(bytes))));
 }
 
+/* The scales of a Q4_K or Q5_K record, wanted by each of its blocks. */
+typedef struct super_scales {
+    __m512 d, dmin;
+} super_scales;
+
+INLINE super_scales load_scales(const record_q4_k *w)
+{
+    return (super_scales){load_halves(w->d), load_halves(w->dmin)};
+}
+
 /* Adds block b of every column, whose Σ q · x is dot, with scale and minimum. */
-INLINE void add_with_min(const record_q4_k *w, size_t b, const char *x, size_t x_stride,
-                         size_t columns, const __m512i dot[TILE_COLUMNS],
+INLINE void add_with_min(const record_q4_k *w, super_scales super, size_t b, const char *x,
+                         size_t x_stride, size_t columns, const __m512i dot[TILE_COLUMNS],
                          __m512 total[TILE_COLUMNS])
 {
     /* Six-bit numbers: signed bytes hold them. */
-    __m512 scale = _mm512_mul_ps(load_halves(w->d), bytes_to_float(w->block[b].scale));
-    __m512 min = _mm512_mul_ps(load_halves(w->dmin), bytes_to_float(w->block[b].min));
+    __m512 scale = _mm512_mul_ps(super.d, bytes_to_float(w->block[b].scale));
+    __m512 min = _mm512_mul_ps(super.dmin, bytes_to_float(w->block[b].min));
     EACH_COLUMN
     {
         const activation_block *block = block_of(x, x_stride, c, b);
@@ -258,11 +268,12 @@ INLINE void add_q4_k(const void *record, const char *x, size_t x_stride, size_t 
                      __m512 total[TILE_COLUMNS])
 {
     const record_q4_k *w = record;
+    super_scales super = load_scales(w);
     for (size_t b = 0; b < K_BLOCKS; b++) {
         __m512i dot[TILE_COLUMNS];
         EACH_COLUMN dot[c] = _mm512_setzero_si512();
         dot_nibbles(w->q[b], x, x_stride, b, columns, dot);
-        add_with_min(w, b, x, x_stride, columns, dot, total);
+        add_with_min(w, super, b, x, x_stride, columns, dot, total);
     }
 }
 
@@ -278,6 +289,7 @@ INLINE void add_q5_k(const void *record, const char *x, size_t x_stride, size_t 
                      __m512 total[TILE_COLUMNS])
 {
     const record_q5_k *w = record;
+    super_scales super = load_scales(&w->low);
     for (size_t b = 0; b < K_BLOCKS; b++) {
         __m512i dot[TILE_COLUMNS], fifth = load_quad(w->high[b]);
         EACH_COLUMN dot[c] = _mm512_setzero_si512();
@@ -293,7 +305,7 @@ INLINE void add_q5_k(const void *record, const char *x, size_t x_stride, size_t 
                 dot[c] = dot_quad(dot[c], high, values + BLOCK_COLUMNS / 2);
             }
         }
-        add_with_min(&w->low, b, x, x_stride, columns, dot, total);
+        add_with_min(&w->low, super, b, x, x_stride, columns, dot, total);
     }
 }
 
