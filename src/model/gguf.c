@@ -250,7 +250,7 @@ static error_code read_tensor_type(reader *r, gguf_tensor *tensor)
             r->fail, ERR_UNSUPPORTED,
             "%s has type %" PRIu32
             " (byte %zu), which is not supported; convert the model to F32, F16, BF16, "
-            "Q8_0, Q4_0, Q4_K or Q6_K",
+            "Q8_0, Q4_0, Q4_K, Q5_K or Q6_K",
             r->item, id, begin);
     return OK;
 }
