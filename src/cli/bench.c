@@ -89,10 +89,13 @@ static void show_loading(void *context, double fraction)
 static void show_run(void *context, const speed_test *test, size_t turn, size_t attempt)
 {
     const bench_model *m = context;
+    const char *again = attempt > 0 ? ", repeated: memory was not steady" : "";
     char text[400];
-    snprintf(text, sizeof text, "%s: %s of %zu at depth %zu, run %zu%s", m->name,
-             speed_kind_name(test->kind), test->n, test->depth, turn + 1,
-             attempt > 0 ? ", repeated: memory was not steady" : "");
+    if (test == NULL)
+        snprintf(text, sizeof text, "%s: read peak%s", m->name, again);
+    else
+        snprintf(text, sizeof text, "%s: %s of %zu at depth %zu, run %zu%s", m->name,
+                 speed_kind_name(test->kind), test->n, test->depth, turn + 1, again);
     bench_progress(text);
 }
 

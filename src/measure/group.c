@@ -63,8 +63,11 @@ static error_code take_turns(subject *s, size_t n, const group_options *o, size_
 }
 
 /* The read peak; its own memory is kept out of what is noted as the process's peak. */
-static error_code measure_peak(team *threads, const group_options *o, double *gb_s, failure *fail)
+static error_code measure_peak(team *threads, const group_options *o, size_t attempt, double *gb_s,
+                               failure *fail)
 {
+    if (o->progress != NULL)
+        o->progress(o->progress_context, NULL, 0, attempt);
     if (o->memory_peak == NULL)
         return measure_read_peak(threads, o->peak_bytes, gb_s, fail);
     size_t peak = memory_peak_bytes();
@@ -81,11 +84,11 @@ static error_code measure_once(subject *s, team *threads, size_t n, const group_
     double before = *o->last_peak, after;
     error_code code = OK;
     if (before <= 0)
-        code = measure_peak(threads, o, &before, fail);
+        code = measure_peak(threads, o, attempt, &before, fail);
     if (code == OK)
         code = take_turns(s, n, o, attempt, results, fail);
     if (code == OK)
-        code = measure_peak(threads, o, &after, fail);
+        code = measure_peak(threads, o, attempt, &after, fail);
     if (code != OK)
         return code;
     *o->last_peak = after;

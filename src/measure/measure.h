@@ -68,12 +68,13 @@ size_t speed_test_positions(const speed_test *test);
 
 typedef struct speed_result {
     speed_test test;
-    double *run_ms;     /* a run each: of the whole prefill, of one token, of one step */
-    spread ms;          /* of run_ms */
-    double bytes;       /* weights and KV read in that time */
-    size_t kv_bytes;    /* that the sequence holds at the test's end */
-    token_list tokens;  /* what the model answered; a step's: always the first STEP_TOKENS greedy
-                         * tokens, so that they are the same for every n (promise 1) */
+    double *run_ms;    /* a run each: of the whole prefill, of one token, of one step */
+    spread ms;         /* of run_ms */
+    double bytes;      /* of weights and KV that must be read in that time; where there are experts,
+                        * those of one row: the least that several rows read */
+    size_t kv_bytes;   /* that the sequence holds at the test's end */
+    token_list tokens; /* what the model answered; a step's: always the first STEP_TOKENS greedy
+                        * tokens, so that they are the same for every n (promise 1) */
     double peak_before; /* GB/s, around the group */
     double peak_after;
     bool steady;     /* the two differ by at most 10 % */
@@ -123,8 +124,8 @@ typedef struct group_options {
     size_t *memory_peak; /* or NULL; raised to what the process held at most, the memory of the
                           * read peak left out. Needs a memory_peak_reset that works */
     double *last_peak;   /* in: the read peak just measured, 0: none; out: the one after */
-    void (*progress)(void *context, const speed_test *test, size_t run,
-                     size_t attempt); /* or NULL */
+    /* or NULL. Told before every run, and before the read peak is measured (test NULL). */
+    void (*progress)(void *context, const speed_test *test, size_t run, size_t attempt);
     void *progress_context;
 } group_options;
 

@@ -296,7 +296,7 @@ typedef struct turns {
 static void note_turn(void *context, const speed_test *test, size_t run, size_t attempt)
 {
     turns *t = context;
-    if (attempt == 0 && t->count < 16)
+    if (test != NULL && attempt == 0 && t->count < 16)
         t->n[t->count++] = test->n * 100 + run;
 }
 
