@@ -77,7 +77,7 @@ enum MHD_Result completion_begin(exchange *e)
     failure fail;
     error_code code = submit(e, &r, &fail);
     chat_request_free(&r);
-    buffer_free(&e->body); /* a waiting request holds no more than it needs */
+    exchange_drop_body(e); /* a waiting request holds no more than it needs */
     return code == OK ? advance(e) : answer_failure(e, &fail);
 }
 

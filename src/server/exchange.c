@@ -98,8 +98,8 @@ void exchange_destroy(exchange *e)
     exchange_release_run(e);
     if (e->fd >= 0)
         watch_remove(e->server->watch, e->fd);
+    exchange_drop_body(e);
     leave_list(e); /* from here on no thread knows it */
-    buffer_free(&e->body);
     buffer_free(&e->text);
     buffer_free(&e->out);
     pthread_mutex_destroy(&e->lock);
@@ -223,6 +223,37 @@ void exchange_release_run(exchange *e)
     run_release(e->run);
     e->run = NULL;
     atomic_fetch_sub(&e->server->running, 1);
+}
+
+/* ---- bodies --------------------------------------------------------------------------------- */
+
+/* Bodies that are still arriving: with every connection sending its largest one, memory would have
+ * no bound worth the name. */
+#define ALL_BODIES_MIN ((size_t)64 << 20)
+
+static size_t all_bodies_limit(const server *s)
+{
+    size_t four = 4 * (size_t)s->options.max_body_bytes;
+    return four > ALL_BODIES_MIN ? four : ALL_BODIES_MIN;
+}
+
+error_code exchange_add_body(exchange *e, const char *data, size_t length)
+{
+    server *s = e->server;
+    if (atomic_fetch_add(&s->body_bytes, length) + length > all_bodies_limit(s)) {
+        atomic_fetch_sub(&s->body_bytes, length);
+        return ERR_BUSY;
+    }
+    error_code code = buffer_add(&e->body, data, length);
+    if (code != OK)
+        atomic_fetch_sub(&s->body_bytes, length);
+    return code;
+}
+
+void exchange_drop_body(exchange *e)
+{
+    atomic_fetch_sub(&e->server->body_bytes, e->body.length);
+    buffer_free(&e->body);
 }
 
 /* ---- answers -------------------------------------------------------------------------------- */

@@ -106,8 +106,9 @@ struct server {
     int64_t created; /* Unix seconds */
     atomic_bool draining;
     atomic_size_t connections;
-    atomic_size_t running; /* runs that are alive */
-    pthread_mutex_t lock;  /* guards the list */
+    atomic_size_t running;    /* runs that are alive */
+    atomic_size_t body_bytes; /* of all bodies that are held just now */
+    pthread_mutex_t lock;     /* guards the list */
     exchange *exchanges;
     bool stopping;
     int idle_fd;
@@ -126,6 +127,11 @@ unsigned exchange_take_signals(exchange *e);
 bool exchange_suspend(exchange *e);
 
 void exchange_received(exchange *e); /* the whole request is there */
+
+/* Takes a piece of the body. ERR_TOO_LARGE: more than one body may have; ERR_BUSY: more than all
+ * bodies together may have just now. */
+error_code exchange_add_body(exchange *e, const char *data, size_t length);
+void exchange_drop_body(exchange *e);
 
 /* Starts or ends work: the count of runs goes with it. */
 void exchange_wake(void *context); /* a run's wake */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -150,13 +151,18 @@ static bool check_headers(exchange *e, const char *path, api_error *error)
     return true;
 }
 
-static void refuse_body(exchange *e)
+/* The answer is given once the client has sent everything; what comes is dropped until then. */
+static void refuse_body(exchange *e, error_code code)
 {
+    exchange_drop_body(e);
     if (e->has_early_error)
         return;
     e->has_early_error = true;
-    api_error_set(&e->early_error, 413, NULL, "", "the body is larger than %u bytes",
-                  (unsigned)e->server->options.max_body_bytes);
+    if (code == ERR_TOO_LARGE)
+        api_error_set(&e->early_error, 413, NULL, "", "the body is larger than %u bytes",
+                      (unsigned)e->server->options.max_body_bytes);
+    else
+        api_error_set(&e->early_error, 503, NULL, "", "no memory for another body just now");
 }
 
 /* ---- the way of a request through libmicrohttpd --------------------------------------------- */
@@ -167,7 +173,7 @@ static enum MHD_Result on_headers(exchange *e, const char *path)
     const char *length = header_of(e, "Content-Length");
     unsigned long long declared = length == NULL ? 0 : strtoull(length, NULL, 10);
     if (declared > e->server->options.max_body_bytes)
-        refuse_body(e);
+        refuse_body(e, ERR_TOO_LARGE);
     bool waits_for_us = header_of(e, "Expect") != NULL;
     if (e->has_early_error && (waits_for_us || declared > DISCARD_LIMIT))
         return exchange_answer_error(e, &e->early_error);
@@ -176,10 +182,12 @@ static enum MHD_Result on_headers(exchange *e, const char *path)
 
 static enum MHD_Result on_body(exchange *e, const char *data, size_t length)
 {
-    if (!e->has_early_error && buffer_add(&e->body, data, length) == OK)
+    error_code code = OK;
+    if (!e->has_early_error)
+        code = exchange_add_body(e, data, length);
+    if (!e->has_early_error && code == OK)
         return MHD_YES;
-    refuse_body(e);
-    buffer_free(&e->body);
+    refuse_body(e, code);
     e->discarded += length;
     return e->discarded <= DISCARD_LIMIT ? MHD_YES : MHD_NO;
 }
@@ -307,6 +315,23 @@ static error_code bind_address(server *s, failure *fail)
     return OK;
 }
 
+/* Connections are descriptors: what was announced must be possible. */
+static error_code reserve_descriptors(const server *s, failure *fail)
+{
+    const rlim_t need = (rlim_t)s->options.max_connections + SPARE_CONNECTIONS + 64;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
+        return OK;
+    limit.rlim_cur = need < limit.rlim_max ? need : limit.rlim_max;
+    if (limit.rlim_cur < need || setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return failure_set(fail, ERR_CONFIG,
+                           "server.max_connections: %u connections need %llu file descriptors, "
+                           "but this process may have %llu (ulimit -n)",
+                           (unsigned)s->options.max_connections, (unsigned long long)need,
+                           (unsigned long long)limit.rlim_max);
+    return OK;
+}
+
 error_code server_create(server **out, const server_options *options, failure *fail)
 {
     server *s = calloc(1, sizeof *s);
@@ -324,6 +349,8 @@ error_code server_create(server **out, const server_options *options, failure *f
     error_code code = OK;
     if (s->host == NULL || s->idle_fd < 0 || (options->api_key != NULL && s->api_key == NULL))
         code = failure_set(fail, ERR_MEMORY, "no memory for the server");
+    if (code == OK)
+        code = reserve_descriptors(s, fail);
     if (code == OK)
         code = bind_address(s, fail);
     if (code != OK) {

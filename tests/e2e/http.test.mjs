@@ -93,6 +93,22 @@ test('a body over the limit: 413, also when it comes in chunks', async () => {
   assert.match(await expecting.closed, /^HTTP\/1.1 413 /);
 });
 
+test('bodies that are still arriving have a limit together', async () => {
+  const body = Buffer.alloc((4 << 20) - 1, ' ');
+  const senders = Array.from({ length: 17 }, () => server.connect());
+  for (const { socket } of senders) {
+    socket.write(`POST /v1/route HTTP/1.1\r\nHost: x\r\nContent-Length: ${4 << 20}\r\n\r\n`);
+    socket.write(body);
+  }
+  const refused = await until('a refusal', async () => {
+    const answer = await server.json('/v1/route', hello);
+    return answer.status === 200 ? undefined : answer;
+  });
+  assert.deepEqual([refused.status, refused.body.error.type], [503, 'unavailable_error']);
+  for (const { socket } of senders) socket.destroy();
+  await until('room again', async () => (await server.json('/v1/route', hello)).status === 200);
+});
+
 test('broken HTTP harms nobody', async () => {
   const broken = [
     'GARBAGE\r\n\r\n', '\0\0\0\0\r\n\r\n', 'GET / HTTP/9.9\r\n\r\n', `GET /${'a'.repeat(100000)} HTTP/1.1\r\n\r\n`,
