@@ -80,13 +80,14 @@ def tasks(a, models, tok):
 
 
 def decide(a, model, tok, prompts):
-    """Label probabilities for each prompt."""
+    """Label probabilities for each prompt; None where a rule decided before the probe."""
     if not a.route:
         return [p for p, _ in generate.probe(model, tok, [[("user", x)] for x in prompts])]
     text = "".join(json.dumps({"prompt": p}) + "\n" for p in prompts)
-    done = subprocess.run(shlex.split(a.route), input=text, capture_output=True, text=True, check=True)
+    done = subprocess.run(shlex.split(a.route), input=text, capture_output=True, text=True)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    return [[r["intent"]["probabilities"][x] for x in chat.LABELS] for r in rows]
+    assert len(rows) == len(prompts), done.stderr
+    return [r.get("intent") and [r["intent"]["probabilities"][x] for x in chat.LABELS] for r in rows]
 
 
 def probes(a, models, tok):
@@ -98,19 +99,22 @@ def probes(a, models, tok):
     for m in (["small"] if a.route else a.models.split(",")):
         for name, items in sets.items():
             p = decide(a, models and models[m], tok, [x for _, x in items])
-            results[name] = [(label, q) for (label, _), q in zip(items, p)]
+            results[name] = [(label, q) for (label, _), q in zip(items, p) if q]
             for (label, text), q in zip(items, p):
-                if a.wrong and label != chat.LABELS[q.index(max(q))] and "task" not in name:
+                if q and a.wrong and label != chat.LABELS[q.index(max(q))] and "task" not in name:
                     print(json.dumps([m, name, label, [round(x, 3) for x in q], text[:160]], ensure_ascii=False))
         for name in list(sets) + list(groups):
             rows = [x for k in groups.get(name, [name]) for x in results[k]]
+            if not rows:
+                continue
             confusion = {x: collections.Counter() for x in chat.LABELS}
             entropy = []
             for label, q in rows:
                 confusion[label][chat.LABELS[q.index(max(q))]] += 1
                 entropy.append(-sum(x * math.log(x) for x in q if x > 0))
             right = sum(confusion[x][x] for x in chat.LABELS)
-            row = {"items": len(rows), "accuracy": round(100 * right / len(rows), 2),
+            row = {"items": len(rows), "not_probed": sum(len(sets[k]) for k in groups.get(name, [name])) - len(rows),
+                   "accuracy": round(100 * right / len(rows), 2),
                    "mean_entropy": round(sum(entropy) / len(rows), 4),
                    "above_0.45": round(100 * sum(h > 0.45 for h in entropy) / len(rows), 2),
                    "confusion": {x: [confusion[x][y] for y in chat.LABELS] for x in chat.LABELS if confusion[x]}}
