@@ -448,8 +448,9 @@ void avx2_quantize(activation_block *blocks, const float *x, size_t n_blocks)
     const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
     for (size_t b = 0; b < n_blocks; b++, blocks++, x += BLOCK_COLUMNS) {
         __m256 all = _mm256_setzero_ps();
+        /* vmaxps gives the second of a NaN and a number: a NaN is passed over. */
         UNROLL for (size_t k = 0; k < BLOCK_COLUMNS; k += 8) all =
-            _mm256_max_ps(all, _mm256_and_ps(magnitude, _mm256_loadu_ps(x + k)));
+            _mm256_max_ps(_mm256_and_ps(magnitude, _mm256_loadu_ps(x + k)), all);
         float max = largest(all);
         bool tiny = max < QUANTIZE_TINY;
         float inverse = tiny ? 0 : 127 / max;

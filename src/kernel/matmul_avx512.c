@@ -379,7 +379,9 @@ void avx512_quantize(activation_block *blocks, const float *x, size_t n_blocks)
 {
     for (size_t b = 0; b < n_blocks; b++, blocks++, x += BLOCK_COLUMNS) {
         __m512 x0 = _mm512_loadu_ps(x), x1 = _mm512_loadu_ps(x + 16);
-        float max = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(x0), _mm512_abs_ps(x1)));
+        /* vmaxps gives the second of a NaN and a number: a NaN is passed over. */
+        __m512 all = _mm512_max_ps(_mm512_abs_ps(x0), _mm512_setzero_ps());
+        float max = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(x1), all));
         bool tiny = max < QUANTIZE_TINY;
         float inverse = tiny ? 0 : 127 / max;
         __m512i q0 = round_clamped(x0, inverse), q1 = round_clamped(x1, inverse);
