@@ -4,6 +4,7 @@
 #   make demo           a table of mixed requests, each answered by the right model
 #   make test           every test (under 15 minutes on two cores)
 #   make SANITIZE=address,undefined test      make SANITIZE=thread test
+#   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
 #   make bench-peer     beside llama.cpp from npm, in turns
 #   make format         clang-format over src and tests
@@ -33,7 +34,7 @@ TEST_PROGRAMS := $(TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 quiet_compile = $(if $(V),,@echo "  compile $<" && )
 quiet_link = $(if $(V),,@echo "  link    $@" && )
 
-.PHONY: all demo test test-c test-e2e bench bench-peer setup format clean
+.PHONY: all demo test test-c test-neon test-e2e bench bench-peer setup format clean
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY)
@@ -43,11 +44,15 @@ $(LIBRARY): $(OBJECTS)
 	@rm -f $@ && ar rcs $@ $^
 
 # Only these files may use more than the baseline instruction set; kernel_init chooses at run time.
+ifneq ($(filter aarch64%,$(shell $(CC) -dumpmachine)),)
+$(VARIANT)/obj/kernel/%_neon.o: override CFLAGS += -march=armv8.2-a+dotprod
+else
 $(VARIANT)/obj/kernel/%_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
 $(VARIANT)/obj/kernel/%_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mfma -mf16c
+endif
 # Not sanitized: unrolled by hand, they take minutes to compile with checks between all instructions.
 # The reference kernels share their layouts and are sanitized; tests run both.
-$(VARIANT)/obj/kernel/%_avx2.o $(VARIANT)/obj/kernel/%_avx512.o: override CFLAGS += $(if $(SANITIZE),-fno-sanitize=all)
+$(VARIANT)/obj/kernel/%_avx2.o $(VARIANT)/obj/kernel/%_avx512.o $(VARIANT)/obj/kernel/%_neon.o: override CFLAGS += $(if $(SANITIZE),-fno-sanitize=all)
 
 $(VARIANT)/obj/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
@@ -57,7 +62,14 @@ $(VARIANT)/tests/%: tests/%.c $(LIBRARY) Makefile
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDLIBS) -lcmocka
 
--include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d)
+# Needs nothing but the C library, so that it can be built for another processor.
+SAME_BITS := $(VARIANT)/tests/neon/same_bits
+KERNEL_OBJECTS := $(filter $(VARIANT)/obj/kernel/% $(VARIANT)/obj/base/%,$(OBJECTS))
+$(SAME_BITS): tests/neon/same_bits.c $(KERNEL_OBJECTS) Makefile
+	@mkdir -p $(@D)
+	$(quiet_link)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(KERNEL_OBJECTS) -lm
+
+-include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(SAME_BITS).d
 
 # Installs what is missing (Debian packages), saying so; then the goal runs in a fresh make, because
 # the package flags above could not be known before.
@@ -65,10 +77,15 @@ setup:
 	@tools/setup.sh
 
 test: setup
-	@$(MAKE) --no-print-directory test-c test-e2e SANITIZE=$(SANITIZE)
+	@$(MAKE) --no-print-directory test-c test-neon test-e2e SANITIZE=$(SANITIZE)
 
 test-c: $(PROGRAM) $(TEST_PROGRAMS)
 	@tests/run.sh $(VARIANT) $(TEST_PROGRAMS)
+
+NEON_CC ?= aarch64-linux-gnu-gcc
+NEON_EMULATOR ?= qemu-aarch64
+test-neon: $(SAME_BITS)
+	+@MAKE="$(MAKE)" tests/neon/run.sh $< $(NEON_CC) $(NEON_EMULATOR)
 
 test-e2e: $(PROGRAM)
 	@tests/e2e/run.sh $(PROGRAM)

@@ -161,6 +161,8 @@ typedef struct kernel_set {
 extern const kernel_set kernel_reference;
 #if defined(__x86_64__)
 extern const kernel_set kernel_avx512, kernel_avx2;
+#elif defined(__aarch64__)
+extern const kernel_set kernel_neon;
 #endif
 
 /* The set kernel_init chose; the reference before that. */

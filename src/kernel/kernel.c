@@ -12,6 +12,8 @@ static const kernel_set *const kernel_sets[] = {
 #if defined(__x86_64__)
     &kernel_avx512,
     &kernel_avx2,
+#elif defined(__aarch64__)
+    &kernel_neon,
 #endif
     &kernel_reference,
 };
@@ -62,7 +64,8 @@ error_code kernel_init(const char *name, failure *fail)
         return OK;
     }
     return failure_set(fail, ERR_INVALID,
-                       "unknown kernel \"%s\" (A_IO_KERNEL takes reference, avx2 or avx512)", name);
+                       "unknown kernel \"%s\" (A_IO_KERNEL takes reference, avx2, avx512 or neon)",
+                       name);
 }
 
 static const packed_format *const formats[PACKED_COUNT] = {

@@ -1,0 +1,166 @@
+/* attention_neon.c: attention's three parts for NEON. Four registers are the sixteen partial sums
+ * of a dot product. */
+#if defined(__aarch64__)
+#include "kernel/simd_neon.h"
+
+INLINE float32x4_t load_values(kv_type type, const void *values, size_t index)
+{
+    return type == KV_F32 ? vld1q_f32((const float *)values + index)
+                          : load_f16((const uint16_t *)values + index);
+}
+
+/* ---- scores --------------------------------------------------------------------------------- */
+
+enum {
+    PARTS = 4, /* registers of partial sums a dot product */
+    SUMS = 4,  /* dot products side by side */
+};
+
+/* `parts` registers of head dimensions from d on, for `queries` queries and the positions `at`. */
+INLINE void add_products(kv_type type, const float *q, size_t queries, const void *k,
+                         const size_t at[SUMS], size_t d, size_t parts, size_t head_dim,
+                         float32x4_t sums[SUMS][PARTS])
+{
+    size_t positions = SUMS / queries;
+    UNROLL for (size_t part = 0; part < parts; part++) UNROLL for (size_t p = 0; p < positions; p++)
+    {
+        float32x4_t key = load_values(type, k, at[p] + d + part * LANES);
+        UNROLL for (size_t i = 0; i < queries; i++)
+        {
+            float32x4_t query = vld1q_f32(q + i * head_dim + d + part * LANES);
+            float32x4_t *sum = &sums[i * positions + p][part];
+            *sum = vfmaq_f32(*sum, query, key);
+        }
+    }
+}
+
+/* `queries` (1 or 2) against 4 / queries positions from `first`; positions past n − 1 repeat the
+ * last one, and what they give is not used. */
+INLINE void score_tile(kv_type type, const float *q, size_t queries, const void *k, size_t first,
+                       size_t n, size_t head_dim, float *s)
+{
+    float32x4_t sums[SUMS][PARTS];
+    size_t at[SUMS];
+    UNROLL for (size_t i = 0; i < SUMS; i++) UNROLL for (size_t part = 0; part < PARTS; part++)
+        sums[i][part] = vdupq_n_f32(0);
+    UNROLL for (size_t p = 0; p < SUMS / queries; p++) at[p] =
+        (first + p < n ? first + p : n - 1) * head_dim;
+    size_t d = 0;
+    for (; d + PARTS * LANES <= head_dim; d += PARTS * LANES)
+        add_products(type, q, queries, k, at, d, PARTS, head_dim, sums);
+    if (d < head_dim)
+        add_products(type, q, queries, k, at, d, PARTS / 2, head_dim, sums);
+    float32x4_t scores = sum_four(sum_to_four(sums[0]), sum_to_four(sums[1]), sum_to_four(sums[2]),
+                                  sum_to_four(sums[3]));
+    if (queries == 1) {
+        vst1q_f32(s + first, scores);
+    } else {
+        vst1_f32(s + first, vget_low_f32(scores));
+        vst1_f32(s + ATTENTION_BLOCK + first, vget_high_f32(scores));
+    }
+}
+
+INLINE void score_queries(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
+                          size_t head_dim, float *s)
+{
+    size_t i = 0;
+    for (; i + 2 <= n_queries; i += 2)
+        for (size_t p = 0; p < n; p += 2)
+            score_tile(type, q + i * head_dim, 2, k, p, n, head_dim, s + i * ATTENTION_BLOCK);
+    if (i < n_queries)
+        for (size_t p = 0; p < n; p += 4)
+            score_tile(type, q + i * head_dim, 1, k, p, n, head_dim, s + i * ATTENTION_BLOCK);
+}
+
+void neon_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
+                 size_t head_dim, float *s)
+{
+    if (type == KV_F16)
+        score_queries(KV_F16, q, n_queries, k, n, head_dim, s);
+    else
+        score_queries(KV_F32, q, n_queries, k, n, head_dim, s);
+}
+
+/* ---- softmax -------------------------------------------------------------------------------- */
+
+float neon_softmax(float *s, size_t n, float *max, float *sum)
+{
+    enum { REGISTERS = ATTENTION_BLOCK / LANES };
+    for (size_t j = n; j < ATTENTION_BLOCK; j++)
+        s[j] = -INFINITY;
+    float32x4_t part[REGISTERS], largest = vdupq_n_f32(*max);
+    UNROLL for (size_t i = 0; i < REGISTERS; i++) largest =
+        larger(vld1q_f32(s + i * LANES), largest);
+    float new_max = largest_lane(largest);
+    float rescale = vgetq_lane_f32(exponential(vdupq_n_f32(*max - new_max)), 0);
+    UNROLL for (size_t i = 0; i < REGISTERS; i++)
+    {
+        part[i] = exponential(vsubq_f32(vld1q_f32(s + i * LANES), vdupq_n_f32(new_max)));
+        vst1q_f32(s + i * LANES, part[i]);
+    }
+    float32x4_t lanes[PARTS];
+    UNROLL for (size_t i = 0; i < PARTS; i++) lanes[i] = vaddq_f32(
+        vaddq_f32(part[i], part[i + PARTS]), vaddq_f32(part[i + 2 * PARTS], part[i + 3 * PARTS]));
+    float32x4_t four = sum_to_four(lanes);
+    *sum = fmaf(*sum, rescale, vgetq_lane_f32(sum_four(four, four, four, four), 0));
+    *max = new_max;
+    return rescale;
+}
+
+/* ---- values --------------------------------------------------------------------------------- */
+
+/* `parts` registers of head dimensions from d on, for `queries` queries. */
+INLINE void accumulate_tile(kv_type type, float *out, const float *rescale, const float *s,
+                            size_t queries, const void *v, size_t n, size_t head_dim, size_t d,
+                            size_t parts)
+{
+    float32x4_t sums[4][8];
+    UNROLL for (size_t i = 0; i < queries; i++) UNROLL for (size_t j = 0; j < parts; j++)
+        sums[i][j] = vmulq_n_f32(vld1q_f32(out + i * head_dim + d + j * LANES), rescale[i]);
+    for (size_t p = 0; p < n; p++) {
+        float32x4_t value[8];
+        UNROLL for (size_t j = 0; j < parts; j++) value[j] =
+            load_values(type, v, p * head_dim + d + j * LANES);
+        UNROLL for (size_t i = 0; i < queries; i++) UNROLL for (size_t j = 0; j < parts; j++)
+            sums[i][j] = vfmaq_n_f32(sums[i][j], value[j], s[i * ATTENTION_BLOCK + p]);
+    }
+    UNROLL for (size_t i = 0; i < queries; i++) UNROLL for (size_t j = 0; j < parts; j++)
+        vst1q_f32(out + i * head_dim + d + j * LANES, sums[i][j]);
+}
+
+INLINE void accumulate_queries(kv_type type, float *out, const float *rescale, const float *s,
+                               size_t queries, const void *v, size_t n, size_t head_dim)
+{
+    size_t d = 0, wide = queries == 4 ? 4 : 8; /* at most 16 sums */
+    for (; d + wide * LANES <= head_dim; d += wide * LANES)
+        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, wide);
+    for (; d < head_dim; d += 2 * LANES)
+        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, 2);
+}
+
+INLINE void accumulate_type(kv_type type, float *out, const float *rescale, const float *s,
+                            size_t n_queries, const void *v, size_t n, size_t head_dim)
+{
+    size_t i = 0;
+    for (; i + 4 <= n_queries; i += 4)
+        accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 4, v, n,
+                           head_dim);
+    if (i + 2 <= n_queries) {
+        accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 2, v, n,
+                           head_dim);
+        i += 2;
+    }
+    if (i < n_queries)
+        accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 1, v, n,
+                           head_dim);
+}
+
+void neon_accumulate(kv_type type, float *out, const float *rescale, const float *s,
+                     size_t n_queries, const void *v, size_t n, size_t head_dim)
+{
+    if (type == KV_F16)
+        accumulate_type(KV_F16, out, rescale, s, n_queries, v, n, head_dim);
+    else
+        accumulate_type(KV_F32, out, rescale, s, n_queries, v, n, head_dim);
+}
+#endif

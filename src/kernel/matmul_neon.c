@@ -1,0 +1,398 @@
+/*
+ * matmul_neon.c: the products for NEON with dot products (ARMv8.2 FEAT_DotProd). Four registers
+ * hold a quad of sixteen rows, so each block is passed over in four quarters of four rows, for up
+ * to eight columns at once: eight independent sums hide the latency of one.
+ *
+ * sdot multiplies signed bytes, and the packed values are unsigned. Those of four to six bits are
+ * the same number either way; eight bits get their top bit inverted, which takes 128 away again, so
+ * that no zero point remains.
+ */
+#if defined(__aarch64__)
+#include "kernel/matmul_neon.h"
+
+#include "kernel/matmul_reference.h"
+#include "kernel/simd_neon.h"
+
+#define EACH_COLUMN UNROLL for (size_t c = 0; c < columns; c++)
+#define EACH_QUARTER UNROLL for (size_t quarter = 0; quarter < QUARTERS; quarter++)
+
+enum { QUARTERS = GROUP_ROWS / LANES };
+
+typedef float32x4_t totals[TILE_COLUMNS][QUARTERS];
+
+/* One record against `columns` activations, `x` the first one's part, added to total. */
+typedef void add_function(const void *record, const char *x, size_t x_stride, size_t columns,
+                          totals total);
+
+INLINE void tile_columns(add_function *add, size_t record_bytes, size_t x_step, const char *records,
+                         size_t n_records, const char *x, size_t x_stride, size_t columns, float *y,
+                         size_t y_stride)
+{
+    totals total;
+    EACH_COLUMN EACH_QUARTER total[c][quarter] = vdupq_n_f32(0);
+    for (size_t i = 0; i < n_records; i++, records += record_bytes, x += x_step)
+        add(records, x, x_stride, columns, total);
+    EACH_COLUMN EACH_QUARTER vst1q_f32(y + c * y_stride + quarter * LANES, total[c][quarter]);
+}
+
+INLINE void tile(add_function *add, size_t record_bytes, size_t x_step, const void *records,
+                 size_t n, const char *x, size_t x_stride, size_t columns, float *y,
+                 size_t y_stride)
+{
+#define CASE(count)                                                                                \
+    case count:                                                                                    \
+        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, count, y, y_stride);      \
+        break
+    if (ONE_BODY) {
+        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, columns, y, y_stride);
+        return;
+    }
+    switch (columns) {
+        CASE(1);
+        CASE(2);
+        CASE(3);
+        CASE(4);
+        CASE(5);
+        CASE(6);
+        CASE(7);
+        CASE(8);
+    }
+#undef CASE
+}
+
+#define DEFINE_TILE(type, add, record, x_step)                                                     \
+    void neon_tile_##type(const void *records, size_t n_records, const void *x, size_t x_stride,   \
+                          size_t columns, float *y, size_t y_stride)                               \
+    {                                                                                              \
+        tile(add, sizeof(record), x_step, records, n_records, x, x_stride, columns, y, y_stride);  \
+    }
+
+/* ---- floats --------------------------------------------------------------------------------- */
+
+typedef float32x4_t load_function(const void *record, size_t k, size_t quarter);
+
+INLINE float32x4_t weights_f32(const void *record, size_t k, size_t quarter)
+{
+    return vld1q_f32(((const record_f32 *)record)->w[k] + quarter * LANES);
+}
+
+INLINE float32x4_t weights_f16(const void *record, size_t k, size_t quarter)
+{
+    return load_f16(((const record_f16 *)record)->w[k] + quarter * LANES);
+}
+
+INLINE float32x4_t weights_bf16(const void *record, size_t k, size_t quarter)
+{
+    uint16x4_t upper = vld1_u16(((const record_f16 *)record)->w[k] + quarter * LANES);
+    return vreinterpretq_f32_u32(vshll_n_u16(upper, 16));
+}
+
+INLINE void add_floats(load_function *load, const void *record, const char *x, size_t x_stride,
+                       size_t columns, totals total)
+{
+    EACH_QUARTER
+    {
+        float32x4_t even[TILE_COLUMNS], odd[TILE_COLUMNS];
+        EACH_COLUMN even[c] = odd[c] = vdupq_n_f32(0);
+        for (size_t k = 0; k < BLOCK_COLUMNS; k += 4) {
+            float32x4_t w0 = load(record, k, quarter), w1 = load(record, k + 1, quarter);
+            float32x4_t w2 = load(record, k + 2, quarter), w3 = load(record, k + 3, quarter);
+            EACH_COLUMN
+            {
+                float32x4_t values = vld1q_f32((const float *)(const void *)(x + c * x_stride) + k);
+                even[c] = vfmaq_laneq_f32(even[c], w0, values, 0);
+                odd[c] = vfmaq_laneq_f32(odd[c], w1, values, 1);
+                even[c] = vfmaq_laneq_f32(even[c], w2, values, 2);
+                odd[c] = vfmaq_laneq_f32(odd[c], w3, values, 3);
+            }
+        }
+        EACH_COLUMN total[c][quarter] = vaddq_f32(total[c][quarter], vaddq_f32(even[c], odd[c]));
+    }
+}
+
+INLINE void add_f32(const void *record, const char *x, size_t x_stride, size_t columns,
+                    totals total)
+{
+    add_floats(weights_f32, record, x, x_stride, columns, total);
+}
+
+INLINE void add_f16(const void *record, const char *x, size_t x_stride, size_t columns,
+                    totals total)
+{
+    add_floats(weights_f16, record, x, x_stride, columns, total);
+}
+
+INLINE void add_bf16(const void *record, const char *x, size_t x_stride, size_t columns,
+                     totals total)
+{
+    add_floats(weights_bf16, record, x, x_stride, columns, total);
+}
+
+DEFINE_TILE(f32, add_f32, record_f32, BLOCK_COLUMNS * sizeof(float))
+DEFINE_TILE(f16, add_f16, record_f16, BLOCK_COLUMNS * sizeof(float))
+DEFINE_TILE(bf16, add_bf16, record_f16, BLOCK_COLUMNS * sizeof(float))
+
+/* ---- integers ------------------------------------------------------------------------------- */
+
+INLINE const activation_block *block_of(const char *x, size_t x_stride, size_t column, size_t block)
+{
+    return (const activation_block *)(const void *)(x + column * x_stride) + block;
+}
+
+INLINE uint8x16_t load_quad(const uint8_t q[GROUP_ROWS][4], size_t quarter)
+{
+    return vld1q_u8(q[quarter * LANES]);
+}
+
+INLINE uint8x16_t low_nibbles(uint8x16_t q)
+{
+    return vandq_u8(q, vdupq_n_u8(15));
+}
+
+INLINE uint8x16_t high_nibbles(uint8x16_t q)
+{
+    return vshrq_n_u8(q, 4);
+}
+
+/* dot + w · the quad `lane` of sixteen values of x. The instruction wants a literal: the compiler
+ * keeps one case, as the lane is known wherever loops are unrolled. */
+INLINE int32x4_t add_quad(int32x4_t dot, uint8x16_t w, const int8_t *x, size_t lane)
+{
+    int8x16_t weights = vreinterpretq_s8_u8(w), values = vld1q_s8(x);
+    switch (lane) {
+    case 0:
+        return vdotq_laneq_s32(dot, weights, values, 0);
+    case 1:
+        return vdotq_laneq_s32(dot, weights, values, 1);
+    case 2:
+        return vdotq_laneq_s32(dot, weights, values, 2);
+    default:
+        return vdotq_laneq_s32(dot, weights, values, 3);
+    }
+}
+
+/* total + dot · scale · x's scale. */
+INLINE float32x4_t add_scaled(float32x4_t total, int32x4_t dot, float32x4_t scale,
+                              const activation_block *x)
+{
+    return vfmaq_n_f32(total, vmulq_f32(vcvtq_f32_s32(dot), scale), x->scale);
+}
+
+INLINE void dot_nibbles(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], size_t quarter,
+                        const char *x, size_t x_stride, size_t block, size_t columns,
+                        int32x4_t dot[TILE_COLUMNS])
+{
+    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
+    {
+        uint8x16_t both = load_quad(q[i], quarter);
+        uint8x16_t low = low_nibbles(both), high = high_nibbles(both);
+        EACH_COLUMN
+        {
+            const int8_t *values = block_of(x, x_stride, c, block)->q;
+            dot[c] = add_quad(dot[c], low, values, i);
+            dot[c] = add_quad(dot[c], high, values + BLOCK_COLUMNS / 2, i);
+        }
+    }
+}
+
+INLINE void add_q8_0(const void *record, const char *x, size_t x_stride, size_t columns,
+                     totals total)
+{
+    const record_q8_0 *w = record;
+    for (size_t b = 0; b < 2; b++)
+        EACH_QUARTER
+        {
+            int32x4_t dot[TILE_COLUMNS];
+            EACH_COLUMN dot[c] = vdupq_n_s32(0);
+            UNROLL for (size_t i = 0; i < BLOCK_QUADS; i++)
+            {
+                uint8x16_t quad = veorq_u8(load_quad(w->q[b][i], quarter), vdupq_n_u8(0x80));
+                EACH_COLUMN dot[c] =
+                    add_quad(dot[c], quad, block_of(x, x_stride, c, b)->q + i / 4 * 16, i % 4);
+            }
+            float32x4_t d = load_f16(w->d[b] + quarter * LANES);
+            EACH_COLUMN total[c][quarter] =
+                add_scaled(total[c][quarter], dot[c], d, block_of(x, x_stride, c, b));
+        }
+}
+
+INLINE void add_q4_0(const void *record, const char *x, size_t x_stride, size_t columns,
+                     totals total)
+{
+    const record_q4_0 *w = record;
+    for (size_t b = 0; b < 2; b++)
+        EACH_QUARTER
+        {
+            int32x4_t dot[TILE_COLUMNS];
+            EACH_COLUMN dot[c] = vdupq_n_s32(block_of(x, x_stride, c, b)->minus_8_sum);
+            dot_nibbles(w->q[b], quarter, x, x_stride, b, columns, dot);
+            float32x4_t d = load_f16(w->d[b] + quarter * LANES);
+            EACH_COLUMN total[c][quarter] =
+                add_scaled(total[c][quarter], dot[c], d, block_of(x, x_stride, c, b));
+        }
+}
+
+/* d · a signed byte (or an unsigned one of at most seven bits) of four rows. */
+INLINE float32x4_t scales_of(const uint16_t d[GROUP_ROWS], const void *bytes, size_t quarter)
+{
+    uint32_t four;
+    memcpy(&four, (const char *)bytes + quarter * LANES, sizeof four);
+    int16x8_t words = vmovl_s8(vcreate_s8(four));
+    float32x4_t factors = vcvtq_f32_s32(vmovl_s16(vget_low_s16(words)));
+    return vmulq_f32(load_f16(d + quarter * LANES), factors);
+}
+
+/* Adds block b of every column, whose Σ q · x is dot, with scale and minimum. */
+INLINE void add_with_min(const record_q4_k *w, size_t b, size_t quarter, const char *x,
+                         size_t x_stride, size_t columns, const int32x4_t dot[TILE_COLUMNS],
+                         totals total)
+{
+    float32x4_t scale = scales_of(w->d, w->block[b].scale, quarter);
+    float32x4_t min = scales_of(w->dmin, w->block[b].min, quarter);
+    EACH_COLUMN
+    {
+        const activation_block *block = block_of(x, x_stride, c, b);
+        float32x4_t value = vmulq_f32(vcvtq_f32_s32(dot[c]), scale);
+        value = vfmsq_f32(value, min, vdupq_n_f32(block->sum));
+        total[c][quarter] = vfmaq_n_f32(total[c][quarter], value, block->scale);
+    }
+}
+
+INLINE void add_q4_k(const void *record, const char *x, size_t x_stride, size_t columns,
+                     totals total)
+{
+    const record_q4_k *w = record;
+    for (size_t b = 0; b < K_BLOCKS; b++)
+        EACH_QUARTER
+        {
+            int32x4_t dot[TILE_COLUMNS];
+            EACH_COLUMN dot[c] = vdupq_n_s32(0);
+            dot_nibbles(w->q[b], quarter, x, x_stride, b, columns, dot);
+            add_with_min(w, b, quarter, x, x_stride, columns, dot, total);
+        }
+}
+
+/* Bit i of `high` becomes bit 4 beside a nibble. */
+INLINE uint8x16_t five_bits(uint8x16_t nibbles, uint8x16_t high, size_t i)
+{
+    uint8x16_t placed = vshlq_u8(high, vdupq_n_s8((int8_t)(4 - (int)i)));
+    return vorrq_u8(nibbles, vandq_u8(placed, vdupq_n_u8(16)));
+}
+
+INLINE void add_q5_k(const void *record, const char *x, size_t x_stride, size_t columns,
+                     totals total)
+{
+    const record_q5_k *w = record;
+    for (size_t b = 0; b < K_BLOCKS; b++)
+        EACH_QUARTER
+        {
+            uint8x16_t fifth = load_quad(w->high[b], quarter);
+            int32x4_t dot[TILE_COLUMNS];
+            EACH_COLUMN dot[c] = vdupq_n_s32(0);
+            UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
+            {
+                uint8x16_t both = load_quad(w->low.q[b][i], quarter);
+                uint8x16_t low = five_bits(low_nibbles(both), fifth, i);
+                uint8x16_t high = five_bits(high_nibbles(both), fifth, i + BLOCK_QUADS / 2);
+                EACH_COLUMN
+                {
+                    const int8_t *values = block_of(x, x_stride, c, b)->q;
+                    dot[c] = add_quad(dot[c], low, values, i);
+                    dot[c] = add_quad(dot[c], high, values + BLOCK_COLUMNS / 2, i);
+                }
+            }
+            add_with_min(&w->low, b, quarter, x, x_stride, columns, dot, total);
+        }
+}
+
+/* Bits 2i, 2i + 1 of `high` become bits 4, 5 beside a nibble. */
+INLINE uint8x16_t six_bits(uint8x16_t nibbles, uint8x16_t high, size_t i)
+{
+    uint8x16_t placed = vshlq_u8(high, vdupq_n_s8((int8_t)(4 - 2 * (int)i)));
+    return vorrq_u8(nibbles, vandq_u8(placed, vdupq_n_u8(0x30)));
+}
+
+/* The sixteen products of block half `part`, its zero point included. */
+INLINE void dot_six_bits(const record_q6_k *w, size_t quarter, const char *x, size_t x_stride,
+                         size_t block, size_t part, size_t columns, int32x4_t dot[TILE_COLUMNS])
+{
+    uint8x16_t high = load_quad(w->block[block].high[part], quarter);
+    EACH_COLUMN dot[c] = vdupq_n_s32(block_of(x, x_stride, c, block)->minus_32_sum[part]);
+    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
+    {
+        uint8x16_t both = load_quad(w->block[block].low[i], quarter);
+        uint8x16_t q = six_bits(part == 0 ? low_nibbles(both) : high_nibbles(both), high, i);
+        EACH_COLUMN dot[c] = add_quad(dot[c], q, block_of(x, x_stride, c, block)->q + 16 * part, i);
+    }
+}
+
+INLINE void add_q6_k(const void *record, const char *x, size_t x_stride, size_t columns,
+                     totals total)
+{
+    const record_q6_k *w = record;
+    for (size_t b = 0; b < K_BLOCKS; b++)
+        EACH_QUARTER
+        {
+            int32x4_t dot[TILE_COLUMNS];
+            float32x4_t value[TILE_COLUMNS];
+            dot_six_bits(w, quarter, x, x_stride, b, 0, columns, dot);
+            float32x4_t scale = scales_of(w->d, w->scale[b][0], quarter);
+            EACH_COLUMN value[c] = vmulq_f32(vcvtq_f32_s32(dot[c]), scale);
+            dot_six_bits(w, quarter, x, x_stride, b, 1, columns, dot);
+            scale = scales_of(w->d, w->scale[b][1], quarter);
+            EACH_COLUMN
+            {
+                value[c] = vfmaq_f32(value[c], vcvtq_f32_s32(dot[c]), scale);
+                float x_scale = block_of(x, x_stride, c, b)->scale;
+                total[c][quarter] = vfmaq_n_f32(total[c][quarter], value[c], x_scale);
+            }
+        }
+}
+
+DEFINE_TILE(q8_0, add_q8_0, record_q8_0, 2 * sizeof(activation_block))
+DEFINE_TILE(q4_0, add_q4_0, record_q4_0, 2 * sizeof(activation_block))
+DEFINE_TILE(q4_k, add_q4_k, record_q4_k, K_BLOCKS * sizeof(activation_block))
+DEFINE_TILE(q5_k, add_q5_k, record_q5_k, K_BLOCKS * sizeof(activation_block))
+DEFINE_TILE(q6_k, add_q6_k, record_q6_k, K_BLOCKS * sizeof(activation_block))
+
+/* ---- activations ---------------------------------------------------------------------------- */
+
+/* Four values as integers in [−127, 127]. fmaxnm makes NaN −127. */
+INLINE int32x4_t round_clamped(const float *x, float inverse)
+{
+    float32x4_t scaled = vmulq_n_f32(vld1q_f32(x), inverse);
+    scaled = vminnmq_f32(vmaxnmq_f32(scaled, vdupq_n_f32(-127)), vdupq_n_f32(127));
+    return vcvtnq_s32_f32(scaled);
+}
+
+INLINE int8x16_t round_sixteen(const float *x, float inverse)
+{
+    int16x8_t low = vcombine_s16(vmovn_s32(round_clamped(x, inverse)),
+                                 vmovn_s32(round_clamped(x + 4, inverse)));
+    int16x8_t high = vcombine_s16(vmovn_s32(round_clamped(x + 8, inverse)),
+                                  vmovn_s32(round_clamped(x + 12, inverse)));
+    return vcombine_s8(vmovn_s16(low), vmovn_s16(high));
+}
+
+void neon_quantize(activation_block *blocks, const float *x, size_t n_blocks)
+{
+    for (size_t b = 0; b < n_blocks; b++, blocks++, x += BLOCK_COLUMNS) {
+        float32x4_t all = vdupq_n_f32(0);
+        UNROLL for (size_t k = 0; k < BLOCK_COLUMNS; k += LANES) all =
+            larger(vabsq_f32(vld1q_f32(x + k)), all);
+        float max = largest_lane(all);
+        bool tiny = max < QUANTIZE_TINY;
+        float inverse = tiny ? 0 : 127 / max;
+        int8x16_t q0 = round_sixteen(x, inverse), q1 = round_sixteen(x + 16, inverse);
+        int32_t half0 = vaddlvq_s8(q0), half1 = vaddlvq_s8(q1);
+        vst1q_s8(blocks->q, q0);
+        vst1q_s8(blocks->q + 16, q1);
+        blocks->scale = tiny ? 0 : max / 127;
+        blocks->sum = (float)(half0 + half1);
+        blocks->minus_8_sum = -8 * (half0 + half1);
+        blocks->minus_128_sum = -128 * (half0 + half1);
+        blocks->minus_32_sum[0] = -32 * half0;
+        blocks->minus_32_sum[1] = -32 * half1;
+    }
+}
+#endif

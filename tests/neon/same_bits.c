@@ -1,0 +1,522 @@
+/*
+ * same_bits.c: every kernel this processor runs against the reference, function by function, bit
+ * for bit. A plain program without libraries, so that it can be cross-compiled and emulated.
+ *
+ *   same_bits names     the kernels that run here, best first, a line each
+ *   same_bits           all checks; prints their number and a digest of the reference's results,
+ *                       which must be the same on every architecture
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel/internal.h"
+
+enum {
+    MOST_REPORTS = 20, /* failures printed in full */
+    GUARD = 3,         /* floats behind each result that must stay as they are */
+};
+
+static size_t n_checks, n_failures;
+static uint64_t digest = 14695981039346656037u; /* FNV-1a */
+
+/* ---- random numbers ------------------------------------------------------------------------- */
+
+static uint64_t random_state = 88172645463325252u;
+
+static uint32_t random_u32(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return (uint32_t)(random_state >> 32);
+}
+
+/* Uniform in [-1, 1). */
+static float random_float(void)
+{
+    return (float)(int32_t)random_u32() * 0x1p-31f;
+}
+
+static void random_floats(float *x, size_t n, float factor)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = random_float() * factor;
+}
+
+static float float_of_bits(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static void *allocate(size_t bytes)
+{
+    bytes = (bytes + RECORD_ALIGNMENT - 1) / RECORD_ALIGNMENT * RECORD_ALIGNMENT;
+    void *memory = aligned_alloc(RECORD_ALIGNMENT, bytes);
+    if (memory == NULL) {
+        fputs("out of memory\n", stderr);
+        exit(1);
+    }
+    memset(memory, 0, bytes);
+    return memory;
+}
+
+/* ---- the kernels ---------------------------------------------------------------------------- */
+
+enum { MOST_SETS = 8 };
+
+static const kernel_set *sets[MOST_SETS]; /* those that run here, without the reference */
+static size_t n_sets;
+
+static void find_sets(void)
+{
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        failure fail;
+        if (kernel_init(*name, &fail) != OK) {
+            fprintf(stderr, "%s\n", fail.text);
+            exit(1);
+        }
+        if (kernel_active() != &kernel_reference && n_sets < MOST_SETS)
+            sets[n_sets++] = kernel_active();
+    }
+}
+
+static void add_to_digest(const void *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        digest = (digest ^ ((const uint8_t *)bytes)[i]) * 1099511628211u;
+}
+
+/* One check: n elements of `size` bytes. `what` and two sizes say where. */
+static void check(const kernel_set *set, const char *what, size_t a, size_t b, const void *got,
+                  const void *expected, size_t n, size_t size)
+{
+    n_checks++;
+    if (memcmp(got, expected, n * size) == 0)
+        return;
+    n_failures++;
+    if (n_failures > MOST_REPORTS)
+        return;
+    size_t i = 0;
+    while (memcmp((const char *)got + i * size, (const char *)expected + i * size, size) == 0)
+        i++;
+    printf("%s: %s (%zu, %zu): element %zu of %zu differs from the reference", set->name, what, a,
+           b, i, n);
+    if (size == sizeof(float))
+        printf(": %a, not %a", (double)((const float *)got)[i],
+               (double)((const float *)expected)[i]);
+    putchar('\n');
+}
+
+/* ---- products ------------------------------------------------------------------------------- */
+
+/* Bytes that decode to reasonable numbers, whatever the type's layout: random ones until they do.
+ */
+static void random_block(const tensor_type_info *info, uint8_t *block)
+{
+    float values[K_COLUMNS];
+    float largest;
+    do {
+        for (size_t i = 0; i < info->block_bytes; i++)
+            block[i] = (uint8_t)random_u32();
+        info->decode(block, values, info->block_values);
+        largest = 0;
+        for (size_t i = 0; i < info->block_values; i++) {
+            float magnitude = fabsf(values[i]);
+            largest = magnitude <= largest ? largest : magnitude; /* NaN stays */
+        }
+    } while (!(largest >= 0.01f && largest <= 8));
+}
+
+/* n records of sixteen random rows; the last row is padding when `ragged`. */
+static void *random_records(const packed_format *format, size_t n, bool ragged)
+{
+    size_t row_bytes = format->columns / format->info.block_values * format->info.block_bytes;
+    char *records = allocate(n * format->record_bytes);
+    uint8_t *data = allocate(GROUP_ROWS * row_bytes);
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *rows[GROUP_ROWS];
+        for (size_t r = 0; r < GROUP_ROWS; r++) {
+            uint8_t *row = data + r * row_bytes;
+            for (size_t at = 0; at < row_bytes; at += format->info.block_bytes)
+                random_block(&format->info, row + at);
+            rows[r] = ragged && r == GROUP_ROWS - 1 ? NULL : row;
+        }
+        format->pack(records + i * format->record_bytes, rows, format->columns);
+    }
+    free(data);
+    return records;
+}
+
+/* Activations with a zero block, a tiny one, one of ties in rounding, and one of only extremes. */
+static void random_activation(float *x, size_t n)
+{
+    random_floats(x, n, 4);
+    for (size_t k = 0; k < n; k++) {
+        switch (k / BLOCK_COLUMNS % 11) {
+        case 3:
+            x[k] = 0;
+            break;
+        case 5:
+            x[k] *= 1e-33f;
+            break;
+        case 7:
+            x[k] = k % BLOCK_COLUMNS == 0 ? 127 : (float)(int)(x[k] * 30) + 0.5f;
+            break;
+        case 9:
+            x[k] = x[k] < 0 ? -1 : 1;
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+static void check_tile(packed_index index, size_t n_records, bool ragged)
+{
+    const packed_format *format = packed_format_of(index);
+    size_t length = n_records * format->columns, y_stride = GROUP_ROWS + GUARD;
+    size_t floats_stride = (length + 16) * sizeof(float);
+    size_t blocks_stride = (length / BLOCK_COLUMNS + 1) * sizeof(activation_block);
+    void *records = random_records(format, n_records, ragged);
+    char *floats = allocate(TILE_COLUMNS * floats_stride);
+    char *blocks = allocate(TILE_COLUMNS * blocks_stride);
+    for (size_t c = 0; c < TILE_COLUMNS; c++) {
+        float *column = (float *)(void *)(floats + c * floats_stride);
+        random_activation(column, length);
+        kernel_reference.quantize((activation_block *)(void *)(blocks + c * blocks_stride), column,
+                                  length / BLOCK_COLUMNS);
+    }
+    const void *x = format->floats ? floats : blocks;
+    size_t x_stride = format->floats ? floats_stride : blocks_stride;
+    float expected[TILE_COLUMNS * (GROUP_ROWS + GUARD)], y[TILE_COLUMNS * (GROUP_ROWS + GUARD)];
+    size_t n = sizeof y / sizeof y[0];
+    for (size_t columns = 1; columns <= TILE_COLUMNS; columns++) {
+        for (size_t i = 0; i < n; i++)
+            expected[i] = -77;
+        kernel_reference.tile[index](records, n_records, x, x_stride, columns, expected, y_stride);
+        add_to_digest(expected, sizeof expected);
+        for (size_t s = 0; s < n_sets; s++) {
+            for (size_t i = 0; i < n; i++)
+                y[i] = -77;
+            sets[s]->tile[index](records, n_records, x, x_stride, columns, y, y_stride);
+            check(sets[s], format->info.name, n_records, columns, y, expected, n, sizeof y[0]);
+        }
+    }
+    free(records);
+    free(floats);
+    free(blocks);
+}
+
+static void check_tiles(void)
+{
+    for (packed_index index = 0; index < PACKED_COUNT; index++)
+        for (size_t n_records = 1; n_records <= 9; n_records++)
+            for (size_t round = 0; round < 3; round++)
+                check_tile(index, n_records, round == 2);
+}
+
+/* Through the room's front door: ragged rows and columns, tiles of a prefill. */
+static void multiply(const kernel_set *set, const matrix_source *source, size_t cols,
+                     const float *x, size_t columns, float *y)
+{
+    failure fail;
+    matrix *m = NULL;
+    activation *a = NULL;
+    if (kernel_init(set->name, &fail) != OK || matrix_create(&m, source, 1, cols, &fail) != OK ||
+        activation_create(&a, cols, columns, &fail) != OK) {
+        fprintf(stderr, "%s\n", fail.text);
+        exit(1);
+    }
+    for (size_t c = 0; c < columns; c++)
+        activation_set(a, c, x + c * cols, cols, m);
+    matrix_multiply(m, a, columns, 0, source->rows, y, source->rows);
+    activation_destroy(a);
+    matrix_destroy(m);
+}
+
+static void check_matrix(packed_index index, size_t rows, size_t cols, size_t columns)
+{
+    const tensor_type_info *info = &packed_format_of(index)->info;
+    size_t blocks = rows * cols / info->block_values;
+    uint8_t *data = allocate(blocks * info->block_bytes);
+    for (size_t b = 0; b < blocks; b++)
+        random_block(info, data + b * info->block_bytes);
+    float *x = allocate(columns * cols * sizeof *x);
+    float *expected = allocate(columns * rows * sizeof *expected);
+    float *y = allocate(columns * rows * sizeof *y);
+    random_activation(x, columns * cols);
+    const matrix_source source = {info->type, data, rows};
+    multiply(&kernel_reference, &source, cols, x, columns, expected);
+    add_to_digest(expected, columns * rows * sizeof *expected);
+    for (size_t s = 0; s < n_sets; s++) {
+        multiply(sets[s], &source, cols, x, columns, y);
+        check(sets[s], info->name, cols, columns, y, expected, columns * rows, sizeof *y);
+    }
+    free(data);
+    free(x);
+    free(expected);
+    free(y);
+}
+
+static void check_matrices(void)
+{
+    for (packed_index index = 0; index < PACKED_COUNT; index++) {
+        size_t block = packed_format_of(index)->info.block_values;
+        size_t odd = block == 1 ? 37 : block == 32 ? 96 : 256;
+        check_matrix(index, 1, odd, 1);
+        check_matrix(index, 33, odd, 5);
+        check_matrix(index, 47, 3 * odd, 17);
+        check_matrix(index, 16, 1024, 40);
+    }
+}
+
+static void check_quantize(void)
+{
+    enum { BLOCKS = 9, ROUNDS = 400 };
+    float x[BLOCKS * BLOCK_COLUMNS];
+    activation_block expected[BLOCKS], blocks[BLOCKS];
+    for (size_t round = 0; round < ROUNDS; round++) {
+        random_activation(x, BLOCKS * BLOCK_COLUMNS);
+        if (round % 4 == 1) /* any magnitude, subnormals among them */
+            for (size_t k = 0; k < BLOCKS * BLOCK_COLUMNS; k++)
+                x[k] = ldexpf(x[k], (int)(random_u32() % 280) - 150);
+        if (round % 4 == 2)
+            x[random_u32() % (BLOCKS * BLOCK_COLUMNS)] = random_u32() % 2 ? INFINITY : -INFINITY;
+        if (round % 4 == 3)
+            x[random_u32() % (BLOCKS * BLOCK_COLUMNS)] = NAN;
+        memset(expected, 0, sizeof expected);
+        kernel_reference.quantize(expected, x, BLOCKS);
+        add_to_digest(expected, sizeof expected);
+        for (size_t s = 0; s < n_sets; s++) {
+            memset(blocks, 0, sizeof blocks);
+            sets[s]->quantize(blocks, x, BLOCKS);
+            check(sets[s], "quantize", round, 0, blocks, expected, BLOCKS, sizeof *blocks);
+        }
+    }
+}
+
+/* ---- attention ------------------------------------------------------------------------------ */
+
+static const size_t head_dims[] = {8, 16, 24, 40, 64, 72, 96, 128, 256};
+enum { HEAD_DIMS = sizeof head_dims / sizeof head_dims[0], MOST_QUERIES = 9, MOST_DIM = 256 };
+
+typedef struct scene {
+    float *q, *out, *expected;      /* queries × head_dim */
+    float *scores, *expected_score; /* queries × ATTENTION_BLOCK */
+    void *kv;                       /* positions × head_dim */
+} scene;
+
+static scene make_scene(void)
+{
+    size_t queries = MOST_QUERIES * MOST_DIM * sizeof(float);
+    size_t scores = MOST_QUERIES * ATTENTION_BLOCK * sizeof(float);
+    return (scene){allocate(queries), allocate(queries), allocate(queries),
+                   allocate(scores),  allocate(scores),  allocate(ATTENTION_BLOCK * MOST_DIM * 4)};
+}
+
+static void free_scene(scene *s)
+{
+    free(s->q);
+    free(s->out);
+    free(s->expected);
+    free(s->scores);
+    free(s->expected_score);
+    free(s->kv);
+}
+
+static void fill_kv(kv_type type, void *kv, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float value = random_float();
+        if (type == KV_F32)
+            ((float *)kv)[i] = value;
+        else
+            ((uint16_t *)kv)[i] = f32_to_f16(value);
+    }
+}
+
+static void check_scores(scene *s, kv_type type, size_t queries, size_t n, size_t head_dim)
+{
+    kernel_reference.scores(type, s->q, queries, s->kv, n, head_dim, s->expected_score);
+    for (size_t i = 0; i < queries; i++)
+        add_to_digest(s->expected_score + i * ATTENTION_BLOCK, n * sizeof(float));
+    for (size_t set = 0; set < n_sets; set++) {
+        sets[set]->scores(type, s->q, queries, s->kv, n, head_dim, s->scores);
+        for (size_t i = 0; i < queries; i++) /* past n anything may stand */
+            check(sets[set], type == KV_F16 ? "scores f16" : "scores f32", head_dim, n,
+                  s->scores + i * ATTENTION_BLOCK, s->expected_score + i * ATTENTION_BLOCK, n,
+                  sizeof(float));
+    }
+}
+
+static void check_accumulate(scene *s, kv_type type, size_t queries, size_t n, size_t head_dim)
+{
+    float rescale[MOST_QUERIES];
+    random_floats(rescale, MOST_QUERIES, 1);
+    size_t bytes = queries * head_dim * sizeof(float);
+    memcpy(s->expected, s->q, bytes);
+    kernel_reference.accumulate(type, s->expected, rescale, s->scores, queries, s->kv, n, head_dim);
+    add_to_digest(s->expected, bytes);
+    for (size_t set = 0; set < n_sets; set++) {
+        memcpy(s->out, s->q, bytes);
+        sets[set]->accumulate(type, s->out, rescale, s->scores, queries, s->kv, n, head_dim);
+        check(sets[set], type == KV_F16 ? "accumulate f16" : "accumulate f32", head_dim, n, s->out,
+              s->expected, queries * head_dim, sizeof(float));
+    }
+}
+
+static void check_attention(void)
+{
+    static const size_t positions[] = {1, 2, 3, 4, 5, 7, 16, 33, 63, 64};
+    scene s = make_scene();
+    for (int type = KV_F32; type <= KV_F16; type++)
+        for (size_t d = 0; d < HEAD_DIMS; d++)
+            for (size_t queries = 1; queries <= MOST_QUERIES; queries++)
+                for (size_t p = 0; p < sizeof positions / sizeof positions[0]; p++) {
+                    size_t n = positions[p], head_dim = head_dims[d];
+                    random_floats(s.q, queries * head_dim, 2);
+                    fill_kv((kv_type)type, s.kv, n * head_dim);
+                    check_scores(&s, (kv_type)type, queries, n, head_dim);
+                    random_floats(s.scores, queries * ATTENTION_BLOCK, 1);
+                    check_accumulate(&s, (kv_type)type, queries, n, head_dim);
+                }
+    free_scene(&s);
+}
+
+/* Every binary16 number, through the values' conversion (a NaN's sign differs between machines). */
+static void check_halves(void)
+{
+    enum { DIM = 64 };
+    const float rescale = 0, one = 1;
+    for (uint32_t first = 0; first < 65536; first += DIM) {
+        uint16_t v[DIM];
+        float expected[DIM] = {0}, out[DIM];
+        for (uint32_t i = 0; i < DIM; i++)
+            v[i] = (uint16_t)(first + i);
+        kernel_reference.accumulate(KV_F16, expected, &rescale, &one, 1, v, 1, DIM);
+        for (size_t set = 0; set < n_sets; set++) {
+            memset(out, 0, sizeof out);
+            sets[set]->accumulate(KV_F16, out, &rescale, &one, 1, v, 1, DIM);
+            check(sets[set], "binary16", first, DIM, out, expected, DIM, sizeof out[0]);
+        }
+    }
+}
+
+static void check_softmax(void)
+{
+    for (size_t n = 1; n <= ATTENTION_BLOCK; n++)
+        for (size_t round = 0; round < 24; round++) {
+            float s[ATTENTION_BLOCK], expected[ATTENTION_BLOCK + 3], got[ATTENTION_BLOCK + 3];
+            random_floats(s, ATTENTION_BLOCK, round < 8 ? 1 : round < 16 ? 30 : 200);
+            if (round % 4 == 3)
+                s[random_u32() % n] = -INFINITY;
+            float max = round % 2 == 0 ? -INFINITY : 40 * random_float();
+            float sum = round % 2 == 0 ? 0 : 1 + fabsf(random_float());
+            float *tail = expected + ATTENTION_BLOCK; /* max, sum, rescale */
+            memcpy(expected, s, sizeof s);
+            tail[0] = max, tail[1] = sum;
+            tail[2] = kernel_reference.softmax(expected, n, &tail[0], &tail[1]);
+            add_to_digest(expected, sizeof expected);
+            for (size_t set = 0; set < n_sets; set++) {
+                tail = got + ATTENTION_BLOCK;
+                memcpy(got, s, sizeof s);
+                tail[0] = max, tail[1] = sum;
+                tail[2] = sets[set]->softmax(got, n, &tail[0], &tail[1]);
+                check(sets[set], "softmax", n, round, got, expected, ATTENTION_BLOCK + 3,
+                      sizeof got[0]);
+            }
+        }
+}
+
+/* ---- small vector operations ---------------------------------------------------------------- */
+
+static void check_store_f16(const float *x, size_t n)
+{
+    uint16_t expected[80], out[80];
+    kernel_reference.store_f16(expected, x, n);
+    add_to_digest(expected, n * sizeof expected[0]);
+    for (size_t set = 0; set < n_sets; set++) {
+        sets[set]->store_f16(out, x, n);
+        check(sets[set], "store_f16", n, 0, out, expected, n, sizeof out[0]);
+    }
+}
+
+static void check_stores(void)
+{
+    enum { N = 67 };
+    float x[N];
+    for (size_t n = 1; n <= N; n++) {
+        random_floats(x, n, 70000);
+        check_store_f16(x, n);
+    }
+    for (size_t round = 0; round < 4000; round++) { /* any bits, NaN too */
+        for (size_t i = 0; i < N; i++)
+            x[i] = float_of_bits(random_u32());
+        check_store_f16(x, N);
+    }
+    /* Each binary16, the middle to the next one, and both sides of the middle. */
+    for (uint32_t half = 0; half < 0x7bff; half += 16) {
+        for (uint32_t i = 0; i < 16; i++) {
+            float low = f16_to_f32((uint16_t)(half + i)),
+                  high = f16_to_f32((uint16_t)(half + i + 1));
+            x[4 * i] = low;
+            x[4 * i + 1] = low + (high - low) / 2;
+            x[4 * i + 2] = nextafterf(x[4 * i + 1], 0);
+            x[4 * i + 3] = -nextafterf(x[4 * i + 1], INFINITY);
+        }
+        check_store_f16(x, 64);
+    }
+}
+
+static void check_vectors(size_t n, float factor)
+{
+    float *x = allocate(n * sizeof *x), *y = allocate(n * sizeof *y);
+    float *expected = allocate(3 * n * sizeof *expected), *out = allocate(3 * n * sizeof *out);
+    random_floats(x, n, factor);
+    random_floats(y, n, 1);
+    for (size_t set = 0; set <= n_sets; set++) {
+        const kernel_set *kernel = set == 0 ? &kernel_reference : sets[set - 1];
+        float *to = set == 0 ? expected : out;
+        for (size_t part = 0; part < 3; part++)
+            memcpy(to + part * n, x, n * sizeof *x);
+        kernel->rms_norm(to, to, y, n, 1e-6f);
+        kernel->add(to + n, y, n);
+        kernel->silu_multiply(to + 2 * n, y, n);
+        if (set == 0)
+            add_to_digest(expected, 3 * n * sizeof *expected);
+        else
+            check(kernel, "vector operations", n, 0, out, expected, 3 * n, sizeof *out);
+    }
+    free(x);
+    free(y);
+    free(expected);
+    free(out);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "names") == 0) {
+        for (const char *const *name = kernel_names(); *name != NULL; name++)
+            puts(*name);
+        return 0;
+    }
+    find_sets();
+    check_tiles();
+    check_matrices();
+    check_quantize();
+    check_attention();
+    check_halves();
+    check_softmax();
+    check_stores();
+    for (size_t n = 1; n < 70; n++)
+        for (int factor = 1; factor <= 100; factor *= 10)
+            check_vectors(n, (float)factor);
+    check_vectors(100003, 100);
+    printf("checks %zu failures %zu\n", n_checks, n_failures);
+    printf("reference %016llx\n", (unsigned long long)digest);
+    return n_failures == 0 ? 0 : 1;
+}
