@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "kernel/internal.h"
 
@@ -305,37 +306,60 @@ static const size_t head_dims[] = {8, 16, 24, 40, 64, 72, 96, 128, 256};
 enum { HEAD_DIMS = sizeof head_dims / sizeof head_dims[0], MOST_QUERIES = 9, MOST_DIM = 256 };
 
 typedef struct scene {
-    float *q, *out, *expected;      /* queries × head_dim */
+    float *out, *expected;          /* queries × head_dim */
     float *scores, *expected_score; /* queries × ATTENTION_BLOCK */
-    void *kv;                       /* positions × head_dim */
+    char *q_end, *kv_end;           /* no page follows: who reads past the end is stopped */
+    float *q;                       /* queries × head_dim, up to q_end */
+    void *kv;                       /* positions × head_dim, up to kv_end */
 } scene;
+
+enum { GUARD_BYTES = 1 << 16, GUARDED_BYTES = ATTENTION_BLOCK * MOST_DIM * sizeof(float) };
+
+/* The end of GUARDED_BYTES of memory, behind which nothing may be read. */
+static char *guarded_end(void)
+{
+    size_t bytes = GUARDED_BYTES + GUARD_BYTES;
+    char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED || mprotect(memory + GUARDED_BYTES, GUARD_BYTES, PROT_NONE) != 0) {
+        fputs("no guarded memory\n", stderr);
+        exit(1);
+    }
+    return memory + GUARDED_BYTES;
+}
 
 static scene make_scene(void)
 {
     size_t queries = MOST_QUERIES * MOST_DIM * sizeof(float);
     size_t scores = MOST_QUERIES * ATTENTION_BLOCK * sizeof(float);
-    return (scene){allocate(queries), allocate(queries), allocate(queries),
-                   allocate(scores),  allocate(scores),  allocate(ATTENTION_BLOCK * MOST_DIM * 4)};
+    return (scene){.out = allocate(queries),
+                   .expected = allocate(queries),
+                   .scores = allocate(scores),
+                   .expected_score = allocate(scores),
+                   .q_end = guarded_end(),
+                   .kv_end = guarded_end()};
 }
 
 static void free_scene(scene *s)
 {
-    free(s->q);
+    munmap(s->q_end - GUARDED_BYTES, GUARDED_BYTES + GUARD_BYTES);
+    munmap(s->kv_end - GUARDED_BYTES, GUARDED_BYTES + GUARD_BYTES);
     free(s->out);
     free(s->expected);
     free(s->scores);
     free(s->expected_score);
-    free(s->kv);
 }
 
-static void fill_kv(kv_type type, void *kv, size_t n)
+static void fill_scene(scene *s, kv_type type, size_t queries, size_t n, size_t head_dim)
 {
-    for (size_t i = 0; i < n; i++) {
+    s->q = (float *)(void *)(s->q_end - queries * head_dim * sizeof(float));
+    s->kv = s->kv_end - kv_value_bytes(type, n * head_dim);
+    random_floats(s->q, queries * head_dim, 2);
+    for (size_t i = 0; i < n * head_dim; i++) {
         float value = random_float();
         if (type == KV_F32)
-            ((float *)kv)[i] = value;
+            ((float *)s->kv)[i] = value;
         else
-            ((uint16_t *)kv)[i] = f32_to_f16(value);
+            ((uint16_t *)s->kv)[i] = f32_to_f16(value);
     }
 }
 
@@ -378,8 +402,7 @@ static void check_attention(void)
             for (size_t queries = 1; queries <= MOST_QUERIES; queries++)
                 for (size_t p = 0; p < sizeof positions / sizeof positions[0]; p++) {
                     size_t n = positions[p], head_dim = head_dims[d];
-                    random_floats(s.q, queries * head_dim, 2);
-                    fill_kv((kv_type)type, s.kv, n * head_dim);
+                    fill_scene(&s, (kv_type)type, queries, n, head_dim);
                     check_scores(&s, (kv_type)type, queries, n, head_dim);
                     random_floats(s.scores, queries * ATTENTION_BLOCK, 1);
                     check_accumulate(&s, (kv_type)type, queries, n, head_dim);
@@ -451,6 +474,7 @@ static void check_stores(void)
     float x[N];
     for (size_t n = 1; n <= N; n++) {
         random_floats(x, n, 70000);
+        x[n / 2] = -0.0f;
         check_store_f16(x, n);
     }
     for (size_t round = 0; round < 4000; round++) { /* any bits, NaN too */
