@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "server/openai.h"
+#include "base/json.h"
 
 /* ---- options ------------------------------------------------------------------------------ */
 

@@ -5,7 +5,8 @@
 
 #include "cli/cli.h"
 #include "cli/common.h"
-#include "server/openai.h"
+#include "base/json.h"
+#include "orchestra/describe.h"
 
 static const char usage[] =
     "usage: a-io route [options] [PROMPT]\n"
@@ -109,15 +110,6 @@ static error_code decide(stage *s, const request *q, run **out, failure *fail)
     return stage_perform(s, q, &options, (run_listener){.call = NULL}, NULL, out, fail);
 }
 
-/* What `run --json` says too, less the answer. */
-static json_t *decision_object(const run *r)
-{
-    json_t *all = a_io_json(r, 0);
-    json_object_del(all, "seed");
-    json_object_del(json_object_get(all, "receipt"), "reply");
-    return all;
-}
-
 static error_code route_one(stage *s, const route_options *o, const buffer *prompt, failure *fail)
 {
     chat_message messages[] = {
@@ -133,7 +125,7 @@ static error_code route_one(stage *s, const route_options *o, const buffer *prom
     if (code != OK)
         return code;
     if (o->json) {
-        code = print_json(decision_object(r), fail);
+        code = print_json(decision_json(r), fail);
     } else {
         print_plan(stdout, r);
         const overhead *cost = &run_receipt(r)->overhead;
@@ -208,7 +200,7 @@ static error_code decide_line(stage *s, const char *text, size_t length, json_t 
     if (code == OK)
         code = decide(s, &q, &r, fail);
     if (code == OK)
-        *out = decision_object(r);
+        *out = decision_json(r);
     run_release(r);
     free(messages);
     json_decref(line);

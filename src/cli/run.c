@@ -5,7 +5,8 @@
 
 #include "cli/cli.h"
 #include "cli/common.h"
-#include "server/openai.h"
+#include "base/json.h"
+#include "orchestra/describe.h"
 
 static const char usage[] =
     "usage: a-io run [options] [PROMPT]\n"
@@ -351,7 +352,7 @@ static json_t *answer_object(const run *r, const buffer *text, const token_list 
 {
     json_t *all = json_pack("{s:o, s:o}", "text", json_text(text->data, text->length), "tokens",
                             ids_json(tokens));
-    json_t *rest = a_io_json(r, (int64_t)seed);
+    json_t *rest = account_json(r, seed);
     json_object_set_new(json_object_get(rest, "receipt"), "finish_reason",
                         json_string(finish_reason_text(run_finish_reason(r))));
     json_object_update_new(all, rest);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 
 #define REPLY_LIMIT ((size_t)64 << 20) /* bytes; far above what a context can hold */

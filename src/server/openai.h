@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "orchestra/describe.h"
 #include "orchestra/orchestra.h"
 
 typedef struct api_error {
@@ -67,25 +68,12 @@ typedef struct completion_head {
     const char *model;
 } completion_head;
 
-/* Text that may hold anything: bytes that are not UTF-8 become U+FFFD, because JSON has no others.
- */
-json_t *json_text(const char *text, size_t length);
-/* "off", "auto" or the draft's length. */
-json_t *lookup_json(const lookup_setting *lookup);
-const char *finish_reason_text(finish_reason reason);
-
 json_t *completion_json(const completion_head *head, const char *text, size_t length,
                         const run *finished, int64_t seed);
-json_t *decision_json(const run *decided);
 /* A streamed chunk; delta is taken over. */
 json_t *chunk_json(const completion_head *head, json_t *delta, const char *finish);
 json_t *usage_json(const sequence_stats *stats);
 json_t *timings_json(const sequence_stats *stats);
-/* {intent, plan, receipt, seed} */
-json_t *a_io_json(const run *r, int64_t seed);
 json_t *model_json(const char *id, size_t context, int64_t created);
-
-/* Appends the text of `value` (taken over; NULL is ERR_MEMORY). */
-error_code json_write(buffer *out, json_t *value);
 
 #endif

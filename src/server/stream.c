@@ -1,5 +1,7 @@
 #include "server/exchange.h"
 
+#include "base/json.h"
+
 #include <string.h>
 
 #include "base/clock.h"
@@ -60,7 +62,7 @@ static bool add_end(exchange *e)
     if (last == NULL)
         return false;
     json_object_set_new(last, "timings", timings_json(stats));
-    json_object_set_new(last, "a_io", a_io_json(e->run, e->seed));
+    json_object_set_new(last, "a_io", account_json(e->run, (uint64_t)e->seed));
     if (!add_chunk(e, last))
         return false;
     if (e->include_usage) {

@@ -14,12 +14,12 @@ test('health, readiness and decisions', async () => {
   assert.equal((await server.json('/ready')).status, 200);
   const { status, body, headers } = await server.json('/v1/route', hello);
   assert.equal(status, 200);
-  assert.ok(['small', 'large'].includes(body.model));
-  assert.equal(body.model, headers.get('x-a-io-model'));
-  assert.ok(body.prompt_tokens > 0 && body.overhead.total_ms > 0);
+  assert.ok(['small', 'large'].includes(body.plan.model));
+  assert.equal(body.plan.model, headers.get('x-a-io-model'));
+  assert.ok(body.plan.prompt_tokens > 0 && body.receipt.overhead.total_ms > 0);
   assert.equal(body.intent.windowed, false);
   const pinned = (await server.json('/v1/route', { ...hello, model: 'large' })).body;
-  assert.deepEqual([pinned.model, pinned.rule, pinned.intent], ['large', 'pinned', null]);
+  assert.deepEqual([pinned.plan.model, pinned.plan.rule, pinned.intent], ['large', 'pinned', null]);
 });
 
 test('request ids: a sane one is echoed, another one replaced', async () => {
@@ -138,7 +138,7 @@ test('requests sent ahead on one connection are answered in order', async () => 
   socket.write(post('/v1/chat/completions', hello) + post('/v1/route', hello) +
     'GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
   await until('three answers', () => text().split('HTTP/1.1 200').length === 4 && text().includes('"running"'));
-  const order = ['chat.completion', '"object":"route"', '"running"'].map((part) => text().indexOf(part));
+  const order = ['chat.completion', '{"intent"', '"running"'].map((part) => text().indexOf(part));
   assert.deepEqual(order, [...order].sort((a, b) => a - b));
   socket.destroy();
 });

@@ -1,0 +1,49 @@
+#include "base/json.h"
+
+#include <math.h>
+
+#include "base/utf8.h"
+
+static json_t *repaired_text(const char *text, size_t length)
+{
+    buffer clean;
+    buffer_init(&clean, 3 * length + 1);
+    for (size_t at = 0; at < length;) {
+        size_t n;
+        bool whole = utf8_next(text + at, length - at, &n) == UTF8_WHOLE;
+        if ((whole ? buffer_add(&clean, text + at, n)
+                   : buffer_add_text(&clean, UTF8_REPLACEMENT)) != OK)
+            break;
+        at += n;
+    }
+    json_t *value = json_stringn(clean.data == NULL ? "" : clean.data, clean.length);
+    buffer_free(&clean);
+    return value;
+}
+
+json_t *json_text(const char *text, size_t length)
+{
+    json_t *value = json_stringn(text == NULL ? "" : text, length);
+    return value != NULL ? value : repaired_text(text, length);
+}
+
+error_code json_write(buffer *out, json_t *value)
+{
+    if (value == NULL)
+        return ERR_MEMORY;
+    const size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(9);
+    size_t need = json_dumpb(value, NULL, 0, flags);
+    error_code code = need == 0 ? ERR_MEMORY : buffer_reserve(out, need);
+    if (code == OK) {
+        json_dumpb(value, out->data + out->length, need, flags);
+        out->length += need;
+        out->data[out->length] = '\0';
+    }
+    json_decref(value);
+    return code;
+}
+
+double json_finite(double value)
+{
+    return isfinite(value) ? value : 0;
+}

@@ -1,0 +1,22 @@
+/*
+ * json.h: what jansson leaves open: texts that may be anything, and writing into a buffer.
+ */
+#ifndef BASE_JSON_H
+#define BASE_JSON_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "base/buffer.h"
+
+/* Text that may hold anything: bytes that are not UTF-8 become U+FFFD, because JSON has no others.
+ * NULL when there is no memory. */
+json_t *json_text(const char *text, size_t length);
+
+/* Appends the text of `value` (taken over; NULL is ERR_MEMORY). */
+error_code json_write(buffer *out, json_t *value);
+
+/* JSON has no infinity: what was not measured is 0. */
+double json_finite(double value);
+
+#endif

@@ -1,0 +1,76 @@
+#include "orchestra/describe.h"
+
+#include <string.h>
+
+#include "base/json.h"
+
+const char *finish_reason_text(finish_reason reason)
+{
+    return reason == FINISH_STOP ? "stop" : "length";
+}
+
+json_t *lookup_json(const lookup_setting *lookup)
+{
+    if (lookup->mode == LOOKUP_FIXED)
+        return json_integer(lookup->length);
+    return json_string(lookup->mode == LOOKUP_AUTO ? "auto" : "off");
+}
+
+static json_t *intent_json(const intent *i)
+{
+    if (i == NULL || !i->known)
+        return json_null();
+    json_t *probabilities = json_object();
+    for (size_t k = 0; k < i->n_labels; k++)
+        json_object_set_new(probabilities, i->labels[k],
+                            json_real(json_finite(i->probabilities[k])));
+    return json_pack("{s:s, s:o, s:f, s:f, s:f, s:b, s:I}", "label", i->labels[i->best],
+                     "probabilities", probabilities, "entropy", json_finite(i->entropy), "margin",
+                     json_finite(i->margin), "outside", json_finite(i->outside), "windowed",
+                     (int)i->windowed, "probe_tokens", (json_int_t)i->probe_tokens);
+}
+
+static json_t *overhead_json(const overhead *o)
+{
+    return json_pack("{s:f, s:f, s:f, s:f, s:f}", "template_ms", json_finite(o->template_ms),
+                     "prefill_ms", json_finite(o->prefill_ms), "decide_ms",
+                     json_finite(o->decide_ms), "switch_ms", json_finite(o->switch_ms), "total_ms",
+                     json_finite(o->total_ms));
+}
+
+static json_t *stats_json(const sequence_stats *s)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I}",
+                     "prompt_tokens", (json_int_t)s->prompt_tokens, "cached_tokens",
+                     (json_int_t)s->cached_tokens, "reply_tokens", (json_int_t)s->reply_tokens,
+                     "steps", (json_int_t)s->steps, "drafted", (json_int_t)s->drafted, "accepted",
+                     (json_int_t)s->accepted, "queue_ms", json_finite(s->queue_ms), "prefill_ms",
+                     json_finite(s->prefill_ms), "decode_ms", json_finite(s->decode_ms),
+                     "switch_ms", json_finite(s->switch_ms), "weight_bytes",
+                     (json_int_t)s->weight_bytes, "kv_bytes", (json_int_t)s->kv_bytes);
+}
+
+static json_t *plan_json(const plan *p)
+{
+    return json_pack("{s:s, s:s, s:o, s:s, s:o, s:I}", "model", p->model, "role",
+                     p->role == ROLE_SMALL ? "small" : "large", "lookup", lookup_json(&p->lookup),
+                     "rule", p->rule, "reason", json_text(p->reason, strlen(p->reason)),
+                     "prompt_tokens", (json_int_t)p->prompt_tokens);
+}
+
+json_t *decision_json(const run *r)
+{
+    const receipt *cost = run_receipt(r);
+    return json_pack("{s:o, s:o, s:{s:o, s:o}}", "intent", intent_json(run_intent(r)), "plan",
+                     plan_json(run_plan(r)), "receipt", "overhead", overhead_json(&cost->overhead),
+                     "probe", stats_json(&cost->probe));
+}
+
+json_t *account_json(const run *r, uint64_t seed)
+{
+    json_t *all = decision_json(r);
+    json_object_set_new(json_object_get(all, "receipt"), "reply",
+                        stats_json(&run_receipt(r)->reply));
+    json_object_set_new(all, "seed", json_integer((json_int_t)seed));
+    return all;
+}
