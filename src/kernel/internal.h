@@ -54,6 +54,25 @@ typedef struct record_q4_0 { /* value = d · (q − 8) */
     uint8_t q[2][BLOCK_QUADS / 2][GROUP_ROWS][4];
 } record_q4_0;
 
+typedef struct record_q4_1 { /* value = d · q + m */
+    uint16_t d[2][GROUP_ROWS];
+    uint16_t m[2][GROUP_ROWS];
+    uint8_t q[2][BLOCK_QUADS / 2][GROUP_ROWS][4];
+} record_q4_1;
+
+/* Five-bit values: nibbles as above; bit i of high is bit 4 of quad i. */
+typedef struct record_q5_0 { /* value = d · (q − 16) */
+    record_q4_0 low;
+    uint8_t high[2][GROUP_ROWS][4];
+} record_q5_0;
+
+typedef struct record_q5_1 { /* value = d · q + m */
+    record_q4_1 low;
+    uint8_t high[2][GROUP_ROWS][4];
+} record_q5_1;
+
+typedef record_q4_0 record_iq4_nl; /* value = d · iq4_values[q] */
+
 typedef struct record_q4_k { /* value = d · scale · q − dmin · min */
     uint16_t d[GROUP_ROWS];
     uint16_t dmin[GROUP_ROWS];
@@ -80,6 +99,35 @@ typedef struct record_q6_k { /* value = d · scale · (q − 32), one scale per 
     } block[K_BLOCKS];
 } record_q6_k;
 
+/* Two-bit values: bits 2i, 2i + 1 of q[block][h] are quad 4h + i. */
+typedef struct record_q2_k { /* value = d · scale · q − dmin · min, one of each per half block */
+    uint16_t d[GROUP_ROWS];
+    uint16_t dmin[GROUP_ROWS];
+    uint8_t scale_min[K_BLOCKS][2][GROUP_ROWS]; /* low nibble the scale, high nibble the min */
+    uint8_t q[K_BLOCKS][2][GROUP_ROWS][4];
+} record_q2_k;
+
+/* Three-bit values: as Q2_K; bit i of high[block] is bit 2 of quad i. Half block s's scale: nibble
+ * s % 2 of scale_low[s / 2], and above it bits 2(s % 4), 2(s % 4) + 1 of scale_high[s / 4]. */
+typedef struct record_q3_k { /* value = d · (scale − 32) · (q − 4) */
+    uint16_t d[GROUP_ROWS];
+    uint16_t padding[GROUP_ROWS];
+    uint8_t scale_low[K_BLOCKS][GROUP_ROWS];
+    uint8_t scale_high[K_BLOCKS / 2][GROUP_ROWS];
+    uint8_t low[K_BLOCKS][2][GROUP_ROWS][4];
+    uint8_t high[K_BLOCKS][GROUP_ROWS][4];
+} record_q3_k;
+
+typedef struct record_iq4_xs { /* value = d · scale · iq4_values[q] */
+    uint16_t d[GROUP_ROWS];
+    uint16_t padding[GROUP_ROWS];
+    int8_t scale[K_BLOCKS][GROUP_ROWS];
+    uint8_t q[K_BLOCKS][BLOCK_QUADS / 2][GROUP_ROWS][4];
+} record_iq4_xs;
+
+/* What the sixteen nibbles of IQ4_NL and IQ4_XS stand for. */
+extern const int8_t iq4_values[16];
+
 /* How a tensor type is kept in memory. `pack` fills one record, which is all zeros when it is
  * called, from sixteen rows: rows[r] points at the file's blocks for the record's first column,
  * NULL for a row of padding; `columns` of the record's columns exist, the rest stay zero. */
@@ -98,14 +146,22 @@ typedef enum packed_index {
     PACKED_BF16,
     PACKED_Q8_0,
     PACKED_Q4_0,
+    PACKED_Q4_1,
+    PACKED_Q5_0,
+    PACKED_Q5_1,
+    PACKED_IQ4_NL,
+    PACKED_Q2_K,
+    PACKED_Q3_K,
     PACKED_Q4_K,
     PACKED_Q5_K,
     PACKED_Q6_K,
+    PACKED_IQ4_XS,
     PACKED_COUNT
 } packed_index;
 
 extern const packed_format format_f32, format_f16, format_bf16, format_q8_0, format_q4_0,
-    format_q4_k, format_q5_k, format_q6_k;
+    format_q4_1, format_q5_0, format_q5_1, format_iq4_nl, format_q2_k, format_q3_k, format_q4_k,
+    format_q5_k, format_q6_k, format_iq4_xs;
 
 /* PACKED_COUNT when the type is unknown. */
 packed_index packed_find(uint32_t type);

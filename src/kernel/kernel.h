@@ -36,10 +36,17 @@ typedef enum tensor_type {
     TENSOR_F32 = 0,
     TENSOR_F16 = 1,
     TENSOR_Q4_0 = 2,
+    TENSOR_Q4_1 = 3,
+    TENSOR_Q5_0 = 6,
+    TENSOR_Q5_1 = 7,
     TENSOR_Q8_0 = 8,
+    TENSOR_Q2_K = 10,
+    TENSOR_Q3_K = 11,
     TENSOR_Q4_K = 12,
     TENSOR_Q5_K = 13,
     TENSOR_Q6_K = 14,
+    TENSOR_IQ4_NL = 20,
+    TENSOR_IQ4_XS = 23,
     TENSOR_BF16 = 30,
 } tensor_type;
 
@@ -77,7 +84,8 @@ typedef struct matrix_source {
     size_t rows;
 } matrix_source;
 
-/* cols must be a multiple of 32 for quantised types with blocks of 32, 256 for K-quants. */
+/* cols must be a multiple of 32 for quantised types with blocks of 32, 256 for K-quants and IQ4_XS.
+ */
 error_code matrix_create(matrix **out, const matrix_source *sources, size_t n_sources, size_t cols,
                          failure *fail);
 void matrix_destroy(matrix *m); /* NULL is allowed */

@@ -126,6 +126,70 @@ static void add_q4_0(const void *record, const activation_block *x, sums *total)
         }
 }
 
+static void add_q4_1(const void *record, const activation_block *x, sums *total)
+{
+    const record_q4_1 *w = record;
+    for (size_t b = 0; b < 2; b++, x++)
+        for (size_t r = 0; r < GROUP_ROWS; r++) {
+            float value = (float)dot_nibbles(w->q[b], r, x->q, 0) * f16_to_f32(w->d[b][r]);
+            value = fmaf(f16_to_f32(w->m[b][r]), x->sum, value);
+            total->row[r] = fmaf(value, x->scale, total->row[r]);
+        }
+}
+
+/* As dot_nibbles with a fifth bit: bit i of `high` belongs to quad i. */
+static int32_t dot_five_bits(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4],
+                             const uint8_t high[GROUP_ROWS][4], size_t r, const int8_t *x,
+                             int32_t start)
+{
+    int32_t fifth = 0;
+    for (size_t i = 0; i < BLOCK_QUADS; i++)
+        fifth = dot_quad(high[r], (unsigned)i, 1, x + 4 * i, fifth);
+    return dot_nibbles(q, r, x, start + 16 * fifth);
+}
+
+static void add_q5_0(const void *record, const activation_block *x, sums *total)
+{
+    const record_q5_0 *w = record;
+    for (size_t b = 0; b < 2; b++, x++)
+        for (size_t r = 0; r < GROUP_ROWS; r++) {
+            int32_t dot = dot_five_bits(w->low.q[b], w->high[b], r, x->q, 2 * x->minus_8_sum);
+            total->row[r] = fmaf((float)dot * f16_to_f32(w->low.d[b][r]), x->scale, total->row[r]);
+        }
+}
+
+static void add_q5_1(const void *record, const activation_block *x, sums *total)
+{
+    const record_q5_1 *w = record;
+    for (size_t b = 0; b < 2; b++, x++)
+        for (size_t r = 0; r < GROUP_ROWS; r++) {
+            int32_t dot = dot_five_bits(w->low.q[b], w->high[b], r, x->q, 0);
+            float value = (float)dot * f16_to_f32(w->low.d[b][r]);
+            value = fmaf(f16_to_f32(w->low.m[b][r]), x->sum, value);
+            total->row[r] = fmaf(value, x->scale, total->row[r]);
+        }
+}
+
+static int32_t dot_iq4(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], size_t r, const int8_t *x)
+{
+    int32_t dot = 0;
+    for (size_t k = 0; k < BLOCK_COLUMNS / 2; k++) {
+        uint8_t both = q[k / 4][r][k % 4];
+        dot += iq4_values[both & 15] * x[k] + iq4_values[both >> 4] * x[k + BLOCK_COLUMNS / 2];
+    }
+    return dot;
+}
+
+static void add_iq4_nl(const void *record, const activation_block *x, sums *total)
+{
+    const record_iq4_nl *w = record;
+    for (size_t b = 0; b < 2; b++, x++)
+        for (size_t r = 0; r < GROUP_ROWS; r++) {
+            float value = (float)dot_iq4(w->q[b], r, x->q) * f16_to_f32(w->d[b][r]);
+            total->row[r] = fmaf(value, x->scale, total->row[r]);
+        }
+}
+
 /* One row's block of 32 with scale and minimum: dot is Σ q · x. */
 static float add_with_min(float total, const record_q4_k *w, size_t b, size_t r, int32_t dot,
                           const activation_block *x)
@@ -151,10 +215,7 @@ static void add_q5_k(const void *record, const activation_block *x, sums *total)
     const record_q5_k *w = record;
     for (size_t b = 0; b < K_BLOCKS; b++, x++)
         for (size_t r = 0; r < GROUP_ROWS; r++) {
-            int32_t high = 0;
-            for (size_t i = 0; i < BLOCK_QUADS; i++)
-                high = dot_quad(w->high[b][r], (unsigned)i, 1, x->q + 4 * i, high);
-            int32_t dot = dot_nibbles(w->low.q[b], r, x->q, 16 * high);
+            int32_t dot = dot_five_bits(w->low.q[b], w->high[b], r, x->q, 0);
             total->row[r] = add_with_min(total->row[r], &w->low, b, r, dot, x);
         }
 }
@@ -181,6 +242,71 @@ static void add_q6_k(const void *record, const activation_block *x, sums *total)
             float d = f16_to_f32(w->d[r]);
             float value = (float)dot_q6_k(w, b, 0, r, x) * (d * (float)w->scale[b][0][r]);
             value = fmaf((float)dot_q6_k(w, b, 1, r, x), d * (float)w->scale[b][1][r], value);
+            total->row[r] = fmaf(value, x->scale, total->row[r]);
+        }
+}
+
+static int32_t dot_two_bits(const uint8_t q[GROUP_ROWS][4], size_t r, const int8_t *x,
+                            int32_t start)
+{
+    for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
+        start = dot_quad(q[r], 2 * (unsigned)i, 3, x + 4 * i, start);
+    return start;
+}
+
+/* −min · Σq over a half block is min / 32 · minus_32_sum, in f32 too: dividing by 32 is exact. */
+static void add_q2_k(const void *record, const activation_block *x, sums *total)
+{
+    const record_q2_k *w = record;
+    for (size_t b = 0; b < K_BLOCKS; b++, x++)
+        for (size_t r = 0; r < GROUP_ROWS; r++) {
+            float d = f16_to_f32(w->d[r]), dmin = f16_to_f32(w->dmin[r]) * 0x1p-5f, value = 0;
+            for (size_t h = 0; h < 2; h++) {
+                uint8_t both = w->scale_min[b][h][r];
+                int32_t dot = dot_two_bits(w->q[b][h], r, x->q + 16 * h, 0);
+                value = fmaf((float)dot, d * (float)(both & 15), value);
+                value = fmaf((float)x->minus_32_sum[h], dmin * (float)(both >> 4), value);
+            }
+            total->row[r] = fmaf(value, x->scale, total->row[r]);
+        }
+}
+
+static int32_t dot_q3_k(const record_q3_k *w, size_t b, size_t half, size_t r,
+                        const activation_block *x)
+{
+    int32_t high = 0;
+    for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
+        high = dot_quad(w->high[b][r], (unsigned)(4 * half + i), 1, x->q + 16 * half + 4 * i, high);
+    int32_t minus_4_sum = x->minus_32_sum[half] / 8;
+    return dot_two_bits(w->low[b][half], r, x->q + 16 * half, minus_4_sum + 4 * high);
+}
+
+static float scale_q3_k(const record_q3_k *w, size_t b, size_t half, size_t r)
+{
+    int low = w->scale_low[b][r] >> (4 * half) & 15;
+    int high = w->scale_high[b / 2][r] >> (b % 2 * 4 + 2 * half) & 3;
+    return (float)((low | high << 4) - 32);
+}
+
+static void add_q3_k(const void *record, const activation_block *x, sums *total)
+{
+    const record_q3_k *w = record;
+    for (size_t b = 0; b < K_BLOCKS; b++, x++)
+        for (size_t r = 0; r < GROUP_ROWS; r++) {
+            float d = f16_to_f32(w->d[r]);
+            float value = (float)dot_q3_k(w, b, 0, r, x) * (d * scale_q3_k(w, b, 0, r));
+            value = fmaf((float)dot_q3_k(w, b, 1, r, x), d * scale_q3_k(w, b, 1, r), value);
+            total->row[r] = fmaf(value, x->scale, total->row[r]);
+        }
+}
+
+static void add_iq4_xs(const void *record, const activation_block *x, sums *total)
+{
+    const record_iq4_xs *w = record;
+    for (size_t b = 0; b < K_BLOCKS; b++, x++)
+        for (size_t r = 0; r < GROUP_ROWS; r++) {
+            float scale = f16_to_f32(w->d[r]) * (float)w->scale[b][r];
+            float value = (float)dot_iq4(w->q[b], r, x->q) * scale;
             total->row[r] = fmaf(value, x->scale, total->row[r]);
         }
 }
@@ -214,6 +340,48 @@ void reference_tile_q4_0(const void *records, size_t n_records, const void *x, s
                 y_stride);
 }
 
+void reference_tile_q4_1(const void *records, size_t n_records, const void *x, size_t x_stride,
+                         size_t columns, float *y, size_t y_stride)
+{
+    tile_blocks(add_q4_1, sizeof(record_q4_1), 2, records, n_records, x, x_stride, columns, y,
+                y_stride);
+}
+
+void reference_tile_q5_0(const void *records, size_t n_records, const void *x, size_t x_stride,
+                         size_t columns, float *y, size_t y_stride)
+{
+    tile_blocks(add_q5_0, sizeof(record_q5_0), 2, records, n_records, x, x_stride, columns, y,
+                y_stride);
+}
+
+void reference_tile_q5_1(const void *records, size_t n_records, const void *x, size_t x_stride,
+                         size_t columns, float *y, size_t y_stride)
+{
+    tile_blocks(add_q5_1, sizeof(record_q5_1), 2, records, n_records, x, x_stride, columns, y,
+                y_stride);
+}
+
+void reference_tile_iq4_nl(const void *records, size_t n_records, const void *x, size_t x_stride,
+                           size_t columns, float *y, size_t y_stride)
+{
+    tile_blocks(add_iq4_nl, sizeof(record_iq4_nl), 2, records, n_records, x, x_stride, columns, y,
+                y_stride);
+}
+
+void reference_tile_q2_k(const void *records, size_t n_records, const void *x, size_t x_stride,
+                         size_t columns, float *y, size_t y_stride)
+{
+    tile_blocks(add_q2_k, sizeof(record_q2_k), K_BLOCKS, records, n_records, x, x_stride, columns,
+                y, y_stride);
+}
+
+void reference_tile_q3_k(const void *records, size_t n_records, const void *x, size_t x_stride,
+                         size_t columns, float *y, size_t y_stride)
+{
+    tile_blocks(add_q3_k, sizeof(record_q3_k), K_BLOCKS, records, n_records, x, x_stride, columns,
+                y, y_stride);
+}
+
 void reference_tile_q4_k(const void *records, size_t n_records, const void *x, size_t x_stride,
                          size_t columns, float *y, size_t y_stride)
 {
@@ -233,6 +401,13 @@ void reference_tile_q6_k(const void *records, size_t n_records, const void *x, s
 {
     tile_blocks(add_q6_k, sizeof(record_q6_k), K_BLOCKS, records, n_records, x, x_stride, columns,
                 y, y_stride);
+}
+
+void reference_tile_iq4_xs(const void *records, size_t n_records, const void *x, size_t x_stride,
+                           size_t columns, float *y, size_t y_stride)
+{
+    tile_blocks(add_iq4_xs, sizeof(record_iq4_xs), K_BLOCKS, records, n_records, x, x_stride,
+                columns, y, y_stride);
 }
 
 void reference_quantize(activation_block *blocks, const float *x, size_t n_blocks)

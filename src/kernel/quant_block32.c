@@ -1,10 +1,11 @@
-/* quant_block32.c: the types with blocks of 32 values, Q8_0 and Q4_0: decoding and packing. */
-#include "kernel/internal.h"
+/* quant_block32.c: the types with blocks of 32 values, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 and IQ4_NL:
+ * decoding and packing. */
+#include "kernel/quant_parts.h"
 
 #include <string.h>
 
 typedef struct file_q8_0 {
-    uint8_t d[2]; /* f16; bytes, because a block may stand at any address */
+    uint8_t d[2]; /* f16 */
     int8_t q[BLOCK_COLUMNS];
 } file_q8_0;
 
@@ -13,9 +14,40 @@ typedef struct file_q4_0 {
     uint8_t q[BLOCK_COLUMNS / 2]; /* low nibbles are values 0–15, high nibbles 16–31 */
 } file_q4_0;
 
-static uint16_t half_bits(const uint8_t bytes[2])
+typedef struct file_q4_1 {
+    uint8_t d[2], m[2];
+    uint8_t q[BLOCK_COLUMNS / 2];
+} file_q4_1;
+
+typedef struct file_q5_0 {
+    uint8_t d[2];
+    uint8_t high[BLOCK_COLUMNS / 8]; /* the fifth bit of value k is bit k */
+    uint8_t q[BLOCK_COLUMNS / 2];
+} file_q5_0;
+
+typedef struct file_q5_1 {
+    uint8_t d[2], m[2];
+    uint8_t high[BLOCK_COLUMNS / 8];
+    uint8_t q[BLOCK_COLUMNS / 2];
+} file_q5_1;
+
+const int8_t iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                               1,    13,   25,  38,  53,  69,  89,  113};
+
+static void nibbles_of(const uint8_t q[BLOCK_COLUMNS / 2], uint8_t values[BLOCK_COLUMNS])
 {
-    return (uint16_t)(bytes[0] | bytes[1] << 8);
+    for (size_t k = 0; k < BLOCK_COLUMNS / 2; k++) {
+        values[k] = q[k] & 15;
+        values[k + BLOCK_COLUMNS / 2] = q[k] >> 4;
+    }
+}
+
+static void five_bits_of(const uint8_t q[BLOCK_COLUMNS / 2], const uint8_t high[BLOCK_COLUMNS / 8],
+                         uint8_t values[BLOCK_COLUMNS])
+{
+    nibbles_of(q, values);
+    for (size_t k = 0; k < BLOCK_COLUMNS; k++)
+        values[k] = (uint8_t)(values[k] | (high[k / 8] >> (k % 8) & 1) << 4);
 }
 
 static void decode_q8_0(const void *src, float *dst, size_t n)
@@ -37,6 +69,54 @@ static void decode_q4_0(const void *src, float *dst, size_t n)
             dst[i + k] = d * (float)((block->q[k] & 15) - 8);
             dst[i + k + BLOCK_COLUMNS / 2] = d * (float)((block->q[k] >> 4) - 8);
         }
+    }
+}
+
+static void decode_q4_1(const void *src, float *dst, size_t n)
+{
+    const file_q4_1 *block = src;
+    for (size_t i = 0; i < n; i += BLOCK_COLUMNS, block++) {
+        float d = f16_to_f32(half_bits(block->d)), m = f16_to_f32(half_bits(block->m));
+        uint8_t values[BLOCK_COLUMNS];
+        nibbles_of(block->q, values);
+        for (size_t k = 0; k < BLOCK_COLUMNS; k++)
+            dst[i + k] = d * (float)values[k] + m;
+    }
+}
+
+static void decode_q5_0(const void *src, float *dst, size_t n)
+{
+    const file_q5_0 *block = src;
+    for (size_t i = 0; i < n; i += BLOCK_COLUMNS, block++) {
+        float d = f16_to_f32(half_bits(block->d));
+        uint8_t values[BLOCK_COLUMNS];
+        five_bits_of(block->q, block->high, values);
+        for (size_t k = 0; k < BLOCK_COLUMNS; k++)
+            dst[i + k] = d * (float)(values[k] - 16);
+    }
+}
+
+static void decode_q5_1(const void *src, float *dst, size_t n)
+{
+    const file_q5_1 *block = src;
+    for (size_t i = 0; i < n; i += BLOCK_COLUMNS, block++) {
+        float d = f16_to_f32(half_bits(block->d)), m = f16_to_f32(half_bits(block->m));
+        uint8_t values[BLOCK_COLUMNS];
+        five_bits_of(block->q, block->high, values);
+        for (size_t k = 0; k < BLOCK_COLUMNS; k++)
+            dst[i + k] = d * (float)values[k] + m;
+    }
+}
+
+static void decode_iq4_nl(const void *src, float *dst, size_t n)
+{
+    const file_q4_0 *block = src; /* the same fields */
+    for (size_t i = 0; i < n; i += BLOCK_COLUMNS, block++) {
+        float d = f16_to_f32(half_bits(block->d));
+        uint8_t values[BLOCK_COLUMNS];
+        nibbles_of(block->q, values);
+        for (size_t k = 0; k < BLOCK_COLUMNS; k++)
+            dst[i + k] = d * (float)iq4_values[values[k]];
     }
 }
 
@@ -68,6 +148,52 @@ static void pack_q4_0(void *record, const uint8_t *const rows[GROUP_ROWS], size_
     }
 }
 
+static void pack_q4_1(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
+{
+    record_q4_1 *out = record;
+    for (size_t r = 0; r < GROUP_ROWS; r++) {
+        const file_q4_1 *block = (const void *)rows[r];
+        for (size_t b = 0; block != NULL && b < columns / BLOCK_COLUMNS; b++, block++) {
+            uint8_t values[BLOCK_COLUMNS];
+            out->d[b][r] = half_bits(block->d);
+            out->m[b][r] = half_bits(block->m);
+            nibbles_of(block->q, values);
+            pack_nibbles(out->q[b], r, values);
+        }
+    }
+}
+
+static void pack_q5_0(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
+{
+    record_q5_0 *out = record;
+    for (size_t r = 0; r < GROUP_ROWS; r++) {
+        const file_q5_0 *block = (const void *)rows[r];
+        for (size_t b = 0; block != NULL && b < columns / BLOCK_COLUMNS; b++, block++) {
+            uint8_t values[BLOCK_COLUMNS];
+            out->low.d[b][r] = half_bits(block->d);
+            five_bits_of(block->q, block->high, values);
+            pack_nibbles(out->low.q[b], r, values);
+            pack_bit(out->high[b], r, values, 4);
+        }
+    }
+}
+
+static void pack_q5_1(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
+{
+    record_q5_1 *out = record;
+    for (size_t r = 0; r < GROUP_ROWS; r++) {
+        const file_q5_1 *block = (const void *)rows[r];
+        for (size_t b = 0; block != NULL && b < columns / BLOCK_COLUMNS; b++, block++) {
+            uint8_t values[BLOCK_COLUMNS];
+            out->low.d[b][r] = half_bits(block->d);
+            out->low.m[b][r] = half_bits(block->m);
+            five_bits_of(block->q, block->high, values);
+            pack_nibbles(out->low.q[b], r, values);
+            pack_bit(out->high[b], r, values, 4);
+        }
+    }
+}
+
 const packed_format format_q8_0 = {
     .info = {TENSOR_Q8_0, "Q8_0", BLOCK_COLUMNS, sizeof(file_q8_0), decode_q8_0},
     .columns = PAIR_COLUMNS,
@@ -80,4 +206,32 @@ const packed_format format_q4_0 = {
     .columns = PAIR_COLUMNS,
     .record_bytes = sizeof(record_q4_0),
     .pack = pack_q4_0,
+};
+
+const packed_format format_q4_1 = {
+    .info = {TENSOR_Q4_1, "Q4_1", BLOCK_COLUMNS, sizeof(file_q4_1), decode_q4_1},
+    .columns = PAIR_COLUMNS,
+    .record_bytes = sizeof(record_q4_1),
+    .pack = pack_q4_1,
+};
+
+const packed_format format_q5_0 = {
+    .info = {TENSOR_Q5_0, "Q5_0", BLOCK_COLUMNS, sizeof(file_q5_0), decode_q5_0},
+    .columns = PAIR_COLUMNS,
+    .record_bytes = sizeof(record_q5_0),
+    .pack = pack_q5_0,
+};
+
+const packed_format format_q5_1 = {
+    .info = {TENSOR_Q5_1, "Q5_1", BLOCK_COLUMNS, sizeof(file_q5_1), decode_q5_1},
+    .columns = PAIR_COLUMNS,
+    .record_bytes = sizeof(record_q5_1),
+    .pack = pack_q5_1,
+};
+
+const packed_format format_iq4_nl = {
+    .info = {TENSOR_IQ4_NL, "IQ4_NL", BLOCK_COLUMNS, sizeof(file_q4_0), decode_iq4_nl},
+    .columns = PAIR_COLUMNS,
+    .record_bytes = sizeof(record_iq4_nl),
+    .pack = pack_q4_0, /* the same nibbles */
 };

@@ -1,8 +1,6 @@
-/* quant_k.c: the types with super-blocks of 256 values, Q4_K, Q5_K and Q6_K: decoding and packing.
- */
-#include "kernel/internal.h"
-
-#include <string.h>
+/* quant_k.c: the K-quants of four and more bits, Q4_K, Q5_K and Q6_K: decoding and packing. Their
+ * super-blocks hold 256 values. */
+#include "kernel/quant_parts.h"
 
 typedef struct file_q4_k {
     uint8_t d[2], dmin[2];    /* f16 */
@@ -23,11 +21,6 @@ typedef struct file_q6_k {
     int8_t scales[K_COLUMNS / 16];
     uint8_t d[2];
 } file_q6_k;
-
-static uint16_t half_bits(const uint8_t bytes[2])
-{
-    return (uint16_t)(bytes[0] | bytes[1] << 8);
-}
 
 static void scale_and_min(const uint8_t scales[12], size_t block, uint8_t *scale, uint8_t *min)
 {
@@ -115,14 +108,6 @@ static void decode_q6_k(const void *src, float *dst, size_t n)
     }
 }
 
-static void pack_nibbles(uint8_t out[BLOCK_QUADS / 2][GROUP_ROWS][4], size_t row,
-                         const uint8_t values[BLOCK_COLUMNS])
-{
-    for (size_t k = 0; k < BLOCK_COLUMNS / 2; k++)
-        out[k / 4][row][k % 4] =
-            (uint8_t)((values[k] & 15) | (values[k + BLOCK_COLUMNS / 2] & 15) << 4);
-}
-
 static void pack_q4_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
 {
     (void)columns; /* always a whole super-block */
@@ -157,10 +142,7 @@ static void pack_q5_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_
             scale_and_min(super->scales, b, &out->low.block[b].scale[r], &out->low.block[b].min[r]);
             values_q5_k(super, b, values);
             pack_nibbles(out->low.q[b], r, values);
-            for (size_t k = 0; k < BLOCK_COLUMNS; k++) {
-                uint8_t *high = &out->high[b][r][k % 4];
-                *high = (uint8_t)(*high | (values[k] >> 4) << (k / 4));
-            }
+            pack_bit(out->high[b], r, values, 4);
         }
     }
 }
@@ -180,10 +162,7 @@ static void pack_q6_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_
             out->scale[b][0][r] = super->scales[2 * b];
             out->scale[b][1][r] = super->scales[2 * b + 1];
             pack_nibbles(out->block[b].low, r, values);
-            for (size_t k = 0; k < BLOCK_COLUMNS; k++) {
-                uint8_t *high = &out->block[b].high[k / 16][r][k % 4];
-                *high = (uint8_t)(*high | (values[k] >> 4) << (k / 4 % 4 * 2));
-            }
+            pack_two_bits(out->block[b].high, r, values, 4);
         }
     }
 }

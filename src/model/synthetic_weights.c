@@ -18,10 +18,18 @@ static const random_format formats[] = {
     {TENSOR_F32, NO_FIELD, NO_FIELD, 0, 0},
     {TENSOR_F16, NO_FIELD, NO_FIELD, 0, 0},
     {TENSOR_BF16, NO_FIELD, NO_FIELD, 0, 0},
-    {TENSOR_Q8_0, 0, NO_FIELD, 73.9f, 0},  /* q uniform in −128 … 127 */
-    {TENSOR_Q4_0, 0, NO_FIELD, 4.637f, 0}, /* −8 … 7 */
-    {TENSOR_Q4_K, 0, 2, 258.3f, 7.5f}, /* scale · q − 7.5 · min; each 0 … 63, q 0 … 15 */
-    {TENSOR_Q6_K, 208, NO_FIELD, 1365.7f, 0.0f}, /* (−128 … 127) · (−32 … 31) */
+    {TENSOR_Q8_0, 0, NO_FIELD, 73.9f, 0},    /* q uniform in −128 … 127 */
+    {TENSOR_Q4_0, 0, NO_FIELD, 4.637f, 0},   /* −8 … 7 */
+    {TENSOR_Q4_1, 0, 2, 4.61f, -7.5f},       /* q − 7.5; 0 … 15 */
+    {TENSOR_Q5_0, 0, NO_FIELD, 9.247f, 0},   /* −16 … 15 */
+    {TENSOR_Q5_1, 0, 2, 9.233f, -15.5f},     /* q − 15.5; 0 … 31 */
+    {TENSOR_IQ4_NL, 0, NO_FIELD, 67.44f, 0}, /* sixteen values from −127 to 113 */
+    {TENSOR_Q2_K, 80, 82, 13.874f, 1.5f}, /* scale · q − 1.5 · min; each 0 … 15, q 0 … 3 */
+    {TENSOR_Q3_K, 108, NO_FIELD, 43.34f, 0}, /* (−32 … 31) · (−4 … 3) */
+    {TENSOR_Q4_K, 0, 2, 258.3f, 7.5f},  /* scale · q − 7.5 · min; each 0 … 63, q 0 … 15 */
+    {TENSOR_Q5_K, 0, 2, 526.9f, 15.5f}, /* the same, q 0 … 31 */
+    {TENSOR_Q6_K, 208, NO_FIELD, 1365.7f, 0}, /* (−128 … 127) · (−32 … 31) */
+    {TENSOR_IQ4_XS, 0, NO_FIELD, 1246.3f, 0}, /* (−32 … 31) · the values of IQ4_NL */
 };
 enum { N_FORMATS = sizeof formats / sizeof formats[0] };
 

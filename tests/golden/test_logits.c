@@ -129,8 +129,9 @@ static double bound_of(const json_t *entry)
 
 static bool in_scope(const json_t *entry)
 {
-    static const char *const types[] = {"F32",  "F16",    "BF16",   "Q8_0", "Q4_0",
-                                        "Q4_K", "Q4_K_M", "Q5_K_M", "Q6_K"};
+    static const char *const types[] = {"F32",    "F16",  "BF16",   "Q8_0",   "Q4_0", "Q4_1",
+                                        "Q5_0",   "Q5_1", "Q2_K",   "Q3_K_M", "Q4_K", "Q4_K_M",
+                                        "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS"};
     static const char *const architectures[] = {"llama", "qwen2", "qwen3", "qwen3moe",
                                                 "pangu-embedded"};
     bool type = false, architecture = false;

@@ -15,8 +15,10 @@
 
 #include "kernel/kernel.h"
 
-static const tensor_type kernel_test_types[] = {TENSOR_F32,  TENSOR_F16,  TENSOR_BF16, TENSOR_Q8_0,
-                                                TENSOR_Q4_0, TENSOR_Q4_K, TENSOR_Q5_K, TENSOR_Q6_K};
+static const tensor_type kernel_test_types[] = {
+    TENSOR_F32,  TENSOR_F16,  TENSOR_BF16, TENSOR_Q8_0,   TENSOR_Q4_0,
+    TENSOR_Q4_1, TENSOR_Q5_0, TENSOR_Q5_1, TENSOR_IQ4_NL, TENSOR_Q2_K,
+    TENSOR_Q3_K, TENSOR_Q4_K, TENSOR_Q5_K, TENSOR_Q6_K,   TENSOR_IQ4_XS};
 enum { TYPE_COUNT = sizeof kernel_test_types / sizeof kernel_test_types[0] };
 
 static uint64_t random_state = 88172645463325252u;
@@ -53,8 +55,23 @@ static inline void put_scales(tensor_type type, uint8_t *block)
     float d = 0.001f + 0.01f * fabsf(random_float());
     switch (type) {
     case TENSOR_Q4_0:
+    case TENSOR_Q5_0:
     case TENSOR_Q8_0:
+    case TENSOR_IQ4_NL:
+    case TENSOR_IQ4_XS:
         put_half(block, random_u32() % 2 == 0 ? d : -d);
+        break;
+    case TENSOR_Q4_1:
+    case TENSOR_Q5_1:
+        put_half(block, d);
+        put_half(block + 2, -5 * d);
+        break;
+    case TENSOR_Q2_K:
+        put_half(block + 80, d);
+        put_half(block + 82, 0.5f * d);
+        break;
+    case TENSOR_Q3_K:
+        put_half(block + 108, d);
         break;
     case TENSOR_Q4_K:
     case TENSOR_Q5_K:

@@ -198,15 +198,24 @@ static void test_invariance(void **state)
     (void)state;
     joined k = make_joined(TENSOR_Q4_K, TENSOR_Q6_K, TENSOR_Q8_0, 768);
     joined b = make_joined(TENSOR_Q4_0, TENSOR_Q8_0, TENSOR_F32, 96);
+    joined five = make_joined(TENSOR_Q4_1, TENSOR_Q5_0, TENSOR_Q5_1, 96);
+    joined low = make_joined(TENSOR_Q2_K, TENSOR_Q3_K, TENSOR_IQ4_XS, 768);
+    joined iq = make_joined(TENSOR_IQ4_NL, TENSOR_Q5_K, TENSOR_IQ4_NL, 256);
     joined f = make_joined(TENSOR_F32, TENSOR_F16, TENSOR_BF16, 333);
     for (const char *const *name = kernel_names(); *name != NULL; name++) {
         use_kernel(*name);
         check_invariance(&k, 768);
         check_invariance(&b, 96);
+        check_invariance(&five, 96);
+        check_invariance(&low, 768);
+        check_invariance(&iq, 256);
         check_invariance(&f, 333);
     }
     free_joined(&k);
     free_joined(&b);
+    free_joined(&five);
+    free_joined(&low);
+    free_joined(&iq);
     free_joined(&f);
 }
 
@@ -258,9 +267,10 @@ static void test_extremes(void **state)
             continue;
         uint8_t *data = random_tensor(type, 16, 256);
         const tensor_type_info *info = tensor_type_find(type);
+        bool scales_last = type == TENSOR_Q6_K || type == TENSOR_Q3_K || type == TENSOR_Q2_K;
         for (size_t i = 0; i < 16 * 256 / info->block_values; i++)
-            memset(data + i * info->block_bytes + (type == TENSOR_Q6_K ? 0 : 4),
-                   i % 2 ? 0xff : 0x80, info->block_bytes - 4);
+            memset(data + i * info->block_bytes + (scales_last ? 0 : 4), i % 2 ? 0xff : 0x80,
+                   info->block_bytes - 4);
         float x[256], expected[16], y[16];
         for (size_t k = 0; k < 256; k++)
             x[k] = k < 128 ? 1 : -1;

@@ -105,6 +105,67 @@ static void test_decode_32(void **state)
     assert_true(out[0] == -16 && out[1] == -16 && out[17] == 14);
 }
 
+static void test_decode_five_bits(void **state)
+{
+    (void)state;
+    uint8_t q4[20] = {0}, q50[22] = {0}, q51[24] = {0};
+    float out[32];
+    put_half(q4, 2);
+    put_half(q4 + 2, -1);
+    q4[4 + 3] = 0xa5; /* values 3 and 19 */
+    tensor_type_find(TENSOR_Q4_1)->decode(q4, out, 32);
+    assert_true(out[0] == -1 && out[3] == 9 && out[19] == 19);
+    put_half(q50, 2);
+    q50[2 + 2] = 1 << 3; /* fifth bit of value 19 */
+    q50[6 + 3] = 0xa5;
+    tensor_type_find(TENSOR_Q5_0)->decode(q50, out, 32);
+    assert_true(out[0] == -32 && out[3] == -22 && out[19] == 20);
+    put_half(q51, 2);
+    put_half(q51 + 2, -1);
+    q51[4] = 1 << 3; /* fifth bit of value 3 */
+    q51[8 + 3] = 0xa5;
+    tensor_type_find(TENSOR_Q5_1)->decode(q51, out, 32);
+    assert_true(out[0] == -1 && out[3] == 41 && out[19] == 19);
+}
+
+static void test_decode_iq4(void **state)
+{
+    (void)state;
+    uint8_t nl[18] = {0}, xs[136] = {0};
+    float out[256];
+    put_half(nl, 2);
+    nl[2 + 3] = 0xf8; /* values 3 and 19 */
+    tensor_type_find(TENSOR_IQ4_NL)->decode(nl, out, 32);
+    assert_true(out[0] == -254 && out[3] == 2 && out[19] == 226);
+    put_half(xs, 0.5f);
+    xs[3] = 2 << 2;            /* upper bits of the scale of block 5 */
+    xs[4 + 2] = 7 << 4;        /* its nibble: 39 stands for 7 */
+    xs[8 + 5 * 16 + 1] = 0xf8; /* values 160 + 1 and 160 + 17 */
+    tensor_type_find(TENSOR_IQ4_XS)->decode(xs, out, 256);
+    assert_true(out[0] == -0.5f * 32 * -127 && out[160] == 0.5f * 7 * -127);
+    assert_true(out[161] == 3.5f && out[177] == 3.5f * 113);
+}
+
+static void test_decode_low_k(void **state)
+{
+    (void)state;
+    uint8_t q2[84] = {0}, q3[110] = {0};
+    float out[256];
+    put_half(q2 + 80, 0.5f);
+    put_half(q2 + 82, 1);
+    q2[2 * 5 + 1] = 0x37;      /* values 176 … 191: scale 7, min 3 */
+    q2[16 + 32 + 20] = 2 << 2; /* value 128 + 32 + 20 */
+    tensor_type_find(TENSOR_Q2_K)->decode(q2, out, 256);
+    assert_true(out[0] == 0 && out[175] == 0 && out[176] == -3 && out[180] == 0.5f * 7 * 2 - 3);
+    put_half(q3 + 108, 0.5f);
+    q3[20] = 1 << 5;           /* third bit of value 160 + 20 */
+    q3[32 + 32 + 20] = 2 << 2; /* its lower two */
+    q3[96 + 3] = 9 << 4;       /* nibble of scale 11 */
+    q3[96 + 8 + 3] = 2 << 4;   /* its upper bits: 41 stands for 9 */
+    tensor_type_find(TENSOR_Q3_K)->decode(q3, out, 256);
+    assert_true(out[0] == 64 && out[176] == 0.5f * 9 * -4 && out[180] == 0.5f * 9 * 2);
+}
+
 static void test_decode_q5_k(void **state)
 {
     (void)state;
@@ -151,10 +212,17 @@ static void test_decode_k(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_half_to_float), cmocka_unit_test(test_half_round_trip),
-        cmocka_unit_test(test_half_rounding), cmocka_unit_test(test_kv_store),
-        cmocka_unit_test(test_find),          cmocka_unit_test(test_decode_32),
-        cmocka_unit_test(test_decode_k),      cmocka_unit_test(test_decode_q5_k),
+        cmocka_unit_test(test_half_to_float),
+        cmocka_unit_test(test_half_round_trip),
+        cmocka_unit_test(test_half_rounding),
+        cmocka_unit_test(test_kv_store),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_decode_32),
+        cmocka_unit_test(test_decode_k),
+        cmocka_unit_test(test_decode_q5_k),
+        cmocka_unit_test(test_decode_five_bits),
+        cmocka_unit_test(test_decode_iq4),
+        cmocka_unit_test(test_decode_low_k),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,189 @@
+/* quant_k_low.c: the types of two to four bits with super-blocks of 256 values, Q2_K, Q3_K and
+ * IQ4_XS: decoding and packing. */
+#include "kernel/quant_parts.h"
+
+typedef struct file_q2_k {
+    uint8_t scales[K_COLUMNS / 16]; /* low nibble the scale, high nibble the min of 16 values */
+    uint8_t q[K_COLUMNS / 4];       /* 32 bytes hold 128 values: the lowest two bits the first 32 */
+    uint8_t d[2], dmin[2];          /* f16 */
+} file_q2_k;
+
+typedef struct file_q3_k {
+    uint8_t high[BLOCK_COLUMNS]; /* bit b: the third bits of block b */
+    uint8_t q[K_COLUMNS / 4];    /* as Q2_K */
+    uint8_t scales[12];          /* sixteen nibbles, then four bytes with the two bits above them */
+    uint8_t d[2];
+} file_q3_k;
+
+typedef struct file_iq4_xs {
+    uint8_t d[2];
+    uint8_t scales_high[2]; /* two bits a block of 32 */
+    uint8_t scales_low[K_BLOCKS / 2];
+    uint8_t q[K_BLOCKS][BLOCK_COLUMNS / 2]; /* low nibbles are values 0–15, high nibbles 16–31 */
+} file_iq4_xs;
+
+static void two_bits_of(const uint8_t *q, size_t block, uint8_t values[BLOCK_COLUMNS])
+{
+    q += block / 4 * BLOCK_COLUMNS;
+    for (size_t k = 0; k < BLOCK_COLUMNS; k++)
+        values[k] = q[k] >> (2 * (block % 4)) & 3;
+}
+
+static void values_q3_k(const file_q3_k *super, size_t block, uint8_t values[BLOCK_COLUMNS])
+{
+    two_bits_of(super->q, block, values);
+    for (size_t k = 0; k < BLOCK_COLUMNS; k++)
+        values[k] = (uint8_t)(values[k] | (super->high[k] >> block & 1) << 2);
+}
+
+/* The six-bit scale of half block s; 32 stands for 0. */
+static unsigned scale_q3_k(const file_q3_k *super, size_t s)
+{
+    unsigned low = super->scales[s % 8] >> (s < 8 ? 0 : 4) & 15;
+    return low | (super->scales[8 + s % 4] >> (2 * (s / 4)) & 3u) << 4;
+}
+
+static int scale_iq4_xs(const file_iq4_xs *super, size_t block)
+{
+    int low = super->scales_low[block / 2] >> (block % 2 * 4) & 15;
+    return (low | (half_bits(super->scales_high) >> (2 * block) & 3) << 4) - 32;
+}
+
+static void nibbles_of(const uint8_t q[BLOCK_COLUMNS / 2], uint8_t values[BLOCK_COLUMNS])
+{
+    for (size_t k = 0; k < BLOCK_COLUMNS / 2; k++) {
+        values[k] = q[k] & 15;
+        values[k + BLOCK_COLUMNS / 2] = q[k] >> 4;
+    }
+}
+
+static void decode_q2_k(const void *src, float *dst, size_t n)
+{
+    const file_q2_k *super = src;
+    for (size_t i = 0; i < n; i += K_COLUMNS, super++) {
+        float d = f16_to_f32(half_bits(super->d)), dmin = f16_to_f32(half_bits(super->dmin));
+        for (size_t b = 0; b < K_BLOCKS; b++) {
+            uint8_t values[BLOCK_COLUMNS];
+            two_bits_of(super->q, b, values);
+            for (size_t k = 0; k < BLOCK_COLUMNS; k++) {
+                uint8_t both = super->scales[2 * b + k / 16];
+                dst[i + b * BLOCK_COLUMNS + k] =
+                    d * (float)(both & 15) * (float)values[k] - dmin * (float)(both >> 4);
+            }
+        }
+    }
+}
+
+static void decode_q3_k(const void *src, float *dst, size_t n)
+{
+    const file_q3_k *super = src;
+    for (size_t i = 0; i < n; i += K_COLUMNS, super++) {
+        float d = f16_to_f32(half_bits(super->d));
+        for (size_t b = 0; b < K_BLOCKS; b++) {
+            uint8_t values[BLOCK_COLUMNS];
+            values_q3_k(super, b, values);
+            for (size_t k = 0; k < BLOCK_COLUMNS; k++) {
+                int scale = (int)scale_q3_k(super, 2 * b + k / 16) - 32;
+                dst[i + b * BLOCK_COLUMNS + k] = d * (float)scale * (float)(values[k] - 4);
+            }
+        }
+    }
+}
+
+static void decode_iq4_xs(const void *src, float *dst, size_t n)
+{
+    const file_iq4_xs *super = src;
+    for (size_t i = 0; i < n; i += K_COLUMNS, super++) {
+        float d = f16_to_f32(half_bits(super->d));
+        for (size_t b = 0; b < K_BLOCKS; b++) {
+            uint8_t values[BLOCK_COLUMNS];
+            nibbles_of(super->q[b], values);
+            float scale = d * (float)scale_iq4_xs(super, b);
+            for (size_t k = 0; k < BLOCK_COLUMNS; k++)
+                dst[i + b * BLOCK_COLUMNS + k] = scale * (float)iq4_values[values[k]];
+        }
+    }
+}
+
+static void pack_q2_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
+{
+    (void)columns; /* always a whole super-block */
+    record_q2_k *out = record;
+    for (size_t r = 0; r < GROUP_ROWS; r++) {
+        const file_q2_k *super = (const void *)rows[r];
+        if (super == NULL)
+            continue;
+        out->d[r] = half_bits(super->d);
+        out->dmin[r] = half_bits(super->dmin);
+        for (size_t b = 0; b < K_BLOCKS; b++) {
+            uint8_t values[BLOCK_COLUMNS];
+            out->scale_min[b][0][r] = super->scales[2 * b];
+            out->scale_min[b][1][r] = super->scales[2 * b + 1];
+            two_bits_of(super->q, b, values);
+            pack_two_bits(out->q[b], r, values, 0);
+        }
+    }
+}
+
+static void pack_q3_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
+{
+    (void)columns;
+    record_q3_k *out = record;
+    for (size_t r = 0; r < GROUP_ROWS; r++) {
+        const file_q3_k *super = (const void *)rows[r];
+        if (super == NULL)
+            continue;
+        out->d[r] = half_bits(super->d);
+        for (size_t s = 0; s < K_COLUMNS / 16; s++) {
+            unsigned scale = scale_q3_k(super, s);
+            uint8_t *low = &out->scale_low[s / 2][r], *high = &out->scale_high[s / 4][r];
+            *low = (uint8_t)(*low | (scale & 15) << (s % 2 * 4));
+            *high = (uint8_t)(*high | scale >> 4 << (s % 4 * 2));
+        }
+        for (size_t b = 0; b < K_BLOCKS; b++) {
+            uint8_t values[BLOCK_COLUMNS];
+            values_q3_k(super, b, values);
+            pack_two_bits(out->low[b], r, values, 0);
+            pack_bit(out->high[b], r, values, 2);
+        }
+    }
+}
+
+static void pack_iq4_xs(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
+{
+    (void)columns;
+    record_iq4_xs *out = record;
+    for (size_t r = 0; r < GROUP_ROWS; r++) {
+        const file_iq4_xs *super = (const void *)rows[r];
+        if (super == NULL)
+            continue;
+        out->d[r] = half_bits(super->d);
+        for (size_t b = 0; b < K_BLOCKS; b++) {
+            uint8_t values[BLOCK_COLUMNS];
+            out->scale[b][r] = (int8_t)scale_iq4_xs(super, b);
+            nibbles_of(super->q[b], values);
+            pack_nibbles(out->q[b], r, values);
+        }
+    }
+}
+
+const packed_format format_q2_k = {
+    .info = {TENSOR_Q2_K, "Q2_K", K_COLUMNS, sizeof(file_q2_k), decode_q2_k},
+    .columns = K_COLUMNS,
+    .record_bytes = sizeof(record_q2_k),
+    .pack = pack_q2_k,
+};
+
+const packed_format format_q3_k = {
+    .info = {TENSOR_Q3_K, "Q3_K", K_COLUMNS, sizeof(file_q3_k), decode_q3_k},
+    .columns = K_COLUMNS,
+    .record_bytes = sizeof(record_q3_k),
+    .pack = pack_q3_k,
+};
+
+const packed_format format_iq4_xs = {
+    .info = {TENSOR_IQ4_XS, "IQ4_XS", K_COLUMNS, sizeof(file_iq4_xs), decode_iq4_xs},
+    .columns = K_COLUMNS,
+    .record_bytes = sizeof(record_iq4_xs),
+    .pack = pack_iq4_xs,
+};
