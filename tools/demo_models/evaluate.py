@@ -56,6 +56,9 @@ def tasks(a, models, tok):
     for name in a.tasks.split(","):
         items = testsets.task(name, a.n, tok)
         good, row = {}, {"items": len(items)}
+        for m, bits in a.right.get(name, {}).items():
+            if m not in a.models.split(",") and len(bits) == len(items):
+                good[m], row[m] = [b == "1" for b in bits], round(100 * bits.count("1") / len(items), 2)
         for m in a.models.split(","):
             start = time.time()
             if a.server:
@@ -74,6 +77,7 @@ def tasks(a, models, tok):
         if len(good) == 2:
             row["difference"] = [round(x, 2) for x in paired(good["small"], good["large"])]
         row = {k: v for k, v in row.items() if k[0] != "_"}
+        a.right.setdefault(name, {}).update({m: "".join("01"[x] for x in g) for m, g in good.items()})
         report[name] = row
         print(name, json.dumps(row), flush=True)
     return report
@@ -137,16 +141,22 @@ def main():
     p.add_argument("--no-tasks", action="store_true")
     p.add_argument("--no-probe", action="store_true")
     p.add_argument("--out", help="write the figures as JSON")
+    p.add_argument("--with", dest="other", help="figures of the model not scored now, from an earlier --out")
     a = p.parse_args()
+    a.right, report = {}, {}
+    if a.other:
+        with open(a.other) as f:
+            report = json.load(f)
+        a.right = report.get("right", {})
     torch.set_num_threads(a.threads)
     loaded = {m: export.load(os.path.join(a.dir, m + ".gguf")) for m in a.models.split(",")}
     tok = next(iter(loaded.values()))[1]
     models = {m: x for m, (x, _) in loaded.items()}
-    report = {}
     if not a.no_tasks:
         report["tasks"] = tasks(a, models, tok)
+        report["right"] = a.right
     if not a.no_probe and not a.server:
-        report["probe"] = probes(a, models, tok)
+        report.setdefault("probe", {}).update(probes(a, models, tok))
     if a.out:
         with open(a.out, "w") as f:
             json.dump(report, f, indent=1)
