@@ -1,7 +1,6 @@
 /* vector_avx2.c: the small vector operations for AVX2, and the AVX2 set itself. */
 #if defined(__x86_64__)
 #include "kernel/matmul_avx2.h"
-#include "kernel/matmul_reference.h"
 #include "kernel/simd_avx2.h"
 #include "kernel/vector_reference.h"
 
@@ -82,16 +81,16 @@ const kernel_set kernel_avx2 = {
             [PACKED_BF16] = avx2_tile_bf16,
             [PACKED_Q8_0] = avx2_tile_q8_0,
             [PACKED_Q4_0] = avx2_tile_q4_0,
-            [PACKED_Q4_1] = reference_tile_q4_1,
-            [PACKED_Q5_0] = reference_tile_q5_0,
-            [PACKED_Q5_1] = reference_tile_q5_1,
-            [PACKED_IQ4_NL] = reference_tile_iq4_nl,
-            [PACKED_Q2_K] = reference_tile_q2_k,
-            [PACKED_Q3_K] = reference_tile_q3_k,
+            [PACKED_Q4_1] = avx2_tile_q4_1,
+            [PACKED_Q5_0] = avx2_tile_q5_0,
+            [PACKED_Q5_1] = avx2_tile_q5_1,
+            [PACKED_IQ4_NL] = avx2_tile_iq4_nl,
+            [PACKED_Q2_K] = avx2_tile_q2_k,
+            [PACKED_Q3_K] = avx2_tile_q3_k,
             [PACKED_Q4_K] = avx2_tile_q4_k,
             [PACKED_Q5_K] = avx2_tile_q5_k,
             [PACKED_Q6_K] = avx2_tile_q6_k,
-            [PACKED_IQ4_XS] = reference_tile_iq4_xs,
+            [PACKED_IQ4_XS] = avx2_tile_iq4_xs,
         },
     .quantize = avx2_quantize,
     .scores = avx2_scores,

@@ -1,7 +1,6 @@
 /* vector_avx512.c: the small vector operations for AVX-512, and the AVX-512 set itself. */
 #if defined(__x86_64__)
 #include "kernel/matmul_avx512.h"
-#include "kernel/matmul_reference.h"
 #include "kernel/simd_avx512.h"
 
 /* The lanes that exist of the sixteen from i on. */
@@ -83,16 +82,16 @@ const kernel_set kernel_avx512 = {
             [PACKED_BF16] = avx512_tile_bf16,
             [PACKED_Q8_0] = avx512_tile_q8_0,
             [PACKED_Q4_0] = avx512_tile_q4_0,
-            [PACKED_Q4_1] = reference_tile_q4_1,
-            [PACKED_Q5_0] = reference_tile_q5_0,
-            [PACKED_Q5_1] = reference_tile_q5_1,
-            [PACKED_IQ4_NL] = reference_tile_iq4_nl,
-            [PACKED_Q2_K] = reference_tile_q2_k,
-            [PACKED_Q3_K] = reference_tile_q3_k,
+            [PACKED_Q4_1] = avx512_tile_q4_1,
+            [PACKED_Q5_0] = avx512_tile_q5_0,
+            [PACKED_Q5_1] = avx512_tile_q5_1,
+            [PACKED_IQ4_NL] = avx512_tile_iq4_nl,
+            [PACKED_Q2_K] = avx512_tile_q2_k,
+            [PACKED_Q3_K] = avx512_tile_q3_k,
             [PACKED_Q4_K] = avx512_tile_q4_k,
             [PACKED_Q5_K] = avx512_tile_q5_k,
             [PACKED_Q6_K] = avx512_tile_q6_k,
-            [PACKED_IQ4_XS] = reference_tile_iq4_xs,
+            [PACKED_IQ4_XS] = avx512_tile_iq4_xs,
         },
     .quantize = avx512_quantize,
     .scores = avx512_scores,
