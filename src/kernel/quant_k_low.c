@@ -40,7 +40,7 @@ static void values_q3_k(const file_q3_k *super, size_t block, uint8_t values[BLO
 static unsigned scale_q3_k(const file_q3_k *super, size_t s)
 {
     unsigned low = super->scales[s % 8] >> (s < 8 ? 0 : 4) & 15;
-    return low | (super->scales[8 + s % 4] >> (2 * (s / 4)) & 3u) << 4;
+    return low | ((unsigned)super->scales[8 + s % 4] >> (2 * (s / 4)) & 3u) << 4;
 }
 
 static int scale_iq4_xs(const file_iq4_xs *super, size_t block)
