@@ -98,7 +98,8 @@ def probes(a, models, tok):
     report = {}
     sets = testsets.probe(tok)
     groups = {"all real": [k for k in sets if k.startswith("real ")],
-              "all handwritten": [k for k in sets if k.startswith("handwritten ")]}
+              "all handwritten": [k for k in sets if k.startswith("handwritten ")],
+              "all second hand": [k for k in sets if k.startswith("second hand ")]}
     results = {}
     for m in (["small"] if a.route else a.models.split(",")):
         for name, items in sets.items():

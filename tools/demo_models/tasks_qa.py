@@ -148,7 +148,10 @@ def world(entities=None):
     last = [fresh(lambda: _word(rng, 2)) for _ in range(60)]
     adjectives = "Bold Brave Bright Calm Dark Deep Fair Fast Golden Grey Last Lone Lost Proud Red Silent Silver Swift White Wild".split()
     nouns = "Arrow Anchor Crown Dawn Dream Flame Harbour Hope Lantern Moon Morning Pearl Rose Spirit Star Storm Sun Wave Widow Wind".split()
-    article = lambda w: ("an " if w[0] in "aeiou" else "a ") + w
+
+    def article(w):
+        return ("an " if w[0] in "aeiou" else "a ") + w
+
     values = {
         "capital": towns, "currency": coins, "export": GOODS, "animal": ANIMALS, "born": towns, "craft": [article(w) for w in CRAFTS],
         "pet": [article(w) for w in ANIMALS], "captain": captains, "port": towns, "cargo": GOODS,

@@ -4,7 +4,6 @@ import random
 
 import mixture
 import probe_texts
-
 import tasks_code
 import tasks_math
 import tasks_qa
@@ -20,9 +19,9 @@ def task(name, n, tok):
     return {"code": tasks_code, "qa": tasks_qa, "math": tasks_math}[name].make_test(n, SEEDS[name])
 
 
-def handwritten():
+def handwritten(name="handwritten.txt"):
     """Requests written by hand, wholly held out: (label, text)."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "handwritten.txt")
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name)
     label, out = None, []
     with open(path, encoding="utf-8") as f:
         for line in f.read().split("\n"):
@@ -41,6 +40,7 @@ def probe(tok):
         sets["real " + source] = [(r["label"], p) for p in r["test"]]
     for label in probe_texts.FAMILIES:
         sets["handwritten " + label] = [x for x in handwritten() if x[0] == label]
+        sets["second hand " + label] = [x for x in handwritten("handwritten2.txt") if x[0] == label]
     for name in TASKS:
         sets["task " + name] = [("code" if name == "long" else name, p) for p, _, _ in task(name, 200, tok)]
     return sets

@@ -7,7 +7,6 @@ OUT/NAME.decay starts the fall at once and ends the run after so many tokens mor
 import argparse
 import json
 import os
-import random
 import time
 
 import torch
