@@ -1,5 +1,9 @@
 /* matmul_rare_avx2.c: the products for AVX2 of the types fewer models use: Q4_1, Q5_0, Q5_1,
- * IQ4_NL, Q2_K, Q3_K and IQ4_XS. */
+ * IQ4_NL, Q2_K, Q3_K and IQ4_XS.
+ *
+ * What matmul_avx2.c says of saturation holds here too: a half block of three bits adds four steps
+ * of at most 2 · 7 · 127 in 16 bits, and the table of IQ4 is taken as |w| · (±x).
+ */
 #if defined(__x86_64__)
 #include "kernel/matmul_avx2.h"
 #include "kernel/tile_avx2.h"
