@@ -40,7 +40,7 @@ static const char usage[] =
     "  --depth LIST         tokens already in the KV for decode and step (default: 0)\n"
     "  --prompt FILE        token ids as text, repeated as needed (default: pseudo-random ids)\n"
     "  --runs N             runs of every test, 1 to 1000 (default: 5)\n"
-    "  --kv TYPE            type of the KV cache: f16 (default) or f32\n"
+    "  --kv TYPE            type of the KV cache: f16 (default), f32 or q8_0\n"
     "  -t, --threads N      default: the physical cores this process may use\n"
     "  --json               one JSON object instead of a table\n"
     "  -h, --help           this text\n"
@@ -352,10 +352,9 @@ static error_code take_option(bench_options *o, int option, char *const *argv, f
     case OPTION_RUNS:
         return option_number("--runs", optarg, 1, MEASURE_MAX_RUNS, &o->runs, fail);
     case OPTION_KV:
-        o->kv = strcmp(optarg, "f32") == 0 ? KV_F32 : KV_F16;
-        if (o->kv == KV_F32 || strcmp(optarg, "f16") == 0)
+        if (kv_type_find(optarg, &o->kv))
             return OK;
-        return failure_set(fail, ERR_INVALID, "--kv: \"%s\" is neither f16 nor f32", optarg);
+        return failure_set(fail, ERR_INVALID, "--kv: \"%s\" is none of f16, f32, q8_0", optarg);
     case 't':
         return option_number("--threads", optarg, 1, 1024, &o->threads, fail);
     case OPTION_JSON:

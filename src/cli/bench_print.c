@@ -5,18 +5,13 @@
 
 #include "base/failure.h"
 
-static const char *kv_name(kv_type kv)
-{
-    return kv == KV_F16 ? "f16" : "f32";
-}
-
 /* ---- for people ----------------------------------------------------------------------------- */
 
 void bench_print_heading(const bench_report *report, FILE *file)
 {
     fprintf(file, "%d thread%s, kernel %s, KV %s, %zu run%s: median (lowest to highest)\n",
-            report->threads, report->threads == 1 ? "" : "s", kernel_name(), kv_name(report->kv),
-            report->runs, report->runs == 1 ? "" : "s");
+            report->threads, report->threads == 1 ? "" : "s", kernel_name(),
+            kv_type_name(report->kv), report->runs, report->runs == 1 ? "" : "s");
 }
 
 void bench_print_model(const bench_model *m, FILE *file)
@@ -97,7 +92,7 @@ static json_t *report_json(const bench_report *report)
     }
     return json_pack("{s:{s:f, s:f}, s:b, s:s, s:s, s:i, s:o, s:o, s:o}", "read_peak_gb_s",
                      "before", before, "after", after, "steady", steady, "kernel", kernel_name(),
-                     "kv", kv_name(report->kv), "threads", report->threads, "runs",
+                     "kv", kv_type_name(report->kv), "threads", report->threads, "runs",
                      integer(report->runs), "models", models, "results", results);
 }
 

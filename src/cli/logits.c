@@ -17,7 +17,8 @@ static const char help[] =
     "\n"
     "  --tokens FILE    token ids as text, separated by white space or commas\n"
     "  --output FILE    little-endian float32, positions x vocabulary, row-major\n"
-    "  --kv TYPE        type of the KV cache: f32 (default here: closest to a reference) or f16\n"
+    "  --kv TYPE        type of the KV cache: f32 (default here: closest to a reference), f16 or\n "
+    "                  q8_0\n"
     "  --chunk N        rows a step, 1 to 512 (default 64); the result does not depend on it\n"
     "  -t, --threads N  threads (default: the physical cores this process may use)\n"
     "  --help           this text\n";
@@ -129,10 +130,9 @@ static error_code take_option(logits_job *job, int option, failure *fail)
         job->output_path = optarg;
         return OK;
     case OPTION_KV:
-        job->kv = strcmp(optarg, "f16") == 0 ? KV_F16 : KV_F32;
-        if (strcmp(optarg, "f16") == 0 || strcmp(optarg, "f32") == 0)
+        if (kv_type_find(optarg, &job->kv))
             return OK;
-        return failure_set(fail, ERR_INVALID, "--kv '%s': must be f32 or f16", optarg);
+        return failure_set(fail, ERR_INVALID, "--kv '%s': must be f32, f16 or q8_0", optarg);
     case OPTION_CHUNK:
         if (!parse_count(optarg, 512, &n))
             return failure_set(fail, ERR_INVALID, "--chunk '%s': must be 1 to 512", optarg);

@@ -31,7 +31,7 @@ static const char usage[] =
     "  -t, --threads N             threads that compute (default: physical cores)\n"
     "  -c, --context N             tokens a request may hold (default: what the model was trained\n"
     "                              for)\n"
-    "      --kv f16|f32            type of the KV cache (default: f16)\n"
+    "      --kv f16|f32|q8_0       type of the KV cache (default: f16)\n"
     "      --check                 load and check everything, then exit\n"
     "  -h, --help                  this text\n"
     "\n"

@@ -87,10 +87,8 @@ static error_code apply_to_models(config *c, const stage_options *o, failure *fa
         config_model *m = &c->models[i];
         if (o->context > 0)
             m->context = (uint32_t)o->context;
-        if (o->kv != NULL && strcmp(o->kv, "f16") != 0 && strcmp(o->kv, "f32") != 0)
-            return failure_set(fail, ERR_INVALID, "--kv: \"%s\" is none of f16, f32", o->kv);
-        if (o->kv != NULL)
-            m->kv = strcmp(o->kv, "f32") == 0 ? CONFIG_KV_F32 : CONFIG_KV_F16;
+        if (o->kv != NULL && !config_kv_parse(o->kv, &m->kv))
+            return failure_set(fail, ERR_INVALID, "--kv: \"%s\" is none of f16, f32, q8_0", o->kv);
     }
     if (o->chat_template == NULL)
         return OK;

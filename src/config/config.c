@@ -68,6 +68,20 @@ static error_code read_role(const char *text, const char *key, config_role *out,
     return OK;
 }
 
+bool config_kv_parse(const char *text, config_kv *out)
+{
+    static const struct {
+        const char *name;
+        config_kv kv;
+    } types[] = {{"f16", CONFIG_KV_F16}, {"f32", CONFIG_KV_F32}, {"q8_0", CONFIG_KV_Q8_0}};
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        if (strcmp(text, types[i].name) == 0) {
+            *out = types[i].kv;
+            return true;
+        }
+    return false;
+}
+
 /* Relative paths are relative to the directory of the file that names them. */
 static char *resolve_path(const char *path, const char *file)
 {
@@ -89,10 +103,10 @@ static error_code take_model(config_model *m, const file_model *f, const char *f
     if (m->path == NULL || !copy_text(&m->name, f->name, NULL) ||
         !copy_text(&m->chat_template, f->chat_template, NULL))
         return no_memory(fail);
-    if (f->kv != NULL && strcmp(f->kv, "f16") != 0 && strcmp(f->kv, "f32") != 0)
-        return failure_set(fail, ERR_CONFIG, "models (%s).kv: \"%s\" is unknown; allowed: f16, f32",
-                           f->name, f->kv);
-    m->kv = f->kv != NULL && strcmp(f->kv, "f32") == 0 ? CONFIG_KV_F32 : CONFIG_KV_F16;
+    if (f->kv != NULL && !config_kv_parse(f->kv, &m->kv))
+        return failure_set(fail, ERR_CONFIG,
+                           "models (%s).kv: \"%s\" is unknown; allowed: f16, f32, q8_0", f->name,
+                           f->kv);
     return read_role(f->role, "models.role", &m->role, fail);
 }
 

@@ -19,7 +19,7 @@
 #define CONFIG_LABEL_CODE "code" /* the label that the policies paper and adaptive route by */
 
 typedef enum config_role { ROLE_SMALL, ROLE_LARGE } config_role;
-typedef enum config_kv { CONFIG_KV_F16, CONFIG_KV_F32 } config_kv;
+typedef enum config_kv { CONFIG_KV_F16, CONFIG_KV_F32, CONFIG_KV_Q8_0 } config_kv;
 
 typedef enum config_lookup_mode {
     CONFIG_LOOKUP_OFF,
@@ -115,6 +115,8 @@ error_code config_for_model(config **out, const char *model_path, failure *fail)
 error_code config_set_policy(config *c, const char *name, failure *fail);
 /* "off", "auto" or a length "1" … "16"; false when text is none of these. */
 bool config_lookup_parse(const char *text, config_lookup *out);
+/* False: none of f16, f32, q8_0. */
+bool config_kv_parse(const char *text, config_kv *out);
 void config_free(config *c);
 
 #endif

@@ -22,6 +22,11 @@ static char *reserve(size_t bytes)
 error_code kv_create(kv_cache **out, const model_config *c, kv_type type, size_t context,
                      size_t n_slots, failure *fail)
 {
+    if (c->head_dim % kv_block_values(type) != 0)
+        return failure_set(fail, ERR_UNSUPPORTED,
+                           "KV of type %s needs heads of a multiple of %zu values, this model's "
+                           "have %zu; use f16",
+                           kv_type_name(type), kv_block_values(type), c->head_dim);
     kv_cache *kv = calloc(1, sizeof *kv);
     kv_slot *slots = calloc(n_slots, sizeof *slots);
     if (kv == NULL || slots == NULL) {

@@ -3,12 +3,25 @@
 #if defined(__x86_64__)
 #include "kernel/simd_avx2.h"
 
-INLINE __m256 load_values(kv_type type, const void *values, size_t index)
+/* Values [8 part, 8 part + 8) from `at`, which is where a block begins. */
+INLINE __m256 load_part(kv_type type, const char *at, size_t part)
 {
     if (type == KV_F32)
-        return _mm256_loadu_ps((const float *)values + index);
-    const uint16_t *halves = (const uint16_t *)values + index;
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)halves));
+        return _mm256_loadu_ps((const float *)(const void *)at + part * LANES);
+    if (type == KV_F16) {
+        const __m128i *halves = (const __m128i *)(const void *)at + part;
+        return _mm256_cvtph_ps(_mm_loadu_si128(halves));
+    }
+    const kv_q8_0 *block = (const kv_q8_0 *)(const void *)at + part / 4;
+    __m128i q = _mm_loadl_epi64((const __m128i *)(const void *)(block->q + part % 4 * LANES));
+    __m256 scale = _mm256_cvtph_ps(_mm_set1_epi16((int16_t)block->d));
+    return _mm256_mul_ps(scale, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q)));
+}
+
+/* Registers to a step: sixteen lanes, or a whole block. */
+INLINE size_t step_parts(kv_type type)
+{
+    return type == KV_Q8_0 ? KV_BLOCK / LANES : 2;
 }
 
 /* ---- scores --------------------------------------------------------------------------------- */
@@ -23,32 +36,32 @@ INLINE __m128 sum_four(__m128 a, __m128 b, __m128 c, __m128 d)
 
 /* `queries` (1 or 2) against 4 / queries positions from `first`; positions past n − 1 repeat the
  * last one, and what they give is not used. */
-INLINE void score_tile(kv_type type, const float *q, size_t queries, const void *k, size_t first,
+INLINE void score_tile(kv_type type, const float *q, size_t queries, const char *k, size_t first,
                        size_t n, size_t head_dim, float *s)
 {
     enum { SUMS = 4 };
-    size_t positions = SUMS / queries;
+    size_t positions = SUMS / queries, step = step_parts(type);
     __m256 sums[SUMS][2];
-    size_t at[SUMS];
+    const char *row[SUMS];
     UNROLL for (size_t i = 0; i < SUMS; i++) sums[i][0] = sums[i][1] = _mm256_setzero_ps();
-    UNROLL for (size_t p = 0; p < positions; p++) at[p] =
-        (first + p < n ? first + p : n - 1) * head_dim;
+    UNROLL for (size_t p = 0; p < positions; p++) row[p] =
+        k + (first + p < n ? first + p : n - 1) * kv_bytes(type, head_dim);
     size_t d = 0;
-    for (; d + 2 * LANES <= head_dim; d += 2 * LANES)
-        UNROLL for (size_t half = 0; half < 2; half++) UNROLL for (size_t p = 0; p < positions; p++)
+    for (; d + step * LANES <= head_dim; d += step * LANES)
+        UNROLL for (size_t j = 0; j < step; j++) UNROLL for (size_t p = 0; p < positions; p++)
         {
-            __m256 key = load_values(type, k, at[p] + d + half * LANES);
+            __m256 key = load_part(type, row[p] + kv_bytes(type, d), j);
             UNROLL for (size_t i = 0; i < queries; i++)
             {
-                __m256 query = _mm256_loadu_ps(q + i * head_dim + d + half * LANES);
-                __m256 *sum = &sums[i * positions + p][half];
+                __m256 query = _mm256_loadu_ps(q + i * head_dim + d + j * LANES);
+                __m256 *sum = &sums[i * positions + p][j % 2];
                 *sum = _mm256_fmadd_ps(query, key, *sum);
             }
         }
     if (d < head_dim)
         UNROLL for (size_t p = 0; p < positions; p++)
         {
-            __m256 key = load_values(type, k, at[p] + d);
+            __m256 key = load_part(type, row[p] + kv_bytes(type, d), 0);
             UNROLL for (size_t i = 0; i < queries; i++)
             {
                 __m256 query = _mm256_loadu_ps(q + i * head_dim + d);
@@ -67,7 +80,7 @@ INLINE void score_tile(kv_type type, const float *q, size_t queries, const void 
     }
 }
 
-INLINE void score_queries(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
+INLINE void score_queries(kv_type type, const float *q, size_t n_queries, const char *k, size_t n,
                           size_t head_dim, float *s)
 {
     size_t i = 0;
@@ -84,6 +97,8 @@ void avx2_scores(kv_type type, const float *q, size_t n_queries, const void *k, 
 {
     if (type == KV_F16)
         score_queries(KV_F16, q, n_queries, k, n, head_dim, s);
+    else if (type == KV_Q8_0)
+        score_queries(KV_Q8_0, q, n_queries, k, n, head_dim, s);
     else
         score_queries(KV_F32, q, n_queries, k, n, head_dim, s);
 }
@@ -118,17 +133,17 @@ float avx2_softmax(float *s, size_t n, float *max, float *sum)
 
 /* `parts` registers of head dimensions from d on, for `queries` queries. */
 INLINE void accumulate_tile(kv_type type, float *out, const float *rescale, const float *s,
-                            size_t queries, const void *v, size_t n, size_t head_dim, size_t d,
+                            size_t queries, const char *v, size_t n, size_t head_dim, size_t d,
                             size_t parts)
 {
     __m256 sums[4][8];
     UNROLL for (size_t i = 0; i < queries; i++) UNROLL for (size_t j = 0; j < parts; j++)
         sums[i][j] = _mm256_mul_ps(_mm256_loadu_ps(out + i * head_dim + d + j * LANES),
                                    _mm256_set1_ps(rescale[i]));
-    for (size_t p = 0; p < n; p++) {
+    const char *at = v + kv_bytes(type, d);
+    for (size_t p = 0; p < n; p++, at += kv_bytes(type, head_dim)) {
         __m256 value[8];
-        UNROLL for (size_t j = 0; j < parts; j++) value[j] =
-            load_values(type, v, p * head_dim + d + j * LANES);
+        UNROLL for (size_t j = 0; j < parts; j++) value[j] = load_part(type, at, j);
         UNROLL for (size_t i = 0; i < queries; i++)
         {
             __m256 weight = _mm256_set1_ps(s[i * ATTENTION_BLOCK + p]);
@@ -141,27 +156,26 @@ INLINE void accumulate_tile(kv_type type, float *out, const float *rescale, cons
 }
 
 INLINE void accumulate_queries(kv_type type, float *out, const float *rescale, const float *s,
-                               size_t queries, const void *v, size_t n, size_t head_dim)
+                               size_t queries, const char *v, size_t n, size_t head_dim)
 {
     size_t d = 0, wide = queries == 1 ? 8 : queries == 2 ? 4 : 2; /* eight chains */
     for (; d + wide * LANES <= head_dim; d += wide * LANES)
         accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, wide);
-    for (; d < head_dim; d += LANES)
-        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, 1);
+    size_t rest = type == KV_Q8_0 ? step_parts(type) : 1;
+    for (; d < head_dim; d += rest * LANES)
+        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, rest);
 }
 
 INLINE void accumulate_type(kv_type type, float *out, const float *rescale, const float *s,
-                            size_t n_queries, const void *v, size_t n, size_t head_dim)
+                            size_t n_queries, const char *v, size_t n, size_t head_dim)
 {
     size_t i = 0;
-    for (; i + 4 <= n_queries; i += 4)
+    for (; type != KV_Q8_0 && i + 4 <= n_queries; i += 4) /* half a block is no step */
         accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 4, v, n,
                            head_dim);
-    if (i + 2 <= n_queries) {
+    for (; i + 2 <= n_queries; i += 2)
         accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 2, v, n,
                            head_dim);
-        i += 2;
-    }
     if (i < n_queries)
         accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 1, v, n,
                            head_dim);
@@ -172,6 +186,8 @@ void avx2_accumulate(kv_type type, float *out, const float *rescale, const float
 {
     if (type == KV_F16)
         accumulate_type(KV_F16, out, rescale, s, n_queries, v, n, head_dim);
+    else if (type == KV_Q8_0)
+        accumulate_type(KV_Q8_0, out, rescale, s, n_queries, v, n, head_dim);
     else
         accumulate_type(KV_F32, out, rescale, s, n_queries, v, n, head_dim);
 }

@@ -3,22 +3,41 @@
 #if defined(__x86_64__)
 #include "kernel/simd_avx512.h"
 
-INLINE __m512 load_values(kv_type type, const void *values, size_t index)
+/* Values [16 part, 16 part + 16) from `at`, which is where a block begins. */
+INLINE __m512 load_part(kv_type type, const char *at, size_t part)
 {
     if (type == KV_F32)
-        return _mm512_loadu_ps((const float *)values + index);
-    const uint16_t *halves = (const uint16_t *)values + index;
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)halves));
+        return _mm512_loadu_ps((const float *)(const void *)at + part * LANES);
+    if (type == KV_F16) {
+        const __m256i *halves = (const __m256i *)(const void *)at + part;
+        return _mm512_cvtph_ps(_mm256_loadu_si256(halves));
+    }
+    const kv_q8_0 *block = (const kv_q8_0 *)(const void *)at + part / 2;
+    const __m128i *q = (const __m128i *)(const void *)(block->q + part % 2 * LANES);
+    __m512 scale = _mm512_cvtph_ps(_mm256_set1_epi16((int16_t)block->d));
+    return _mm512_mul_ps(scale, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(q))));
 }
 
-/* Eight values, and eight zeros. */
-INLINE __m512 load_eight(kv_type type, const void *values, size_t index)
+/* Eight values, and eight zeros. Not for blocks. */
+INLINE __m512 load_eight(kv_type type, const char *at)
 {
     if (type == KV_F32)
-        return _mm512_maskz_loadu_ps(0xff, (const float *)values + index);
-    const uint16_t *halves = (const uint16_t *)values + index;
-    __m128i eight = _mm_loadu_si128((const __m128i *)(const void *)halves);
+        return _mm512_maskz_loadu_ps(0xff, at);
+    __m128i eight = _mm_loadu_si128((const __m128i *)(const void *)at);
     return _mm512_zextps256_ps512(_mm256_cvtph_ps(eight));
+}
+
+/* Registers to a step: a whole block. */
+INLINE size_t step_parts(kv_type type)
+{
+    return type == KV_Q8_0 ? KV_BLOCK / LANES : 1;
+}
+
+/* Asks for what the next block of positions has in this place. Past the cache's end it does
+ * nothing; hence the sum as an integer. */
+INLINE void prefetch_next(const char *at, size_t ahead)
+{
+    _mm_prefetch((const char *)((uintptr_t)at + ahead), _MM_HINT_T0);
 }
 
 /* ---- scores --------------------------------------------------------------------------------- */
@@ -42,30 +61,37 @@ INLINE __m512 sum_sixteen(const __m512 a[LANES])
 }
 
 /* `queries` (1, 2 or 4) against 16 / queries positions from `first`; positions past n − 1 repeat
- * the last one, and what they give is not used. */
-INLINE void score_tile(kv_type type, const float *q, size_t queries, const void *k, size_t first,
-                       size_t n, size_t head_dim, float *s)
+ * the last one, and what they give is not used. `ahead`: bytes to what is prefetched; 0: nothing.
+ */
+INLINE void score_tile(kv_type type, const float *q, size_t queries, const char *k, size_t first,
+                       size_t n, size_t head_dim, size_t ahead, float *s)
 {
-    size_t positions = LANES / queries;
+    size_t positions = LANES / queries, step = step_parts(type);
     __m512 sums[LANES];
-    size_t at[LANES];
+    const char *row[LANES];
     UNROLL for (size_t i = 0; i < LANES; i++) sums[i] = _mm512_setzero_ps();
-    UNROLL for (size_t p = 0; p < positions; p++) at[p] =
-        (first + p < n ? first + p : n - 1) * head_dim;
-    for (size_t d = 0; d < head_dim; d += LANES) {
+    UNROLL for (size_t p = 0; p < positions; p++) row[p] =
+        k + (first + p < n ? first + p : n - 1) * kv_bytes(type, head_dim);
+    for (size_t d = 0; d < head_dim; d += step * LANES) {
         bool whole = d + LANES <= head_dim;
-        __m512 query[4];
-        UNROLL for (size_t i = 0; i < queries; i++) query[i] =
-            whole ? _mm512_loadu_ps(q + i * head_dim + d)
-                  : _mm512_maskz_loadu_ps(0xff, q + i * head_dim + d);
+        __m512 query[4][2];
+        UNROLL for (size_t i = 0; i < queries; i++) UNROLL for (size_t j = 0; j < step; j++)
+            query[i][j] = whole ? _mm512_loadu_ps(q + i * head_dim + d + j * LANES)
+                                : _mm512_maskz_loadu_ps(0xff, q + i * head_dim + d);
         UNROLL for (size_t p = 0; p < positions; p++)
         {
-            __m512 key = whole ? load_values(type, k, at[p] + d) : load_eight(type, k, at[p] + d);
-            UNROLL for (size_t i = 0; i < queries; i++)
+            const char *at = row[p] + kv_bytes(type, d);
+            if (ahead != 0)
+                prefetch_next(at, ahead);
+            UNROLL for (size_t j = 0; j < step; j++)
             {
-                size_t lane = i * positions + p; /* where sum_sixteen shall put it */
-                __m512 *sum = &sums[lane % 4 * 4 + lane / 4];
-                *sum = _mm512_fmadd_ps(query[i], key, *sum);
+                __m512 key = whole ? load_part(type, at, j) : load_eight(type, at);
+                UNROLL for (size_t i = 0; i < queries; i++)
+                {
+                    size_t lane = i * positions + p; /* where sum_sixteen shall put it */
+                    __m512 *sum = &sums[lane % 4 * 4 + lane / 4];
+                    *sum = _mm512_fmadd_ps(query[i][j], key, *sum);
+                }
             }
         }
     }
@@ -83,21 +109,26 @@ INLINE void score_tile(kv_type type, const float *q, size_t queries, const void 
     }
 }
 
-INLINE void score_queries(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
+/* Only the first queries that pass over the keys prefetch. */
+INLINE void score_queries(kv_type type, const float *q, size_t n_queries, const char *k, size_t n,
                           size_t head_dim, float *s)
 {
-    size_t i = 0;
-    for (; i + 4 <= n_queries; i += 4)
+    size_t i = 0, ahead = n * kv_bytes(type, head_dim);
+    for (; i + 4 <= n_queries; i += 4, ahead = 0)
         for (size_t p = 0; p < n; p += LANES / 4)
-            score_tile(type, q + i * head_dim, 4, k, p, n, head_dim, s + i * ATTENTION_BLOCK);
+            score_tile(type, q + i * head_dim, 4, k, p, n, head_dim, ahead,
+                       s + i * ATTENTION_BLOCK);
     if (i + 2 <= n_queries) {
         for (size_t p = 0; p < n; p += LANES / 2)
-            score_tile(type, q + i * head_dim, 2, k, p, n, head_dim, s + i * ATTENTION_BLOCK);
+            score_tile(type, q + i * head_dim, 2, k, p, n, head_dim, ahead,
+                       s + i * ATTENTION_BLOCK);
         i += 2;
+        ahead = 0;
     }
     if (i < n_queries)
         for (size_t p = 0; p < n; p += LANES)
-            score_tile(type, q + i * head_dim, 1, k, p, n, head_dim, s + i * ATTENTION_BLOCK);
+            score_tile(type, q + i * head_dim, 1, k, p, n, head_dim, ahead,
+                       s + i * ATTENTION_BLOCK);
 }
 
 void avx512_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
@@ -105,6 +136,8 @@ void avx512_scores(kv_type type, const float *q, size_t n_queries, const void *k
 {
     if (type == KV_F16)
         score_queries(KV_F16, q, n_queries, k, n, head_dim, s);
+    else if (type == KV_Q8_0)
+        score_queries(KV_Q8_0, q, n_queries, k, n, head_dim, s);
     else
         score_queries(KV_F32, q, n_queries, k, n, head_dim, s);
 }
@@ -141,20 +174,22 @@ float avx512_softmax(float *s, size_t n, float *max, float *sum)
 
 /* `parts` registers of head dimensions from d on, for `queries` queries. */
 INLINE void accumulate_tile(kv_type type, float *out, const float *rescale, const float *s,
-                            size_t queries, const void *v, size_t n, size_t head_dim, size_t d,
-                            size_t parts, bool eight)
+                            size_t queries, const char *v, size_t n, size_t head_dim, size_t d,
+                            size_t parts, bool eight, size_t ahead)
 {
     __mmask16 mask = eight ? 0xff : 0xffff;
     __m512 sums[4][8];
     UNROLL for (size_t i = 0; i < queries; i++) UNROLL for (size_t j = 0; j < parts; j++)
         sums[i][j] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, out + i * head_dim + d + j * LANES),
                                    _mm512_set1_ps(rescale[i]));
-    for (size_t p = 0; p < n; p++) {
+    const char *at = v + kv_bytes(type, d);
+    for (size_t p = 0; p < n; p++, at += kv_bytes(type, head_dim)) {
         __m512 value[8];
         UNROLL for (size_t j = 0; j < parts; j++)
         {
-            size_t index = p * head_dim + d + j * LANES;
-            value[j] = eight ? load_eight(type, v, index) : load_values(type, v, index);
+            if (ahead != 0 && j % step_parts(type) == 0)
+                prefetch_next(at + kv_bytes(type, j * LANES), ahead);
+            value[j] = eight ? load_eight(type, at) : load_part(type, at, j);
         }
         UNROLL for (size_t i = 0; i < queries; i++)
         {
@@ -168,32 +203,35 @@ INLINE void accumulate_tile(kv_type type, float *out, const float *rescale, cons
 }
 
 INLINE void accumulate_queries(kv_type type, float *out, const float *rescale, const float *s,
-                               size_t queries, const void *v, size_t n, size_t head_dim)
+                               size_t queries, const char *v, size_t n, size_t head_dim,
+                               size_t ahead)
 {
     size_t d = 0, wide = queries == 1 ? 8 : 4; /* enough chains to hide the latency */
+    size_t step = step_parts(type);
     for (; d + wide * LANES <= head_dim; d += wide * LANES)
-        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, wide, false);
-    for (; d + LANES <= head_dim; d += LANES)
-        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, 1, false);
+        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, wide, false, ahead);
+    for (; d + step * LANES <= head_dim; d += step * LANES)
+        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, step, false, ahead);
     if (d < head_dim)
-        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, 1, true);
+        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, 1, true, ahead);
 }
 
 INLINE void accumulate_type(kv_type type, float *out, const float *rescale, const float *s,
-                            size_t n_queries, const void *v, size_t n, size_t head_dim)
+                            size_t n_queries, const char *v, size_t n, size_t head_dim)
 {
-    size_t i = 0;
-    for (; i + 4 <= n_queries; i += 4)
+    size_t i = 0, ahead = n * kv_bytes(type, head_dim);
+    for (; i + 4 <= n_queries; i += 4, ahead = 0)
         accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 4, v, n,
-                           head_dim);
+                           head_dim, ahead);
     if (i + 2 <= n_queries) {
         accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 2, v, n,
-                           head_dim);
+                           head_dim, ahead);
         i += 2;
+        ahead = 0;
     }
     if (i < n_queries)
         accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 1, v, n,
-                           head_dim);
+                           head_dim, ahead);
 }
 
 void avx512_accumulate(kv_type type, float *out, const float *rescale, const float *s,
@@ -201,6 +239,8 @@ void avx512_accumulate(kv_type type, float *out, const float *rescale, const flo
 {
     if (type == KV_F16)
         accumulate_type(KV_F16, out, rescale, s, n_queries, v, n, head_dim);
+    else if (type == KV_Q8_0)
+        accumulate_type(KV_Q8_0, out, rescale, s, n_queries, v, n, head_dim);
     else
         accumulate_type(KV_F32, out, rescale, s, n_queries, v, n, head_dim);
 }

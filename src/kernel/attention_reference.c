@@ -6,6 +6,10 @@
 
 static float load_value(kv_type type, const void *values, size_t index)
 {
+    if (type == KV_Q8_0) {
+        const kv_q8_0 *block = (const kv_q8_0 *)values + index / KV_BLOCK;
+        return f16_to_f32(block->d) * (float)block->q[index % KV_BLOCK];
+    }
     return type == KV_F16 ? f16_to_f32(((const uint16_t *)values)[index])
                           : ((const float *)values)[index];
 }

@@ -181,6 +181,22 @@ typedef struct activation_block {
     int32_t padding[2];
 } activation_block;
 
+/* ---- KV cache ---------------------------------------------------------------------------------
+ */
+
+typedef struct kv_q8_0 { /* value = d · q */
+    uint16_t d;
+    int8_t q[KV_BLOCK];
+} kv_q8_0;
+
+/* kv_value_bytes, for kernels that are made once a type. */
+static inline size_t kv_bytes(kv_type type, size_t n)
+{
+    if (type == KV_Q8_0)
+        return n / KV_BLOCK * sizeof(kv_q8_0);
+    return n * (type == KV_F16 ? sizeof(uint16_t) : sizeof(float));
+}
+
 /* ---- what one instruction set provides ------------------------------------------------------ */
 
 /* y[c · y_stride + r] for the sixteen rows of one group and 1 ≤ columns ≤ TILE_COLUMNS. x is the
@@ -197,6 +213,7 @@ typedef struct kernel_set {
     void (*quantize)(activation_block *blocks, const float *x, size_t n_blocks);
 
     /* Attention's three parts, over n ≤ ATTENTION_BLOCK positions; head_dim is a multiple of 8.
+     * Quantised values count as the f32 values that they stand for, which f32 holds exactly.
      * What a query gets does not depend on the queries beside it. scores: s[i][j] = q[i] · k[j], i
      * < n_queries (rows of q head_dim apart) */
     void (*scores)(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,

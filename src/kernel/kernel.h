@@ -125,9 +125,16 @@ void matrix_share(size_t first, size_t rows, int thread, int n_threads, size_t *
 
 /* ---- KV and attention ----------------------------------------------------------------------- */
 
-typedef enum kv_type { KV_F32, KV_F16 } kv_type;
+/* KV_Q8_0: blocks of KV_BLOCK values, an f16 scale and then 8-bit integers. */
+typedef enum kv_type { KV_F32, KV_F16, KV_Q8_0 } kv_type;
+enum { KV_TYPES = KV_Q8_0 + 1, KV_BLOCK = 32 };
 
-size_t kv_value_bytes(kv_type type, size_t n); /* bytes of n values */
+const char *kv_type_name(kv_type type); /* "q8_0" */
+bool kv_type_find(const char *name, kv_type *out);
+/* Values of one position and head come in multiples of this. */
+size_t kv_block_values(kv_type type);
+/* Bytes of n values, and storing them; n is a multiple of kv_block_values. */
+size_t kv_value_bytes(kv_type type, size_t n);
 void kv_store(kv_type type, void *dst, const float *src, size_t n);
 
 /* Attention of one KV head for `n_rows` consecutive positions of one sequence, over the whole group
@@ -142,7 +149,7 @@ void kv_store(kv_type type, void *dst, const float *src, size_t n);
 typedef struct attention_shape {
     kv_type type;
     size_t group;    /* query heads per KV head */
-    size_t head_dim; /* multiple of 8 */
+    size_t head_dim; /* multiple of 8 and of kv_block_values(type) */
     float scale;     /* 1/sqrt(head_dim) */
 } attention_shape;
 

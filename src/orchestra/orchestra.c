@@ -40,13 +40,16 @@ static void warn_of_long_context(const config_model *m, const player *p)
                  m->context, trained);
 }
 
+static const kv_type kv_types[] = {
+    [CONFIG_KV_F16] = KV_F16, [CONFIG_KV_F32] = KV_F32, [CONFIG_KV_Q8_0] = KV_Q8_0};
+
 static error_code add_player(orchestra *o, const config_model *m, failure *fail)
 {
     player *p = &o->players[o->n_players];
     engine_options options = engine_defaults();
     options.context = m->context;
     options.slots = m->slots;
-    options.kv = m->kv == CONFIG_KV_F32 ? KV_F32 : KV_F16;
+    options.kv = kv_types[m->kv];
     options.queue_limit = o->config->engine.queue_limit;
     options.prefill_chunk = o->config->engine.prefill_chunk;
     error_code code = conductor_add(o->conductor, p->model, &options, &p->engine, fail);

@@ -18,6 +18,7 @@
 
 #define OWN_SET "tests/golden/data"
 #define SHARED_SET "../shared/golden"
+#define SMALL_KV_BOUND 1e-2
 
 typedef struct golden {
     const char *folder;
@@ -40,13 +41,14 @@ static double relative_error(const float *ours, const float *reference, size_t n
 }
 
 /* All positions in steps of `chunk` rows. */
-static void evaluate(const model *m, const golden *g, team *threads, size_t chunk, float *out)
+static void evaluate(const model *m, const golden *g, team *threads, kv_type type, size_t chunk,
+                     float *out)
 {
     failure fail;
     forward *f;
     kv_cache *kv;
     assert_int_equal(forward_create(&f, m, team_size(threads), chunk, chunk, &fail), OK);
-    assert_int_equal(kv_create(&kv, &m->config, KV_F32, g->positions, 1, &fail), OK);
+    assert_int_equal(kv_create(&kv, &m->config, type, g->positions, 1, &fail), OK);
     kv_slot *slot = kv_acquire(kv, g->tokens, 1);
     forward_row rows[64];
     for (size_t at = 0; at < g->positions; at += chunk) {
@@ -59,6 +61,27 @@ static void evaluate(const model *m, const golden *g, team *threads, size_t chun
     }
     kv_destroy(kv);
     forward_destroy(f);
+}
+
+/* A KV cache of eight bits moves the logits by about its own rounding (half of 1/127 of a block's
+ * largest value), and promise 1 holds in it too. `exact`: by KV in f32. */
+static void check_small_kv(const model *m, const golden *g, team *one, team *two,
+                           const float *exact)
+{
+    size_t n = g->positions * g->n_vocab;
+    float *a = malloc(n * sizeof *a), *b = malloc(n * sizeof *b);
+    if (m->config.head_dim % kv_block_values(KV_Q8_0) == 0) {
+        evaluate(m, g, one, KV_Q8_0, 16, a);
+        double error = relative_error(a, exact, n);
+        printf("  %-9s %-28s error %.2e of KV in q8_0\n", kernel_name(), g->model, error);
+        if (!(error <= SMALL_KV_BOUND))
+            fail_msg("%s: KV in q8_0: relative error %.3e is above %.3e", g->model, error,
+                     SMALL_KV_BOUND);
+        evaluate(m, g, two, KV_Q8_0, 7, b);
+        assert_memory_equal(a, b, n * sizeof *a);
+    }
+    free(a);
+    free(b);
 }
 
 static void check_model(const golden *g)
@@ -76,16 +99,17 @@ static void check_model(const golden *g)
     assert_int_equal(team_create(&two, 2, &fail), OK);
     size_t n = g->positions * g->n_vocab;
     float *a = malloc(n * sizeof *a), *b = malloc(n * sizeof *b);
-    evaluate(m, g, one, 16, a);
+    evaluate(m, g, one, KV_F32, 16, a);
     double error = relative_error(a, g->reference, n);
     printf("  %-9s %-28s error %.2e, bound %.2e\n", kernel_name(), g->model, error, g->bound);
     if (!(error <= g->bound))
         fail_msg("%s: relative error %.3e is above %.3e", g->model, error, g->bound);
     /* Promise 1: the same bits from other cuts and from two threads. */
-    evaluate(m, g, two, 1, b);
+    evaluate(m, g, two, KV_F32, 1, b);
     assert_memory_equal(a, b, n * sizeof *a);
-    evaluate(m, g, two, 7, b);
+    evaluate(m, g, two, KV_F32, 7, b);
     assert_memory_equal(a, b, n * sizeof *a);
+    check_small_kv(m, g, one, two, a);
     free(a);
     free(b);
     team_destroy(one);

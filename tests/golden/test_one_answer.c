@@ -58,20 +58,21 @@ typedef struct variation {
     int threads;
     bool company; /* others run beside it */
     bool again;   /* the second time, from the prefix cache */
+    kv_type kv;
 } variation;
 
 static const variation variations[] = {
-    {"lookup 2", {LOOKUP_FIXED, 2, 0}, 64, 1, false, false},
-    {"lookup 8", {LOOKUP_FIXED, 8, 0}, 64, 1, false, false},
-    {"lookup 16", {LOOKUP_FIXED, 16, 0}, 64, 1, false, false},
-    {"lookup auto", {LOOKUP_AUTO, 0, 0}, 64, 1, false, false},
-    {"prefill cut at 1", {LOOKUP_OFF, 0, 0}, 1, 1, false, false},
-    {"prefill cut at 7", {LOOKUP_OFF, 0, 0}, 7, 1, false, false},
-    {"two threads", {LOOKUP_OFF, 0, 0}, 64, 2, false, false},
-    {"two threads, lookup 8, cut at 7", {LOOKUP_FIXED, 8, 0}, 7, 2, false, false},
-    {"in company", {LOOKUP_OFF, 0, 0}, 64, 2, true, false},
-    {"in company, lookup auto", {LOOKUP_AUTO, 0, 0}, 7, 2, true, false},
-    {"from the prefix cache", {LOOKUP_OFF, 0, 0}, 64, 1, false, true},
+    {"lookup 2", {LOOKUP_FIXED, 2, 0}, 64, 1, false, false, KV_F16},
+    {"lookup 8", {LOOKUP_FIXED, 8, 0}, 64, 1, false, false, KV_F16},
+    {"lookup 16", {LOOKUP_FIXED, 16, 0}, 64, 1, false, false, KV_F16},
+    {"lookup auto", {LOOKUP_AUTO, 0, 0}, 64, 1, false, false, KV_F16},
+    {"prefill cut at 1", {LOOKUP_OFF, 0, 0}, 1, 1, false, false, KV_F16},
+    {"prefill cut at 7", {LOOKUP_OFF, 0, 0}, 7, 1, false, false, KV_F16},
+    {"two threads", {LOOKUP_OFF, 0, 0}, 64, 2, false, false, KV_F16},
+    {"two threads, lookup 8, cut at 7", {LOOKUP_FIXED, 8, 0}, 7, 2, false, false, KV_F16},
+    {"in company", {LOOKUP_OFF, 0, 0}, 64, 2, true, false, KV_F16},
+    {"in company, lookup auto", {LOOKUP_AUTO, 0, 0}, 7, 2, true, false, KV_F16},
+    {"from the prefix cache", {LOOKUP_OFF, 0, 0}, 64, 1, false, true, KV_F16},
 };
 
 typedef struct answer {
@@ -130,6 +131,7 @@ static void run_variation(const model *m, const token_list *prompt, const sampli
     engine_options options = engine_defaults();
     options.prefill_chunk = v->prefill_chunk;
     options.context = 1024;
+    options.kv = v->kv;
     assert_int_equal(conductor_create(&c, v->threads, &fail), OK);
     assert_int_equal(conductor_add(c, m, &options, &e, &fail), OK);
     assert_int_equal(conductor_start(c, &fail), OK);
@@ -149,21 +151,22 @@ static void run_variation(const model *m, const token_list *prompt, const sampli
 }
 
 static void check_same(const model *m, const char *path, const token_list *prompt,
-                       const sampling_params *sampling, const char *how)
+                       const sampling_params *sampling, kv_type kv, const char *how)
 {
-    const variation plain = {"plain", {LOOKUP_OFF, 0, 0}, 64, 1, false, false};
+    const variation plain = {"plain", {LOOKUP_OFF, 0, 0}, 64, 1, false, false, kv};
     answer expected = {0};
     size_t drafted = 0, accepted = 0;
     run_variation(m, prompt, sampling, &plain, &expected);
     assert_true(expected.tokens.length > 0);
     for (size_t i = 0; i < sizeof variations / sizeof variations[0]; i++) {
-        const variation *v = &variations[i];
+        variation v = variations[i];
+        v.kv = kv;
         answer got = {0};
-        run_variation(m, prompt, sampling, v, &got);
+        run_variation(m, prompt, sampling, &v, &got);
         if (got.tokens.length != expected.tokens.length ||
             memcmp(got.tokens.ids, expected.tokens.ids, got.tokens.length * sizeof(int32_t)) != 0)
-            fail_msg("%s, %s: the answer with '%s' differs", path, how, v->name);
-        if (v->again)
+            fail_msg("%s, %s: the answer with '%s' differs", path, how, v.name);
+        if (v.again)
             assert_int_equal(got.stats.cached_tokens, prompt->length - 1);
         drafted += got.stats.drafted;
         accepted += got.stats.accepted;
@@ -208,16 +211,18 @@ static void test_one_answer(void **state)
         greedy.temperature = 0;
         greedy.biases = &no_end;
         greedy.n_biases = no_end.token >= 0 ? 1 : 0;
-        check_same(m, model_paths[i], &prompt, &greedy, "greedy");
+        check_same(m, model_paths[i], &prompt, &greedy, KV_F16, "greedy");
+        if (m->config.head_dim % kv_block_values(KV_Q8_0) == 0)
+            check_same(m, model_paths[i], &prompt, &greedy, KV_Q8_0, "greedy, KV q8_0");
         sampling_params warm = greedy;
         warm.temperature = 0.8f;
         warm.seed = 42;
-        check_same(m, model_paths[i], &prompt, &warm, "temperature 0.8");
+        check_same(m, model_paths[i], &prompt, &warm, KV_F16, "temperature 0.8");
         warm.repetition_penalty = 1.1f;
         warm.frequency_penalty = 0.3f;
         warm.top_p = 0.9f;
         warm.top_k = 40;
-        check_same(m, model_paths[i], &prompt, &warm, "penalties");
+        check_same(m, model_paths[i], &prompt, &warm, KV_F16, "penalties");
         token_list_free(&prompt);
         model_destroy(m);
     }

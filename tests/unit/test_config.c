@@ -100,7 +100,8 @@ static const struct {
      {"\"siez\" in models", "context"}},
     {"version: 1\nmodels:\n  - {name: s, role: small}\n", {"path"}},
     {"version: 1\nmodels:\n  - {name: s, role: tiny, path: s}\n", {"tiny", "small, large"}},
-    {"version: 1\nmodels:\n  - {name: s, role: small, path: s, kv: q8_0}\n", {"kv", "f16, f32"}},
+    {"version: 1\nmodels:\n  - {name: s, role: small, path: s, kv: q4_0}\n",
+     {"kv", "f16, f32, q8_0"}},
     {"version: 1\nmodels:\n  - {name: s, role: small, path: s}\n", {"models", "1 and 0"}},
     {HEAD "  - {name: t, role: small, path: s}\n", {"models", "2 and 1"}},
     {"version: 1\nmodels:\n  - {name: s, role: small, path: s}\n  - {name: s, role: large, path: "

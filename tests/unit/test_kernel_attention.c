@@ -16,6 +16,8 @@ static void fill_kv(const scene *s, void *values, float *f32, size_t n)
     if (s->shape.type == KV_F16)
         for (size_t i = 0; i < n; i++)
             f32[i] = f16_to_f32(((uint16_t *)values)[i]);
+    if (s->shape.type == KV_Q8_0) /* the same blocks as a tensor's */
+        tensor_type_find(TENSOR_Q8_0)->decode(values, f32, n);
 }
 
 static scene make_scene(kv_type type, size_t group, size_t head_dim, size_t positions)
@@ -118,6 +120,11 @@ static void test_attention(void **state)
     (void)state;
     for (const char *const *name = kernel_names(); *name != NULL; name++) {
         use_kernel(*name);
+        check_scene(KV_Q8_0, 1, 64, 70);
+        check_scene(KV_Q8_0, 3, 96, 131);
+        check_scene(KV_Q8_0, 4, 32, 64);
+        check_scene(KV_Q8_0, 7, 128, 90);
+        check_scene(KV_Q8_0, 65, 32, 66);
         for (int type = KV_F32; type <= KV_F16; type++) {
             check_scene((kv_type)type, 1, 64, 70);
             check_scene((kv_type)type, 3, 40, 131);
@@ -150,21 +157,59 @@ static void test_future_is_unseen(void **state)
 static void test_same_bits(void **state)
 {
     (void)state;
-    for (int type = KV_F32; type <= KV_F16; type++) {
-        scene s = make_scene((kv_type)type, 5, 72, 150);
-        float *expected = checked_alloc(150 * 5 * 72, sizeof(float));
-        float *out = checked_alloc(150 * 5 * 72, sizeof(float));
+    for (int type = 0; type < KV_TYPES; type++) {
+        size_t head_dim = type == KV_Q8_0 ? 96 : 72, n = 150 * 5 * head_dim;
+        scene s = make_scene((kv_type)type, 5, head_dim, 150);
+        float *expected = checked_alloc(n, sizeof(float));
+        float *out = checked_alloc(n, sizeof(float));
         use_kernel("reference");
         attend(&s, 0, 150, expected);
         for (const char *const *name = kernel_names(); *name != NULL; name++) {
             use_kernel(*name);
             attend(&s, 0, 150, out);
-            assert_memory_equal(out, expected, 150 * 5 * 72 * sizeof(float));
+            assert_memory_equal(out, expected, n * sizeof(float));
         }
         free(expected);
         free(out);
         free_scene(&s);
     }
+}
+
+/* Quantised KV stays within half a step of its block's largest value, whatever the kernel; and it
+ * says what it is. */
+static void test_kv_q8_0(void **state)
+{
+    (void)state;
+    enum { N = 8 * KV_BLOCK };
+    float x[N], back[N];
+    uint8_t expected[N / KV_BLOCK * 34], stored[sizeof expected];
+    assert_int_equal(kv_value_bytes(KV_Q8_0, N), sizeof stored);
+    random_floats(x, N);
+    for (size_t i = 0; i < N; i++)
+        x[i] *= i < KV_BLOCK ? 0 : i < 2 * KV_BLOCK ? 1e9f : (float)i;
+    use_kernel("reference");
+    kv_store(KV_Q8_0, expected, x, N);
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        use_kernel(*name);
+        kv_store(KV_Q8_0, stored, x, N);
+        assert_memory_equal(stored, expected, sizeof stored);
+    }
+    tensor_type_find(TENSOR_Q8_0)->decode(stored, back, N);
+    for (size_t i = 0; i < N; i++) {
+        float largest = 0;
+        for (size_t k = 0; k < KV_BLOCK; k++)
+            largest = fmaxf(largest, fabsf(x[i / KV_BLOCK * KV_BLOCK + k]));
+        if (i / KV_BLOCK == 1) /* beyond the scale's range: finite */
+            assert_true(isfinite(back[i]));
+        else
+            assert_true(fabsf(back[i] - x[i]) <= largest / 254 + largest / 4000);
+    }
+    kv_type type;
+    for (int i = 0; i < KV_TYPES; i++) {
+        assert_true(kv_type_find(kv_type_name((kv_type)i), &type));
+        assert_int_equal(type, i);
+    }
+    assert_false(kv_type_find("q8_1", &type));
 }
 
 static void check_vectors(size_t n)
@@ -238,9 +283,9 @@ static void test_vectors_same_bits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_attention),         cmocka_unit_test(test_future_is_unseen),
-        cmocka_unit_test(test_same_bits),         cmocka_unit_test(test_vectors),
-        cmocka_unit_test(test_vectors_same_bits),
+        cmocka_unit_test(test_attention), cmocka_unit_test(test_future_is_unseen),
+        cmocka_unit_test(test_same_bits), cmocka_unit_test(test_kv_q8_0),
+        cmocka_unit_test(test_vectors),   cmocka_unit_test(test_vectors_same_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
