@@ -3,8 +3,19 @@
 #if defined(__aarch64__)
 #include "kernel/simd_neon.h"
 
+INLINE float32x4_t load_q8_0(const kv_q8_0 *block, size_t index)
+{
+    uint32_t four;
+    memcpy(&four, block->q + index, sizeof four);
+    int32x4_t q = vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(four))));
+    float32x4_t scale = vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(block->d)));
+    return vmulq_f32(scale, vcvtq_f32_s32(q));
+}
+
 INLINE float32x4_t load_values(kv_type type, const void *values, size_t index)
 {
+    if (type == KV_Q8_0)
+        return load_q8_0((const kv_q8_0 *)values + index / KV_BLOCK, index % KV_BLOCK);
     return type == KV_F32 ? vld1q_f32((const float *)values + index)
                           : load_f16((const uint16_t *)values + index);
 }
@@ -77,6 +88,8 @@ void neon_scores(kv_type type, const float *q, size_t n_queries, const void *k, 
 {
     if (type == KV_F16)
         score_queries(KV_F16, q, n_queries, k, n, head_dim, s);
+    else if (type == KV_Q8_0)
+        score_queries(KV_Q8_0, q, n_queries, k, n, head_dim, s);
     else
         score_queries(KV_F32, q, n_queries, k, n, head_dim, s);
 }
@@ -160,6 +173,8 @@ void neon_accumulate(kv_type type, float *out, const float *rescale, const float
 {
     if (type == KV_F16)
         accumulate_type(KV_F16, out, rescale, s, n_queries, v, n, head_dim);
+    else if (type == KV_Q8_0)
+        accumulate_type(KV_Q8_0, out, rescale, s, n_queries, v, n, head_dim);
     else
         accumulate_type(KV_F32, out, rescale, s, n_queries, v, n, head_dim);
 }

@@ -18,7 +18,7 @@
 
 #define OWN_SET "tests/golden/data"
 #define SHARED_SET "../shared/golden"
-#define SMALL_KV_BOUND 1e-2
+#define SMALL_KV_BOUND 4e-2 /* random weights and eight-bit activations amplify it */
 
 typedef struct golden {
     const char *folder;

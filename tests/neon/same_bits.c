@@ -358,10 +358,18 @@ static void fill_scene(scene *s, kv_type type, size_t queries, size_t n, size_t 
         float value = random_float();
         if (type == KV_F32)
             ((float *)s->kv)[i] = value;
-        else
+        else if (type == KV_F16)
             ((uint16_t *)s->kv)[i] = f32_to_f16(value);
+        else
+            ((kv_q8_0 *)(void *)s->kv)[i / KV_BLOCK].q[i % KV_BLOCK] = (int8_t)(value * 127);
     }
+    for (size_t i = 0; type == KV_Q8_0 && i < n * head_dim / KV_BLOCK; i++)
+        ((kv_q8_0 *)(void *)s->kv)[i].d = f32_to_f16(random_float());
 }
+
+static const char *const score_names[KV_TYPES] = {"scores f32", "scores f16", "scores q8_0"};
+static const char *const accumulate_names[KV_TYPES] = {"accumulate f32", "accumulate f16",
+                                                       "accumulate q8_0"};
 
 static void check_scores(scene *s, kv_type type, size_t queries, size_t n, size_t head_dim)
 {
@@ -371,9 +379,8 @@ static void check_scores(scene *s, kv_type type, size_t queries, size_t n, size_
     for (size_t set = 0; set < n_sets; set++) {
         sets[set]->scores(type, s->q, queries, s->kv, n, head_dim, s->scores);
         for (size_t i = 0; i < queries; i++) /* past n anything may stand */
-            check(sets[set], type == KV_F16 ? "scores f16" : "scores f32", head_dim, n,
-                  s->scores + i * ATTENTION_BLOCK, s->expected_score + i * ATTENTION_BLOCK, n,
-                  sizeof(float));
+            check(sets[set], score_names[type], head_dim, n, s->scores + i * ATTENTION_BLOCK,
+                  s->expected_score + i * ATTENTION_BLOCK, n, sizeof(float));
     }
 }
 
@@ -388,8 +395,8 @@ static void check_accumulate(scene *s, kv_type type, size_t queries, size_t n, s
     for (size_t set = 0; set < n_sets; set++) {
         memcpy(s->out, s->q, bytes);
         sets[set]->accumulate(type, s->out, rescale, s->scores, queries, s->kv, n, head_dim);
-        check(sets[set], type == KV_F16 ? "accumulate f16" : "accumulate f32", head_dim, n, s->out,
-              s->expected, queries * head_dim, sizeof(float));
+        check(sets[set], accumulate_names[type], head_dim, n, s->out, s->expected,
+              queries * head_dim, sizeof(float));
     }
 }
 
@@ -397,11 +404,13 @@ static void check_attention(void)
 {
     static const size_t positions[] = {1, 2, 3, 4, 5, 7, 16, 33, 63, 64};
     scene s = make_scene();
-    for (int type = KV_F32; type <= KV_F16; type++)
+    for (int type = 0; type < KV_TYPES; type++)
         for (size_t d = 0; d < HEAD_DIMS; d++)
             for (size_t queries = 1; queries <= MOST_QUERIES; queries++)
                 for (size_t p = 0; p < sizeof positions / sizeof positions[0]; p++) {
                     size_t n = positions[p], head_dim = head_dims[d];
+                    if (head_dim % kv_block_values((kv_type)type) != 0)
+                        continue;
                     fill_scene(&s, (kv_type)type, queries, n, head_dim);
                     check_scores(&s, (kv_type)type, queries, n, head_dim);
                     random_floats(s.scores, queries * ATTENTION_BLOCK, 1);

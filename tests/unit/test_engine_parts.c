@@ -298,6 +298,17 @@ static void test_kv_takes_the_longest_prefix(void **state)
     kv_destroy(kv);
 }
 
+static void test_kv_of_blocks_wants_whole_blocks(void **state)
+{
+    (void)state;
+    const model_config c = {.n_layers = 1, .n_kv_heads = 1, .head_dim = 48};
+    kv_cache *kv;
+    failure fail;
+    assert_int_equal(kv_create(&kv, &c, KV_Q8_0, 16, 2, &fail), ERR_UNSUPPORTED);
+    assert_non_null(strstr(fail.text, "q8_0"));
+    assert_non_null(strstr(fail.text, "48"));
+}
+
 /* ---- stop strings -------------------------------------------------------------------------------
  */
 
@@ -379,6 +390,7 @@ int main(void)
         cmocka_unit_test(test_draft_length_follows_cost_and_acceptance),
         cmocka_unit_test(test_acceptance_counts_censored_drafts),
         cmocka_unit_test(test_kv_takes_the_longest_prefix),
+        cmocka_unit_test(test_kv_of_blocks_wants_whole_blocks),
         cmocka_unit_test(test_stop_strings),
         cmocka_unit_test(test_stop_strings_refused),
     };
