@@ -1,7 +1,6 @@
 /* vector_neon.c: the small vector operations for NEON, and the NEON set itself. */
 #if defined(__aarch64__)
 #include "kernel/matmul_neon.h"
-#include "kernel/matmul_reference.h"
 #include "kernel/simd_neon.h"
 #include "kernel/vector_reference.h"
 
@@ -80,16 +79,16 @@ const kernel_set kernel_neon = {
             [PACKED_BF16] = neon_tile_bf16,
             [PACKED_Q8_0] = neon_tile_q8_0,
             [PACKED_Q4_0] = neon_tile_q4_0,
-            [PACKED_Q4_1] = reference_tile_q4_1,
-            [PACKED_Q5_0] = reference_tile_q5_0,
-            [PACKED_Q5_1] = reference_tile_q5_1,
-            [PACKED_IQ4_NL] = reference_tile_iq4_nl,
-            [PACKED_Q2_K] = reference_tile_q2_k,
-            [PACKED_Q3_K] = reference_tile_q3_k,
+            [PACKED_Q4_1] = neon_tile_q4_1,
+            [PACKED_Q5_0] = neon_tile_q5_0,
+            [PACKED_Q5_1] = neon_tile_q5_1,
+            [PACKED_IQ4_NL] = neon_tile_iq4_nl,
+            [PACKED_Q2_K] = neon_tile_q2_k,
+            [PACKED_Q3_K] = neon_tile_q3_k,
             [PACKED_Q4_K] = neon_tile_q4_k,
             [PACKED_Q5_K] = neon_tile_q5_k,
             [PACKED_Q6_K] = neon_tile_q6_k,
-            [PACKED_IQ4_XS] = reference_tile_iq4_xs,
+            [PACKED_IQ4_XS] = neon_tile_iq4_xs,
         },
     .quantize = neon_quantize,
     .scores = neon_scores,

@@ -1,0 +1,225 @@
+/* matmul_rare_neon.c: the products for NEON of the types that are met less often. */
+#if defined(__aarch64__)
+#include "kernel/matmul_neon.h"
+#include "kernel/tile_neon.h"
+
+/* total + (dot · d + m · Σq) · x's scale. */
+INLINE float32x4_t add_with_offset(float32x4_t total, int32x4_t dot, float32x4_t d, float32x4_t m,
+                                   const activation_block *x)
+{
+    float32x4_t value = vmulq_f32(vcvtq_f32_s32(dot), d);
+    return vfmaq_n_f32(total, vfmaq_n_f32(value, m, x->sum), x->scale);
+}
+
+INLINE void add_q4_1(const void *record, const char *x, size_t x_stride, size_t columns,
+                     totals total)
+{
+    const record_q4_1 *w = record;
+    for (size_t b = 0; b < 2; b++)
+        EACH_QUARTER
+        {
+            int32x4_t dot[TILE_COLUMNS];
+            EACH_COLUMN dot[c] = vdupq_n_s32(0);
+            dot_nibbles(w->q[b], quarter, x, x_stride, b, columns, dot);
+            float32x4_t d = load_f16(w->d[b] + quarter * LANES);
+            float32x4_t m = load_f16(w->m[b] + quarter * LANES);
+            EACH_COLUMN total[c][quarter] =
+                add_with_offset(total[c][quarter], dot[c], d, m, block_of(x, x_stride, c, b));
+        }
+}
+
+INLINE void add_q5_0(const void *record, const char *x, size_t x_stride, size_t columns,
+                     totals total)
+{
+    const record_q5_0 *w = record;
+    for (size_t b = 0; b < 2; b++)
+        EACH_QUARTER
+        {
+            int32x4_t dot[TILE_COLUMNS];
+            EACH_COLUMN dot[c] = vdupq_n_s32(2 * block_of(x, x_stride, c, b)->minus_8_sum);
+            dot_five_bits(w->low.q[b], w->high[b], quarter, x, x_stride, b, columns, dot);
+            float32x4_t d = load_f16(w->low.d[b] + quarter * LANES);
+            EACH_COLUMN total[c][quarter] =
+                add_scaled(total[c][quarter], dot[c], d, block_of(x, x_stride, c, b));
+        }
+}
+
+INLINE void add_q5_1(const void *record, const char *x, size_t x_stride, size_t columns,
+                     totals total)
+{
+    const record_q5_1 *w = record;
+    for (size_t b = 0; b < 2; b++)
+        EACH_QUARTER
+        {
+            int32x4_t dot[TILE_COLUMNS];
+            EACH_COLUMN dot[c] = vdupq_n_s32(0);
+            dot_five_bits(w->low.q[b], w->high[b], quarter, x, x_stride, b, columns, dot);
+            float32x4_t d = load_f16(w->low.d[b] + quarter * LANES);
+            float32x4_t m = load_f16(w->low.m[b] + quarter * LANES);
+            EACH_COLUMN total[c][quarter] =
+                add_with_offset(total[c][quarter], dot[c], d, m, block_of(x, x_stride, c, b));
+        }
+}
+
+/* ---- values from a table -------------------------------------------------------------------- */
+
+/* What sixteen nibbles stand for: signed bytes. */
+INLINE uint8x16_t iq4_values_of(uint8x16_t nibbles)
+{
+    return vqtbl1q_u8(vreinterpretq_u8_s8(vld1q_s8(iq4_values)), nibbles);
+}
+
+INLINE void dot_iq4(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], size_t quarter, const char *x,
+                    size_t x_stride, size_t block, size_t columns, int32x4_t dot[TILE_COLUMNS])
+{
+    EACH_COLUMN dot[c] = vdupq_n_s32(0);
+    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
+    {
+        uint8x16_t both = load_quad(q[i], quarter);
+        uint8x16_t low = iq4_values_of(low_nibbles(both));
+        uint8x16_t high = iq4_values_of(high_nibbles(both));
+        EACH_COLUMN
+        {
+            const int8_t *values = block_of(x, x_stride, c, block)->q;
+            dot[c] = add_quad(dot[c], low, values, i);
+            dot[c] = add_quad(dot[c], high, values + BLOCK_COLUMNS / 2, i);
+        }
+    }
+}
+
+INLINE void add_iq4_nl(const void *record, const char *x, size_t x_stride, size_t columns,
+                       totals total)
+{
+    const record_iq4_nl *w = record;
+    for (size_t b = 0; b < 2; b++)
+        EACH_QUARTER
+        {
+            int32x4_t dot[TILE_COLUMNS];
+            dot_iq4(w->q[b], quarter, x, x_stride, b, columns, dot);
+            float32x4_t d = load_f16(w->d[b] + quarter * LANES);
+            EACH_COLUMN total[c][quarter] =
+                add_scaled(total[c][quarter], dot[c], d, block_of(x, x_stride, c, b));
+        }
+}
+
+INLINE void add_iq4_xs(const void *record, const char *x, size_t x_stride, size_t columns,
+                       totals total)
+{
+    const record_iq4_xs *w = record;
+    for (size_t b = 0; b < K_BLOCKS; b++)
+        EACH_QUARTER
+        {
+            int32x4_t dot[TILE_COLUMNS];
+            dot_iq4(w->q[b], quarter, x, x_stride, b, columns, dot);
+            float32x4_t scale = scales_of(w->d, w->scale[b], quarter);
+            EACH_COLUMN total[c][quarter] =
+                add_scaled(total[c][quarter], dot[c], scale, block_of(x, x_stride, c, b));
+        }
+}
+
+/* ---- two and three bits --------------------------------------------------------------------- */
+
+/* Each byte >> shift; the shift is negative in the instruction. */
+INLINE uint8x16_t shift_right(uint8x16_t bytes, size_t shift)
+{
+    return vshlq_u8(bytes, vdupq_n_s8((int8_t)(-(int)shift)));
+}
+
+INLINE uint8x16_t two_bits(uint8x16_t q, size_t i)
+{
+    return vandq_u8(shift_right(q, 2 * i), vdupq_n_u8(3));
+}
+
+/* −min · Σq over a half block is min / 32 · minus_32_sum: dividing by 32 is exact. */
+INLINE void add_q2_k(const void *record, const char *x, size_t x_stride, size_t columns,
+                     totals total)
+{
+    const record_q2_k *w = record;
+    for (size_t b = 0; b < K_BLOCKS; b++)
+        EACH_QUARTER
+        {
+            float32x4_t d = load_f16(w->d + quarter * LANES), value[TILE_COLUMNS];
+            float32x4_t dmin = vmulq_n_f32(load_f16(w->dmin + quarter * LANES), 0x1p-5f);
+            EACH_COLUMN value[c] = vdupq_n_f32(0);
+            UNROLL for (size_t part = 0; part < 2; part++)
+            {
+                uint8x16_t q = load_quad(w->q[b][part], quarter);
+                int32x4_t dot[TILE_COLUMNS];
+                EACH_COLUMN dot[c] = vdupq_n_s32(0);
+                UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
+                {
+                    uint8x16_t quad = two_bits(q, i);
+                    EACH_COLUMN dot[c] =
+                        add_quad(dot[c], quad, block_of(x, x_stride, c, b)->q + 16 * part, i);
+                }
+                uint32_t both = four_bytes(w->scale_min[b][part], quarter);
+                float32x4_t scale = vmulq_f32(d, bytes_to_float(both & 0x0f0f0f0fu));
+                float32x4_t min = vmulq_f32(dmin, bytes_to_float(both >> 4 & 0x0f0f0f0fu));
+                EACH_COLUMN
+                {
+                    float minus_32_sum = (float)block_of(x, x_stride, c, b)->minus_32_sum[part];
+                    value[c] = vfmaq_f32(value[c], vcvtq_f32_s32(dot[c]), scale);
+                    value[c] = vfmaq_n_f32(value[c], min, minus_32_sum);
+                }
+            }
+            EACH_COLUMN total[c][quarter] =
+                vfmaq_n_f32(total[c][quarter], value[c], block_of(x, x_stride, c, b)->scale);
+        }
+}
+
+/* The sixteen products of block half `part`, its zero point included. */
+INLINE void dot_three_bits(const record_q3_k *w, size_t quarter, const char *x, size_t x_stride,
+                           size_t block, size_t part, size_t columns, int32x4_t dot[TILE_COLUMNS])
+{
+    uint8x16_t low = load_quad(w->low[block][part], quarter);
+    uint8x16_t high = load_quad(w->high[block], quarter);
+    EACH_COLUMN dot[c] = vdupq_n_s32(block_of(x, x_stride, c, block)->minus_32_sum[part] / 8);
+    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
+    {
+        uint8x16_t third = vandq_u8(shift_right(high, 4 * part + i), vdupq_n_u8(1));
+        uint8x16_t quad = vorrq_u8(two_bits(low, i), vshlq_n_u8(third, 2));
+        EACH_COLUMN dot[c] =
+            add_quad(dot[c], quad, block_of(x, x_stride, c, block)->q + 16 * part, i);
+    }
+}
+
+/* d · (scale − 32) of block half `part`. */
+INLINE float32x4_t scale_q3_k(const record_q3_k *w, size_t quarter, size_t block, size_t part)
+{
+    uint32_t low = four_bytes(w->scale_low[block], quarter) >> 4 * part & 0x0f0f0f0fu;
+    uint32_t high = four_bytes(w->scale_high[block / 2], quarter) >> (block % 2 * 4 + 2 * part);
+    float32x4_t scale = bytes_to_float(low | (high & 0x03030303u) << 4);
+    return vmulq_f32(load_f16(w->d + quarter * LANES), vsubq_f32(scale, vdupq_n_f32(32)));
+}
+
+INLINE void add_q3_k(const void *record, const char *x, size_t x_stride, size_t columns,
+                     totals total)
+{
+    const record_q3_k *w = record;
+    for (size_t b = 0; b < K_BLOCKS; b++)
+        EACH_QUARTER
+        {
+            int32x4_t dot[TILE_COLUMNS];
+            float32x4_t value[TILE_COLUMNS];
+            dot_three_bits(w, quarter, x, x_stride, b, 0, columns, dot);
+            float32x4_t scale = scale_q3_k(w, quarter, b, 0);
+            EACH_COLUMN value[c] = vmulq_f32(vcvtq_f32_s32(dot[c]), scale);
+            dot_three_bits(w, quarter, x, x_stride, b, 1, columns, dot);
+            scale = scale_q3_k(w, quarter, b, 1);
+            EACH_COLUMN
+            {
+                value[c] = vfmaq_f32(value[c], vcvtq_f32_s32(dot[c]), scale);
+                float x_scale = block_of(x, x_stride, c, b)->scale;
+                total[c][quarter] = vfmaq_n_f32(total[c][quarter], value[c], x_scale);
+            }
+        }
+}
+
+DEFINE_TILE(q4_1, add_q4_1, record_q4_1, 2 * sizeof(activation_block))
+DEFINE_TILE(q5_0, add_q5_0, record_q5_0, 2 * sizeof(activation_block))
+DEFINE_TILE(q5_1, add_q5_1, record_q5_1, 2 * sizeof(activation_block))
+DEFINE_TILE(iq4_nl, add_iq4_nl, record_iq4_nl, 2 * sizeof(activation_block))
+DEFINE_TILE(q2_k, add_q2_k, record_q2_k, K_BLOCKS * sizeof(activation_block))
+DEFINE_TILE(q3_k, add_q3_k, record_q3_k, K_BLOCKS * sizeof(activation_block))
+DEFINE_TILE(iq4_xs, add_iq4_xs, record_iq4_xs, K_BLOCKS * sizeof(activation_block))
+#endif

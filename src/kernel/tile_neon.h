@@ -1,0 +1,173 @@
+/* tile_neon.h: what the products for NEON share. Included only by the files matmul_*neon.c. */
+#ifndef KERNEL_TILE_NEON_H
+#define KERNEL_TILE_NEON_H
+
+#include "kernel/simd_neon.h"
+
+#define EACH_COLUMN UNROLL for (size_t c = 0; c < columns; c++)
+#define EACH_QUARTER UNROLL for (size_t quarter = 0; quarter < QUARTERS; quarter++)
+
+enum { QUARTERS = GROUP_ROWS / LANES };
+
+typedef float32x4_t totals[TILE_COLUMNS][QUARTERS];
+
+/* One record against `columns` activations, `x` the first one's part, added to total. */
+typedef void add_function(const void *record, const char *x, size_t x_stride, size_t columns,
+                          totals total);
+
+INLINE void tile_columns(add_function *add, size_t record_bytes, size_t x_step, const char *records,
+                         size_t n_records, const char *x, size_t x_stride, size_t columns, float *y,
+                         size_t y_stride)
+{
+    totals total;
+    EACH_COLUMN EACH_QUARTER total[c][quarter] = vdupq_n_f32(0);
+    for (size_t i = 0; i < n_records; i++, records += record_bytes, x += x_step)
+        add(records, x, x_stride, columns, total);
+    EACH_COLUMN EACH_QUARTER vst1q_f32(y + c * y_stride + quarter * LANES, total[c][quarter]);
+}
+
+INLINE void tile(add_function *add, size_t record_bytes, size_t x_step, const void *records,
+                 size_t n, const char *x, size_t x_stride, size_t columns, float *y,
+                 size_t y_stride)
+{
+#define CASE(count)                                                                                \
+    case count:                                                                                    \
+        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, count, y, y_stride);      \
+        break
+    if (ONE_BODY) {
+        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, columns, y, y_stride);
+        return;
+    }
+    switch (columns) {
+        CASE(1);
+        CASE(2);
+        CASE(3);
+        CASE(4);
+        CASE(5);
+        CASE(6);
+        CASE(7);
+        CASE(8);
+    }
+#undef CASE
+}
+
+#define DEFINE_TILE(type, add, record, x_step)                                                     \
+    void neon_tile_##type(const void *records, size_t n_records, const void *x, size_t x_stride,   \
+                          size_t columns, float *y, size_t y_stride)                               \
+    {                                                                                              \
+        tile(add, sizeof(record), x_step, records, n_records, x, x_stride, columns, y, y_stride);  \
+    }
+
+/* ---- integers ------------------------------------------------------------------------------- */
+
+INLINE const activation_block *block_of(const char *x, size_t x_stride, size_t column, size_t block)
+{
+    return (const activation_block *)(const void *)(x + column * x_stride) + block;
+}
+
+INLINE uint8x16_t load_quad(const uint8_t q[GROUP_ROWS][4], size_t quarter)
+{
+    return vld1q_u8(q[quarter * LANES]);
+}
+
+INLINE uint8x16_t low_nibbles(uint8x16_t q)
+{
+    return vandq_u8(q, vdupq_n_u8(15));
+}
+
+INLINE uint8x16_t high_nibbles(uint8x16_t q)
+{
+    return vshrq_n_u8(q, 4);
+}
+
+/* dot + w · the quad `lane` of sixteen values of x. The instruction wants a literal: the compiler
+ * keeps one case, as the lane is known wherever loops are unrolled. */
+INLINE int32x4_t add_quad(int32x4_t dot, uint8x16_t w, const int8_t *x, size_t lane)
+{
+    int8x16_t weights = vreinterpretq_s8_u8(w), values = vld1q_s8(x);
+    switch (lane) {
+    case 0:
+        return vdotq_laneq_s32(dot, weights, values, 0);
+    case 1:
+        return vdotq_laneq_s32(dot, weights, values, 1);
+    case 2:
+        return vdotq_laneq_s32(dot, weights, values, 2);
+    default:
+        return vdotq_laneq_s32(dot, weights, values, 3);
+    }
+}
+
+/* total + dot · scale · x's scale. */
+INLINE float32x4_t add_scaled(float32x4_t total, int32x4_t dot, float32x4_t scale,
+                              const activation_block *x)
+{
+    return vfmaq_n_f32(total, vmulq_f32(vcvtq_f32_s32(dot), scale), x->scale);
+}
+
+/* dot + the 32 products of one block, without a zero point. */
+INLINE void dot_nibbles(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], size_t quarter,
+                        const char *x, size_t x_stride, size_t block, size_t columns,
+                        int32x4_t dot[TILE_COLUMNS])
+{
+    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
+    {
+        uint8x16_t both = load_quad(q[i], quarter);
+        uint8x16_t low = low_nibbles(both), high = high_nibbles(both);
+        EACH_COLUMN
+        {
+            const int8_t *values = block_of(x, x_stride, c, block)->q;
+            dot[c] = add_quad(dot[c], low, values, i);
+            dot[c] = add_quad(dot[c], high, values + BLOCK_COLUMNS / 2, i);
+        }
+    }
+}
+
+/* The bytes of four rows. */
+INLINE uint32_t four_bytes(const void *bytes, size_t quarter)
+{
+    uint32_t four;
+    memcpy(&four, (const char *)bytes + quarter * LANES, sizeof four);
+    return four;
+}
+
+/* Signed bytes, or unsigned ones of at most seven bits. */
+INLINE float32x4_t bytes_to_float(uint32_t four)
+{
+    int16x8_t words = vmovl_s8(vcreate_s8(four));
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(words)));
+}
+
+/* d · a byte, of four rows. */
+INLINE float32x4_t scales_of(const uint16_t d[GROUP_ROWS], const void *bytes, size_t quarter)
+{
+    return vmulq_f32(load_f16(d + quarter * LANES), bytes_to_float(four_bytes(bytes, quarter)));
+}
+
+/* Bit i of `high` becomes bit 4 beside a nibble. */
+INLINE uint8x16_t five_bits(uint8x16_t nibbles, uint8x16_t high, size_t i)
+{
+    uint8x16_t placed = vshlq_u8(high, vdupq_n_s8((int8_t)(4 - (int)i)));
+    return vorrq_u8(nibbles, vandq_u8(placed, vdupq_n_u8(16)));
+}
+
+INLINE void dot_five_bits(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4],
+                          const uint8_t fifth[GROUP_ROWS][4], size_t quarter, const char *x,
+                          size_t x_stride, size_t block, size_t columns,
+                          int32x4_t dot[TILE_COLUMNS])
+{
+    uint8x16_t bits = load_quad(fifth, quarter);
+    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
+    {
+        uint8x16_t both = load_quad(q[i], quarter);
+        uint8x16_t low = five_bits(low_nibbles(both), bits, i);
+        uint8x16_t high = five_bits(high_nibbles(both), bits, i + BLOCK_QUADS / 2);
+        EACH_COLUMN
+        {
+            const int8_t *values = block_of(x, x_stride, c, block)->q;
+            dot[c] = add_quad(dot[c], low, values, i);
+            dot[c] = add_quad(dot[c], high, values + BLOCK_COLUMNS / 2, i);
+        }
+    }
+}
+
+#endif
