@@ -40,7 +40,10 @@ const sequence = context.getSequence();
 
 const greedy = { generateNext: { token: true, options: { temperature: 0 } } };
 
+let held = 0; // tokens in the KV that are the prompt's
+
 async function cut(length) {
+    held = Math.min(held, length);
     if (sequence.nextTokenIndex > length)
         await sequence.eraseContextTokenRanges([{ start: length, end: sequence.nextTokenIndex }]);
 }
@@ -53,9 +56,9 @@ async function step(tokens, outputs) {
 }
 
 async function hold(depth) {
-    await cut(depth);
-    if (sequence.nextTokenIndex < depth)
-        await sequence.evaluateWithoutGeneratingNewTokens(prompt.slice(sequence.nextTokenIndex, depth));
+    await cut(Math.min(held, depth));
+    if (held < depth) await sequence.evaluateWithoutGeneratingNewTokens(prompt.slice(held, depth));
+    held = depth;
 }
 
 async function prefill(n) {
