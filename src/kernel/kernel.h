@@ -88,6 +88,11 @@ typedef struct matrix_source {
  */
 error_code matrix_create(matrix **out, const matrix_source *sources, size_t n_sources, size_t cols,
                          failure *fail);
+/* The same; `rest` is called (by the caller's thread) whenever some 16 MB have been packed, so that
+ * a large file and its packed copy need not be resident together. NULL: no rest. */
+error_code matrix_create_resting(matrix **out, const matrix_source *sources, size_t n_sources,
+                                 size_t cols, void (*rest)(void *context), void *rest_context,
+                                 failure *fail);
 void matrix_destroy(matrix *m); /* NULL is allowed */
 size_t matrix_rows(const matrix *m);
 size_t matrix_cols(const matrix *m);

@@ -1,6 +1,7 @@
 /* matrix.c: packing weights, keeping activations, and cutting a product into tiles. */
 #include "kernel/internal.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,6 +12,9 @@ enum {
      * pass over them. */
     PANEL_BYTES = 256 * 1024,
     HUGE_PAGE_BYTES = 2 * 1024 * 1024,
+    PACK_SLICE_BYTES = 16 * 1024 * 1024,
+    PACK_ALONE_BYTES = 1024 * 1024, /* below, threads would cost more than they save */
+    MAX_PACK_THREADS = 32,
 };
 
 typedef struct matrix_part {
@@ -76,26 +80,84 @@ static error_code measure_matrix(matrix *m, const matrix_source *sources, failur
     return OK;
 }
 
-static void pack_part(const matrix_part *part, const matrix_source *source, size_t cols)
+/* Groups [begin, end) of a part, to be packed by one thread. */
+typedef struct pack_share {
+    const matrix_part *part;
+    const matrix_source *source;
+    size_t cols;
+    size_t begin, end;
+} pack_share;
+
+static void *pack_groups(void *context)
 {
+    const pack_share *share = context;
+    const matrix_part *part = share->part;
     const packed_format *format = packed_format_of(part->index);
-    size_t row_bytes = cols / format->info.block_values * format->info.block_bytes;
+    size_t row_bytes = share->cols / format->info.block_values * format->info.block_bytes;
     size_t record_step = format->columns / format->info.block_values * format->info.block_bytes;
-    char *record = part->data;
-    for (size_t g = 0; g < part->groups; g++) {
+    char *record = part->data + share->begin * part->group_bytes;
+    for (size_t g = share->begin; g < share->end; g++) {
         for (size_t i = 0; i < part->n_records; i++, record += format->record_bytes) {
             const uint8_t *rows[GROUP_ROWS] = {NULL};
             for (size_t r = 0; r < GROUP_ROWS && g * GROUP_ROWS + r < part->rows; r++)
-                rows[r] = (const uint8_t *)source->data + (g * GROUP_ROWS + r) * row_bytes +
+                rows[r] = (const uint8_t *)share->source->data + (g * GROUP_ROWS + r) * row_bytes +
                           i * record_step;
-            size_t left = cols - i * format->columns;
+            size_t left = share->cols - i * format->columns;
             format->pack(record, rows, left < format->columns ? left : format->columns);
         }
+    }
+    return NULL;
+}
+
+/* Groups [begin, end), by as many threads as there are cores when it is worth it. They live for it
+ * alone: no team exists yet when models are loaded. What a thread that cannot be made would have
+ * done, the caller does. */
+static void pack_slice(const pack_share *slice)
+{
+    pthread_t threads[MAX_PACK_THREADS];
+    pack_share shares[MAX_PACK_THREADS];
+    bool started[MAX_PACK_THREADS] = {false};
+    size_t n = 1, groups = slice->end - slice->begin;
+    if (groups * slice->part->group_bytes >= PACK_ALONE_BYTES)
+        n = (size_t)team_default_size();
+    n = n < MAX_PACK_THREADS ? n : MAX_PACK_THREADS;
+    for (size_t i = 0; i < n; i++) {
+        shares[i] = *slice;
+        shares[i].begin = slice->begin + groups * i / n;
+        shares[i].end = slice->begin + groups * (i + 1) / n;
+        if (i > 0) /* the first share is the caller's */
+            started[i] = pthread_create(&threads[i], NULL, pack_groups, &shares[i]) == 0;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (!started[i])
+            pack_groups(&shares[i]);
+    for (size_t i = 0; i < n; i++)
+        if (started[i])
+            pthread_join(threads[i], NULL);
+}
+
+static void pack_part(const matrix_part *part, const matrix_source *source, size_t cols,
+                      void (*rest)(void *context), void *rest_context)
+{
+    size_t step = PACK_SLICE_BYTES / part->group_bytes;
+    step = step > 0 ? step : 1;
+    for (size_t begin = 0; begin < part->groups; begin += step) {
+        size_t end = part->groups - begin < step ? part->groups : begin + step;
+        pack_slice(&(pack_share){part, source, cols, begin, end});
+        if (rest != NULL)
+            rest(rest_context);
     }
 }
 
 error_code matrix_create(matrix **out, const matrix_source *sources, size_t n_sources, size_t cols,
                          failure *fail)
+{
+    return matrix_create_resting(out, sources, n_sources, cols, NULL, NULL, fail);
+}
+
+error_code matrix_create_resting(matrix **out, const matrix_source *sources, size_t n_sources,
+                                 size_t cols, void (*rest)(void *context), void *rest_context,
+                                 failure *fail)
 {
     *out = NULL;
     if (n_sources == 0 || n_sources > MAX_SOURCES || cols == 0)
@@ -125,7 +187,7 @@ error_code matrix_create(matrix **out, const matrix_source *sources, size_t n_so
     char *data = m->memory;
     for (size_t i = 0; i < n_sources; i++) {
         m->parts[i].data = data;
-        pack_part(&m->parts[i], &sources[i], cols);
+        pack_part(&m->parts[i], &sources[i], cols, rest, rest_context);
         data += m->parts[i].groups * m->parts[i].group_bytes;
     }
     *out = m;

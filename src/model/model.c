@@ -79,14 +79,19 @@ static error_code load_one_vector(loader *l, const char *name, size_t length, co
 
 #define MAX_PARTS 3
 
+static void drop_file_pages(void *file)
+{
+    gguf_drop_pages(file);
+}
+
 static error_code pack_matrix(loader *l, const char *name, const matrix_source *sources,
                               size_t n_sources, size_t cols, matrix **out)
 {
-    error_code code = matrix_create(out, sources, n_sources, cols, l->fail);
+    /* As it goes, not at the end: the file and its packed copy are never resident together. */
+    error_code code =
+        matrix_create_resting(out, sources, n_sources, cols, drop_file_pages, l->m->file, l->fail);
     if (code != OK)
         return failure_prefix(l->fail, "tensor '%s'", name);
-    /* At once, not at the end: the file and its packed copy are never resident together. */
-    gguf_drop_pages(l->m->file);
     loader_progress(l);
     return OK;
 }
