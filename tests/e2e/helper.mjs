@@ -129,14 +129,16 @@ export function post(route, body, headers = {}) {
   return `POST ${route} HTTP/1.1\r\n${lines.join('')}\r\n${text}`;
 }
 
-// A body that keeps a model busy, whatever it would like to say: the biases ban the tokens that end a reply.
+// A body that keeps a model busy, whatever it would like to say: the biases ban the tokens that end a reply, and
+// without lookup a reply that repeats itself is not cut short either. It takes some tenths of a second.
 let endBiases;
 export function longRequest(more = {}) {
   endBiases ??= Object.fromEntries(
     JSON.parse(run(['inspect', '--json', smallModel]).stdout).tokenizer.ends.map((end) => [end.id, -100]));
   return {
     messages: [{ role: 'user', content: 'Write a function add_numbers(a, b) that returns the sum.' }],
-    model: 'large', temperature: 0, seed: 1, max_tokens: isSanitized ? 60 : 200, logit_bias: endBiases, ...more,
+    model: 'large', temperature: 0, seed: 1, max_tokens: isSanitized ? 60 : 500, logit_bias: endBiases,
+    prompt_lookup_num_tokens: 0, ...more,
   };
 }
 

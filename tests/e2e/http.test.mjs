@@ -271,9 +271,9 @@ test('a key, when there is one, is asked for', async (t) => {
 });
 
 test('SIGTERM: what runs is finished, nothing new is taken', async () => {
-  const ending = await Server.start();
+  const ending = await Server.start({ args: ['-c', '8192'] }); // room for a reply that outlasts the questions below
   const kept = ending.connect(); // opened before, so that it can ask while the server drains
-  const running = ending.json('/v1/chat/completions', longRequest());
+  const running = ending.json('/v1/chat/completions', longRequest({ max_tokens: isSanitized ? 100 : 4000 }));
   await until('it runs', async () => (await ending.running()) === 1);
   kept.socket.write('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
   await until('an answer', () => kept.text().includes('"running"'));
