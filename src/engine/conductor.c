@@ -307,8 +307,3 @@ void conductor_destroy(conductor *c)
     pthread_cond_destroy(&c->changed);
     free(c);
 }
-
-int conductor_threads(const conductor *c)
-{
-    return team_size(c->threads);
-}

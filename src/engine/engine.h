@@ -43,7 +43,6 @@ error_code conductor_add(conductor *c, const model *m, const engine_options *opt
 error_code conductor_start(conductor *c, failure *fail);
 /* Cancels what runs, joins the thread, frees the engines. Sequences must have been released. */
 void conductor_destroy(conductor *c);
-int conductor_threads(const conductor *c);
 
 const model *engine_model(const engine *e);
 size_t engine_context(const engine *e);

@@ -69,11 +69,6 @@ void kv_destroy(kv_cache *kv)
     free(kv);
 }
 
-size_t kv_reserved_bytes(const kv_cache *kv)
-{
-    return 2 * kv->bytes * kv->n_slots;
-}
-
 static size_t common_prefix(const token_list *held, const int32_t *tokens, size_t n)
 {
     size_t i = 0;

@@ -22,7 +22,6 @@ typedef struct kv_cache kv_cache;
 error_code kv_create(kv_cache **out, const model_config *c, kv_type type, size_t context,
                      size_t n_slots, failure *fail);
 void kv_destroy(kv_cache *kv);
-size_t kv_reserved_bytes(const kv_cache *kv); /* if every slot were full */
 
 /* The best free slot, cut to the prefix it shares with the n tokens (at most n - 1: the last one
  * must be computed to have logits); NULL when none is free. */
