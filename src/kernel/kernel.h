@@ -112,6 +112,12 @@ void activation_destroy(activation *a);
  * Different columns may be set by different threads at once. */
 void activation_set(activation *a, size_t column, const float *x, size_t length, const matrix *m);
 
+/* Sets the part from value `first` on, n values long, of a column `length` long: as if
+ * activation_set had been called with the whole. `first` is a multiple of 32, n too unless the part
+ * is the last. */
+void activation_set_part(activation *a, size_t column, size_t first, const float *x, size_t n,
+                         size_t length, const matrix *m);
+
 /* y[c * y_stride + r] = Σ_k W[r][k] · x_c[k]  for c < columns and row_begin ≤ r < row_end.
  * Bit for bit the same for a column whatever `columns` is and however rows are divided. */
 void matrix_multiply(const matrix *m, const activation *a, size_t columns, size_t row_begin,
@@ -122,6 +128,12 @@ void matrix_multiply(const matrix *m, const activation *a, size_t columns, size_
 void matrix_multiply_columns(const matrix *m, const activation *a, size_t first_column,
                              size_t columns, size_t row_begin, size_t row_end, float *y,
                              size_t y_stride);
+
+/* Rows that make one piece of a product of so many columns: small enough to be shared out evenly,
+ * large enough to be read as one stream; at most MATRIX_PIECE_ROWS. A multiple of 32, so that a
+ * piece of the result is a whole part of an activation. */
+#define MATRIX_PIECE_ROWS 128
+size_t matrix_piece_rows(const matrix *m, size_t columns);
 
 /* Splits the rows [first, first + rows) among n_threads in whole row groups: the share of `thread`.
  */
@@ -191,6 +203,18 @@ void team_run(team *t, team_work *work, void *context);
 /* Inside team_run only: waits for every thread of the team; what was written before is seen after.
  */
 void team_barrier(team *t);
+
+/* Shares pieces of work out while a team runs: each thread takes its own consecutive part in order,
+ * then helps the others with what they have left, so that a core which is held up by something
+ * else on the machine does not hold up the team. */
+typedef struct team_loop team_loop;
+
+error_code team_loop_create(team_loop **out, int n_threads, failure *fail);
+void team_loop_destroy(team_loop *l); /* NULL is allowed */
+/* The next of n pieces for this thread; false when none is left. Every thread calls it with the
+ * same n until it returns false; between two loops over one team_loop stands a barrier. */
+bool team_take(team_loop *l, int thread, size_t n, size_t *piece);
+
 /* Physical cores this process may use (affinity mask, SMT siblings counted once). */
 int team_default_size(void);
 

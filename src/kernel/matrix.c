@@ -11,6 +11,8 @@ enum {
     /* Weights of this many bytes stay in the second-level cache while the column tiles of a prefill
      * pass over them. */
     PANEL_BYTES = 256 * 1024,
+    /* What one thread takes at a time when there are few columns: a microsecond or two. */
+    PIECE_BYTES = 48 * 1024,
     HUGE_PAGE_BYTES = 2 * 1024 * 1024,
     PACK_SLICE_BYTES = 16 * 1024 * 1024,
     PACK_ALONE_BYTES = 1024 * 1024, /* below, threads would cost more than they save */
@@ -217,6 +219,14 @@ size_t matrix_bytes(const matrix *m)
     return m->bytes;
 }
 
+size_t matrix_piece_rows(const matrix *m, size_t columns)
+{
+    size_t unit_bytes = m->bytes / (m->rows / BLOCK_COLUMNS + 1) + 1;
+    size_t units = (columns > TILE_COLUMNS ? PANEL_BYTES : PIECE_BYTES) / unit_bytes;
+    size_t rows = (units > 0 ? units : 1) * BLOCK_COLUMNS;
+    return rows < MATRIX_PIECE_ROWS ? rows : MATRIX_PIECE_ROWS;
+}
+
 void matrix_share(size_t first, size_t rows, int thread, int n_threads, size_t *row_begin,
                   size_t *row_end)
 {
@@ -288,30 +298,43 @@ void activation_destroy(activation *a)
     free(a);
 }
 
-static void set_blocks(activation_block *blocks, const float *x, size_t length)
+/* `pad`: an empty block follows, which completes the last record. */
+static void set_blocks(activation_block *blocks, const float *x, size_t length, bool pad)
 {
     const kernel_set *kernel = kernel_active();
     size_t n = length / BLOCK_COLUMNS, rest = length % BLOCK_COLUMNS;
     kernel->quantize(blocks, x, n);
     if (rest != 0) {
-        float last[BLOCK_COLUMNS] = {0};
-        memcpy(last, x + n * BLOCK_COLUMNS, rest * sizeof *x);
-        kernel->quantize(blocks + n++, last, 1);
+        float padded[BLOCK_COLUMNS] = {0};
+        memcpy(padded, x + n * BLOCK_COLUMNS, rest * sizeof *x);
+        kernel->quantize(blocks + n++, padded, 1);
     }
-    if (n % 2 != 0) /* a whole record: PAIR_COLUMNS */
+    if (pad)
         memset(blocks + n, 0, sizeof *blocks);
+}
+
+void activation_set_part(activation *a, size_t column, size_t first, const float *x, size_t n,
+                         size_t length, const matrix *m)
+{
+    bool last = first + n == length;
+    if (m->wants_floats) {
+        float *floats = (float *)(void *)(a->floats + column * a->floats_stride);
+        size_t whole = (length + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS * BLOCK_COLUMNS;
+        memcpy(floats + first, x, n * sizeof *x);
+        if (last)
+            memset(floats + length, 0, (whole - length) * sizeof *x);
+    }
+    if (m->wants_blocks) {
+        activation_block *blocks =
+            (activation_block *)(void *)(a->blocks + column * a->blocks_stride);
+        set_blocks(blocks + first / BLOCK_COLUMNS, x, n,
+                   last && (length + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS % 2 != 0);
+    }
 }
 
 void activation_set(activation *a, size_t column, const float *x, size_t length, const matrix *m)
 {
-    if (m->wants_floats) {
-        float *floats = (float *)(void *)(a->floats + column * a->floats_stride);
-        size_t whole = (length + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS * BLOCK_COLUMNS;
-        memcpy(floats, x, length * sizeof *x);
-        memset(floats + length, 0, (whole - length) * sizeof *x);
-    }
-    if (m->wants_blocks)
-        set_blocks((activation_block *)(void *)(a->blocks + column * a->blocks_stride), x, length);
+    activation_set_part(a, column, 0, x, length, length, m);
 }
 
 /* ---- products ------------------------------------------------------------------------------- */

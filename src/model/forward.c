@@ -42,9 +42,8 @@ static error_code allocate_buffers(forward *f)
 {
     const model_config *c = &f->m->config;
     size_t half = c->rope_dims / 2, n = f->max_rows;
-    size_t floats =
-        n * (2 * c->n_embd + qkv_rows(c) + c->n_heads * c->head_dim + 2 * c->n_ff + 2 * half) +
-        f->max_outputs * (c->n_embd + c->n_vocab) + 16 * 16;
+    size_t floats = n * (c->n_embd + qkv_rows(c) + c->n_heads * c->head_dim + 2 * half) +
+                    f->max_outputs * (c->n_embd + c->n_vocab) + 16 * 16;
     f->memory = aligned_alloc(64, (floats * sizeof(float) + 63) / 64 * 64);
     f->frequencies = malloc(half * sizeof *f->frequencies);
     f->segments = malloc(n * sizeof *f->segments);
@@ -57,9 +56,6 @@ static error_code allocate_buffers(forward *f)
     f->x = take(&next, n * c->n_embd);
     f->qkv = take(&next, n * qkv_rows(c));
     f->mixed = take(&next, n * c->n_heads * c->head_dim);
-    f->gate = take(&next, n * c->n_ff);
-    f->up = take(&next, n * c->n_ff);
-    f->projected = take(&next, n * c->n_embd);
     f->cosines = take(&next, n * half);
     f->sines = take(&next, n * half);
     f->hidden = take(&next, f->max_outputs * c->n_embd);
@@ -77,7 +73,8 @@ static error_code allocate_workers(forward *f, failure *fail)
         size_t floats = attention_scratch_floats(&f->shape, ATTENTION_ROWS);
         w->normed = aligned_alloc(64, (f->max_length * sizeof(float) + 63) / 64 * 64);
         w->attention = aligned_alloc(64, (floats * sizeof(float) + 63) / 64 * 64);
-        if (w->normed == NULL || w->attention == NULL)
+        w->tile = aligned_alloc(64, 2 * MATRIX_PIECE_ROWS * f->max_rows * sizeof(float));
+        if (w->normed == NULL || w->attention == NULL || w->tile == NULL)
             return failure_set(fail, ERR_MEMORY, "no memory for the forward pass");
         error_code code = activation_create(&w->own, f->max_length, PRIVATE_ROWS, fail);
         if (code != OK)
@@ -107,6 +104,10 @@ error_code forward_create(forward **out, const model *m, int n_threads, size_t m
         code = allocate_workers(f, fail);
     if (code == OK)
         code = activation_create(&f->shared, f->max_length, max_rows, fail);
+    if (code == OK && c->n_experts == 0)
+        code = activation_create(&f->ffn, c->n_ff, max_rows, fail);
+    if (code == OK)
+        code = team_loop_create(&f->loop, n_threads, fail);
     if (code == OK && c->n_experts > 0)
         code = forward_experts_create(f, fail);
     if (code != OK) {
@@ -126,9 +127,12 @@ void forward_destroy(forward *f)
         activation_destroy(f->workers[i].own);
         free(f->workers[i].normed);
         free(f->workers[i].attention);
+        free(f->workers[i].tile);
     }
     free(f->workers);
     activation_destroy(f->shared);
+    activation_destroy(f->ffn);
+    team_loop_destroy(f->loop);
     forward_experts_destroy(f);
     free(f->segments);
     free(f->output_rows);
@@ -161,18 +165,36 @@ const activation *forward_prepare(const worker *w, const float *input, size_t n_
     return a;
 }
 
-/* This thread's share of x += W a (+ bias). */
+typedef struct row_range {
+    size_t begin, end;
+} row_range;
+
+/* The next rows for this thread of a product's n rows, `each` at a time. */
+static bool take_rows(const worker *w, size_t n, size_t each, row_range *out)
+{
+    size_t piece;
+    if (!team_take(w->f->loop, w->thread, (n + each - 1) / each, &piece))
+        return false;
+    out->begin = piece * each;
+    out->end = n - out->begin < each ? n : out->begin + each;
+    return true;
+}
+
+/* x += W a (+ bias). */
 static void multiply_into_residual(const worker *w, const matrix *m, const activation *a,
                                    const float *bias)
 {
     forward *f = w->f;
-    size_t begin, end, n = w->c->n_embd;
-    matrix_share(0, n, w->thread, w->n_threads, &begin, &end);
-    matrix_multiply(m, a, f->n_rows, begin, end, f->projected, n);
-    for (size_t i = 0; i < f->n_rows; i++) {
-        if (bias != NULL)
-            vector_add(f->projected + i * n + begin, bias + begin, end - begin);
-        vector_add(f->x + i * n + begin, f->projected + i * n + begin, end - begin);
+    size_t n = w->c->n_embd, each = matrix_piece_rows(m, f->n_rows);
+    float *tile = w->scratch->tile;
+    for (row_range r; take_rows(w, n, each, &r);) {
+        size_t rows = r.end - r.begin;
+        matrix_multiply(m, a, f->n_rows, r.begin, r.end, tile - r.begin, each);
+        for (size_t i = 0; i < f->n_rows; i++) {
+            if (bias != NULL)
+                vector_add(tile + i * each, bias + r.begin, rows);
+            vector_add(f->x + i * n + r.begin, tile + i * each, rows);
+        }
     }
 }
 
@@ -269,27 +291,29 @@ static void run_qkv(const worker *w, const layer_weights *l)
     forward *f = w->f;
     const model_config *c = w->c;
     const activation *a = forward_prepare(w, f->x, f->n_rows, c->n_embd, l->attn_norm, l->qkv);
-    size_t parts[3] = {c->n_heads * c->head_dim, c->n_kv_heads * c->head_dim,
-                       c->n_kv_heads * c->head_dim};
-    for (size_t i = 0, first = 0; i < 3; first += parts[i++]) {
-        size_t begin, end;
-        matrix_share(first, parts[i], w->thread, w->n_threads, &begin, &end);
-        matrix_multiply(l->qkv, a, f->n_rows, begin, end, f->qkv, qkv_rows(c));
-    }
+    size_t each = matrix_piece_rows(l->qkv, f->n_rows);
+    for (row_range r; take_rows(w, qkv_rows(c), each, &r);)
+        matrix_multiply(l->qkv, a, f->n_rows, r.begin, r.end, f->qkv, qkv_rows(c));
 }
 
+/* Leaves silu(gate) · up in f->ffn, as down's right-hand side. */
 static void run_gate_up(const worker *w, const layer_weights *l)
 {
     forward *f = w->f;
-    size_t n = w->c->n_ff, begin, end;
-    const activation *a =
-        forward_prepare(w, f->x, f->n_rows, w->c->n_embd, l->ffn_norm, l->gate_up[0]);
-    matrix_share(0, n, w->thread, w->n_threads, &begin, &end);
-    matrix_multiply(l->gate_up[0], a, f->n_rows, begin, end, f->gate, n);
-    /* The up rows follow the gate rows: row n + r of the matrix lands in up[r]. */
-    matrix_multiply(l->gate_up[0], a, f->n_rows, n + begin, n + end, f->up - n, n);
-    for (size_t i = 0; i < f->n_rows; i++)
-        vector_silu_multiply(f->gate + i * n + begin, f->up + i * n + begin, end - begin);
+    const matrix *m = l->gate_up[0];
+    size_t n = w->c->n_ff, each = matrix_piece_rows(m, f->n_rows);
+    const activation *a = forward_prepare(w, f->x, f->n_rows, w->c->n_embd, l->ffn_norm, m);
+    float *gate = w->scratch->tile, *up = gate + each * f->n_rows;
+    for (row_range r; take_rows(w, n, each, &r);) {
+        size_t rows = r.end - r.begin;
+        matrix_multiply(m, a, f->n_rows, r.begin, r.end, gate - r.begin, each);
+        /* The up rows follow the gate rows. */
+        matrix_multiply(m, a, f->n_rows, n + r.begin, n + r.end, up - n - r.begin, each);
+        for (size_t i = 0; i < f->n_rows; i++) {
+            vector_silu_multiply(gate + i * each, up + i * each, rows);
+            activation_set_part(f->ffn, i, r.begin, gate + i * each, rows, n, l->down[0]);
+        }
+    }
 }
 
 static void run_dense(const worker *w, const layer_weights *l)
@@ -297,8 +321,7 @@ static void run_dense(const worker *w, const layer_weights *l)
     forward *f = w->f;
     run_gate_up(w, l);
     team_barrier(f->threads);
-    multiply_into_residual(
-        w, l->down[0], forward_prepare(w, f->gate, f->n_rows, w->c->n_ff, NULL, l->down[0]), NULL);
+    multiply_into_residual(w, l->down[0], f->ffn, NULL);
 }
 
 static void run_layer(const worker *w, size_t layer)
@@ -351,9 +374,10 @@ static void run_outputs(const worker *w)
         activation_set(f->shared, i, f->hidden + f->logit_outputs[i] * c->n_embd, c->n_embd,
                        f->m->output);
     team_barrier(f->threads);
-    size_t begin, end;
-    matrix_share(0, c->n_vocab, w->thread, w->n_threads, &begin, &end);
-    matrix_multiply(f->m->output, f->shared, f->n_logits, begin, end, f->logits, c->n_vocab);
+    size_t each = matrix_piece_rows(f->m->output, f->n_logits);
+    for (row_range r; take_rows(w, c->n_vocab, each, &r);)
+        matrix_multiply(f->m->output, f->shared, f->n_logits, r.begin, r.end, f->logits,
+                        c->n_vocab);
 }
 
 static void run_worker(void *context, int thread, int n_threads)

@@ -38,6 +38,7 @@ typedef struct worker_scratch {
     activation *own;  /* PRIVATE_ROWS columns */
     float *normed;    /* max_length */
     float *attention; /* attention_scratch_floats */
+    float *tile;      /* two pieces of a product: MATRIX_PIECE_ROWS × rows each */
 } worker_scratch;
 
 struct forward {
@@ -50,13 +51,12 @@ struct forward {
     float *x;               /* rows × n_embd: the residual stream */
     float *qkv;             /* rows × (n_heads + 2 n_kv_heads) head_dim */
     float *mixed;           /* rows × n_heads head_dim: attention's result */
-    float *gate;            /* rows × n_ff */
-    float *up;              /* rows × n_ff */
-    float *projected;       /* rows × n_embd */
     float *cosines, *sines; /* rows × rope_dims / 2 */
     float *hidden;          /* outputs × n_embd */
     float *logits;          /* outputs × n_vocab */
     activation *shared;     /* max_rows columns */
+    activation *ffn;        /* max_rows columns of n_ff; models without experts only */
+    team_loop *loop;        /* the pieces of the product that runs now */
     worker_scratch *workers;
     segment *segments;
     expert_scratch experts; /* models with experts only */

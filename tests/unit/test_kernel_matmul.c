@@ -290,6 +290,38 @@ static void test_extremes(void **state)
     }
 }
 
+/* A column set part by part gives the products of one set as a whole, over an older longer one. */
+static void test_parts(void **state)
+{
+    (void)state;
+    enum { COLS = 32 * 7, LONGER = 512 };
+    joined j = make_joined(TENSOR_Q4_0, TENSOR_Q8_0, TENSOR_F16, COLS);
+    float x[LONGER], whole[128], parts[128];
+    random_floats(x, COLS);
+    for (size_t i = COLS; i < LONGER; i++)
+        x[i] = INFINITY; /* what is left of it behind the parts would spoil every sum */
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        use_kernel(*name);
+        matrix *m = make_matrix(j.sources, 3, COLS);
+        assert_true(j.rows <= 128);
+        activation *a = make_activation(x, COLS, 1, m);
+        matrix_multiply(m, a, 1, 0, j.rows, whole, j.rows);
+        activation_destroy(a);
+        a = make_activation(x, LONGER, 1, m);
+        for (size_t first = 0; first < COLS; first += 96) {
+            size_t n = COLS - first < 96 ? COLS - first : 96;
+            activation_set_part(a, 0, first, x + first, n, COLS, m);
+        }
+        matrix_multiply(m, a, 1, 0, j.rows, parts, j.rows);
+        assert_memory_equal(whole, parts, j.rows * sizeof(float));
+        size_t each = matrix_piece_rows(m, 1), many = matrix_piece_rows(m, 9);
+        assert_true(each > 0 && each % 32 == 0 && each <= many && many <= MATRIX_PIECE_ROWS);
+        activation_destroy(a);
+        matrix_destroy(m);
+    }
+    free_joined(&j);
+}
+
 static void test_share(void **state)
 {
     (void)state;
@@ -358,8 +390,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_products),   cmocka_unit_test(test_joined),
         cmocka_unit_test(test_invariance), cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_extremes),   cmocka_unit_test(test_share),
-        cmocka_unit_test(test_bytes),      cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_extremes),   cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_share),      cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,6 +55,50 @@ static void test_barriers(void **state)
     }
 }
 
+enum { MOST_PIECES = 100 };
+
+typedef struct pieces {
+    team *of;
+    team_loop *loop;
+    atomic_int taken[MOST_PIECES];
+    atomic_int wrong;
+} pieces;
+
+static void take_pieces(void *context, int thread, int n_threads)
+{
+    pieces *p = context;
+    (void)n_threads;
+    for (size_t n = 0; n < MOST_PIECES; n++) { /* fewer pieces than threads, and none, as well */
+        for (size_t piece; team_take(p->loop, thread, n, &piece);) {
+            if (piece >= n)
+                atomic_fetch_add(&p->wrong, 1);
+            else
+                atomic_fetch_add(&p->taken[piece], 1);
+            if (thread == 0 && piece % 16 == 0)
+                usleep(50); /* the others take over */
+        }
+        team_barrier(p->of);
+    }
+}
+
+static void test_every_piece_is_taken_once(void **state)
+{
+    (void)state;
+    failure fail;
+    for (int n_threads = 1; n_threads <= 5; n_threads += 2) {
+        pieces p = {.of = make_team(n_threads)};
+        assert_int_equal(team_loop_create(&p.loop, n_threads, &fail), OK);
+        for (int run = 1; run <= 3; run++) {
+            team_run(p.of, take_pieces, &p);
+            for (int i = 0; i < MOST_PIECES; i++)
+                assert_int_equal(atomic_load(&p.taken[i]), run * (MOST_PIECES - 1 - i));
+        }
+        assert_int_equal(atomic_load(&p.wrong), 0);
+        team_loop_destroy(p.loop);
+        team_destroy(p.of);
+    }
+}
+
 static void nothing(void *context, int thread, int n_threads)
 {
     (void)context;
@@ -119,9 +163,8 @@ static void test_sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_barriers),
-        cmocka_unit_test(test_sleep_and_wake),
-        cmocka_unit_test(test_idle_uses_no_cpu),
+        cmocka_unit_test(test_barriers),       cmocka_unit_test(test_every_piece_is_taken_once),
+        cmocka_unit_test(test_sleep_and_wake), cmocka_unit_test(test_idle_uses_no_cpu),
         cmocka_unit_test(test_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
