@@ -8,9 +8,9 @@
 
 #include "model/forward.h"
 
-#define PRIVATE_ROWS                                                                               \
-    8 /* up to here each thread repeats norm and quantisation instead of waiting                   \
-       */
+/* Up to here each thread repeats norm and quantisation instead of waiting for others to share it.
+ */
+#define PRIVATE_ROWS 2
 #define ATTENTION_ROWS 16 /* rows one attention call takes */
 
 /* Consecutive rows of one sequence. */
