@@ -46,9 +46,9 @@ static const char usage[] =
     "  -h, --help           this text\n"
     "\n"
     "Share: bytes (weights and KV that must be read) over time, over the larger of the read peaks\n"
-    "before and after. Where these differ by more than 10 %, the tests between them are repeated, "
-    "at\n"
-    "most twice, and then called unsteady.\n"
+    "right before and after the run; the median of the runs'. Where the two differ by more than\n"
+    "10 % the run is repeated, at most twice, and then called unsteady. Peak: the median of the\n"
+    "peaks used. All ways to read are tried before and after a model, the best one between runs.\n"
     "Hash: of the tokens the model answered; the same for every number of threads and rows.\n";
 
 typedef struct bench_source {
@@ -86,16 +86,20 @@ static void show_loading(void *context, double fraction)
     bench_progress(text);
 }
 
+static void show_survey(const bench_model *m)
+{
+    char text[400];
+    snprintf(text, sizeof text, "%s: read peak", m->name);
+    bench_progress(text);
+}
+
 static void show_run(void *context, const speed_test *test, size_t turn, size_t attempt)
 {
     const bench_model *m = context;
-    const char *again = attempt > 0 ? ", repeated: memory was not steady" : "";
     char text[400];
-    if (test == NULL)
-        snprintf(text, sizeof text, "%s: read peak%s", m->name, again);
-    else
-        snprintf(text, sizeof text, "%s: %s of %zu at depth %zu, run %zu%s", m->name,
-                 speed_kind_name(test->kind), test->n, test->depth, turn + 1, again);
+    snprintf(text, sizeof text, "%s: %s of %zu at depth %zu, run %zu%s", m->name,
+             speed_kind_name(test->kind), test->n, test->depth, turn + 1,
+             attempt > 0 ? ", repeated: memory was not steady" : "");
     bench_progress(text);
 }
 
@@ -162,25 +166,22 @@ static error_code choose_tests(const bench_options *o, const bench_model *m, ben
     return OK;
 }
 
-static error_code measure_plan(const bench_options *o, const bench_plan *tests, subject *s,
-                               team *threads, bool knows_memory, bench_model *out, failure *fail)
+static error_code measure_groups(const bench_options *o, const bench_plan *tests, subject *s,
+                                 read_peak *peak, bench_model *out, failure *fail)
 {
-    double last_peak = 0;
     const group_options options = {.runs = (size_t)o->runs,
-                                   .peak_bytes = READ_PEAK_BYTES,
                                    .attempts = MOST_ATTEMPTS,
-                                   .memory_peak = knows_memory ? &out->memory_peak : NULL,
-                                   .last_peak = &last_peak,
+                                   .peak = peak,
                                    .progress = show_run,
                                    .progress_context = out};
     for (size_t i = 0; i < tests->n;) {
         size_t end = bench_plan_group_end(tests, i);
+        out->n_results = end;
         error_code code =
-            measure_group(s, threads, tests->tests + i, end - i, &options, out->results + i, fail);
+            measure_group(s, tests->tests + i, end - i, &options, out->results + i, fail);
         bench_progress("");
         if (code != OK)
             return code;
-        out->n_results = end;
         for (; i < end; i++)
             if (!o->json)
                 bench_print_result(&out->results[i], stdout);
@@ -189,10 +190,43 @@ static error_code measure_plan(const bench_options *o, const bench_plan *tests, 
     return OK;
 }
 
+static void note_memory(bench_model *out, size_t bytes)
+{
+    if (bytes > out->memory_peak)
+        out->memory_peak = bytes;
+}
+
+/* The read peak's own memory is left out of the model's peak exactly: while the groups run all of
+ * it is resident, from the reset to the reading, so that the peak is higher by just its size. */
+static error_code measure_plan(const bench_options *o, const bench_plan *tests, subject *s,
+                               read_peak *peak, bool knows_memory, bench_model *out, failure *fail)
+{
+    if (knows_memory)
+        note_memory(out, memory_peak_bytes());
+    show_survey(out);
+    error_code code = read_peak_survey(peak, &out->peak_before, fail);
+    if (code != OK)
+        return code;
+    read_peak_variant(peak, out->peak_variant);
+    knows_memory = knows_memory && memory_peak_reset();
+    code = measure_groups(o, tests, s, peak, out, fail);
+    if (code != OK)
+        return code;
+    if (knows_memory)
+        note_memory(out, memory_peak_bytes() - read_peak_bytes(peak));
+    show_survey(out);
+    code = read_peak_survey(peak, &out->peak_after, fail);
+    bench_progress("");
+    if (code == OK && !o->json)
+        bench_print_peak(out, stdout);
+    return code;
+}
+
 static error_code measure_tests(const bench_options *o, const model *m, const bench_plan *tests,
                                 team *threads, bool knows_memory, bench_model *out, failure *fail)
 {
     subject *s = NULL;
+    read_peak *peak = NULL;
     token_list prompt = {0};
     error_code code = OK;
     if (o->prompt_path != NULL)
@@ -205,7 +239,10 @@ static error_code measure_tests(const bench_options *o, const model *m, const be
     if (code == OK)
         code = subject_create(&s, m, &options, fail);
     if (code == OK)
-        code = measure_plan(o, tests, s, threads, knows_memory, out, fail);
+        code = read_peak_create(&peak, threads, READ_PEAK_BYTES, fail);
+    if (code == OK)
+        code = measure_plan(o, tests, s, peak, knows_memory, out, fail);
+    read_peak_destroy(peak);
     subject_destroy(s);
     token_list_free(&prompt);
     return code;

@@ -57,6 +57,9 @@ typedef struct bench_model {
     size_t context;        /* tokens the model was trained for */
     double load_ms;        /* repacking included */
     size_t memory_peak;    /* bytes, 0: unknown. Without the memory of the read peak */
+    double peak_before;    /* GB/s, the read peak of the whole fixed set around all tests */
+    double peak_after;
+    char peak_variant[READ_PEAK_VARIANT_SIZE]; /* the best one before, repeated between runs */
     speed_result *results;
     size_t n_results; /* finished ones */
 } bench_model;
@@ -72,6 +75,7 @@ typedef struct bench_report {
 void bench_print_heading(const bench_report *report, FILE *file);
 void bench_print_model(const bench_model *m, FILE *file);
 void bench_print_result(const speed_result *r, FILE *file);
+void bench_print_peak(const bench_model *m, FILE *file); /* after its results */
 error_code bench_print_json(const bench_report *report, FILE *file);
 
 #endif

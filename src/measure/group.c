@@ -1,4 +1,4 @@
-/* group.c: the tests of a group in turns, between two measurements of the read peak. */
+/* group.c: the tests of a group in turns, the read peak measured between any two runs. */
 #include "measure/measure.h"
 
 #include <math.h>
@@ -6,9 +6,34 @@
 
 #define STEADY_FRACTION 0.1
 
+/* ---- what a run says ------------------------------------------------------------------------ */
+
+double speed_run_peak(const speed_run *run)
+{
+    return fmax(run->peak_before, run->peak_after);
+}
+
+double speed_run_share(const speed_result *r, const speed_run *run)
+{
+    return r->bytes / run->ms / 1e6 / speed_run_peak(run);
+}
+
+/* How far the two peaks are apart, as a fraction of the larger. */
+static double unrest(const speed_run *run)
+{
+    return fabs(run->peak_before - run->peak_after) / speed_run_peak(run);
+}
+
+bool speed_run_steady(const speed_run *run)
+{
+    return unrest(run) <= STEADY_FRACTION;
+}
+
+/* ---- what a result says --------------------------------------------------------------------- */
+
 void speed_result_free(speed_result *r)
 {
-    free(r->run_ms);
+    free(r->runs);
     token_list_free(&r->tokens);
     *r = (speed_result){0};
 }
@@ -25,92 +50,88 @@ double speed_gb_s(const speed_result *r)
     return r->bytes / r->ms.median / 1e6;
 }
 
-double speed_share_of_peak(const speed_result *r)
+static void summarise(speed_result *r)
 {
-    return speed_gb_s(r) / fmax(r->peak_before, r->peak_after);
+    double ms[MEASURE_MAX_RUNS], share[MEASURE_MAX_RUNS], peak[MEASURE_MAX_RUNS];
+    double before[MEASURE_MAX_RUNS], after[MEASURE_MAX_RUNS];
+    for (size_t i = 0; i < r->n_runs; i++) {
+        const speed_run *run = &r->runs[i];
+        ms[i] = run->ms;
+        share[i] = speed_run_share(r, run);
+        peak[i] = speed_run_peak(run);
+        before[i] = run->peak_before;
+        after[i] = run->peak_after;
+        r->n_unsteady += speed_run_steady(run) ? 0 : 1;
+    }
+    r->ms = spread_of(ms, r->n_runs);
+    r->share = spread_of(share, r->n_runs);
+    r->peak = spread_of(peak, r->n_runs).median;
+    r->peak_before = spread_of(before, r->n_runs).median;
+    r->peak_after = spread_of(after, r->n_runs).median;
 }
+
+/* ---- measuring ------------------------------------------------------------------------------ */
 
 static error_code prepare_results(const subject *s, const speed_test *tests, size_t n,
                                   const group_options *o, speed_result *results, failure *fail)
 {
+    for (size_t i = 0; i < n; i++)
+        results[i] = (speed_result){.test = tests[i]};
     for (size_t i = 0; i < n; i++) {
-        results[i] = (speed_result){.test = tests[i],
-                                    .run_ms = calloc(o->runs, sizeof *results[i].run_ms),
-                                    .bytes = subject_bytes(s, &tests[i]),
-                                    .kv_bytes = subject_kv_bytes(s, &tests[i])};
-        if (results[i].run_ms == NULL)
+        speed_result *r = &results[i];
+        r->bytes = subject_bytes(s, &tests[i]);
+        r->kv_bytes = subject_kv_bytes(s, &tests[i]);
+        r->n_runs = o->runs;
+        r->runs = calloc(o->runs, sizeof *r->runs);
+        if (r->runs == NULL)
             return failure_set(fail, ERR_MEMORY, "no memory for %zu runs", o->runs);
     }
     return OK;
 }
 
-static error_code take_turns(subject *s, size_t n, const group_options *o, size_t attempt,
-                             speed_result *results, failure *fail)
+/* *peak: the read peak just measured, before and after. */
+static void run_until_steady(subject *s, const group_options *o, size_t turn, double *peak,
+                             speed_result *r)
 {
-    for (size_t run = 0; run < o->runs; run++) {
+    speed_run *kept = &r->runs[turn];
+    size_t attempts = 0;
+    while (attempts < o->attempts && (attempts == 0 || !speed_run_steady(kept))) {
+        if (o->progress != NULL)
+            o->progress(o->progress_context, &r->test, turn, attempts);
+        speed_run run = {.peak_before = *peak, .ms = subject_run(s, &r->test)};
+        run.peak_after = *peak = read_peak_repeat(o->peak);
+        if (attempts++ == 0 || unrest(&run) < unrest(kept))
+            *kept = run;
+    }
+    kept->attempts = attempts;
+}
+
+static error_code take_turns(subject *s, size_t n, const group_options *o, speed_result *results,
+                             failure *fail)
+{
+    for (size_t i = 0; i < n; i++)
+        subject_warm(s, &results[i].test);
+    double peak = read_peak_repeat(o->peak);
+    for (size_t turn = 0; turn < o->runs; turn++) {
         for (size_t i = 0; i < n; i++) {
-            const speed_test *test = &results[i].test;
-            if (o->progress != NULL)
-                o->progress(o->progress_context, test, run, attempt);
-            if (run == 0)
-                subject_warm(s, test);
-            results[i].run_ms[run] = subject_run(s, test);
-            if (run == 0 && subject_answer(s, test, &results[i].tokens) != OK)
+            run_until_steady(s, o, turn, &peak, &results[i]);
+            if (turn > 0)
+                continue;
+            if (subject_answer(s, &results[i].test, &results[i].tokens) != OK)
                 return failure_set(fail, ERR_MEMORY, "no memory for the tokens of a test");
+            peak = read_peak_repeat(o->peak); /* the answer may have taken a while */
         }
     }
     return OK;
 }
 
-/* The read peak; its own memory is kept out of what is noted as the process's peak. */
-static error_code measure_peak(team *threads, const group_options *o, size_t attempt, double *gb_s,
-                               failure *fail)
-{
-    if (o->progress != NULL)
-        o->progress(o->progress_context, NULL, 0, attempt);
-    if (o->memory_peak == NULL)
-        return measure_read_peak(threads, o->peak_bytes, gb_s, fail);
-    size_t peak = memory_peak_bytes();
-    if (peak > *o->memory_peak)
-        *o->memory_peak = peak;
-    error_code code = measure_read_peak(threads, o->peak_bytes, gb_s, fail);
-    memory_peak_reset();
-    return code;
-}
-
-static error_code measure_once(subject *s, team *threads, size_t n, const group_options *o,
-                               size_t attempt, speed_result *results, failure *fail)
-{
-    double before = *o->last_peak, after;
-    error_code code = OK;
-    if (before <= 0)
-        code = measure_peak(threads, o, attempt, &before, fail);
-    if (code == OK)
-        code = take_turns(s, n, o, attempt, results, fail);
-    if (code == OK)
-        code = measure_peak(threads, o, attempt, &after, fail);
-    if (code != OK)
-        return code;
-    *o->last_peak = after;
-    for (size_t i = 0; i < n; i++) {
-        speed_result *r = &results[i];
-        r->ms = spread_of(r->run_ms, o->runs);
-        r->peak_before = before;
-        r->peak_after = after;
-        r->steady = fabs(before - after) <= STEADY_FRACTION * fmax(before, after);
-        r->attempts = attempt + 1;
-    }
-    return OK;
-}
-
-error_code measure_group(subject *s, team *threads, const speed_test *tests, size_t n,
+error_code measure_group(subject *s, const speed_test *tests, size_t n,
                          const group_options *options, speed_result *results, failure *fail)
 {
     error_code code = prepare_results(s, tests, n, options, results, fail);
-    for (size_t attempt = 0; code == OK && attempt < options->attempts; attempt++) {
-        code = measure_once(s, threads, n, options, attempt, results, fail);
-        if (code == OK && results[0].steady)
-            break;
-    }
+    if (code == OK)
+        code = take_turns(s, n, options, results, fail);
+    for (size_t i = 0; code == OK && i < n; i++)
+        summarise(&results[i]);
     return code;
 }

@@ -3,8 +3,9 @@
  *
  * A subject is a loaded model made ready to be measured: scratch memory, one KV slot, a fixed
  * prompt. Tests that belong together (one kind, one depth) form a group; a group's tests take
- * turns, run by run, so that a machine that slows down slows all of them, and the group stands
- * between two measurements of the read peak. Nothing here prints. One thread at a time.
+ * turns, run by run, so that a machine that slows down slows all of them. The read peak is measured
+ * between any two runs: memory that others use changes its speed within seconds, so only the peak
+ * of the moment says what a run could have reached. Nothing here prints. One thread at a time.
  */
 #ifndef MEASURE_MEASURE_H
 #define MEASURE_MEASURE_H
@@ -32,11 +33,24 @@ uint64_t token_hash(const int32_t *ids, size_t n);
 
 /* ---- memory --------------------------------------------------------------------------------- */
 
-/* The read peak: the most bytes a second that the team reads from memory, in GB/s (10^9). The best
- * of a fixed set: 1, 2 or 4 streams a thread, software prefetch on or off, 4 KiB or huge pages,
- * each over `bytes` of memory that is taken for it and given back. */
+/* The read peak: the most bytes a second that the team reads from memory, in GB/s (10^9). */
+typedef struct read_peak read_peak;
+
+/* Over at least `bytes`. The team must outlive it. */
 #define READ_PEAK_BYTES ((size_t)1 << 30)
-error_code measure_read_peak(team *threads, size_t bytes, double *gb_s, failure *fail);
+error_code read_peak_create(read_peak **out, team *threads, size_t bytes, failure *fail);
+void read_peak_destroy(read_peak *p);
+
+/* The best of a fixed set: 1, 2 or 4 streams a thread, software prefetch on or off, 4 KiB or huge
+ * pages, three passes each. The best variant is remembered and its memory kept. */
+error_code read_peak_survey(read_peak *p, double *gb_s, failure *fail);
+/* Three more passes of the variant that the last survey found best; there must have been one. */
+double read_peak_repeat(read_peak *p);
+/* The memory that it keeps after a survey, every page of it resident. */
+size_t read_peak_bytes(const read_peak *p);
+/* "4 streams, prefetch, huge pages" */
+#define READ_PEAK_VARIANT_SIZE 64
+void read_peak_variant(const read_peak *p, char text[READ_PEAK_VARIANT_SIZE]);
 
 /* Resident memory of this process now, and the most since the last reset; 0 where the system does
  * not say. reset returns false where it cannot be reset. */
@@ -66,19 +80,28 @@ typedef struct speed_test {
 /* KV positions that a test needs. */
 size_t speed_test_positions(const speed_test *test);
 
+typedef struct speed_run {
+    double ms;          /* of the whole prefill, of one token, of one step */
+    double peak_before; /* GB/s, the read peak right before the run */
+    double peak_after;
+    size_t attempts; /* 1, or more when it was repeated because the two differed */
+} speed_run;
+
 typedef struct speed_result {
     speed_test test;
-    double *run_ms;    /* a run each: of the whole prefill, of one token, of one step */
-    spread ms;         /* of run_ms */
-    double bytes;      /* of weights and KV that must be read in that time; where there are experts,
-                        * those of one row: the least that several rows read */
+    speed_run *runs;
+    size_t n_runs;
+    double bytes;      /* of weights and KV that must be read in a run's ms; where there are
+                        * experts, those of one row: the least that several rows read */
     size_t kv_bytes;   /* that the sequence holds at the test's end */
     token_list tokens; /* what the model answered; a step's: always the first STEP_TOKENS greedy
                         * tokens, so that they are the same for every n (promise 1) */
-    double peak_before; /* GB/s, around the group */
+    spread ms;         /* of the runs */
+    spread share;      /* of the runs' shares: bytes over ms, over speed_run_peak */
+    double peak;       /* GB/s; medians: of speed_run_peak, and of what was before and after */
+    double peak_before;
     double peak_after;
-    bool steady;     /* the two differ by at most 10 % */
-    size_t attempts; /* 1, or more when the group was repeated because they differed */
+    size_t n_unsteady; /* runs whose two peaks differ by more than 10 % in every attempt */
 } speed_result;
 
 #define STEP_TOKENS 16
@@ -87,9 +110,11 @@ typedef struct speed_result {
 void speed_result_free(speed_result *r);
 double speed_tokens_per_s(const speed_result *r);
 double speed_gb_s(const speed_result *r);
-/* 0 … 1, of the larger of the two peaks: a share never looks better because memory was slow at one
- * end. */
-double speed_share_of_peak(const speed_result *r);
+/* The larger of a run's two peaks: a share never looks better because memory was slow at one end.
+ */
+double speed_run_peak(const speed_run *run);
+double speed_run_share(const speed_result *r, const speed_run *run);
+bool speed_run_steady(const speed_run *run);
 
 typedef struct subject subject;
 
@@ -118,19 +143,18 @@ size_t subject_kv_bytes(const subject *s, const speed_test *test);
 /* ---- groups --------------------------------------------------------------------------------- */
 
 typedef struct group_options {
-    size_t runs;         /* of every test, 1 … MEASURE_MAX_RUNS */
-    size_t peak_bytes;   /* READ_PEAK_BYTES, smaller in tests */
-    size_t attempts;     /* most repetitions while the peaks differ by more than 10 % */
-    size_t *memory_peak; /* or NULL; raised to what the process held at most, the memory of the
-                          * read peak left out. Needs a memory_peak_reset that works */
-    double *last_peak;   /* in: the read peak just measured, 0: none; out: the one after */
-    /* or NULL. Told before every run, and before the read peak is measured (test NULL). */
+    size_t runs;     /* of every test, 1 … MEASURE_MAX_RUNS */
+    size_t attempts; /* ≥ 1: most times that one run is made while its peaks differ by more than
+                      * 10 %; the one whose peaks differ least is kept */
+    read_peak *peak; /* surveyed */
+    /* or NULL. Told before every run. */
     void (*progress)(void *context, const speed_test *test, size_t run, size_t attempt);
     void *progress_context;
 } group_options;
 
-/* Measures n tests of one kind and depth into results[0 … n). */
-error_code measure_group(subject *s, team *threads, const speed_test *tests, size_t n,
+/* Measures n tests of one kind and depth into results[0 … n), which are the caller's to free even
+ * when it fails. */
+error_code measure_group(subject *s, const speed_test *tests, size_t n,
                          const group_options *options, speed_result *results, failure *fail);
 
 #endif

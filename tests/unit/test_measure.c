@@ -54,18 +54,35 @@ static void hash_is_fnv_1a(void **state)
 
 /* ---- memory --------------------------------------------------------------------------------- */
 
+/* The survey's memory is there as a whole, and goes. */
 static void read_peak_is_measured(void **state)
 {
     (void)state;
-    for (int n = 1; n <= 2; n++) {
+    for (int n = 1; n <= 3; n++) {
         team *t;
+        read_peak *p;
         double gb_s = 0;
+        char variant[READ_PEAK_VARIANT_SIZE];
         expect_ok(team_create(&t, n, &fail));
-        expect_ok(measure_read_peak(t, SMALL_PEAK, &gb_s, &fail));
-        assert_true(gb_s > 0.01);
-        assert_int_equal(measure_read_peak(t, 1024, &gb_s, &fail), ERR_INVALID);
+        expect_ok(read_peak_create(&p, t, SMALL_PEAK, &fail));
+        assert_true(read_peak_bytes(p) >= SMALL_PEAK);
+        assert_true(read_peak_bytes(p) < SMALL_PEAK + (size_t)n * (2 << 20));
+        size_t without = memory_resident_bytes();
+        for (int again = 0; again < 2; again++) {
+            expect_ok(read_peak_survey(p, &gb_s, &fail));
+            assert_true(gb_s > 0.01);
+            assert_true(read_peak_repeat(p) > 0.01);
+            read_peak_variant(p, variant);
+            assert_non_null(strstr(variant, " pages"));
+            size_t with = memory_resident_bytes();
+            assert_true(with >= without + read_peak_bytes(p));
+            assert_true(with < without + read_peak_bytes(p) + (2 << 20));
+        }
+        read_peak_destroy(p);
+        assert_true(memory_resident_bytes() < without + (2 << 20));
         team_destroy(t);
     }
+    read_peak_destroy(NULL);
 }
 
 static void memory_is_known(void **state)
@@ -308,34 +325,55 @@ static void groups_take_turns_between_peaks(void **state)
     const speed_test tests[] = {{SPEED_STEP, 1, 8}, {SPEED_STEP, 2, 8}};
     speed_result results[2] = {0};
     turns t = {0};
-    size_t memory_peak = 0;
-    double last_peak = 0;
-    const group_options o = {.runs = 3,
-                             .peak_bytes = SMALL_PEAK,
-                             .attempts = 2,
-                             .memory_peak = &memory_peak,
-                             .last_peak = &last_peak,
-                             .progress = note_turn,
-                             .progress_context = &t};
-    expect_ok(measure_group(f.s, f.threads, tests, 2, &o, results, &fail));
+    read_peak *peak;
+    double gb_s;
+    expect_ok(read_peak_create(&peak, f.threads, SMALL_PEAK, &fail));
+    expect_ok(read_peak_survey(peak, &gb_s, &fail));
+    const group_options o = {
+        .runs = 3, .attempts = 2, .peak = peak, .progress = note_turn, .progress_context = &t};
+    expect_ok(measure_group(f.s, tests, 2, &o, results, &fail));
     const size_t order[] = {100, 200, 101, 201, 102, 202};
     assert_int_equal(t.count, 6);
     assert_memory_equal(t.n, order, sizeof order);
     for (size_t i = 0; i < 2; i++) {
         const speed_result *r = &results[i];
+        assert_int_equal(r->n_runs, 3);
         assert_true(r->ms.low > 0 && r->ms.low <= r->ms.median && r->ms.median <= r->ms.high);
-        assert_true(r->peak_before > 0 && r->peak_after > 0 && r->attempts >= 1);
-        assert_true(speed_gb_s(r) > 0 && speed_share_of_peak(r) > 0);
+        assert_true(speed_gb_s(r) > 0 && r->share.median > 0);
         assert_true(speed_tokens_per_s(r) == (double)r->test.n / r->ms.median * 1e3);
         assert_int_equal(r->tokens.length, STEP_TOKENS);
-        assert_true(last_peak == r->peak_after);
+        size_t unsteady = 0;
+        for (size_t run = 0; run < 3; run++) {
+            const speed_run *one = &r->runs[run];
+            assert_true(one->ms >= r->ms.low && one->ms <= r->ms.high);
+            assert_true(one->peak_before > 0 && one->peak_after > 0);
+            assert_int_equal(one->attempts == 2 || speed_run_steady(one), true);
+            unsteady += speed_run_steady(one) ? 0 : 1;
+        }
+        assert_int_equal(r->n_unsteady, unsteady);
     }
+    /* Nothing but the peak stands between two runs, and neighbours share it. */
+    if (results[0].runs[1].attempts == 1 && results[1].runs[1].attempts == 1)
+        assert_true(results[0].runs[1].peak_after == results[1].runs[1].peak_before);
     assert_memory_equal(results[0].tokens.ids, results[1].tokens.ids,
                         STEP_TOKENS * sizeof(int32_t));
-    assert_true(memory_peak > 1 << 20);
     for (size_t i = 0; i < 2; i++)
         speed_result_free(&results[i]);
+    read_peak_destroy(peak);
     close_subject(&f);
+}
+
+static void runs_are_judged_by_their_neighbours(void **state)
+{
+    (void)state;
+    const speed_result r = {.bytes = 90e6};
+    const speed_run steady = {.ms = 2, .peak_before = 50, .peak_after = 45};
+    assert_true(speed_run_steady(&steady));
+    assert_true(speed_run_peak(&steady) == 50);
+    assert_true(speed_run_share(&r, &steady) == 0.9);
+    const speed_run slower = {.ms = 2, .peak_before = 44.9, .peak_after = 50};
+    assert_true(!speed_run_steady(&slower));
+    assert_true(speed_run_share(&r, &slower) == 0.9);
 }
 
 int main(void)
@@ -353,6 +391,7 @@ int main(void)
         cmocka_unit_test(bytes_are_weights_and_kv),
         cmocka_unit_test(wrong_prompts_are_refused),
         cmocka_unit_test(groups_take_turns_between_peaks),
+        cmocka_unit_test(runs_are_judged_by_their_neighbours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
