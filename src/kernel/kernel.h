@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/failure.h"
+#include "kernel/weight_memory.h"
 
 /* ---- instruction sets --------------------------------------------------------------------- */
 
@@ -88,11 +89,17 @@ typedef struct matrix_source {
  */
 error_code matrix_create(matrix **out, const matrix_source *sources, size_t n_sources, size_t cols,
                          failure *fail);
-/* The same; `rest` is called (by the caller's thread) whenever some 16 MB have been packed, so that
- * a large file and its packed copy need not be resident together. NULL: no rest. */
-error_code matrix_create_resting(matrix **out, const matrix_source *sources, size_t n_sources,
-                                 size_t cols, void (*rest)(void *context), void *rest_context,
-                                 failure *fail);
+/* How a matrix of a model is packed. */
+typedef struct matrix_packing {
+    weight_memory *memory; /* where to, as long as it has room; NULL: memory of the matrix's own */
+    /* Called (by the caller's thread) whenever some 16 MB have been packed, so that a large file
+     * and its packed copy need not be resident together. NULL: nothing is called. */
+    void (*rest)(void *context);
+    void *rest_context;
+} matrix_packing;
+
+error_code matrix_create_packed(matrix **out, const matrix_source *sources, size_t n_sources,
+                                size_t cols, const matrix_packing *how, failure *fail);
 void matrix_destroy(matrix *m); /* NULL is allowed */
 size_t matrix_rows(const matrix *m);
 size_t matrix_cols(const matrix *m);

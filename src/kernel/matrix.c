@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 enum {
     MAX_SOURCES = 8,
@@ -13,7 +12,6 @@ enum {
     PANEL_BYTES = 256 * 1024,
     /* What one thread takes at a time when there are few columns: a microsecond or two. */
     PIECE_BYTES = 48 * 1024,
-    HUGE_PAGE_BYTES = 2 * 1024 * 1024,
     PACK_SLICE_BYTES = 16 * 1024 * 1024,
     PACK_ALONE_BYTES = 1024 * 1024, /* below, threads would cost more than they save */
     MAX_PACK_THREADS = 32,
@@ -33,7 +31,8 @@ struct matrix {
     size_t rows;
     size_t cols;
     size_t bytes;
-    char *memory; /* mapped, `bytes` long; owns every part's data */
+    char *memory;              /* `bytes` long: every part's data */
+    weight_memory *own_memory; /* NULL: it lies in a model's */
     bool wants_floats;
     bool wants_blocks;
     size_t n_parts;
@@ -139,27 +138,38 @@ static void pack_slice(const pack_share *slice)
 }
 
 static void pack_part(const matrix_part *part, const matrix_source *source, size_t cols,
-                      void (*rest)(void *context), void *rest_context)
+                      const matrix_packing *how)
 {
     size_t step = PACK_SLICE_BYTES / part->group_bytes;
     step = step > 0 ? step : 1;
     for (size_t begin = 0; begin < part->groups; begin += step) {
         size_t end = part->groups - begin < step ? part->groups : begin + step;
         pack_slice(&(pack_share){part, source, cols, begin, end});
-        if (rest != NULL)
-            rest(rest_context);
+        if (how->rest != NULL)
+            how->rest(how->rest_context);
     }
 }
 
 error_code matrix_create(matrix **out, const matrix_source *sources, size_t n_sources, size_t cols,
                          failure *fail)
 {
-    return matrix_create_resting(out, sources, n_sources, cols, NULL, NULL, fail);
+    return matrix_create_packed(out, sources, n_sources, cols, &(matrix_packing){0}, fail);
 }
 
-error_code matrix_create_resting(matrix **out, const matrix_source *sources, size_t n_sources,
-                                 size_t cols, void (*rest)(void *context), void *rest_context,
-                                 failure *fail)
+/* Zeroed memory: what pack relies on. */
+static error_code take_memory(matrix *m, weight_memory *memory, failure *fail)
+{
+    m->memory = memory != NULL ? weight_memory_take(memory, m->bytes) : NULL;
+    if (m->memory != NULL)
+        return OK;
+    error_code code = weight_memory_create(&m->own_memory, m->bytes, fail);
+    if (code == OK)
+        m->memory = weight_memory_take(m->own_memory, m->bytes);
+    return code;
+}
+
+error_code matrix_create_packed(matrix **out, const matrix_source *sources, size_t n_sources,
+                                size_t cols, const matrix_packing *how, failure *fail)
 {
     *out = NULL;
     if (n_sources == 0 || n_sources > MAX_SOURCES || cols == 0)
@@ -173,23 +183,16 @@ error_code matrix_create_resting(matrix **out, const matrix_source *sources, siz
     error_code code = measure_matrix(m, sources, fail);
     if (code == OK && m->bytes == 0)
         code = failure_set(fail, ERR_FORMAT, "a matrix without rows");
+    if (code == OK)
+        code = take_memory(m, how->memory, fail);
     if (code != OK) {
         free(m);
         return code;
     }
-    /* Mapped, not allocated: zeroed (what pack relies on), page-aligned, and given back at once. */
-    m->memory = mmap(NULL, m->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (m->memory == MAP_FAILED) {
-        size_t bytes = m->bytes;
-        free(m);
-        return failure_set(fail, ERR_MEMORY, "no memory for %zu bytes of weights", bytes);
-    }
-    if (m->bytes >= HUGE_PAGE_BYTES)
-        madvise(m->memory, m->bytes, MADV_HUGEPAGE); /* a wish: fewer TLB misses when granted */
     char *data = m->memory;
     for (size_t i = 0; i < n_sources; i++) {
         m->parts[i].data = data;
-        pack_part(&m->parts[i], &sources[i], cols, rest, rest_context);
+        pack_part(&m->parts[i], &sources[i], cols, how);
         data += m->parts[i].groups * m->parts[i].group_bytes;
     }
     *out = m;
@@ -200,7 +203,7 @@ void matrix_destroy(matrix *m)
 {
     if (m == NULL)
         return;
-    munmap(m->memory, m->bytes);
+    weight_memory_destroy(m->own_memory);
     free(m);
 }
 

@@ -88,8 +88,8 @@ static error_code pack_matrix(loader *l, const char *name, const matrix_source *
                               size_t n_sources, size_t cols, matrix **out)
 {
     /* As it goes, not at the end: the file and its packed copy are never resident together. */
-    error_code code =
-        matrix_create_resting(out, sources, n_sources, cols, drop_file_pages, l->m->file, l->fail);
+    const matrix_packing how = {l->m->weights, drop_file_pages, l->m->file};
+    error_code code = matrix_create_packed(out, sources, n_sources, cols, &how, l->fail);
     if (code != OK)
         return failure_prefix(l->fail, "tensor '%s'", name);
     loader_progress(l);
@@ -244,6 +244,14 @@ static error_code load_ends(loader *l)
     return code;
 }
 
+/* Packed matrices are at most 3 % larger than the file's, and a few rows. What should not find room
+ * after all gets memory of its own. */
+static error_code reserve_weights(loader *l)
+{
+    size_t file_bytes = (size_t)gguf_file_bytes(l->m->file);
+    return weight_memory_create(&l->m->weights, file_bytes + file_bytes / 16, l->fail);
+}
+
 static error_code load_weights(loader *l)
 {
     model *m = l->m;
@@ -255,14 +263,13 @@ static error_code load_weights(loader *l)
         calloc(m->config.n_layers * vectors_per_layer + vectors_outside, sizeof *m->vectors);
     if (m->layers == NULL || m->vectors == NULL)
         return failure_set(l->fail, ERR_MEMORY, "no memory for %zu layers", m->config.n_layers);
-    for (size_t i = 0; i < m->config.n_layers; i++) {
-        error_code code = load_attention(l, i, &m->layers[i]);
+    error_code code = reserve_weights(l);
+    for (size_t i = 0; code == OK && i < m->config.n_layers; i++) {
+        code = load_attention(l, i, &m->layers[i]);
         if (code == OK)
             code = load_ffn(l, i, &m->layers[i]);
-        if (code != OK)
-            return code;
     }
-    return load_ends(l);
+    return code == OK ? load_ends(l) : code;
 }
 
 static error_code check_all_used(const loader *l)
@@ -358,6 +365,7 @@ void model_destroy(model *m)
     free(m->vectors);
     free(m->layers);
     matrix_destroy(m->output);
+    weight_memory_destroy(m->weights);
     tokenizer_destroy(m->tokenizer);
     gguf_close(m->file);
     free(m);

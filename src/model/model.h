@@ -66,6 +66,7 @@ typedef struct model {
     const float *output_norm;     /* n_embd */
     matrix *output;               /* n_vocab × n_embd */
     const float *rope_factors;    /* rope_dims / 2 divisors of the frequencies, or NULL */
+    weight_memory *weights;       /* where the matrices lie */
     gguf *file;                   /* kept open: the embedding rows are read from it */
     const gguf_tensor *embedding; /* n_vocab rows of n_embd */
     tokenizer *tokenizer;

@@ -322,6 +322,46 @@ static void test_parts(void **state)
     free_joined(&j);
 }
 
+static void count_rest(void *context)
+{
+    ++*(int *)context;
+}
+
+/* Matrices side by side in a model's memory; the one that finds no room there has its own. */
+static void test_weight_memory(void **state)
+{
+    (void)state;
+    enum { COLS = 64 };
+    use_kernel(NULL);
+    joined j = make_joined(TENSOR_Q4_0, TENSOR_Q8_0, TENSOR_F16, COLS);
+    float x[COLS], alone[128], y[128];
+    random_floats(x, COLS);
+    matrix *m[3], *single = make_matrix(j.sources, 3, COLS);
+    activation *a = make_activation(x, COLS, 1, single);
+    matrix_multiply(single, a, 1, 0, j.rows, alone, j.rows);
+    failure fail;
+    weight_memory *memory;
+    assert_int_equal(weight_memory_create(&memory, 2 * matrix_bytes(single), &fail), OK);
+    int rests = 0;
+    const matrix_packing how = {memory, count_rest, &rests};
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(matrix_create_packed(&m[i], j.sources, 3, COLS, &how, &fail), OK);
+    assert_int_equal(rests, 9);
+    assert_null(weight_memory_take(memory, 1));
+    assert_null(weight_memory_take(memory, SIZE_MAX));
+    for (size_t i = 0; i < 3; i++) {
+        matrix_multiply(m[i], a, 1, 0, j.rows, y, j.rows);
+        assert_memory_equal(alone, y, j.rows * sizeof(float));
+        matrix_destroy(m[i]);
+    }
+    weight_memory_destroy(memory);
+    assert_int_equal(weight_memory_create(&memory, SIZE_MAX, &fail), ERR_MEMORY);
+    assert_int_equal(weight_memory_create(&memory, SIZE_MAX / 4, &fail), ERR_MEMORY);
+    activation_destroy(a);
+    matrix_destroy(single);
+    free_joined(&j);
+}
+
 static void test_share(void **state)
 {
     (void)state;
@@ -388,11 +428,11 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products),   cmocka_unit_test(test_joined),
-        cmocka_unit_test(test_invariance), cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_extremes),   cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_share),      cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_products),      cmocka_unit_test(test_joined),
+        cmocka_unit_test(test_invariance),    cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_extremes),      cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_weight_memory), cmocka_unit_test(test_share),
+        cmocka_unit_test(test_bytes),         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
