@@ -2,8 +2,6 @@
  * decoding and packing. */
 #include "kernel/quant_parts.h"
 
-#include <string.h>
-
 typedef struct file_q8_0 {
     uint8_t d[2]; /* f16 */
     int8_t q[BLOCK_COLUMNS];
@@ -126,15 +124,18 @@ static void pack_q8_0(void *record, const uint8_t *const rows[GROUP_ROWS], size_
     for (size_t r = 0; r < GROUP_ROWS; r++) {
         const file_q8_0 *block = (const void *)rows[r];
         for (size_t b = 0; block != NULL && b < columns / BLOCK_COLUMNS; b++, block++) {
+            uint32_t quads[BLOCK_QUADS];
             out->d[b][r] = half_bits(block->d);
-            for (size_t k = 0; k < BLOCK_COLUMNS; k++)
-                out->q[b][k / 4][r][k % 4] = (uint8_t)(block->q[k] + 128);
+            load_quads(quads, (const uint8_t *)block->q, BLOCK_QUADS);
+            for (size_t i = 0; i < BLOCK_QUADS; i++)
+                quads[i] ^= 0x80808080; /* + 128 */
+            store_quads(out->q[b], r, quads, BLOCK_QUADS);
         }
     }
 }
 
-/* In the file a byte holds values k and k + 16, in the record quads i and i + 4: the same nibbles.
- */
+/* All the others: in the file a byte holds values k and k + 16, in the record quads i and i + 4:
+ * the same nibbles. */
 static void pack_q4_0(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
 {
     record_q4_0 *out = record;
@@ -142,8 +143,7 @@ static void pack_q4_0(void *record, const uint8_t *const rows[GROUP_ROWS], size_
         const file_q4_0 *block = (const void *)rows[r];
         for (size_t b = 0; block != NULL && b < columns / BLOCK_COLUMNS; b++, block++) {
             out->d[b][r] = half_bits(block->d);
-            for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
-                memcpy(out->q[b][i][r], block->q + 4 * i, 4);
+            copy_quads(out->q[b], r, block->q, BLOCK_QUADS / 2);
         }
     }
 }
@@ -154,13 +154,28 @@ static void pack_q4_1(void *record, const uint8_t *const rows[GROUP_ROWS], size_
     for (size_t r = 0; r < GROUP_ROWS; r++) {
         const file_q4_1 *block = (const void *)rows[r];
         for (size_t b = 0; block != NULL && b < columns / BLOCK_COLUMNS; b++, block++) {
-            uint8_t values[BLOCK_COLUMNS];
             out->d[b][r] = half_bits(block->d);
             out->m[b][r] = half_bits(block->m);
-            nibbles_of(block->q, values);
-            pack_nibbles(out->q[b], r, values);
+            copy_quads(out->q[b], r, block->q, BLOCK_QUADS / 2);
         }
     }
+}
+
+/* Every fourth bit of `bits`, from the lowest on, side by side. */
+static inline uint8_t every_fourth_bit(uint32_t bits)
+{
+    bits &= 0x11111111;
+    bits = (bits | bits >> 3) & 0x03030303;
+    bits = (bits | bits >> 6) & 0x000F000F;
+    return (uint8_t)(bits | bits >> 12);
+}
+
+/* The fifth bits, one a value in the file; in the record one a quad, in each of four bytes. */
+static void pack_fifth_bits(uint8_t out[4], const uint8_t high[BLOCK_COLUMNS / 8])
+{
+    uint32_t bits = half_bits(high) | (uint32_t)half_bits(high + 2) << 16;
+    for (size_t k = 0; k < 4; k++)
+        out[k] = every_fourth_bit(bits >> k);
 }
 
 static void pack_q5_0(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
@@ -169,11 +184,9 @@ static void pack_q5_0(void *record, const uint8_t *const rows[GROUP_ROWS], size_
     for (size_t r = 0; r < GROUP_ROWS; r++) {
         const file_q5_0 *block = (const void *)rows[r];
         for (size_t b = 0; block != NULL && b < columns / BLOCK_COLUMNS; b++, block++) {
-            uint8_t values[BLOCK_COLUMNS];
             out->low.d[b][r] = half_bits(block->d);
-            five_bits_of(block->q, block->high, values);
-            pack_nibbles(out->low.q[b], r, values);
-            pack_bit(out->high[b], r, values, 4);
+            copy_quads(out->low.q[b], r, block->q, BLOCK_QUADS / 2);
+            pack_fifth_bits(out->high[b][r], block->high);
         }
     }
 }
@@ -184,12 +197,10 @@ static void pack_q5_1(void *record, const uint8_t *const rows[GROUP_ROWS], size_
     for (size_t r = 0; r < GROUP_ROWS; r++) {
         const file_q5_1 *block = (const void *)rows[r];
         for (size_t b = 0; block != NULL && b < columns / BLOCK_COLUMNS; b++, block++) {
-            uint8_t values[BLOCK_COLUMNS];
             out->low.d[b][r] = half_bits(block->d);
             out->low.m[b][r] = half_bits(block->m);
-            five_bits_of(block->q, block->high, values);
-            pack_nibbles(out->low.q[b], r, values);
-            pack_bit(out->high[b], r, values, 4);
+            copy_quads(out->low.q[b], r, block->q, BLOCK_QUADS / 2);
+            pack_fifth_bits(out->high[b][r], block->high);
         }
     }
 }

@@ -38,12 +38,30 @@ static void decode_bf16(const void *src, float *dst, size_t n)
     }
 }
 
+/* Two columns of two rows at a time: as words, the rows' columns become the columns' rows. */
+static void pack_two_rows(record_f16 *out, size_t r, const uint8_t *first, const uint8_t *second,
+                          size_t columns)
+{
+    for (size_t k = 0; k + 1 < columns; k += 2) {
+        uint32_t a, b;
+        memcpy(&a, first + k * 2, sizeof a);
+        memcpy(&b, second + k * 2, sizeof b);
+        uint32_t low = (a & 0xFFFF) | b << 16, high = a >> 16 | (b & 0xFFFF0000);
+        memcpy(&out->w[k][r], &low, sizeof low);
+        memcpy(&out->w[k + 1][r], &high, sizeof high);
+    }
+    if (columns % 2 != 0) {
+        out->w[columns - 1][r] = load_u16(first, columns - 1);
+        out->w[columns - 1][r + 1] = load_u16(second, columns - 1);
+    }
+}
+
 static void pack_16_bits(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
 {
-    record_f16 *out = record;
-    for (size_t r = 0; r < GROUP_ROWS; r++)
-        for (size_t k = 0; rows[r] != NULL && k < columns; k++)
-            out->w[k][r] = load_u16(rows[r], k);
+    static const uint8_t padding[BLOCK_COLUMNS * 2];
+    for (size_t r = 0; r < GROUP_ROWS; r += 2)
+        pack_two_rows(record, r, rows[r] != NULL ? rows[r] : padding,
+                      rows[r + 1] != NULL ? rows[r + 1] : padding, columns);
 }
 
 const packed_format format_f32 = {

@@ -108,6 +108,19 @@ static void decode_q6_k(const void *src, float *dst, size_t n)
     }
 }
 
+/* 32 bytes hold two blocks, one in the low and one in the high nibbles. */
+static void pack_nibbles(uint8_t (*out)[BLOCK_QUADS / 2][GROUP_ROWS][4], size_t row,
+                         const uint8_t q[K_COLUMNS / 2])
+{
+    for (size_t b = 0; b < K_BLOCKS; b += 2, q += BLOCK_COLUMNS) {
+        uint32_t quads[BLOCK_QUADS];
+        load_quads(quads, q, BLOCK_QUADS);
+        exchange_nibbles(quads);
+        store_quads(out[b], row, quads, BLOCK_QUADS / 2);
+        store_quads(out[b + 1], row, quads + 4, BLOCK_QUADS / 2);
+    }
+}
+
 static void pack_q4_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
 {
     (void)columns; /* always a whole super-block */
@@ -118,12 +131,9 @@ static void pack_q4_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_
             continue;
         out->d[r] = half_bits(super->d);
         out->dmin[r] = half_bits(super->dmin);
-        for (size_t b = 0; b < K_BLOCKS; b++) {
-            uint8_t values[BLOCK_COLUMNS];
+        for (size_t b = 0; b < K_BLOCKS; b++)
             scale_and_min(super->scales, b, &out->block[b].scale[r], &out->block[b].min[r]);
-            nibbles_of(super->q, b, values);
-            pack_nibbles(out->q[b], r, values);
-        }
+        pack_nibbles(out->q, r, super->q);
     }
 }
 
@@ -137,13 +147,29 @@ static void pack_q5_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_
             continue;
         out->low.d[r] = half_bits(super->d);
         out->low.dmin[r] = half_bits(super->dmin);
-        for (size_t b = 0; b < K_BLOCKS; b++) {
-            uint8_t values[BLOCK_COLUMNS];
+        for (size_t b = 0; b < K_BLOCKS; b++)
             scale_and_min(super->scales, b, &out->low.block[b].scale[r], &out->low.block[b].min[r]);
-            values_q5_k(super, b, values);
-            pack_nibbles(out->low.q[b], r, values);
-            pack_bit(out->high[b], r, values, 4);
-        }
+        pack_nibbles(out->low.q, r, super->q);
+        pack_block_bits(out->high, r, super->high);
+    }
+}
+
+/* Half a super-block is four blocks. Of 64 bytes, the low nibbles of the first 32 are block 0, of
+ * the others block 1, the high nibbles blocks 2 and 3; the upper two bits are as Q2_K's. */
+static void pack_half_q6_k(record_q6_k *out, size_t row, const file_q6_k *super, size_t half)
+{
+    uint32_t quads[BLOCK_QUADS];
+    for (size_t b = 0; b < 2; b++) {
+        load_quads(quads, super->low + half * 64 + b * BLOCK_COLUMNS, BLOCK_QUADS);
+        exchange_nibbles(quads);
+        store_quads(out->block[half * 4 + b].low, row, quads, BLOCK_QUADS / 2);
+        store_quads(out->block[half * 4 + b + 2].low, row, quads + 4, BLOCK_QUADS / 2);
+    }
+    for (size_t h = 0; h < 2; h++) {
+        load_quads(quads, super->high + half * BLOCK_COLUMNS + h * 16, 4);
+        transpose_pairs(quads);
+        for (size_t b = 0; b < 4; b++)
+            store_quads(&out->block[half * 4 + b].high[h], row, &quads[b], 1);
     }
 }
 
@@ -156,14 +182,10 @@ static void pack_q6_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_
         if (super == NULL)
             continue;
         out->d[r] = half_bits(super->d);
-        for (size_t b = 0; b < K_BLOCKS; b++) {
-            uint8_t values[BLOCK_COLUMNS];
-            values_q6_k(super, b, values);
-            out->scale[b][0][r] = super->scales[2 * b];
-            out->scale[b][1][r] = super->scales[2 * b + 1];
-            pack_nibbles(out->block[b].low, r, values);
-            pack_two_bits(out->block[b].high, r, values, 4);
-        }
+        for (size_t s = 0; s < K_COLUMNS / 16; s++)
+            out->scale[s / 2][s % 2][r] = super->scales[s];
+        pack_half_q6_k(out, r, super, 0);
+        pack_half_q6_k(out, r, super, 1);
     }
 }
 

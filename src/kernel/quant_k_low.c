@@ -105,6 +105,19 @@ static void decode_iq4_xs(const void *src, float *dst, size_t n)
     }
 }
 
+/* 32 bytes hold four blocks, two bits of each. */
+static void pack_two_bits(uint8_t (*out)[2][GROUP_ROWS][4], size_t row,
+                          const uint8_t q[K_COLUMNS / 4])
+{
+    for (size_t i = 0; i < 4; i++, q += 16) {
+        uint32_t quads[4];
+        load_quads(quads, q, 4);
+        transpose_pairs(quads);
+        for (size_t b = 0; b < 4; b++)
+            store_quads(&out[i / 2 * 4 + b][i % 2], row, &quads[b], 1);
+    }
+}
+
 static void pack_q2_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
 {
     (void)columns; /* always a whole super-block */
@@ -115,13 +128,9 @@ static void pack_q2_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_
             continue;
         out->d[r] = half_bits(super->d);
         out->dmin[r] = half_bits(super->dmin);
-        for (size_t b = 0; b < K_BLOCKS; b++) {
-            uint8_t values[BLOCK_COLUMNS];
-            out->scale_min[b][0][r] = super->scales[2 * b];
-            out->scale_min[b][1][r] = super->scales[2 * b + 1];
-            two_bits_of(super->q, b, values);
-            pack_two_bits(out->q[b], r, values, 0);
-        }
+        for (size_t s = 0; s < K_COLUMNS / 16; s++)
+            out->scale_min[s / 2][s % 2][r] = super->scales[s];
+        pack_two_bits(out->q, r, super->q);
     }
 }
 
@@ -140,12 +149,8 @@ static void pack_q3_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_
             *low = (uint8_t)(*low | (scale & 15) << (s % 2 * 4));
             *high = (uint8_t)(*high | scale >> 4 << (s % 4 * 2));
         }
-        for (size_t b = 0; b < K_BLOCKS; b++) {
-            uint8_t values[BLOCK_COLUMNS];
-            values_q3_k(super, b, values);
-            pack_two_bits(out->low[b], r, values, 0);
-            pack_bit(out->high[b], r, values, 2);
-        }
+        pack_two_bits(out->low, r, super->q);
+        pack_block_bits(out->high, r, super->high);
     }
 }
 
@@ -159,10 +164,8 @@ static void pack_iq4_xs(void *record, const uint8_t *const rows[GROUP_ROWS], siz
             continue;
         out->d[r] = half_bits(super->d);
         for (size_t b = 0; b < K_BLOCKS; b++) {
-            uint8_t values[BLOCK_COLUMNS];
             out->scale[b][r] = (int8_t)scale_iq4_xs(super, b);
-            nibbles_of(super->q[b], values);
-            pack_nibbles(out->q[b], r, values);
+            copy_quads(out->q[b], r, super->q[b], BLOCK_QUADS / 2); /* as Q4_0 */
         }
     }
 }
