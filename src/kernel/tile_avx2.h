@@ -1,6 +1,7 @@
-/* tile_avx2.h: what the products for AVX2 share: the tile around a record's arithmetic, and the
- * loads and dot products of the packed layouts. Included only by matmul_avx2.c and
- * matmul_rare_avx2.c. */
+/* tile_avx2.h: what the bodies in matmul_*_x86.h are made of, for AVX2: two registers, of eight
+ * rows each, hold what one does in tile_avx512.h. The dot products alone are done in two ways, so
+ * two sets are made of this file: "avx2", and "avxvnni" where the compiler may use AVX-VNNI.
+ * Included only by matmul_*avx2.c and matmul_avxvnni.c. */
 #ifndef KERNEL_TILE_AVX2_H
 #define KERNEL_TILE_AVX2_H
 
@@ -9,87 +10,152 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "kernel/inline.h"
+#include "kernel/prefetch.h"
 
-#define EACH_COLUMN UNROLL for (size_t c = 0; c < columns; c++)
+#if defined(__AVXVNNI__)
+#define SET(name) avxvnni_##name
+#else
+#define SET(name) avx2_##name
+#endif
 
-enum {
-    HALF_ROWS = 8,
-    MOST_COLUMNS = 4, /* more would not fit sixteen registers */
-    PREFETCH_BYTES = 8192,
-};
+/* Columns at once. Of sixteen registers four columns' integer sums take eight and four hold
+ * weights; the float sums wait in memory. Of float products each column has four sums. */
+enum { MOST_COLUMNS = 4, MOST_FLOAT_COLUMNS = 3, HALF_ROWS = GROUP_ROWS / 2 };
 
-typedef __m256 totals[MOST_COLUMNS][2]; /* per column: rows 0–7, rows 8–15 */
+typedef struct rows_f32 { /* rows 0–7, rows 8–15 */
+    __m256 half[2];
+} rows_f32;
 
-/* One record against `columns` activations, `x` the first one's part, added to total. */
-typedef void add_function(const void *record, const char *x, size_t x_stride, size_t columns,
-                          totals total);
+typedef struct rows_i32 {
+    __m256i half[2];
+} rows_i32;
 
-/* The address itself; for the first half, the line PREFETCH_BYTES on is asked for. */
-INLINE const void *with_prefetch(const void *address, size_t half)
+typedef rows_i32 quads; /* a quad of unsigned bytes of each row */
+
+/* ---- floats --------------------------------------------------------------------------------- */
+
+INLINE rows_f32 all_f32(float a)
 {
-    if (half == 0)
-        _mm_prefetch((const char *)address + PREFETCH_BYTES, _MM_HINT_T0);
-    return address;
+    return (rows_f32){{_mm256_set1_ps(a), _mm256_set1_ps(a)}};
 }
 
-INLINE void tile_columns(add_function *add, size_t record_bytes, size_t x_step, const char *records,
-                         size_t n_records, const char *x, size_t x_stride, size_t columns, float *y,
-                         size_t y_stride)
+INLINE rows_f32 zero_f32(void)
 {
-    totals total;
-    EACH_COLUMN total[c][0] = total[c][1] = _mm256_setzero_ps();
-    for (size_t i = 0; i < n_records; i++, records += record_bytes, x += x_step)
-        add(records, x, x_stride, columns, total);
-    EACH_COLUMN
-    {
-        _mm256_storeu_ps(y + c * y_stride, total[c][0]);
-        _mm256_storeu_ps(y + c * y_stride + HALF_ROWS, total[c][1]);
-    }
+    return all_f32(0);
 }
 
-INLINE void tile(add_function *add, size_t record_bytes, size_t x_step, const void *records,
-                 size_t n, const char *x, size_t x_stride, size_t columns, float *y,
-                 size_t y_stride)
+INLINE void store_f32(float *y, rows_f32 a)
 {
-    while (columns > MOST_COLUMNS) {
-        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, MOST_COLUMNS, y, y_stride);
-        columns -= MOST_COLUMNS;
-        x += MOST_COLUMNS * x_stride;
-        y += MOST_COLUMNS * y_stride;
-    }
-#define CASE(count)                                                                                \
-    case count:                                                                                    \
-        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, count, y, y_stride);      \
-        break
-    if (ONE_BODY) {
-        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, columns, y, y_stride);
-        return;
-    }
-    switch (columns) {
-        CASE(1);
-        CASE(2);
-        CASE(3);
-        CASE(4);
-    }
-#undef CASE
+    _mm256_storeu_ps(y, a.half[0]);
+    _mm256_storeu_ps(y + HALF_ROWS, a.half[1]);
 }
 
-#define DEFINE_TILE(type, add, record, x_step)                                                     \
-    void avx2_tile_##type(const void *records, size_t n_records, const void *x, size_t x_stride,   \
-                          size_t columns, float *y, size_t y_stride)                               \
-    {                                                                                              \
-        tile(add, sizeof(record), x_step, records, n_records, x, x_stride, columns, y, y_stride);  \
-    }
-
-INLINE const activation_block *block_of(const char *x, size_t x_stride, size_t column, size_t block)
+INLINE rows_f32 add_f32(rows_f32 a, rows_f32 b)
 {
-    return (const activation_block *)(const void *)(x + column * x_stride) + block;
+    return (rows_f32){{_mm256_add_ps(a.half[0], b.half[0]), _mm256_add_ps(a.half[1], b.half[1])}};
 }
 
-INLINE __m256i load_quad(const uint8_t q[GROUP_ROWS][4], size_t half)
+INLINE rows_f32 multiply(rows_f32 a, rows_f32 b)
 {
-    return _mm256_load_si256(with_prefetch(q[half * HALF_ROWS], half));
+    return (rows_f32){{_mm256_mul_ps(a.half[0], b.half[0]), _mm256_mul_ps(a.half[1], b.half[1])}};
+}
+
+/* a · b + sum */
+INLINE rows_f32 multiply_add(rows_f32 a, rows_f32 b, rows_f32 sum)
+{
+    return (rows_f32){{_mm256_fmadd_ps(a.half[0], b.half[0], sum.half[0]),
+                       _mm256_fmadd_ps(a.half[1], b.half[1], sum.half[1])}};
+}
+
+/* sum − a · b */
+INLINE rows_f32 multiply_subtract(rows_f32 a, rows_f32 b, rows_f32 sum)
+{
+    return (rows_f32){{_mm256_fnmadd_ps(a.half[0], b.half[0], sum.half[0]),
+                       _mm256_fnmadd_ps(a.half[1], b.half[1], sum.half[1])}};
+}
+
+INLINE rows_f32 load_f32(const float *w)
+{
+    return (rows_f32){{_mm256_load_ps(w), _mm256_load_ps(w + HALF_ROWS)}};
+}
+
+INLINE __m128i load_eight(const uint16_t *w)
+{
+    return _mm_load_si128((const __m128i *)(const void *)w);
+}
+
+INLINE rows_f32 load_f16(const uint16_t *w)
+{
+    return (rows_f32){{_mm256_cvtph_ps(load_eight(w)), _mm256_cvtph_ps(load_eight(w + HALF_ROWS))}};
+}
+
+INLINE __m256 upper_halves(__m128i eight)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(eight), 16));
+}
+
+INLINE rows_f32 load_bf16(const uint16_t *w)
+{
+    return (rows_f32){{upper_halves(load_eight(w)), upper_halves(load_eight(w + HALF_ROWS))}};
+}
+
+INLINE rows_f32 to_f32(rows_i32 a)
+{
+    return (rows_f32){{_mm256_cvtepi32_ps(a.half[0]), _mm256_cvtepi32_ps(a.half[1])}};
+}
+
+INLINE rows_f32 signed_bytes_to_f32(__m128i bytes)
+{
+    return to_f32((rows_i32){
+        {_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(_mm_srli_si128(bytes, HALF_ROWS))}});
+}
+
+/* ---- weights -------------------------------------------------------------------------------- */
+
+INLINE quads load_quads(const uint8_t q[GROUP_ROWS][4])
+{
+    const __m256i *halves = with_prefetch(q);
+    quads loaded = {{_mm256_load_si256(halves), _mm256_load_si256(halves + 1)}};
+    __asm__("" : "+x"(loaded.half[0]), "+x"(loaded.half[1])); /* as in tile_avx512.h */
+    return loaded;
+}
+
+INLINE quads and_bytes(quads q, int mask)
+{
+    __m256i bytes = _mm256_set1_epi8((char)mask);
+    return (quads){{_mm256_and_si256(q.half[0], bytes), _mm256_and_si256(q.half[1], bytes)}};
+}
+
+INLINE quads or_quads(quads a, quads b)
+{
+    return (quads){{_mm256_or_si256(a.half[0], b.half[0]), _mm256_or_si256(a.half[1], b.half[1])}};
+}
+
+INLINE __m256i shift_half(__m256i q, int n)
+{
+    __v8su lanes = (__v8su)q;
+    return (__m256i)(n < 0 ? lanes >> -n : lanes << n);
+}
+
+/* To the left by `n` bits, to the right by −n; bits of a byte's neighbours come with it. */
+INLINE quads shift(quads q, int n)
+{
+    return (quads){{shift_half(q.half[0], n), shift_half(q.half[1], n)}};
+}
+
+/* The sixteen bytes, looked up by nibbles. */
+INLINE quads look_up(__m128i table, quads nibbles)
+{
+    __m256i both = _mm256_broadcastsi128_si256(table);
+    return (quads){
+        {_mm256_shuffle_epi8(both, nibbles.half[0]), _mm256_shuffle_epi8(both, nibbles.half[1])}};
+}
+
+/* ---- dot products --------------------------------------------------------------------------- */
+
+INLINE rows_i32 all_i32(int32_t a)
+{
+    return (rows_i32){{_mm256_set1_epi32(a), _mm256_set1_epi32(a)}};
 }
 
 INLINE __m256i broadcast_quad(const int8_t *x)
@@ -99,89 +165,100 @@ INLINE __m256i broadcast_quad(const int8_t *x)
     return _mm256_set1_epi32(quad);
 }
 
-/* Pairs of 16-bit sums, added into 32 bits. */
-INLINE __m256i add_pairs(__m256i sums)
+#if defined(__AVXVNNI__)
+INLINE rows_i32 dot_quad(rows_i32 dot, quads w, const int8_t *x)
 {
-    return _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
+    __m256i values = broadcast_quad(x);
+    return (rows_i32){{_mm256_dpbusd_avx_epi32(dot.half[0], w.half[0], values),
+                       _mm256_dpbusd_avx_epi32(dot.half[1], w.half[1], values)}};
 }
 
-INLINE __m256 load_halves(const uint16_t *d, size_t half)
+/* dot + w0 · x0 + w1 · x1, weights of at most six bits. */
+INLINE rows_i32 dot_two(rows_i32 dot, quads w0, const int8_t *x0, quads w1, const int8_t *x1)
 {
-    return _mm256_cvtph_ps(_mm_load_si128(with_prefetch(d + half * HALF_ROWS, half)));
+    return dot_quad(dot_quad(dot, w0, x0), w1, x1);
 }
 
-INLINE __m256i low_nibbles(__m256i q)
+/* Weights of eight bits are unsigned with a zero point of 128: what dot_byte takes, from the packed
+ * bytes and from a table of signed ones; and what its sums start from. */
+INLINE quads byte_weights(quads packed)
 {
-    return _mm256_and_si256(q, _mm256_set1_epi8(15));
+    return packed;
 }
 
-INLINE __m256i high_nibbles(__m256i q)
+INLINE __m128i byte_table(const int8_t values[16])
 {
-    return low_nibbles(_mm256_srli_epi16(q, 4));
+    __m128i table = _mm_loadu_si128((const __m128i *)(const void *)values);
+    return _mm_xor_si128(table, _mm_set1_epi8(-128));
 }
 
-/* total += dot · scale · x's scale. */
-INLINE __m256 add_scaled(__m256 total, __m256i dot, __m256 scale, const activation_block *x)
+INLINE rows_i32 byte_start(const activation_block *x)
 {
-    __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), scale);
-    return _mm256_fmadd_ps(value, _mm256_set1_ps(x->scale), total);
+    return all_i32(x->minus_128_sum);
 }
 
-/* The sum of 32 products in 32 bits, without a zero point. */
-INLINE void dot_nibbles(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], size_t half, const char *x,
-                        size_t x_stride, size_t block, size_t columns, __m256i dot[MOST_COLUMNS])
+INLINE rows_i32 dot_byte(rows_i32 dot, quads w, const int8_t *x)
 {
-    EACH_COLUMN dot[c] = _mm256_setzero_si256();
-    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
-    {
-        __m256i both = load_quad(q[i], half), low = low_nibbles(both), high = high_nibbles(both);
-        EACH_COLUMN
-        {
-            const int8_t *values = block_of(x, x_stride, c, block)->q + 4 * i;
-            __m256i x_low = broadcast_quad(values);
-            __m256i x_high = broadcast_quad(values + BLOCK_COLUMNS / 2);
-            dot[c] = _mm256_add_epi16(dot[c], _mm256_maddubs_epi16(low, x_low));
-            dot[c] = _mm256_add_epi16(dot[c], _mm256_maddubs_epi16(high, x_high));
-        }
-    }
-    EACH_COLUMN dot[c] = add_pairs(dot[c]);
+    return dot_quad(dot, w, x);
+}
+#else
+/* vpmaddubsw adds two products of an unsigned and a signed byte in 16 bits, and saturates. It
+ * cannot here: six bits give at most 2 · 63 · 127 a step, two steps of which fit; eight bits are
+ * taken as |w| · (±x), at most 2 · 128 · 127. */
+
+/* dot + pairs of 16-bit sums. */
+INLINE __m256i add_pairs(__m256i dot, __m256i sums)
+{
+    return _mm256_add_epi32(dot, _mm256_madd_epi16(sums, _mm256_set1_epi16(1)));
 }
 
-INLINE __m256 bytes_to_float(const void *bytes, size_t half)
+INLINE __m256i dot_two_half(__m256i dot, __m256i w0, __m256i x0, __m256i w1, __m256i x1)
 {
-    const char *eight = (const char *)bytes + half * HALF_ROWS;
-    __m128i raw = _mm_loadl_epi64(with_prefetch(eight, half));
-    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(raw));
+    return add_pairs(dot,
+                     _mm256_add_epi16(_mm256_maddubs_epi16(w0, x0), _mm256_maddubs_epi16(w1, x1)));
 }
 
-/* Bit i of `high` becomes bit 4 beside a nibble. */
-INLINE __m256i five_bits(__m256i nibbles, __m256i high, int i)
+/* dot + w0 · x0 + w1 · x1, weights of at most six bits. */
+INLINE rows_i32 dot_two(rows_i32 dot, quads w0, const int8_t *x0, quads w1, const int8_t *x1)
 {
-    __m256i placed = i < 4 ? _mm256_sllv_epi32(high, _mm256_set1_epi32(4 - i))
-                           : _mm256_srlv_epi32(high, _mm256_set1_epi32(i - 4));
-    return _mm256_or_si256(nibbles, _mm256_and_si256(placed, _mm256_set1_epi8(16)));
+    __m256i values0 = broadcast_quad(x0), values1 = broadcast_quad(x1);
+    return (rows_i32){{dot_two_half(dot.half[0], w0.half[0], values0, w1.half[0], values1),
+                       dot_two_half(dot.half[1], w0.half[1], values0, w1.half[1], values1)}};
 }
 
-INLINE void dot_five_bits(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4],
-                          const uint8_t high_bits[GROUP_ROWS][4], size_t half, const char *x,
-                          size_t x_stride, size_t block, size_t columns, __m256i dot[MOST_COLUMNS])
+/* Weights of eight bits are signed: what dot_byte takes, from the packed bytes and from a table of
+ * signed ones; and what its sums start from. */
+INLINE quads byte_weights(quads packed)
 {
-    __m256i fifth = load_quad(high_bits, half);
-    EACH_COLUMN dot[c] = _mm256_setzero_si256();
-    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
-    {
-        __m256i both = load_quad(q[i], half);
-        __m256i low = five_bits(low_nibbles(both), fifth, (int)i);
-        __m256i high = five_bits(high_nibbles(both), fifth, (int)i + 4);
-        EACH_COLUMN
-        {
-            const int8_t *values = block_of(x, x_stride, c, block)->q + 4 * i;
-            __m256i x_high = broadcast_quad(values + BLOCK_COLUMNS / 2);
-            __m256i sums = _mm256_add_epi16(_mm256_maddubs_epi16(low, broadcast_quad(values)),
-                                            _mm256_maddubs_epi16(high, x_high));
-            dot[c] = _mm256_add_epi32(dot[c], add_pairs(sums));
-        }
-    }
+    __m256i top = _mm256_set1_epi8(-128);
+    return (quads){{_mm256_xor_si256(packed.half[0], top), _mm256_xor_si256(packed.half[1], top)}};
 }
+
+INLINE __m128i byte_table(const int8_t values[16])
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)values);
+}
+
+INLINE rows_i32 byte_start(const activation_block *x)
+{
+    (void)x;
+    return all_i32(0);
+}
+
+INLINE __m256i dot_byte_half(__m256i dot, __m256i w, __m256i x)
+{
+    __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    return add_pairs(dot, pairs);
+}
+
+INLINE rows_i32 dot_byte(rows_i32 dot, quads w, const int8_t *x)
+{
+    __m256i values = broadcast_quad(x);
+    return (rows_i32){{dot_byte_half(dot.half[0], w.half[0], values),
+                       dot_byte_half(dot.half[1], w.half[1], values)}};
+}
+#endif
+
+#include "kernel/tile.h"
 
 #endif

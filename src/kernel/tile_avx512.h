@@ -1,6 +1,7 @@
-/* tile_avx512.h: what the products for AVX-512 share: the tile around a record's arithmetic, and
- * the loads and dot products of the packed layouts. Included only by matmul_avx512.c and
- * matmul_rare_avx512.c. */
+/* tile_avx512.h: what the bodies in matmul_*_x86.h are made of, for AVX-512 with VNNI: one register
+ * holds a value of each of the sixteen rows, and vpdpbusd multiplies a quad of them with a
+ * broadcast quad of the activation. No lane ever meets another, so no row's sum needs a horizontal
+ * step. Included only by matmul_avx512.c and matmul_rare_avx512.c. */
 #ifndef KERNEL_TILE_AVX512_H
 #define KERNEL_TILE_AVX512_H
 
@@ -9,153 +10,157 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "kernel/inline.h"
+#include "kernel/prefetch.h"
 
-#define EACH_COLUMN UNROLL for (size_t c = 0; c < columns; c++)
+#define SET(name) avx512_##name
 
-/* How far ahead of the arithmetic weights are asked for. The hardware's own prefetch does not keep
- * up once several columns slow the stream down. One line a load, never a burst: see docs/speed.md.
- */
-enum { PREFETCH_BYTES = 8192 };
+/* Columns at once: 8 integer and 8 float sums of 32 registers. */
+enum { MOST_COLUMNS = 8, MOST_FLOAT_COLUMNS = 8 };
 
-/* The address itself; the line that many bytes on is asked for. */
-INLINE const void *with_prefetch(const void *address)
+typedef __m512 rows_f32;
+typedef __m512i rows_i32;
+typedef __m512i quads; /* a quad of unsigned bytes of each row */
+
+/* ---- floats --------------------------------------------------------------------------------- */
+
+INLINE rows_f32 zero_f32(void)
 {
-    _mm_prefetch((const char *)address + PREFETCH_BYTES, _MM_HINT_T0);
-    return address;
+    return _mm512_setzero_ps();
 }
 
-/* One record against `columns` activations, `x` the first one's part, added to total[column]. */
-typedef void add_function(const void *record, const char *x, size_t x_stride, size_t columns,
-                          __m512 total[TILE_COLUMNS]);
-
-INLINE void tile_columns(add_function *add, size_t record_bytes, size_t x_step, const char *records,
-                         size_t n_records, const char *x, size_t x_stride, size_t columns, float *y,
-                         size_t y_stride)
+INLINE void store_f32(float *y, rows_f32 a)
 {
-    __m512 total[TILE_COLUMNS];
-    EACH_COLUMN total[c] = _mm512_setzero_ps();
-    for (size_t i = 0; i < n_records; i++, records += record_bytes, x += x_step)
-        add(records, x, x_stride, columns, total);
-    EACH_COLUMN _mm512_storeu_ps(y + c * y_stride, total[c]);
+    _mm512_storeu_ps(y, a);
 }
 
-INLINE void tile(add_function *add, size_t record_bytes, size_t x_step, const void *records,
-                 size_t n, const void *x, size_t x_stride, size_t columns, float *y,
-                 size_t y_stride)
+INLINE rows_f32 all_f32(float a)
 {
-#define CASE(count)                                                                                \
-    case count:                                                                                    \
-        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, count, y, y_stride);      \
-        break
-    if (ONE_BODY) {
-        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, columns, y, y_stride);
-        return;
-    }
-    switch (columns) {
-        CASE(1);
-        CASE(2);
-        CASE(3);
-        CASE(4);
-        CASE(5);
-        CASE(6);
-        CASE(7);
-        CASE(8);
-    }
-#undef CASE
+    return _mm512_set1_ps(a);
 }
 
-#define DEFINE_TILE(type, add, record, x_step)                                                     \
-    void avx512_tile_##type(const void *records, size_t n_records, const void *x, size_t x_stride, \
-                            size_t columns, float *y, size_t y_stride)                             \
-    {                                                                                              \
-        tile(add, sizeof(record), x_step, records, n_records, x, x_stride, columns, y, y_stride);  \
-    }
-
-INLINE const activation_block *block_of(const char *x, size_t x_stride, size_t column, size_t block)
+INLINE rows_f32 add_f32(rows_f32 a, rows_f32 b)
 {
-    return (const activation_block *)(const void *)(x + column * x_stride) + block;
+    return _mm512_add_ps(a, b);
 }
 
-INLINE __m512i load_quad(const uint8_t q[GROUP_ROWS][4])
+INLINE rows_f32 multiply(rows_f32 a, rows_f32 b)
 {
-    return _mm512_load_si512(with_prefetch(q));
+    return _mm512_mul_ps(a, b);
 }
 
-INLINE __m512i dot_quad(__m512i dot, __m512i w, const int8_t *x)
+/* a · b + sum */
+INLINE rows_f32 multiply_add(rows_f32 a, rows_f32 b, rows_f32 sum)
+{
+    return _mm512_fmadd_ps(a, b, sum);
+}
+
+/* sum − a · b */
+INLINE rows_f32 multiply_subtract(rows_f32 a, rows_f32 b, rows_f32 sum)
+{
+    return _mm512_fnmadd_ps(a, b, sum);
+}
+
+INLINE rows_f32 load_f32(const float *w)
+{
+    return _mm512_load_ps(with_prefetch(w));
+}
+
+INLINE rows_f32 load_f16(const uint16_t *w)
+{
+    return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)(const void *)w));
+}
+
+INLINE rows_f32 load_bf16(const uint16_t *w)
+{
+    __m512i wide = _mm512_cvtepu16_epi32(_mm256_load_si256((const __m256i *)(const void *)w));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+
+INLINE rows_f32 signed_bytes_to_f32(__m128i bytes)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+}
+
+/* ---- weights -------------------------------------------------------------------------------- */
+
+INLINE quads load_quads(const uint8_t q[GROUP_ROWS][4])
+{
+    quads loaded = _mm512_load_si512(with_prefetch(q));
+    __asm__("" : "+v"(loaded)); /* or each use would load it again, where broadcasts are loaded */
+    return loaded;
+}
+
+INLINE quads and_bytes(quads q, int mask)
+{
+    return _mm512_and_si512(q, _mm512_set1_epi8((char)mask));
+}
+
+INLINE quads or_quads(quads a, quads b)
+{
+    return _mm512_or_si512(a, b);
+}
+
+/* To the left by `n` bits, to the right by −n; bits of a byte's neighbours come with it. */
+INLINE quads shift(quads q, int n)
+{
+    __v16su lanes = (__v16su)q;
+    return (quads)(n < 0 ? lanes >> -n : lanes << n);
+}
+
+/* ---- dot products --------------------------------------------------------------------------- */
+
+INLINE rows_i32 all_i32(int32_t a)
+{
+    return _mm512_set1_epi32(a);
+}
+
+INLINE rows_f32 to_f32(rows_i32 a)
+{
+    return _mm512_cvtepi32_ps(a);
+}
+
+INLINE rows_i32 dot_quad(rows_i32 dot, quads w, const int8_t *x)
 {
     int32_t quad;
     memcpy(&quad, x, sizeof quad);
     return _mm512_dpbusd_epi32(dot, w, _mm512_set1_epi32(quad));
 }
 
-INLINE __m512 load_halves(const uint16_t *d)
+/* dot + w0 · x0 + w1 · x1, weights of at most six bits. */
+INLINE rows_i32 dot_two(rows_i32 dot, quads w0, const int8_t *x0, quads w1, const int8_t *x1)
 {
-    return _mm512_cvtph_ps(_mm256_load_si256(with_prefetch(d)));
+    return dot_quad(dot_quad(dot, w0, x0), w1, x1);
 }
 
-INLINE __m512i low_nibbles(__m512i q)
+/* Weights of eight bits are unsigned with a zero point of 128: what dot_byte takes, from the packed
+ * bytes and from a table of signed ones; and what its sums start from. */
+INLINE quads byte_weights(quads packed)
 {
-    return _mm512_and_si512(q, _mm512_set1_epi8(15));
+    return packed;
 }
 
-INLINE __m512i high_nibbles(__m512i q)
+INLINE __m128i byte_table(const int8_t values[16])
 {
-    return low_nibbles(_mm512_srli_epi16(q, 4));
+    __m128i table = _mm_loadu_si128((const __m128i *)(const void *)values);
+    return _mm_xor_si128(table, _mm_set1_epi8(-128));
 }
 
-/* total += dot · scale · x's scale. */
-INLINE __m512 add_scaled(__m512 total, __m512i dot, __m512 scale, const activation_block *x)
+INLINE rows_i32 byte_start(const activation_block *x)
 {
-    __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(dot), scale);
-    return _mm512_fmadd_ps(value, _mm512_set1_ps(x->scale), total);
+    return all_i32(x->minus_128_sum);
 }
 
-INLINE void dot_nibbles(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], const char *x,
-                        size_t x_stride, size_t block, size_t columns, __m512i dot[TILE_COLUMNS])
+INLINE rows_i32 dot_byte(rows_i32 dot, quads w, const int8_t *x)
 {
-    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
-    {
-        __m512i both = load_quad(q[i]), low = low_nibbles(both), high = high_nibbles(both);
-        EACH_COLUMN
-        {
-            const int8_t *values = block_of(x, x_stride, c, block)->q + 4 * i;
-            dot[c] = dot_quad(dot[c], low, values);
-            dot[c] = dot_quad(dot[c], high, values + BLOCK_COLUMNS / 2);
-        }
-    }
+    return dot_quad(dot, w, x);
 }
 
-INLINE __m512 bytes_to_float(const void *bytes)
+/* The sixteen bytes, looked up by nibbles. */
+INLINE quads look_up(__m128i table, quads nibbles)
 {
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_load_si128(with_prefetch(bytes))));
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), nibbles);
 }
 
-/* Bit i of `high` becomes bit 4 beside a nibble. */
-INLINE __m512i five_bits(__m512i nibbles, __m512i high, int i)
-{
-    __m512i placed = i < 4 ? _mm512_sllv_epi32(high, _mm512_set1_epi32(4 - i))
-                           : _mm512_srlv_epi32(high, _mm512_set1_epi32(i - 4));
-    return _mm512_or_si512(nibbles, _mm512_and_si512(placed, _mm512_set1_epi8(16)));
-}
-
-INLINE void dot_five_bits(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4],
-                          const uint8_t high[GROUP_ROWS][4], const char *x, size_t x_stride,
-                          size_t block, size_t columns, __m512i dot[TILE_COLUMNS])
-{
-    __m512i fifth = load_quad(high);
-    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
-    {
-        __m512i both = load_quad(q[i]);
-        __m512i low_quad = five_bits(low_nibbles(both), fifth, (int)i);
-        __m512i high_quad = five_bits(high_nibbles(both), fifth, (int)i + 4);
-        EACH_COLUMN
-        {
-            const int8_t *values = block_of(x, x_stride, c, block)->q + 4 * i;
-            dot[c] = dot_quad(dot[c], low_quad, values);
-            dot[c] = dot_quad(dot[c], high_quad, values + BLOCK_COLUMNS / 2);
-        }
-    }
-}
+#include "kernel/tile.h"
 
 #endif

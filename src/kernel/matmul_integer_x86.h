@@ -1,0 +1,149 @@
+/* matmul_integer_x86.h: the products of Q8_0, Q4_0, Q4_K, Q5_K and Q6_K, out of what tile_avx512.h
+ * or tile_avx2.h provides: one body for all x86 sets. */
+#include "kernel/tile_x86.h"
+
+/* ---- blocks of 32 --------------------------------------------------------------------------- */
+
+INLINE void add_q8_0(const void *record, const char *x, size_t x_stride, size_t columns,
+                     rows_f32 total[TILE_COLUMNS])
+{
+    const record_q8_0 *w = record;
+    UNROLL for (size_t b = 0; b < 2; b++)
+    {
+        rows_i32 dot[TILE_COLUMNS];
+        EACH_COLUMN dot[c] = byte_start(block_of(x, x_stride, c, b));
+        UNROLL for (size_t i = 0; i < BLOCK_QUADS; i++)
+        {
+            quads quad = byte_weights(load_quads(w->q[b][i]));
+            EACH_COLUMN dot[c] = dot_byte(dot[c], quad, block_of(x, x_stride, c, b)->q + 4 * i);
+        }
+        rows_f32 d = load_halves(w->d[b]);
+        EACH_COLUMN total[c] = add_scaled(total[c], dot[c], d, block_of(x, x_stride, c, b));
+    }
+}
+
+INLINE void add_q4_0(const void *record, const char *x, size_t x_stride, size_t columns,
+                     rows_f32 total[TILE_COLUMNS])
+{
+    const record_q4_0 *w = record;
+    UNROLL for (size_t b = 0; b < 2; b++)
+    {
+        rows_i32 dot[TILE_COLUMNS];
+        EACH_COLUMN dot[c] = all_i32(block_of(x, x_stride, c, b)->minus_8_sum);
+        dot_nibbles(w->q[b], x, x_stride, b, columns, dot);
+        rows_f32 d = load_halves(w->d[b]);
+        EACH_COLUMN total[c] = add_scaled(total[c], dot[c], d, block_of(x, x_stride, c, b));
+    }
+}
+
+/* ---- super-blocks --------------------------------------------------------------------------- */
+
+/* The scales of a Q4_K or Q5_K record, wanted by each of its blocks. */
+typedef struct super_scales {
+    rows_f32 d, dmin;
+} super_scales;
+
+INLINE super_scales load_scales(const record_q4_k *w)
+{
+    return (super_scales){load_halves(w->d), load_halves(w->dmin)};
+}
+
+/* Adds block b of every column, whose Σ q · x is dot, with scale and minimum. */
+INLINE void add_with_min(const record_q4_k *w, super_scales super, size_t b, const char *x,
+                         size_t x_stride, size_t columns, const rows_i32 dot[TILE_COLUMNS],
+                         rows_f32 total[TILE_COLUMNS])
+{
+    /* Six-bit numbers: signed bytes hold them. */
+    rows_f32 scale = multiply(super.d, signed_bytes_to_f32(load_bytes(w->block[b].scale)));
+    rows_f32 min = multiply(super.dmin, signed_bytes_to_f32(load_bytes(w->block[b].min)));
+    EACH_COLUMN
+    {
+        const activation_block *block = block_of(x, x_stride, c, b);
+        rows_f32 value = multiply(to_f32(dot[c]), scale);
+        value = multiply_subtract(min, all_f32(block->sum), value);
+        total[c] = add_block(total[c], value, block);
+    }
+}
+
+INLINE void add_q4_k(const void *record, const char *x, size_t x_stride, size_t columns,
+                     rows_f32 total[TILE_COLUMNS])
+{
+    const record_q4_k *w = record;
+    super_scales super = load_scales(w);
+    for (size_t b = 0; b < K_BLOCKS; b++) {
+        rows_i32 dot[TILE_COLUMNS];
+        EACH_COLUMN dot[c] = all_i32(0);
+        dot_nibbles(w->q[b], x, x_stride, b, columns, dot);
+        add_with_min(w, super, b, x, x_stride, columns, dot, total);
+    }
+}
+
+INLINE void add_q5_k(const void *record, const char *x, size_t x_stride, size_t columns,
+                     rows_f32 total[TILE_COLUMNS])
+{
+    const record_q5_k *w = record;
+    super_scales super = load_scales(&w->low);
+    for (size_t b = 0; b < K_BLOCKS; b++) {
+        rows_i32 dot[TILE_COLUMNS];
+        EACH_COLUMN dot[c] = all_i32(0);
+        dot_five_bits(w->low.q[b], w->high[b], x, x_stride, b, columns, dot);
+        add_with_min(&w->low, super, b, x, x_stride, columns, dot, total);
+    }
+}
+
+/* Bits 2i, 2i + 1 of `high` become bits 4, 5 beside a nibble. */
+INLINE quads six_bits(quads nibbles, quads high, int i)
+{
+    return or_quads(nibbles, and_bytes(shift(high, 4 - 2 * i), 0x30));
+}
+
+INLINE quads load_six_bits(const record_q6_k *w, size_t block, size_t half, quads high, size_t i)
+{
+    quads both = load_quads(w->block[block].low[i]);
+    return six_bits(half == 0 ? low_nibbles(both) : high_nibbles(both), high, (int)i);
+}
+
+/* The sixteen products of a half block, its zero point included. */
+INLINE void dot_six_bits(const record_q6_k *w, const char *x, size_t x_stride, size_t block,
+                         size_t half, size_t columns, rows_i32 dot[TILE_COLUMNS])
+{
+    quads high = load_quads(w->block[block].high[half]);
+    EACH_COLUMN dot[c] = all_i32(block_of(x, x_stride, c, block)->minus_32_sum[half]);
+    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i += 2)
+    {
+        quads even = load_six_bits(w, block, half, high, i);
+        quads odd = load_six_bits(w, block, half, high, i + 1);
+        EACH_COLUMN
+        {
+            const int8_t *values = block_of(x, x_stride, c, block)->q + 16 * half + 4 * i;
+            dot[c] = dot_two(dot[c], even, values, odd, values + 4);
+        }
+    }
+}
+
+INLINE void add_q6_k(const void *record, const char *x, size_t x_stride, size_t columns,
+                     rows_f32 total[TILE_COLUMNS])
+{
+    const record_q6_k *w = record;
+    rows_f32 d = load_halves(w->d);
+    for (size_t b = 0; b < K_BLOCKS; b++) {
+        rows_i32 dot[TILE_COLUMNS];
+        rows_f32 value[TILE_COLUMNS];
+        dot_six_bits(w, x, x_stride, b, 0, columns, dot);
+        rows_f32 scale = multiply(d, signed_bytes_to_f32(load_bytes(w->scale[b][0])));
+        EACH_COLUMN value[c] = multiply(to_f32(dot[c]), scale);
+        dot_six_bits(w, x, x_stride, b, 1, columns, dot);
+        scale = multiply(d, signed_bytes_to_f32(load_bytes(w->scale[b][1])));
+        EACH_COLUMN
+        {
+            value[c] = multiply_add(to_f32(dot[c]), scale, value[c]);
+            total[c] = add_block(total[c], value[c], block_of(x, x_stride, c, b));
+        }
+    }
+}
+
+DEFINE_TILE(q8_0, add_q8_0, MOST_COLUMNS, record_q8_0, 2 * sizeof(activation_block))
+DEFINE_TILE(q4_0, add_q4_0, MOST_COLUMNS, record_q4_0, 2 * sizeof(activation_block))
+DEFINE_TILE(q4_k, add_q4_k, MOST_COLUMNS, record_q4_k, K_BLOCKS * sizeof(activation_block))
+DEFINE_TILE(q5_k, add_q5_k, MOST_COLUMNS, record_q5_k, K_BLOCKS * sizeof(activation_block))
+DEFINE_TILE(q6_k, add_q6_k, MOST_COLUMNS, record_q6_k, K_BLOCKS * sizeof(activation_block))

@@ -1,0 +1,214 @@
+/* matmul_rare_x86.h: the products of the types fewer models use: Q4_1, Q5_0, Q5_1, IQ4_NL, Q2_K,
+ * Q3_K and IQ4_XS, as matmul_integer_x86.h. */
+#include "kernel/tile_x86.h"
+
+/* ---- blocks of 32 --------------------------------------------------------------------------- */
+
+/* total += (dot · scale + min · Σx) · x's scale. */
+INLINE rows_f32 add_offset(rows_f32 total, rows_i32 dot, rows_f32 scale, rows_f32 min,
+                           const activation_block *x)
+{
+    rows_f32 value = multiply(to_f32(dot), scale);
+    value = multiply_add(min, all_f32(x->sum), value);
+    return add_block(total, value, x);
+}
+
+INLINE void add_q4_1(const void *record, const char *x, size_t x_stride, size_t columns,
+                     rows_f32 total[TILE_COLUMNS])
+{
+    const record_q4_1 *w = record;
+    UNROLL for (size_t b = 0; b < 2; b++)
+    {
+        rows_i32 dot[TILE_COLUMNS];
+        EACH_COLUMN dot[c] = all_i32(0);
+        dot_nibbles(w->q[b], x, x_stride, b, columns, dot);
+        rows_f32 d = load_halves(w->d[b]), m = load_halves(w->m[b]);
+        EACH_COLUMN total[c] = add_offset(total[c], dot[c], d, m, block_of(x, x_stride, c, b));
+    }
+}
+
+INLINE void add_q5_0(const void *record, const char *x, size_t x_stride, size_t columns,
+                     rows_f32 total[TILE_COLUMNS])
+{
+    const record_q5_0 *w = record;
+    UNROLL for (size_t b = 0; b < 2; b++)
+    {
+        rows_i32 dot[TILE_COLUMNS];
+        EACH_COLUMN dot[c] = all_i32(2 * block_of(x, x_stride, c, b)->minus_8_sum);
+        dot_five_bits(w->low.q[b], w->high[b], x, x_stride, b, columns, dot);
+        rows_f32 d = load_halves(w->low.d[b]);
+        EACH_COLUMN total[c] = add_scaled(total[c], dot[c], d, block_of(x, x_stride, c, b));
+    }
+}
+
+INLINE void add_q5_1(const void *record, const char *x, size_t x_stride, size_t columns,
+                     rows_f32 total[TILE_COLUMNS])
+{
+    const record_q5_1 *w = record;
+    UNROLL for (size_t b = 0; b < 2; b++)
+    {
+        rows_i32 dot[TILE_COLUMNS];
+        EACH_COLUMN dot[c] = all_i32(0);
+        dot_five_bits(w->low.q[b], w->high[b], x, x_stride, b, columns, dot);
+        rows_f32 d = load_halves(w->low.d[b]), m = load_halves(w->low.m[b]);
+        EACH_COLUMN total[c] = add_offset(total[c], dot[c], d, m, block_of(x, x_stride, c, b));
+    }
+}
+
+/* The nibbles' values come from a table of bytes. */
+INLINE void dot_iq4(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], const char *x, size_t x_stride,
+                    size_t block, size_t columns, rows_i32 dot[TILE_COLUMNS])
+{
+    __m128i table = byte_table(iq4_values);
+    EACH_COLUMN dot[c] = byte_start(block_of(x, x_stride, c, block));
+    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
+    {
+        quads both = load_quads(q[i]);
+        quads low = look_up(table, low_nibbles(both));
+        quads high = look_up(table, high_nibbles(both));
+        EACH_COLUMN
+        {
+            const int8_t *values = block_of(x, x_stride, c, block)->q + 4 * i;
+            dot[c] = dot_byte(dot[c], low, values);
+            dot[c] = dot_byte(dot[c], high, values + BLOCK_COLUMNS / 2);
+        }
+    }
+}
+
+INLINE void add_iq4_nl(const void *record, const char *x, size_t x_stride, size_t columns,
+                       rows_f32 total[TILE_COLUMNS])
+{
+    const record_iq4_nl *w = record;
+    UNROLL for (size_t b = 0; b < 2; b++)
+    {
+        rows_i32 dot[TILE_COLUMNS];
+        dot_iq4(w->q[b], x, x_stride, b, columns, dot);
+        rows_f32 d = load_halves(w->d[b]);
+        EACH_COLUMN total[c] = add_scaled(total[c], dot[c], d, block_of(x, x_stride, c, b));
+    }
+}
+
+/* ---- super-blocks --------------------------------------------------------------------------- */
+
+INLINE void add_iq4_xs(const void *record, const char *x, size_t x_stride, size_t columns,
+                       rows_f32 total[TILE_COLUMNS])
+{
+    const record_iq4_xs *w = record;
+    rows_f32 d = load_halves(w->d);
+    for (size_t b = 0; b < K_BLOCKS; b++) {
+        rows_i32 dot[TILE_COLUMNS];
+        dot_iq4(w->q[b], x, x_stride, b, columns, dot);
+        rows_f32 scale = multiply(d, signed_bytes_to_f32(load_bytes(w->scale[b])));
+        EACH_COLUMN total[c] = add_scaled(total[c], dot[c], scale, block_of(x, x_stride, c, b));
+    }
+}
+
+/* Bits 2i and 2i + 1. */
+INLINE quads two_bits(quads q, int i)
+{
+    return and_bytes(shift(q, -2 * i), 3);
+}
+
+INLINE void add_q2_k(const void *record, const char *x, size_t x_stride, size_t columns,
+                     rows_f32 total[TILE_COLUMNS])
+{
+    const record_q2_k *w = record;
+    rows_f32 d = load_halves(w->d);
+    rows_f32 dmin = multiply(load_halves(w->dmin), all_f32(0x1p-5f));
+    for (size_t b = 0; b < K_BLOCKS; b++) {
+        rows_f32 value[TILE_COLUMNS];
+        EACH_COLUMN value[c] = zero_f32();
+        UNROLL for (size_t half = 0; half < 2; half++)
+        {
+            rows_i32 dot[TILE_COLUMNS];
+            quads q = load_quads(w->q[b][half]);
+            EACH_COLUMN dot[c] = all_i32(0);
+            UNROLL for (int i = 0; i < BLOCK_QUADS / 2; i += 2)
+            {
+                quads even = two_bits(q, i), odd = two_bits(q, i + 1);
+                EACH_COLUMN
+                {
+                    const int8_t *values = block_of(x, x_stride, c, b)->q + 16 * half + 4 * i;
+                    dot[c] = dot_two(dot[c], even, values, odd, values + 4);
+                }
+            }
+            __m128i both = load_bytes(w->scale_min[b][half]);
+            __m128i low = _mm_and_si128(both, _mm_set1_epi8(15));
+            __m128i high = _mm_and_si128(_mm_srli_epi16(both, 4), _mm_set1_epi8(15));
+            rows_f32 scale = multiply(d, signed_bytes_to_f32(low));
+            rows_f32 min = multiply(dmin, signed_bytes_to_f32(high));
+            EACH_COLUMN
+            {
+                int32_t sum = block_of(x, x_stride, c, b)->minus_32_sum[half];
+                value[c] = multiply_add(to_f32(dot[c]), scale, value[c]);
+                value[c] = multiply_add(all_f32((float)sum), min, value[c]);
+            }
+        }
+        EACH_COLUMN total[c] = add_block(total[c], value[c], block_of(x, x_stride, c, b));
+    }
+}
+
+/* Bit i of `high` becomes bit 2 beside two bits. */
+INLINE quads three_bits(quads low, quads high, int i)
+{
+    return or_quads(low, and_bytes(shift(high, 2 - i), 4));
+}
+
+INLINE rows_f32 scale_q3_k(const record_q3_k *w, size_t b, size_t half)
+{
+    __m128i low = load_bytes(w->scale_low[b]);
+    __m128i high = _mm_load_si128((const __m128i *)(const void *)w->scale_high[b / 2]);
+    low = _mm_and_si128(_mm_srli_epi16(low, 4 * (int)half), _mm_set1_epi8(15));
+    __m128i place = _mm_cvtsi32_si128((int)(b % 2 * 4 + 2 * half));
+    high = _mm_and_si128(_mm_srl_epi16(high, place), _mm_set1_epi8(3));
+    __m128i scale = _mm_or_si128(low, _mm_slli_epi16(high, 4));
+    return signed_bytes_to_f32(_mm_sub_epi8(scale, _mm_set1_epi8(32)));
+}
+
+/* The sixteen products of half a block, with its zero point of 4. */
+INLINE void dot_three_bits(const record_q3_k *w, quads third, const char *x, size_t x_stride,
+                           size_t block, size_t half, size_t columns, rows_i32 dot[TILE_COLUMNS])
+{
+    quads low = load_quads(w->low[block][half]);
+    EACH_COLUMN dot[c] = all_i32(block_of(x, x_stride, c, block)->minus_32_sum[half] / 8);
+    UNROLL for (int i = 0; i < BLOCK_QUADS / 2; i += 2)
+    {
+        quads even = three_bits(two_bits(low, i), third, 4 * (int)half + i);
+        quads odd = three_bits(two_bits(low, i + 1), third, 4 * (int)half + i + 1);
+        EACH_COLUMN
+        {
+            const int8_t *values = block_of(x, x_stride, c, block)->q + 16 * half + 4 * i;
+            dot[c] = dot_two(dot[c], even, values, odd, values + 4);
+        }
+    }
+}
+
+INLINE void add_q3_k(const void *record, const char *x, size_t x_stride, size_t columns,
+                     rows_f32 total[TILE_COLUMNS])
+{
+    const record_q3_k *w = record;
+    rows_f32 d = load_halves(w->d);
+    for (size_t b = 0; b < K_BLOCKS; b++) {
+        rows_i32 dot[TILE_COLUMNS];
+        quads third = load_quads(w->high[b]);
+        rows_f32 value[TILE_COLUMNS];
+        dot_three_bits(w, third, x, x_stride, b, 0, columns, dot);
+        rows_f32 scale = multiply(d, scale_q3_k(w, b, 0));
+        EACH_COLUMN value[c] = multiply(to_f32(dot[c]), scale);
+        dot_three_bits(w, third, x, x_stride, b, 1, columns, dot);
+        scale = multiply(d, scale_q3_k(w, b, 1));
+        EACH_COLUMN
+        {
+            value[c] = multiply_add(to_f32(dot[c]), scale, value[c]);
+            total[c] = add_block(total[c], value[c], block_of(x, x_stride, c, b));
+        }
+    }
+}
+
+DEFINE_TILE(q4_1, add_q4_1, MOST_COLUMNS, record_q4_1, 2 * sizeof(activation_block))
+DEFINE_TILE(q5_0, add_q5_0, MOST_COLUMNS, record_q5_0, 2 * sizeof(activation_block))
+DEFINE_TILE(q5_1, add_q5_1, MOST_COLUMNS, record_q5_1, 2 * sizeof(activation_block))
+DEFINE_TILE(iq4_nl, add_iq4_nl, MOST_COLUMNS, record_iq4_nl, 2 * sizeof(activation_block))
+DEFINE_TILE(q2_k, add_q2_k, MOST_COLUMNS, record_q2_k, K_BLOCKS * sizeof(activation_block))
+DEFINE_TILE(q3_k, add_q3_k, MOST_COLUMNS, record_q3_k, K_BLOCKS * sizeof(activation_block))
+DEFINE_TILE(iq4_xs, add_iq4_xs, MOST_COLUMNS, record_iq4_xs, K_BLOCKS * sizeof(activation_block))

@@ -1,0 +1,78 @@
+/*
+ * tile.h: the tile around a record's arithmetic, the same in every instruction set. Included only
+ * at the end of tile_*.h, which have said what these are:
+ *
+ *   SET(name)           the name with the set's prefix
+ *   rows_f32            sixteen floats, one a row, with zero_f32() and store_f32(y, rows)
+ *
+ * The record's arithmetic is inlined with a constant number of columns, so that sums stay in
+ * registers and weights are read once for all columns.
+ */
+#ifndef KERNEL_TILE_H
+#define KERNEL_TILE_H
+
+#include "kernel/internal.h"
+
+#include "kernel/inline.h"
+
+#define EACH_COLUMN UNROLL for (size_t c = 0; c < columns; c++)
+
+INLINE const activation_block *block_of(const char *x, size_t x_stride, size_t column, size_t block)
+{
+    return (const activation_block *)(const void *)(x + column * x_stride) + block;
+}
+
+/* One record against `columns` activations, `x` the first one's part, added to total[column]. */
+typedef void add_function(const void *record, const char *x, size_t x_stride, size_t columns,
+                          rows_f32 total[TILE_COLUMNS]);
+
+INLINE void tile_columns(add_function *add, size_t record_bytes, size_t x_step, const char *records,
+                         size_t n_records, const char *x, size_t x_stride, size_t columns, float *y,
+                         size_t y_stride)
+{
+    rows_f32 total[TILE_COLUMNS];
+    EACH_COLUMN total[c] = zero_f32();
+    for (size_t i = 0; i < n_records; i++, records += record_bytes, x += x_step)
+        add(records, x, x_stride, columns, total);
+    EACH_COLUMN store_f32(y + c * y_stride, total[c]);
+}
+
+/* At most `most` columns at once: more would not fit the set's registers. */
+INLINE void tile(add_function *add, size_t most, size_t record_bytes, size_t x_step,
+                 const void *records, size_t n, const char *x, size_t x_stride, size_t columns,
+                 float *y, size_t y_stride)
+{
+    for (; most < TILE_COLUMNS && columns > most;
+         columns -= most, x += most * x_stride, y += most * y_stride)
+        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, most, y, y_stride);
+    if (ONE_BODY) {
+        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, columns, y, y_stride);
+        return;
+    }
+#define CASE(count)                                                                                \
+    case count:                                                                                    \
+        if (count <= most) /* known to the compiler, which keeps no body for the others */         \
+            tile_columns(add, record_bytes, x_step, records, n, x, x_stride, count, y, y_stride);  \
+        break
+    switch (columns) {
+        CASE(1);
+        CASE(2);
+        CASE(3);
+        CASE(4);
+        CASE(5);
+        CASE(6);
+        CASE(7);
+        CASE(8);
+    }
+#undef CASE
+}
+
+#define DEFINE_TILE(type, add, most, record, x_step)                                               \
+    void SET(tile_##type)(const void *records, size_t n_records, const void *x, size_t x_stride,   \
+                          size_t columns, float *y, size_t y_stride)                               \
+    {                                                                                              \
+        tile(add, most, sizeof(record), x_step, records, n_records, x, x_stride, columns, y,       \
+             y_stride);                                                                            \
+    }
+
+#endif

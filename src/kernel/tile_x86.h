@@ -1,0 +1,75 @@
+/* tile_x86.h: what matmul_integer_x86.h and matmul_rare_x86.h share. */
+#ifndef KERNEL_TILE_X86_H
+#define KERNEL_TILE_X86_H
+
+INLINE rows_f32 load_halves(const uint16_t d[GROUP_ROWS])
+{
+    return load_f16(with_prefetch(d));
+}
+
+INLINE __m128i load_bytes(const void *bytes)
+{
+    return _mm_load_si128(with_prefetch(bytes));
+}
+
+INLINE quads low_nibbles(quads q)
+{
+    return and_bytes(q, 15);
+}
+
+INLINE quads high_nibbles(quads q)
+{
+    return and_bytes(shift(q, -4), 15);
+}
+
+/* total += value · x's scale. */
+INLINE rows_f32 add_block(rows_f32 total, rows_f32 value, const activation_block *x)
+{
+    return multiply_add(value, all_f32(x->scale), total);
+}
+
+/* total += dot · scale · x's scale. */
+INLINE rows_f32 add_scaled(rows_f32 total, rows_i32 dot, rows_f32 scale, const activation_block *x)
+{
+    return add_block(total, multiply(to_f32(dot), scale), x);
+}
+
+INLINE void dot_nibbles(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], const char *x,
+                        size_t x_stride, size_t block, size_t columns, rows_i32 dot[TILE_COLUMNS])
+{
+    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
+    {
+        quads both = load_quads(q[i]), low = low_nibbles(both), high = high_nibbles(both);
+        EACH_COLUMN
+        {
+            const int8_t *values = block_of(x, x_stride, c, block)->q + 4 * i;
+            dot[c] = dot_two(dot[c], low, values, high, values + BLOCK_COLUMNS / 2);
+        }
+    }
+}
+
+/* Bit i of `high` becomes bit 4 beside a nibble. */
+INLINE quads five_bits(quads nibbles, quads high, int i)
+{
+    return or_quads(nibbles, and_bytes(shift(high, 4 - i), 16));
+}
+
+INLINE void dot_five_bits(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4],
+                          const uint8_t high[GROUP_ROWS][4], const char *x, size_t x_stride,
+                          size_t block, size_t columns, rows_i32 dot[TILE_COLUMNS])
+{
+    quads fifth = load_quads(high);
+    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
+    {
+        quads both = load_quads(q[i]);
+        quads low_quad = five_bits(low_nibbles(both), fifth, (int)i);
+        quads high_quad = five_bits(high_nibbles(both), fifth, (int)i + 4);
+        EACH_COLUMN
+        {
+            const int8_t *values = block_of(x, x_stride, c, block)->q + 4 * i;
+            dot[c] = dot_two(dot[c], low_quad, values, high_quad, values + BLOCK_COLUMNS / 2);
+        }
+    }
+}
+
+#endif
