@@ -48,11 +48,12 @@ ifneq ($(filter aarch64%,$(shell $(CC) -dumpmachine)),)
 $(VARIANT)/obj/kernel/%_neon.o: override CFLAGS += -march=armv8.2-a+dotprod
 else
 $(VARIANT)/obj/kernel/%_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
+$(VARIANT)/obj/kernel/%_avxvnni.o: override CFLAGS += -mavx2 -mfma -mf16c -mavxvnni
 $(VARIANT)/obj/kernel/%_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mfma -mf16c
 endif
 # Not sanitized: unrolled by hand, they take minutes to compile with checks between all instructions.
 # The reference kernels share their layouts and are sanitized; tests run both.
-$(VARIANT)/obj/kernel/%_avx2.o $(VARIANT)/obj/kernel/%_avx512.o $(VARIANT)/obj/kernel/%_neon.o: override CFLAGS += $(if $(SANITIZE),-fno-sanitize=all)
+$(VARIANT)/obj/kernel/%_avx2.o $(VARIANT)/obj/kernel/%_avxvnni.o $(VARIANT)/obj/kernel/%_avx512.o $(VARIANT)/obj/kernel/%_neon.o: override CFLAGS += $(if $(SANITIZE),-fno-sanitize=all)
 
 $(VARIANT)/obj/%.o: src/%.c Makefile
 	@mkdir -p $(@D)

@@ -7,10 +7,20 @@
 #include <string.h>
 #include <strings.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+#include "kernel/matmul_avxvnni.h"
+
+/* AVX2 but for its integer products: filled in before the first use, by complete_sets. */
+static kernel_set kernel_avxvnni = {.name = "avxvnni"};
+#endif
+
 static const kernel_set *const kernel_sets[] = {
 /* best first */
 #if defined(__x86_64__)
     &kernel_avx512,
+    &kernel_avxvnni,
     &kernel_avx2,
 #elif defined(__aarch64__)
     &kernel_neon,
@@ -33,8 +43,43 @@ const char *kernel_name(void)
     return kernel_active()->name;
 }
 
+#if defined(__x86_64__)
+/* CPUID's bit, as not every compiler knows the extension's name. That the system keeps the
+ * registers is part of what AVX2 needs. */
+static bool supports_avxvnni(void)
+{
+    unsigned a, b, c, d;
+    return kernel_avx2.supported() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1) != 0;
+}
+
+static void complete_sets(void)
+{
+    kernel_set set = kernel_avx2;
+    set.name = kernel_avxvnni.name;
+    set.supported = supports_avxvnni;
+    set.tile[PACKED_Q8_0] = avxvnni_tile_q8_0;
+    set.tile[PACKED_Q4_0] = avxvnni_tile_q4_0;
+    set.tile[PACKED_Q4_1] = avxvnni_tile_q4_1;
+    set.tile[PACKED_Q5_0] = avxvnni_tile_q5_0;
+    set.tile[PACKED_Q5_1] = avxvnni_tile_q5_1;
+    set.tile[PACKED_IQ4_NL] = avxvnni_tile_iq4_nl;
+    set.tile[PACKED_Q2_K] = avxvnni_tile_q2_k;
+    set.tile[PACKED_Q3_K] = avxvnni_tile_q3_k;
+    set.tile[PACKED_Q4_K] = avxvnni_tile_q4_k;
+    set.tile[PACKED_Q5_K] = avxvnni_tile_q5_k;
+    set.tile[PACKED_Q6_K] = avxvnni_tile_q6_k;
+    set.tile[PACKED_IQ4_XS] = avxvnni_tile_iq4_xs;
+    kernel_avxvnni = set;
+}
+#else
+static void complete_sets(void)
+{
+}
+#endif
+
 static void find_runnable(void)
 {
+    complete_sets();
     size_t n = 0;
     for (size_t i = 0; i < SET_COUNT; i++)
         if (kernel_sets[i]->supported())
@@ -49,22 +94,24 @@ const char *const *kernel_names(void)
 
 error_code kernel_init(const char *name, failure *fail)
 {
+    const char *best = kernel_names()[0];
     if (name == NULL)
         name = getenv("A_IO_KERNEL");
     if (name == NULL || name[0] == '\0')
-        name = kernel_names()[0];
+        name = best;
     for (size_t i = 0; i < SET_COUNT; i++) {
         if (strcmp(kernel_sets[i]->name, name) != 0)
             continue;
         if (!kernel_sets[i]->supported())
             return failure_set(fail, ERR_UNSUPPORTED,
                                "this CPU cannot run the kernel \"%s\"; the best it runs is \"%s\"",
-                               name, kernel_names()[0]);
+                               name, best);
         atomic_store_explicit(&active, kernel_sets[i], memory_order_relaxed);
         return OK;
     }
     return failure_set(fail, ERR_INVALID,
-                       "unknown kernel \"%s\" (A_IO_KERNEL takes reference, avx2, avx512 or neon)",
+                       "unknown kernel \"%s\" (A_IO_KERNEL takes reference, avx2, avxvnni, avx512 "
+                       "or neon)",
                        name);
 }
 

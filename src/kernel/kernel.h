@@ -22,10 +22,10 @@
 
 /* ---- instruction sets --------------------------------------------------------------------- */
 
-/* Chooses the kernels: by name ("reference", "avx2", "avx512", "neon"), or, with NULL, A_IO_KERNEL
- * from the environment, or else the best this CPU runs. ERR_INVALID for an unknown name,
- * ERR_UNSUPPORTED for one this CPU cannot run. Call once before the first matrix is made (tests
- * call it again when no matrix is alive). */
+/* Chooses the kernels: by name ("reference", "avx2", "avxvnni", "avx512", "neon"), or, with NULL,
+ * A_IO_KERNEL from the environment, or else the best this CPU runs. ERR_INVALID for an unknown
+ * name, ERR_UNSUPPORTED for one this CPU cannot run. Call once before the first matrix is made
+ * (tests call it again when no matrix is alive). */
 error_code kernel_init(const char *name, failure *fail);
 const char *kernel_name(void);
 /* Names this machine can run, best first, NULL-terminated. */

@@ -425,6 +425,57 @@ static void test_refusals(void **state)
     assert_non_null(strstr(fail.text, "magic"));
 }
 
+#if defined(__x86_64__)
+/* Whether a line of /proc/cpuinfo names the flag. */
+static bool cpu_has(const char *flag)
+{
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    if (file == NULL)
+        skip();
+    char line[8192], word[32];
+    snprintf(word, sizeof word, " %s ", flag);
+    bool found = false;
+    while (!found && fgets(line, sizeof line, file) != NULL) {
+        line[strcspn(line, "\n")] = ' ';
+        found = strncmp(line, "flags", 5) == 0 && strstr(line, word) != NULL;
+    }
+    fclose(file);
+    return found;
+}
+
+static bool is_listed(const char *kernel)
+{
+    const char *const *name = kernel_names();
+    while (*name != NULL && strcmp(*name, kernel) != 0)
+        name++;
+    return *name != NULL;
+}
+
+/* What is offered is what the system says of the processor, and can be chosen by its name. */
+static void test_offered(void **state)
+{
+    (void)state;
+    static const char *const kernels[][2] = {{"avxvnni", "avx_vnni"}, {"avx2", "avx2"}};
+    for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++) {
+        const char *name = kernels[i][0];
+        bool has = cpu_has(kernels[i][1]);
+        failure fail;
+        assert_int_equal(is_listed(name), has);
+        assert_int_equal(kernel_init(name, &fail), has ? OK : ERR_UNSUPPORTED);
+        if (has)
+            assert_string_equal(kernel_name(), name);
+        else
+            assert_non_null(strstr(fail.text, name));
+    }
+}
+#else
+static void test_offered(void **state)
+{
+    (void)state;
+    skip();
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -433,6 +484,7 @@ int main(void)
         cmocka_unit_test(test_extremes),      cmocka_unit_test(test_parts),
         cmocka_unit_test(test_weight_memory), cmocka_unit_test(test_share),
         cmocka_unit_test(test_bytes),         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_offered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
