@@ -19,17 +19,25 @@ typedef float32x4_t load_function(const void *record, size_t k, size_t quarter);
 
 INLINE float32x4_t weights_f32(const void *record, size_t k, size_t quarter)
 {
-    return vld1q_f32(((const record_f32 *)record)->w[k] + quarter * LANES);
+    const float *rows = ((const record_f32 *)record)->w[k] + quarter * LANES;
+    return vld1q_f32(first_prefetches(rows, quarter));
+}
+
+/* Two columns of 16-bit weights make a line. */
+INLINE const uint16_t *weights_16_bits(const void *record, size_t k, size_t quarter)
+{
+    const uint16_t *rows = ((const record_f16 *)record)->w[k] + quarter * LANES;
+    return first_prefetches(rows, quarter + k % 2);
 }
 
 INLINE float32x4_t weights_f16(const void *record, size_t k, size_t quarter)
 {
-    return load_f16(((const record_f16 *)record)->w[k] + quarter * LANES);
+    return load_f16(weights_16_bits(record, k, quarter));
 }
 
 INLINE float32x4_t weights_bf16(const void *record, size_t k, size_t quarter)
 {
-    uint16x4_t upper = vld1_u16(((const record_f16 *)record)->w[k] + quarter * LANES);
+    uint16x4_t upper = vld1_u16(weights_16_bits(record, k, quarter));
     return vreinterpretq_f32_u32(vshll_n_u16(upper, 16));
 }
 
@@ -95,7 +103,7 @@ INLINE void add_q8_0(const void *record, const char *x, size_t x_stride, size_t 
                 EACH_COLUMN dot[c] =
                     add_quad(dot[c], quad, block_of(x, x_stride, c, b)->q + i / 4 * 16, i % 4);
             }
-            float32x4_t d = load_f16(w->d[b] + quarter * LANES);
+            float32x4_t d = load_halves(w->d[b], quarter);
             EACH_COLUMN total[c][quarter] =
                 add_scaled(total[c][quarter], dot[c], d, block_of(x, x_stride, c, b));
         }
@@ -111,7 +119,7 @@ INLINE void add_q4_0(const void *record, const char *x, size_t x_stride, size_t 
             int32x4_t dot[TILE_COLUMNS];
             EACH_COLUMN dot[c] = vdupq_n_s32(block_of(x, x_stride, c, b)->minus_8_sum);
             dot_nibbles(w->q[b], quarter, x, x_stride, b, columns, dot);
-            float32x4_t d = load_f16(w->d[b] + quarter * LANES);
+            float32x4_t d = load_halves(w->d[b], quarter);
             EACH_COLUMN total[c][quarter] =
                 add_scaled(total[c][quarter], dot[c], d, block_of(x, x_stride, c, b));
         }

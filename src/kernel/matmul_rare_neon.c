@@ -21,8 +21,8 @@ INLINE void add_q4_1(const void *record, const char *x, size_t x_stride, size_t 
             int32x4_t dot[TILE_COLUMNS];
             EACH_COLUMN dot[c] = vdupq_n_s32(0);
             dot_nibbles(w->q[b], quarter, x, x_stride, b, columns, dot);
-            float32x4_t d = load_f16(w->d[b] + quarter * LANES);
-            float32x4_t m = load_f16(w->m[b] + quarter * LANES);
+            float32x4_t d = load_halves(w->d[b], quarter);
+            float32x4_t m = load_halves(w->m[b], quarter);
             EACH_COLUMN total[c][quarter] =
                 add_with_offset(total[c][quarter], dot[c], d, m, block_of(x, x_stride, c, b));
         }
@@ -38,7 +38,7 @@ INLINE void add_q5_0(const void *record, const char *x, size_t x_stride, size_t 
             int32x4_t dot[TILE_COLUMNS];
             EACH_COLUMN dot[c] = vdupq_n_s32(2 * block_of(x, x_stride, c, b)->minus_8_sum);
             dot_five_bits(w->low.q[b], w->high[b], quarter, x, x_stride, b, columns, dot);
-            float32x4_t d = load_f16(w->low.d[b] + quarter * LANES);
+            float32x4_t d = load_halves(w->low.d[b], quarter);
             EACH_COLUMN total[c][quarter] =
                 add_scaled(total[c][quarter], dot[c], d, block_of(x, x_stride, c, b));
         }
@@ -54,8 +54,8 @@ INLINE void add_q5_1(const void *record, const char *x, size_t x_stride, size_t 
             int32x4_t dot[TILE_COLUMNS];
             EACH_COLUMN dot[c] = vdupq_n_s32(0);
             dot_five_bits(w->low.q[b], w->high[b], quarter, x, x_stride, b, columns, dot);
-            float32x4_t d = load_f16(w->low.d[b] + quarter * LANES);
-            float32x4_t m = load_f16(w->low.m[b] + quarter * LANES);
+            float32x4_t d = load_halves(w->low.d[b], quarter);
+            float32x4_t m = load_halves(w->low.m[b], quarter);
             EACH_COLUMN total[c][quarter] =
                 add_with_offset(total[c][quarter], dot[c], d, m, block_of(x, x_stride, c, b));
         }
@@ -96,7 +96,7 @@ INLINE void add_iq4_nl(const void *record, const char *x, size_t x_stride, size_
         {
             int32x4_t dot[TILE_COLUMNS];
             dot_iq4(w->q[b], quarter, x, x_stride, b, columns, dot);
-            float32x4_t d = load_f16(w->d[b] + quarter * LANES);
+            float32x4_t d = load_halves(w->d[b], quarter);
             EACH_COLUMN total[c][quarter] =
                 add_scaled(total[c][quarter], dot[c], d, block_of(x, x_stride, c, b));
         }
@@ -138,8 +138,8 @@ INLINE void add_q2_k(const void *record, const char *x, size_t x_stride, size_t 
     for (size_t b = 0; b < K_BLOCKS; b++)
         EACH_QUARTER
         {
-            float32x4_t d = load_f16(w->d + quarter * LANES), value[TILE_COLUMNS];
-            float32x4_t dmin = vmulq_n_f32(load_f16(w->dmin + quarter * LANES), 0x1p-5f);
+            float32x4_t d = load_halves(w->d, quarter), value[TILE_COLUMNS];
+            float32x4_t dmin = vmulq_n_f32(load_halves(w->dmin, quarter), 0x1p-5f);
             EACH_COLUMN value[c] = vdupq_n_f32(0);
             UNROLL for (size_t part = 0; part < 2; part++)
             {
@@ -189,7 +189,7 @@ INLINE float32x4_t scale_q3_k(const record_q3_k *w, size_t quarter, size_t block
     uint32_t low = four_bytes(w->scale_low[block], quarter) >> 4 * part & 0x0f0f0f0fu;
     uint32_t high = four_bytes(w->scale_high[block / 2], quarter) >> (block % 2 * 4 + 2 * part);
     float32x4_t scale = bytes_to_float(low | (high & 0x03030303u) << 4);
-    return vmulq_f32(load_f16(w->d + quarter * LANES), vsubq_f32(scale, vdupq_n_f32(32)));
+    return vmulq_f32(load_halves(w->d, quarter), vsubq_f32(scale, vdupq_n_f32(32)));
 }
 
 INLINE void add_q3_k(const void *record, const char *x, size_t x_stride, size_t columns,

@@ -2,12 +2,19 @@
 #ifndef KERNEL_TILE_NEON_H
 #define KERNEL_TILE_NEON_H
 
+#include "kernel/prefetch.h"
 #include "kernel/simd_neon.h"
 
 #define EACH_COLUMN UNROLL for (size_t c = 0; c < columns; c++)
 #define EACH_QUARTER UNROLL for (size_t quarter = 0; quarter < QUARTERS; quarter++)
 
 enum { QUARTERS = GROUP_ROWS / LANES };
+
+/* The address itself; the first quarter's pass asks for the line PREFETCH_BYTES on. */
+INLINE const void *first_prefetches(const void *address, size_t quarter)
+{
+    return quarter == 0 ? with_prefetch(address) : address;
+}
 
 typedef float32x4_t totals[TILE_COLUMNS][QUARTERS];
 
@@ -67,7 +74,12 @@ INLINE const activation_block *block_of(const char *x, size_t x_stride, size_t c
 
 INLINE uint8x16_t load_quad(const uint8_t q[GROUP_ROWS][4], size_t quarter)
 {
-    return vld1q_u8(q[quarter * LANES]);
+    return vld1q_u8(first_prefetches(q[quarter * LANES], quarter));
+}
+
+INLINE float32x4_t load_halves(const uint16_t d[GROUP_ROWS], size_t quarter)
+{
+    return load_f16(first_prefetches(d + quarter * LANES, quarter));
 }
 
 INLINE uint8x16_t low_nibbles(uint8x16_t q)
@@ -126,7 +138,7 @@ INLINE void dot_nibbles(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], size_t 
 INLINE uint32_t four_bytes(const void *bytes, size_t quarter)
 {
     uint32_t four;
-    memcpy(&four, (const char *)bytes + quarter * LANES, sizeof four);
+    memcpy(&four, first_prefetches((const char *)bytes + quarter * LANES, quarter), sizeof four);
     return four;
 }
 
@@ -140,7 +152,7 @@ INLINE float32x4_t bytes_to_float(uint32_t four)
 /* d · a byte, of four rows. */
 INLINE float32x4_t scales_of(const uint16_t d[GROUP_ROWS], const void *bytes, size_t quarter)
 {
-    return vmulq_f32(load_f16(d + quarter * LANES), bytes_to_float(four_bytes(bytes, quarter)));
+    return vmulq_f32(load_halves(d, quarter), bytes_to_float(four_bytes(bytes, quarter)));
 }
 
 /* Bit i of `high` becomes bit 4 beside a nibble. */
