@@ -99,8 +99,8 @@ demo: setup
 bench: setup
 	@$(MAKE) --no-print-directory $(PROGRAM)
 	$(PROGRAM) bench --synthetic qwen2.5-0.5b:q4_0 --synthetic pangu-1b:q8_0 --synthetic pangu-1b:q4_k --synthetic pangu-1b:q4_0
-	$(PROGRAM) bench --synthetic pangu-1b:f16 --tests decode:64
-	$(PROGRAM) bench --synthetic pangu-1b:q4_0 --tests decode:32,step:1-8 --depth 2048,8192
+	$(PROGRAM) bench --together --synthetic pangu-1b:f16 --synthetic pangu-1b:q8_0 --synthetic pangu-1b:q4_0 --tests decode:64
+	$(PROGRAM) bench --synthetic pangu-1b:q4_0 --tests decode:32,step:1-8 --depth 2048,8192 --kv f16,q8_0
 	$(PROGRAM) bench --synthetic pangu-7b:q4_0 --tests prefill:512,decode:32,step:1-8,16
 
 PEER_MODELS ?= qwen2.5-0.5b:q4_0 qwen2.5-0.5b:q8_0 pangu-1b-llama:q4_0 pangu-1b-llama:q8_0 pangu-1b-llama:q4_k

@@ -10,7 +10,8 @@
 #define BENCH_MAX_TESTS 256
 #define BENCH_MAX_MODELS 32
 
-/* What one model is put through: tests of one kind and depth stand together. */
+/* What one model is put through: tests of one kind and depth stand together,
+ * groups of one depth likewise. */
 typedef struct bench_plan {
     speed_test tests[BENCH_MAX_TESTS];
     size_t n;
@@ -22,6 +23,7 @@ error_code bench_plan_parse(bench_plan *out, const char *tests, const char *dept
 /* Leaves out what needs more positions than the model's context; returns how many tests went. */
 size_t bench_plan_cut(bench_plan *plan, size_t context);
 size_t bench_plan_positions(const bench_plan *plan);
+bool bench_plan_has(const bench_plan *plan, const speed_test *test);
 /* The end of the group that begins at test `first`. */
 size_t bench_plan_group_end(const bench_plan *plan, size_t first);
 
@@ -44,38 +46,86 @@ error_code bench_synthetic_file(const bench_synthetic *s, const char *folder,
 /* One line on standard error that is written over, on a terminal only. */
 void bench_progress(const char *text);
 
+/* ---- what is asked for ---------------------------------------------------------------------- */
+
+#define BENCH_STANDARD_TESTS "prefill:128,512,2048,decode:64,step:1-8,16,probe:64,256,1024"
+#define BENCH_MOST_ATTEMPTS 3 /* of one run while memory is not steady */
+
+typedef struct bench_source {
+    const char *path; /* NULL: synthetic */
+    bench_synthetic synthetic;
+} bench_source;
+
+typedef struct bench_options {
+    bench_source models[BENCH_MAX_MODELS];
+    size_t n_models;
+    bool together;                /* all models in memory at once, in turns */
+    const char *synthetic_folder; /* NULL: the user's cache folder */
+    const char *tests;            /* NULL: the standard ones, as far as they fit the context */
+    const char *depths;
+    const char *prompt_path; /* NULL: pseudo-random ids */
+    uint64_t runs;
+    uint64_t threads;
+    kv_type kv[KV_TYPES]; /* measured in turns; the first one is the one others are compared to */
+    size_t n_kv;
+    bool json;
+    bool help;
+} bench_options;
+
+/* Measures and prints. */
+error_code bench_run(const bench_options *options, failure *fail);
+
 /* ---- results -------------------------------------------------------------------------------- */
 
-/* What one model gave. */
+/* Models that were in memory at the same time, and what the peak was around their tests. */
+typedef struct bench_set {
+    size_t n_models, n_kv;
+    double peak_before; /* GB/s, the read peak of the whole fixed set around all tests */
+    double peak_after;
+    char peak_variant[READ_PEAK_VARIANT_SIZE]; /* the best one before, repeated between runs */
+    bool steps;                                /* step tests are among them */
+} bench_set;
+
+/* One model. */
 typedef struct bench_model {
     char name[256]; /* the file as it was named, or the synthetic shape */
     char file[BENCH_PATH_SIZE];
     char type[16];       /* of most of its weight bytes: "Q4_0" */
     size_t weight_bytes; /* read by a step of one row */
     size_t file_bytes;
-    size_t kv_token_bytes; /* that one token of a session adds to the KV */
-    size_t context;        /* tokens the model was trained for */
-    double load_ms;        /* repacking included */
-    size_t memory_peak;    /* bytes, 0: unknown. Without the memory of the read peak */
-    double peak_before;    /* GB/s, the read peak of the whole fixed set around all tests */
-    double peak_after;
-    char peak_variant[READ_PEAK_VARIANT_SIZE]; /* the best one before, repeated between runs */
-    speed_result *results;
-    size_t n_results; /* finished ones */
+    size_t kv_token_bytes[KV_TYPES]; /* that one token of a session adds to the KV, by kv_type */
+    size_t context;                  /* tokens the model was trained for */
+    double load_ms;                  /* repacking included */
+    double multiply_rate;            /* measure_multiply_rate; 0: not measured */
+    size_t memory_peak; /* bytes, without the memory of the read peak; 0: unknown, or the set has
+                         * more than this model with one KV */
+    const bench_set *set;
 } bench_model;
 
+typedef struct bench_result {
+    const bench_model *model;
+    speed_result speed;
+} bench_result;
+
 typedef struct bench_report {
-    int threads;
-    size_t runs;
-    kv_type kv;
+    const bench_options *options;
+    bench_set sets[BENCH_MAX_MODELS];
+    size_t n_sets;
     bench_model models[BENCH_MAX_MODELS];
     size_t n_models;
+    bench_result *results; /* in the order they were measured */
+    size_t n_results;
 } bench_report;
 
-void bench_print_heading(const bench_report *report, FILE *file);
-void bench_print_model(const bench_model *m, FILE *file);
-void bench_print_result(const speed_result *r, FILE *file);
-void bench_print_peak(const bench_model *m, FILE *file); /* after its results */
+/* "pangu-1b Q4_0 q8_0", as far as the set's members differ; "" for the only one. */
+#define BENCH_LABEL_SIZE 300
+void bench_label(const bench_model *m, kv_type kv, char text[BENCH_LABEL_SIZE]);
+
+void bench_print_heading(const bench_options *options, FILE *file);
+void bench_print_model(const bench_options *options, const bench_model *m, FILE *file);
+void bench_print_columns(const bench_set *set, FILE *file); /* after its models */
+void bench_print_result(const bench_result *r, FILE *file);
+void bench_print_peak(const bench_set *set, FILE *file); /* after its results */
 error_code bench_print_json(const bench_report *report, FILE *file);
 
 #endif

@@ -134,13 +134,15 @@ error_code bench_plan_parse(bench_plan *out, const char *tests, const char *dept
     error_code code = parse_tests(tests, &numbers, fail);
     if (code == OK)
         code = parse_depths(depths, &at_depths, fail);
-    for (size_t i = 0; code == OK && i < numbers.n_order; i++) {
-        speed_kind kind = numbers.order[i];
-        size_t n_depths = takes_depth(kind) ? at_depths.n : 1;
-        depth_used = depth_used || takes_depth(kind);
-        for (size_t j = 0; code == OK && j < n_depths; j++)
-            code = add_group(out, kind, takes_depth(kind) ? at_depths.values[j] : 0,
-                             &numbers.of[kind], fail);
+    /* All groups of one depth, then those of the next, so that the KV is filled once a depth. */
+    for (size_t j = 0; code == OK && j < at_depths.n; j++) {
+        for (size_t i = 0; code == OK && i < numbers.n_order; i++) {
+            speed_kind kind = numbers.order[i];
+            depth_used = depth_used || takes_depth(kind);
+            if (takes_depth(kind) || j == 0)
+                code = add_group(out, kind, takes_depth(kind) ? at_depths.values[j] : 0,
+                                 &numbers.of[kind], fail);
+        }
     }
     if (code == OK && !depth_used)
         code = failure_set(fail, ERR_INVALID,
@@ -148,6 +150,16 @@ error_code bench_plan_parse(bench_plan *out, const char *tests, const char *dept
                            "does not have",
                            tests);
     return code;
+}
+
+bool bench_plan_has(const bench_plan *plan, const speed_test *test)
+{
+    for (size_t i = 0; i < plan->n; i++) {
+        const speed_test *t = &plan->tests[i];
+        if (t->kind == test->kind && t->n == test->n && t->depth == test->depth)
+            return true;
+    }
+    return false;
 }
 
 size_t bench_plan_cut(bench_plan *plan, size_t context)

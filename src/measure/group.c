@@ -70,17 +70,59 @@ static void summarise(speed_result *r)
     r->peak_after = spread_of(after, r->n_runs).median;
 }
 
+/* ---- what members say beside one another ---------------------------------------------------- */
+
+/* ms of a over ms of b, turn by turn. */
+static spread ratio(const speed_result *a, const speed_result *b)
+{
+    double ratios[MEASURE_MAX_RUNS];
+    for (size_t i = 0; i < a->n_runs; i++)
+        ratios[i] = a->runs[i].ms / b->runs[i].ms;
+    return spread_of(ratios, a->n_runs);
+}
+
+static spread over_bound(const speed_result *r, const subject *s)
+{
+    double ratios[MEASURE_MAX_RUNS];
+    double rows_ms = (double)r->test.n * subject_multiply_adds(s) / subject_multiply_rate(s) * 1e3;
+    for (size_t i = 0; i < r->n_runs; i++) {
+        double bytes_ms = r->bytes / speed_run_peak(&r->runs[i]) / 1e6;
+        ratios[i] = r->runs[i].ms / fmax(bytes_ms, rows_ms);
+    }
+    return spread_of(ratios, r->n_runs);
+}
+
+static void compare(const speed_member *members, size_t n, size_t i, speed_result *results)
+{
+    const subject *s = members[i].subject;
+    const speed_test *test = &members[i].test;
+    bool step = test->kind == SPEED_STEP;
+    size_t first = i;
+    for (size_t j = 0; j < n; j++) {
+        if (step && members[j].subject == s && members[j].test.n == 1)
+            results[i].to_one = ratio(&results[i], &results[j]);
+        if (j < first && members[j].test.n == test->n)
+            first = j;
+    }
+    if (first != i)
+        results[i].speedup = ratio(&results[first], &results[i]);
+    if (step && subject_multiply_rate(s) > 0)
+        results[i].over_bound = over_bound(&results[i], s);
+}
+
 /* ---- measuring ------------------------------------------------------------------------------ */
 
-static error_code prepare_results(const subject *s, const speed_test *tests, size_t n,
-                                  const group_options *o, speed_result *results, failure *fail)
+static error_code prepare_results(const speed_member *members, size_t n, const group_options *o,
+                                  speed_result *results, failure *fail)
 {
     for (size_t i = 0; i < n; i++)
-        results[i] = (speed_result){.test = tests[i]};
+        results[i] = (speed_result){.test = members[i].test};
     for (size_t i = 0; i < n; i++) {
+        const subject *s = members[i].subject;
         speed_result *r = &results[i];
-        r->bytes = subject_bytes(s, &tests[i]);
-        r->kv_bytes = subject_kv_bytes(s, &tests[i]);
+        r->kv = subject_kv_type(s);
+        r->bytes = subject_bytes(s, &r->test);
+        r->kv_bytes = subject_kv_bytes(s, &r->test);
         r->n_runs = o->runs;
         r->runs = calloc(o->runs, sizeof *r->runs);
         if (r->runs == NULL)
@@ -90,15 +132,15 @@ static error_code prepare_results(const subject *s, const speed_test *tests, siz
 }
 
 /* *peak: the read peak just measured, before and after. */
-static void run_until_steady(subject *s, const group_options *o, size_t turn, double *peak,
-                             speed_result *r)
+static void run_until_steady(const speed_member *members, size_t i, size_t turn,
+                             const group_options *o, double *peak, speed_run *kept)
 {
-    speed_run *kept = &r->runs[turn];
     size_t attempts = 0;
     while (attempts < o->attempts && (attempts == 0 || !speed_run_steady(kept))) {
         if (o->progress != NULL)
-            o->progress(o->progress_context, &r->test, turn, attempts);
-        speed_run run = {.peak_before = *peak, .ms = subject_run(s, &r->test)};
+            o->progress(o->progress_context, i, turn, attempts);
+        speed_run run = {.peak_before = *peak,
+                         .ms = subject_run(members[i].subject, &members[i].test)};
         run.peak_after = *peak = read_peak_repeat(o->peak);
         if (attempts++ == 0 || unrest(&run) < unrest(kept))
             *kept = run;
@@ -106,18 +148,18 @@ static void run_until_steady(subject *s, const group_options *o, size_t turn, do
     kept->attempts = attempts;
 }
 
-static error_code take_turns(subject *s, size_t n, const group_options *o, speed_result *results,
-                             failure *fail)
+static error_code take_turns(const speed_member *members, size_t n, const group_options *o,
+                             speed_result *results, failure *fail)
 {
     for (size_t i = 0; i < n; i++)
-        subject_warm(s, &results[i].test);
+        subject_warm(members[i].subject, &members[i].test);
     double peak = read_peak_repeat(o->peak);
     for (size_t turn = 0; turn < o->runs; turn++) {
         for (size_t i = 0; i < n; i++) {
-            run_until_steady(s, o, turn, &peak, &results[i]);
+            run_until_steady(members, i, turn, o, &peak, &results[i].runs[turn]);
             if (turn > 0)
                 continue;
-            if (subject_answer(s, &results[i].test, &results[i].tokens) != OK)
+            if (subject_answer(members[i].subject, &members[i].test, &results[i].tokens) != OK)
                 return failure_set(fail, ERR_MEMORY, "no memory for the tokens of a test");
             peak = read_peak_repeat(o->peak); /* the answer may have taken a while */
         }
@@ -125,13 +167,17 @@ static error_code take_turns(subject *s, size_t n, const group_options *o, speed
     return OK;
 }
 
-error_code measure_group(subject *s, const speed_test *tests, size_t n,
-                         const group_options *options, speed_result *results, failure *fail)
+error_code measure_group(const speed_member *members, size_t n, const group_options *options,
+                         speed_result *results, failure *fail)
 {
-    error_code code = prepare_results(s, tests, n, options, results, fail);
+    error_code code = prepare_results(members, n, options, results, fail);
     if (code == OK)
-        code = take_turns(s, n, options, results, fail);
-    for (size_t i = 0; code == OK && i < n; i++)
+        code = take_turns(members, n, options, results, fail);
+    if (code != OK)
+        return code;
+    for (size_t i = 0; i < n; i++)
         summarise(&results[i]);
-    return code;
+    for (size_t i = 0; i < n; i++)
+        compare(members, n, i, results);
+    return OK;
 }

@@ -2,10 +2,11 @@
  * measure.h: how fast a model runs here, against how fast this machine reads memory.
  *
  * A subject is a loaded model made ready to be measured: scratch memory, one KV slot, a fixed
- * prompt. Tests that belong together (one kind, one depth) form a group; a group's tests take
- * turns, run by run, so that a machine that slows down slows all of them. The read peak is measured
- * between any two runs: memory that others use changes its speed within seconds, so only the peak
- * of the moment says what a run could have reached. Nothing here prints. One thread at a time.
+ * prompt. Tests that belong together (one kind, one depth; of one or of several subjects) form a
+ * group; its members take turns, run by run, so that a machine that slows down slows all of them.
+ * The read peak is measured between any two runs: memory that others use changes its speed within
+ * seconds, so only the peak of the moment says what a run could have reached. Nothing here prints.
+ * One thread at a time.
  */
 #ifndef MEASURE_MEASURE_H
 #define MEASURE_MEASURE_H
@@ -57,6 +58,19 @@ void read_peak_variant(const read_peak *p, char text[READ_PEAK_VARIANT_SIZE]);
 size_t memory_resident_bytes(void);
 size_t memory_peak_bytes(void);
 bool memory_peak_reset(void);
+/* Memory that can be taken without swapping; 0 where the system does not say. */
+size_t memory_available_bytes(void);
+
+/* ---- multiplications ------------------------------------------------------------------------ */
+
+/* The type that holds most bytes of the file's tensors. */
+const tensor_type_info *measure_main_type(const gguf *file);
+
+/* Multiply-adds a second of the whole team in products of eight columns with rows of the file's
+ * largest matrix of this type, so few that they stay in every core's own cache: what arithmetic
+ * allows where memory does not matter. Takes about 0.2 s. */
+error_code measure_multiply_rate(const gguf *file, const tensor_type_info *type, team *threads,
+                                 double *per_s, failure *fail);
 
 /* ---- tests ---------------------------------------------------------------------------------- */
 
@@ -89,6 +103,7 @@ typedef struct speed_run {
 
 typedef struct speed_result {
     speed_test test;
+    kv_type kv;
     speed_run *runs;
     size_t n_runs;
     double bytes;      /* of weights and KV that must be read in a run's ms; where there are
@@ -101,6 +116,11 @@ typedef struct speed_result {
     double peak;       /* GB/s; medians: of speed_run_peak, and of what was before and after */
     double peak_before;
     double peak_after;
+    /* Of the runs; the median is 0 where there is none. */
+    spread to_one;     /* a step's ms over that of step:1 of the same subject and turn */
+    spread over_bound; /* a step's ms over the least its bytes or multiply-adds allow, whichever is
+                        * more: bytes at speed_run_peak, n rows' multiply-adds at multiply_rate */
+    spread speedup;    /* ms of the first of several subjects over ms, same test and turn */
     size_t n_unsteady; /* runs whose two peaks differ by more than 10 % in every attempt */
 } speed_result;
 
@@ -124,6 +144,10 @@ typedef struct subject_options {
     size_t positions;      /* the most any test needs */
     const int32_t *prompt; /* ids, repeated where it is too short; NULL: pseudo-random ones */
     size_t n_prompt;
+    double multiply_rate; /* multiply-adds a second (measure_multiply_rate); 0: unknown */
+    /* or NULL. Told while the KV before a test's depth is filled: tokens done of all. */
+    void (*filling)(void *context, size_t done, size_t all);
+    void *filling_context;
 } subject_options;
 
 /* The model must outlive the subject. ERR_INVALID for a prompt token outside the vocabulary. */
@@ -139,8 +163,17 @@ void subject_warm(subject *s, const speed_test *test);
 error_code subject_answer(subject *s, const speed_test *test, token_list *out);
 double subject_bytes(const subject *s, const speed_test *test);
 size_t subject_kv_bytes(const subject *s, const speed_test *test);
+kv_type subject_kv_type(const subject *s);
+double subject_multiply_rate(const subject *s);
+/* Of the matrices, for one row with logits; attention's own, which grow with depth, left out. */
+double subject_multiply_adds(const subject *s);
 
 /* ---- groups --------------------------------------------------------------------------------- */
+
+typedef struct speed_member {
+    subject *subject;
+    speed_test test;
+} speed_member;
 
 typedef struct group_options {
     size_t runs;     /* of every test, 1 … MEASURE_MAX_RUNS */
@@ -148,13 +181,13 @@ typedef struct group_options {
                       * 10 %; the one whose peaks differ least is kept */
     read_peak *peak; /* surveyed */
     /* or NULL. Told before every run. */
-    void (*progress)(void *context, const speed_test *test, size_t run, size_t attempt);
+    void (*progress)(void *context, size_t member, size_t run, size_t attempt);
     void *progress_context;
 } group_options;
 
-/* Measures n tests of one kind and depth into results[0 … n), which are the caller's to free even
- * when it fails. */
-error_code measure_group(subject *s, const speed_test *tests, size_t n,
-                         const group_options *options, speed_result *results, failure *fail);
+/* Measures n members into results[0 … n), which are the caller's to free even when it fails. A turn
+ * goes through the members in their order. */
+error_code measure_group(const speed_member *members, size_t n, const group_options *options,
+                         speed_result *results, failure *fail);
 
 #endif

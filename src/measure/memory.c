@@ -1,12 +1,12 @@
-/* memory.c: what the process holds, as Linux tells it in /proc/self. */
+/* memory.c: what the process holds, and what is left, as Linux tells it in /proc. */
 #include "measure/measure.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static size_t status_bytes(const char *field)
+static size_t field_bytes(const char *path, const char *field)
 {
-    FILE *file = fopen("/proc/self/status", "re");
+    FILE *file = fopen(path, "re");
     if (file == NULL)
         return 0;
     char line[128];
@@ -21,12 +21,12 @@ static size_t status_bytes(const char *field)
 
 size_t memory_resident_bytes(void)
 {
-    return status_bytes("VmRSS");
+    return field_bytes("/proc/self/status", "VmRSS");
 }
 
 size_t memory_peak_bytes(void)
 {
-    return status_bytes("VmHWM");
+    return field_bytes("/proc/self/status", "VmHWM");
 }
 
 bool memory_peak_reset(void)
@@ -36,4 +36,9 @@ bool memory_peak_reset(void)
         return false;
     bool written = fputs("5", file) >= 0; /* proc(5): resets VmHWM */
     return fclose(file) == 0 && written;
+}
+
+size_t memory_available_bytes(void)
+{
+    return field_bytes("/proc/meminfo", "MemAvailable");
 }

@@ -37,6 +37,9 @@ struct subject {
     int32_t continuation[STEP_MAX_ROWS];
     size_t n_continuation;
     size_t continuation_depth;
+    double multiply_rate;
+    void (*filling)(void *context, size_t done, size_t all);
+    void *filling_context;
 };
 
 const char *speed_kind_name(speed_kind kind)
@@ -105,6 +108,9 @@ error_code subject_create(subject **out, const model *m, const subject_options *
     s->threads = options->threads;
     s->chunk = engine_defaults().prefill_chunk;
     s->positions = options->positions;
+    s->multiply_rate = options->multiply_rate;
+    s->filling = options->filling;
+    s->filling_context = options->filling_context;
     error_code code = create_parts(s, options, fail);
     if (code != OK) {
         subject_destroy(s);
@@ -156,8 +162,13 @@ static void prefill(subject *s, size_t from, size_t to, bool last_logits)
 /* Afterwards the KV holds the prompt up to `depth`; what follows it is about to be overwritten. */
 static void hold_prompt(subject *s, size_t depth)
 {
-    if (s->held < depth)
-        prefill(s, s->held, depth, false);
+    for (size_t done = s->held; done < depth;) {
+        size_t end = depth - done < s->chunk ? depth : done + s->chunk;
+        if (s->filling != NULL)
+            s->filling(s->filling_context, done, depth);
+        prefill(s, done, end, false);
+        done = end;
+    }
     s->held = depth;
 }
 
@@ -319,4 +330,34 @@ double subject_bytes(const subject *s, const speed_test *test)
 size_t subject_kv_bytes(const subject *s, const speed_test *test)
 {
     return kv_read(s, test->depth + test->n - 1);
+}
+
+kv_type subject_kv_type(const subject *s)
+{
+    return s->slot->view.type;
+}
+
+/* ---- multiply-adds -------------------------------------------------------------------------- */
+
+double subject_multiply_rate(const subject *s)
+{
+    return s->multiply_rate;
+}
+
+static double matrix_values(const matrix *m)
+{
+    return m == NULL ? 0 : (double)matrix_rows(m) * (double)matrix_cols(m);
+}
+
+double subject_multiply_adds(const subject *s)
+{
+    const model_config *c = &s->m->config;
+    double used = c->n_experts == 0 ? 1 : (double)c->n_experts_used;
+    double sum = matrix_values(s->m->output);
+    for (size_t i = 0; i < c->n_layers; i++) {
+        const layer_weights *l = &s->m->layers[i];
+        sum += matrix_values(l->qkv) + matrix_values(l->attn_output) + matrix_values(l->router);
+        sum += used * (matrix_values(l->gate_up[0]) + matrix_values(l->down[0]));
+    }
+    return sum;
 }

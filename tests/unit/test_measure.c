@@ -121,15 +121,15 @@ static void plans_are_read(void **state)
     expect_plan("step:1,2,2,16,probe:64", "0", joined, 4);
     const speed_test deep[] = {{SPEED_PREFILL, 8, 0},
                                {SPEED_DECODE, 4, 0},
-                               {SPEED_DECODE, 4, 2048},
                                {SPEED_STEP, 2, 0},
+                               {SPEED_DECODE, 4, 2048},
                                {SPEED_STEP, 2, 2048}};
     expect_plan("prefill:8,decode:4,step:2", "0,2048", deep, 5);
     bench_plan plan;
     expect_ok(bench_plan_parse(&plan, "step:1-3,decode:64", "0,100", &fail));
     assert_int_equal(bench_plan_positions(&plan), 164);
     assert_int_equal(bench_plan_group_end(&plan, 0), 3);
-    assert_int_equal(bench_plan_group_end(&plan, 3), 6);
+    assert_int_equal(bench_plan_group_end(&plan, 3), 4);
     assert_int_equal(bench_plan_cut(&plan, 64), 4);
     assert_int_equal(plan.n, 4);
 }
@@ -310,11 +310,11 @@ typedef struct turns {
     size_t count;
 } turns;
 
-static void note_turn(void *context, const speed_test *test, size_t run, size_t attempt)
+static void note_turn(void *context, size_t member, size_t run, size_t attempt)
 {
     turns *t = context;
-    if (test != NULL && attempt == 0 && t->count < 16)
-        t->n[t->count++] = test->n * 100 + run;
+    if (attempt == 0 && t->count < 16)
+        t->n[t->count++] = member * 100 + run;
 }
 
 static void groups_take_turns_between_peaks(void **state)
@@ -322,7 +322,7 @@ static void groups_take_turns_between_peaks(void **state)
     (void)state;
     fixture f;
     open_subject(&f, 1, 128, NULL, 0);
-    const speed_test tests[] = {{SPEED_STEP, 1, 8}, {SPEED_STEP, 2, 8}};
+    const speed_member members[] = {{f.s, {SPEED_STEP, 1, 8}}, {f.s, {SPEED_STEP, 2, 8}}};
     speed_result results[2] = {0};
     turns t = {0};
     read_peak *peak;
@@ -331,8 +331,8 @@ static void groups_take_turns_between_peaks(void **state)
     expect_ok(read_peak_survey(peak, &gb_s, &fail));
     const group_options o = {
         .runs = 3, .attempts = 2, .peak = peak, .progress = note_turn, .progress_context = &t};
-    expect_ok(measure_group(f.s, tests, 2, &o, results, &fail));
-    const size_t order[] = {100, 200, 101, 201, 102, 202};
+    expect_ok(measure_group(members, 2, &o, results, &fail));
+    const size_t order[] = {0, 100, 1, 101, 2, 102};
     assert_int_equal(t.count, 6);
     assert_memory_equal(t.n, order, sizeof order);
     for (size_t i = 0; i < 2; i++) {
@@ -360,6 +360,91 @@ static void groups_take_turns_between_peaks(void **state)
     for (size_t i = 0; i < 2; i++)
         speed_result_free(&results[i]);
     read_peak_destroy(peak);
+    close_subject(&f);
+}
+
+static void note_filling(void *context, size_t done, size_t all)
+{
+    size_t *filled = context;
+    assert_true(done < all);
+    if (done == 0)
+        filled[0]++;
+    filled[1] = all;
+}
+
+/* Two KV types of one model in turns: filled once each, compared turn by turn. */
+static void subjects_take_turns(void **state)
+{
+    (void)state;
+    fixture f;
+    open_subject(&f, 2, 64, NULL, 0);
+    subject *s[2];
+    size_t filled[2][2] = {{0}};
+    const kv_type types[2] = {KV_F32, KV_F16};
+    for (size_t i = 0; i < 2; i++) {
+        const subject_options o = {.threads = f.threads,
+                                   .kv = types[i],
+                                   .positions = 64,
+                                   .multiply_rate = 1e9,
+                                   .filling = note_filling,
+                                   .filling_context = filled[i]};
+        expect_ok(subject_create(&s[i], f.m, &o, &fail));
+    }
+    const speed_member members[] = {{s[0], {SPEED_STEP, 1, 40}},
+                                    {s[1], {SPEED_STEP, 1, 40}},
+                                    {s[0], {SPEED_STEP, 4, 40}},
+                                    {s[1], {SPEED_STEP, 4, 40}}};
+    speed_result r[4];
+    read_peak *peak;
+    double gb_s;
+    expect_ok(read_peak_create(&peak, f.threads, SMALL_PEAK, &fail));
+    expect_ok(read_peak_survey(peak, &gb_s, &fail));
+    const group_options o = {.runs = 3, .attempts = 1, .peak = peak};
+    expect_ok(measure_group(members, 4, &o, r, &fail));
+    for (size_t i = 0; i < 4; i++) {
+        const size_t one = i % 2, first = i / 2 * 2;
+        double to_one[3], speedup[3], over_bound[3];
+        for (size_t run = 0; run < 3; run++) {
+            double ms = r[i].runs[run].ms;
+            double bytes_ms = r[i].bytes / speed_run_peak(&r[i].runs[run]) / 1e6;
+            double rows_ms = (double)r[i].test.n * subject_multiply_adds(s[one]) / 1e9 * 1e3;
+            to_one[run] = ms / r[one].runs[run].ms;
+            speedup[run] = r[first].runs[run].ms / ms;
+            over_bound[run] = ms / (bytes_ms > rows_ms ? bytes_ms : rows_ms);
+        }
+        assert_int_equal(r[i].kv, types[i % 2]);
+        assert_true(r[i].to_one.median == spread_of(to_one, 3).median);
+        assert_true(r[i].speedup.median == (i == first ? 0 : spread_of(speedup, 3).median));
+        assert_true(r[i].over_bound.median == spread_of(over_bound, 3).median);
+    }
+    for (size_t i = 0; i < 4; i++)
+        speed_result_free(&r[i]);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(filled[i][0], 1);
+        assert_int_equal(filled[i][1], 40);
+        subject_destroy(s[i]);
+    }
+    read_peak_destroy(peak);
+    close_subject(&f);
+}
+
+/* A step of one row multiplies every weight once: the matrices' values are what their bytes say. */
+static void multiplications_are_counted(void **state)
+{
+    (void)state;
+    fixture f;
+    open_subject(&f, 1, 16, NULL, 0);
+    const tensor_type_info *type = measure_main_type(f.m->file);
+    assert_int_equal(type->type, TENSOR_Q8_0);
+    double values = (double)f.m->weight_bytes * type->block_values / type->block_bytes;
+    double counted = subject_multiply_adds(f.s);
+    assert_true(counted > 0.9 * values && counted < 1.1 * values);
+    double rate = 0;
+    expect_ok(measure_multiply_rate(f.m->file, type, f.threads, &rate, &fail));
+    assert_true(rate > 1e6);
+    assert_int_equal(
+        measure_multiply_rate(f.m->file, tensor_type_find(TENSOR_Q2_K), f.threads, &rate, &fail),
+        ERR_UNSUPPORTED);
     close_subject(&f);
 }
 
@@ -391,6 +476,8 @@ int main(void)
         cmocka_unit_test(bytes_are_weights_and_kv),
         cmocka_unit_test(wrong_prompts_are_refused),
         cmocka_unit_test(groups_take_turns_between_peaks),
+        cmocka_unit_test(subjects_take_turns),
+        cmocka_unit_test(multiplications_are_counted),
         cmocka_unit_test(runs_are_judged_by_their_neighbours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,47 @@
+// `a-io bench`: what it refuses, and the object that --json prints.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { isSanitized, run, smallModel } from './helper.mjs';
+
+function refused(args, status, message) {
+  const result = run(['bench', ...args]);
+  assert.equal(result.status, status, result.stderr);
+  assert.match(result.stderr, message);
+  assert.equal(result.stdout, '');
+}
+
+test('options', () => {
+  refused([], 2, /no model named/);
+  refused(['-m', smallModel, '--kv', 'f16,q9'], 2, /--kv.*q9.*f16, f32, q8_0/);
+  refused(['-m', smallModel, '--kv', 'f16,f16'], 2, /f16 is named twice/);
+  refused(['-m', smallModel, '--kv', 'f16,'], 2, /--kv/);
+  refused(['-m', smallModel, '--tests', 'walk:3'], 2, /walk:3/);
+});
+
+test('one object', { skip: isSanitized && 'reading gigabytes takes too long' }, () => {
+  const result = run(['bench', '--json', '-m', smallModel, '--kv', 'f16,q8_0', '--runs', '2', '-t', '1',
+    '--tests', 'step:1-2,decode:4']);
+  assert.equal(result.status, 0, result.stderr);
+  const out = JSON.parse(result.stdout);
+  assert.ok(out.read_peak_gb_s.before > 0 && out.read_peak_gb_s.after > 0);
+  assert.deepEqual(out.results.map((r) => [r.test, r.n, r.kv].join(' ')), ['step 1 f16', 'step 1 q8_0',
+    'step 2 f16', 'step 2 q8_0', 'decode 4 f16', 'decode 4 q8_0']);
+  for (const r of out.results) {
+    assert.equal(r.type, 'Q8_0');
+    assert.equal(r.depth, 0);
+    assert.equal(r.threads, 1);
+    assert.ok(r.ms > 0 && r.tokens_per_s > 0 && r.gb_s > 0 && r.share_of_peak > 0);
+    assert.match(r.token_hash, /^[0-9a-f]{16}$/);
+    assert.equal(r.runs.length, 2);
+    for (const one of r.runs) {
+      const peak = Math.max(one.read_peak_gb_s.before, one.read_peak_gb_s.after);
+      assert.ok(Math.abs(r.bytes / one.ms / 1e6 / peak / one.share_of_peak - 1) < 1e-4);
+    }
+    assert.equal(r.ratio_to_one === null, r.test !== 'step');
+    assert.equal(r.over_bound === null, r.test !== 'step');
+    assert.equal(r.speedup === null, r.kv === 'f16');
+  }
+  const hash = (kv) => out.results.filter((r) => r.test === 'step' && r.kv === kv).map((r) => r.token_hash);
+  assert.equal(new Set(hash('f16')).size, 1);
+  assert.equal(new Set(hash('q8_0')).size, 1);
+});
