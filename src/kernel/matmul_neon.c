@@ -42,7 +42,7 @@ INLINE float32x4_t weights_bf16(const void *record, size_t k, size_t quarter)
 }
 
 INLINE void add_floats(load_function *load, const void *record, const char *x, size_t x_stride,
-                       size_t columns, totals total)
+                       size_t columns, rows_f32 total[TILE_COLUMNS])
 {
     EACH_QUARTER
     {
@@ -60,36 +60,37 @@ INLINE void add_floats(load_function *load, const void *record, const char *x, s
                 odd[c] = vfmaq_laneq_f32(odd[c], w3, values, 3);
             }
         }
-        EACH_COLUMN total[c][quarter] = vaddq_f32(total[c][quarter], vaddq_f32(even[c], odd[c]));
+        EACH_COLUMN total[c].quarter[quarter] =
+            vaddq_f32(total[c].quarter[quarter], vaddq_f32(even[c], odd[c]));
     }
 }
 
 INLINE void add_f32(const void *record, const char *x, size_t x_stride, size_t columns,
-                    totals total)
+                    rows_f32 total[TILE_COLUMNS])
 {
     add_floats(weights_f32, record, x, x_stride, columns, total);
 }
 
 INLINE void add_f16(const void *record, const char *x, size_t x_stride, size_t columns,
-                    totals total)
+                    rows_f32 total[TILE_COLUMNS])
 {
     add_floats(weights_f16, record, x, x_stride, columns, total);
 }
 
 INLINE void add_bf16(const void *record, const char *x, size_t x_stride, size_t columns,
-                     totals total)
+                     rows_f32 total[TILE_COLUMNS])
 {
     add_floats(weights_bf16, record, x, x_stride, columns, total);
 }
 
-DEFINE_TILE(f32, add_f32, record_f32, BLOCK_COLUMNS * sizeof(float))
-DEFINE_TILE(f16, add_f16, record_f16, BLOCK_COLUMNS * sizeof(float))
-DEFINE_TILE(bf16, add_bf16, record_f16, BLOCK_COLUMNS * sizeof(float))
+DEFINE_TILE(f32, add_f32, TILE_COLUMNS, record_f32, BLOCK_COLUMNS * sizeof(float))
+DEFINE_TILE(f16, add_f16, TILE_COLUMNS, record_f16, BLOCK_COLUMNS * sizeof(float))
+DEFINE_TILE(bf16, add_bf16, TILE_COLUMNS, record_f16, BLOCK_COLUMNS * sizeof(float))
 
 /* ---- integers ------------------------------------------------------------------------------- */
 
 INLINE void add_q8_0(const void *record, const char *x, size_t x_stride, size_t columns,
-                     totals total)
+                     rows_f32 total[TILE_COLUMNS])
 {
     const record_q8_0 *w = record;
     for (size_t b = 0; b < 2; b++)
@@ -104,13 +105,13 @@ INLINE void add_q8_0(const void *record, const char *x, size_t x_stride, size_t 
                     add_quad(dot[c], quad, block_of(x, x_stride, c, b)->q + i / 4 * 16, i % 4);
             }
             float32x4_t d = load_halves(w->d[b], quarter);
-            EACH_COLUMN total[c][quarter] =
-                add_scaled(total[c][quarter], dot[c], d, block_of(x, x_stride, c, b));
+            EACH_COLUMN total[c].quarter[quarter] =
+                add_scaled(total[c].quarter[quarter], dot[c], d, block_of(x, x_stride, c, b));
         }
 }
 
 INLINE void add_q4_0(const void *record, const char *x, size_t x_stride, size_t columns,
-                     totals total)
+                     rows_f32 total[TILE_COLUMNS])
 {
     const record_q4_0 *w = record;
     for (size_t b = 0; b < 2; b++)
@@ -120,15 +121,15 @@ INLINE void add_q4_0(const void *record, const char *x, size_t x_stride, size_t 
             EACH_COLUMN dot[c] = vdupq_n_s32(block_of(x, x_stride, c, b)->minus_8_sum);
             dot_nibbles(w->q[b], quarter, x, x_stride, b, columns, dot);
             float32x4_t d = load_halves(w->d[b], quarter);
-            EACH_COLUMN total[c][quarter] =
-                add_scaled(total[c][quarter], dot[c], d, block_of(x, x_stride, c, b));
+            EACH_COLUMN total[c].quarter[quarter] =
+                add_scaled(total[c].quarter[quarter], dot[c], d, block_of(x, x_stride, c, b));
         }
 }
 
 /* Adds block b of every column, whose Σ q · x is dot, with scale and minimum. */
 INLINE void add_with_min(const record_q4_k *w, size_t b, size_t quarter, const char *x,
                          size_t x_stride, size_t columns, const int32x4_t dot[TILE_COLUMNS],
-                         totals total)
+                         rows_f32 total[TILE_COLUMNS])
 {
     float32x4_t scale = scales_of(w->d, w->block[b].scale, quarter);
     float32x4_t min = scales_of(w->dmin, w->block[b].min, quarter);
@@ -137,12 +138,12 @@ INLINE void add_with_min(const record_q4_k *w, size_t b, size_t quarter, const c
         const activation_block *block = block_of(x, x_stride, c, b);
         float32x4_t value = vmulq_f32(vcvtq_f32_s32(dot[c]), scale);
         value = vfmsq_f32(value, min, vdupq_n_f32(block->sum));
-        total[c][quarter] = vfmaq_n_f32(total[c][quarter], value, block->scale);
+        total[c].quarter[quarter] = vfmaq_n_f32(total[c].quarter[quarter], value, block->scale);
     }
 }
 
 INLINE void add_q4_k(const void *record, const char *x, size_t x_stride, size_t columns,
-                     totals total)
+                     rows_f32 total[TILE_COLUMNS])
 {
     const record_q4_k *w = record;
     for (size_t b = 0; b < K_BLOCKS; b++)
@@ -156,7 +157,7 @@ INLINE void add_q4_k(const void *record, const char *x, size_t x_stride, size_t 
 }
 
 INLINE void add_q5_k(const void *record, const char *x, size_t x_stride, size_t columns,
-                     totals total)
+                     rows_f32 total[TILE_COLUMNS])
 {
     const record_q5_k *w = record;
     for (size_t b = 0; b < K_BLOCKS; b++)
@@ -191,7 +192,7 @@ INLINE void dot_six_bits(const record_q6_k *w, size_t quarter, const char *x, si
 }
 
 INLINE void add_q6_k(const void *record, const char *x, size_t x_stride, size_t columns,
-                     totals total)
+                     rows_f32 total[TILE_COLUMNS])
 {
     const record_q6_k *w = record;
     for (size_t b = 0; b < K_BLOCKS; b++)
@@ -208,16 +209,17 @@ INLINE void add_q6_k(const void *record, const char *x, size_t x_stride, size_t 
             {
                 value[c] = vfmaq_f32(value[c], vcvtq_f32_s32(dot[c]), scale);
                 float x_scale = block_of(x, x_stride, c, b)->scale;
-                total[c][quarter] = vfmaq_n_f32(total[c][quarter], value[c], x_scale);
+                total[c].quarter[quarter] =
+                    vfmaq_n_f32(total[c].quarter[quarter], value[c], x_scale);
             }
         }
 }
 
-DEFINE_TILE(q8_0, add_q8_0, record_q8_0, 2 * sizeof(activation_block))
-DEFINE_TILE(q4_0, add_q4_0, record_q4_0, 2 * sizeof(activation_block))
-DEFINE_TILE(q4_k, add_q4_k, record_q4_k, K_BLOCKS * sizeof(activation_block))
-DEFINE_TILE(q5_k, add_q5_k, record_q5_k, K_BLOCKS * sizeof(activation_block))
-DEFINE_TILE(q6_k, add_q6_k, record_q6_k, K_BLOCKS * sizeof(activation_block))
+DEFINE_TILE(q8_0, add_q8_0, TILE_COLUMNS, record_q8_0, 2 * sizeof(activation_block))
+DEFINE_TILE(q4_0, add_q4_0, TILE_COLUMNS, record_q4_0, 2 * sizeof(activation_block))
+DEFINE_TILE(q4_k, add_q4_k, TILE_COLUMNS, record_q4_k, K_BLOCKS * sizeof(activation_block))
+DEFINE_TILE(q5_k, add_q5_k, TILE_COLUMNS, record_q5_k, K_BLOCKS * sizeof(activation_block))
+DEFINE_TILE(q6_k, add_q6_k, TILE_COLUMNS, record_q6_k, K_BLOCKS * sizeof(activation_block))
 
 /* ---- activations ---------------------------------------------------------------------------- */
 

@@ -12,7 +12,7 @@ INLINE float32x4_t add_with_offset(float32x4_t total, int32x4_t dot, float32x4_t
 }
 
 INLINE void add_q4_1(const void *record, const char *x, size_t x_stride, size_t columns,
-                     totals total)
+                     rows_f32 total[TILE_COLUMNS])
 {
     const record_q4_1 *w = record;
     for (size_t b = 0; b < 2; b++)
@@ -23,13 +23,13 @@ INLINE void add_q4_1(const void *record, const char *x, size_t x_stride, size_t 
             dot_nibbles(w->q[b], quarter, x, x_stride, b, columns, dot);
             float32x4_t d = load_halves(w->d[b], quarter);
             float32x4_t m = load_halves(w->m[b], quarter);
-            EACH_COLUMN total[c][quarter] =
-                add_with_offset(total[c][quarter], dot[c], d, m, block_of(x, x_stride, c, b));
+            EACH_COLUMN total[c].quarter[quarter] = add_with_offset(
+                total[c].quarter[quarter], dot[c], d, m, block_of(x, x_stride, c, b));
         }
 }
 
 INLINE void add_q5_0(const void *record, const char *x, size_t x_stride, size_t columns,
-                     totals total)
+                     rows_f32 total[TILE_COLUMNS])
 {
     const record_q5_0 *w = record;
     for (size_t b = 0; b < 2; b++)
@@ -39,13 +39,13 @@ INLINE void add_q5_0(const void *record, const char *x, size_t x_stride, size_t 
             EACH_COLUMN dot[c] = vdupq_n_s32(2 * block_of(x, x_stride, c, b)->minus_8_sum);
             dot_five_bits(w->low.q[b], w->high[b], quarter, x, x_stride, b, columns, dot);
             float32x4_t d = load_halves(w->low.d[b], quarter);
-            EACH_COLUMN total[c][quarter] =
-                add_scaled(total[c][quarter], dot[c], d, block_of(x, x_stride, c, b));
+            EACH_COLUMN total[c].quarter[quarter] =
+                add_scaled(total[c].quarter[quarter], dot[c], d, block_of(x, x_stride, c, b));
         }
 }
 
 INLINE void add_q5_1(const void *record, const char *x, size_t x_stride, size_t columns,
-                     totals total)
+                     rows_f32 total[TILE_COLUMNS])
 {
     const record_q5_1 *w = record;
     for (size_t b = 0; b < 2; b++)
@@ -56,8 +56,8 @@ INLINE void add_q5_1(const void *record, const char *x, size_t x_stride, size_t 
             dot_five_bits(w->low.q[b], w->high[b], quarter, x, x_stride, b, columns, dot);
             float32x4_t d = load_halves(w->low.d[b], quarter);
             float32x4_t m = load_halves(w->low.m[b], quarter);
-            EACH_COLUMN total[c][quarter] =
-                add_with_offset(total[c][quarter], dot[c], d, m, block_of(x, x_stride, c, b));
+            EACH_COLUMN total[c].quarter[quarter] = add_with_offset(
+                total[c].quarter[quarter], dot[c], d, m, block_of(x, x_stride, c, b));
         }
 }
 
@@ -88,7 +88,7 @@ INLINE void dot_iq4(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], size_t quar
 }
 
 INLINE void add_iq4_nl(const void *record, const char *x, size_t x_stride, size_t columns,
-                       totals total)
+                       rows_f32 total[TILE_COLUMNS])
 {
     const record_iq4_nl *w = record;
     for (size_t b = 0; b < 2; b++)
@@ -97,13 +97,13 @@ INLINE void add_iq4_nl(const void *record, const char *x, size_t x_stride, size_
             int32x4_t dot[TILE_COLUMNS];
             dot_iq4(w->q[b], quarter, x, x_stride, b, columns, dot);
             float32x4_t d = load_halves(w->d[b], quarter);
-            EACH_COLUMN total[c][quarter] =
-                add_scaled(total[c][quarter], dot[c], d, block_of(x, x_stride, c, b));
+            EACH_COLUMN total[c].quarter[quarter] =
+                add_scaled(total[c].quarter[quarter], dot[c], d, block_of(x, x_stride, c, b));
         }
 }
 
 INLINE void add_iq4_xs(const void *record, const char *x, size_t x_stride, size_t columns,
-                       totals total)
+                       rows_f32 total[TILE_COLUMNS])
 {
     const record_iq4_xs *w = record;
     for (size_t b = 0; b < K_BLOCKS; b++)
@@ -112,8 +112,8 @@ INLINE void add_iq4_xs(const void *record, const char *x, size_t x_stride, size_
             int32x4_t dot[TILE_COLUMNS];
             dot_iq4(w->q[b], quarter, x, x_stride, b, columns, dot);
             float32x4_t scale = scales_of(w->d, w->scale[b], quarter);
-            EACH_COLUMN total[c][quarter] =
-                add_scaled(total[c][quarter], dot[c], scale, block_of(x, x_stride, c, b));
+            EACH_COLUMN total[c].quarter[quarter] =
+                add_scaled(total[c].quarter[quarter], dot[c], scale, block_of(x, x_stride, c, b));
         }
 }
 
@@ -132,7 +132,7 @@ INLINE uint8x16_t two_bits(uint8x16_t q, size_t i)
 
 /* −min · Σq over a half block is min / 32 · minus_32_sum: dividing by 32 is exact. */
 INLINE void add_q2_k(const void *record, const char *x, size_t x_stride, size_t columns,
-                     totals total)
+                     rows_f32 total[TILE_COLUMNS])
 {
     const record_q2_k *w = record;
     for (size_t b = 0; b < K_BLOCKS; b++)
@@ -162,8 +162,8 @@ INLINE void add_q2_k(const void *record, const char *x, size_t x_stride, size_t 
                     value[c] = vfmaq_n_f32(value[c], min, minus_32_sum);
                 }
             }
-            EACH_COLUMN total[c][quarter] =
-                vfmaq_n_f32(total[c][quarter], value[c], block_of(x, x_stride, c, b)->scale);
+            EACH_COLUMN total[c].quarter[quarter] = vfmaq_n_f32(total[c].quarter[quarter], value[c],
+                                                                block_of(x, x_stride, c, b)->scale);
         }
 }
 
@@ -193,7 +193,7 @@ INLINE float32x4_t scale_q3_k(const record_q3_k *w, size_t quarter, size_t block
 }
 
 INLINE void add_q3_k(const void *record, const char *x, size_t x_stride, size_t columns,
-                     totals total)
+                     rows_f32 total[TILE_COLUMNS])
 {
     const record_q3_k *w = record;
     for (size_t b = 0; b < K_BLOCKS; b++)
@@ -210,16 +210,17 @@ INLINE void add_q3_k(const void *record, const char *x, size_t x_stride, size_t 
             {
                 value[c] = vfmaq_f32(value[c], vcvtq_f32_s32(dot[c]), scale);
                 float x_scale = block_of(x, x_stride, c, b)->scale;
-                total[c][quarter] = vfmaq_n_f32(total[c][quarter], value[c], x_scale);
+                total[c].quarter[quarter] =
+                    vfmaq_n_f32(total[c].quarter[quarter], value[c], x_scale);
             }
         }
 }
 
-DEFINE_TILE(q4_1, add_q4_1, record_q4_1, 2 * sizeof(activation_block))
-DEFINE_TILE(q5_0, add_q5_0, record_q5_0, 2 * sizeof(activation_block))
-DEFINE_TILE(q5_1, add_q5_1, record_q5_1, 2 * sizeof(activation_block))
-DEFINE_TILE(iq4_nl, add_iq4_nl, record_iq4_nl, 2 * sizeof(activation_block))
-DEFINE_TILE(q2_k, add_q2_k, record_q2_k, K_BLOCKS * sizeof(activation_block))
-DEFINE_TILE(q3_k, add_q3_k, record_q3_k, K_BLOCKS * sizeof(activation_block))
-DEFINE_TILE(iq4_xs, add_iq4_xs, record_iq4_xs, K_BLOCKS * sizeof(activation_block))
+DEFINE_TILE(q4_1, add_q4_1, TILE_COLUMNS, record_q4_1, 2 * sizeof(activation_block))
+DEFINE_TILE(q5_0, add_q5_0, TILE_COLUMNS, record_q5_0, 2 * sizeof(activation_block))
+DEFINE_TILE(q5_1, add_q5_1, TILE_COLUMNS, record_q5_1, 2 * sizeof(activation_block))
+DEFINE_TILE(iq4_nl, add_iq4_nl, TILE_COLUMNS, record_iq4_nl, 2 * sizeof(activation_block))
+DEFINE_TILE(q2_k, add_q2_k, TILE_COLUMNS, record_q2_k, K_BLOCKS * sizeof(activation_block))
+DEFINE_TILE(q3_k, add_q3_k, TILE_COLUMNS, record_q3_k, K_BLOCKS * sizeof(activation_block))
+DEFINE_TILE(iq4_xs, add_iq4_xs, TILE_COLUMNS, record_iq4_xs, K_BLOCKS * sizeof(activation_block))
 #endif

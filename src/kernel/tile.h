@@ -1,6 +1,6 @@
 /*
  * tile.h: the tile around a record's arithmetic, the same in every instruction set. Included only
- * at the end of tile_*.h, which have said what these are:
+ * by tile_*.h, after they have said what these are:
  *
  *   SET(name)           the name with the set's prefix
  *   rows_f32            sixteen floats, one a row, with zero_f32() and store_f32(y, rows)
@@ -45,10 +45,6 @@ INLINE void tile(add_function *add, size_t most, size_t record_bytes, size_t x_s
     for (; most < TILE_COLUMNS && columns > most;
          columns -= most, x += most * x_stride, y += most * y_stride)
         tile_columns(add, record_bytes, x_step, records, n, x, x_stride, most, y, y_stride);
-    if (ONE_BODY) {
-        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, columns, y, y_stride);
-        return;
-    }
 #define CASE(count)                                                                                \
     case count:                                                                                    \
         if (count <= most) /* known to the compiler, which keeps no body for the others */         \

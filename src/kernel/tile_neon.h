@@ -5,7 +5,7 @@
 #include "kernel/prefetch.h"
 #include "kernel/simd_neon.h"
 
-#define EACH_COLUMN UNROLL for (size_t c = 0; c < columns; c++)
+#define SET(name) neon_##name
 #define EACH_QUARTER UNROLL for (size_t quarter = 0; quarter < QUARTERS; quarter++)
 
 enum { QUARTERS = GROUP_ROWS / LANES };
@@ -16,61 +16,24 @@ INLINE const void *first_prefetches(const void *address, size_t quarter)
     return quarter == 0 ? with_prefetch(address) : address;
 }
 
-typedef float32x4_t totals[TILE_COLUMNS][QUARTERS];
+typedef struct rows_f32 { /* rows 0–3, 4–7, 8–11, 12–15 */
+    float32x4_t quarter[QUARTERS];
+} rows_f32;
 
-/* One record against `columns` activations, `x` the first one's part, added to total. */
-typedef void add_function(const void *record, const char *x, size_t x_stride, size_t columns,
-                          totals total);
-
-INLINE void tile_columns(add_function *add, size_t record_bytes, size_t x_step, const char *records,
-                         size_t n_records, const char *x, size_t x_stride, size_t columns, float *y,
-                         size_t y_stride)
+INLINE rows_f32 zero_f32(void)
 {
-    totals total;
-    EACH_COLUMN EACH_QUARTER total[c][quarter] = vdupq_n_f32(0);
-    for (size_t i = 0; i < n_records; i++, records += record_bytes, x += x_step)
-        add(records, x, x_stride, columns, total);
-    EACH_COLUMN EACH_QUARTER vst1q_f32(y + c * y_stride + quarter * LANES, total[c][quarter]);
+    float32x4_t zero = vdupq_n_f32(0);
+    return (rows_f32){{zero, zero, zero, zero}};
 }
 
-INLINE void tile(add_function *add, size_t record_bytes, size_t x_step, const void *records,
-                 size_t n, const char *x, size_t x_stride, size_t columns, float *y,
-                 size_t y_stride)
+INLINE void store_f32(float *y, rows_f32 a)
 {
-#define CASE(count)                                                                                \
-    case count:                                                                                    \
-        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, count, y, y_stride);      \
-        break
-    if (ONE_BODY) {
-        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, columns, y, y_stride);
-        return;
-    }
-    switch (columns) {
-        CASE(1);
-        CASE(2);
-        CASE(3);
-        CASE(4);
-        CASE(5);
-        CASE(6);
-        CASE(7);
-        CASE(8);
-    }
-#undef CASE
+    EACH_QUARTER vst1q_f32(y + quarter * LANES, a.quarter[quarter]);
 }
 
-#define DEFINE_TILE(type, add, record, x_step)                                                     \
-    void neon_tile_##type(const void *records, size_t n_records, const void *x, size_t x_stride,   \
-                          size_t columns, float *y, size_t y_stride)                               \
-    {                                                                                              \
-        tile(add, sizeof(record), x_step, records, n_records, x, x_stride, columns, y, y_stride);  \
-    }
+#include "kernel/tile.h"
 
 /* ---- integers ------------------------------------------------------------------------------- */
-
-INLINE const activation_block *block_of(const char *x, size_t x_stride, size_t column, size_t block)
-{
-    return (const activation_block *)(const void *)(x + column * x_stride) + block;
-}
 
 INLINE uint8x16_t load_quad(const uint8_t q[GROUP_ROWS][4], size_t quarter)
 {
