@@ -5,6 +5,8 @@
 #include "base/clock.h"
 #include "engine/conductor.h"
 
+#define KV_WORK_MS 10.0 /* of a step, for copying KV and giving it back */
+
 /* ---- composing --------------------------------------------------------------------------------
  */
 
@@ -36,6 +38,7 @@ static void begin_sequence(step *st, sequence *s)
     if (s->started_ms == 0) {
         s->started_ms = clock_ms();
         s->progress.queue_ms = s->started_ms - s->submitted_ms;
+        s->progress.cached_tokens = s->slot->tokens.length;
     }
 }
 
@@ -107,7 +110,7 @@ static void compose(step *st)
     /* Classifications first: a request waits for its plan before anything else can happen to it. */
     for (int urgent = 1; urgent >= 0; urgent--) {
         for (sequence *s = e->running.first; s != NULL; s = s->next) {
-            if (!is_decoding(s) && (s->n_labels > 0) == (urgent == 1) &&
+            if (!is_decoding(s) && !kv_is_copying(s->slot) && (s->n_labels > 0) == (urgent == 1) &&
                 st->prefill_rows < e->options.prefill_chunk)
                 add_prefill(st, s);
         }
@@ -123,7 +126,6 @@ static void admit(engine *e)
             return;
         queue_pop(&e->waiting);
         s->slot = slot;
-        s->progress.cached_tokens = slot->tokens.length;
         s->acceptance = acceptance_from_prior(&e->priors[s->setting.prior % LOOKUP_CLASSES]);
         queue_push(&e->running, s);
     }
@@ -243,10 +245,13 @@ bool engine_run_step(engine *e, team *threads, double chosen_ms, bool switched)
 {
     step st = {.e = e};
     admit(e);
+    bool more = kv_work(e->kv, KV_WORK_MS);
     compose(&st);
     if (st.n_rows == 0)
-        return false;
+        return more;
     double start_ms = clock_ms();
+    for (sequence *s = e->running.first; s != NULL; s = s->next)
+        kv_commit(e->kv, s->slot, s->slot->tokens.length + s->n_rows);
     for (sequence *s = e->running.first; switched && s != NULL; s = s->next) {
         if (s->n_rows > 0 && s->progress.prefill_ms == 0 && s->progress.switch_ms == 0)
             s->progress.switch_ms = start_ms - chosen_ms;
@@ -288,9 +293,12 @@ void engine_measure_step_cost(engine *e, team *threads, double budget_ms)
     kv_slot *slot = kv_acquire(e->kv, &token, 1);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         size_t n = sizes[i];
-        for (size_t r = 0; r < n && n <= e->max_outputs && n <= slot->view.capacity; r++)
+        if (n > e->max_outputs || n > slot->tokens.capacity)
+            break;
+        kv_commit(e->kv, slot, n);
+        for (size_t r = 0; r < n; r++)
             e->rows[r] = (forward_row){token, (uint32_t)r, &slot->view, WANT_LOGITS};
-        for (int k = 0; k < repeats && n <= e->max_outputs && n <= slot->view.capacity; k++) {
+        for (int k = 0; k < repeats; k++) {
             double before = clock_ms();
             if (before - start > budget_ms)
                 break;

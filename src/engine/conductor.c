@@ -169,6 +169,7 @@ static void exchange(engine *e)
         queue_push(&e->waiting, s);
     e->status.running = e->running.length;
     e->status.waiting = e->waiting.length;
+    e->status.kv_bytes = kv_read_usage(e->kv).committed_bytes;
     for (size_t n = 1; n <= STEP_COST_ROWS; n++)
         e->status.step_ms[n] = e->cost.ms[n];
 }
@@ -194,7 +195,7 @@ static bool look_around(conductor *c, bool idle)
 
 static bool has_work(const engine *e)
 {
-    return e->running.first != NULL || e->waiting.first != NULL;
+    return e->running.first != NULL || e->waiting.first != NULL || kv_work(e->kv, 0);
 }
 
 static bool queue_has_classification(const sequence_queue *q)

@@ -27,7 +27,8 @@ typedef struct sequence sequence;
 
 typedef struct engine_options {
     size_t context;       /* tokens a sequence may hold; 0: what the model was trained for */
-    size_t slots;         /* sequences resident at once; ≥ 1 */
+    size_t slots;         /* sequences resident at once, finished ones included; ≥ 1. Slots take
+                             addresses: memory is taken by the tokens in them */
     size_t queue_limit;   /* sequences waiting for a slot before ERR_BUSY */
     size_t prefill_chunk; /* most prompt rows a step takes; ≥ 1 */
     kv_type kv;
@@ -129,6 +130,7 @@ void sequence_release(sequence *s);
 typedef struct engine_status {
     size_t running;
     size_t waiting;
+    size_t kv_bytes; /* memory that KV takes now, with that of finished sequences */
     double step_ms[LOOKUP_MAX_DRAFT +
                    2]; /* T(n): measured cost of a decode step of n rows, 0: unknown */
 } engine_status;

@@ -9,7 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/kv.h"
 #include "engine/lookup.h"
 #include "engine/output.h"
 #include "engine/sample.h"
@@ -266,49 +265,6 @@ static void test_acceptance_counts_censored_drafts(void **state)
     assert_true(a.accepted[0] / a.tried[0] < 0.5);
 }
 
-/* ---- KV slots -----------------------------------------------------------------------------------
- */
-
-static void test_kv_takes_the_longest_prefix(void **state)
-{
-    (void)state;
-    const model_config c = {.n_layers = 1, .n_kv_heads = 1, .head_dim = 8};
-    const int32_t a[] = {1, 2, 3, 4}, b[] = {1, 2, 9, 9}, wanted[] = {1, 2, 3, 7};
-    kv_cache *kv;
-    failure fail;
-    assert_int_equal(kv_create(&kv, &c, KV_F16, 16, 2, &fail), OK);
-    kv_slot *first = kv_acquire(kv, a, 4), *second = kv_acquire(kv, b, 4);
-    assert_non_null(first);
-    assert_non_null(second);
-    assert_null(kv_acquire(kv, a, 4));
-    memcpy(first->tokens.ids, a, sizeof a);
-    first->tokens.length = 4;
-    memcpy(second->tokens.ids, b, sizeof b);
-    second->tokens.length = 4;
-    kv_release(kv, first);
-    kv_release(kv, second);
-    kv_slot *s = kv_acquire(kv, wanted, 4);
-    assert_ptr_equal(s, first);
-    assert_int_equal(s->tokens.length, 3);
-    kv_release(kv, s);
-    /* The last token is always computed: its logits are what is wanted. */
-    s = kv_acquire(kv, b, 4);
-    assert_ptr_equal(s, second);
-    assert_int_equal(s->tokens.length, 3);
-    kv_destroy(kv);
-}
-
-static void test_kv_of_blocks_wants_whole_blocks(void **state)
-{
-    (void)state;
-    const model_config c = {.n_layers = 1, .n_kv_heads = 1, .head_dim = 48};
-    kv_cache *kv;
-    failure fail;
-    assert_int_equal(kv_create(&kv, &c, KV_Q8_0, 16, 2, &fail), ERR_UNSUPPORTED);
-    assert_non_null(strstr(fail.text, "q8_0"));
-    assert_non_null(strstr(fail.text, "48"));
-}
-
 /* ---- stop strings -------------------------------------------------------------------------------
  */
 
@@ -389,8 +345,6 @@ int main(void)
         cmocka_unit_test(test_lookup_continues_a_repetition),
         cmocka_unit_test(test_draft_length_follows_cost_and_acceptance),
         cmocka_unit_test(test_acceptance_counts_censored_drafts),
-        cmocka_unit_test(test_kv_takes_the_longest_prefix),
-        cmocka_unit_test(test_kv_of_blocks_wants_whole_blocks),
         cmocka_unit_test(test_stop_strings),
         cmocka_unit_test(test_stop_strings_refused),
     };
