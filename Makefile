@@ -6,7 +6,7 @@
 #   make SANITIZE=address,undefined test      make SANITIZE=thread test
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
-#   make bench-peer     beside llama.cpp from npm, in turns
+#   make bench-peer     beside llama.cpp from npm, in turns (MODELS=pangu-1b-llama:q4_0 PAIRS=5 THREADS=2)
 #   make format         clang-format over src and tests
 
 CC ?= gcc
@@ -103,12 +103,15 @@ bench: setup
 	$(PROGRAM) bench --synthetic pangu-1b:q4_0 --tests decode:32,step:1-8 --depth 2048,8192 --kv f16,q8_0
 	$(PROGRAM) bench --synthetic pangu-7b:q4_0 --tests prefill:512,decode:32,step:1-8,16
 
-PEER_MODELS ?= qwen2.5-0.5b:q4_0 qwen2.5-0.5b:q8_0 pangu-1b-llama:q4_0 pangu-1b-llama:q8_0 pangu-1b-llama:q4_k
+# make bench-peer MODELS=pangu-7b-llama:q4_0 PAIRS=5 THREADS=2 PEER_OPTIONS='--depths 0 --steps 1,8'
+MODELS ?= qwen2.5-0.5b:q4_0 qwen2.5-0.5b:q8_0 pangu-1b-llama:q4_0 pangu-1b-llama:q8_0 pangu-1b-llama:q4_k
+PAIRS ?= 5
+THREADS ?= 2
 PEER_OPTIONS ?=
 bench-peer: setup
 	@$(MAKE) --no-print-directory $(PROGRAM)
 	@[ -d bench/peer/node_modules/node-llama-cpp ] || (cd bench/peer && npm ci)
-	node bench/peer/compare.mjs --program $(PROGRAM) $(PEER_MODELS:%=--synthetic %) $(PEER_OPTIONS)
+	node bench/peer/compare.mjs --program $(PROGRAM) --pairs $(PAIRS) --threads $(THREADS) --keep build/bench-peer.jsonl $(MODELS:%=--synthetic %) $(PEER_OPTIONS)
 
 format:
 	clang-format -i $(shell git ls-files 'src/*.[ch]' 'tests/*.[ch]')

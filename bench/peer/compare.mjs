@@ -3,15 +3,17 @@
 //
 //   node compare.mjs --program build/a-io [options] MODEL.gguf...
 //
-// Every pair is a process of ours and one of theirs; who begins changes from pair to pair. A ratio is
-// theirs / ours of one pair, above 1 where ours is faster; the table shows the medians.
+// Every pair is a process of ours and one of theirs for each way that it is run; who begins changes from
+// pair to pair. A ratio is theirs / ours of one pair, above 1 where ours is faster; the table shows the
+// medians. Of their ways (flash attention off and on) a test takes the one with the lower median.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
+const peer = "node-llama-cpp 3.22.1";
 const usage = `usage: node compare.mjs [options] [MODEL.gguf...]
   --synthetic S:T  a model that a-io makes (a-io bench --help); may be given several times
   --program FILE   a-io (default: build/a-io)
@@ -21,7 +23,8 @@ const usage = `usage: node compare.mjs [options] [MODEL.gguf...]
   --decode N       tokens decoded at every depth (default: 32)
   --depths LIST    tokens in the KV before them (default: 0,512,2048)
   --steps LIST     rows of a step, logits and a token for each (default: 1,2,3,4,5,6,7,8,16)
-  --flash          the peer with its flash attention
+  --flash MODE     the peer's flash attention: off, on or both, the better one counting (default: both)
+  --keep FILE      pairs are kept there until everything is done: an interrupted run goes on
   --json           one JSON object instead of tables`;
 
 const { values: o, positionals: files } = parseArgs({
@@ -35,12 +38,14 @@ const { values: o, positionals: files } = parseArgs({
         decode: { type: "string", default: "32" },
         depths: { type: "string", default: "0,512,2048" },
         steps: { type: "string", default: "1,2,3,4,5,6,7,8,16" },
-        flash: { type: "boolean", default: false },
+        flash: { type: "string", default: "both" },
+        keep: { type: "string" },
         json: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
     },
 });
-if (o.help || files.length + o.synthetic.length === 0) {
+const modes = { off: ["off"], on: ["on"], both: ["off", "on"] }[o.flash];
+if (o.help || files.length + o.synthetic.length === 0 || !modes || !(Number(o.pairs) >= 1)) {
     console.log(usage);
     process.exit(o.help ? 0 : 2);
 }
@@ -53,7 +58,6 @@ const job = {
     decode: Number(o.decode),
     depths: numbers(o.depths),
     steps: numbers(o.steps),
-    flash: o.flash,
 };
 const folder = mkdtempSync(join(tmpdir(), "a-io-peer-"));
 process.on("exit", () => rmSync(folder, { recursive: true }));
@@ -95,8 +99,10 @@ function ours(model, prompt) {
     };
 }
 
-function theirs(model, prompt) {
-    const out = read(process.execPath, [join(here, "peer.mjs"), JSON.stringify({ ...job, model, prompt })]);
+function theirs(model, prompt, mode) {
+    const out = read(process.execPath, [join(here, "peer.mjs"), JSON.stringify({ ...job, flash: mode === "on", model, prompt })]);
+    if (out.threads !== job.threads || out.flash !== (mode === "on"))
+        throw new Error(`the peer ran ${out.threads} threads, flash attention ${out.flash ? "on" : "off"}: not what was asked for`);
     return { results: out.results, load_ms: out.load_ms, memory: out.memory.peak - out.memory.base };
 }
 
@@ -115,61 +121,102 @@ function progress(text) {
     if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
 }
 
+// ---- pairs that an interrupted run left -----------------------------------------------------------
+
+const built = statSync(o.program);
+const keyOf = (model, i) => JSON.stringify({ program: [built.size, built.mtimeMs], peer, model, i, job, modes });
+
+const kept = new Map();
+if (o.keep && existsSync(o.keep))
+    for (const line of readFileSync(o.keep, "utf8").split("\n").filter((l) => l.endsWith("}"))) {
+        const { key, pair } = JSON.parse(line);
+        kept.set(key, pair);
+    }
+
+function keep(key, pair) {
+    if (o.keep) appendFileSync(o.keep, JSON.stringify({ key, pair }) + "\n");
+}
+
+// ---- one model ----------------------------------------------------------------------------------
+
+function measurePair(model, prompt, i) {
+    const pair = { ours: null, theirs: {} };
+    const ways = [
+        ["a-io", () => (pair.ours = ours(model, prompt))],
+        ...modes.map((mode) => [`peer, flash attention ${mode}`, () => (pair.theirs[mode] = theirs(model, prompt, mode))]),
+    ];
+    for (const [name, run] of i % 2 === 0 ? ways : ways.reverse()) {
+        progress(`${model}: pair ${i + 1} of ${o.pairs}, ${name}`);
+        run();
+    }
+    progress("");
+    return pair;
+}
+
+const found = (side, test) => side.results.find((r) => key(r) === key(test));
+
+function printPair(pair, i, isKept) {
+    const ratio = (test) => Math.min(...modes.map((m) => found(pair.theirs[m], test).ms)) / found(pair.ours, test).ms;
+    const name = (test) => `${test.test} ${test.n}${test.depth ? ` at ${test.depth}` : ""}`;
+    const ratios = pair.ours.results.map((test) => `${name(test)}: ${ratio(test).toFixed(2)}`).join(", ");
+    const text = `pair ${i + 1} of ${o.pairs}${isKept ? " (kept)" : ""}, theirs / ours: ${ratios}`;
+    (o.json ? console.error : console.log)(text);
+}
+
+function summarise(test, pairs) {
+    const ms = (mode) => median(pairs.map((p) => found(p.theirs[mode], test).ms));
+    const flash = modes.reduce((best, mode) => (ms(mode) < ms(best) ? mode : best));
+    const rows = pairs.map((p) => ({ a: found(p.ours, test), b: found(p.theirs[flash], test) }));
+    const ratios = rows.map((r) => r.b.ms / r.a.ms);
+    return {
+        test: test.test,
+        n: test.n,
+        depth: test.depth,
+        ours_ms: median(rows.map((r) => r.a.ms)),
+        theirs_ms: ms(flash),
+        theirs_ms_by_flash: Object.fromEntries(modes.map((mode) => [mode, ms(mode)])),
+        flash,
+        ratio: median(ratios),
+        ratio_low: Math.min(...ratios),
+        ratio_high: Math.max(...ratios),
+        ours_share_of_peak: median(rows.map((r) => r.a.share_of_peak)),
+        unsteady: rows.filter((r) => !r.a.steady).length,
+        tokens: rows[0].a.tokens.length,
+        tokens_equal: equal(rows[0].a.tokens, rows[0].b.tokens),
+    };
+}
+
 function compare(model) {
     const prompt = writePrompt(model);
     const pairs = [];
+    if (!o.json) console.log(`\n${model}`);
     for (let i = 0; i < Number(o.pairs); i++) {
-        const pair = {};
-        const sides = [["a", ours], ["b", theirs]];
-        for (const [name, side] of i % 2 === 0 ? sides : sides.reverse()) {
-            progress(`${model}: pair ${i + 1} of ${o.pairs}, ${name === "a" ? "a-io" : "peer"}`);
-            pair[name] = side(model, prompt);
-        }
-        pairs.push(pair);
+        const isKept = kept.has(keyOf(model, i));
+        pairs.push(isKept ? kept.get(keyOf(model, i)) : measurePair(model, prompt, i));
+        if (!isKept) keep(keyOf(model, i), pairs[i]);
+        printPair(pairs[i], i, isKept);
     }
-    progress("");
-    const tests = pairs[0].a.results.map((first) => {
-        const rows = pairs.map((p) => ({
-            a: p.a.results.find((r) => key(r) === key(first)),
-            b: p.b.results.find((r) => key(r) === key(first)),
-        }));
-        const ratios = rows.map((r) => r.b.ms / r.a.ms);
-        return {
-            test: first.test,
-            n: first.n,
-            depth: first.depth,
-            ours_ms: median(rows.map((r) => r.a.ms)),
-            theirs_ms: median(rows.map((r) => r.b.ms)),
-            ratio: median(ratios),
-            ratio_low: Math.min(...ratios),
-            ratio_high: Math.max(...ratios),
-            ours_share_of_peak: median(rows.map((r) => r.a.share_of_peak)),
-            unsteady: rows.filter((r) => !r.a.steady).length,
-            tokens: rows[0].a.tokens.length,
-            tokens_equal: equal(rows[0].a.tokens, rows[0].b.tokens),
-        };
-    });
-    const both = (side, field) => median(pairs.map((p) => p[side][field]));
+    const least = (field) => Math.min(...modes.map((mode) => median(pairs.map((p) => p.theirs[mode][field]))));
     return {
         model,
-        type: pairs[0].a.type,
-        kernel: pairs[0].a.kernel,
+        type: pairs[0].ours.type,
+        kernel: pairs[0].ours.kernel,
         threads: job.threads,
         pairs: pairs.length,
-        tests,
-        load_ms: { ours: both("a", "load_ms"), theirs: both("b", "load_ms") },
-        memory_peak_bytes: { ours: both("a", "memory"), theirs_above_node: both("b", "memory") },
+        tests: pairs[0].ours.results.map((test) => summarise(test, pairs)),
+        load_ms: { ours: median(pairs.map((p) => p.ours.load_ms)), theirs: least("load_ms") },
+        memory_peak_bytes: { ours: median(pairs.map((p) => p.ours.memory)), theirs_above_node: least("memory") },
     };
 }
 
 function print(c) {
-    console.log(`\n${c.model}, ${c.type}: ${c.pairs} pairs, ${c.threads} threads, kernel ${c.kernel}`);
-    console.log("test          depth     ours ms   theirs ms   ratio (lowest to highest)   our share of peak   same tokens");
+    console.log(`${c.type}: ${c.pairs} pairs, ${c.threads} threads, kernel ${c.kernel}`);
+    console.log("test          depth     ours ms   theirs ms  flash   ratio (lowest to highest)   our share of peak   same tokens");
     for (const t of c.tests) {
         const tokens = t.test === "step" ? "" : `${t.tokens_equal} of ${t.tokens}`;
         console.log(
             `${`${t.test} ${t.n}`.padEnd(13)} ${String(t.depth).padStart(5)} ${t.ours_ms.toFixed(2).padStart(11)} ` +
-                `${t.theirs_ms.toFixed(2).padStart(11)} ${t.ratio.toFixed(2).padStart(7)} ` +
+                `${t.theirs_ms.toFixed(2).padStart(11)} ${t.flash.padStart(6)} ${t.ratio.toFixed(2).padStart(7)} ` +
                 `${`(${t.ratio_low.toFixed(2)} to ${t.ratio_high.toFixed(2)})`.padEnd(20)} ` +
                 `${`${(100 * t.ours_share_of_peak).toFixed(0)} %`.padStart(19)}   ${tokens.padStart(11)}` +
                 `${t.unsteady ? `  unsteady in ${t.unsteady}` : ""}`,
@@ -189,4 +236,5 @@ for (const model of [...files, ...o.synthetic.map(made)]) {
     compared.push(compare(model));
     if (!o.json) print(compared.at(-1));
 }
-if (o.json) console.log(JSON.stringify({ peer: "node-llama-cpp 3.22.1", compared }, null, 1));
+if (o.json) console.log(JSON.stringify({ peer, compared }, null, 1));
+if (o.keep) rmSync(o.keep, { force: true });

@@ -1,5 +1,6 @@
 // peer.mjs: one process of the other engine (llama.cpp inside node-llama-cpp). Takes a job as JSON in
-// its only argument, prints one JSON object: {results: [{test, n, depth, ms, tokens}], memory}.
+// its only argument, prints one JSON object: {results: [{test, n, depth, ms, tokens}], load_ms, threads,
+// flash, memory}: threads and flash attention as the context says it has them.
 //
 //   job: {model, prompt (file of token ids), threads, prefill: [n], decode: n, depths: [d], steps: [n],
 //         flash: bool}
@@ -124,6 +125,6 @@ if (job.steps.length > 0) {
     for (const n of job.steps) results.push(await steps(n, continuation));
 }
 
-const output = { results, load_ms, memory: { base, peak: memory("VmHWM"), end: memory("VmRSS") } };
+const output = { results, load_ms, threads: context.currentThreads, flash: context.flashAttention, memory: { base, peak: memory("VmHWM"), end: memory("VmRSS") } };
 process.stdout.write(JSON.stringify(output) + "\n");
 process.exit(0);
