@@ -218,9 +218,13 @@ typedef struct team_loop team_loop;
 
 error_code team_loop_create(team_loop **out, int n_threads, failure *fail);
 void team_loop_destroy(team_loop *l); /* NULL is allowed */
-/* The next of n pieces for this thread; false when none is left. Every thread calls it with the
- * same n until it returns false; between two loops over one team_loop stands a barrier. */
+/* The next of n pieces for this thread; false when none is left. All threads give the same n. */
 bool team_take(team_loop *l, int thread, size_t n, size_t *piece);
+/* At a barrier's other side: whether pieces are left because threads stopped taking them. */
+bool team_loop_unfinished(const team_loop *l, int thread, size_t n);
+/* Ends the loop for this thread, which takes from another one then. Between the last team_take of
+ * any thread and this stands a barrier. */
+void team_loop_next(team_loop *l, int thread);
 
 /* Physical cores this process may use (affinity mask, SMT siblings counted once). */
 int team_default_size(void);

@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CACHE_LINE = 64 };
+enum { CACHE_LINE = 64, TURNS = 3 };
 
-/* How many pieces of one thread's part have been taken, by itself or by others. Loops use the two
- * counters in turns: while one counts, the other is zero, ready for the loop behind the next
- * barrier. */
+/* How many pieces of one thread's part have been taken, by itself or by others. Loops use the
+ * counters in turns. While one counts, others may still look at the one of the loop before, and the
+ * third is zero: whoever comes first to the next loop meets zeros there. */
 typedef struct share {
-    _Alignas(CACHE_LINE) atomic_size_t taken[2];
+    _Alignas(CACHE_LINE) atomic_size_t taken[TURNS];
     unsigned turn; /* only its own thread reads it */
 } share;
 
@@ -57,12 +57,28 @@ static bool take_from(const team_loop *l, size_t victim, unsigned turn, size_t n
 
 bool team_take(team_loop *l, int thread, size_t n, size_t *piece)
 {
-    share *own = &l->shares[thread];
     size_t threads = (size_t)l->n_threads;
+    unsigned turn = l->shares[thread].turn;
     for (size_t i = 0; i < threads; i++)
-        if (take_from(l, ((size_t)thread + i) % threads, own->turn, n, piece))
+        if (take_from(l, ((size_t)thread + i) % threads, turn, n, piece))
             return true;
-    own->turn = 1 - own->turn;
-    atomic_store_explicit(&own->taken[own->turn], 0, memory_order_relaxed);
     return false;
+}
+
+bool team_loop_unfinished(const team_loop *l, int thread, size_t n)
+{
+    size_t threads = (size_t)l->n_threads;
+    unsigned turn = l->shares[thread].turn;
+    for (size_t i = 0; i < threads; i++)
+        if (atomic_load_explicit(&l->shares[i].taken[turn], memory_order_relaxed) <
+            n * (i + 1) / threads - n * i / threads)
+            return true;
+    return false;
+}
+
+void team_loop_next(team_loop *l, int thread)
+{
+    share *own = &l->shares[thread];
+    own->turn = (own->turn + 1) % TURNS;
+    atomic_store_explicit(&own->taken[(own->turn + 1) % TURNS], 0, memory_order_relaxed);
 }

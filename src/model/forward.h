@@ -9,6 +9,8 @@
 #ifndef MODEL_FORWARD_H
 #define MODEL_FORWARD_H
 
+#include <stdatomic.h>
+
 #include "model/model.h"
 
 /* Where the keys and values of one sequence live. Layer l, head h, position p of K starts at
@@ -42,6 +44,13 @@ void forward_destroy(forward *f);
  * hidden or logits (both counted in row order); valid until the next step. The caller checks tokens
  * and positions against vocabulary and capacity. */
 void forward_step(forward *f, team *threads, const forward_row *rows, size_t n_rows);
+
+/* The same in parts, so that urgent work on the same threads need not wait for a long step's end:
+ * forward_run returns false soon (a piece of one product later) after *pause has become true, and
+ * goes on from there when it is called again; true: the step is complete. What the rows give does
+ * not depend on where they paused. Rows and their KV stay untouched in between. */
+void forward_begin(forward *f, const forward_row *rows, size_t n_rows);
+bool forward_run(forward *f, team *threads, const atomic_bool *pause); /* NULL: no pause */
 float *forward_logits(forward *f, size_t index);
 const float *forward_hidden(const forward *f, size_t index);
 

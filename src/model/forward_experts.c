@@ -84,7 +84,7 @@ static void route(const worker *w, const layer_weights *l)
     const model_config *c = w->c;
     expert_scratch *e = &f->experts;
     size_t begin, end, used = c->n_experts_used;
-    const activation *a = forward_prepare(w, f->x, f->n_rows, c->n_embd, l->ffn_norm, l->router);
+    const activation *a = forward_prepare(w, f->x, c->n_embd, l->ffn_norm, l->router);
     matrix_share(0, c->n_experts, w->thread, w->n_threads, &begin, &end);
     matrix_multiply(l->router, a, f->n_rows, begin, end, e->router_logits, c->n_experts);
     team_barrier(f->threads);

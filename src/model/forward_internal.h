@@ -6,6 +6,8 @@
 #ifndef MODEL_FORWARD_INTERNAL_H
 #define MODEL_FORWARD_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "model/forward.h"
 
 /* Up to here each thread repeats norm and quantisation instead of waiting for others to share it.
@@ -20,6 +22,34 @@ typedef struct segment {
     size_t first_position;
     const kv_view *kv;
 } segment;
+
+/* A row that wants its hidden state, or its logits as well. */
+typedef struct output_row {
+    size_t row;
+    bool wants_logits;
+    size_t logits; /* which ones */
+} output_row;
+
+/* In this order, from QKV to DOWN or EXPERTS for every layer; between two stages all threads meet.
+ */
+typedef enum stage {
+    STAGE_EMBED,
+    STAGE_QKV,
+    STAGE_HEADS, /* bias, norm and RoPE of each row and KV head; storing keys and values */
+    STAGE_ATTENTION,
+    STAGE_ATTENTION_OUTPUT,
+    STAGE_GATE_UP,
+    STAGE_DOWN,
+    STAGE_EXPERTS, /* instead of gate/up and down */
+    STAGE_OUTPUTS,
+    STAGE_LOGITS,
+    STAGE_END,
+} stage;
+
+typedef struct place {
+    stage stage;
+    size_t layer;
+} place;
 
 /* One row's visit to one expert is a pair; pair p = row · n_experts_used + rank. In the order of
  * execution pairs of the same expert stand together, so that its weights are read once. */
@@ -65,10 +95,11 @@ struct forward {
     team *threads;
     const forward_row *rows;
     size_t n_rows, n_segments;
-    size_t *output_rows; /* rows that want hidden or logits */
-    size_t n_outputs;
-    size_t *logit_outputs; /* which of those want logits */
-    size_t n_logits;
+    output_row *outputs; /* max_outputs */
+    size_t n_outputs, n_logits;
+    const atomic_bool *pause; /* or NULL */
+    place at;                 /* where the step goes on */
+    bool paused;              /* in the middle of the stage there: it has been prepared */
 };
 
 typedef struct worker {
@@ -78,10 +109,24 @@ typedef struct worker {
     int thread, n_threads;
 } worker;
 
-/* The product's right-hand side: rows of `input` (length floats apart), normalised when weight is
- * not NULL, in the form that products with m read. Every thread of the step must call it. */
-const activation *forward_prepare(const worker *w, const float *input, size_t n_rows, size_t length,
+static inline size_t forward_qkv_rows(const model_config *c)
+{
+    return (c->n_heads + 2 * c->n_kv_heads) * c->head_dim;
+}
+
+/* One thread's part of a step, from where it stands to its end or to a pause. A team_work. */
+void forward_run_worker(void *context, int thread, int n_threads);
+
+/* The right-hand side of a product with m: the rows of `input` (length floats apart), normalised
+ * when weight is not NULL. Every thread of the step must call it. */
+const activation *forward_prepare(const worker *w, const float *input, size_t length,
                                   const float *weight, const matrix *m);
+
+/* One row's part of one KV head and of the query heads that share it: makes queries and key ready,
+ * stores key and value. */
+void forward_finish_head(const worker *w, size_t layer, size_t row, size_t head);
+/* The attention of a segment's rows over one KV head, into f->mixed. */
+void forward_attend(const worker *w, size_t layer, const segment *s, size_t head);
 
 error_code forward_experts_create(forward *f, failure *fail);
 void forward_experts_destroy(forward *f);

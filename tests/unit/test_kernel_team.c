@@ -61,6 +61,7 @@ typedef struct pieces {
     team *of;
     team_loop *loop;
     atomic_int taken[MOST_PIECES];
+    atomic_int unfinished;
     atomic_int wrong;
 } pieces;
 
@@ -78,6 +79,9 @@ static void take_pieces(void *context, int thread, int n_threads)
                 usleep(50); /* the others take over */
         }
         team_barrier(p->of);
+        if (team_loop_unfinished(p->loop, thread, n))
+            atomic_fetch_add(&p->wrong, 1);
+        team_loop_next(p->loop, thread);
     }
 }
 
@@ -97,6 +101,38 @@ static void test_every_piece_is_taken_once(void **state)
         team_loop_destroy(p.loop);
         team_destroy(p.of);
     }
+}
+
+/* Everybody stops after one piece, as at a pause, and the rest is done by a later run. */
+static void take_one_piece(void *context, int thread, int n_threads)
+{
+    pieces *p = context;
+    (void)n_threads;
+    size_t piece;
+    if (team_take(p->loop, thread, MOST_PIECES, &piece))
+        atomic_fetch_add(&p->taken[piece], 1);
+    team_barrier(p->of);
+    if (!team_loop_unfinished(p->loop, thread, MOST_PIECES))
+        team_loop_next(p->loop, thread);
+    else if (thread == 0)
+        atomic_fetch_add(&p->unfinished, 1);
+}
+
+static void test_a_loop_goes_on_later(void **state)
+{
+    (void)state;
+    failure fail;
+    pieces p = {.of = make_team(3)};
+    assert_int_equal(team_loop_create(&p.loop, 3, &fail), OK);
+    for (int round = 1; round <= 2; round++) {
+        for (int run = 0; run < (MOST_PIECES + 2) / 3; run++)
+            team_run(p.of, take_one_piece, &p);
+        for (int i = 0; i < MOST_PIECES; i++)
+            assert_int_equal(atomic_load(&p.taken[i]), round);
+        assert_int_equal(atomic_load(&p.unfinished), round * ((MOST_PIECES + 2) / 3 - 1));
+    }
+    team_loop_destroy(p.loop);
+    team_destroy(p.of);
 }
 
 static void nothing(void *context, int thread, int n_threads)
@@ -163,8 +199,11 @@ static void test_sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_barriers),       cmocka_unit_test(test_every_piece_is_taken_once),
-        cmocka_unit_test(test_sleep_and_wake), cmocka_unit_test(test_idle_uses_no_cpu),
+        cmocka_unit_test(test_barriers),
+        cmocka_unit_test(test_every_piece_is_taken_once),
+        cmocka_unit_test(test_a_loop_goes_on_later),
+        cmocka_unit_test(test_sleep_and_wake),
+        cmocka_unit_test(test_idle_uses_no_cpu),
         cmocka_unit_test(test_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
