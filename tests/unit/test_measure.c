@@ -89,6 +89,7 @@ static void memory_is_known(void **state)
 {
     (void)state;
     assert_true(memory_resident_bytes() > 1 << 20);
+    assert_true(memory_available_bytes() > 1 << 20);
     assert_true(memory_peak_bytes() >= memory_resident_bytes() / 2);
 }
 
