@@ -18,6 +18,10 @@ static size_t chunk_rows(const attention_shape *shape, size_t n_rows)
     return n_rows < most ? n_rows : most;
 }
 
+/* From so many queries on a block of quantised keys or values is expanded to f32 once: fewer are
+ * served by one pass of the widest kernel. Binary16 costs no more to load than f32 does. */
+enum { EXPAND_QUERIES = 5 };
+
 /* A query: its scaled vector, its sum, its scores, and max, sum, rescale. */
 static size_t query_floats(const attention_shape *shape)
 {
@@ -26,13 +30,17 @@ static size_t query_floats(const attention_shape *shape)
 
 size_t attention_scratch_floats(const attention_shape *shape, size_t max_rows)
 {
-    return chunk_rows(shape, max_rows) * shape->group * query_floats(shape);
+    size_t queries = chunk_rows(shape, max_rows) * shape->group;
+    size_t expanded = queries < EXPAND_QUERIES ? 0 : ATTENTION_BLOCK * shape->head_dim;
+    return expanded + queries * query_floats(shape);
 }
 
 typedef struct chunk {
     const attention_shape *shape;
+    const kernel_set *kernel;
     size_t rows;
     size_t first_position; /* of the chunk's first row */
+    float *expanded;       /* ATTENTION_BLOCK × head_dim of keys or values; NULL for few queries */
     float *q;              /* queries × head_dim, scaled */
     float *sums;           /* queries × head_dim */
     float *scores;         /* queries × ATTENTION_BLOCK */
@@ -43,16 +51,20 @@ static chunk chunk_start(const attention_shape *shape, const float *q, size_t q_
                          size_t first_position, float *scratch)
 {
     size_t queries = rows * shape->group, width = shape->group * shape->head_dim;
-    chunk c = {.shape = shape, .rows = rows, .first_position = first_position};
+    chunk c = {.shape = shape, .kernel = kernel_active(), .rows = rows};
+    c.first_position = first_position;
     c.q = scratch;
+    if (queries >= EXPAND_QUERIES) {
+        c.expanded = scratch;
+        c.q += ATTENTION_BLOCK * shape->head_dim;
+    }
     c.sums = c.q + queries * shape->head_dim;
     c.scores = c.sums + queries * shape->head_dim;
     c.max = c.scores + queries * ATTENTION_BLOCK;
     c.total = c.max + queries;
     c.rescale = c.total + queries;
     for (size_t r = 0; r < rows; r++)
-        for (size_t d = 0; d < width; d++)
-            c.q[r * width + d] = q[r * q_stride + d] * shape->scale;
+        c.kernel->scale(c.q + r * width, q + r * q_stride, shape->scale, width);
     memset(c.sums, 0, queries * shape->head_dim * sizeof *c.sums);
     for (size_t i = 0; i < queries; i++) {
         c.max[i] = -INFINITY;
@@ -61,38 +73,88 @@ static chunk chunk_start(const attention_shape *shape, const float *q, size_t q_
     return c;
 }
 
-/* n positions for the queries of `rows` rows from row `first`. */
-static void chunk_block(const chunk *c, const kernel_set *kernel, size_t first, size_t rows,
-                        const char *k, const char *v, size_t n)
+/* Keys or values of n positions, in a form that suits the chunk's queries. */
+typedef struct kv_block {
+    kv_type type;
+    const void *values;
+    const void *next;
+} kv_block;
+
+static kv_block chunk_load(const chunk *c, const void *values, size_t n, const void *next)
 {
-    const attention_shape *shape = c->shape;
-    size_t query = first * shape->group, queries = rows * shape->group;
-    float *scores = c->scores + query * ATTENTION_BLOCK;
-    kernel->scores(shape->type, c->q + query * shape->head_dim, queries, k, n, shape->head_dim,
-                   scores);
-    for (size_t i = 0; i < queries; i++)
-        c->rescale[query + i] = kernel->softmax(scores + i * ATTENTION_BLOCK, n, &c->max[query + i],
-                                                &c->total[query + i]);
-    kernel->accumulate(shape->type, c->sums + query * shape->head_dim, c->rescale + query, scores,
-                       queries, v, n, shape->head_dim);
+    kv_type type = c->shape->type;
+    if (type != KV_Q8_0 || c->expanded == NULL)
+        return (kv_block){type, values, next};
+    c->kernel->expand(type, c->expanded, values, n * c->shape->head_dim, next);
+    return (kv_block){KV_F32, c->expanded, NULL};
 }
 
-static void chunk_attend(const chunk *c, const kernel_set *kernel, const char *k, const char *v)
+/* Positions of the block at `first` that row r sees. */
+static size_t seen_positions(const chunk *c, size_t r, size_t first)
 {
-    size_t position_bytes = kv_value_bytes(c->shape->type, c->shape->head_dim);
-    size_t end = c->first_position + c->rows; /* positions the last row sees */
-    for (size_t p = 0; p < end; p += ATTENTION_BLOCK) {
-        const char *k_block = k + p * position_bytes, *v_block = v + p * position_bytes;
-        if (p + ATTENTION_BLOCK <= c->first_position + 1) { /* every row sees the whole block */
-            chunk_block(c, kernel, 0, c->rows, k_block, v_block, ATTENTION_BLOCK);
+    size_t seen = c->first_position + r + 1 - first;
+    return seen < ATTENTION_BLOCK ? seen : ATTENTION_BLOCK;
+}
+
+/* Values that not every row sees: those from position `common` of the block on, row by row. What
+ * lies after a row is not even multiplied by zero, for it may be no number. */
+static void accumulate_rest(const chunk *c, const kv_block *v, size_t first_row, size_t first,
+                            size_t common)
+{
+    size_t head_dim = c->shape->head_dim, group = c->shape->group;
+    const char *rest = (const char *)v->values + kv_bytes(v->type, common * head_dim);
+    for (size_t r = first_row; r < c->rows; r++) {
+        size_t query = r * group, n = seen_positions(c, r, first) - common;
+        if (n == 0)
             continue;
-        }
-        for (size_t r = p > c->first_position ? p - c->first_position : 0; r < c->rows; r++) {
-            size_t seen = c->first_position + r + 1 - p;
-            seen = seen < ATTENTION_BLOCK ? seen : ATTENTION_BLOCK;
-            chunk_block(c, kernel, r, 1, k_block, v_block, seen);
-        }
+        for (size_t i = 0; i < group; i++)
+            c->rescale[query + i] = 1;
+        c->kernel->accumulate(v->type, c->sums + query * head_dim, c->rescale + query,
+                              c->scores + query * ATTENTION_BLOCK + common, group, rest, n,
+                              head_dim, NULL);
     }
+}
+
+/* The block of positions from `first` on, for the rows that see any of it. Values are asked for
+ * while keys are read, and then `next`, the next block's keys (NULL: none). */
+static void chunk_block(const chunk *c, const void *keys, const void *values, size_t first,
+                        const void *next)
+{
+    size_t head_dim = c->shape->head_dim;
+    size_t first_row = first > c->first_position ? first - c->first_position : 0;
+    size_t query = first_row * c->shape->group;
+    size_t queries = (c->rows - first_row) * c->shape->group;
+    size_t n = seen_positions(c, c->rows - 1, first);
+    size_t common = seen_positions(c, first_row, first); /* what every row sees */
+    float *scores = c->scores + query * ATTENTION_BLOCK;
+    kv_block k = chunk_load(c, keys, n, values);
+    c->kernel->scores(k.type, c->q + query * head_dim, queries, k.values, n, head_dim, k.next,
+                      scores);
+    for (size_t i = query; i < query + queries; i++)
+        c->rescale[i] = c->kernel->softmax(c->scores + i * ATTENTION_BLOCK,
+                                           seen_positions(c, i / c->shape->group, first),
+                                           &c->max[i], &c->total[i]);
+    kv_block v = chunk_load(c, values, n, next);
+    c->kernel->accumulate(v.type, c->sums + query * head_dim, c->rescale + query, scores, queries,
+                          v.values, common, head_dim, v.next);
+    accumulate_rest(c, &v, first_row, first, common);
+}
+
+/* The first keys, which nobody has asked for. */
+static void prefetch_first(const char *k, size_t bytes)
+{
+    enum { CACHE_LINE = 64, MOST_BYTES = 8192 };
+    for (size_t i = 0; i < bytes && i < MOST_BYTES; i += CACHE_LINE)
+        __builtin_prefetch(k + i);
+}
+
+static void chunk_attend(const chunk *c, const char *k, const char *v)
+{
+    size_t block_bytes = kv_value_bytes(c->shape->type, ATTENTION_BLOCK * c->shape->head_dim);
+    size_t end = c->first_position + c->rows; /* positions the last row sees */
+    prefetch_first(k, end * kv_value_bytes(c->shape->type, c->shape->head_dim));
+    for (size_t p = 0; p < end; p += ATTENTION_BLOCK, k += block_bytes, v += block_bytes)
+        chunk_block(c, k, v, p, p + ATTENTION_BLOCK < end ? k + block_bytes : NULL);
 }
 
 static void chunk_finish(const chunk *c, float *out, size_t out_stride)
@@ -100,10 +162,9 @@ static void chunk_finish(const chunk *c, float *out, size_t out_stride)
     size_t head_dim = c->shape->head_dim, group = c->shape->group;
     for (size_t r = 0; r < c->rows; r++)
         for (size_t g = 0; g < group; g++) {
-            const float *sums = c->sums + (r * group + g) * head_dim;
-            float inverse = 1 / c->total[r * group + g];
-            for (size_t d = 0; d < head_dim; d++)
-                out[r * out_stride + g * head_dim + d] = sums[d] * inverse;
+            size_t query = r * group + g;
+            c->kernel->scale(out + r * out_stride + g * head_dim, c->sums + query * head_dim,
+                             1 / c->total[query], head_dim);
         }
 }
 
@@ -111,11 +172,10 @@ void attention_head(const attention_shape *shape, const float *q, size_t q_strid
                     const void *v, size_t first_position, size_t n_rows, float *scratch, float *out,
                     size_t out_stride)
 {
-    const kernel_set *kernel = kernel_active();
     for (size_t r = 0; r < n_rows;) {
         size_t rows = chunk_rows(shape, n_rows - r);
         chunk c = chunk_start(shape, q + r * q_stride, q_stride, rows, first_position + r, scratch);
-        chunk_attend(&c, kernel, k, v);
+        chunk_attend(&c, k, v);
         chunk_finish(&c, out + r * out_stride, out_stride);
         r += rows;
     }

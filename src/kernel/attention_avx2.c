@@ -1,4 +1,4 @@
-/* attention_avx2.c: attention's three parts for AVX2. Two registers are the sixteen partial sums of
+/* attention_avx2.c: attention's parts for AVX2. Two registers are the sixteen partial sums of
  * a dot product. */
 #if defined(__x86_64__)
 #include "kernel/simd_avx2.h"
@@ -24,6 +24,30 @@ INLINE size_t step_parts(kv_type type)
     return type == KV_Q8_0 ? KV_BLOCK / LANES : 2;
 }
 
+/* ---- expanding ------------------------------------------------------------------------------ */
+
+INLINE void expand_type(kv_type type, float *dst, const char *src, size_t n, ptrdiff_t ahead)
+{
+    size_t step = type == KV_Q8_0 ? step_parts(type) : 1;
+    for (size_t i = 0; i < n; i += step * LANES) {
+        const char *at = src + kv_bytes(type, i);
+        prefetch_beside(at, ahead);
+        UNROLL for (size_t j = 0; j < step; j++)
+            _mm256_storeu_ps(dst + i + j * LANES, load_part(type, at, j));
+    }
+}
+
+void avx2_expand(kv_type type, float *dst, const void *src, size_t n, const void *next)
+{
+    ptrdiff_t ahead = distance(src, next);
+    if (type == KV_F16)
+        expand_type(KV_F16, dst, src, n, ahead);
+    else if (type == KV_Q8_0)
+        expand_type(KV_Q8_0, dst, src, n, ahead);
+    else
+        expand_type(KV_F32, dst, src, n, ahead);
+}
+
 /* ---- scores --------------------------------------------------------------------------------- */
 
 /* The four sums of four times four lanes: lanes l and l + 2, then l + 1. */
@@ -37,7 +61,7 @@ INLINE __m128 sum_four(__m128 a, __m128 b, __m128 c, __m128 d)
 /* `queries` (1 or 2) against 4 / queries positions from `first`; positions past n − 1 repeat the
  * last one, and what they give is not used. */
 INLINE void score_tile(kv_type type, const float *q, size_t queries, const char *k, size_t first,
-                       size_t n, size_t head_dim, float *s)
+                       size_t n, size_t head_dim, ptrdiff_t ahead, float *s)
 {
     enum { SUMS = 4 };
     size_t positions = SUMS / queries, step = step_parts(type);
@@ -50,6 +74,8 @@ INLINE void score_tile(kv_type type, const float *q, size_t queries, const char 
     for (; d + step * LANES <= head_dim; d += step * LANES)
         UNROLL for (size_t j = 0; j < step; j++) UNROLL for (size_t p = 0; p < positions; p++)
         {
+            if (j == 0)
+                prefetch_beside(row[p] + kv_bytes(type, d), ahead);
             __m256 key = load_part(type, row[p] + kv_bytes(type, d), j);
             UNROLL for (size_t i = 0; i < queries; i++)
             {
@@ -80,27 +106,31 @@ INLINE void score_tile(kv_type type, const float *q, size_t queries, const char 
     }
 }
 
+/* Only the first queries that pass over the keys ask for more. */
 INLINE void score_queries(kv_type type, const float *q, size_t n_queries, const char *k, size_t n,
-                          size_t head_dim, float *s)
+                          size_t head_dim, ptrdiff_t ahead, float *s)
 {
     size_t i = 0;
-    for (; i + 2 <= n_queries; i += 2)
+    for (; i + 2 <= n_queries; i += 2, ahead = 0)
         for (size_t p = 0; p < n; p += 2)
-            score_tile(type, q + i * head_dim, 2, k, p, n, head_dim, s + i * ATTENTION_BLOCK);
+            score_tile(type, q + i * head_dim, 2, k, p, n, head_dim, ahead,
+                       s + i * ATTENTION_BLOCK);
     if (i < n_queries)
         for (size_t p = 0; p < n; p += 4)
-            score_tile(type, q + i * head_dim, 1, k, p, n, head_dim, s + i * ATTENTION_BLOCK);
+            score_tile(type, q + i * head_dim, 1, k, p, n, head_dim, ahead,
+                       s + i * ATTENTION_BLOCK);
 }
 
 void avx2_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
-                 size_t head_dim, float *s)
+                 size_t head_dim, const void *next, float *s)
 {
+    ptrdiff_t ahead = distance(k, next);
     if (type == KV_F16)
-        score_queries(KV_F16, q, n_queries, k, n, head_dim, s);
+        score_queries(KV_F16, q, n_queries, k, n, head_dim, ahead, s);
     else if (type == KV_Q8_0)
-        score_queries(KV_Q8_0, q, n_queries, k, n, head_dim, s);
+        score_queries(KV_Q8_0, q, n_queries, k, n, head_dim, ahead, s);
     else
-        score_queries(KV_F32, q, n_queries, k, n, head_dim, s);
+        score_queries(KV_F32, q, n_queries, k, n, head_dim, ahead, s);
 }
 
 /* ---- softmax -------------------------------------------------------------------------------- */
@@ -108,11 +138,14 @@ void avx2_scores(kv_type type, const float *q, size_t n_queries, const void *k, 
 float avx2_softmax(float *s, size_t n, float *max, float *sum)
 {
     enum { PARTS = ATTENTION_BLOCK / LANES };
-    float new_max = *max;
-    for (size_t j = 0; j < n; j++)
-        new_max = s[j] > new_max ? s[j] : new_max;
     for (size_t j = n; j < ATTENTION_BLOCK; j++)
         s[j] = -INFINITY;
+    __m256 largest = _mm256_set1_ps(*max);
+    UNROLL for (size_t i = 0; i < PARTS; i++) largest =
+        _mm256_max_ps(_mm256_loadu_ps(s + i * LANES), largest);
+    float lanes[LANES], new_max = *max;
+    _mm256_storeu_ps(lanes, largest);
+    UNROLL for (size_t l = 0; l < LANES; l++) new_max = lanes[l] > new_max ? lanes[l] : new_max;
     float rescale = _mm256_cvtss_f32(exponential(_mm256_set1_ps(*max - new_max)));
     __m256 part[PARTS];
     UNROLL for (size_t i = 0; i < PARTS; i++)
@@ -134,7 +167,7 @@ float avx2_softmax(float *s, size_t n, float *max, float *sum)
 /* `parts` registers of head dimensions from d on, for `queries` queries. */
 INLINE void accumulate_tile(kv_type type, float *out, const float *rescale, const float *s,
                             size_t queries, const char *v, size_t n, size_t head_dim, size_t d,
-                            size_t parts)
+                            size_t parts, ptrdiff_t ahead)
 {
     __m256 sums[4][8];
     UNROLL for (size_t i = 0; i < queries; i++) UNROLL for (size_t j = 0; j < parts; j++)
@@ -143,7 +176,12 @@ INLINE void accumulate_tile(kv_type type, float *out, const float *rescale, cons
     const char *at = v + kv_bytes(type, d);
     for (size_t p = 0; p < n; p++, at += kv_bytes(type, head_dim)) {
         __m256 value[8];
-        UNROLL for (size_t j = 0; j < parts; j++) value[j] = load_part(type, at, j);
+        UNROLL for (size_t j = 0; j < parts; j++)
+        {
+            if (j % step_parts(type) == 0)
+                prefetch_beside(at + kv_bytes(type, j * LANES), ahead);
+            value[j] = load_part(type, at, j);
+        }
         UNROLL for (size_t i = 0; i < queries; i++)
         {
             __m256 weight = _mm256_set1_ps(s[i * ATTENTION_BLOCK + p]);
@@ -155,40 +193,44 @@ INLINE void accumulate_tile(kv_type type, float *out, const float *rescale, cons
         _mm256_storeu_ps(out + i * head_dim + d + j * LANES, sums[i][j]);
 }
 
-INLINE void accumulate_queries(kv_type type, float *out, const float *rescale, const float *s,
-                               size_t queries, const char *v, size_t n, size_t head_dim)
+INLINE void accumulate_pass(kv_type type, float *out, const float *rescale, const float *s,
+                            size_t queries, const char *v, size_t n, size_t head_dim,
+                            ptrdiff_t ahead)
 {
     size_t d = 0, wide = queries == 1 ? 8 : queries == 2 ? 4 : 2; /* eight chains */
     for (; d + wide * LANES <= head_dim; d += wide * LANES)
-        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, wide);
+        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, wide, ahead);
     size_t rest = type == KV_Q8_0 ? step_parts(type) : 1;
     for (; d < head_dim; d += rest * LANES)
-        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, rest);
+        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, rest, ahead);
 }
 
-INLINE void accumulate_type(kv_type type, float *out, const float *rescale, const float *s,
-                            size_t n_queries, const char *v, size_t n, size_t head_dim)
+/* Only the first queries that pass over the values ask for more. */
+INLINE void accumulate_queries(kv_type type, float *out, const float *rescale, const float *s,
+                               size_t n_queries, const char *v, size_t n, size_t head_dim,
+                               ptrdiff_t ahead)
 {
     size_t i = 0;
-    for (; type != KV_Q8_0 && i + 4 <= n_queries; i += 4) /* half a block is no step */
-        accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 4, v, n,
-                           head_dim);
-    for (; i + 2 <= n_queries; i += 2)
-        accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 2, v, n,
-                           head_dim);
+    for (; type != KV_Q8_0 && i + 4 <= n_queries; i += 4, ahead = 0) /* half a block is no step */
+        accumulate_pass(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 4, v, n,
+                        head_dim, ahead);
+    for (; i + 2 <= n_queries; i += 2, ahead = 0)
+        accumulate_pass(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 2, v, n,
+                        head_dim, ahead);
     if (i < n_queries)
-        accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 1, v, n,
-                           head_dim);
+        accumulate_pass(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 1, v, n,
+                        head_dim, ahead);
 }
 
 void avx2_accumulate(kv_type type, float *out, const float *rescale, const float *s,
-                     size_t n_queries, const void *v, size_t n, size_t head_dim)
+                     size_t n_queries, const void *v, size_t n, size_t head_dim, const void *next)
 {
+    ptrdiff_t ahead = distance(v, next);
     if (type == KV_F16)
-        accumulate_type(KV_F16, out, rescale, s, n_queries, v, n, head_dim);
+        accumulate_queries(KV_F16, out, rescale, s, n_queries, v, n, head_dim, ahead);
     else if (type == KV_Q8_0)
-        accumulate_type(KV_Q8_0, out, rescale, s, n_queries, v, n, head_dim);
+        accumulate_queries(KV_Q8_0, out, rescale, s, n_queries, v, n, head_dim, ahead);
     else
-        accumulate_type(KV_F32, out, rescale, s, n_queries, v, n, head_dim);
+        accumulate_queries(KV_F32, out, rescale, s, n_queries, v, n, head_dim, ahead);
 }
 #endif

@@ -1,5 +1,5 @@
-/* attention_avx512.c: attention's three parts for AVX-512: up to four queries share each load of
- * keys and values. */
+/* attention_avx512.c: attention's parts for AVX-512: up to four queries share each load of keys and
+ * values. */
 #if defined(__x86_64__)
 #include "kernel/simd_avx512.h"
 
@@ -33,40 +33,69 @@ INLINE size_t step_parts(kv_type type)
     return type == KV_Q8_0 ? KV_BLOCK / LANES : 1;
 }
 
-/* Asks for what the next block of positions has in this place. Past the cache's end it does
- * nothing; hence the sum as an integer. */
-INLINE void prefetch_next(const char *at, size_t ahead)
+/* ---- expanding ------------------------------------------------------------------------------ */
+
+INLINE void expand_type(kv_type type, float *dst, const char *src, size_t n, ptrdiff_t ahead)
 {
-    _mm_prefetch((const char *)((uintptr_t)at + ahead), _MM_HINT_T0);
+    size_t step = step_parts(type), i = 0;
+    for (; i + step * LANES <= n; i += step * LANES) {
+        const char *at = src + kv_bytes(type, i);
+        prefetch_beside(at, ahead);
+        UNROLL for (size_t j = 0; j < step; j++)
+            _mm512_storeu_ps(dst + i + j * LANES, load_part(type, at, j));
+    }
+    if (i < n)
+        _mm512_mask_storeu_ps(dst + i, 0xff, load_eight(type, src + kv_bytes(type, i)));
+}
+
+void avx512_expand(kv_type type, float *dst, const void *src, size_t n, const void *next)
+{
+    ptrdiff_t ahead = distance(src, next);
+    if (type == KV_F16)
+        expand_type(KV_F16, dst, src, n, ahead);
+    else if (type == KV_Q8_0)
+        expand_type(KV_Q8_0, dst, src, n, ahead);
+    else
+        expand_type(KV_F32, dst, src, n, ahead);
 }
 
 /* ---- scores --------------------------------------------------------------------------------- */
 
 /* Lane 4m + j of the result, counted as lane m of 128-bit block j, is the sum of the lanes of
- * a[4m + j]; every sum is the same tree: lanes l and l + 8, then l + 4, l + 2, l + 1. */
+ * a[4m + j]; every sum is the same tree: lanes l and l + 8, then l + 4, l + 2, l + 1. A blend and a
+ * shuffle put the terms beside each other, because only half of the ports shuffle. */
 INLINE __m512 sum_sixteen(const __m512 a[LANES])
 {
+    const __m512i odd_even = _mm512_setr_epi64(2, 3, 8, 9, 6, 7, 12, 13); /* 128-bit blocks */
     __m512 halves[8], quarters[4], pairs[2];
-    UNROLL for (size_t i = 0; i < 8; i++) halves[i] =
-        _mm512_add_ps(_mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0x44),
-                      _mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0xee));
-    UNROLL for (size_t i = 0; i < 4; i++) quarters[i] =
-        _mm512_add_ps(_mm512_shuffle_f32x4(halves[2 * i], halves[2 * i + 1], 0x88),
-                      _mm512_shuffle_f32x4(halves[2 * i], halves[2 * i + 1], 0xdd));
+    UNROLL for (size_t i = 0; i < 8; i++)
+    {
+        const __m512 *first = a + i / 2 * 4 + i % 2, *second = first + 2;
+        halves[i] = _mm512_add_ps(_mm512_mask_blend_ps(0xff00, *first, *second),
+                                  _mm512_shuffle_f32x4(*first, *second, 0x4e));
+    }
+    UNROLL for (size_t i = 0; i < 4; i++) quarters[i] = _mm512_add_ps(
+        _mm512_mask_blend_ps(0xf0f0, halves[2 * i], halves[2 * i + 1]),
+        _mm512_castpd_ps(_mm512_permutex2var_pd(_mm512_castps_pd(halves[2 * i]), odd_even,
+                                                _mm512_castps_pd(halves[2 * i + 1]))));
     UNROLL for (size_t i = 0; i < 2; i++) pairs[i] =
-        _mm512_add_ps(_mm512_shuffle_ps(quarters[2 * i], quarters[2 * i + 1], 0x44),
-                      _mm512_shuffle_ps(quarters[2 * i], quarters[2 * i + 1], 0xee));
+        _mm512_add_ps(_mm512_mask_blend_ps(0xcccc, quarters[2 * i], quarters[2 * i + 1]),
+                      _mm512_shuffle_ps(quarters[2 * i], quarters[2 * i + 1], 0x4e));
     return _mm512_add_ps(_mm512_shuffle_ps(pairs[0], pairs[1], 0x88),
                          _mm512_shuffle_ps(pairs[0], pairs[1], 0xdd));
 }
 
-/* `queries` (1, 2 or 4) against 16 / queries positions from `first`; positions past n − 1 repeat
- * the last one, and what they give is not used. `ahead`: bytes to what is prefetched; 0: nothing.
- */
-INLINE void score_tile(kv_type type, const float *q, size_t queries, const char *k, size_t first,
-                       size_t n, size_t head_dim, size_t ahead, float *s)
+INLINE size_t score_positions(size_t queries)
 {
-    size_t positions = LANES / queries, step = step_parts(type);
+    return queries == 3 ? LANES / 4 : LANES / queries;
+}
+
+/* `queries` (1 to 4) against some positions from `first`: sixteen sums at most; positions past
+ * n − 1 repeat the last one, and what they give is not used. */
+INLINE void score_tile(kv_type type, const float *q, size_t queries, const char *k, size_t first,
+                       size_t n, size_t head_dim, ptrdiff_t ahead, bool ask, float *s)
+{
+    size_t positions = score_positions(queries), step = step_parts(type);
     __m512 sums[LANES];
     const char *row[LANES];
     UNROLL for (size_t i = 0; i < LANES; i++) sums[i] = _mm512_setzero_ps();
@@ -81,8 +110,8 @@ INLINE void score_tile(kv_type type, const float *q, size_t queries, const char 
         UNROLL for (size_t p = 0; p < positions; p++)
         {
             const char *at = row[p] + kv_bytes(type, d);
-            if (ahead != 0)
-                prefetch_next(at, ahead);
+            if (ask)
+                prefetch_beside(at, ahead);
             UNROLL for (size_t j = 0; j < step; j++)
             {
                 __m512 key = whole ? load_part(type, at, j) : load_eight(type, at);
@@ -105,41 +134,52 @@ INLINE void score_tile(kv_type type, const float *q, size_t queries, const char 
         _mm_storeu_ps(s + first, _mm512_castps512_ps128(scores));
         _mm_storeu_ps(s + ATTENTION_BLOCK + first, _mm512_extractf32x4_ps(scores, 1));
         _mm_storeu_ps(s + 2 * ATTENTION_BLOCK + first, _mm512_extractf32x4_ps(scores, 2));
-        _mm_storeu_ps(s + 3 * ATTENTION_BLOCK + first, _mm512_extractf32x4_ps(scores, 3));
+        if (queries == 4)
+            _mm_storeu_ps(s + 3 * ATTENTION_BLOCK + first, _mm512_extractf32x4_ps(scores, 3));
     }
+}
+
+INLINE void score_pass(kv_type type, const float *q, size_t queries, const char *k, size_t n,
+                       size_t head_dim, ptrdiff_t ahead, bool ask, float *s)
+{
+    for (size_t p = 0; p < n; p += score_positions(queries))
+        score_tile(type, q, queries, k, p, n, head_dim, ahead, ask, s);
 }
 
 /* Only the first queries that pass over the keys prefetch. */
 INLINE void score_queries(kv_type type, const float *q, size_t n_queries, const char *k, size_t n,
-                          size_t head_dim, float *s)
+                          size_t head_dim, ptrdiff_t ahead, float *s)
 {
-    size_t i = 0, ahead = n * kv_bytes(type, head_dim);
-    for (; i + 4 <= n_queries; i += 4, ahead = 0)
-        for (size_t p = 0; p < n; p += LANES / 4)
-            score_tile(type, q + i * head_dim, 4, k, p, n, head_dim, ahead,
-                       s + i * ATTENTION_BLOCK);
-    if (i + 2 <= n_queries) {
-        for (size_t p = 0; p < n; p += LANES / 2)
-            score_tile(type, q + i * head_dim, 2, k, p, n, head_dim, ahead,
-                       s + i * ATTENTION_BLOCK);
-        i += 2;
+    if (n_queries >= 4) {
+        score_pass(type, q, 4, k, n, head_dim, ahead, true, s);
+        for (; n_queries >= 8; n_queries -= 4) {
+            q += 4 * head_dim;
+            s += 4 * ATTENTION_BLOCK;
+            score_pass(type, q, 4, k, n, head_dim, 0, false, s);
+        }
+        n_queries -= 4;
+        q += 4 * head_dim;
+        s += 4 * ATTENTION_BLOCK;
         ahead = 0;
     }
-    if (i < n_queries)
-        for (size_t p = 0; p < n; p += LANES)
-            score_tile(type, q + i * head_dim, 1, k, p, n, head_dim, ahead,
-                       s + i * ATTENTION_BLOCK);
+    if (n_queries == 3)
+        score_pass(type, q, 3, k, n, head_dim, ahead, true, s);
+    else if (n_queries == 2)
+        score_pass(type, q, 2, k, n, head_dim, ahead, true, s);
+    else if (n_queries == 1)
+        score_pass(type, q, 1, k, n, head_dim, ahead, true, s);
 }
 
 void avx512_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
-                   size_t head_dim, float *s)
+                   size_t head_dim, const void *next, float *s)
 {
+    ptrdiff_t ahead = distance(k, next);
     if (type == KV_F16)
-        score_queries(KV_F16, q, n_queries, k, n, head_dim, s);
+        score_queries(KV_F16, q, n_queries, k, n, head_dim, ahead, s);
     else if (type == KV_Q8_0)
-        score_queries(KV_Q8_0, q, n_queries, k, n, head_dim, s);
+        score_queries(KV_Q8_0, q, n_queries, k, n, head_dim, ahead, s);
     else
-        score_queries(KV_F32, q, n_queries, k, n, head_dim, s);
+        score_queries(KV_F32, q, n_queries, k, n, head_dim, ahead, s);
 }
 
 /* ---- softmax -------------------------------------------------------------------------------- */
@@ -175,7 +215,7 @@ float avx512_softmax(float *s, size_t n, float *max, float *sum)
 /* `parts` registers of head dimensions from d on, for `queries` queries. */
 INLINE void accumulate_tile(kv_type type, float *out, const float *rescale, const float *s,
                             size_t queries, const char *v, size_t n, size_t head_dim, size_t d,
-                            size_t parts, bool eight, size_t ahead)
+                            size_t parts, bool eight, ptrdiff_t ahead, bool ask)
 {
     __mmask16 mask = eight ? 0xff : 0xffff;
     __m512 sums[4][8];
@@ -187,8 +227,8 @@ INLINE void accumulate_tile(kv_type type, float *out, const float *rescale, cons
         __m512 value[8];
         UNROLL for (size_t j = 0; j < parts; j++)
         {
-            if (ahead != 0 && j % step_parts(type) == 0)
-                prefetch_next(at + kv_bytes(type, j * LANES), ahead);
+            if (ask && j % step_parts(type) == 0)
+                prefetch_beside(at + kv_bytes(type, j * LANES), ahead);
             value[j] = eight ? load_eight(type, at) : load_part(type, at, j);
         }
         UNROLL for (size_t i = 0; i < queries; i++)
@@ -202,46 +242,59 @@ INLINE void accumulate_tile(kv_type type, float *out, const float *rescale, cons
         _mm512_mask_storeu_ps(out + i * head_dim + d + j * LANES, mask, sums[i][j]);
 }
 
-INLINE void accumulate_queries(kv_type type, float *out, const float *rescale, const float *s,
-                               size_t queries, const char *v, size_t n, size_t head_dim,
-                               size_t ahead)
+INLINE void accumulate_pass(kv_type type, float *out, const float *rescale, const float *s,
+                            size_t queries, const char *v, size_t n, size_t head_dim,
+                            ptrdiff_t ahead, bool ask)
 {
-    size_t d = 0, wide = queries == 1 ? 8 : 4; /* enough chains to hide the latency */
-    size_t step = step_parts(type);
-    for (; d + wide * LANES <= head_dim; d += wide * LANES)
-        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, wide, false, ahead);
+    size_t d = 0, step = step_parts(type);
+    if (queries <= 2)
+        for (; d + 8 * LANES <= head_dim; d += 8 * LANES)
+            accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, 8, false, ahead,
+                            ask);
+    for (; d + 4 * LANES <= head_dim; d += 4 * LANES)
+        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, 4, false, ahead, ask);
     for (; d + step * LANES <= head_dim; d += step * LANES)
-        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, step, false, ahead);
+        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, step, false, ahead, ask);
     if (d < head_dim)
-        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, 1, true, ahead);
+        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, 1, true, ahead, ask);
 }
 
-INLINE void accumulate_type(kv_type type, float *out, const float *rescale, const float *s,
-                            size_t n_queries, const char *v, size_t n, size_t head_dim)
+/* Only the first queries that pass over the values prefetch. */
+INLINE void accumulate_queries(kv_type type, float *out, const float *rescale, const float *s,
+                               size_t n_queries, const char *v, size_t n, size_t head_dim,
+                               ptrdiff_t ahead)
 {
-    size_t i = 0, ahead = n * kv_bytes(type, head_dim);
-    for (; i + 4 <= n_queries; i += 4, ahead = 0)
-        accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 4, v, n,
-                           head_dim, ahead);
-    if (i + 2 <= n_queries) {
-        accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 2, v, n,
-                           head_dim, ahead);
-        i += 2;
+    if (n_queries >= 4) {
+        accumulate_pass(type, out, rescale, s, 4, v, n, head_dim, ahead, true);
+        for (; n_queries >= 8; n_queries -= 4) {
+            out += 4 * head_dim;
+            rescale += 4;
+            s += 4 * ATTENTION_BLOCK;
+            accumulate_pass(type, out, rescale, s, 4, v, n, head_dim, 0, false);
+        }
+        n_queries -= 4;
+        out += 4 * head_dim;
+        rescale += 4;
+        s += 4 * ATTENTION_BLOCK;
         ahead = 0;
     }
-    if (i < n_queries)
-        accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 1, v, n,
-                           head_dim, ahead);
+    if (n_queries == 3)
+        accumulate_pass(type, out, rescale, s, 3, v, n, head_dim, ahead, true);
+    else if (n_queries == 2)
+        accumulate_pass(type, out, rescale, s, 2, v, n, head_dim, ahead, true);
+    else if (n_queries == 1)
+        accumulate_pass(type, out, rescale, s, 1, v, n, head_dim, ahead, true);
 }
 
 void avx512_accumulate(kv_type type, float *out, const float *rescale, const float *s,
-                       size_t n_queries, const void *v, size_t n, size_t head_dim)
+                       size_t n_queries, const void *v, size_t n, size_t head_dim, const void *next)
 {
+    ptrdiff_t ahead = distance(v, next);
     if (type == KV_F16)
-        accumulate_type(KV_F16, out, rescale, s, n_queries, v, n, head_dim);
+        accumulate_queries(KV_F16, out, rescale, s, n_queries, v, n, head_dim, ahead);
     else if (type == KV_Q8_0)
-        accumulate_type(KV_Q8_0, out, rescale, s, n_queries, v, n, head_dim);
+        accumulate_queries(KV_Q8_0, out, rescale, s, n_queries, v, n, head_dim, ahead);
     else
-        accumulate_type(KV_F32, out, rescale, s, n_queries, v, n, head_dim);
+        accumulate_queries(KV_F32, out, rescale, s, n_queries, v, n, head_dim, ahead);
 }
 #endif

@@ -1,4 +1,4 @@
-/* attention_neon.c: attention's three parts for NEON. Four registers are the sixteen partial sums
+/* attention_neon.c: attention's parts for NEON. Four registers are the sixteen partial sums
  * of a dot product. */
 #if defined(__aarch64__)
 #include "kernel/simd_neon.h"
@@ -18,6 +18,28 @@ INLINE float32x4_t load_values(kv_type type, const void *values, size_t index)
         return load_q8_0((const kv_q8_0 *)values + index / KV_BLOCK, index % KV_BLOCK);
     return type == KV_F32 ? vld1q_f32((const float *)values + index)
                           : load_f16((const uint16_t *)values + index);
+}
+
+/* ---- expanding ------------------------------------------------------------------------------ */
+
+INLINE void expand_type(kv_type type, float *dst, const void *src, size_t n, ptrdiff_t ahead)
+{
+    for (size_t i = 0; i < n; i += 2 * LANES) {
+        prefetch_beside((const char *)src + kv_bytes(type, i), ahead);
+        vst1q_f32(dst + i, load_values(type, src, i));
+        vst1q_f32(dst + i + LANES, load_values(type, src, i + LANES));
+    }
+}
+
+void neon_expand(kv_type type, float *dst, const void *src, size_t n, const void *next)
+{
+    ptrdiff_t ahead = distance(src, next);
+    if (type == KV_F16)
+        expand_type(KV_F16, dst, src, n, ahead);
+    else if (type == KV_Q8_0)
+        expand_type(KV_Q8_0, dst, src, n, ahead);
+    else
+        expand_type(KV_F32, dst, src, n, ahead);
 }
 
 /* ---- scores --------------------------------------------------------------------------------- */
@@ -48,7 +70,7 @@ INLINE void add_products(kv_type type, const float *q, size_t queries, const voi
 /* `queries` (1 or 2) against 4 / queries positions from `first`; positions past n − 1 repeat the
  * last one, and what they give is not used. */
 INLINE void score_tile(kv_type type, const float *q, size_t queries, const void *k, size_t first,
-                       size_t n, size_t head_dim, float *s)
+                       size_t n, size_t head_dim, ptrdiff_t ahead, float *s)
 {
     float32x4_t sums[SUMS][PARTS];
     size_t at[SUMS];
@@ -57,8 +79,11 @@ INLINE void score_tile(kv_type type, const float *q, size_t queries, const void 
     UNROLL for (size_t p = 0; p < SUMS / queries; p++) at[p] =
         (first + p < n ? first + p : n - 1) * head_dim;
     size_t d = 0;
-    for (; d + PARTS * LANES <= head_dim; d += PARTS * LANES)
+    for (; d + PARTS * LANES <= head_dim; d += PARTS * LANES) {
+        UNROLL for (size_t p = 0; p < SUMS / queries; p++)
+            prefetch_beside((const char *)k + kv_bytes(type, at[p] + d), ahead);
         add_products(type, q, queries, k, at, d, PARTS, head_dim, sums);
+    }
     if (d < head_dim)
         add_products(type, q, queries, k, at, d, PARTS / 2, head_dim, sums);
     float32x4_t scores = sum_four(sum_to_four(sums[0]), sum_to_four(sums[1]), sum_to_four(sums[2]),
@@ -71,27 +96,31 @@ INLINE void score_tile(kv_type type, const float *q, size_t queries, const void 
     }
 }
 
+/* Only the first queries that pass over the keys ask for more. */
 INLINE void score_queries(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
-                          size_t head_dim, float *s)
+                          size_t head_dim, ptrdiff_t ahead, float *s)
 {
     size_t i = 0;
-    for (; i + 2 <= n_queries; i += 2)
+    for (; i + 2 <= n_queries; i += 2, ahead = 0)
         for (size_t p = 0; p < n; p += 2)
-            score_tile(type, q + i * head_dim, 2, k, p, n, head_dim, s + i * ATTENTION_BLOCK);
+            score_tile(type, q + i * head_dim, 2, k, p, n, head_dim, ahead,
+                       s + i * ATTENTION_BLOCK);
     if (i < n_queries)
         for (size_t p = 0; p < n; p += 4)
-            score_tile(type, q + i * head_dim, 1, k, p, n, head_dim, s + i * ATTENTION_BLOCK);
+            score_tile(type, q + i * head_dim, 1, k, p, n, head_dim, ahead,
+                       s + i * ATTENTION_BLOCK);
 }
 
 void neon_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
-                 size_t head_dim, float *s)
+                 size_t head_dim, const void *next, float *s)
 {
+    ptrdiff_t ahead = distance(k, next);
     if (type == KV_F16)
-        score_queries(KV_F16, q, n_queries, k, n, head_dim, s);
+        score_queries(KV_F16, q, n_queries, k, n, head_dim, ahead, s);
     else if (type == KV_Q8_0)
-        score_queries(KV_Q8_0, q, n_queries, k, n, head_dim, s);
+        score_queries(KV_Q8_0, q, n_queries, k, n, head_dim, ahead, s);
     else
-        score_queries(KV_F32, q, n_queries, k, n, head_dim, s);
+        score_queries(KV_F32, q, n_queries, k, n, head_dim, ahead, s);
 }
 
 /* ---- softmax -------------------------------------------------------------------------------- */
@@ -125,13 +154,14 @@ float neon_softmax(float *s, size_t n, float *max, float *sum)
 /* `parts` registers of head dimensions from d on, for `queries` queries. */
 INLINE void accumulate_tile(kv_type type, float *out, const float *rescale, const float *s,
                             size_t queries, const void *v, size_t n, size_t head_dim, size_t d,
-                            size_t parts)
+                            size_t parts, ptrdiff_t ahead)
 {
     float32x4_t sums[4][8];
     UNROLL for (size_t i = 0; i < queries; i++) UNROLL for (size_t j = 0; j < parts; j++)
         sums[i][j] = vmulq_n_f32(vld1q_f32(out + i * head_dim + d + j * LANES), rescale[i]);
     for (size_t p = 0; p < n; p++) {
         float32x4_t value[8];
+        prefetch_beside((const char *)v + kv_bytes(type, p * head_dim + d), ahead);
         UNROLL for (size_t j = 0; j < parts; j++) value[j] =
             load_values(type, v, p * head_dim + d + j * LANES);
         UNROLL for (size_t i = 0; i < queries; i++) UNROLL for (size_t j = 0; j < parts; j++)
@@ -141,41 +171,43 @@ INLINE void accumulate_tile(kv_type type, float *out, const float *rescale, cons
         vst1q_f32(out + i * head_dim + d + j * LANES, sums[i][j]);
 }
 
-INLINE void accumulate_queries(kv_type type, float *out, const float *rescale, const float *s,
-                               size_t queries, const void *v, size_t n, size_t head_dim)
+INLINE void accumulate_pass(kv_type type, float *out, const float *rescale, const float *s,
+                            size_t queries, const void *v, size_t n, size_t head_dim,
+                            ptrdiff_t ahead)
 {
     size_t d = 0, wide = queries == 4 ? 4 : 8; /* at most 16 sums */
     for (; d + wide * LANES <= head_dim; d += wide * LANES)
-        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, wide);
+        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, wide, ahead);
     for (; d < head_dim; d += 2 * LANES)
-        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, 2);
+        accumulate_tile(type, out, rescale, s, queries, v, n, head_dim, d, 2, ahead);
 }
 
-INLINE void accumulate_type(kv_type type, float *out, const float *rescale, const float *s,
-                            size_t n_queries, const void *v, size_t n, size_t head_dim)
+/* Only the first queries that pass over the values ask for more. */
+INLINE void accumulate_queries(kv_type type, float *out, const float *rescale, const float *s,
+                               size_t n_queries, const void *v, size_t n, size_t head_dim,
+                               ptrdiff_t ahead)
 {
     size_t i = 0;
-    for (; i + 4 <= n_queries; i += 4)
-        accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 4, v, n,
-                           head_dim);
-    if (i + 2 <= n_queries) {
-        accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 2, v, n,
-                           head_dim);
-        i += 2;
-    }
+    for (; i + 4 <= n_queries; i += 4, ahead = 0)
+        accumulate_pass(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 4, v, n,
+                        head_dim, ahead);
+    for (; i + 2 <= n_queries; i += 2, ahead = 0)
+        accumulate_pass(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 2, v, n,
+                        head_dim, ahead);
     if (i < n_queries)
-        accumulate_queries(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 1, v, n,
-                           head_dim);
+        accumulate_pass(type, out + i * head_dim, rescale + i, s + i * ATTENTION_BLOCK, 1, v, n,
+                        head_dim, ahead);
 }
 
 void neon_accumulate(kv_type type, float *out, const float *rescale, const float *s,
-                     size_t n_queries, const void *v, size_t n, size_t head_dim)
+                     size_t n_queries, const void *v, size_t n, size_t head_dim, const void *next)
 {
+    ptrdiff_t ahead = distance(v, next);
     if (type == KV_F16)
-        accumulate_type(KV_F16, out, rescale, s, n_queries, v, n, head_dim);
+        accumulate_queries(KV_F16, out, rescale, s, n_queries, v, n, head_dim, ahead);
     else if (type == KV_Q8_0)
-        accumulate_type(KV_Q8_0, out, rescale, s, n_queries, v, n, head_dim);
+        accumulate_queries(KV_Q8_0, out, rescale, s, n_queries, v, n, head_dim, ahead);
     else
-        accumulate_type(KV_F32, out, rescale, s, n_queries, v, n, head_dim);
+        accumulate_queries(KV_F32, out, rescale, s, n_queries, v, n, head_dim, ahead);
 }
 #endif

@@ -1,4 +1,4 @@
-/* attention_reference.c: attention's three parts in portable C. Sixteen partial sums a dot product,
+/* attention_reference.c: attention's parts in portable C. Sixteen partial sums a dot product,
  * added up as a tree, because that is what the wide instruction sets do. */
 #include "kernel/vector_reference.h"
 
@@ -22,9 +22,17 @@ static float sum_lanes(float lanes[REFERENCE_LANES])
     return lanes[0];
 }
 
-void reference_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
-                      size_t head_dim, float *s)
+void reference_expand(kv_type type, float *dst, const void *src, size_t n, const void *next)
 {
+    (void)next;
+    for (size_t i = 0; i < n; i++)
+        dst[i] = load_value(type, src, i);
+}
+
+void reference_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
+                      size_t head_dim, const void *next, float *s)
+{
+    (void)next;
     for (size_t i = 0; i < n_queries; i++, q += head_dim, s += ATTENTION_BLOCK)
         for (size_t j = 0; j < n; j++) {
             float lanes[REFERENCE_LANES] = {0};
@@ -55,8 +63,10 @@ float reference_softmax(float *s, size_t n, float *max, float *sum)
 }
 
 void reference_accumulate(kv_type type, float *out, const float *rescale, const float *s,
-                          size_t n_queries, const void *v, size_t n, size_t head_dim)
+                          size_t n_queries, const void *v, size_t n, size_t head_dim,
+                          const void *next)
 {
+    (void)next;
     for (size_t i = 0; i < n_queries; i++, out += head_dim, s += ATTENTION_BLOCK)
         for (size_t d = 0; d < head_dim; d++) {
             float value = out[d] * rescale[i];

@@ -3,7 +3,24 @@
 #ifndef KERNEL_INLINE_H
 #define KERNEL_INLINE_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
+
+/* How far `next` lies from `at`, as prefetch_beside wants it; nothing next: as far as `at` itself.
+ */
+INLINE ptrdiff_t distance(const void *at, const void *next)
+{
+    return next == NULL ? 0 : (ptrdiff_t)((uintptr_t)next - (uintptr_t)at);
+}
+
+/* Asks for what lies `ahead` of what is read now. Past an array's end it does nothing; hence the
+ * sum as an integer. */
+INLINE void prefetch_beside(const char *at, ptrdiff_t ahead)
+{
+    __builtin_prefetch((const void *)((uintptr_t)at + (uintptr_t)ahead));
+}
 
 #endif

@@ -212,22 +212,27 @@ typedef struct kernel_set {
 
     void (*quantize)(activation_block *blocks, const float *x, size_t n_blocks);
 
-    /* Attention's three parts, over n ≤ ATTENTION_BLOCK positions; head_dim is a multiple of 8.
+    /* Attention's parts, over n ≤ ATTENTION_BLOCK positions; head_dim is a multiple of 8.
      * Quantised values count as the f32 values that they stand for, which f32 holds exactly.
-     * What a query gets does not depend on the queries beside it. scores: s[i][j] = q[i] · k[j], i
-     * < n_queries (rows of q head_dim apart) */
+     * What a query gets does not depend on the queries beside it. `next` is where the caller will
+     * read next as much of the same type, to be prefetched meanwhile; NULL when nobody knows. */
+    /* expand: n values of the type to f32, n a multiple of 8 */
+    void (*expand)(kv_type type, float *dst, const void *src, size_t n, const void *next);
+    /* scores: s[i][j] = q[i] · k[j], i < n_queries (rows of q head_dim apart) */
     void (*scores)(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
-                   size_t head_dim, float *s);
+                   size_t head_dim, const void *next, float *s);
     /* softmax: s becomes exp(s − max'), max' = max(*max, s…); *sum is rescaled and grows by Σs.
      * Returns exp(*max − max'), by which what was accumulated before must be scaled. */
     float (*softmax)(float *s, size_t n, float *max, float *sum);
     /* accumulate: out[i] = out[i] · rescale[i] + Σ_j s[i][j] · v[j] */
     void (*accumulate)(kv_type type, float *out, const float *rescale, const float *s,
-                       size_t n_queries, const void *v, size_t n, size_t head_dim);
+                       size_t n_queries, const void *v, size_t n, size_t head_dim,
+                       const void *next);
 
     void (*store_f16)(uint16_t *dst, const float *src, size_t n);
     void (*rms_norm)(float *out, const float *x, const float *weight, size_t n, float epsilon);
     void (*add)(float *x, const float *y, size_t n);
+    void (*scale)(float *out, const float *x, float factor, size_t n); /* out = x · factor */
     void (*silu_multiply)(float *gate, const float *up, size_t n);
 } kernel_set;
 

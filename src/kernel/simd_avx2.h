@@ -43,10 +43,11 @@ INLINE __m128 sum_to_four(__m256 low, __m256 high)
     return _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
 }
 
+void avx2_expand(kv_type type, float *dst, const void *src, size_t n, const void *next);
 void avx2_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
-                 size_t head_dim, float *s);
+                 size_t head_dim, const void *next, float *s);
 float avx2_softmax(float *s, size_t n, float *max, float *sum);
 void avx2_accumulate(kv_type type, float *out, const float *rescale, const float *s,
-                     size_t n_queries, const void *v, size_t n, size_t head_dim);
+                     size_t n_queries, const void *v, size_t n, size_t head_dim, const void *next);
 
 #endif

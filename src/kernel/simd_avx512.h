@@ -50,10 +50,12 @@ INLINE float sum_lanes(__m512 a)
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
+void avx512_expand(kv_type type, float *dst, const void *src, size_t n, const void *next);
 void avx512_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
-                   size_t head_dim, float *s);
+                   size_t head_dim, const void *next, float *s);
 float avx512_softmax(float *s, size_t n, float *max, float *sum);
 void avx512_accumulate(kv_type type, float *out, const float *rescale, const float *s,
-                       size_t n_queries, const void *v, size_t n, size_t head_dim);
+                       size_t n_queries, const void *v, size_t n, size_t head_dim,
+                       const void *next);
 
 #endif

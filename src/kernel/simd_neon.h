@@ -75,10 +75,11 @@ INLINE float32x4_t sum_four(float32x4_t a, float32x4_t b, float32x4_t c, float32
     return vpaddq_f32(sum_to_two(a, b), sum_to_two(c, d));
 }
 
+void neon_expand(kv_type type, float *dst, const void *src, size_t n, const void *next);
 void neon_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
-                 size_t head_dim, float *s);
+                 size_t head_dim, const void *next, float *s);
 float neon_softmax(float *s, size_t n, float *max, float *sum);
 void neon_accumulate(kv_type type, float *out, const float *rescale, const float *s,
-                     size_t n_queries, const void *v, size_t n, size_t head_dim);
+                     size_t n_queries, const void *v, size_t n, size_t head_dim, const void *next);
 
 #endif

@@ -34,13 +34,13 @@ static void rms_norm(float *out, const float *x, const float *weight, size_t n, 
     for (size_t half = LANES / 2; half > 0; half /= 2)
         for (size_t l = 0; l < half; l++)
             lanes[l] += lanes[l + half];
-    float scale = (float)(1 / sqrt(lanes[0] / (double)n + (double)epsilon));
+    float factor = (float)(1 / sqrt(lanes[0] / (double)n + (double)epsilon));
     for (i = 0; i + LANES <= n; i += LANES) {
-        __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(scale));
+        __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(factor));
         _mm256_storeu_ps(out + i, _mm256_mul_ps(scaled, _mm256_loadu_ps(weight + i)));
     }
     for (; i < n; i++)
-        out[i] = x[i] * scale * weight[i];
+        out[i] = x[i] * factor * weight[i];
 }
 
 static void add(float *x, const float *y, size_t n)
@@ -50,6 +50,15 @@ static void add(float *x, const float *y, size_t n)
         _mm256_storeu_ps(x + i, _mm256_add_ps(_mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
     for (; i < n; i++)
         x[i] += y[i];
+}
+
+static void scale(float *out, const float *x, float factor, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        _mm256_storeu_ps(out + i, _mm256_mul_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(factor)));
+    for (; i < n; i++)
+        out[i] = x[i] * factor;
 }
 
 static void silu_multiply(float *gate, const float *up, size_t n)
@@ -93,12 +102,14 @@ const kernel_set kernel_avx2 = {
             [PACKED_IQ4_XS] = avx2_tile_iq4_xs,
         },
     .quantize = avx2_quantize,
+    .expand = avx2_expand,
     .scores = avx2_scores,
     .softmax = avx2_softmax,
     .accumulate = avx2_accumulate,
     .store_f16 = store_f16,
     .rms_norm = rms_norm,
     .add = add,
+    .scale = scale,
     .silu_multiply = silu_multiply,
 };
 #endif

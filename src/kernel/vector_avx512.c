@@ -31,10 +31,10 @@ static void rms_norm(float *out, const float *x, const float *weight, size_t n, 
         _mm256_add_pd(_mm512_castpd512_pd256(squares), _mm512_extractf64x4_pd(squares, 1));
     __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
     double sum = _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
-    __m512 scale = _mm512_set1_ps((float)(1 / sqrt(sum / (double)n + (double)epsilon)));
+    __m512 factor = _mm512_set1_ps((float)(1 / sqrt(sum / (double)n + (double)epsilon)));
     for (size_t i = 0; i < n; i += LANES) {
         __mmask16 lanes = lanes_at(i, n);
-        __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, x + i), scale);
+        __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, x + i), factor);
         scaled = _mm512_mul_ps(scaled, _mm512_maskz_loadu_ps(lanes, weight + i));
         _mm512_mask_storeu_ps(out + i, lanes, scaled);
     }
@@ -47,6 +47,15 @@ static void add(float *x, const float *y, size_t n)
         __m512 sum =
             _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, x + i), _mm512_maskz_loadu_ps(lanes, y + i));
         _mm512_mask_storeu_ps(x + i, lanes, sum);
+    }
+}
+
+static void scale(float *out, const float *x, float factor, size_t n)
+{
+    for (size_t i = 0; i < n; i += LANES) {
+        __mmask16 lanes = lanes_at(i, n);
+        __m512 product = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, x + i), _mm512_set1_ps(factor));
+        _mm512_mask_storeu_ps(out + i, lanes, product);
     }
 }
 
@@ -94,12 +103,14 @@ const kernel_set kernel_avx512 = {
             [PACKED_IQ4_XS] = avx512_tile_iq4_xs,
         },
     .quantize = avx512_quantize,
+    .expand = avx512_expand,
     .scores = avx512_scores,
     .softmax = avx512_softmax,
     .accumulate = avx512_accumulate,
     .store_f16 = store_f16,
     .rms_norm = rms_norm,
     .add = add,
+    .scale = scale,
     .silu_multiply = silu_multiply,
 };
 #endif

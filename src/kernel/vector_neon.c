@@ -35,11 +35,11 @@ static void rms_norm(float *out, const float *x, const float *weight, size_t n, 
     for (size_t half = SUMS / 2; half > 0; half /= 2)
         for (size_t l = 0; l < half; l++)
             lanes[l] += lanes[l + half];
-    float scale = (float)(1 / sqrt(lanes[0] / (double)n + (double)epsilon));
+    float factor = (float)(1 / sqrt(lanes[0] / (double)n + (double)epsilon));
     for (i = 0; i + LANES <= n; i += LANES)
-        vst1q_f32(out + i, vmulq_f32(vmulq_n_f32(vld1q_f32(x + i), scale), vld1q_f32(weight + i)));
+        vst1q_f32(out + i, vmulq_f32(vmulq_n_f32(vld1q_f32(x + i), factor), vld1q_f32(weight + i)));
     for (; i < n; i++)
-        out[i] = x[i] * scale * weight[i];
+        out[i] = x[i] * factor * weight[i];
 }
 
 static void add(float *x, const float *y, size_t n)
@@ -49,6 +49,15 @@ static void add(float *x, const float *y, size_t n)
         vst1q_f32(x + i, vaddq_f32(vld1q_f32(x + i), vld1q_f32(y + i)));
     for (; i < n; i++)
         x[i] += y[i];
+}
+
+static void scale(float *out, const float *x, float factor, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        vst1q_f32(out + i, vmulq_n_f32(vld1q_f32(x + i), factor));
+    for (; i < n; i++)
+        out[i] = x[i] * factor;
 }
 
 static void silu_multiply(float *gate, const float *up, size_t n)
@@ -91,12 +100,14 @@ const kernel_set kernel_neon = {
             [PACKED_IQ4_XS] = neon_tile_iq4_xs,
         },
     .quantize = neon_quantize,
+    .expand = neon_expand,
     .scores = neon_scores,
     .softmax = neon_softmax,
     .accumulate = neon_accumulate,
     .store_f16 = store_f16,
     .rms_norm = rms_norm,
     .add = add,
+    .scale = scale,
     .silu_multiply = silu_multiply,
 };
 #endif

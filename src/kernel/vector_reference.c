@@ -43,15 +43,21 @@ static void rms_norm(float *out, const float *x, const float *weight, size_t n, 
     for (size_t half = 4; half > 0; half /= 2)
         for (size_t l = 0; l < half; l++)
             lanes[l] += lanes[l + half];
-    float scale = (float)(1 / sqrt(lanes[0] / (double)n + (double)epsilon));
+    float factor = (float)(1 / sqrt(lanes[0] / (double)n + (double)epsilon));
     for (size_t i = 0; i < n; i++)
-        out[i] = x[i] * scale * weight[i];
+        out[i] = x[i] * factor * weight[i];
 }
 
 static void add(float *x, const float *y, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         x[i] += y[i];
+}
+
+static void scale(float *out, const float *x, float factor, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = x[i] * factor;
 }
 
 static void silu_multiply(float *gate, const float *up, size_t n)
@@ -87,11 +93,13 @@ const kernel_set kernel_reference = {
             [PACKED_IQ4_XS] = reference_tile_iq4_xs,
         },
     .quantize = reference_quantize,
+    .expand = reference_expand,
     .scores = reference_scores,
     .softmax = reference_softmax,
     .accumulate = reference_accumulate,
     .store_f16 = store_f16,
     .rms_norm = rms_norm,
     .add = add,
+    .scale = scale,
     .silu_multiply = silu_multiply,
 };

@@ -9,10 +9,12 @@ enum { REFERENCE_LANES = 16 };
 /* exp(x) as exponential.h says; x must not be NaN. */
 float reference_exp(float x);
 
+void reference_expand(kv_type type, float *dst, const void *src, size_t n, const void *next);
 void reference_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
-                      size_t head_dim, float *s);
+                      size_t head_dim, const void *next, float *s);
 float reference_softmax(float *s, size_t n, float *max, float *sum);
 void reference_accumulate(kv_type type, float *out, const float *rescale, const float *s,
-                          size_t n_queries, const void *v, size_t n, size_t head_dim);
+                          size_t n_queries, const void *v, size_t n, size_t head_dim,
+                          const void *next);
 
 #endif

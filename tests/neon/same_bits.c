@@ -367,17 +367,32 @@ static void fill_scene(scene *s, kv_type type, size_t queries, size_t n, size_t 
         ((kv_q8_0 *)(void *)s->kv)[i].d = f32_to_f16(random_float());
 }
 
+static const char *const expand_names[KV_TYPES] = {"expand f32", "expand f16", "expand q8_0"};
 static const char *const score_names[KV_TYPES] = {"scores f32", "scores f16", "scores q8_0"};
 static const char *const accumulate_names[KV_TYPES] = {"accumulate f32", "accumulate f16",
                                                        "accumulate q8_0"};
 
+static void check_expand(scene *s, kv_type type, size_t n, size_t head_dim)
+{
+    float *expected = allocate(n * head_dim * sizeof *expected);
+    float *out = allocate(n * head_dim * sizeof *out);
+    kernel_reference.expand(type, expected, s->kv, n * head_dim, NULL);
+    add_to_digest(expected, n * head_dim * sizeof *expected);
+    for (size_t set = 0; set < n_sets; set++) {
+        sets[set]->expand(type, out, s->kv, n * head_dim, s->kv_end);
+        check(sets[set], expand_names[type], head_dim, n, out, expected, n * head_dim, sizeof *out);
+    }
+    free(expected);
+    free(out);
+}
+
 static void check_scores(scene *s, kv_type type, size_t queries, size_t n, size_t head_dim)
 {
-    kernel_reference.scores(type, s->q, queries, s->kv, n, head_dim, s->expected_score);
+    kernel_reference.scores(type, s->q, queries, s->kv, n, head_dim, NULL, s->expected_score);
     for (size_t i = 0; i < queries; i++)
         add_to_digest(s->expected_score + i * ATTENTION_BLOCK, n * sizeof(float));
     for (size_t set = 0; set < n_sets; set++) {
-        sets[set]->scores(type, s->q, queries, s->kv, n, head_dim, s->scores);
+        sets[set]->scores(type, s->q, queries, s->kv, n, head_dim, s->kv_end, s->scores);
         for (size_t i = 0; i < queries; i++) /* past n anything may stand */
             check(sets[set], score_names[type], head_dim, n, s->scores + i * ATTENTION_BLOCK,
                   s->expected_score + i * ATTENTION_BLOCK, n, sizeof(float));
@@ -390,11 +405,13 @@ static void check_accumulate(scene *s, kv_type type, size_t queries, size_t n, s
     random_floats(rescale, MOST_QUERIES, 1);
     size_t bytes = queries * head_dim * sizeof(float);
     memcpy(s->expected, s->q, bytes);
-    kernel_reference.accumulate(type, s->expected, rescale, s->scores, queries, s->kv, n, head_dim);
+    kernel_reference.accumulate(type, s->expected, rescale, s->scores, queries, s->kv, n, head_dim,
+                                NULL);
     add_to_digest(s->expected, bytes);
     for (size_t set = 0; set < n_sets; set++) {
         memcpy(s->out, s->q, bytes);
-        sets[set]->accumulate(type, s->out, rescale, s->scores, queries, s->kv, n, head_dim);
+        sets[set]->accumulate(type, s->out, rescale, s->scores, queries, s->kv, n, head_dim,
+                              s->kv_end);
         check(sets[set], accumulate_names[type], head_dim, n, s->out, s->expected,
               queries * head_dim, sizeof(float));
     }
@@ -412,6 +429,8 @@ static void check_attention(void)
                     if (head_dim % kv_block_values((kv_type)type) != 0)
                         continue;
                     fill_scene(&s, (kv_type)type, queries, n, head_dim);
+                    if (queries == 1)
+                        check_expand(&s, (kv_type)type, n, head_dim);
                     check_scores(&s, (kv_type)type, queries, n, head_dim);
                     random_floats(s.scores, queries * ATTENTION_BLOCK, 1);
                     check_accumulate(&s, (kv_type)type, queries, n, head_dim);
@@ -429,10 +448,10 @@ static void check_halves(void)
         float expected[DIM] = {0}, out[DIM];
         for (uint32_t i = 0; i < DIM; i++)
             v[i] = (uint16_t)(first + i);
-        kernel_reference.accumulate(KV_F16, expected, &rescale, &one, 1, v, 1, DIM);
+        kernel_reference.accumulate(KV_F16, expected, &rescale, &one, 1, v, 1, DIM, NULL);
         for (size_t set = 0; set < n_sets; set++) {
             memset(out, 0, sizeof out);
-            sets[set]->accumulate(KV_F16, out, &rescale, &one, 1, v, 1, DIM);
+            sets[set]->accumulate(KV_F16, out, &rescale, &one, 1, v, 1, DIM, NULL);
             check(sets[set], "binary16", first, DIM, out, expected, DIM, sizeof out[0]);
         }
     }
@@ -508,21 +527,22 @@ static void check_stores(void)
 static void check_vectors(size_t n, float factor)
 {
     float *x = allocate(n * sizeof *x), *y = allocate(n * sizeof *y);
-    float *expected = allocate(3 * n * sizeof *expected), *out = allocate(3 * n * sizeof *out);
+    float *expected = allocate(4 * n * sizeof *expected), *out = allocate(4 * n * sizeof *out);
     random_floats(x, n, factor);
     random_floats(y, n, 1);
     for (size_t set = 0; set <= n_sets; set++) {
         const kernel_set *kernel = set == 0 ? &kernel_reference : sets[set - 1];
         float *to = set == 0 ? expected : out;
-        for (size_t part = 0; part < 3; part++)
+        for (size_t part = 0; part < 4; part++)
             memcpy(to + part * n, x, n * sizeof *x);
         kernel->rms_norm(to, to, y, n, 1e-6f);
         kernel->add(to + n, y, n);
         kernel->silu_multiply(to + 2 * n, y, n);
+        kernel->scale(to + 3 * n, x, 0.3f, n);
         if (set == 0)
-            add_to_digest(expected, 3 * n * sizeof *expected);
+            add_to_digest(expected, 4 * n * sizeof *expected);
         else
-            check(kernel, "vector operations", n, 0, out, expected, 3 * n, sizeof *out);
+            check(kernel, "vector operations", n, 0, out, expected, 4 * n, sizeof *out);
     }
     free(x);
     free(y);

@@ -135,7 +135,7 @@ static void test_attention(void **state)
     }
 }
 
-/* The KV after a row must not touch it, not even as a NaN. */
+/* The KV after a row must not touch it, not even as a NaN, also that of a later row beside it. */
 static void test_future_is_unseen(void **state)
 {
     (void)state;
@@ -149,6 +149,11 @@ static void test_future_is_unseen(void **state)
             k[i] = v[i] = NAN;
         attention_head(&s.shape, s.q + 65 * 48, 48, s.k, s.v, 65, 1, scratch, again, 48);
         assert_memory_equal(out, again, sizeof out);
+        float *rows = checked_alloc(100 * 48, sizeof(float));
+        attend(&s, 62, 7, rows);
+        assert_memory_equal(out, rows + 65 * 48, sizeof out);
+        assert_true(isnan(rows[66 * 48]));
+        free(rows);
         free_scene(&s);
     }
 }
