@@ -13,8 +13,10 @@
  * Reduction order (promise 1), the same in every instruction set, so that integer products agree
  * bit for bit between them: per block of 32 columns an exact integer dot product, converted to f32,
  * multiplied by the row's scale, then one fused multiply-add with the activation's scale into the
- * row's only accumulator, blocks in increasing order. Float products: within 32 columns, even and
- * odd columns each in a chain of fused multiply-adds, then total += even + odd.
+ * row's only accumulator, blocks in increasing order. Q2_K and Q3_K, whose scales are small
+ * integers times the super-block's, multiply the half blocks' sums by theirs before the conversion,
+ * still exactly; the row's scale is then the super-block's. Float products: within 32 columns, even
+ * and odd columns each in a chain of fused multiply-adds, then total += even + odd.
  */
 #ifndef KERNEL_INTERNAL_H
 #define KERNEL_INTERNAL_H
@@ -178,7 +180,8 @@ typedef struct activation_block {
     int32_t minus_8_sum;     /* −8 · Σq */
     int32_t minus_128_sum;   /* −128 · Σq */
     int32_t minus_32_sum[2]; /* −32 · Σq over the first and the second sixteen */
-    int32_t padding[2];
+    int16_t half_sum[2];     /* Σq over the first and the second sixteen */
+    int16_t half_sum_4[2];   /* 4 · those */
 } activation_block;
 
 /* ---- KV cache ---------------------------------------------------------------------------------

@@ -52,11 +52,7 @@ void avx2_quantize(activation_block *blocks, const float *x, size_t n_blocks)
         _mm_store_si128((__m128i *)(void *)blocks->q, q0);
         _mm_store_si128((__m128i *)(void *)(blocks->q + 16), q1);
         blocks->scale = tiny ? 0 : max / 127;
-        blocks->sum = (float)(half0 + half1);
-        blocks->minus_8_sum = -8 * (half0 + half1);
-        blocks->minus_128_sum = -128 * (half0 + half1);
-        blocks->minus_32_sum[0] = -32 * half0;
-        blocks->minus_32_sum[1] = -32 * half1;
+        keep_sums(blocks, half0, half1);
     }
 }
 #endif

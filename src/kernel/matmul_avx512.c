@@ -29,11 +29,7 @@ void avx512_quantize(activation_block *blocks, const float *x, size_t n_blocks)
         _mm_store_si128((__m128i *)(void *)blocks->q, _mm512_cvtepi32_epi8(q0));
         _mm_store_si128((__m128i *)(void *)(blocks->q + 16), _mm512_cvtepi32_epi8(q1));
         blocks->scale = tiny ? 0 : max / 127;
-        blocks->sum = (float)(half0 + half1);
-        blocks->minus_8_sum = -8 * (half0 + half1);
-        blocks->minus_128_sum = -128 * (half0 + half1);
-        blocks->minus_32_sum[0] = -32 * half0;
-        blocks->minus_32_sum[1] = -32 * half1;
+        keep_sums(blocks, half0, half1);
     }
 }
 #endif

@@ -254,11 +254,7 @@ void neon_quantize(activation_block *blocks, const float *x, size_t n_blocks)
         vst1q_s8(blocks->q, q0);
         vst1q_s8(blocks->q + 16, q1);
         blocks->scale = tiny ? 0 : max / 127;
-        blocks->sum = (float)(half0 + half1);
-        blocks->minus_8_sum = -8 * (half0 + half1);
-        blocks->minus_128_sum = -128 * (half0 + half1);
-        blocks->minus_32_sum[0] = -32 * half0;
-        blocks->minus_32_sum[1] = -32 * half1;
+        keep_sums(blocks, half0, half1);
     }
 }
 #endif

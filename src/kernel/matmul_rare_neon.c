@@ -130,7 +130,20 @@ INLINE uint8x16_t two_bits(uint8x16_t q, size_t i)
     return vandq_u8(shift_right(q, 2 * i), vdupq_n_u8(3));
 }
 
-/* −min · Σq over a half block is min / 32 · minus_32_sum: dividing by 32 is exact. */
+/* The sixteen products of block half `part`. */
+INLINE void dot_two_bits(const record_q2_k *w, size_t quarter, const char *x, size_t x_stride,
+                         size_t block, size_t part, size_t columns, int32x4_t dot[TILE_COLUMNS])
+{
+    uint8x16_t q = load_quad(w->q[block][part], quarter);
+    EACH_COLUMN dot[c] = vdupq_n_s32(0);
+    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
+    {
+        uint8x16_t quad = two_bits(q, i);
+        EACH_COLUMN dot[c] =
+            add_quad(dot[c], quad, block_of(x, x_stride, c, block)->q + 16 * part, i);
+    }
+}
+
 INLINE void add_q2_k(const void *record, const char *x, size_t x_stride, size_t columns,
                      rows_f32 total[TILE_COLUMNS])
 {
@@ -138,32 +151,27 @@ INLINE void add_q2_k(const void *record, const char *x, size_t x_stride, size_t 
     for (size_t b = 0; b < K_BLOCKS; b++)
         EACH_QUARTER
         {
-            float32x4_t d = load_halves(w->d, quarter), value[TILE_COLUMNS];
-            float32x4_t dmin = vmulq_n_f32(load_halves(w->dmin, quarter), 0x1p-5f);
-            EACH_COLUMN value[c] = vdupq_n_f32(0);
-            UNROLL for (size_t part = 0; part < 2; part++)
+            float32x4_t d = load_halves(w->d, quarter), dmin = load_halves(w->dmin, quarter);
+            int32x4_t first[TILE_COLUMNS], second[TILE_COLUMNS];
+            dot_two_bits(w, quarter, x, x_stride, b, 0, columns, first);
+            dot_two_bits(w, quarter, x, x_stride, b, 1, columns, second);
+            uint32_t both0 = four_bytes(w->scale_min[b][0], quarter);
+            uint32_t both1 = four_bytes(w->scale_min[b][1], quarter);
+            int32x4_t scale0 = bytes_to_int(both0 & 0x0f0f0f0fu);
+            int32x4_t scale1 = bytes_to_int(both1 & 0x0f0f0f0fu);
+            int32x4_t min0 = bytes_to_int(both0 >> 4 & 0x0f0f0f0fu);
+            int32x4_t min1 = bytes_to_int(both1 >> 4 & 0x0f0f0f0fu);
+            EACH_COLUMN
             {
-                uint8x16_t q = load_quad(w->q[b][part], quarter);
-                int32x4_t dot[TILE_COLUMNS];
-                EACH_COLUMN dot[c] = vdupq_n_s32(0);
-                UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
-                {
-                    uint8x16_t quad = two_bits(q, i);
-                    EACH_COLUMN dot[c] =
-                        add_quad(dot[c], quad, block_of(x, x_stride, c, b)->q + 16 * part, i);
-                }
-                uint32_t both = four_bytes(w->scale_min[b][part], quarter);
-                float32x4_t scale = vmulq_f32(d, bytes_to_float(both & 0x0f0f0f0fu));
-                float32x4_t min = vmulq_f32(dmin, bytes_to_float(both >> 4 & 0x0f0f0f0fu));
-                EACH_COLUMN
-                {
-                    float minus_32_sum = (float)block_of(x, x_stride, c, b)->minus_32_sum[part];
-                    value[c] = vfmaq_f32(value[c], vcvtq_f32_s32(dot[c]), scale);
-                    value[c] = vfmaq_n_f32(value[c], min, minus_32_sum);
-                }
+                const activation_block *block = block_of(x, x_stride, c, b);
+                int32x4_t dot = vmlaq_s32(vmulq_s32(first[c], scale0), second[c], scale1);
+                int32x4_t offset = vmulq_n_s32(min0, block->half_sum[0]);
+                offset = vmlaq_n_s32(offset, min1, block->half_sum[1]);
+                float32x4_t value = vmulq_f32(vcvtq_f32_s32(dot), d);
+                value = vfmsq_f32(value, vcvtq_f32_s32(offset), dmin);
+                total[c].quarter[quarter] =
+                    vfmaq_n_f32(total[c].quarter[quarter], value, block->scale);
             }
-            EACH_COLUMN total[c].quarter[quarter] = vfmaq_n_f32(total[c].quarter[quarter], value[c],
-                                                                block_of(x, x_stride, c, b)->scale);
         }
 }
 
@@ -173,7 +181,7 @@ INLINE void dot_three_bits(const record_q3_k *w, size_t quarter, const char *x, 
 {
     uint8x16_t low = load_quad(w->low[block][part], quarter);
     uint8x16_t high = load_quad(w->high[block], quarter);
-    EACH_COLUMN dot[c] = vdupq_n_s32(block_of(x, x_stride, c, block)->minus_32_sum[part] / 8);
+    EACH_COLUMN dot[c] = vdupq_n_s32(-block_of(x, x_stride, c, block)->half_sum_4[part]);
     UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
     {
         uint8x16_t third = vandq_u8(shift_right(high, 4 * part + i), vdupq_n_u8(1));
@@ -183,13 +191,13 @@ INLINE void dot_three_bits(const record_q3_k *w, size_t quarter, const char *x, 
     }
 }
 
-/* d · (scale − 32) of block half `part`. */
-INLINE float32x4_t scale_q3_k(const record_q3_k *w, size_t quarter, size_t block, size_t part)
+/* scale − 32 of block half `part`. */
+INLINE int32x4_t scale_q3_k(const record_q3_k *w, size_t quarter, size_t block, size_t part)
 {
     uint32_t low = four_bytes(w->scale_low[block], quarter) >> 4 * part & 0x0f0f0f0fu;
     uint32_t high = four_bytes(w->scale_high[block / 2], quarter) >> (block % 2 * 4 + 2 * part);
-    float32x4_t scale = bytes_to_float(low | (high & 0x03030303u) << 4);
-    return vmulq_f32(load_halves(w->d, quarter), vsubq_f32(scale, vdupq_n_f32(32)));
+    int32x4_t scale = bytes_to_int(low | (high & 0x03030303u) << 4);
+    return vsubq_s32(scale, vdupq_n_s32(32));
 }
 
 INLINE void add_q3_k(const void *record, const char *x, size_t x_stride, size_t columns,
@@ -199,19 +207,17 @@ INLINE void add_q3_k(const void *record, const char *x, size_t x_stride, size_t 
     for (size_t b = 0; b < K_BLOCKS; b++)
         EACH_QUARTER
         {
-            int32x4_t dot[TILE_COLUMNS];
-            float32x4_t value[TILE_COLUMNS];
-            dot_three_bits(w, quarter, x, x_stride, b, 0, columns, dot);
-            float32x4_t scale = scale_q3_k(w, quarter, b, 0);
-            EACH_COLUMN value[c] = vmulq_f32(vcvtq_f32_s32(dot[c]), scale);
-            dot_three_bits(w, quarter, x, x_stride, b, 1, columns, dot);
-            scale = scale_q3_k(w, quarter, b, 1);
+            float32x4_t d = load_halves(w->d, quarter);
+            int32x4_t first[TILE_COLUMNS], second[TILE_COLUMNS];
+            dot_three_bits(w, quarter, x, x_stride, b, 0, columns, first);
+            dot_three_bits(w, quarter, x, x_stride, b, 1, columns, second);
+            int32x4_t scale0 = scale_q3_k(w, quarter, b, 0);
+            int32x4_t scale1 = scale_q3_k(w, quarter, b, 1);
             EACH_COLUMN
             {
-                value[c] = vfmaq_f32(value[c], vcvtq_f32_s32(dot[c]), scale);
-                float x_scale = block_of(x, x_stride, c, b)->scale;
+                int32x4_t dot = vmlaq_s32(vmulq_s32(first[c], scale0), second[c], scale1);
                 total[c].quarter[quarter] =
-                    vfmaq_n_f32(total[c].quarter[quarter], value[c], x_scale);
+                    add_scaled(total[c].quarter[quarter], dot, d, block_of(x, x_stride, c, b));
             }
         }
 }

@@ -109,42 +109,52 @@ INLINE quads two_bits(quads q, int i)
     return and_bytes(shift(q, -2 * i), 3);
 }
 
+/* What an activation keeps of its two half blocks. */
+INLINE rows_i32 all_pairs(const int16_t pair[2])
+{
+    int32_t both;
+    memcpy(&both, pair, sizeof both);
+    return all_i32(both);
+}
+
+/* The sixteen products of half a block. */
+INLINE void dot_two_bits(const record_q2_k *w, const char *x, size_t x_stride, size_t block,
+                         size_t half, size_t columns, rows_i32 dot[TILE_COLUMNS])
+{
+    quads q = load_quads(w->q[block][half]);
+    EACH_COLUMN dot[c] = all_i32(0);
+    UNROLL for (int i = 0; i < BLOCK_QUADS / 2; i += 2)
+    {
+        quads even = two_bits(q, i), odd = two_bits(q, i + 1);
+        EACH_COLUMN
+        {
+            const int8_t *values = block_of(x, x_stride, c, block)->q + 16 * half + 4 * i;
+            dot[c] = dot_two(dot[c], even, values, odd, values + 4);
+        }
+    }
+}
+
 INLINE void add_q2_k(const void *record, const char *x, size_t x_stride, size_t columns,
                      rows_f32 total[TILE_COLUMNS])
 {
     const record_q2_k *w = record;
-    rows_f32 d = load_halves(w->d);
-    rows_f32 dmin = multiply(load_halves(w->dmin), all_f32(0x1p-5f));
+    rows_f32 d = load_halves(w->d), dmin = load_halves(w->dmin);
     for (size_t b = 0; b < K_BLOCKS; b++) {
-        rows_f32 value[TILE_COLUMNS];
-        EACH_COLUMN value[c] = zero_f32();
-        UNROLL for (size_t half = 0; half < 2; half++)
+        rows_i32 first[TILE_COLUMNS], second[TILE_COLUMNS];
+        dot_two_bits(w, x, x_stride, b, 0, columns, first);
+        dot_two_bits(w, x, x_stride, b, 1, columns, second);
+        rows_i32 both = or_quads(bytes_to_i32(load_bytes(w->scale_min[b][0])),
+                                 shift(bytes_to_i32(load_bytes(w->scale_min[b][1])), 16));
+        rows_i32 scale = and_words(both, 15), min = and_words(shift(both, -4), 15);
+        EACH_COLUMN
         {
-            rows_i32 dot[TILE_COLUMNS];
-            quads q = load_quads(w->q[b][half]);
-            EACH_COLUMN dot[c] = all_i32(0);
-            UNROLL for (int i = 0; i < BLOCK_QUADS / 2; i += 2)
-            {
-                quads even = two_bits(q, i), odd = two_bits(q, i + 1);
-                EACH_COLUMN
-                {
-                    const int8_t *values = block_of(x, x_stride, c, b)->q + 16 * half + 4 * i;
-                    dot[c] = dot_two(dot[c], even, values, odd, values + 4);
-                }
-            }
-            __m128i both = load_bytes(w->scale_min[b][half]);
-            __m128i low = _mm_and_si128(both, _mm_set1_epi8(15));
-            __m128i high = _mm_and_si128(_mm_srli_epi16(both, 4), _mm_set1_epi8(15));
-            rows_f32 scale = multiply(d, signed_bytes_to_f32(low));
-            rows_f32 min = multiply(dmin, signed_bytes_to_f32(high));
-            EACH_COLUMN
-            {
-                int32_t sum = block_of(x, x_stride, c, b)->minus_32_sum[half];
-                value[c] = multiply_add(to_f32(dot[c]), scale, value[c]);
-                value[c] = multiply_add(all_f32((float)sum), min, value[c]);
-            }
+            const activation_block *block = block_of(x, x_stride, c, b);
+            rows_i32 dot = dot_pairs(scale, pairs_of(first[c], second[c]));
+            rows_f32 value = multiply(to_f32(dot), d);
+            rows_i32 offset = dot_pairs(min, all_pairs(block->half_sum));
+            value = multiply_subtract(to_f32(offset), dmin, value);
+            total[c] = add_block(total[c], value, block);
         }
-        EACH_COLUMN total[c] = add_block(total[c], value[c], block_of(x, x_stride, c, b));
     }
 }
 
@@ -154,23 +164,22 @@ INLINE quads three_bits(quads low, quads high, int i)
     return or_quads(low, and_bytes(shift(high, 2 - i), 4));
 }
 
-INLINE rows_f32 scale_q3_k(const record_q3_k *w, size_t b, size_t half)
+/* Both half blocks' scales. */
+INLINE rows_i32 scales_q3_k(const record_q3_k *w, size_t pair, int odd)
 {
-    __m128i low = load_bytes(w->scale_low[b]);
-    __m128i high = _mm_load_si128((const __m128i *)(const void *)w->scale_high[b / 2]);
-    low = _mm_and_si128(_mm_srli_epi16(low, 4 * (int)half), _mm_set1_epi8(15));
-    __m128i place = _mm_cvtsi32_si128((int)(b % 2 * 4 + 2 * half));
-    high = _mm_and_si128(_mm_srl_epi16(high, place), _mm_set1_epi8(3));
-    __m128i scale = _mm_or_si128(low, _mm_slli_epi16(high, 4));
-    return signed_bytes_to_f32(_mm_sub_epi8(scale, _mm_set1_epi8(32)));
+    rows_i32 low = bytes_to_i32(load_bytes(w->scale_low[2 * pair + (size_t)odd]));
+    rows_i32 high = bytes_to_i32(load_bytes(w->scale_high[pair]));
+    low = and_words(or_quads(low, shift(low, 12)), 15);
+    high = and_words(or_quads(shift(high, 4 - 4 * odd), shift(high, 18 - 4 * odd)), 0x30);
+    return subtract_pairs(or_quads(low, high), all_i32(32 << 16 | 32));
 }
 
-/* The sixteen products of half a block, with its zero point of 4. */
+/* The sixteen products of half a block, without its zero point. */
 INLINE void dot_three_bits(const record_q3_k *w, quads third, const char *x, size_t x_stride,
                            size_t block, size_t half, size_t columns, rows_i32 dot[TILE_COLUMNS])
 {
     quads low = load_quads(w->low[block][half]);
-    EACH_COLUMN dot[c] = all_i32(block_of(x, x_stride, c, block)->minus_32_sum[half] / 8);
+    EACH_COLUMN dot[c] = all_i32(0);
     UNROLL for (int i = 0; i < BLOCK_QUADS / 2; i += 2)
     {
         quads even = three_bits(two_bits(low, i), third, 4 * (int)half + i);
@@ -188,21 +197,23 @@ INLINE void add_q3_k(const void *record, const char *x, size_t x_stride, size_t 
 {
     const record_q3_k *w = record;
     rows_f32 d = load_halves(w->d);
-    for (size_t b = 0; b < K_BLOCKS; b++) {
-        rows_i32 dot[TILE_COLUMNS];
-        quads third = load_quads(w->high[b]);
-        rows_f32 value[TILE_COLUMNS];
-        dot_three_bits(w, third, x, x_stride, b, 0, columns, dot);
-        rows_f32 scale = multiply(d, scale_q3_k(w, b, 0));
-        EACH_COLUMN value[c] = multiply(to_f32(dot[c]), scale);
-        dot_three_bits(w, third, x, x_stride, b, 1, columns, dot);
-        scale = multiply(d, scale_q3_k(w, b, 1));
-        EACH_COLUMN
+    for (size_t pair = 0; pair < K_BLOCKS / 2; pair++)
+        UNROLL for (int odd = 0; odd < 2; odd++)
         {
-            value[c] = multiply_add(to_f32(dot[c]), scale, value[c]);
-            total[c] = add_block(total[c], value[c], block_of(x, x_stride, c, b));
+            size_t b = 2 * pair + (size_t)odd;
+            rows_i32 first[TILE_COLUMNS], second[TILE_COLUMNS];
+            quads third = load_quads(w->high[b]);
+            dot_three_bits(w, third, x, x_stride, b, 0, columns, first);
+            dot_three_bits(w, third, x, x_stride, b, 1, columns, second);
+            rows_i32 scale = scales_q3_k(w, pair, odd);
+            EACH_COLUMN
+            {
+                const activation_block *block = block_of(x, x_stride, c, b);
+                rows_i32 halves = pairs_of(first[c], second[c]);
+                halves = subtract_pairs(halves, all_pairs(block->half_sum_4));
+                total[c] = add_scaled(total[c], dot_pairs(scale, halves), d, block);
+            }
         }
-    }
 }
 
 DEFINE_TILE(q4_1, add_q4_1, MOST_COLUMNS, record_q4_1, 2 * sizeof(activation_block))

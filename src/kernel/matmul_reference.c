@@ -254,19 +254,19 @@ static int32_t dot_two_bits(const uint8_t q[GROUP_ROWS][4], size_t r, const int8
     return start;
 }
 
-/* −min · Σq over a half block is min / 32 · minus_32_sum, in f32 too: dividing by 32 is exact. */
 static void add_q2_k(const void *record, const activation_block *x, sums *total)
 {
     const record_q2_k *w = record;
     for (size_t b = 0; b < K_BLOCKS; b++, x++)
         for (size_t r = 0; r < GROUP_ROWS; r++) {
-            float d = f16_to_f32(w->d[r]), dmin = f16_to_f32(w->dmin[r]) * 0x1p-5f, value = 0;
+            int32_t dot = 0, offset = 0;
             for (size_t h = 0; h < 2; h++) {
                 uint8_t both = w->scale_min[b][h][r];
-                int32_t dot = dot_two_bits(w->q[b][h], r, x->q + 16 * h, 0);
-                value = fmaf((float)dot, d * (float)(both & 15), value);
-                value = fmaf((float)x->minus_32_sum[h], dmin * (float)(both >> 4), value);
+                dot += (both & 15) * dot_two_bits(w->q[b][h], r, x->q + 16 * h, 0);
+                offset += (both >> 4) * x->half_sum[h];
             }
+            float value = (float)dot * f16_to_f32(w->d[r]);
+            value = fmaf(-(float)offset, f16_to_f32(w->dmin[r]), value);
             total->row[r] = fmaf(value, x->scale, total->row[r]);
         }
 }
@@ -277,15 +277,14 @@ static int32_t dot_q3_k(const record_q3_k *w, size_t b, size_t half, size_t r,
     int32_t high = 0;
     for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
         high = dot_quad(w->high[b][r], (unsigned)(4 * half + i), 1, x->q + 16 * half + 4 * i, high);
-    int32_t minus_4_sum = x->minus_32_sum[half] / 8;
-    return dot_two_bits(w->low[b][half], r, x->q + 16 * half, minus_4_sum + 4 * high);
+    return dot_two_bits(w->low[b][half], r, x->q + 16 * half, 4 * high - x->half_sum_4[half]);
 }
 
-static float scale_q3_k(const record_q3_k *w, size_t b, size_t half, size_t r)
+static int32_t scale_q3_k(const record_q3_k *w, size_t b, size_t half, size_t r)
 {
-    int low = w->scale_low[b][r] >> (4 * half) & 15;
-    int high = w->scale_high[b / 2][r] >> (b % 2 * 4 + 2 * half) & 3;
-    return (float)((low | high << 4) - 32);
+    int32_t low = w->scale_low[b][r] >> (4 * half) & 15;
+    int32_t high = w->scale_high[b / 2][r] >> (b % 2 * 4 + 2 * half) & 3;
+    return (low | high << 4) - 32;
 }
 
 static void add_q3_k(const void *record, const activation_block *x, sums *total)
@@ -293,9 +292,9 @@ static void add_q3_k(const void *record, const activation_block *x, sums *total)
     const record_q3_k *w = record;
     for (size_t b = 0; b < K_BLOCKS; b++, x++)
         for (size_t r = 0; r < GROUP_ROWS; r++) {
-            float d = f16_to_f32(w->d[r]);
-            float value = (float)dot_q3_k(w, b, 0, r, x) * (d * scale_q3_k(w, b, 0, r));
-            value = fmaf((float)dot_q3_k(w, b, 1, r, x), d * scale_q3_k(w, b, 1, r), value);
+            int32_t dot = scale_q3_k(w, b, 0, r) * dot_q3_k(w, b, 0, r, x) +
+                          scale_q3_k(w, b, 1, r) * dot_q3_k(w, b, 1, r, x);
+            float value = (float)dot * f16_to_f32(w->d[r]);
             total->row[r] = fmaf(value, x->scale, total->row[r]);
         }
 }
@@ -427,10 +426,6 @@ void reference_quantize(activation_block *blocks, const float *x, size_t n_block
             half[k / 16] += block->q[k];
         }
         block->scale = tiny ? 0 : max / 127;
-        block->sum = (float)(half[0] + half[1]);
-        block->minus_8_sum = -8 * (half[0] + half[1]);
-        block->minus_128_sum = -128 * (half[0] + half[1]);
-        block->minus_32_sum[0] = -32 * half[0];
-        block->minus_32_sum[1] = -32 * half[1];
+        keep_sums(block, half[0], half[1]);
     }
 }

@@ -131,6 +131,19 @@ INLINE quads or_quads(quads a, quads b)
     return (quads){{_mm256_or_si256(a.half[0], b.half[0]), _mm256_or_si256(a.half[1], b.half[1])}};
 }
 
+INLINE quads and_words(quads q, int mask)
+{
+    __m256i words = _mm256_set1_epi16((short)mask);
+    return (quads){{_mm256_and_si256(q.half[0], words), _mm256_and_si256(q.half[1], words)}};
+}
+
+/* Unsigned bytes. */
+INLINE rows_i32 bytes_to_i32(__m128i bytes)
+{
+    return (rows_i32){
+        {_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, HALF_ROWS))}};
+}
+
 INLINE __m256i shift_half(__m256i q, int n)
 {
     __v8su lanes = (__v8su)q;
@@ -156,6 +169,30 @@ INLINE quads look_up(__m128i table, quads nibbles)
 INLINE rows_i32 all_i32(int32_t a)
 {
     return (rows_i32){{_mm256_set1_epi32(a), _mm256_set1_epi32(a)}};
+}
+
+INLINE __m256i pairs_of_half(__m256i first, __m256i second)
+{
+    return _mm256_blend_epi16(first, _mm256_slli_epi32(second, 16), 0xaa);
+}
+
+/* Pairs of 16-bit numbers: those of two half blocks. */
+INLINE rows_i32 pairs_of(rows_i32 first, rows_i32 second)
+{
+    return (rows_i32){{pairs_of_half(first.half[0], second.half[0]),
+                       pairs_of_half(first.half[1], second.half[1])}};
+}
+
+INLINE rows_i32 subtract_pairs(rows_i32 a, rows_i32 b)
+{
+    return (rows_i32){
+        {_mm256_sub_epi16(a.half[0], b.half[0]), _mm256_sub_epi16(a.half[1], b.half[1])}};
+}
+
+INLINE rows_i32 dot_pairs(rows_i32 a, rows_i32 b)
+{
+    return (rows_i32){
+        {_mm256_madd_epi16(a.half[0], b.half[0]), _mm256_madd_epi16(a.half[1], b.half[1])}};
 }
 
 INLINE __m256i broadcast_quad(const int8_t *x)

@@ -107,6 +107,17 @@ INLINE quads shift(quads q, int n)
     return (quads)(n < 0 ? lanes >> -n : lanes << n);
 }
 
+INLINE quads and_words(quads q, int mask)
+{
+    return _mm512_and_si512(q, _mm512_set1_epi16((short)mask));
+}
+
+/* Unsigned bytes. */
+INLINE rows_i32 bytes_to_i32(__m128i bytes)
+{
+    return _mm512_cvtepu8_epi32(bytes);
+}
+
 /* ---- dot products --------------------------------------------------------------------------- */
 
 INLINE rows_i32 all_i32(int32_t a)
@@ -153,6 +164,22 @@ INLINE rows_i32 byte_start(const activation_block *x)
 INLINE rows_i32 dot_byte(rows_i32 dot, quads w, const int8_t *x)
 {
     return dot_quad(dot, w, x);
+}
+
+/* Pairs of 16-bit numbers: those of two half blocks. */
+INLINE rows_i32 pairs_of(rows_i32 first, rows_i32 second)
+{
+    return _mm512_mask_blend_epi16(0xaaaaaaaa, first, _mm512_slli_epi32(second, 16));
+}
+
+INLINE rows_i32 subtract_pairs(rows_i32 a, rows_i32 b)
+{
+    return _mm512_sub_epi16(a, b);
+}
+
+INLINE rows_i32 dot_pairs(rows_i32 a, rows_i32 b)
+{
+    return _mm512_madd_epi16(a, b);
 }
 
 /* The sixteen bytes, looked up by nibbles. */

@@ -106,16 +106,16 @@ INLINE uint32_t four_bytes(const void *bytes, size_t quarter)
 }
 
 /* Signed bytes, or unsigned ones of at most seven bits. */
-INLINE float32x4_t bytes_to_float(uint32_t four)
+INLINE int32x4_t bytes_to_int(uint32_t four)
 {
-    int16x8_t words = vmovl_s8(vcreate_s8(four));
-    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(words)));
+    return vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(four))));
 }
 
 /* d · a byte, of four rows. */
 INLINE float32x4_t scales_of(const uint16_t d[GROUP_ROWS], const void *bytes, size_t quarter)
 {
-    return vmulq_f32(load_halves(d, quarter), bytes_to_float(four_bytes(bytes, quarter)));
+    int32x4_t scale = bytes_to_int(four_bytes(bytes, quarter));
+    return vmulq_f32(load_halves(d, quarter), vcvtq_f32_s32(scale));
 }
 
 /* Bit i of `high` becomes bit 4 beside a nibble. */
