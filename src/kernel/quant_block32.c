@@ -2,48 +2,13 @@
  * decoding and packing. */
 #include "kernel/quant_parts.h"
 
-typedef struct file_q8_0 {
-    uint8_t d[2]; /* f16 */
-    int8_t q[BLOCK_COLUMNS];
-} file_q8_0;
-
-typedef struct file_q4_0 {
-    uint8_t d[2];
-    uint8_t q[BLOCK_COLUMNS / 2]; /* low nibbles are values 0–15, high nibbles 16–31 */
-} file_q4_0;
-
-typedef struct file_q4_1 {
-    uint8_t d[2], m[2];
-    uint8_t q[BLOCK_COLUMNS / 2];
-} file_q4_1;
-
-typedef struct file_q5_0 {
-    uint8_t d[2];
-    uint8_t high[BLOCK_COLUMNS / 8]; /* the fifth bit of value k is bit k */
-    uint8_t q[BLOCK_COLUMNS / 2];
-} file_q5_0;
-
-typedef struct file_q5_1 {
-    uint8_t d[2], m[2];
-    uint8_t high[BLOCK_COLUMNS / 8];
-    uint8_t q[BLOCK_COLUMNS / 2];
-} file_q5_1;
-
 const int8_t iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                1,    13,   25,  38,  53,  69,  89,  113};
-
-static void nibbles_of(const uint8_t q[BLOCK_COLUMNS / 2], uint8_t values[BLOCK_COLUMNS])
-{
-    for (size_t k = 0; k < BLOCK_COLUMNS / 2; k++) {
-        values[k] = q[k] & 15;
-        values[k + BLOCK_COLUMNS / 2] = q[k] >> 4;
-    }
-}
 
 static void five_bits_of(const uint8_t q[BLOCK_COLUMNS / 2], const uint8_t high[BLOCK_COLUMNS / 8],
                          uint8_t values[BLOCK_COLUMNS])
 {
-    nibbles_of(q, values);
+    nibble_halves_of(q, values);
     for (size_t k = 0; k < BLOCK_COLUMNS; k++)
         values[k] = (uint8_t)(values[k] | (high[k / 8] >> (k % 8) & 1) << 4);
 }
@@ -76,7 +41,7 @@ static void decode_q4_1(const void *src, float *dst, size_t n)
     for (size_t i = 0; i < n; i += BLOCK_COLUMNS, block++) {
         float d = f16_to_f32(half_bits(block->d)), m = f16_to_f32(half_bits(block->m));
         uint8_t values[BLOCK_COLUMNS];
-        nibbles_of(block->q, values);
+        nibble_halves_of(block->q, values);
         for (size_t k = 0; k < BLOCK_COLUMNS; k++)
             dst[i + k] = d * (float)values[k] + m;
     }
@@ -112,7 +77,7 @@ static void decode_iq4_nl(const void *src, float *dst, size_t n)
     for (size_t i = 0; i < n; i += BLOCK_COLUMNS, block++) {
         float d = f16_to_f32(half_bits(block->d));
         uint8_t values[BLOCK_COLUMNS];
-        nibbles_of(block->q, values);
+        nibble_halves_of(block->q, values);
         for (size_t k = 0; k < BLOCK_COLUMNS; k++)
             dst[i + k] = d * (float)iq4_values[values[k]];
     }

@@ -2,26 +2,6 @@
  * super-blocks hold 256 values. */
 #include "kernel/quant_parts.h"
 
-typedef struct file_q4_k {
-    uint8_t d[2], dmin[2];    /* f16 */
-    uint8_t scales[12];       /* eight six-bit scales and eight six-bit minima */
-    uint8_t q[K_COLUMNS / 2]; /* 32 bytes hold 64 values: low nibbles the first 32 */
-} file_q4_k;
-
-typedef struct file_q5_k {
-    uint8_t d[2], dmin[2];
-    uint8_t scales[12];
-    uint8_t high[BLOCK_COLUMNS]; /* bit b: the fifth bits of block b */
-    uint8_t q[K_COLUMNS / 2];
-} file_q5_k;
-
-typedef struct file_q6_k {
-    uint8_t low[K_COLUMNS / 2];  /* 64 bytes hold 128 values */
-    uint8_t high[K_COLUMNS / 4]; /* 32 bytes hold the upper two bits of 128 values */
-    int8_t scales[K_COLUMNS / 16];
-    uint8_t d[2];
-} file_q6_k;
-
 static void scale_and_min(const uint8_t scales[12], size_t block, uint8_t *scale, uint8_t *min)
 {
     if (block < 4) {

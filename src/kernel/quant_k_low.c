@@ -2,26 +2,6 @@
  * IQ4_XS: decoding and packing. */
 #include "kernel/quant_parts.h"
 
-typedef struct file_q2_k {
-    uint8_t scales[K_COLUMNS / 16]; /* low nibble the scale, high nibble the min of 16 values */
-    uint8_t q[K_COLUMNS / 4];       /* 32 bytes hold 128 values: the lowest two bits the first 32 */
-    uint8_t d[2], dmin[2];          /* f16 */
-} file_q2_k;
-
-typedef struct file_q3_k {
-    uint8_t high[BLOCK_COLUMNS]; /* bit b: the third bits of block b */
-    uint8_t q[K_COLUMNS / 4];    /* as Q2_K */
-    uint8_t scales[12];          /* sixteen nibbles, then four bytes with the two bits above them */
-    uint8_t d[2];
-} file_q3_k;
-
-typedef struct file_iq4_xs {
-    uint8_t d[2];
-    uint8_t scales_high[2]; /* two bits a block of 32 */
-    uint8_t scales_low[K_BLOCKS / 2];
-    uint8_t q[K_BLOCKS][BLOCK_COLUMNS / 2]; /* low nibbles are values 0–15, high nibbles 16–31 */
-} file_iq4_xs;
-
 static void two_bits_of(const uint8_t *q, size_t block, uint8_t values[BLOCK_COLUMNS])
 {
     q += block / 4 * BLOCK_COLUMNS;
@@ -47,14 +27,6 @@ static int scale_iq4_xs(const file_iq4_xs *super, size_t block)
 {
     int low = super->scales_low[block / 2] >> (block % 2 * 4) & 15;
     return (low | (half_bits(super->scales_high) >> (2 * block) & 3) << 4) - 32;
-}
-
-static void nibbles_of(const uint8_t q[BLOCK_COLUMNS / 2], uint8_t values[BLOCK_COLUMNS])
-{
-    for (size_t k = 0; k < BLOCK_COLUMNS / 2; k++) {
-        values[k] = q[k] & 15;
-        values[k + BLOCK_COLUMNS / 2] = q[k] >> 4;
-    }
 }
 
 static void decode_q2_k(const void *src, float *dst, size_t n)
@@ -97,7 +69,7 @@ static void decode_iq4_xs(const void *src, float *dst, size_t n)
         float d = f16_to_f32(half_bits(super->d));
         for (size_t b = 0; b < K_BLOCKS; b++) {
             uint8_t values[BLOCK_COLUMNS];
-            nibbles_of(super->q[b], values);
+            nibble_halves_of(super->q[b], values);
             float scale = d * (float)scale_iq4_xs(super, b);
             for (size_t k = 0; k < BLOCK_COLUMNS; k++)
                 dst[i + b * BLOCK_COLUMNS + k] = scale * (float)iq4_values[values[k]];

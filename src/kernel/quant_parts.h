@@ -1,16 +1,26 @@
-/* quant_parts.h: what the files quant_*.c share: fields of the file's blocks, and putting a block's
- * values into the packed layouts of internal.h. */
+/* quant_parts.h: what the files quant_*.c share: reading fields of the file's blocks, and putting a
+ * block's values into the packed layouts of internal.h. */
 #ifndef KERNEL_QUANT_PARTS_H
 #define KERNEL_QUANT_PARTS_H
 
 #include <string.h>
 
-#include "kernel/internal.h"
+#include "kernel/quant_blocks.h"
 
 /* An f16 field; bytes, because a block may stand at any address. */
 static inline uint16_t half_bits(const uint8_t bytes[2])
 {
     return (uint16_t)(bytes[0] | bytes[1] << 8);
+}
+
+/* The values of a block whose bytes hold values k and k + 16. */
+static inline void nibble_halves_of(const uint8_t q[BLOCK_COLUMNS / 2],
+                                    uint8_t values[BLOCK_COLUMNS])
+{
+    for (size_t k = 0; k < BLOCK_COLUMNS / 2; k++) {
+        values[k] = q[k] & 15;
+        values[k + BLOCK_COLUMNS / 2] = q[k] >> 4;
+    }
 }
 
 /* ---- quads -----------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernel/internal.h"
+#include "kernel/quant_blocks.h"
 
 enum { LANES = 8 };
 
@@ -142,16 +142,6 @@ static float fit_scale(const sample *s, float half, float reach)
     return best;
 }
 
-typedef struct file_q8_0 {
-    uint8_t d[2];
-    int8_t q[BLOCK_COLUMNS];
-} file_q8_0;
-
-typedef struct file_q4_0 {
-    uint8_t d[2];
-    uint8_t q[BLOCK_COLUMNS / 2];
-} file_q4_0;
-
 static void encode_q8_0(const float *x, void *dst)
 {
     file_q8_0 *block = dst;
@@ -177,13 +167,6 @@ static void encode_q4_0(const float *x, void *dst)
 /* ---- Q6_K ------------------------------------------------------------------------------------ */
 
 enum { SIXTEENTHS = K_COLUMNS / 16 };
-
-typedef struct file_q6_k {
-    uint8_t low[K_COLUMNS / 2];
-    uint8_t high[K_COLUMNS / 4];
-    int8_t scales[SIXTEENTHS];
-    uint8_t d[2];
-} file_q6_k;
 
 /* The integer scale of least error near wanted / d, and the choice it leads to. */
 static float settle_scale(const sample *s, float wanted, float d, choice *best)
@@ -249,12 +232,6 @@ static void encode_q6_k(const float *x, void *dst)
 }
 
 /* ---- Q4_K ------------------------------------------------------------------------------------ */
-
-typedef struct file_q4_k {
-    uint8_t d[2], dmin[2];
-    uint8_t scales[12];
-    uint8_t q[K_COLUMNS / 2];
-} file_q4_k;
 
 /* x ≈ scale · q − minimum with q in 0 … 15 and minimum ≥ 0, by least squares for a given choice. */
 static float solve(const sample *s, const choice *c, float *scale, float *minimum)
