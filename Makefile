@@ -6,6 +6,7 @@
 #   make SANITIZE=address,undefined test      make SANITIZE=thread test
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
+#   make bench-kv       what KV memory costs: resident bytes, first touch, copied prefixes
 #   make bench-peer     beside llama.cpp from npm, in turns (MODELS=pangu-1b-llama:q4_0 PAIRS=5 THREADS=2)
 #   make format         clang-format over src and tests
 
@@ -34,7 +35,7 @@ TEST_PROGRAMS := $(TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 quiet_compile = $(if $(V),,@echo "  compile $<" && )
 quiet_link = $(if $(V),,@echo "  link    $@" && )
 
-.PHONY: all demo test test-c test-neon test-e2e bench bench-peer setup format clean
+.PHONY: all demo test test-c test-neon test-e2e bench bench-kv bench-peer setup format clean
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY)
@@ -70,7 +71,11 @@ $(SAME_BITS): tests/neon/same_bits.c $(KERNEL_OBJECTS) Makefile
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(KERNEL_OBJECTS) -lm
 
--include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(SAME_BITS).d
+$(VARIANT)/bench/%: bench/%.c $(LIBRARY) Makefile
+	@mkdir -p $(@D)
+	$(quiet_link)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDLIBS)
+
+-include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(SAME_BITS).d $(VARIANT)/bench/kv_memory.d
 
 # Installs what is missing (Debian packages), saying so; then the goal runs in a fresh make, because
 # the package flags above could not be known before.
@@ -103,6 +108,10 @@ bench: setup
 	$(PROGRAM) bench --synthetic pangu-1b:q4_0 --tests decode:32,step:1-8 --depth 2048,8192 --kv f16,q8_0
 	$(PROGRAM) bench --synthetic pangu-7b:q4_0 --tests prefill:512,decode:32,step:1-8,16
 
+bench-kv: setup
+	@$(MAKE) --no-print-directory $(VARIANT)/bench/kv_memory
+	$(VARIANT)/bench/kv_memory
+
 # make bench-peer MODELS=pangu-7b-llama:q4_0 PAIRS=5 THREADS=2 PEER_OPTIONS='--depths 0 --steps 1,8'
 MODELS ?= qwen2.5-0.5b:q4_0 qwen2.5-0.5b:q8_0 pangu-1b-llama:q4_0 pangu-1b-llama:q8_0 pangu-1b-llama:q4_k
 PAIRS ?= 5
@@ -114,7 +123,7 @@ bench-peer: setup
 	node bench/peer/compare.mjs --program $(PROGRAM) --pairs $(PAIRS) --threads $(THREADS) --keep build/bench-peer.jsonl $(MODELS:%=--synthetic %) $(PEER_OPTIONS)
 
 format:
-	clang-format -i $(shell git ls-files 'src/*.[ch]' 'tests/*.[ch]')
+	clang-format -i $(shell git ls-files 'src/*.[ch]' 'tests/*.[ch]' 'bench/*.c')
 
 clean:
 	rm -rf build
