@@ -252,3 +252,9 @@ void vector_silu_multiply(float *gate, const float *up, size_t n)
 {
     kernel_active()->silu_multiply(gate, up, n);
 }
+
+void vector_rotate(float *x, const float *cosines, const float *sines, size_t pairs,
+                   rotate_layout layout)
+{
+    kernel_active()->rotate(x, cosines, sines, pairs, layout);
+}

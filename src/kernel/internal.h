@@ -237,6 +237,8 @@ typedef struct kernel_set {
     void (*add)(float *x, const float *y, size_t n);
     void (*scale)(float *out, const float *x, float factor, size_t n); /* out = x · factor */
     void (*silu_multiply)(float *gate, const float *up, size_t n);
+    void (*rotate)(float *x, const float *cosines, const float *sines, size_t pairs,
+                   rotate_layout layout);
 } kernel_set;
 
 extern const kernel_set kernel_reference;

@@ -189,6 +189,13 @@ void vector_rms_norm(float *out, const float *x, const float *weight, size_t n, 
 void vector_add(float *x, const float *y, size_t n);               /* x += y */
 void vector_silu_multiply(float *gate, const float *up, size_t n); /* gate = silu(gate) · up */
 
+/* RoPE: pair i of x, of `pairs`, is turned by the angle whose cosine and sine are given: a becomes
+ * a · cos − b · sin, and b becomes b · cos + a · sin, every product rounded before the sum. A
+ * pair's a and b lie side by side, or else all a come before all b. */
+typedef enum rotate_layout { ROTATE_ADJACENT, ROTATE_HALVES } rotate_layout;
+void vector_rotate(float *x, const float *cosines, const float *sines, size_t pairs,
+                   rotate_layout layout);
+
 /* The index of the largest value; the lowest one of several; NaN is never the largest unless first.
  */
 size_t vector_argmax(const float *x, size_t n);

@@ -74,6 +74,30 @@ static void silu_multiply(float *gate, const float *up, size_t n)
         gate[i] = gate[i] / (1 + reference_exp(-gate[i])) * up[i];
 }
 
+static void rotate(float *x, const float *cosines, const float *sines, size_t pairs,
+                   rotate_layout layout)
+{
+    size_t i = 0;
+    for (; layout == ROTATE_HALVES && i + LANES <= pairs; i += LANES) {
+        __m256 a = _mm256_loadu_ps(x + i), b = _mm256_loadu_ps(x + pairs + i);
+        __m256 cosine = _mm256_loadu_ps(cosines + i), sine = _mm256_loadu_ps(sines + i);
+        _mm256_storeu_ps(x + i, _mm256_sub_ps(_mm256_mul_ps(a, cosine), _mm256_mul_ps(b, sine)));
+        _mm256_storeu_ps(x + pairs + i,
+                         _mm256_add_ps(_mm256_mul_ps(b, cosine), _mm256_mul_ps(a, sine)));
+    }
+    const __m256i twice = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
+    for (; layout == ROTATE_ADJACENT && i + LANES / 2 <= pairs; i += LANES / 2) {
+        __m256 both = _mm256_loadu_ps(x + 2 * i), swapped = _mm256_permute_ps(both, 0xb1);
+        __m256 cosine = _mm256_castps128_ps256(_mm_loadu_ps(cosines + i));
+        __m256 sine = _mm256_castps128_ps256(_mm_loadu_ps(sines + i));
+        cosine = _mm256_permutevar8x32_ps(cosine, twice);
+        sine = _mm256_permutevar8x32_ps(sine, twice);
+        _mm256_storeu_ps(
+            x + 2 * i, _mm256_addsub_ps(_mm256_mul_ps(both, cosine), _mm256_mul_ps(swapped, sine)));
+    }
+    reference_rotate_from(x, cosines, sines, pairs, layout, i);
+}
+
 static bool supported(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
@@ -111,5 +135,6 @@ const kernel_set kernel_avx2 = {
     .add = add,
     .scale = scale,
     .silu_multiply = silu_multiply,
+    .rotate = rotate,
 };
 #endif

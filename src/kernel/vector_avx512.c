@@ -71,6 +71,43 @@ static void silu_multiply(float *gate, const float *up, size_t n)
     }
 }
 
+static void rotate_adjacent(float *x, const float *cosines, const float *sines, size_t pairs)
+{
+    const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    for (size_t i = 0; i < pairs; i += LANES / 2) {
+        __mmask16 lanes = lanes_at(2 * i, 2 * pairs);
+        __mmask8 angles = pairs - i < LANES / 2 ? (__mmask8)first_lanes(pairs - i) : 0xff;
+        __m512 both = _mm512_maskz_loadu_ps(lanes, x + 2 * i);
+        __m512 cosine = _mm512_castps256_ps512(_mm256_maskz_loadu_ps(angles, cosines + i));
+        __m512 sine = _mm512_castps256_ps512(_mm256_maskz_loadu_ps(angles, sines + i));
+        __m512 same = _mm512_mul_ps(both, _mm512_permutexvar_ps(twice, cosine));
+        __m512 other =
+            _mm512_mul_ps(_mm512_permute_ps(both, 0xb1), _mm512_permutexvar_ps(twice, sine));
+        __m512 turned = _mm512_mask_sub_ps(_mm512_add_ps(same, other), 0x5555, same, other);
+        _mm512_mask_storeu_ps(x + 2 * i, lanes, turned);
+    }
+}
+
+static void rotate(float *x, const float *cosines, const float *sines, size_t pairs,
+                   rotate_layout layout)
+{
+    if (layout == ROTATE_ADJACENT) {
+        rotate_adjacent(x, cosines, sines, pairs);
+        return;
+    }
+    for (size_t i = 0; i < pairs; i += LANES) {
+        __mmask16 lanes = lanes_at(i, pairs);
+        __m512 a = _mm512_maskz_loadu_ps(lanes, x + i);
+        __m512 b = _mm512_maskz_loadu_ps(lanes, x + pairs + i);
+        __m512 cosine = _mm512_maskz_loadu_ps(lanes, cosines + i);
+        __m512 sine = _mm512_maskz_loadu_ps(lanes, sines + i);
+        _mm512_mask_storeu_ps(x + i, lanes,
+                              _mm512_sub_ps(_mm512_mul_ps(a, cosine), _mm512_mul_ps(b, sine)));
+        _mm512_mask_storeu_ps(x + pairs + i, lanes,
+                              _mm512_add_ps(_mm512_mul_ps(b, cosine), _mm512_mul_ps(a, sine)));
+    }
+}
+
 /* Everything the Makefile lets the compiler use in the files *_avx512.c; this also asks whether the
  * operating system saves the registers. */
 static bool supported(void)
@@ -112,5 +149,6 @@ const kernel_set kernel_avx512 = {
     .add = add,
     .scale = scale,
     .silu_multiply = silu_multiply,
+    .rotate = rotate,
 };
 #endif

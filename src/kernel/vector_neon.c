@@ -73,6 +73,32 @@ static void silu_multiply(float *gate, const float *up, size_t n)
         gate[i] = gate[i] / (1 + reference_exp(-gate[i])) * up[i];
 }
 
+/* Four pairs (a, b), turned. */
+INLINE float32x4x2_t turned(float32x4_t a, float32x4_t b, float32x4_t cosine, float32x4_t sine)
+{
+    float32x4_t a_cos = vmulq_f32(a, cosine), a_sin = vmulq_f32(a, sine);
+    float32x4_t b_cos = vmulq_f32(b, cosine), b_sin = vmulq_f32(b, sine);
+    return (float32x4x2_t){{vsubq_f32(a_cos, b_sin), vaddq_f32(b_cos, a_sin)}};
+}
+
+static void rotate(float *x, const float *cosines, const float *sines, size_t pairs,
+                   rotate_layout layout)
+{
+    size_t i = 0;
+    for (; i + LANES <= pairs; i += LANES) {
+        float32x4_t cosine = vld1q_f32(cosines + i), sine = vld1q_f32(sines + i);
+        if (layout == ROTATE_ADJACENT) {
+            float32x4x2_t both = vld2q_f32(x + 2 * i);
+            vst2q_f32(x + 2 * i, turned(both.val[0], both.val[1], cosine, sine));
+        } else {
+            float32x4x2_t both = turned(vld1q_f32(x + i), vld1q_f32(x + pairs + i), cosine, sine);
+            vst1q_f32(x + i, both.val[0]);
+            vst1q_f32(x + pairs + i, both.val[1]);
+        }
+    }
+    reference_rotate_from(x, cosines, sines, pairs, layout, i);
+}
+
 static bool supported(void)
 {
     return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
@@ -109,5 +135,6 @@ const kernel_set kernel_neon = {
     .add = add,
     .scale = scale,
     .silu_multiply = silu_multiply,
+    .rotate = rotate,
 };
 #endif

@@ -66,6 +66,28 @@ static void silu_multiply(float *gate, const float *up, size_t n)
         gate[i] = gate[i] / (1 + reference_exp(-gate[i])) * up[i];
 }
 
+/* The pairs from `first` on. Names for the products, so that no compiler fuses them with the sum.
+ */
+void reference_rotate_from(float *x, const float *cosines, const float *sines, size_t pairs,
+                           rotate_layout layout, size_t first)
+{
+    size_t step = layout == ROTATE_ADJACENT ? 2 : 1;
+    size_t partner = layout == ROTATE_ADJACENT ? 1 : pairs;
+    for (size_t i = first; i < pairs; i++) {
+        float *a = x + i * step, *b = a + partner;
+        float a_cos = *a * cosines[i], a_sin = *a * sines[i];
+        float b_cos = *b * cosines[i], b_sin = *b * sines[i];
+        *a = a_cos - b_sin;
+        *b = b_cos + a_sin;
+    }
+}
+
+static void rotate(float *x, const float *cosines, const float *sines, size_t pairs,
+                   rotate_layout layout)
+{
+    reference_rotate_from(x, cosines, sines, pairs, layout, 0);
+}
+
 static bool always(void)
 {
     return true;
@@ -102,4 +124,5 @@ const kernel_set kernel_reference = {
     .add = add,
     .scale = scale,
     .silu_multiply = silu_multiply,
+    .rotate = rotate,
 };

@@ -9,6 +9,10 @@ enum { REFERENCE_LANES = 16 };
 /* exp(x) as exponential.h says; x must not be NaN. */
 float reference_exp(float x);
 
+/* vector_rotate for the pairs from `first` on. */
+void reference_rotate_from(float *x, const float *cosines, const float *sines, size_t pairs,
+                           rotate_layout layout, size_t first);
+
 void reference_expand(kv_type type, float *dst, const void *src, size_t n, const void *next);
 void reference_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
                       size_t head_dim, const void *next, float *s);

@@ -550,6 +550,22 @@ static void check_vectors(size_t n, float factor)
     free(out);
 }
 
+static void check_rotate(size_t pairs, rotate_layout layout)
+{
+    float x[200], cosines[100], sines[100], expected[200], out[200];
+    random_floats(x, 2 * pairs, 10);
+    random_floats(cosines, pairs, 1);
+    random_floats(sines, pairs, 1);
+    memcpy(expected, x, 2 * pairs * sizeof *x);
+    kernel_reference.rotate(expected, cosines, sines, pairs, layout);
+    add_to_digest(expected, 2 * pairs * sizeof *x);
+    for (size_t set = 0; set < n_sets; set++) {
+        memcpy(out, x, 2 * pairs * sizeof *x);
+        sets[set]->rotate(out, cosines, sines, pairs, layout);
+        check(sets[set], "rotate", pairs, layout, out, expected, 2 * pairs, sizeof *out);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "names") == 0) {
@@ -569,6 +585,10 @@ int main(int argc, char **argv)
         for (int factor = 1; factor <= 100; factor *= 10)
             check_vectors(n, (float)factor);
     check_vectors(100003, 100);
+    for (size_t pairs = 1; pairs <= 100; pairs++) {
+        check_rotate(pairs, ROTATE_ADJACENT);
+        check_rotate(pairs, ROTATE_HALVES);
+    }
     printf("checks %zu failures %zu\n", n_checks, n_failures);
     printf("reference %016llx\n", (unsigned long long)digest);
     return n_failures == 0 ? 0 : 1;

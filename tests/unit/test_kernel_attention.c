@@ -285,12 +285,46 @@ static void test_vectors_same_bits(void **state)
     }
 }
 
+/* The same as one pair after the other, and nothing beyond the pairs is touched. */
+static void check_rotate(size_t pairs, rotate_layout layout)
+{
+    enum { MOST = 70, AFTER = 16 };
+    float x[2 * MOST + AFTER], out[2 * MOST + AFTER], cosines[MOST], sines[MOST];
+    random_floats(x, 2 * MOST + AFTER);
+    random_floats(cosines, MOST);
+    random_floats(sines, MOST);
+    memcpy(out, x, sizeof x);
+    vector_rotate(out, cosines, sines, pairs, layout);
+    for (size_t i = 0; i < pairs; i++) {
+        size_t a = layout == ROTATE_ADJACENT ? 2 * i : i;
+        size_t b = layout == ROTATE_ADJACENT ? a + 1 : i + pairs;
+        float first[2] = {x[a] * cosines[i], x[b] * sines[i]};
+        float second[2] = {x[b] * cosines[i], x[a] * sines[i]};
+        assert_true(out[a] == first[0] - first[1]);
+        assert_true(out[b] == second[0] + second[1]);
+    }
+    assert_memory_equal(out + 2 * pairs, x + 2 * pairs, sizeof x - 2 * pairs * sizeof *x);
+}
+
+static void test_rotate(void **state)
+{
+    (void)state;
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        use_kernel(*name);
+        for (size_t pairs = 1; pairs <= 70; pairs++) {
+            check_rotate(pairs, ROTATE_ADJACENT);
+            check_rotate(pairs, ROTATE_HALVES);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attention), cmocka_unit_test(test_future_is_unseen),
         cmocka_unit_test(test_same_bits), cmocka_unit_test(test_kv_q8_0),
         cmocka_unit_test(test_vectors),   cmocka_unit_test(test_vectors_same_bits),
+        cmocka_unit_test(test_rotate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
