@@ -25,6 +25,7 @@
     X(ERR_MEMORY, "out of memory", 7, 503)                                                         \
     X(ERR_BUSY, "no capacity left", 7, 503)                                                        \
     X(ERR_CANCELLED, "cancelled", 8, 499)                                                          \
+    X(ERR_TIMEOUT, "took too long", 8, 504)                                                        \
     X(ERR_INTERNAL, "internal error", 9, 500)
 
 typedef enum error_code {

@@ -1,12 +1,22 @@
 /*
- * conductor.h: inside the engine room only: the engine's parts and what conductor.c and batch.c ask
- * of each other. Everything of an engine but its fixed fields and `arrivals` is the conductor
- * thread's.
+ * conductor.h: inside the engine room only: the engine's parts and what its files ask of each
+ * other. Everything of an engine but its fixed fields and `arrivals` is the conductor thread's.
+ *
+ *   engine.c     making engines, submitting, status
+ *   conductor.c  the loop: which engine's step is next; urgent work in a step's pauses
+ *   admission.c  who gets a place, who is parked, who has to go
+ *   memory.c     who is promised how much memory for KV
+ *   batch.c      which rows a step has
+ *   step.c       running a step, and what its results mean
  */
 #ifndef ENGINE_CONDUCTOR_H
 #define ENGINE_CONDUCTOR_H
 
 #include "engine/sequence.h"
+
+#define CLASSIFICATION_SLOTS 4 /* KV slots beside those of replies: a probe never waits for one */
+#define URGENT_ROWS 64         /* of a classification in one step */
+#define KV_WORK_MS 10.0        /* of a step, for copying KV and giving it back */
 
 typedef struct sequence_queue {
     sequence *first, *last;
@@ -15,35 +25,116 @@ typedef struct sequence_queue {
 
 void queue_push(sequence_queue *q, sequence *s);
 sequence *queue_pop(sequence_queue *q);
+void queue_remove(sequence_queue *q, sequence *s); /* it is in the queue */
+
+/* One step of one engine: its scratch memory, and what it consists of. It is in progress from
+ * step_begin to step_end, and may be paused in between. */
+typedef struct step {
+    engine *engine;
+    forward *forward;
+    forward_row *rows;
+    size_t max_rows, max_outputs;
+
+    size_t n_rows, n_logits, n_sequences;
+    size_t decode_rows, prefill_rows;
+    double ran_ms; /* without its pauses */
+} step;
 
 struct engine {
     conductor *conductor;
     const model *model;
     engine_options options;
+    size_t fitting_tokens; /* more of one sequence can never fit the memory limit */
     engine *next;
 
-    forward *forward;
-    forward_row *rows;
-    size_t max_rows, max_outputs;
+    step main;
+    step urgent; /* of classifications, while a main step of any engine is paused */
     kv_cache *kv;
-    sequence_queue waiting; /* for a slot */
-    sequence_queue running; /* in the order they were admitted */
+    sequence_queue waiting; /* for a place */
+    sequence_queue running; /* have a KV slot and a place; in the order they got it */
+    sequence_queue parked;  /* have a KV slot */
     step_cost cost;
+    double prefill_row_ms;
+    double
+        service_ms; /* running mean of a reply's time from its first step to its end; 0: unknown */
+    double switch_ms;
+    size_t pauses;
     acceptance priors[LOOKUP_CLASSES];
 
     sequence_queue arrivals; /* under the conductor's lock */
     engine_status status;    /* under the conductor's lock */
 };
 
-/* Composes one step of the engine, runs it, hands out what it gave. False: there was nothing to do.
- */
-bool engine_run_step(engine *e, team *threads, double chosen_ms, bool switched);
-/* Takes cancelled sequences out of waiting and running. */
-void engine_drop_cancelled(engine *e);
-/* Measures T(n) for a few n, for less than budget_ms. */
-void engine_measure_step_cost(engine *e, team *threads, double budget_ms);
+struct conductor {
+    team *threads;
+    engine *engines; /* a list; fixed once started */
+    size_t memory_limit;
+    size_t kv_limit; /* what the weights leave of it; 0: none */
+    pthread_t thread;
+    bool started;
+    double urgent_credit_ms; /* what urgent work may take of a step in progress */
+    atomic_bool pause;       /* the step in progress shall look for urgent work */
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool stop;
+    bool look; /* something arrived or was cancelled since the loop last looked */
+};
+
+/* ---- conductor.c --------------------------------------------------------------------------- */
 
 /* Makes the conductor look at its engines again. Any thread. */
 void conductor_wake(engine *e);
+void *conductor_run(void *conductor);
+
+/* ---- engine.c ------------------------------------------------------------------------------ */
+
+void engine_destroy(engine *e);
+/* Measures T(n) for a few n, for less than budget_ms. */
+void engine_measure_step_cost(engine *e, team *threads, double budget_ms);
+
+/* ---- admission.c --------------------------------------------------------------------------- */
+
+bool sequence_is_decoding(const sequence *s);
+/* Gives places to parked and waiting sequences, and parks for interactive ones. */
+void engine_admit(engine *e);
+/* Classifications only: while a step is paused. */
+void engine_admit_classifications(engine *e);
+/* Promises running batch sequences the memory that their next step may need. */
+void engine_extend_promises(engine *e);
+/* Takes out what was cancelled or has passed its deadline. */
+void engine_drop_ended(engine *e);
+/* It has ended; it is in no queue any more. */
+void engine_leave(engine *e, sequence *s);
+/* Takes the KV of a running or parked sequence: it waits again, with the tokens it has. */
+void engine_take_kv(engine *e, sequence *s);
+
+/* ---- memory.c ------------------------------------------------------------------------------ */
+
+/* Fails when the weights leave no room. */
+error_code memory_plan(conductor *c, failure *fail);
+/* Promises the sequence memory for so many tokens in all. With `force`, those that give way to it
+ * may lose their KV. False: there is no room, nothing has changed. */
+bool memory_promise(sequence *s, size_t tokens, bool force);
+/* Makes the promises good: finished sequences are forgotten where there is not room for both, of
+ * this engine first. */
+void memory_evict(engine *first);
+
+/* ---- batch.c ------------------------------------------------------------------------------- */
+
+/* The rows of the next step; none: there is nothing to do. */
+void step_compose(step *st);
+/* The rows of classifications alone. */
+void step_compose_urgent(step *st);
+
+/* ---- step.c -------------------------------------------------------------------------------- */
+
+error_code step_create(step *st, engine *e, size_t max_rows, size_t max_outputs, failure *fail);
+void step_destroy(step *st);
+void step_begin(step *st);
+/* False: paused. */
+bool step_run(step *st, team *threads, const atomic_bool *pause);
+/* Hands out what the step gave. */
+void step_end(step *st);
 
 #endif

@@ -4,6 +4,8 @@
  * One conductor owns the team of threads and every engine; an engine is one model with its KV
  * slots. The conductor's own thread runs the step loop: each step takes one engine and composes a
  * batch of rows (decoding sequences with their drafts, classifications, pieces of waiting prompts).
+ * While any reply streams, a step's prompt rows are limited so that it keeps its pace; and a
+ * classification need not wait for a step's end: the step pauses for it.
  *
  * A sequence is one request inside an engine. Its owner submits it, is woken (on the conductor's
  * thread: the callback must only signal) when there is something to read, polls, and releases it.
@@ -26,11 +28,15 @@ typedef struct engine engine;
 typedef struct sequence sequence;
 
 typedef struct engine_options {
-    size_t context;       /* tokens a sequence may hold; 0: what the model was trained for */
-    size_t slots;         /* sequences resident at once, finished ones included; ≥ 1. Slots take
-                             addresses: memory is taken by the tokens in them */
-    size_t queue_limit;   /* sequences waiting for a slot before ERR_BUSY */
-    size_t prefill_chunk; /* most prompt rows a step takes; ≥ 1 */
+    size_t context; /* tokens a sequence may hold; 0: what the model was trained for */
+    size_t slots;   /* replies that may run at once; ≥ 1 */
+    size_t parked;  /* batch replies that may be parked besides, with their KV; 0: as many as slots.
+                       Slots and parked take addresses: memory is taken by the tokens in them */
+    size_t queue_limit;    /* sequences waiting before ERR_BUSY */
+    size_t prefill_chunk;  /* most prompt rows a step takes; ≥ 1 */
+    double step_budget_ms; /* a step may last so long while replies stream; > 0 */
+    double ageing_ms;      /* a batch sequence that waited so long counts as interactive */
+    bool yields;           /* steps pause for classifications */
     kv_type kv;
 } engine_options;
 
@@ -40,6 +46,9 @@ error_code conductor_create(conductor **out, int n_threads, failure *fail);
 /* Adds an engine for a model that must outlive the conductor. Before conductor_start only. */
 error_code conductor_add(conductor *c, const model *m, const engine_options *options, engine **out,
                          failure *fail);
+/* What the weights and the KV of all engines may take together; 0: no limit. Before conductor_start
+ * only, which fails when the weights leave no room. */
+void conductor_limit_memory(conductor *c, size_t bytes);
 /* Measures what steps cost (less than half a second an engine), then starts the loop. */
 error_code conductor_start(conductor *c, failure *fail);
 /* Cancels what runs, joins the thread, frees the engines. Sequences must have been released. */
@@ -63,6 +72,11 @@ typedef struct lookup_setting {
 
 /* ---- sequences ---------------------------------------------------------------------------- */
 
+/* Batch sequences wait behind interactive ones, and are parked for them: they keep their KV and go
+ * on when a place is free. When memory runs out the newest gives up its KV and is prefilled again.
+ */
+typedef enum sequence_priority { SEQUENCE_INTERACTIVE, SEQUENCE_BATCH } sequence_priority;
+
 typedef struct sequence_request {
     const int32_t *prompt; /* copied */
     size_t n_prompt;       /* ≥ 1 */
@@ -79,6 +93,9 @@ typedef struct sequence_request {
     const int32_t *labels;
     size_t n_labels;
 
+    sequence_priority priority; /* of a reply; classifications go before all replies */
+    double deadline_ms;         /* after submission: then it fails with ERR_TIMEOUT; 0: none */
+
     void (*wake)(void *context); /* or NULL */
     void *wake_context;
 } sequence_request;
@@ -90,10 +107,12 @@ typedef struct sequence_stats {
     size_t steps; /* decode steps */
     size_t drafted;
     size_t accepted;
-    double queue_ms;   /* submit → first step */
-    double prefill_ms; /* first step → first token (or the classification) */
-    double decode_ms;  /* first token → last */
-    double switch_ms;  /* time the conductor needed to change to this engine for the first step */
+    size_t parked;          /* how often it made room for interactive work */
+    size_t refilled_tokens; /* computed again, because their KV had been given up */
+    double queue_ms;        /* submit → first step */
+    double prefill_ms;      /* first step → first token (or the classification) */
+    double decode_ms;       /* first token → last */
+    double switch_ms; /* time the conductor needed to change to this engine for the first step */
     uint64_t
         weight_bytes; /* read for this sequence: a shared step is divided among its sequences */
     uint64_t kv_bytes;
@@ -115,8 +134,9 @@ typedef struct sequence_poll_result {
     float log_sum_exp; /* classification: of all logits, so that exp(l - lse) is the probability */
 } sequence_poll_result;
 
-/* ERR_CONTEXT (with both numbers) for a prompt that leaves no room, ERR_BUSY when the queue is
- * full, ERR_INVALID for a token or sampling value out of range. */
+/* ERR_CONTEXT (with both numbers) for a prompt that leaves no room, ERR_TOO_LARGE for a request
+ * whose KV can never fit the memory limit, ERR_BUSY when the queue is full (engine_status says when
+ * to come back), ERR_INVALID for a token or sampling value out of range. */
 error_code engine_submit(engine *e, const sequence_request *request, sequence **out, failure *fail);
 /* Appends new text and new token ids (either may be NULL: then that kind is dropped). */
 error_code sequence_poll(sequence *s, sequence_poll_result *out, buffer *text, token_list *tokens);
@@ -130,7 +150,13 @@ void sequence_release(sequence *s);
 typedef struct engine_status {
     size_t running;
     size_t waiting;
-    size_t kv_bytes; /* memory that KV takes now, with that of finished sequences */
+    size_t parked;
+    size_t kv_bytes;       /* memory that KV takes now, with that of finished sequences */
+    size_t kv_limit_bytes; /* for the KV of all engines; 0: none */
+    double retry_after_s;  /* when a place should be free for one more in the queue; 0: unknown */
+    size_t pauses;         /* of this engine's steps, for classifications */
+    double switch_ms;      /* the last change to this engine */
+    double prefill_row_ms; /* measured cost of one more prompt row in a step */
     double step_ms[LOOKUP_MAX_DRAFT +
                    2]; /* T(n): measured cost of a decode step of n rows, 0: unknown */
 } engine_status;

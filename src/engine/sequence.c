@@ -45,6 +45,9 @@ static error_code check_options(const engine *e, const sequence_request *r, fail
         (r->lookup.length == 0 || r->lookup.length > LOOKUP_MAX_DRAFT))
         return failure_set(fail, ERR_INVALID, "lookup length is %u, must be 1 to %d",
                            r->lookup.length, LOOKUP_MAX_DRAFT);
+    if (!(r->deadline_ms >= 0))
+        return failure_set(fail, ERR_INVALID, "deadline is %g ms, must be 0 (none) or more",
+                           r->deadline_ms);
     return r->n_labels > 0 ? OK : sampling_check(&r->sampling, n_vocab, fail);
 }
 
@@ -59,13 +62,37 @@ static error_code reserve_reply(sequence *s, failure *fail)
     return code == OK ? OK : failure_set(fail, code, "no memory for the reply");
 }
 
+static error_code check_memory(const sequence *s, size_t tokens, failure *fail)
+{
+    const engine *e = s->engine;
+    if (tokens <= e->fitting_tokens)
+        return OK;
+    return failure_set(
+        fail, ERR_TOO_LARGE,
+        "the request needs KV for %zu tokens (%.3g MB), the memory limit leaves room "
+        "for %zu (%.3g MB); ask for fewer tokens",
+        tokens, (double)kv_sequence_bytes(e->kv, tokens) / 1e6, e->fitting_tokens,
+        (double)e->conductor->kv_limit / 1e6);
+}
+
+static size_t choose_max_tokens(const engine *e, const sequence_request *r)
+{
+    size_t room = engine_context(e) - r->n_prompt;
+    if (r->max_tokens != 0)
+        return r->max_tokens < room ? r->max_tokens : room;
+    /* As much as there is room for, but one token at least. */
+    size_t fits = e->fitting_tokens > r->n_prompt ? e->fitting_tokens - r->n_prompt : 1;
+    return fits < room ? fits : room;
+}
+
 static error_code prepare_generation(sequence *s, const sequence_request *r, failure *fail)
 {
     const model *m = engine_model(s->engine);
-    size_t room = engine_context(s->engine) - r->n_prompt;
-    s->max_tokens = r->max_tokens == 0 || r->max_tokens > room ? room : r->max_tokens;
+    s->max_tokens = choose_max_tokens(s->engine, r);
     s->setting = r->lookup;
-    error_code code = output_init(&s->output, m->tokenizer, r->stops, r->n_stops, fail);
+    error_code code = check_memory(s, r->n_prompt + s->max_tokens, fail);
+    if (code == OK)
+        code = output_init(&s->output, m->tokenizer, r->stops, r->n_stops, fail);
     if (code == OK)
         code = reserve_reply(s, fail);
     if (code == OK)
@@ -94,7 +121,9 @@ error_code sequence_create(sequence **out, engine *e, const sequence_request *r,
         memcpy(s->labels, r->labels, r->n_labels * sizeof *r->labels);
     s->wake = r->wake;
     s->wake_context = r->wake_context;
-    s->submitted_ms = clock_ms();
+    s->priority = r->priority;
+    s->submitted_ms = s->waiting_ms = clock_ms();
+    s->end_ms = r->deadline_ms > 0 ? s->submitted_ms + r->deadline_ms : 0;
     s->progress.prompt_tokens = r->n_prompt;
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->wake_lock, NULL);
@@ -103,14 +132,20 @@ error_code sequence_create(sequence **out, engine *e, const sequence_request *r,
     code = token_list_append(&s->tokens, r->prompt, r->n_prompt);
     if (code != OK)
         failure_set(fail, code, "no memory for the prompt");
-    if (code == OK && r->n_labels == 0)
-        code = prepare_generation(s, r, fail);
+    if (code == OK)
+        code =
+            r->n_labels == 0 ? prepare_generation(s, r, fail) : check_memory(s, r->n_prompt, fail);
     if (code != OK) {
         sequence_unreference(s);
         return code;
     }
     *out = s;
     return OK;
+}
+
+size_t sequence_most_tokens(const sequence *s)
+{
+    return s->n_prompt + s->max_tokens;
 }
 
 void sequence_unreference(sequence *s)

@@ -17,6 +17,8 @@
 #include "engine/output.h"
 #include "engine/speculate.h"
 
+struct step;
+
 struct sequence {
     /* Fixed at submission. */
     engine *engine;
@@ -25,12 +27,19 @@ struct sequence {
     lookup_setting setting;
     int32_t labels[SEQUENCE_MAX_LABELS];
     size_t n_labels;
+    sequence_priority priority;
     double submitted_ms;
+    double end_ms; /* the deadline; 0: none */
 
     /* The conductor's. */
     sequence *next;    /* in the engine's list */
     token_list tokens; /* prompt, then accepted tokens */
     kv_slot *slot;     /* NULL while waiting */
+    struct step *step; /* that has rows of it; then nothing here may change */
+    size_t reserved;   /* positions whose memory is promised to it */
+    size_t given_up;   /* tokens whose KV it had to give up */
+    double waiting_ms; /* when it began to wait, or was parked */
+    double keeps_ms;   /* until then it is not parked again */
     sampler *sampler;  /* generation only */
     lookup *lookup;    /* NULL when off */
     acceptance acceptance;
@@ -62,6 +71,9 @@ struct sequence {
 error_code sequence_create(sequence **out, engine *e, const sequence_request *request,
                            failure *fail);
 void sequence_unreference(sequence *s);
+
+/* Tokens it may come to hold. */
+size_t sequence_most_tokens(const sequence *s);
 
 /* From the conductor's thread: publish and wake. */
 void sequence_publish(sequence *s);

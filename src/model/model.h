@@ -18,6 +18,11 @@
 #include "model/chat.h"
 #include "model/tokenizer.h"
 
+typedef enum rope_pairs {
+    ROPE_ADJACENT, /* pairs (2i, 2i+1): "NORM" */
+    ROPE_HALVES,   /* pairs (i, i + d/2): "NEOX" */
+} rope_pairs;
+
 #define MODEL_MAX_EXPERTS 1024
 
 typedef struct model_config {
@@ -33,7 +38,7 @@ typedef struct model_config {
     size_t n_vocab;
     size_t context_length; /* tokens the model was trained for */
     float rms_epsilon;
-    rotate_layout rope; /* adjacent: "NORM", halves: "NEOX" */
+    rope_pairs rope;
     size_t rope_dims;
     float rope_base;
     float rope_scale; /* position factor: 1 / rope.scaling.factor for linear scaling, else 1 */

@@ -1,0 +1,270 @@
+/* engine.c: making conductors and engines, handing sequences to them, what they say of themselves.
+ */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "engine/conductor.h"
+
+#define MEASURE_BUDGET_MS 400.0 /* per engine, at start-up */
+
+/* ---- queues --------------------------------------------------------------------------------- */
+
+void queue_push(sequence_queue *q, sequence *s)
+{
+    s->next = NULL;
+    if (q->last != NULL)
+        q->last->next = s;
+    else
+        q->first = s;
+    q->last = s;
+    q->length++;
+}
+
+sequence *queue_pop(sequence_queue *q)
+{
+    sequence *s = q->first;
+    if (s != NULL)
+        queue_remove(q, s);
+    return s;
+}
+
+void queue_remove(sequence_queue *q, sequence *s)
+{
+    sequence *before = NULL;
+    for (sequence *at = q->first; at != s; at = at->next)
+        before = at;
+    if (before != NULL)
+        before->next = s->next;
+    else
+        q->first = s->next;
+    if (q->last == s)
+        q->last = before;
+    q->length--;
+    s->next = NULL;
+}
+
+/* ---- engines -------------------------------------------------------------------------------- */
+
+engine_options engine_defaults(void)
+{
+    return (engine_options){.slots = 4,
+                            .queue_limit = 256,
+                            .prefill_chunk = 128,
+                            .step_budget_ms = 80,
+                            .ageing_ms = 10000,
+                            .yields = true,
+                            .kv = KV_F16};
+}
+
+static error_code check_options(const engine_options *o, failure *fail)
+{
+    if (o->slots == 0 || o->slots > 1024)
+        return failure_set(fail, ERR_CONFIG, "slots is %zu, must be 1 to 1024", o->slots);
+    if (o->parked > 1024)
+        return failure_set(fail, ERR_CONFIG, "parked is %zu, must be 0 to 1024", o->parked);
+    if (o->prefill_chunk == 0 || o->prefill_chunk > 4096)
+        return failure_set(fail, ERR_CONFIG, "prefill_chunk is %zu, must be 1 to 4096",
+                           o->prefill_chunk);
+    if (!(o->step_budget_ms > 0))
+        return failure_set(fail, ERR_CONFIG, "step_budget_ms is %g, must be more than 0",
+                           o->step_budget_ms);
+    return OK;
+}
+
+void engine_destroy(engine *e)
+{
+    step_destroy(&e->main);
+    step_destroy(&e->urgent);
+    kv_destroy(e->kv);
+    free(e);
+}
+
+static error_code create_parts(engine *e, failure *fail)
+{
+    const engine_options *o = &e->options;
+    size_t outputs = o->slots + CLASSIFICATION_SLOTS + 2 * LOOKUP_MAX_DRAFT;
+    error_code code = step_create(&e->main, e, o->prefill_chunk + outputs, outputs, fail);
+    if (code == OK)
+        code = step_create(&e->urgent, e, URGENT_ROWS, CLASSIFICATION_SLOTS, fail);
+    if (code == OK)
+        code = kv_create(&e->kv, &e->model->config, o->kv, o->context,
+                         o->slots + o->parked + CLASSIFICATION_SLOTS, fail);
+    return code;
+}
+
+error_code conductor_add(conductor *c, const model *m, const engine_options *options, engine **out,
+                         failure *fail)
+{
+    error_code code = check_options(options, fail);
+    if (code != OK)
+        return code;
+    engine *e = calloc(1, sizeof *e);
+    if (e == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for an engine");
+    e->conductor = c;
+    e->model = m;
+    e->options = *options;
+    if (e->options.context == 0)
+        e->options.context = m->config.context_length;
+    if (e->options.parked == 0)
+        e->options.parked = e->options.slots;
+    e->fitting_tokens = SIZE_MAX;
+    code = create_parts(e, fail);
+    if (code != OK) {
+        engine_destroy(e);
+        return code;
+    }
+    e->next = c->engines;
+    c->engines = e;
+    *out = e;
+    return OK;
+}
+
+const model *engine_model(const engine *e)
+{
+    return e->model;
+}
+
+size_t engine_context(const engine *e)
+{
+    return e->options.context;
+}
+
+/* ---- measuring ------------------------------------------------------------------------------ */
+
+/* One size a few times; false when the time is up. */
+static bool measure_rows(engine *e, team *threads, kv_slot *slot, size_t n, double end_ms,
+                         bool learn)
+{
+    const int repeats = 3;
+    int32_t token = 0;
+    kv_commit(e->kv, slot, n);
+    for (size_t r = 0; r < n; r++)
+        e->main.rows[r] = (forward_row){token, (uint32_t)r, &slot->view, WANT_LOGITS};
+    for (int k = 0; k < repeats; k++) {
+        double before = clock_ms();
+        if (before > end_ms)
+            return false;
+        forward_step(e->main.forward, threads, e->main.rows, n);
+        if (learn)
+            step_cost_learn(&e->cost, n, clock_ms() - before);
+    }
+    return true;
+}
+
+void engine_measure_step_cost(engine *e, team *threads, double budget_ms)
+{
+    static const size_t sizes[] = {1, 1, 2,
+                                   4, 8, LOOKUP_MAX_DRAFT + 1}; /* the first one warms up */
+    double end_ms = clock_ms() + budget_ms;
+    int32_t token = 0;
+    kv_slot *slot = kv_acquire(e->kv, &token, 1);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        size_t n = sizes[i];
+        if (n > e->main.max_outputs || n > slot->tokens.capacity ||
+            !measure_rows(e, threads, slot, n, end_ms, i > 0))
+            break;
+    }
+    kv_release(e->kv, slot);
+    e->prefill_row_ms = step_cost_of(&e->cost, STEP_COST_ROWS) / STEP_COST_ROWS;
+}
+
+/* ---- status --------------------------------------------------------------------------------- */
+
+void engine_read_status(engine *e, engine_status *out)
+{
+    pthread_mutex_lock(&e->conductor->lock);
+    *out = e->status;
+    out->waiting += e->arrivals.length;
+    pthread_mutex_unlock(&e->conductor->lock);
+}
+
+/* ---- submitting ----------------------------------------------------------------------------- */
+
+error_code engine_submit(engine *e, const sequence_request *request, sequence **out, failure *fail)
+{
+    conductor *c = e->conductor;
+    sequence *s;
+    error_code code = sequence_create(&s, e, request, fail);
+    if (code != OK)
+        return code;
+    pthread_mutex_lock(&c->lock);
+    size_t waiting = e->status.waiting + e->arrivals.length;
+    double retry_after_s = e->status.retry_after_s;
+    bool full = c->stop || waiting >= e->options.queue_limit + e->options.slots;
+    if (!full) {
+        atomic_fetch_add(&s->references, 1);
+        queue_push(&e->arrivals, s);
+        c->look = true;
+        if (s->n_labels > 0)
+            atomic_store(&c->pause, true);
+        pthread_cond_signal(&c->changed);
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (full) {
+        sequence_unreference(s);
+        return failure_set(fail, ERR_BUSY, "%zu requests are waiting already, try again in %.0f s",
+                           waiting, retry_after_s > 1 ? retry_after_s : 1.0);
+    }
+    *out = s;
+    return OK;
+}
+
+/* ---- lifecycle ------------------------------------------------------------------------------ */
+
+error_code conductor_create(conductor **out, int n_threads, failure *fail)
+{
+    conductor *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for a conductor");
+    error_code code = team_create(&c->threads, n_threads, fail);
+    if (code != OK) {
+        free(c);
+        return code;
+    }
+    atomic_init(&c->pause, false);
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->changed, NULL);
+    *out = c;
+    return OK;
+}
+
+void conductor_limit_memory(conductor *c, size_t bytes)
+{
+    c->memory_limit = bytes;
+}
+
+error_code conductor_start(conductor *c, failure *fail)
+{
+    error_code code = memory_plan(c, fail);
+    if (code != OK)
+        return code;
+    for (engine *e = c->engines; e != NULL; e = e->next)
+        engine_measure_step_cost(e, c->threads, MEASURE_BUDGET_MS);
+    if (pthread_create(&c->thread, NULL, conductor_run, c) != 0)
+        return failure_set(fail, ERR_MEMORY, "cannot start the conductor's thread");
+    c->started = true;
+    return OK;
+}
+
+void conductor_destroy(conductor *c)
+{
+    if (c == NULL)
+        return;
+    if (c->started) {
+        pthread_mutex_lock(&c->lock);
+        c->stop = true;
+        pthread_cond_signal(&c->changed);
+        pthread_mutex_unlock(&c->lock);
+        pthread_join(c->thread, NULL);
+    }
+    while (c->engines != NULL) {
+        engine *e = c->engines;
+        c->engines = e->next;
+        engine_destroy(e);
+    }
+    team_destroy(c->threads);
+    pthread_mutex_destroy(&c->lock);
+    pthread_cond_destroy(&c->changed);
+    free(c);
+}

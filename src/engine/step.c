@@ -1,0 +1,183 @@
+/* step.c: a step from its first row to what its results mean for every sequence in it. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "engine/conductor.h"
+
+#define LEARNING_RATE 0.2    /* of the cost of a prompt row: it grows with the depth */
+#define SERVICE_RATE 0.1     /* of the mean time of a reply */
+#define LEARN_PREFILL_ROWS 8 /* fewer say little about the cost of one */
+#define MIN_ROW_PART 0.5     /* a prompt row costs at least this part of the step's mean row */
+
+error_code step_create(step *st, engine *e, size_t max_rows, size_t max_outputs, failure *fail)
+{
+    st->engine = e;
+    st->max_rows = max_rows;
+    st->max_outputs = max_outputs;
+    st->rows = calloc(max_rows, sizeof *st->rows);
+    if (st->rows == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for an engine");
+    return forward_create(&st->forward, e->model, team_size(e->conductor->threads), max_rows,
+                          max_outputs, fail);
+}
+
+void step_destroy(step *st)
+{
+    forward_destroy(st->forward);
+    free(st->rows);
+}
+
+/* ---- results -------------------------------------------------------------------------------- */
+
+/* The KV of the next n tokens is valid from now on. */
+static void keep_kv(sequence *s, size_t n)
+{
+    token_list *held = &s->slot->tokens; /* has room for the whole context */
+    memcpy(held->ids + held->length, s->tokens.ids + held->length, n * sizeof *held->ids);
+    held->length += n;
+}
+
+static void finish_classification(sequence *s)
+{
+    float *logits = forward_logits(s->step->forward, s->first_logits);
+    size_t n_vocab = s->engine->model->config.n_vocab;
+    s->progress.prefill_ms = clock_ms() - s->started_ms;
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->n_labels; i++)
+        s->result.label_logits[i] = logits[s->labels[i]];
+    float best = logits[vector_argmax(logits, n_vocab)];
+    s->result.log_sum_exp = best + (float)log(vector_exponentials(logits, n_vocab, best));
+    pthread_mutex_unlock(&s->lock);
+    sequence_finish(s, FINISH_STOP);
+}
+
+/* A draft that was not sent still tells: its first token is compared with what was sampled. */
+static void learn_acceptance(sequence *s, size_t followed)
+{
+    if (s->n_draft == 0)
+        return;
+    size_t judged = s->n_sent > 0 ? s->n_sent : 1;
+    acceptance_learn(&s->acceptance, s->match, judged, followed);
+    acceptance_learn(&s->engine->priors[s->setting.prior % LOOKUP_CLASSES], s->match, judged,
+                     followed);
+}
+
+/* Samples the rows in order up to the first that differs from the draft. True: the reply has ended.
+ */
+static bool take_tokens(sequence *s)
+{
+    bool ended = false, as_drafted = true;
+    size_t taken = 0, followed = 0;
+    s->progress.drafted += s->n_sent;
+    while (!ended && as_drafted && taken <= s->n_sent) {
+        float *logits = forward_logits(s->step->forward, s->first_logits + taken);
+        int32_t token = sampler_sample(s->sampler, logits, s->tokens.length);
+        as_drafted = taken < s->n_draft && s->draft[taken] == token;
+        if (as_drafted && taken < s->n_sent)
+            s->progress.accepted++;
+        if (as_drafted && (taken < s->n_sent || s->n_sent == 0))
+            followed++;
+        taken++;
+        ended = sequence_accept(s, token);
+    }
+    learn_acceptance(s, followed);
+    keep_kv(s, taken);
+    return ended;
+}
+
+/* True when the sequence is over. */
+static bool take_results(sequence *s, const step *st)
+{
+    bool decoding = sequence_is_decoding(s);
+    size_t last = s->slot->tokens.length + s->n_rows - 1;
+    uint64_t kv_bytes = forward_kv_bytes(s->engine->model, s->slot->view.type, last);
+    s->progress.weight_bytes += s->engine->model->weight_bytes / st->n_sequences;
+    s->progress.kv_bytes += kv_bytes;
+    if (decoding) {
+        s->progress.steps++;
+        return take_tokens(s);
+    }
+    keep_kv(s, s->n_rows);
+    if (s->slot->tokens.length < s->tokens.length)
+        return false; /* more of the prompt is to come */
+    if (s->n_labels > 0) {
+        finish_classification(s);
+        return true;
+    }
+    s->n_draft = s->n_sent = 0;
+    float *logits = forward_logits(st->forward, s->first_logits);
+    return sequence_accept(s, sampler_sample(s->sampler, logits, s->tokens.length));
+}
+
+static void learn_service(engine *e, const sequence *s)
+{
+    double ms = clock_ms() - s->started_ms;
+    if (s->n_labels > 0)
+        return;
+    e->service_ms = e->service_ms == 0 ? ms : e->service_ms + SERVICE_RATE * (ms - e->service_ms);
+}
+
+static void hand_out(step *st)
+{
+    engine *e = st->engine;
+    sequence_queue old = e->running;
+    e->running = (sequence_queue){0};
+    for (sequence *s; (s = queue_pop(&old)) != NULL;) {
+        bool in_step = s->step == st;
+        bool over = in_step && take_results(s, st);
+        if (in_step)
+            s->step = NULL;
+        if (over) {
+            learn_service(e, s);
+            engine_leave(e, s);
+            continue;
+        }
+        if (in_step && s->tokens.length > s->n_prompt)
+            sequence_publish(s);
+        queue_push(&e->running, s);
+    }
+}
+
+/* ---- the step ------------------------------------------------------------------------------- */
+
+void step_begin(step *st)
+{
+    engine *e = st->engine;
+    for (sequence *s = e->running.first; s != NULL; s = s->next)
+        if (s->step == st)
+            kv_commit(e->kv, s->slot, s->slot->tokens.length + s->n_rows);
+    st->ran_ms = 0;
+    forward_begin(st->forward, st->rows, st->n_rows);
+}
+
+bool step_run(step *st, team *threads, const atomic_bool *pause)
+{
+    double start_ms = clock_ms();
+    bool complete = forward_run(st->forward, threads, pause);
+    st->ran_ms += clock_ms() - start_ms;
+    return complete;
+}
+
+static void learn_cost(const step *st)
+{
+    engine *e = st->engine;
+    if (st->prefill_rows == 0)
+        step_cost_learn(&e->cost, st->n_rows, st->ran_ms);
+    if (st->prefill_rows < LEARN_PREFILL_ROWS)
+        return;
+    double decode_ms = st->decode_rows > 0 ? step_cost_of(&e->cost, st->decode_rows) : 0;
+    double row_ms = (st->ran_ms - decode_ms) / (double)st->prefill_rows;
+    double least = MIN_ROW_PART * st->ran_ms / (double)st->n_rows;
+    row_ms = row_ms > least ? row_ms : least;
+    e->prefill_row_ms += LEARNING_RATE * (row_ms - e->prefill_row_ms);
+}
+
+void step_end(step *st)
+{
+    if (st == &st->engine->main)
+        learn_cost(st);
+    hand_out(st);
+    st->n_rows = 0;
+}
