@@ -61,7 +61,7 @@ static void print_config(const inspection *in, FILE *out)
     fprintf(out, "%-20s%zu of %zu values, %zu KV heads\n", "attention heads", c->n_heads,
             c->head_dim, c->n_kv_heads);
     fprintf(out, "%-20sbase %g, %zu values in %s pairs", "RoPE", (double)c->rope_base, c->rope_dims,
-            c->rope == ROPE_ADJACENT ? "adjacent" : "half-split");
+            c->rope == ROTATE_ADJACENT ? "adjacent" : "half-split");
     if (c->rope_scale < 1.0F)
         fprintf(out, ", positions × %g", (double)c->rope_scale);
     fprintf(out, "%s\n",
@@ -247,7 +247,7 @@ static void config_json(const inspection *in, object o)
     set_count(m, "head_size", c->head_dim);
     set_count(m, "vocabulary", c->n_vocab);
     set(m, "rope_base", json_real((double)c->rope_base));
-    set(m, "rope_pairs", json_string(c->rope == ROPE_ADJACENT ? "adjacent" : "half-split"));
+    set(m, "rope_pairs", json_string(c->rope == ROTATE_ADJACENT ? "adjacent" : "half-split"));
     set(m, "rope_position_scale", json_real((double)c->rope_scale));
     set(m, "tied_output", json_boolean(c->tied_output));
     set_count(o, "weight_bytes_per_token", in->weight_bytes_per_token);

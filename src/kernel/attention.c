@@ -3,12 +3,15 @@
  *
  * Rows are taken a few at a time (a chunk), and each block of keys and values is read once for the
  * whole chunk and its group of query heads. Softmax is kept online: per query the largest score so
- * far, the sum of exponentials, and the weighted values, rescaled block by block.
+ * far, the sum of exponentials, and the weighted values, rescaled block by block. Every span starts
+ * anew and is then merged with those before it, whether one thread computes all spans or not.
  */
 #include "kernel/internal.h"
 
 #include <math.h>
 #include <string.h>
+
+#include "kernel/vector_reference.h"
 
 enum { CHUNK_QUERIES = 64 }; /* so that queries, sums and one block of keys stay in cache */
 
@@ -22,54 +25,66 @@ static size_t chunk_rows(const attention_shape *shape, size_t n_rows)
  * served by one pass of the widest kernel. Binary16 costs no more to load than f32 does. */
 enum { EXPAND_QUERIES = 5 };
 
-/* A query: its scaled vector, its sum, its scores, and max, sum, rescale. */
-static size_t query_floats(const attention_shape *shape)
+/* What queries have gathered from some positions. */
+typedef struct gathered {
+    float *sums;  /* queries × head_dim: values weighted by exp(score − max) */
+    float *max;   /* of the scores */
+    float *total; /* of the weights */
+} gathered;
+
+/* Whole cache lines: sums begin on one, and threads share none. */
+static size_t gathered_floats(size_t queries, size_t head_dim)
 {
-    return 2 * shape->head_dim + ATTENTION_BLOCK + 3;
+    return (queries * (head_dim + 2) + 15) / 16 * 16;
+}
+
+/* From query `first` on of all `queries` at `floats`. */
+static gathered gathered_at(float *floats, size_t queries, size_t first, size_t head_dim)
+{
+    float *max = floats + queries * head_dim;
+    return (gathered){floats + first * head_dim, max + first, max + queries + first};
 }
 
 size_t attention_scratch_floats(const attention_shape *shape, size_t max_rows)
 {
     size_t queries = chunk_rows(shape, max_rows) * shape->group;
     size_t expanded = queries < EXPAND_QUERIES ? 0 : ATTENTION_BLOCK * shape->head_dim;
-    return expanded + queries * query_floats(shape);
+    size_t query = shape->head_dim + ATTENTION_BLOCK + 1; /* its vector, scores and rescale */
+    return expanded + queries * query + 2 * gathered_floats(queries, shape->head_dim);
 }
 
 typedef struct chunk {
     const attention_shape *shape;
     const kernel_set *kernel;
-    size_t rows;
+    size_t rows, queries;
     size_t first_position; /* of the chunk's first row */
     float *expanded;       /* ATTENTION_BLOCK × head_dim of keys or values; NULL for few queries */
     float *q;              /* queries × head_dim, scaled */
-    float *sums;           /* queries × head_dim */
     float *scores;         /* queries × ATTENTION_BLOCK */
-    float *max, *total, *rescale;
+    float *rescale;        /* queries */
+    gathered before, now;  /* in scratch */
 } chunk;
 
 static chunk chunk_start(const attention_shape *shape, const float *q, size_t q_stride, size_t rows,
                          size_t first_position, float *scratch)
 {
-    size_t queries = rows * shape->group, width = shape->group * shape->head_dim;
-    chunk c = {.shape = shape, .kernel = kernel_active(), .rows = rows};
+    size_t head_dim = shape->head_dim, queries = rows * shape->group;
+    chunk c = {.shape = shape, .kernel = kernel_active(), .rows = rows, .queries = queries};
     c.first_position = first_position;
     c.q = scratch;
     if (queries >= EXPAND_QUERIES) {
         c.expanded = scratch;
-        c.q += ATTENTION_BLOCK * shape->head_dim;
+        c.q += ATTENTION_BLOCK * head_dim;
     }
-    c.sums = c.q + queries * shape->head_dim;
-    c.scores = c.sums + queries * shape->head_dim;
-    c.max = c.scores + queries * ATTENTION_BLOCK;
-    c.total = c.max + queries;
-    c.rescale = c.total + queries;
+    c.scores = c.q + queries * head_dim;
+    float *floats = c.scores + queries * ATTENTION_BLOCK;
+    c.before = gathered_at(floats, queries, 0, head_dim);
+    floats += gathered_floats(queries, head_dim);
+    c.now = gathered_at(floats, queries, 0, head_dim);
+    c.rescale = floats + gathered_floats(queries, head_dim);
+    size_t width = shape->group * head_dim;
     for (size_t r = 0; r < rows; r++)
         c.kernel->scale(c.q + r * width, q + r * q_stride, shape->scale, width);
-    memset(c.sums, 0, queries * shape->head_dim * sizeof *c.sums);
-    for (size_t i = 0; i < queries; i++) {
-        c.max[i] = -INFINITY;
-        c.total[i] = 0;
-    }
     return c;
 }
 
@@ -98,8 +113,8 @@ static size_t seen_positions(const chunk *c, size_t r, size_t first)
 
 /* Values that not every row sees: those from position `common` of the block on, row by row. What
  * lies after a row is not even multiplied by zero, for it may be no number. */
-static void accumulate_rest(const chunk *c, const kv_block *v, size_t first_row, size_t first,
-                            size_t common)
+static void accumulate_rest(const chunk *c, const gathered *to, const kv_block *v, size_t first_row,
+                            size_t first, size_t common)
 {
     size_t head_dim = c->shape->head_dim, group = c->shape->group;
     const char *rest = (const char *)v->values + kv_bytes(v->type, common * head_dim);
@@ -109,7 +124,7 @@ static void accumulate_rest(const chunk *c, const kv_block *v, size_t first_row,
             continue;
         for (size_t i = 0; i < group; i++)
             c->rescale[query + i] = 1;
-        c->kernel->accumulate(v->type, c->sums + query * head_dim, c->rescale + query,
+        c->kernel->accumulate(v->type, to->sums + query * head_dim, c->rescale + query,
                               c->scores + query * ATTENTION_BLOCK + common, group, rest, n,
                               head_dim, NULL);
     }
@@ -117,8 +132,8 @@ static void accumulate_rest(const chunk *c, const kv_block *v, size_t first_row,
 
 /* The block of positions from `first` on, for the rows that see any of it. Values are asked for
  * while keys are read, and then `next`, the next block's keys (NULL: none). */
-static void chunk_block(const chunk *c, const void *keys, const void *values, size_t first,
-                        const void *next)
+static void chunk_block(const chunk *c, const gathered *to, const void *keys, const void *values,
+                        size_t first, const void *next)
 {
     size_t head_dim = c->shape->head_dim;
     size_t first_row = first > c->first_position ? first - c->first_position : 0;
@@ -133,11 +148,11 @@ static void chunk_block(const chunk *c, const void *keys, const void *values, si
     for (size_t i = query; i < query + queries; i++)
         c->rescale[i] = c->kernel->softmax(c->scores + i * ATTENTION_BLOCK,
                                            seen_positions(c, i / c->shape->group, first),
-                                           &c->max[i], &c->total[i]);
+                                           &to->max[i], &to->total[i]);
     kv_block v = chunk_load(c, values, n, next);
-    c->kernel->accumulate(v.type, c->sums + query * head_dim, c->rescale + query, scores, queries,
+    c->kernel->accumulate(v.type, to->sums + query * head_dim, c->rescale + query, scores, queries,
                           v.values, common, head_dim, v.next);
-    accumulate_rest(c, &v, first_row, first, common);
+    accumulate_rest(c, to, &v, first_row, first, common);
 }
 
 /* The first keys, which nobody has asked for. */
@@ -148,36 +163,133 @@ static void prefetch_first(const char *k, size_t bytes)
         __builtin_prefetch(k + i);
 }
 
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* One span for the rows that see any of it, which must be some. Keys are asked for up to position
+ * `end`, the end of what this thread will read. */
+static void chunk_span(const chunk *c, const gathered *to, const char *k, const char *v,
+                       size_t span, size_t end)
+{
+    size_t position_bytes = kv_value_bytes(c->shape->type, c->shape->head_dim);
+    size_t first = span * ATTENTION_SPAN;
+    size_t span_end = least(c->first_position + c->rows, first + ATTENTION_SPAN);
+    memset(to->sums, 0, c->queries * c->shape->head_dim * sizeof *to->sums);
+    for (size_t i = 0; i < c->queries; i++) {
+        to->max[i] = -INFINITY;
+        to->total[i] = 0;
+    }
+    for (size_t p = first; p < span_end; p += ATTENTION_BLOCK) {
+        size_t after = p + ATTENTION_BLOCK;
+        chunk_block(c, to, k + p * position_bytes, v + p * position_bytes, p,
+                    after < end ? k + after * position_bytes : NULL);
+    }
+}
+
+/* Query i's `from`, a later span's, joins `to`. sums' = sums · exp(max − max') + later sums ·
+ * exp(later max − max'), by one rounded product and one fused multiply-add; the totals too. */
+static void merge_query(const kernel_set *kernel, size_t head_dim, float *sums, float *max,
+                        float *total, const float *from_sums, float from_max, float from_total)
+{
+    float larger = *max > from_max ? *max : from_max;
+    float rescale = reference_exp(*max - larger), weight = reference_exp(from_max - larger);
+    kernel->accumulate(KV_F32, sums, &rescale, &weight, 1, from_sums, 1, head_dim, NULL);
+    *total = fmaf(weight, from_total, *total * rescale);
+    *max = larger;
+}
+
+/* Spans that the row at `position` sees. */
+static size_t row_spans(size_t position)
+{
+    return position / ATTENTION_SPAN + 1;
+}
+
 static void chunk_attend(const chunk *c, const char *k, const char *v)
 {
-    size_t block_bytes = kv_value_bytes(c->shape->type, ATTENTION_BLOCK * c->shape->head_dim);
-    size_t end = c->first_position + c->rows; /* positions the last row sees */
-    prefetch_first(k, end * kv_value_bytes(c->shape->type, c->shape->head_dim));
-    for (size_t p = 0; p < end; p += ATTENTION_BLOCK, k += block_bytes, v += block_bytes)
-        chunk_block(c, k, v, p, p + ATTENTION_BLOCK < end ? k + block_bytes : NULL);
+    size_t head_dim = c->shape->head_dim, end = c->first_position + c->rows;
+    chunk_span(c, &c->before, k, v, 0, end);
+    for (size_t span = 1; span < row_spans(end - 1); span++) {
+        chunk_span(c, &c->now, k, v, span, end);
+        for (size_t i = 0; i < c->queries; i++)
+            if (span < row_spans(c->first_position + i / c->shape->group))
+                merge_query(c->kernel, head_dim, c->before.sums + i * head_dim, &c->before.max[i],
+                            &c->before.total[i], c->now.sums + i * head_dim, c->now.max[i],
+                            c->now.total[i]);
+    }
 }
 
 static void chunk_finish(const chunk *c, float *out, size_t out_stride)
 {
     size_t head_dim = c->shape->head_dim, group = c->shape->group;
-    for (size_t r = 0; r < c->rows; r++)
-        for (size_t g = 0; g < group; g++) {
-            size_t query = r * group + g;
-            c->kernel->scale(out + r * out_stride + g * head_dim, c->sums + query * head_dim,
-                             1 / c->total[query], head_dim);
-        }
+    for (size_t i = 0; i < c->queries; i++)
+        c->kernel->scale(out + i / group * out_stride + i % group * head_dim,
+                         c->before.sums + i * head_dim, 1 / c->before.total[i], head_dim);
 }
 
 void attention_head(const attention_shape *shape, const float *q, size_t q_stride, const void *k,
                     const void *v, size_t first_position, size_t n_rows, float *scratch, float *out,
                     size_t out_stride)
 {
+    prefetch_first(k, kv_value_bytes(shape->type, (first_position + n_rows) * shape->head_dim));
     for (size_t r = 0; r < n_rows;) {
         size_t rows = chunk_rows(shape, n_rows - r);
         chunk c = chunk_start(shape, q + r * q_stride, q_stride, rows, first_position + r, scratch);
         chunk_attend(&c, k, v);
         chunk_finish(&c, out + r * out_stride, out_stride);
         r += rows;
+    }
+}
+
+/* ---- a history in pieces --------------------------------------------------------------------- */
+
+size_t attention_spans(size_t first_position, size_t n_rows)
+{
+    return row_spans(first_position + n_rows - 1);
+}
+
+size_t attention_partial_floats(const attention_shape *shape, size_t n_rows)
+{
+    return gathered_floats(n_rows * shape->group, shape->head_dim);
+}
+
+void attention_span(const attention_shape *shape, const float *q, size_t q_stride, const void *k,
+                    const void *v, size_t first_position, size_t n_rows, size_t span,
+                    float *scratch, float *partial)
+{
+    size_t queries = n_rows * shape->group, first = span * ATTENTION_SPAN;
+    size_t end = least(first_position + n_rows, first + ATTENTION_SPAN);
+    prefetch_first((const char *)k + kv_value_bytes(shape->type, first * shape->head_dim),
+                   kv_value_bytes(shape->type, (end - first) * shape->head_dim));
+    for (size_t r = 0; r < n_rows;) {
+        size_t rows = chunk_rows(shape, n_rows - r);
+        if (first < first_position + r + rows) { /* some row sees it */
+            chunk c =
+                chunk_start(shape, q + r * q_stride, q_stride, rows, first_position + r, scratch);
+            gathered to = gathered_at(partial, queries, r * shape->group, shape->head_dim);
+            chunk_span(&c, &to, k, v, span, end);
+        }
+        r += rows;
+    }
+}
+
+void attention_merge(const attention_shape *shape, const float *partials, size_t first_position,
+                     size_t n_rows, size_t row_begin, size_t row_end, float *out, size_t out_stride)
+{
+    const kernel_set *kernel = kernel_active();
+    size_t head_dim = shape->head_dim, group = shape->group, queries = n_rows * group;
+    size_t stride = attention_partial_floats(shape, n_rows);
+    for (size_t i = row_begin * group; i < row_end * group; i++) {
+        const float *sums = partials + i * head_dim, *max = partials + queries * head_dim + i;
+        const float *total = max + queries;
+        float *to = out + i / group * out_stride + i % group * head_dim;
+        float merged_max = *max, merged_total = *total;
+        memcpy(to, sums, head_dim * sizeof *to);
+        for (size_t span = 1; span < row_spans(first_position + i / group); span++)
+            merge_query(kernel, head_dim, to, &merged_max, &merged_total, sums + span * stride,
+                        max[span * stride], total[span * stride]);
+        kernel->scale(to, to, 1 / merged_total, head_dim);
     }
 }
 

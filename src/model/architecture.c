@@ -7,12 +7,12 @@
 #include "model/architecture.h"
 
 static const architecture architectures[] = {
-    {.name = "llama", .rope = ROPE_ADJACENT},
-    {.name = "qwen2", .rope = ROPE_HALVES, .qkv_bias = true},
-    {.name = "qwen3", .rope = ROPE_HALVES, .qk_norm = true},
-    {.name = "qwen3moe", .rope = ROPE_HALVES, .qk_norm = true, .experts = true},
+    {.name = "llama", .rope = ROTATE_ADJACENT},
+    {.name = "qwen2", .rope = ROTATE_HALVES, .qkv_bias = true},
+    {.name = "qwen3", .rope = ROTATE_HALVES, .qk_norm = true},
+    {.name = "qwen3moe", .rope = ROTATE_HALVES, .qk_norm = true, .experts = true},
     {.name = "pangu-embedded",
-     .rope = ROPE_HALVES,
+     .rope = ROTATE_HALVES,
      .qkv_bias = true,
      .attn_output_bias = true,
      .default_chat = "pangu"},

@@ -6,7 +6,7 @@
 
 typedef struct architecture {
     const char *name; /* general.architecture */
-    rope_pairs rope;
+    rotate_layout rope;
     bool qkv_bias; /* biases on q, k and v */
     bool attn_output_bias;
     const char

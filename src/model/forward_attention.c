@@ -2,26 +2,13 @@
  * bias, norm and RoPE, storing keys and values, and attention itself. */
 #include "model/forward_internal.h"
 
-static void rotate(const model_config *c, float *head, const float *cosines, const float *sines)
-{
-    size_t half = c->rope_dims / 2;
-    size_t step = c->rope == ROPE_ADJACENT ? 2 : 1;
-    size_t partner = c->rope == ROPE_ADJACENT ? 1 : half;
-    for (size_t i = 0; i < half; i++) {
-        float *a = head + i * step, *b = a + partner;
-        float even = *a, odd = *b;
-        *a = even * cosines[i] - odd * sines[i];
-        *b = even * sines[i] + odd * cosines[i];
-    }
-}
-
 static void finish_head(const worker *w, size_t row, float *head, const float *norm)
 {
     const model_config *c = w->c;
-    size_t half = c->rope_dims / 2;
+    size_t pairs = c->rope_dims / 2;
     if (norm != NULL)
         vector_rms_norm(head, head, norm, c->head_dim, c->rms_epsilon);
-    rotate(c, head, w->f->cosines + row * half, w->f->sines + row * half);
+    vector_rotate(head, w->f->cosines + row * pairs, w->f->sines + row * pairs, pairs, c->rope);
 }
 
 static char *kv_position(const model_config *c, const kv_view *kv, char *base, size_t layer,

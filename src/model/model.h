@@ -18,11 +18,6 @@
 #include "model/chat.h"
 #include "model/tokenizer.h"
 
-typedef enum rope_pairs {
-    ROPE_ADJACENT, /* pairs (2i, 2i+1): "NORM" */
-    ROPE_HALVES,   /* pairs (i, i + d/2): "NEOX" */
-} rope_pairs;
-
 #define MODEL_MAX_EXPERTS 1024
 
 typedef struct model_config {
@@ -38,7 +33,7 @@ typedef struct model_config {
     size_t n_vocab;
     size_t context_length; /* tokens the model was trained for */
     float rms_epsilon;
-    rope_pairs rope;
+    rotate_layout rope; /* adjacent: "NORM", halves: "NEOX" */
     size_t rope_dims;
     float rope_base;
     float rope_scale; /* position factor: 1 / rope.scaling.factor for linear scaling, else 1 */

@@ -125,6 +125,7 @@ static void test_attention(void **state)
         check_scene(KV_Q8_0, 4, 32, 64);
         check_scene(KV_Q8_0, 7, 128, 90);
         check_scene(KV_Q8_0, 65, 32, 66);
+        check_scene(KV_F16, 1, 8, ATTENTION_SPAN + 70);
         for (int type = KV_F32; type <= KV_F16; type++) {
             check_scene((kv_type)type, 1, 64, 70);
             check_scene((kv_type)type, 3, 40, 131);
@@ -132,6 +133,52 @@ static void test_attention(void **state)
             check_scene((kv_type)type, 7, 128, 90);
             check_scene((kv_type)type, 65, 16, 66);
         }
+    }
+}
+
+/* A history cut into spans, in any order: the same bits as in one piece, and the right ones. */
+static void check_spans(kv_type type, size_t group, size_t head_dim, size_t first, size_t rows)
+{
+    scene s = make_scene(type, group, head_dim, first + rows);
+    size_t width = group * head_dim, spans = attention_spans(first, rows);
+    size_t floats = attention_partial_floats(&s.shape, rows);
+    float *whole = checked_alloc((first + rows) * width, sizeof(float));
+    float *merged = checked_alloc(rows * width, sizeof(float));
+    float *partials = checked_alloc(spans * floats, sizeof(float));
+    float *scratch = checked_alloc(attention_scratch_floats(&s.shape, rows), sizeof(float));
+    assert_int_equal(spans, (first + rows - 1) / ATTENTION_SPAN + 1);
+    memset(partials, 0xff, spans * floats * sizeof(float)); /* no numbers */
+    attend(&s, first, rows, whole);
+    for (size_t i = spans; i-- > 0;)
+        attention_span(&s.shape, s.q + first * width, width, s.k, s.v, first, rows, i, scratch,
+                       partials + i * floats);
+    attention_merge(&s.shape, partials, first, rows, 0, rows / 2, merged, width);
+    attention_merge(&s.shape, partials, first, rows, rows / 2, rows, merged, width);
+    assert_memory_equal(merged, whole + first * width, rows * width * sizeof(float));
+    double *expected = checked_alloc(head_dim, sizeof(double));
+    for (size_t i = 0; i < rows * group; i++) {
+        attend_double(&s, first + i / group, s.q + first * width + i * head_dim, expected);
+        for (size_t d = 0; d < head_dim; d++)
+            assert_true(fabs((double)merged[i * head_dim + d] - expected[d]) < 1e-5);
+    }
+    free(whole);
+    free(merged);
+    free(partials);
+    free(scratch);
+    free(expected);
+    free_scene(&s);
+}
+
+static void test_spans(void **state)
+{
+    (void)state;
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        use_kernel(*name);
+        check_spans(KV_F16, 2, 32, 0, 1);
+        check_spans(KV_F16, 2, 32, ATTENTION_SPAN - 1, 1);
+        check_spans(KV_F16, 2, 32, ATTENTION_SPAN, 1);
+        check_spans(KV_F32, 3, 8, ATTENTION_SPAN - 3, 5); /* only the last rows see the next span */
+        check_spans(KV_Q8_0, 7, 32, 3 * ATTENTION_SPAN - 11, 16); /* more than one chunk */
     }
 }
 
@@ -158,26 +205,31 @@ static void test_future_is_unseen(void **state)
     }
 }
 
+static void check_same_bits(kv_type type, size_t head_dim, size_t positions)
+{
+    size_t n = positions * 5 * head_dim;
+    scene s = make_scene(type, 5, head_dim, positions);
+    float *expected = checked_alloc(n, sizeof(float));
+    float *out = checked_alloc(n, sizeof(float));
+    use_kernel("reference");
+    attend(&s, 0, positions, expected);
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        use_kernel(*name);
+        attend(&s, 0, positions, out);
+        assert_memory_equal(out, expected, n * sizeof(float));
+    }
+    free(expected);
+    free(out);
+    free_scene(&s);
+}
+
 /* Every kernel gives the reference's bits. */
 static void test_same_bits(void **state)
 {
     (void)state;
-    for (int type = 0; type < KV_TYPES; type++) {
-        size_t head_dim = type == KV_Q8_0 ? 96 : 72, n = 150 * 5 * head_dim;
-        scene s = make_scene((kv_type)type, 5, head_dim, 150);
-        float *expected = checked_alloc(n, sizeof(float));
-        float *out = checked_alloc(n, sizeof(float));
-        use_kernel("reference");
-        attend(&s, 0, 150, expected);
-        for (const char *const *name = kernel_names(); *name != NULL; name++) {
-            use_kernel(*name);
-            attend(&s, 0, 150, out);
-            assert_memory_equal(out, expected, n * sizeof(float));
-        }
-        free(expected);
-        free(out);
-        free_scene(&s);
-    }
+    for (int type = 0; type < KV_TYPES; type++)
+        check_same_bits((kv_type)type, type == KV_Q8_0 ? 96 : 72, 150);
+    check_same_bits(KV_F16, 24, ATTENTION_SPAN + 9);
 }
 
 /* Quantised KV stays within half a step of its block's largest value, whatever the kernel; and it
@@ -321,10 +373,10 @@ static void test_rotate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_attention), cmocka_unit_test(test_future_is_unseen),
-        cmocka_unit_test(test_same_bits), cmocka_unit_test(test_kv_q8_0),
-        cmocka_unit_test(test_vectors),   cmocka_unit_test(test_vectors_same_bits),
-        cmocka_unit_test(test_rotate),
+        cmocka_unit_test(test_attention),         cmocka_unit_test(test_spans),
+        cmocka_unit_test(test_future_is_unseen),  cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_kv_q8_0),           cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_vectors_same_bits), cmocka_unit_test(test_rotate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
