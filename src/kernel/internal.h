@@ -239,6 +239,8 @@ typedef struct kernel_set {
     void (*silu_multiply)(float *gate, const float *up, size_t n);
     void (*rotate)(float *x, const float *cosines, const float *sines, size_t pairs,
                    rotate_layout layout);
+    /* The largest value, NaN passed over; −infinity when there is none. */
+    float (*largest)(const float *x, size_t n);
 } kernel_set;
 
 extern const kernel_set kernel_reference;

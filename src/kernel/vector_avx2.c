@@ -98,6 +98,25 @@ static void rotate(float *x, const float *cosines, const float *sines, size_t pa
     reference_rotate_from(x, cosines, sines, pairs, layout, i);
 }
 
+/* vmaxps gives the second of a NaN and a number: a NaN is passed over. Four maxima, so that their
+ * latency does not count. */
+static float largest(const float *x, size_t n)
+{
+    __m256 max[4];
+    UNROLL for (size_t l = 0; l < 4; l++) max[l] = _mm256_set1_ps(-INFINITY);
+    size_t i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES)
+        UNROLL for (size_t l = 0; l < 4; l++) max[l] =
+            _mm256_max_ps(_mm256_loadu_ps(x + i + l * LANES), max[l]);
+    max[0] = _mm256_max_ps(_mm256_max_ps(max[0], max[1]), _mm256_max_ps(max[2], max[3]));
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(max[0]), _mm256_extractf128_ps(max[0], 1));
+    __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    float best = _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+    for (; i < n; i++)
+        best = x[i] > best ? x[i] : best;
+    return best;
+}
+
 static bool supported(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
@@ -136,5 +155,6 @@ const kernel_set kernel_avx2 = {
     .scale = scale,
     .silu_multiply = silu_multiply,
     .rotate = rotate,
+    .largest = largest,
 };
 #endif

@@ -110,6 +110,23 @@ static void rotate(float *x, const float *cosines, const float *sines, size_t pa
 
 /* Everything the Makefile lets the compiler use in the files *_avx512.c; this also asks whether the
  * operating system saves the registers. */
+/* vmaxps gives the second of a NaN and a number: a NaN is passed over. Four maxima, so that their
+ * latency does not count. */
+static float largest(const float *x, size_t n)
+{
+    __m512 max[4];
+    UNROLL for (size_t l = 0; l < 4; l++) max[l] = _mm512_set1_ps(-INFINITY);
+    size_t i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES)
+        UNROLL for (size_t l = 0; l < 4; l++) max[l] =
+            _mm512_max_ps(_mm512_loadu_ps(x + i + l * LANES), max[l]);
+    for (; i < n; i += LANES)
+        max[0] = _mm512_mask_max_ps(max[0], lanes_at(i, n),
+                                    _mm512_maskz_loadu_ps(lanes_at(i, n), x + i), max[0]);
+    return _mm512_reduce_max_ps(
+        _mm512_max_ps(_mm512_max_ps(max[0], max[1]), _mm512_max_ps(max[2], max[3])));
+}
+
 static bool supported(void)
 {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -150,5 +167,6 @@ const kernel_set kernel_avx512 = {
     .scale = scale,
     .silu_multiply = silu_multiply,
     .rotate = rotate,
+    .largest = largest,
 };
 #endif

@@ -99,6 +99,24 @@ static void rotate(float *x, const float *cosines, const float *sines, size_t pa
     reference_rotate_from(x, cosines, sines, pairs, layout, i);
 }
 
+/* fmaxnm gives the number of a NaN and a number. Four maxima, so that their latency does not count.
+ */
+static float largest(const float *x, size_t n)
+{
+    float32x4_t max[4];
+    for (size_t l = 0; l < 4; l++)
+        max[l] = vdupq_n_f32(-INFINITY);
+    size_t i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES)
+        for (size_t l = 0; l < 4; l++)
+            max[l] = vmaxnmq_f32(vld1q_f32(x + i + l * LANES), max[l]);
+    float best =
+        vmaxnmvq_f32(vmaxnmq_f32(vmaxnmq_f32(max[0], max[1]), vmaxnmq_f32(max[2], max[3])));
+    for (; i < n; i++)
+        best = x[i] > best ? x[i] : best;
+    return best;
+}
+
 static bool supported(void)
 {
     return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
@@ -136,5 +154,6 @@ const kernel_set kernel_neon = {
     .scale = scale,
     .silu_multiply = silu_multiply,
     .rotate = rotate,
+    .largest = largest,
 };
 #endif

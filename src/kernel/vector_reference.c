@@ -93,6 +93,14 @@ static bool always(void)
     return true;
 }
 
+static float largest(const float *x, size_t n)
+{
+    float best = -INFINITY;
+    for (size_t i = 0; i < n; i++)
+        best = x[i] > best ? x[i] : best;
+    return best;
+}
+
 const kernel_set kernel_reference = {
     .name = "reference",
     .supported = always,
@@ -125,4 +133,5 @@ const kernel_set kernel_reference = {
     .scale = scale,
     .silu_multiply = silu_multiply,
     .rotate = rotate,
+    .largest = largest,
 };

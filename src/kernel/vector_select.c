@@ -4,33 +4,15 @@
 #include <math.h>
 #include <string.h>
 
-enum {
-    SELECT_LANES = 16, /* maxima kept side by side, so that the compiler can use vector registers */
-    SELECT_CHUNK = 4096, /* values after which the largest so far is looked at */
-};
-
-static float largest_of(const float *x, size_t n)
-{
-    float lanes[SELECT_LANES];
-    for (size_t l = 0; l < SELECT_LANES; l++)
-        lanes[l] = -INFINITY;
-    size_t i = 0;
-    for (; i + SELECT_LANES <= n; i += SELECT_LANES)
-        for (size_t l = 0; l < SELECT_LANES; l++)
-            lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
-    for (; i < n; i++)
-        lanes[0] = x[i] > lanes[0] ? x[i] : lanes[0];
-    for (size_t l = 1; l < SELECT_LANES; l++)
-        lanes[0] = lanes[l] > lanes[0] ? lanes[l] : lanes[0];
-    return lanes[0];
-}
+enum { SELECT_CHUNK = 4096 /* values after which the largest so far is looked at */ };
 
 size_t vector_argmax(const float *x, size_t n)
 {
+    const kernel_set *kernel = kernel_active();
     float best = -INFINITY;
     size_t chunk = 0;
     for (size_t i = 0; i < n; i += SELECT_CHUNK) {
-        float largest = largest_of(x + i, n - i < SELECT_CHUNK ? n - i : SELECT_CHUNK);
+        float largest = kernel->largest(x + i, n - i < SELECT_CHUNK ? n - i : SELECT_CHUNK);
         if (largest > best) {
             best = largest;
             chunk = i;

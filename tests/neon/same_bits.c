@@ -550,6 +550,22 @@ static void check_vectors(size_t n, float factor)
     free(out);
 }
 
+/* The largest value first, last and in between, and NaN beside it. */
+static void check_largest(size_t n)
+{
+    float x[100];
+    random_floats(x, n, 1);
+    for (size_t at = 0; at < n; at += n / 5 + 1) {
+        x[at] = 3 + (float)at;
+        x[(at + 1) % n] = n > 1 ? NAN : x[0];
+        float expected = kernel_reference.largest(x, n);
+        for (size_t set = 0; set < n_sets; set++) {
+            float out = sets[set]->largest(x, n);
+            check(sets[set], "largest", n, at, &out, &expected, 1, sizeof out);
+        }
+    }
+}
+
 static void check_rotate(size_t pairs, rotate_layout layout)
 {
     float x[200], cosines[100], sines[100], expected[200], out[200];
@@ -586,6 +602,7 @@ int main(int argc, char **argv)
             check_vectors(n, (float)factor);
     check_vectors(100003, 100);
     for (size_t pairs = 1; pairs <= 100; pairs++) {
+        check_largest(pairs);
         check_rotate(pairs, ROTATE_ADJACENT);
         check_rotate(pairs, ROTATE_HALVES);
     }
