@@ -8,16 +8,17 @@ INLINE void add_q8_0(const void *record, const char *x, size_t x_stride, size_t 
                      rows_f32 total[TILE_COLUMNS])
 {
     const record_q8_0 *w = record;
+    const size_t ahead = columns == 1 ? PREFETCH_NONE : PREFETCH_BYTES;
     UNROLL for (size_t b = 0; b < 2; b++)
     {
         rows_i32 dot[TILE_COLUMNS];
         EACH_COLUMN dot[c] = byte_start(block_of(x, x_stride, c, b));
         UNROLL for (size_t i = 0; i < BLOCK_QUADS; i++)
         {
-            quads quad = byte_weights(load_quads(w->q[b][i]));
+            quads quad = byte_weights(load_quads_at(w->q[b][i], ahead));
             EACH_COLUMN dot[c] = dot_byte(dot[c], quad, block_of(x, x_stride, c, b)->q + 4 * i);
         }
-        rows_f32 d = load_halves(w->d[b]);
+        rows_f32 d = load_halves_at(w->d[b], ahead);
         EACH_COLUMN total[c] = add_scaled(total[c], dot[c], d, block_of(x, x_stride, c, b));
     }
 }
@@ -97,9 +98,10 @@ INLINE quads six_bits(quads nibbles, quads high, int i)
     return or_quads(nibbles, and_bytes(shift(high, 4 - 2 * i), 0x30));
 }
 
+/* The low bits of both halves share a line: the first half asks for it. */
 INLINE quads load_six_bits(const record_q6_k *w, size_t block, size_t half, quads high, size_t i)
 {
-    quads both = load_quads(w->block[block].low[i]);
+    quads both = load_quads_at(w->block[block].low[i], half == 0 ? PREFETCH_BYTES : PREFETCH_NONE);
     return six_bits(half == 0 ? low_nibbles(both) : high_nibbles(both), high, (int)i);
 }
 

@@ -112,9 +112,9 @@ INLINE rows_f32 signed_bytes_to_f32(__m128i bytes)
 
 /* ---- weights -------------------------------------------------------------------------------- */
 
-INLINE quads load_quads(const uint8_t q[GROUP_ROWS][4])
+INLINE quads load_quads_at(const uint8_t q[GROUP_ROWS][4], size_t ahead)
 {
-    const __m256i *halves = with_prefetch(q);
+    const __m256i *halves = with_prefetch_at(q, ahead);
     quads loaded = {{_mm256_load_si256(halves), _mm256_load_si256(halves + 1)}};
     __asm__("" : "+x"(loaded.half[0]), "+x"(loaded.half[1])); /* as in tile_avx512.h */
     return loaded;

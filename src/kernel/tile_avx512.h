@@ -83,9 +83,9 @@ INLINE rows_f32 signed_bytes_to_f32(__m128i bytes)
 
 /* ---- weights -------------------------------------------------------------------------------- */
 
-INLINE quads load_quads(const uint8_t q[GROUP_ROWS][4])
+INLINE quads load_quads_at(const uint8_t q[GROUP_ROWS][4], size_t ahead)
 {
-    quads loaded = _mm512_load_si512(with_prefetch(q));
+    quads loaded = _mm512_load_si512(with_prefetch_at(q, ahead));
     __asm__("" : "+v"(loaded)); /* or each use would load it again, where broadcasts are loaded */
     return loaded;
 }

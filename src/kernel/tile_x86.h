@@ -2,9 +2,19 @@
 #ifndef KERNEL_TILE_X86_H
 #define KERNEL_TILE_X86_H
 
+INLINE quads load_quads(const uint8_t q[GROUP_ROWS][4])
+{
+    return load_quads_at(q, PREFETCH_BYTES);
+}
+
+INLINE rows_f32 load_halves_at(const uint16_t d[GROUP_ROWS], size_t ahead)
+{
+    return load_f16(with_prefetch_at(d, ahead));
+}
+
 INLINE rows_f32 load_halves(const uint16_t d[GROUP_ROWS])
 {
-    return load_f16(with_prefetch(d));
+    return load_halves_at(d, PREFETCH_BYTES);
 }
 
 INLINE __m128i load_bytes(const void *bytes)
