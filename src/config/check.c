@@ -60,7 +60,8 @@ static error_code check_model(const config *c, size_t i, failure *fail)
         return failure_set(fail, ERR_CONFIG, "models[%zu].path: must name a GGUF file", i);
     if ((code = check_range("models: context", m->context, 0, MAX_CONTEXT, fail)) != OK)
         return code;
-    return check_range("models: slots", m->slots, 1, 256, fail);
+    code = check_range("models: slots", m->slots, 1, 256, fail);
+    return code == OK ? check_range("models: parked", m->parked, 0, 256, fail) : code;
 }
 
 static error_code check_models(const config *c, failure *fail)
@@ -238,6 +239,7 @@ static error_code check_engine_and_server(const config *c, failure *fail)
         {"engine.threads", c->engine.threads, 0, 1024},
         {"engine.prefill_chunk", c->engine.prefill_chunk, 1, 65536},
         {"engine.queue_limit", c->engine.queue_limit, 0, 100000},
+        {"engine.step_budget_ms", c->engine.step_budget_ms, 1, 10000},
         {"server.max_connections", c->server.max_connections, 1, 65535},
         {"server.max_body_bytes", c->server.max_body_bytes, 1024, 1u << 30},
         {"server.max_tokens_default", c->server.max_tokens_default, 0, MAX_CONTEXT},

@@ -28,7 +28,11 @@ static const config defaults = {
     .version = CONFIG_VERSION,
     .probe = {.template = "{conversation}Intent:", .window_head = 96, .window_tail = 160},
     .policy = {.name = "adaptive", .entropy_limit = 0.45, .prompt_limit = 2048, .seed = 0},
-    .engine = {.threads = 0, .prefill_chunk = 256, .queue_limit = 64},
+    .engine = {.threads = 0,
+               .prefill_chunk = 256,
+               .queue_limit = 64,
+               .step_budget_ms = 80,
+               .memory_limit_mb = 0},
     .server = {.host = "127.0.0.1",
                .port = 8098,
                .max_connections = 256,
@@ -99,6 +103,7 @@ static error_code take_model(config_model *m, const file_model *f, const char *f
     m->slots = DEFAULT_SLOTS;
     TAKE(m->context, f->context);
     TAKE(m->slots, f->slots);
+    TAKE(m->parked, f->parked);
     m->path = resolve_path(f->path, file);
     if (m->path == NULL || !copy_text(&m->name, f->name, NULL) ||
         !copy_text(&m->chat_template, f->chat_template, NULL))
@@ -203,6 +208,8 @@ static error_code take_engine_and_server(config *c, const file_config *f, failur
         TAKE(c->engine.threads, f->engine->threads);
         TAKE(c->engine.prefill_chunk, f->engine->prefill_chunk);
         TAKE(c->engine.queue_limit, f->engine->queue_limit);
+        TAKE(c->engine.step_budget_ms, f->engine->step_budget_ms);
+        TAKE(c->engine.memory_limit_mb, f->engine->memory_limit_mb);
     }
     if (f->server != NULL) {
         TAKE(c->server.port, f->server->port);

@@ -38,7 +38,8 @@ typedef struct config_model {
     char *path;
     char *chat_template; /* override by name, or NULL */
     uint32_t context;    /* tokens; 0: what the model was trained for */
-    uint32_t slots;      /* sequences resident at once */
+    uint32_t slots;      /* replies that run at once */
+    uint32_t parked;     /* batch replies parked besides; 0: as many as slots */
     config_kv kv;
 } config_model;
 
@@ -81,6 +82,8 @@ typedef struct config_engine {
     uint32_t threads; /* 0: the physical cores this process may use */
     uint32_t prefill_chunk;
     uint32_t queue_limit;
+    uint32_t step_budget_ms;  /* of a step while replies stream */
+    uint32_t memory_limit_mb; /* 10^6 bytes, for weights and KV; 0: none */
 } config_engine;
 
 typedef struct config_server {

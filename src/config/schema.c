@@ -20,10 +20,15 @@
 #define REAL(key, type) CYAML_FIELD_FLOAT_PTR(#key, OPTIONAL, type, key)
 
 static const cyaml_schema_field_t model_fields[] = {
-    TEXT(name, REQUIRED, file_model), TEXT(role, REQUIRED, file_model),
-    TEXT(path, REQUIRED, file_model), TEXT(chat_template, OPTIONAL, file_model),
-    UINT(context, file_model),        UINT(slots, file_model),
-    TEXT(kv, OPTIONAL, file_model),   CYAML_FIELD_END,
+    TEXT(name, REQUIRED, file_model),
+    TEXT(role, REQUIRED, file_model),
+    TEXT(path, REQUIRED, file_model),
+    TEXT(chat_template, OPTIONAL, file_model),
+    UINT(context, file_model),
+    UINT(slots, file_model),
+    UINT(parked, file_model),
+    TEXT(kv, OPTIONAL, file_model),
+    CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t model_value = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, file_model, model_fields)};
@@ -72,10 +77,9 @@ static const cyaml_schema_field_t policy_fields[] = {
 };
 
 static const cyaml_schema_field_t engine_fields[] = {
-    UINT(threads, file_engine),
-    UINT(prefill_chunk, file_engine),
-    UINT(queue_limit, file_engine),
-    CYAML_FIELD_END,
+    UINT(threads, file_engine),         UINT(prefill_chunk, file_engine),
+    UINT(queue_limit, file_engine),     UINT(step_budget_ms, file_engine),
+    UINT(memory_limit_mb, file_engine), CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t server_fields[] = {

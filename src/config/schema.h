@@ -19,6 +19,7 @@ typedef struct file_model {
     char *chat_template;
     uint32_t *context;
     uint32_t *slots;
+    uint32_t *parked;
     char *kv;
 } file_model;
 
@@ -58,6 +59,8 @@ typedef struct file_engine {
     uint32_t *threads;
     uint32_t *prefill_chunk;
     uint32_t *queue_limit;
+    uint32_t *step_budget_ms;
+    uint32_t *memory_limit_mb;
 } file_engine;
 
 typedef struct file_server {

@@ -49,9 +49,11 @@ static error_code add_player(orchestra *o, const config_model *m, failure *fail)
     engine_options options = engine_defaults();
     options.context = m->context;
     options.slots = m->slots;
+    options.parked = m->parked;
     options.kv = kv_types[m->kv];
     options.queue_limit = o->config->engine.queue_limit;
     options.prefill_chunk = o->config->engine.prefill_chunk;
+    options.step_budget_ms = o->config->engine.step_budget_ms;
     error_code code = conductor_add(o->conductor, p->model, &options, &p->engine, fail);
     if (code == OK)
         code = backend_create_local(&p->backend, m->name, p->engine, fail);
@@ -113,8 +115,10 @@ error_code orchestra_create(orchestra **out, const config *c, orchestra_progress
     o->config = c;
     int n_threads = c->engine.threads > 0 ? (int)c->engine.threads : team_default_size();
     error_code code = conductor_create(&o->conductor, n_threads, fail);
-    if (code == OK)
+    if (code == OK) {
+        conductor_limit_memory(o->conductor, (size_t)c->engine.memory_limit_mb * 1000000);
         code = load_players(o, &progress, fail);
+    }
     if (code == OK && o->n_players == 1)
         o->small = o->large = 0;
     if (code == OK && o->n_players > 1)

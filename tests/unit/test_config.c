@@ -94,6 +94,8 @@ static const struct {
     {HEAD "engine: {threads: two}\n", {"threads", "two"}},
     {HEAD "engine: {threads: 1, threads: 2}\n", {"threads", "already"}},
     {HEAD "engine: {prefill_chunk: 0}\n", {"engine.prefill_chunk", "1 to"}},
+    {HEAD "engine: {step_budget_ms: 0}\n", {"engine.step_budget_ms", "1 to"}},
+    {HEAD "engine: {memory_limit_mb: -1}\n", {"memory_limit_mb"}},
     {HEAD "---\nversion: 1\n", {"documents"}},
     {HEAD "engine: {threads: 1\n", {"dir/x.yaml:"}},
     {"version: 1\nmodels:\n  - {name: s, role: small, path: s, siez: 3}\n",
