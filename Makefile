@@ -7,6 +7,7 @@
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
 #   make bench-kv       what KV memory costs: resident bytes, first touch, copied prefixes
+#   make bench-steps    what mixed work costs: pace beside a long prompt, probes, pauses, switches
 #   make bench-peer     beside llama.cpp from npm, in turns (MODELS=pangu-1b-llama:q4_0 PAIRS=5 THREADS=2)
 #   make format         clang-format over src and tests
 
@@ -35,7 +36,7 @@ TEST_PROGRAMS := $(TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 quiet_compile = $(if $(V),,@echo "  compile $<" && )
 quiet_link = $(if $(V),,@echo "  link    $@" && )
 
-.PHONY: all demo test test-c test-neon test-e2e bench bench-kv bench-peer setup format clean
+.PHONY: all demo test test-c test-neon test-e2e bench bench-kv bench-steps bench-peer setup format clean
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY)
@@ -75,7 +76,7 @@ $(VARIANT)/bench/%: bench/%.c $(LIBRARY) Makefile
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDLIBS)
 
--include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(SAME_BITS).d $(VARIANT)/bench/kv_memory.d
+-include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(SAME_BITS).d $(VARIANT)/bench/kv_memory.d $(VARIANT)/bench/steps.d
 
 # Installs what is missing (Debian packages), saying so; then the goal runs in a fresh make, because
 # the package flags above could not be known before.
@@ -111,6 +112,11 @@ bench: setup
 bench-kv: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/kv_memory
 	$(VARIANT)/bench/kv_memory
+
+# PART=probes, for one part; see bench/steps.c
+bench-steps: setup
+	@$(MAKE) --no-print-directory $(VARIANT)/bench/steps
+	$(VARIANT)/bench/steps $(PART)
 
 # make bench-peer MODELS=pangu-7b-llama:q4_0 PAIRS=5 THREADS=2 PEER_OPTIONS='--depths 0 --steps 1,8'
 MODELS ?= qwen2.5-0.5b:q4_0 qwen2.5-0.5b:q8_0 pangu-1b-llama:q4_0 pangu-1b-llama:q8_0 pangu-1b-llama:q4_k
