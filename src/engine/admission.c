@@ -43,18 +43,15 @@ static int rank(const sequence *s, double now_ms)
     return s->slot != NULL ? 1 : 2;
 }
 
-static sequence *find_next(const engine *e, double now_ms)
+/* The first of the queue's replies, or `best` where that goes before them. */
+static sequence *find_first(const sequence_queue *q, sequence *best, double now_ms)
 {
-    const sequence_queue *queues[] = {&e->parked, &e->waiting};
-    sequence *best = NULL;
-    for (size_t i = 0; i < 2; i++) {
-        for (sequence *s = queues[i]->first; s != NULL; s = s->next) {
-            if (s->n_labels > 0)
-                continue;
-            int difference = best != NULL ? rank(s, now_ms) - rank(best, now_ms) : -1;
-            if (difference < 0 || (difference == 0 && s->submitted_ms < best->submitted_ms))
-                best = s;
-        }
+    for (sequence *s = q->first; s != NULL; s = s->next) {
+        if (s->n_labels > 0)
+            continue;
+        int difference = best != NULL ? rank(s, now_ms) - rank(best, now_ms) : -1;
+        if (difference < 0 || (difference == 0 && s->submitted_ms < best->submitted_ms))
+            best = s;
     }
     return best;
 }
@@ -141,9 +138,13 @@ void engine_admit(engine *e)
 {
     engine_admit_classifications(e);
     double now_ms = clock_ms();
-    for (sequence *s; (s = find_next(e, now_ms)) != NULL;)
-        if (!give_place(e, s, now_ms))
-            return;
+    sequence *s;
+    do {
+        s = find_first(&e->waiting, find_first(&e->parked, NULL, now_ms), now_ms);
+    } while (s != NULL && give_place(e, s, now_ms));
+    /* Who comes first may lack memory that only parked ones can give back, by ending. */
+    while ((s = find_first(&e->parked, NULL, now_ms)) != NULL && give_place(e, s, now_ms))
+        ;
 }
 
 /* ---- memory --------------------------------------------------------------------------------- */

@@ -229,9 +229,8 @@ static errand random_errand(int32_t i)
 }
 
 /* Everything at once, with little memory and few places; every fifth one is cancelled. */
-static void test_company(void **state)
+static void run_company(double ageing_ms)
 {
-    (void)state;
     enum { AT_ONCE = 12, ALL = 72 };
     house h;
     errand e[AT_ONCE];
@@ -240,6 +239,7 @@ static void test_company(void **state)
     o.slots = 3;
     o.parked = 2;
     o.prefill_chunk = 64;
+    o.ageing_ms = ageing_ms;
     house_open(&h, &o, weight_bytes() + kv_bytes_of(LARGE, 700) + kv_bytes_of(SMALL, 300));
     for (int32_t at = 0; at < ALL; at += AT_ONCE) {
         for (int32_t i = 0; i < AT_ONCE; i++) {
@@ -263,6 +263,18 @@ static void test_company(void **state)
     house_close(&h);
 }
 
+static void test_company(void **state)
+{
+    (void)state;
+    run_company(10000);
+}
+
+static void test_company_all_aged(void **state)
+{
+    (void)state;
+    run_company(0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +285,7 @@ int main(void)
         cmocka_unit_test(test_batch_gives_up_its_kv),
         cmocka_unit_test(test_history_survives_tight_memory),
         cmocka_unit_test(test_company),
+        cmocka_unit_test(test_company_all_aged),
     };
     return cmocka_run_group_tests(tests, house_load_models, house_free_models);
 }
