@@ -24,6 +24,8 @@ typedef struct request {
     size_t max_tokens; /* 0: up to the context's end */
     const char *const *stops;
     size_t n_stops;
+    sequence_priority priority; /* of the reply */
+    double deadline_ms;         /* of the reply, from backend_submit on; 0: none */
 } request;
 
 typedef struct wakeup {

@@ -116,6 +116,8 @@ error_code backend_submit(backend *b, const request *r, const lookup_setting *lo
             .stops = r->stops,
             .n_stops = r->n_stops,
             .lookup = *lookup,
+            .priority = r->priority,
+            .deadline_ms = r->deadline_ms,
             .wake = wake.call,
             .wake_context = wake.context,
         };
