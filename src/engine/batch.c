@@ -9,6 +9,11 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 static void add_row(step *st, const sequence *s, int32_t token, size_t position, bool wants_logits)
 {
     st->rows[st->n_rows++] = (forward_row){token, (uint32_t)position, &s->slot->view,
@@ -19,7 +24,6 @@ static void add_row(step *st, const sequence *s, int32_t token, size_t position,
 static void begin_sequence(step *st, sequence *s)
 {
     s->step = st;
-    s->first_row = st->n_rows;
     s->first_logits = st->n_logits;
     st->n_sequences++;
     if (s->started_ms == 0) {
@@ -103,11 +107,37 @@ static void add_prefill(step *st, sequence *s, size_t room)
     st->prefill_rows += n;
 }
 
-static void add_prefills(step *st, bool classifications, size_t limit)
+/* Rows are given out in this order. */
+typedef enum urgency { CLASSIFICATIONS, REPLIES, BATCH_REPLIES } urgency;
+
+static urgency urgency_of(const sequence *s, double now_ms)
 {
-    for (sequence *s = st->engine->running.first; s != NULL; s = s->next)
-        if ((s->n_labels > 0) == classifications && has_prefill(s) && st->prefill_rows < limit)
-            add_prefill(st, s, limit - st->prefill_rows);
+    if (s->n_labels > 0)
+        return CLASSIFICATIONS;
+    return s->priority == SEQUENCE_BATCH && now_ms >= s->keeps_ms ? BATCH_REPLIES : REPLIES;
+}
+
+static size_t count_prefills(const engine *e, urgency which, double now_ms)
+{
+    size_t n = 0;
+    for (const sequence *s = e->running.first; s != NULL; s = s->next)
+        n += has_prefill(s) && urgency_of(s, now_ms) == which ? 1 : 0;
+    return n;
+}
+
+/* Equal parts for all of them, so that a short prompt need not wait for a long one's end; until the
+ * step has `limit` prompt rows. */
+static void add_prefills(step *st, urgency which, size_t limit)
+{
+    double now_ms = clock_ms();
+    size_t left = count_prefills(st->engine, which, now_ms);
+    for (sequence *s = st->engine->running.first; s != NULL && left > 0; s = s->next) {
+        if (!has_prefill(s) || urgency_of(s, now_ms) != which || st->prefill_rows >= limit)
+            continue;
+        size_t room = limit - st->prefill_rows, part = room / left / PREFILL_UNIT * PREFILL_UNIT;
+        add_prefill(st, s, smaller(room, left == 1 ? room : larger(part, PREFILL_UNIT)));
+        left--;
+    }
 }
 
 /* ---- the budget ----------------------------------------------------------------------------- */
@@ -147,12 +177,12 @@ static size_t prefill_limit(const step *st)
         add_load(&l, o, o == e ? st->decode_rows : 0);
     if (l.budget_ms == 0)
         return chunk;
-    double share_ms = (l.budget_ms - l.decode_ms) / (double)(l.prefilling > 1 ? l.prefilling : 1);
+    double share_ms = (l.budget_ms - l.decode_ms) / (double)larger(l.prefilling, 1);
     double rows = e->prefill_row_ms > 0 ? share_ms / e->prefill_row_ms : (double)chunk;
     if (rows >= (double)chunk)
         return chunk;
     size_t units = rows > 0 ? (size_t)rows / PREFILL_UNIT : 0;
-    return smaller(chunk, units > 1 ? units * PREFILL_UNIT : PREFILL_UNIT);
+    return smaller(chunk, larger(units, 1) * PREFILL_UNIT);
 }
 
 /* ---- steps ---------------------------------------------------------------------------------- */
@@ -165,12 +195,14 @@ void step_compose(step *st)
             add_decoding(st, s);
     /* Classifications first, and beyond the budget: a request waits for its plan before anything
      * else can happen to it. */
-    add_prefills(st, true, smaller(st->engine->options.prefill_chunk, URGENT_ROWS));
-    add_prefills(st, false, prefill_limit(st));
+    add_prefills(st, CLASSIFICATIONS, smaller(st->engine->options.prefill_chunk, URGENT_ROWS));
+    size_t limit = prefill_limit(st);
+    add_prefills(st, REPLIES, limit);
+    add_prefills(st, BATCH_REPLIES, limit);
 }
 
 void step_compose_urgent(step *st)
 {
     begin_step(st);
-    add_prefills(st, true, st->max_rows);
+    add_prefills(st, CLASSIFICATIONS, st->max_rows);
 }

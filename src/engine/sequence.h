@@ -48,8 +48,8 @@ struct sequence {
     size_t n_draft;                  /* tokens found */
     size_t n_sent;                   /* of them in the step */
     size_t match;
-    size_t first_row, n_rows; /* its rows in the step */
-    size_t first_logits;      /* index of its first logits */
+    size_t n_rows;       /* in the step */
+    size_t first_logits; /* index of its first logits */
     double started_ms, first_token_ms;
     sequence_stats progress;
 

@@ -119,6 +119,34 @@ static void test_stream_keeps_its_pace(void **state)
     house_close(&h);
 }
 
+/* Prompts share a step's rows: a short one does not wait for a long one's end; and batch waits for
+ * both. */
+static void test_short_prompt_beside_long(void **state)
+{
+    (void)state;
+    house h;
+    outcome first = {0}, second = {0}, third = {0};
+    engine_options o = house_options();
+    o.prefill_chunk = 32;
+    house_open(&h, &o, 0);
+    const errand batch = {
+        .where = LARGE, .n_prompt = 1200, .max_tokens = 2, .seed = 5, .priority = SEQUENCE_BATCH};
+    const errand big = {.where = LARGE, .n_prompt = 1000, .max_tokens = 2, .seed = 6};
+    const errand little = {.where = LARGE, .n_prompt = 40, .max_tokens = 1, .seed = 7};
+    sequence *b = house_start(&h, &batch);
+    sequence *s = house_start(&h, &big);
+    house_run(&h, &little, &third);
+    assert_true(house_look(s, &second) && second.tokens.length == 0);
+    wait_for_tokens(s, &second, 1);
+    assert_true(house_look(b, &first) && first.tokens.length == 0);
+    house_end(s, &second);
+    house_end(b, &first);
+    check_solo(&batch, &first);
+    check_solo(&big, &second);
+    check_solo(&little, &third);
+    house_close(&h);
+}
+
 /* ---- cancelling and deadlines --------------------------------------------------------------- */
 
 typedef enum situation { WAITING, PREFILLING, DECODING, PARKED, N_SITUATIONS } situation;
@@ -243,6 +271,7 @@ int main(void)
         cmocka_unit_test(test_yields_off),
         cmocka_unit_test(test_probe_needs_no_place),
         cmocka_unit_test(test_stream_keeps_its_pace),
+        cmocka_unit_test(test_short_prompt_beside_long),
         cmocka_unit_test(test_ends_in_every_situation),
         cmocka_unit_test(test_cancelled_in_a_pause),
         cmocka_unit_test(test_refuses_what_no_deadline_is),
