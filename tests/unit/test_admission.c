@@ -275,8 +275,10 @@ static void test_company_all_aged(void **state)
     run_company(0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]); /* one of them: a name, with * and ? */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parked_twenty_times),
         cmocka_unit_test(test_order_of_waiting),

@@ -92,6 +92,35 @@ static void test_probe_needs_no_place(void **state)
     house_close(&h);
 }
 
+/* An unbroken row of probes: a reply still gets to its end. */
+static void test_probes_do_not_starve(void **state)
+{
+    (void)state;
+    enum { AT_ONCE = 6, MOST = 20000 };
+    house h;
+    sequence *probes[AT_ONCE];
+    outcome reply = {0};
+    int32_t n = 0;
+    engine_options o = house_options();
+    house_open(&h, &o, 0);
+    errand probe = {.where = SMALL, .n_prompt = 60, .classify = true};
+    const errand e = {.where = LARGE, .n_prompt = 300, .max_tokens = 50, .seed = 8};
+    for (; n < AT_ONCE; n++, probe.seed = n)
+        probes[n] = house_start(&h, &probe);
+    sequence *s = house_start(&h, &e);
+    for (; house_look(s, &reply) && n < MOST; n++, probe.seed = n) {
+        outcome got = {0};
+        house_end(probes[n % AT_ONCE], &got);
+        probes[n % AT_ONCE] = house_start(&h, &probe);
+    }
+    assert_true(n < MOST);
+    for (size_t i = 0; i < AT_ONCE; i++)
+        sequence_release(probes[i]);
+    house_end(s, &reply);
+    check_solo(&e, &reply);
+    house_close(&h);
+}
+
 /* ---- the budget ----------------------------------------------------------------------------- */
 
 /* With a budget that allows the least, a prompt is prefilled eight rows a step while another reply
@@ -264,12 +293,15 @@ static void test_refuses_what_no_deadline_is(void **state)
     house_close(&h);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]); /* one of them: a name, with * and ? */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_probes_during_prefill),
         cmocka_unit_test(test_yields_off),
         cmocka_unit_test(test_probe_needs_no_place),
+        cmocka_unit_test(test_probes_do_not_starve),
         cmocka_unit_test(test_stream_keeps_its_pace),
         cmocka_unit_test(test_short_prompt_beside_long),
         cmocka_unit_test(test_ends_in_every_situation),
