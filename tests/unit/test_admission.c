@@ -77,7 +77,7 @@ static void test_order_of_waiting(void **state)
 /* How many interactive replies end, of an unbroken row of them, before the batch one does. */
 static size_t replies_before_batch(double ageing_ms, size_t most)
 {
-    enum { AT_ONCE = 3 };
+    enum { AT_ONCE = 8 };
     house h;
     outcome batch = {0};
     sequence *row[AT_ONCE];
@@ -86,11 +86,11 @@ static size_t replies_before_batch(double ageing_ms, size_t most)
     o.slots = 1;
     o.ageing_ms = ageing_ms;
     house_open(&h, &o, 0);
-    const errand next = {.where = SMALL, .n_prompt = 8, .max_tokens = 8, .seed = 3};
+    const errand next = {.where = SMALL, .n_prompt = 8, .max_tokens = 16, .seed = 3};
     for (size_t i = 0; i < AT_ONCE; i++)
         row[i] = house_start(&h, &next);
     sequence *s = house_start(
-        &h, &(errand){.where = SMALL, .n_prompt = 8, .max_tokens = 4, .priority = SEQUENCE_BATCH});
+        &h, &(errand){.where = SMALL, .n_prompt = 8, .max_tokens = 24, .priority = SEQUENCE_BATCH});
     while (house_look(s, &batch) && ended < most) {
         outcome reply = {0};
         house_end(row[ended % AT_ONCE], &reply);
@@ -109,7 +109,7 @@ static size_t replies_before_batch(double ageing_ms, size_t most)
 static void test_ageing(void **state)
 {
     (void)state;
-    assert_int_equal(replies_before_batch(1e9, 40), 40);
+    assert_int_equal(replies_before_batch(1e9, 30), 30);
     assert_true(replies_before_batch(5, 2000) < 2000);
 }
 
