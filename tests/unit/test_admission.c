@@ -24,7 +24,7 @@ static void test_parked_twenty_times(void **state)
     o.parked = 1;
     house_open(&h, &o, 0);
     const errand e = {
-        .where = LARGE, .n_prompt = 200, .max_tokens = 200, .seed = 1, .priority = SEQUENCE_BATCH};
+        .where = LARGE, .n_prompt = 200, .max_tokens = 800, .seed = 1, .priority = SEQUENCE_BATCH};
     sequence *s = house_start(&h, &e);
     for (int32_t i = 0; i < TIMES; i++) {
         outcome reply = {0};
@@ -74,31 +74,37 @@ static void test_order_of_waiting(void **state)
     house_close(&h);
 }
 
-/* How many interactive replies end, of an unbroken row of them, before the batch one does. */
-static size_t replies_before_batch(double ageing_ms, size_t most)
+/* A batch sequence waits behind a long reply, and interactive ones come after it: how many of these
+ * have ended when it ends. */
+static size_t replies_before_batch(double ageing_ms)
 {
-    enum { AT_ONCE = 8 };
+    enum { LATER = 20 };
     house h;
     outcome batch = {0};
-    sequence *row[AT_ONCE];
+    sequence *later[LATER];
     size_t ended = 0;
     engine_options o = house_options();
     o.slots = 1;
     o.ageing_ms = ageing_ms;
     house_open(&h, &o, 0);
-    const errand next = {.where = SMALL, .n_prompt = 8, .max_tokens = 16, .seed = 3};
-    for (size_t i = 0; i < AT_ONCE; i++)
-        row[i] = house_start(&h, &next);
-    sequence *s = house_start(
-        &h, &(errand){.where = SMALL, .n_prompt = 8, .max_tokens = 24, .priority = SEQUENCE_BATCH});
-    while (house_look(s, &batch) && ended < most) {
+    errand e = {.where = SMALL, .n_prompt = 8, .max_tokens = 2000, .seed = 3};
+    sequence *first = house_start(&h, &e);
+    e.max_tokens = 8;
+    e.priority = SEQUENCE_BATCH;
+    sequence *s = house_start(&h, &e);
+    e.priority = SEQUENCE_INTERACTIVE;
+    for (size_t i = 0; i < LATER; i++)
+        later[i] = house_start(&h, &e);
+    usleep(40000); /* the batch one becomes older than the shorter of the ages below */
+    sequence_release(first);
+    while (house_look(s, &batch))
+        usleep(20);
+    for (size_t i = 0; i < LATER; i++) {
         outcome reply = {0};
-        house_end(row[ended % AT_ONCE], &reply);
-        row[ended++ % AT_ONCE] = house_start(&h, &next);
+        ended += house_look(later[i], &reply) ? 0 : 1;
+        sequence_release(later[i]);
         token_list_free(&reply.tokens);
     }
-    for (size_t i = 0; i < AT_ONCE; i++)
-        sequence_release(row[i]);
     sequence_release(s);
     token_list_free(&batch.tokens);
     wait_until_empty(&h);
@@ -109,8 +115,8 @@ static size_t replies_before_batch(double ageing_ms, size_t most)
 static void test_ageing(void **state)
 {
     (void)state;
-    assert_int_equal(replies_before_batch(1e9, 30), 30);
-    assert_true(replies_before_batch(5, 2000) < 2000);
+    assert_int_equal(replies_before_batch(1e9), 20);
+    assert_true(replies_before_batch(20) < 20);
 }
 
 /* ---- memory --------------------------------------------------------------------------------- */

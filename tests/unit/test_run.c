@@ -136,6 +136,12 @@ error_code conductor_add(conductor *c, const model *m, const engine_options *opt
     return OK;
 }
 
+void conductor_limit_memory(conductor *c, size_t bytes)
+{
+    (void)c;
+    (void)bytes;
+}
+
 error_code conductor_start(conductor *c, failure *fail)
 {
     (void)c, (void)fail;
