@@ -186,10 +186,10 @@ static const char *const situation_names[] = {"waiting", "prefilling", "decoding
 static sequence *bring(house *h, situation where, double deadline_ms, sequence **other)
 {
     outcome seen = {0};
-    const errand blocker = {.where = LARGE, .n_prompt = 8, .max_tokens = 2000, .seed = 9};
+    const errand blocker = {.where = LARGE, .n_prompt = 8, .max_tokens = 16000, .seed = 9};
     errand e = {.where = LARGE,
                 .n_prompt = where == PREFILLING ? 1600 : 8,
-                .max_tokens = where == PREFILLING ? 100 : 2000,
+                .max_tokens = where == PREFILLING ? 100 : 16000,
                 .seed = 10,
                 .priority = where == PARKED ? SEQUENCE_BATCH : SEQUENCE_INTERACTIVE,
                 .deadline_ms = deadline_ms};
@@ -227,6 +227,7 @@ static void test_ends_in_every_situation(void **state)
     (void)state;
     house h;
     engine_options o = house_options();
+    o.context = 16384; /* nothing ends by itself before the deadlines */
     o.slots = 1;
     o.parked = 1;
     house_open(&h, &o, 0);
