@@ -137,34 +137,7 @@ INLINE rows_i32 dot_quad(rows_i32 dot, quads w, const int8_t *x)
     return _mm512_dpbusd_epi32(dot, w, _mm512_set1_epi32(quad));
 }
 
-/* dot + w0 · x0 + w1 · x1, weights of at most six bits. */
-INLINE rows_i32 dot_two(rows_i32 dot, quads w0, const int8_t *x0, quads w1, const int8_t *x1)
-{
-    return dot_quad(dot_quad(dot, w0, x0), w1, x1);
-}
-
-/* Weights of eight bits are unsigned with a zero point of 128: what dot_byte takes, from the packed
- * bytes and from a table of signed ones; and what its sums start from. */
-INLINE quads byte_weights(quads packed)
-{
-    return packed;
-}
-
-INLINE __m128i byte_table(const int8_t values[16])
-{
-    __m128i table = _mm_loadu_si128((const __m128i *)(const void *)values);
-    return _mm_xor_si128(table, _mm_set1_epi8(-128));
-}
-
-INLINE rows_i32 byte_start(const activation_block *x)
-{
-    return all_i32(x->minus_128_sum);
-}
-
-INLINE rows_i32 dot_byte(rows_i32 dot, quads w, const int8_t *x)
-{
-    return dot_quad(dot, w, x);
-}
+#include "kernel/tile_vnni.h"
 
 /* Pairs of 16-bit numbers: those of two half blocks. */
 INLINE rows_i32 pairs_of(rows_i32 first, rows_i32 second)
