@@ -36,7 +36,7 @@ static error_code allocate_buffers(forward *f)
     const model_config *c = &f->m->config;
     size_t half = c->rope_dims / 2, n = f->max_rows;
     size_t floats = n * (c->n_embd + forward_qkv_rows(c) + c->n_heads * c->head_dim + 2 * half) +
-                    f->max_outputs * (c->n_embd + c->n_vocab) + 16 * 16;
+                    f->max_outputs * c->n_vocab + 16 * 16;
     f->memory = aligned_alloc(64, (floats * sizeof(float) + 63) / 64 * 64);
     f->frequencies = malloc(half * sizeof *f->frequencies);
     f->segments = malloc(n * sizeof *f->segments);
@@ -49,7 +49,6 @@ static error_code allocate_buffers(forward *f)
     f->mixed = take(&next, n * c->n_heads * c->head_dim);
     f->cosines = take(&next, n * half);
     f->sines = take(&next, n * half);
-    f->hidden = take(&next, f->max_outputs * c->n_embd);
     f->logits = take(&next, f->max_outputs * c->n_vocab);
     return OK;
 }
@@ -144,17 +143,15 @@ static void plan_step(forward *f, const forward_row *rows, size_t n_rows)
 {
     f->rows = rows;
     f->n_rows = n_rows;
-    f->n_segments = f->n_outputs = f->n_logits = 0;
+    f->n_segments = f->n_outputs = 0;
     for (size_t i = 0; i < n_rows; i++) {
         segment *last = f->n_segments > 0 ? &f->segments[f->n_segments - 1] : NULL;
         if (last != NULL && continues(last, &rows[i]))
             last->n_rows++;
         else
             f->segments[f->n_segments++] = (segment){i, 1, rows[i].position, rows[i].kv};
-        bool wants_logits = rows[i].want == WANT_LOGITS;
-        if (rows[i].want != WANT_NOTHING)
-            f->outputs[f->n_outputs++] = (output_row){i, wants_logits, f->n_logits};
-        f->n_logits += wants_logits ? 1 : 0;
+        if (rows[i].want == WANT_LOGITS)
+            f->outputs[f->n_outputs++] = i;
     }
 }
 
@@ -183,11 +180,6 @@ void forward_step(forward *f, team *threads, const forward_row *rows, size_t n_r
 float *forward_logits(forward *f, size_t index)
 {
     return f->logits + index * f->m->config.n_vocab;
-}
-
-const float *forward_hidden(const forward *f, size_t index)
-{
-    return f->hidden + index * f->m->config.n_embd;
 }
 
 size_t forward_kv_bytes(const model *m, kv_type type, size_t position)

@@ -22,7 +22,7 @@ typedef struct kv_view {
     size_t capacity; /* positions */
 } kv_view;
 
-typedef enum forward_want { WANT_NOTHING, WANT_HIDDEN, WANT_LOGITS } forward_want;
+typedef enum forward_want { WANT_NOTHING, WANT_LOGITS } forward_want;
 
 typedef struct forward_row {
     int32_t token;
@@ -33,16 +33,15 @@ typedef struct forward_row {
 
 typedef struct forward forward;
 
-/* max_rows: rows a step may have; max_outputs: of them, rows that may want hidden state or logits.
+/* max_rows: rows a step may have; max_outputs: of them, rows that may want logits.
  */
 error_code forward_create(forward **out, const model *m, int n_threads, size_t max_rows,
                           size_t max_outputs, failure *fail);
 void forward_destroy(forward *f);
 
 /* Runs the rows. Afterwards forward_logits(f, i) are the n_vocab logits of the i-th row that wanted
- * logits, forward_hidden(f, i) the n_embd normalised hidden state of the i-th row that wanted
- * hidden or logits (both counted in row order); valid until the next step. The caller checks tokens
- * and positions against vocabulary and capacity. */
+ * them, in row order; valid until the next step. The caller checks tokens and positions against
+ * vocabulary and capacity. */
 void forward_step(forward *f, team *threads, const forward_row *rows, size_t n_rows);
 
 /* The same in parts, so that urgent work on the same threads need not wait for a long step's end:
@@ -52,7 +51,6 @@ void forward_step(forward *f, team *threads, const forward_row *rows, size_t n_r
 void forward_begin(forward *f, const forward_row *rows, size_t n_rows);
 bool forward_run(forward *f, team *threads, const atomic_bool *pause); /* NULL: no pause */
 float *forward_logits(forward *f, size_t index);
-const float *forward_hidden(const forward *f, size_t index);
 
 /* Bytes of KV that a step reads for a row at this position. */
 size_t forward_kv_bytes(const model *m, kv_type type, size_t position);

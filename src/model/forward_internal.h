@@ -23,13 +23,6 @@ typedef struct segment {
     const kv_view *kv;
 } segment;
 
-/* A row that wants its hidden state, or its logits as well. */
-typedef struct output_row {
-    size_t row;
-    bool wants_logits;
-    size_t logits; /* which ones */
-} output_row;
-
 /* In this order, from QKV to DOWN or EXPERTS for every layer; between two stages all threads meet.
  */
 typedef enum stage {
@@ -82,7 +75,6 @@ struct forward {
     float *qkv;             /* rows × (n_heads + 2 n_kv_heads) head_dim */
     float *mixed;           /* rows × n_heads head_dim: attention's result */
     float *cosines, *sines; /* rows × rope_dims / 2 */
-    float *hidden;          /* outputs × n_embd */
     float *logits;          /* outputs × n_vocab */
     activation *shared;     /* max_rows columns */
     activation *ffn;        /* max_rows columns of n_ff; models without experts only */
@@ -95,8 +87,8 @@ struct forward {
     team *threads;
     const forward_row *rows;
     size_t n_rows, n_segments;
-    output_row *outputs; /* max_outputs */
-    size_t n_outputs, n_logits;
+    size_t *outputs; /* max_outputs: the rows that want logits */
+    size_t n_outputs;
     const atomic_bool *pause; /* or NULL */
     place at;                 /* where the step goes on */
     bool paused;              /* in the middle of the stage there: it has been prepared */

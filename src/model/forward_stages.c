@@ -111,20 +111,18 @@ static void embed_row(const worker *w, size_t row)
 static void normalise_output(const worker *w, size_t output)
 {
     forward *f = w->f;
-    const output_row *o = &f->outputs[output];
-    float *hidden = f->hidden + output * w->c->n_embd;
-    vector_rms_norm(hidden, f->x + o->row * w->c->n_embd, f->m->output_norm, w->c->n_embd,
+    size_t n = w->c->n_embd;
+    vector_rms_norm(w->scratch->normed, f->x + f->outputs[output] * n, f->m->output_norm, n,
                     w->c->rms_epsilon);
-    if (o->wants_logits)
-        activation_set(f->shared, o->logits, hidden, w->c->n_embd, f->m->output);
+    activation_set(f->shared, output, w->scratch->normed, n, f->m->output);
 }
 
 static void multiply_output(const worker *w, size_t piece)
 {
     forward *f = w->f;
     size_t n_vocab = w->c->n_vocab;
-    row_range r = piece_rows(f->m->output, f->n_logits, n_vocab, piece);
-    matrix_multiply(f->m->output, f->shared, f->n_logits, r.begin, r.end, f->logits, n_vocab);
+    row_range r = piece_rows(f->m->output, f->n_outputs, n_vocab, piece);
+    matrix_multiply(f->m->output, f->shared, f->n_outputs, r.begin, r.end, f->logits, n_vocab);
 }
 
 /* ---- stages ------------------------------------------------------------------------------------
@@ -167,7 +165,7 @@ static size_t count_pieces(const forward *f, place at)
     case STAGE_OUTPUTS:
         return f->n_outputs;
     case STAGE_LOGITS:
-        return f->n_logits > 0 ? row_pieces(f->m->output, f->n_logits, c->n_vocab) : 0;
+        return f->n_outputs > 0 ? row_pieces(f->m->output, f->n_outputs, c->n_vocab) : 0;
     default:
         return 0; /* the experts share their work by themselves */
     }
