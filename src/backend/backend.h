@@ -44,6 +44,8 @@ void backend_destroy(backend *b);
 const char *backend_name(const backend *b);
 size_t backend_context(const backend *b); /* tokens */
 
+void backend_read_status(backend *b, engine_status *out);
+
 /* Tokens of the rendered prompt. */
 error_code backend_count_tokens(backend *b, const request *r, size_t *count, failure *fail);
 

@@ -53,6 +53,11 @@ size_t backend_context(const backend *b)
     return engine_context(b->engine);
 }
 
+void backend_read_status(backend *b, engine_status *out)
+{
+    engine_read_status(b->engine, out);
+}
+
 /* ---- from a request to tokens ---------------------------------------------------------------- */
 
 static const tokenizer *words(const backend *b)

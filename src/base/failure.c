@@ -22,6 +22,7 @@ error_code failure_set(failure *fail, error_code code, const char *format, ...)
     vsnprintf(fail->text, sizeof fail->text, format, args);
     va_end(args);
     fail->code = code;
+    fail->retry_after_s = 0;
     return code;
 }
 
@@ -39,6 +40,12 @@ error_code failure_prefix(failure *fail, const char *format, ...)
     if (used < sizeof fail->text)
         snprintf(fail->text + used, sizeof fail->text - used, ": %s", before);
     return fail->code;
+}
+
+void failure_retry_after(failure *fail, double seconds)
+{
+    if (fail != NULL)
+        fail->retry_after_s = seconds;
 }
 
 const char *error_code_text(error_code code)

@@ -23,7 +23,7 @@
     X(ERR_UNSUPPORTED, "not supported", 5, 501)                                                    \
     X(ERR_IO, "input/output error", 6, 500)                                                        \
     X(ERR_MEMORY, "out of memory", 7, 503)                                                         \
-    X(ERR_BUSY, "no capacity left", 7, 503)                                                        \
+    X(ERR_BUSY, "no capacity left", 7, 429)                                                        \
     X(ERR_CANCELLED, "cancelled", 8, 499)                                                          \
     X(ERR_TIMEOUT, "took too long", 8, 504)                                                        \
     X(ERR_INTERNAL, "internal error", 9, 500)
@@ -36,7 +36,8 @@ typedef enum error_code {
 
 typedef struct failure {
     error_code code;
-    char text[512]; /* one line, no newline at its end; may be cut, never unterminated */
+    char text[512];       /* one line, no newline at its end; may be cut, never unterminated */
+    double retry_after_s; /* when the same should succeed; 0: nobody knows */
 } failure;
 
 /* Records code and text; returns code, so that `return failure_set(...)` reads well. */
@@ -46,6 +47,9 @@ error_code failure_set(failure *fail, error_code code, const char *format, ...)
 /* Puts "prefix: " before the text that is there; returns the failure's code. */
 error_code failure_prefix(failure *fail, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Adds to a failure when it is worth trying again. */
+void failure_retry_after(failure *fail, double seconds);
 
 const char *error_code_text(error_code code);
 int error_code_exit(error_code code);

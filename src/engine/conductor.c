@@ -20,13 +20,6 @@ void conductor_wake(engine *e)
 
 /* ---- arrivals and state --------------------------------------------------------------------- */
 
-/* From the mean time of a reply: when a place should be free for one more behind those who wait. */
-static double estimate_wait_s(const engine *e)
-{
-    double before = (double)(e->waiting.length + e->parked.length + 1);
-    return e->service_ms * before / (double)e->options.slots / 1000.0;
-}
-
 /* Under the lock: takes in arrivals, shows the state. */
 static void exchange(engine *e)
 {
@@ -37,7 +30,7 @@ static void exchange(engine *e)
     e->status.parked = e->parked.length;
     e->status.kv_bytes = kv_read_usage(e->kv).committed_bytes;
     e->status.kv_limit_bytes = e->conductor->kv_limit;
-    e->status.retry_after_s = estimate_wait_s(e);
+    e->status.reply_ms = e->service_ms;
     e->status.switch_ms = e->switch_ms;
     e->status.pauses = e->pauses;
     e->status.prefill_row_ms = e->prefill_row_ms;

@@ -1,5 +1,6 @@
 /* engine.c: making conductors and engines, handing sequences to them, what they say of themselves.
  */
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -171,15 +172,31 @@ void engine_measure_step_cost(engine *e, team *threads, double budget_ms)
 
 /* ---- status --------------------------------------------------------------------------------- */
 
+/* Under the lock; with what has arrived since the last step. */
+static void read_status(const engine *e, engine_status *out)
+{
+    *out = e->status;
+    out->waiting += e->arrivals.length;
+    double before = (double)(out->waiting + out->parked + 1);
+    out->retry_after_s = out->reply_ms * before / (double)e->options.slots / 1000;
+}
+
 void engine_read_status(engine *e, engine_status *out)
 {
     pthread_mutex_lock(&e->conductor->lock);
-    *out = e->status;
-    out->waiting += e->arrivals.length;
+    read_status(e, out);
     pthread_mutex_unlock(&e->conductor->lock);
 }
 
 /* ---- submitting ----------------------------------------------------------------------------- */
+
+static error_code refuse_full(const engine_status *status, failure *fail)
+{
+    failure_set(fail, ERR_BUSY, "%zu requests are waiting already, try again in %.0f s",
+                status->waiting, status->retry_after_s > 1 ? ceil(status->retry_after_s) : 1.0);
+    failure_retry_after(fail, status->retry_after_s);
+    return ERR_BUSY;
+}
 
 error_code engine_submit(engine *e, const sequence_request *request, sequence **out, failure *fail)
 {
@@ -189,10 +206,10 @@ error_code engine_submit(engine *e, const sequence_request *request, sequence **
     if (code != OK)
         return code;
     pthread_mutex_lock(&c->lock);
-    size_t waiting = e->status.waiting + e->arrivals.length;
-    double retry_after_s = e->status.retry_after_s;
-    bool full = c->stop || waiting >= e->options.queue_limit + e->options.slots;
-    if (!full) {
+    engine_status status;
+    read_status(e, &status);
+    bool stopping = c->stop, full = status.waiting >= e->options.queue_limit + e->options.slots;
+    if (!stopping && !full) {
         atomic_fetch_add(&s->references, 1);
         queue_push(&e->arrivals, s);
         c->look = true;
@@ -201,11 +218,12 @@ error_code engine_submit(engine *e, const sequence_request *request, sequence **
         pthread_cond_signal(&c->changed);
     }
     pthread_mutex_unlock(&c->lock);
-    if (full) {
+    if (stopping || full)
         sequence_unreference(s);
-        return failure_set(fail, ERR_BUSY, "%zu requests are waiting already, try again in %.0f s",
-                           waiting, retry_after_s > 1 ? retry_after_s : 1.0);
-    }
+    if (stopping)
+        return failure_set(fail, ERR_CANCELLED, "the engine is stopping");
+    if (full)
+        return refuse_full(&status, fail);
     *out = s;
     return OK;
 }

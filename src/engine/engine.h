@@ -153,6 +153,7 @@ typedef struct engine_status {
     size_t parked;
     size_t kv_bytes;       /* memory that KV takes now, with that of finished sequences */
     size_t kv_limit_bytes; /* for the KV of all engines; 0: none */
+    double reply_ms;       /* running mean of a reply, from its first step to its end; 0: unknown */
     double retry_after_s;  /* when a place should be free for one more in the queue; 0: unknown */
     size_t pauses;         /* of this engine's steps, for classifications */
     double switch_ms;      /* the last change to this engine */

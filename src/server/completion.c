@@ -12,9 +12,10 @@ static enum MHD_Result answer_failure(exchange *e, const failure *fail)
 
 static enum MHD_Result answer_stopping(exchange *e)
 {
-    failure fail;
-    failure_set(&fail, ERR_BUSY, "the server is shutting down");
-    return answer_failure(e, &fail);
+    api_error error;
+    api_error_set_stopping(&error);
+    exchange_release_run(e);
+    return exchange_answer_error(e, &error);
 }
 
 static enum MHD_Result answer_finished(exchange *e)

@@ -1,6 +1,7 @@
 #include "server/exchange.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -306,13 +307,37 @@ static void add_plan_headers(const plan_headers *h, struct MHD_Response *respons
     }
 }
 
+/* The engines' shortest estimate of when there is a place for one more. */
+static double shortest_wait_s(orchestra *o)
+{
+    double shortest_s = 0;
+    for (size_t i = 0; i < orchestra_model_count(o); i++) {
+        engine_status status;
+        backend_read_status(orchestra_backend(o, i), &status);
+        if (i == 0 || status.retry_after_s < shortest_s)
+            shortest_s = status.retry_after_s;
+    }
+    return shortest_s;
+}
+
+/* Whole seconds, rounded up: that is all the header can say. */
+static void add_retry_after(const exchange *e, struct MHD_Response *response)
+{
+    char text[32];
+    double wait_s = e->retry_after_s > 0 ? e->retry_after_s : shortest_wait_s(e->server->orchestra);
+    snprintf(text, sizeof text, "%.0f", wait_s > 1 ? ceil(wait_s) : 1.0);
+    MHD_add_response_header(response, "Retry-After", text);
+}
+
 enum MHD_Result exchange_queue(exchange *e, int status, struct MHD_Response *response)
 {
     MHD_add_response_header(response, "x-request-id", e->id);
     if (e->plan.known)
         add_plan_headers(&e->plan, response);
     if (status == 429 || status == 503)
-        MHD_add_response_header(response, "Retry-After", "1");
+        add_retry_after(e, response);
+    if (status == 504) /* OpenAI's libraries would try again, for somebody who waits no more */
+        MHD_add_response_header(response, "x-should-retry", "false");
     if (status == 401)
         MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
     if (status == 405)
@@ -345,5 +370,6 @@ enum MHD_Result exchange_answer(exchange *e, int status, json_t *body)
 
 enum MHD_Result exchange_answer_error(exchange *e, const api_error *error)
 {
+    e->retry_after_s = error->retry_after_s;
     return exchange_answer(e, error->status, api_error_json(error));
 }

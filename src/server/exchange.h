@@ -62,7 +62,8 @@ struct exchange {
     char path[128]; /* for the log line */
     char id[REQUEST_ID_SIZE];
     double start_ms;
-    int status; /* 0: not answered yet */
+    int status;           /* 0: not answered yet */
+    double retry_after_s; /* of an error; 0: unknown */
 
     buffer body;
     size_t discarded; /* bytes of a body that will not be read */

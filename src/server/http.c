@@ -44,7 +44,7 @@ static enum MHD_Result ready_begin(exchange *e)
     if (!atomic_load(&e->server->draining))
         return exchange_answer(e, 200, json_pack("{s:s}", "status", "ok"));
     api_error error;
-    api_error_set(&error, 503, NULL, "", "the server is shutting down");
+    api_error_set_stopping(&error);
     return exchange_answer_error(e, &error);
 }
 
@@ -144,7 +144,7 @@ static bool check_headers(exchange *e, const char *path, api_error *error)
         return api_error_set(error, 401, "invalid_api_key", "",
                              "send the server's key as 'Authorization: Bearer KEY'");
     if (atomic_load(&s->draining))
-        return api_error_set(error, 503, NULL, "", "the server is shutting down");
+        return api_error_set_stopping(error);
     if (atomic_load(&s->connections) > s->options.max_connections)
         return api_error_set(error, 503, NULL, "", "all %u connections are in use",
                              (unsigned)s->options.max_connections);

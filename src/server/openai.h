@@ -21,6 +21,7 @@ typedef struct api_error {
     const char *code; /* static, or NULL */
     char param[128];  /* the field's name, or "" */
     char message[640];
+    double retry_after_s; /* of 429 and 503; 0: unknown */
 } api_error;
 
 /* Fills the error, its type from the status; returns false, so that `return api_error_set(...)`
@@ -28,6 +29,8 @@ typedef struct api_error {
 bool api_error_set(api_error *e, int status, const char *code, const char *param,
                    const char *format, ...) __attribute__((format(printf, 5, 6)));
 void api_error_from_failure(api_error *e, const failure *fail);
+/* The server ends; returns false. */
+bool api_error_set_stopping(api_error *e);
 json_t *api_error_json(const api_error *e);
 
 /* ---- requests ------------------------------------------------------------------------------- */

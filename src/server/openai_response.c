@@ -22,6 +22,8 @@ static const char *error_type(int status)
         return "not_supported_error";
     case 503:
         return "unavailable_error";
+    case 504:
+        return "timeout_error";
     default:
         return status < 500 ? "invalid_request_error" : "server_error";
     }
@@ -52,9 +54,21 @@ void api_error_from_failure(api_error *e, const failure *fail)
                          */
         api_error_set(e, 503, "cancelled", "", "%s", fail->text);
         break;
+    case ERR_BUSY:
+        api_error_set(e, 429, "queue_full", "", "%s", fail->text);
+        break;
+    case ERR_TIMEOUT:
+        api_error_set(e, 504, "deadline_exceeded", "deadline_ms", "%s", fail->text);
+        break;
     default:
         api_error_set(e, error_code_http(fail->code), NULL, "", "%s", fail->text);
     }
+    e->retry_after_s = fail->retry_after_s;
+}
+
+bool api_error_set_stopping(api_error *e)
+{
+    return api_error_set(e, 503, "stopping", "", "the server is shutting down");
 }
 
 json_t *api_error_json(const api_error *e)

@@ -77,30 +77,30 @@ static bool add_end(exchange *e)
     return end(e, buffer_add_text(&e->out, "data: [DONE]\n\n") == OK);
 }
 
-static bool add_failure(exchange *e, const failure *fail)
+static bool add_error(exchange *e, const api_error *error)
 {
-    api_error error;
-    api_error_from_failure(&error, fail);
-    return end(e, add_event(e, api_error_json(&error)));
+    return end(e, add_event(e, api_error_json(error)));
 }
 
 /* Turns what happened since the last call into events; false: give up, close the connection. */
 static bool advance(exchange *e)
 {
     unsigned signals = exchange_take_signals(e);
-    failure fail;
+    api_error error;
     if (signals & SIGNAL_GONE)
         return false;
     if (signals & SIGNAL_STOPPING) {
-        failure_set(&fail, ERR_BUSY, "the server is shutting down");
-        return add_failure(e, &fail);
+        api_error_set_stopping(&error);
+        return add_error(e, &error);
     }
     if (e->state == RUN_REPLYING)
         e->state = run_poll(e->run, &e->text, NULL);
     if (!add_text(e))
         return false;
-    if (e->state == RUN_FAILED)
-        return add_failure(e, run_failure(e->run));
+    if (e->state == RUN_FAILED) {
+        api_error_from_failure(&error, run_failure(e->run));
+        return add_error(e, &error);
+    }
     if (e->state == RUN_FINISHED)
         return add_end(e);
     if (e->out.length == 0 && clock_ms() - e->last_event_ms >= KEEP_ALIVE_MS) {

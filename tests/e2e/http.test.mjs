@@ -232,20 +232,27 @@ test('a silent wait in a stream is kept alive', async (t) => {
   await narrow.idle(1000);
 });
 
-test('no room: 503 with Retry-After', async (t) => {
+test('no room: 429 for a full queue, 503 for full connections, both with Retry-After', async (t) => {
   const config = changedConfig(t, (text) => text.replaceAll('slots: 8', 'slots: 1')
-    .replace('server:', 'engine:\n  queue_limit: 2\n\nserver:\n  max_connections: 12'));
+    .replace('server:', 'engine:\n  queue_limit: 19\n\nserver:\n  max_connections: 30'));
   const narrow = await Server.start({ args: ['--config', config] });
   t.after(() => narrow.stop());
-  const answers = await Promise.all(Array.from({ length: 8 }, () => narrow.json('/v1/chat/completions', longRequest())));
-  const refused = answers.filter((a) => a.status !== 200);
-  assert.ok(refused.length > 0 && refused.length < 8, `${refused.length} of 8`);
-  for (const { status, headers, body } of refused) {
-    assert.equal(status, 503);
-    assert.equal(body.error.type, 'unavailable_error');
-    assert.ok(headers.get('retry-after'));
-  }
-  const idlers = Array.from({ length: 20 }, () => narrow.connect());
+  // From the first reply on the engine knows what a reply takes.
+  const { timings } = (await narrow.json('/v1/chat/completions', longRequest())).body;
+  const replyMs = timings.prompt_ms + timings.predicted_ms;
+  const waiting = Array.from({ length: 24 }, () => narrow.connect());
+  for (const { socket } of waiting) socket.write(post('/v1/chat/completions', longRequest()));
+  const refusal = await until('a refusal', () =>
+    waiting.map(({ text }) => text()).find((text) => text.startsWith('HTTP/1.1 429') && text.endsWith('}\n')));
+  const { error } = JSON.parse(refusal.slice(refusal.indexOf('\r\n\r\n')));
+  assert.deepEqual([error.type, error.code], ['rate_limit_error', 'queue_full']);
+  const told = Number(/^Retry-After: (\d+)\r$/im.exec(refusal)?.[1]);
+  assert.match(error.message, new RegExp(`try again in ${told} s`));
+  const expected = 21 * replyMs / 1000; // twenty wait, one comes back
+  assert.ok(told >= 1 && Math.abs(told - expected) < 0.3 * expected + 1, `${told} s, expected about ${expected} s`);
+  for (const { socket } of waiting) socket.destroy();
+  await narrow.idle(1000);
+  const idlers = Array.from({ length: 40 }, () => narrow.connect());
   await Promise.all(idlers.map(({ socket }) => new Promise((resolve) => socket.on('connect', resolve))));
   const { socket, text } = narrow.connect();
   socket.write(post('/v1/route', hello));

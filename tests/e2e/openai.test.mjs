@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import OpenAI from 'openai';
-import { isSanitized, longRequest, mixedPrompts, Server } from './helper.mjs';
+import { changedConfig, isSanitized, longRequest, mixedPrompts, Server } from './helper.mjs';
 
 let server, client;
 before(async () => {
@@ -154,6 +154,35 @@ test('typed errors for bad requests', async () => {
   await refused({ model: 'auto', messages: [] }, OpenAI.BadRequestError, 400, 'messages', null);
   await refused(ask('hi', { model: 'gpt-4o' }), OpenAI.NotFoundError, 404, 'model', 'model_not_found');
   await refused(ask('word '.repeat(20000)), OpenAI.BadRequestError, 400, 'messages', 'context_length_exceeded');
+});
+
+test('a full queue is 429: the client waits as long as it is told and then succeeds', async (t) => {
+  const config = changedConfig(t, (text) => text.replaceAll('slots: 8', 'slots: 1')
+    .replace('server:', 'engine:\n  queue_limit: 0\n\nserver:'));
+  const narrow = await Server.start({ args: ['--config', config] });
+  t.after(() => narrow.stop());
+  const attempts = [];
+  const patient = new OpenAI({
+    baseURL: `${narrow.url}/v1`, apiKey: 'unused', maxRetries: 20,
+    fetch: async (url, init) => {
+      const response = await fetch(url, init);
+      attempts.push({
+        id: init.headers.get('x-request-id'), at: Date.now(), status: response.status,
+        waitMs: 1000 * Number(response.headers.get('retry-after')),
+      });
+      return response;
+    },
+  });
+  const replies = await Promise.all(Array.from({ length: 5 }, (_, i) =>
+    patient.chat.completions.create(longRequest({ max_tokens: 300 }), { headers: { 'x-request-id': `r${i}` } })));
+  assert.ok(replies.every((r) => r.choices[0].message.content === replies[0].choices[0].message.content));
+  const refused = attempts.filter((a) => a.status === 429);
+  assert.ok(refused.length > 0);
+  assert.equal(attempts.length, refused.length + 5); // nothing but 429 and 200
+  for (const one of refused) {
+    const next = attempts.find((a) => a.id === one.id && a.at > one.at);
+    assert.ok(one.waitMs >= 1000 && next.at - one.at >= one.waitMs - 5, JSON.stringify([one, next]));
+  }
 });
 
 test('many clients at once get what they get one by one', { timeout: 120000 }, async () => {
