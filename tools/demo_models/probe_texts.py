@@ -167,14 +167,15 @@ def _choice(rng, text):
         text = text[:m.start()] + rng.choice(m.group(1).split("|")) + text[m.end():]
 
 
-def expand(rng, text, depth=0):
+def expand(rng, text, depth=0, slots=None):
+    slots = S if slots is None else slots
     text = _choice(rng, text)
 
     def slot(m):
-        s = S.get(m.group(1))
+        s = slots.get(m.group(1))
         if s is None or depth > 5:
             return m.group(0)
-        return s(rng) if callable(s) else expand(rng, rng.choice(s), depth + 1)
+        return s(rng) if callable(s) else expand(rng, rng.choice(s), depth + 1, slots)
 
     return TOKEN.sub(slot, text)
 
