@@ -1,0 +1,21 @@
+/*
+ * trace.h: labelled requests from a file of JSON lines.
+ *
+ * A line is one of
+ *   {"id", "domain", "prompt" | "messages", "answer" | "check", …}: A-IO's own; also "task" (what
+ *       scenarios mix; default: domain), "intent" (the true label; default: domain), "arrival_ms",
+ *       "max_tokens"; "expected" and "source" are read over
+ *   {"task_id", "prompt", "entry_point", "test", …}: HumanEval as published: code, run
+ *   {"question", "answer": "… #### 72"}: GSM8K as published: math, number
+ * An "answer" without "check" means number for math, else exact. Other fields of the first form are
+ * refused; published files may have more.
+ */
+#ifndef EVIDENCE_TRACE_H
+#define EVIDENCE_TRACE_H
+
+#include "evidence/task.h"
+
+/* Appends the tasks of a file ("-": standard input). Messages name file and line. */
+error_code trace_read(task_list *list, const char *path, failure *fail);
+
+#endif

@@ -1,0 +1,341 @@
+/*
+ * Labelled requests: reading traces in all their forms, the built-in tasks, the checkers, and what
+ * the sandbox keeps code from.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "evidence/checker.h"
+#include "evidence/demo_tasks.h"
+#include "evidence/trace.h"
+
+/* ---- checkers ----------------------------------------------------------------------------- */
+
+static checker *judge;
+
+static bool is_right(const char *check, const char *answer)
+{
+    failure fail;
+    bool right = false;
+    json_t *c = json_loads(check, 0, NULL);
+    assert_non_null(c);
+    if (check_validate(c, &fail) != OK)
+        fail_msg("%s", fail.text);
+    if (checker_check(judge, c, answer, &right, &fail) != OK)
+        fail_msg("%s", fail.text);
+    json_decref(c);
+    return right;
+}
+
+static void exact_answers(void **state)
+{
+    (void)state;
+    assert_true(is_right("{\"type\":\"exact\",\"value\":\"Bern\"}", " Bern\n"));
+    assert_false(is_right("{\"type\":\"exact\",\"value\":\"Bern\"}", "Berne"));
+    assert_false(is_right("{\"type\":\"exact\",\"value\":\"Bern\"}", ""));
+    assert_true(is_right("{\"type\":\"exact\",\"value\":[\"one\",\"one season\"]}", "one season"));
+    assert_false(is_right("{\"type\":\"exact\",\"value\":[\"one\",\"one season\"]}", "season"));
+}
+
+static void numbers(void **state)
+{
+    (void)state;
+    const char *check = "{\"type\":\"number\",\"value\":\"1,234\"}";
+    assert_true(is_right(check, "1000+234=1234. The answer is 1234."));
+    assert_true(is_right(check, "It is $1,234.00!"));
+    assert_false(is_right(check, "1234 or 1235"));
+    assert_false(is_right(check, "no idea"));
+    assert_true(is_right("{\"type\":\"number\",\"value\":-5}", "the result is -5"));
+    assert_false(is_right("{\"type\":\"number\",\"value\":5}", "the result is -5"));
+    assert_true(is_right("{\"type\":\"final_number\",\"value\":\"0.5\"}", "so 0.50."));
+}
+
+static void choices(void **state)
+{
+    (void)state;
+    const char *check = "{\"type\":\"choice\",\"value\":\"B\"}";
+    assert_true(is_right(check, "B"));
+    assert_true(is_right(check, "(B) because A is wrong"));
+    assert_true(is_right(check, "A cat sleeps, so the answer is B."));
+    assert_true(is_right(check, "答案：B"));
+    assert_true(is_right(check, "Neither A nor C. I take B"));
+    assert_false(is_right(check, "C, not B"));
+    assert_false(is_right(check, "Because"));
+}
+
+static void code_is_run(void **state)
+{
+    (void)state;
+    const char *call = "{\"type\":\"python\",\"call\":[[\"f(2)\",\"4\"],[\"f(3)\",\"9\"]]}";
+    assert_true(is_right(call, "def f(x):\n    return x * x"));
+    assert_true(is_right(call, "Sure:\n```python\ndef f(x):\n    return x ** 2\n```\nDone."));
+    assert_false(is_right(call, "def f(x):\n    return 2 * x"));
+    assert_false(is_right(call, "def f(x:\n"));
+    const char *reference = "{\"type\":\"python\",\"reference\":\"def f(x):\\n    return [x]\","
+                            "\"call\":[\"f('a')\"]}";
+    assert_true(is_right(reference, "def f(q):\n    return list(q)"));
+    assert_false(is_right(reference, "def f(q):\n    return q"));
+    const char *humaneval =
+        "{\"type\":\"python\",\"prompt\":\"import math\\ndef root(x):\\n    \\\"\\\"\\\"Square "
+        "root.\\\"\\\"\\\"\\n\",\"test\":\"def check(candidate):\\n    assert candidate(9) == "
+        "3\\n\",\"entry_point\":\"root\"}";
+    assert_true(is_right(humaneval, "    return math.sqrt(x)\n"));
+    assert_true(is_right(humaneval, "def root(x):\n    return math.isqrt(x)\n"));
+    assert_false(is_right(humaneval, "    return x\n"));
+}
+
+/* ---- the sandbox -------------------------------------------------------------------------- */
+
+#define ANY_CODE "{\"type\":\"python\",\"call\":[[\"f()\",\"1\"]]}"
+
+static void sandbox_denies(void **state)
+{
+    (void)state;
+    assert_true(is_right(ANY_CODE, "def f(): return 1"));
+    /* 1 only where the deed was refused. */
+    const char *tried = "import os, socket, signal\n"
+                        "def f():\n"
+                        "    try:\n"
+                        "        %s\n"
+                        "    except (PermissionError, BlockingIOError):\n"
+                        "        return 1\n";
+    const char *const deeds[] = {
+        "socket.socket()",     "socket.socket(socket.AF_UNIX)",
+        "socket.socketpair()", "os.kill(os.getppid(), signal.SIGKILL)",
+        "os.setsid()",         "os.setpgid(0, 0)",
+        "os.kill(1, 0)",       "open('/proc/1/mem', 'rb')",
+    };
+    for (size_t i = 0; i < sizeof deeds / sizeof deeds[0]; i++) {
+        char source[512];
+        snprintf(source, sizeof source, tried, deeds[i]);
+        if (!is_right(ANY_CODE, source))
+            fail_msg("not refused: %s", deeds[i]);
+    }
+    assert_true(is_right(ANY_CODE, "import os\ndef f(): return int(os.listdir('.') == [])"));
+}
+
+static void sandbox_survives(void **state)
+{
+    (void)state;
+    double start = clock_ms();
+    assert_false(is_right(ANY_CODE, "import os\ndef f(): os._exit(0)"));
+    assert_false(is_right(ANY_CODE, "import sys\nsys.exit(0)"));
+    assert_false(is_right(ANY_CODE, "print('1')"));
+    assert_false(is_right(ANY_CODE, "def f(): return len(bytearray(4 << 30))"));
+    assert_false(is_right(ANY_CODE, "import os\nfor fd in range(3, 64):\n    try: os.write(fd, "
+                                    "b'x 1')\n    except OSError: pass\nos._exit(0)"));
+    assert_false(is_right(ANY_CODE, "import time\ntime.sleep(60)"));
+    assert_true(is_right(ANY_CODE, "def f(): return 1"));
+    assert_true(clock_ms() - start < 20e3);
+}
+
+static void bad_checks(void **state)
+{
+    (void)state;
+    const char *const bad[] = {
+        "{}",
+        "{\"type\":\"telepathy\"}",
+        "{\"type\":\"exact\"}",
+        "{\"type\":\"exact\",\"value\":[]}",
+        "{\"type\":\"exact\",\"value\":[1]}",
+        "{\"type\":\"number\",\"value\":\"many\"}",
+        "{\"type\":\"choice\",\"value\":\"b\"}",
+        "{\"type\":\"python\"}",
+        "{\"type\":\"python\",\"call\":[]}",
+        "{\"type\":\"python\",\"call\":[\"f()\"]}",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        failure fail;
+        json_t *c = json_loads(bad[i], 0, NULL);
+        assert_int_equal(check_validate(c, &fail), ERR_FORMAT);
+        json_decref(c);
+    }
+}
+
+/* ---- traces ------------------------------------------------------------------------------- */
+
+static error_code read_text(task_list *list, const char *text, failure *fail)
+{
+    char path[] = "/tmp/a-io-trace-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+    error_code code = trace_read(list, path, fail);
+    unlink(path);
+    return code;
+}
+
+static void forms_of_a_trace(void **state)
+{
+    (void)state;
+    failure fail;
+    task_list list = {.items = NULL};
+    const char *text =
+        "{\"id\":\"a\",\"domain\":\"qa\",\"prompt\":\"Who?\",\"answer\":[\"I\",\"me\"],"
+        "\"arrival_ms\":12.5,\"max_tokens\":7}\n"
+        "\n"
+        "{\"domain\":\"math\",\"messages\":[{\"role\":\"system\",\"content\":\"s\"},{\"role\":"
+        "\"user\",\"content\":\"1+1?\"}],\"answer\":\"2\"}\n"
+        "{\"task_id\":\"HumanEval/0\",\"prompt\":\"def f():\\n\",\"entry_point\":\"f\",\"test\":"
+        "\"def check(c): pass\",\"canonical_solution\":\"\"}\n"
+        "{\"question\":\"How many?\",\"answer\":\"2*3=<<2*3=6>>6\\n#### 6\"}\n"
+        "{\"id\":\"long-1\",\"task\":\"long\",\"intent\":\"code\",\"prompt\":\"p\",\"expected\":"
+        "\"e\",\"check\":{\"type\":\"exact\",\"value\":\"e\"}}";
+    if (read_text(&list, text, &fail) != OK)
+        fail_msg("%s", fail.text);
+    assert_int_equal(list.length, 5);
+    const task *t = list.items;
+    assert_string_equal(t[0].id, "a");
+    assert_string_equal(t[0].kind, "qa");
+    assert_true(t[0].arrival_ms == 12.5);
+    assert_int_equal(t[0].max_tokens, 7);
+    assert_string_equal(json_string_value(json_object_get(t[0].check, "type")), "exact");
+    assert_int_equal(t[1].n_messages, 2);
+    assert_string_equal(t[1].id, "line-3");
+    assert_string_equal(json_string_value(json_object_get(t[1].check, "type")), "number");
+    assert_true(t[1].arrival_ms < 0);
+    assert_string_equal(t[2].id, "HumanEval/0");
+    assert_string_equal(t[2].intent, "code");
+    assert_string_equal(t[3].kind, "math");
+    assert_string_equal(t[3].messages[0].content, "How many?");
+    assert_string_equal(t[4].kind, "long");
+    assert_string_equal(t[4].intent, "code");
+    task_list_free(&list);
+}
+
+static void bad_traces(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *message;
+    } cases[] = {
+        {"", "no request"},
+        {"[1]", ":1: a JSON object"},
+        {"{\"domain\":\"qa\",\"prompt\":\"a\"}\n{", ":2: not JSON"},
+        {"{\"prompt\":\"a\"}", "\"domain\" is needed"},
+        {"{\"domain\":\"qa\"}", "exactly one of"},
+        {"{\"domain\":\"qa\",\"prompt\":\"a\",\"arival_ms\":1}", "arival_ms"},
+        {"{\"domain\":\"qa\",\"prompt\":\"a\",\"arrival_ms\":-1}", "arrival_ms"},
+        {"{\"domain\":\"qa\",\"prompt\":\"a\",\"max_tokens\":0}", "max_tokens"},
+        {"{\"domain\":\"qa\",\"messages\":[{\"role\":\"user\"}]}", "messages[0]"},
+        {"{\"domain\":\"qa\",\"messages\":[]}", "messages"},
+        {"{\"domain\":\"qa\",\"prompt\":\"a\",\"check\":{\"type\":\"x\"}}", "type"},
+        {"{\"question\":\"q\",\"answer\":\"6\"}", "####"},
+        {"{\"task_id\":\"H/0\",\"prompt\":\"p\"}", "entry_point"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        failure fail = {.code = OK};
+        task_list list = {.items = NULL};
+        assert_int_equal(read_text(&list, cases[i].text, &fail), ERR_FORMAT);
+        if (strstr(fail.text, cases[i].message) == NULL)
+            fail_msg("%s: %s", cases[i].text, fail.text);
+        task_list_free(&list);
+    }
+    failure fail;
+    task_list list = {.items = NULL};
+    assert_int_equal(trace_read(&list, "/nonexistent.jsonl", &fail), ERR_NOT_FOUND);
+}
+
+/* ---- the built-in tasks ------------------------------------------------------------------- */
+
+static error_code quarter(void *context, const char *text, size_t *tokens, failure *fail)
+{
+    (void)context, (void)fail;
+    *tokens = strlen(text) / 4;
+    return OK;
+}
+
+static uint32_t crc(uint32_t value, const char *text)
+{
+    for (value = ~value; *text != '\0'; text++) {
+        value ^= (unsigned char)*text;
+        for (int bit = 0; bit < 8; bit++)
+            value = value >> 1 ^ ((value & 1) != 0 ? UINT32_C(0xedb88320) : 0);
+    }
+    return ~value;
+}
+
+/* CRC-32 of all prompts in order, from Python: the same kind, number and seed through
+ * tools/demo_models/tasks_*.py (make_test; long: make_long_test counting len(t.encode()) // 4). */
+static void same_tasks_as_in_training(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *kind;
+        size_t n;
+        uint64_t seed;
+        uint32_t crc;
+    } cases[] = {{"code", 3000, 101, 2064271208},
+                 {"qa", 2500, 102, 641055503},
+                 {"math", 3000, 103, 967026049},
+                 {"long", 200, 104, 604024729},
+                 {"code", 50, 5000000000, 305792695}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        failure fail;
+        task_list list = {.items = NULL};
+        token_counter count = {.call = quarter};
+        assert_int_equal(
+            demo_tasks_draw(&list, cases[i].kind, cases[i].n, cases[i].seed, count, &fail), OK);
+        assert_int_equal(list.length, cases[i].n);
+        uint32_t all = 0;
+        for (size_t k = 0; k < list.length; k++) {
+            all = crc(all, list.items[k].messages[0].content);
+            assert_int_equal(check_validate(list.items[k].check, &fail), OK);
+        }
+        assert_int_equal(all, cases[i].crc);
+        task_list_free(&list);
+    }
+}
+
+static void references_pass_their_own_check(void **state)
+{
+    (void)state;
+    failure fail;
+    task_list list = {.items = NULL};
+    token_counter count = {.call = quarter};
+    assert_int_equal(demo_tasks_draw(&list, "code", 60, 7, count, &fail), OK);
+    for (size_t i = 0; i < list.length; i++) {
+        const json_t *check = list.items[i].check;
+        bool right;
+        const char *reference = json_string_value(json_object_get(check, "reference"));
+        assert_int_equal(checker_check(judge, check, reference, &right, &fail), OK);
+        assert_true(right);
+        assert_int_equal(checker_check(judge, check, "def f(): pass", &right, &fail), OK);
+        assert_false(right);
+    }
+    task_list_free(&list);
+    assert_int_equal(demo_tasks_draw(&list, "poetry", 1, 7, count, &fail), ERR_NOT_FOUND);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(exact_answers),
+        cmocka_unit_test(numbers),
+        cmocka_unit_test(choices),
+        cmocka_unit_test(code_is_run),
+        cmocka_unit_test(sandbox_denies),
+        cmocka_unit_test(sandbox_survives),
+        cmocka_unit_test(bad_checks),
+        cmocka_unit_test(forms_of_a_trace),
+        cmocka_unit_test(bad_traces),
+        cmocka_unit_test(same_tasks_as_in_training),
+        cmocka_unit_test(references_pass_their_own_check),
+    };
+    failure fail;
+    if (checker_create(&judge, &fail) != OK)
+        return 1;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    checker_destroy(judge);
+    return failed;
+}
