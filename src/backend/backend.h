@@ -25,7 +25,7 @@ typedef struct request {
     const char *const *stops;
     size_t n_stops;
     sequence_priority priority; /* of the reply */
-    double deadline_ms;         /* of the reply, from backend_submit on; 0: none */
+    double deadline_ms;         /* from submission on, then it fails with ERR_TIMEOUT; 0: none */
 } request;
 
 typedef struct wakeup {

@@ -92,7 +92,11 @@ typedef enum run_state {
     RUN_FAILED,
 } run_state;
 
-/* The policies `random` and its like depend on the orchestra's count of requests: the n-th routed
+/* A request's deadline counts from orchestra_submit on, probe and waiting included; then the run
+ * fails with ERR_TIMEOUT, whatever it was doing. Its priority is the reply's: a probe goes before
+ * all replies.
+ *
+ * The policies `random` and its like depend on the orchestra's count of requests: the n-th routed
  * request since orchestra_create (n from 0) gets the coin random_uniform(policy.seed, 0, n).
  *
  * A failed probe never fails the run: the large model answers (rule probe_error). A prompt that

@@ -14,6 +14,7 @@ struct run {
     bool has_lookup;
     bool decide_only;
     double start_ms;
+    double end_ms; /* the deadline; 0: none */
     double coin;
 
     pthread_mutex_t lock; /* of the next three; the rest belongs to the thread that polls */
@@ -98,8 +99,22 @@ static player *player_of(const run *r)
     return &o->players[r->plan.role == ROLE_SMALL ? o->small : o->large];
 }
 
+/* A run's deadline counts from its submission: what it starts has what is left of the time. */
+static error_code take_time_left(const run *r, request *q, failure *fail)
+{
+    if (r->end_ms == 0)
+        return OK;
+    q->deadline_ms = r->end_ms - clock_ms();
+    return q->deadline_ms > 0 ? OK
+                              : failure_set(fail, ERR_TIMEOUT, "the request's deadline has passed");
+}
+
 static error_code start_reply(run *r, player *p, const request *q, failure *fail)
 {
+    request timed = *q;
+    error_code code = take_time_left(r, &timed, fail);
+    if (code != OK)
+        return code;
     r->plan.model = p->name;
     if (r->has_lookup)
         r->plan.lookup = (lookup_setting){
@@ -110,7 +125,7 @@ static error_code start_reply(run *r, player *p, const request *q, failure *fail
         return OK;
     }
     reply *started = NULL;
-    error_code code = backend_submit(p->backend, q, &r->plan.lookup, own_wakeup(r), &started, fail);
+    code = backend_submit(p->backend, &timed, &r->plan.lookup, own_wakeup(r), &started, fail);
     if (code != OK)
         return code;
     r->state = RUN_REPLYING;
@@ -183,11 +198,14 @@ static error_code pin(run *r, size_t index, const request *q, failure *fail)
 static error_code start_probe(run *r, const request *q, failure *fail)
 {
     orchestra *o = r->orchestra;
-    error_code code = request_copy_make(&r->request, q, fail);
+    request timed = *q;
+    error_code code = take_time_left(r, &timed, fail);
+    if (code == OK)
+        code = request_copy_make(&r->request, q, fail);
     if (code != OK)
         return code;
     failure why = {.code = OK};
-    code = backend_classify(o->players[o->small].backend, q, &o->template, o->label_tokens,
+    code = backend_classify(o->players[o->small].backend, &timed, &o->template, o->label_tokens,
                             o->n_labels, own_wakeup(r), &r->probe, &why);
     if (code == OK)
         return OK;
@@ -245,6 +263,7 @@ error_code orchestra_submit(orchestra *o, const request *q, const run_options *o
     if (r->has_lookup)
         r->lookup = *options->lookup;
     r->start_ms = clock_ms();
+    r->end_ms = q->deadline_ms > 0 ? r->start_ms + q->deadline_ms : 0;
     r->woken = true; /* the first poll tells the state */
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->woken_changed, NULL);

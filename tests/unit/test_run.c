@@ -31,6 +31,8 @@ static struct {
     size_t context[2];
     float logits[3];
     error_code classify_code, classification_code, submit_code, reply_code, label_code, load_code;
+    double deadline_ms;    /* of the requests */
+    double left_ms;        /* of it, when the reply was started */
     lookup_setting lookup; /* that the reply was started with */
     char prompt[64];
     int alive; /* handles not given back */
@@ -235,6 +237,7 @@ error_code backend_submit(backend *b, const request *r, const lookup_setting *lo
     if (world.submit_code != OK)
         return failure_set(fail, world.submit_code, "%s refuses", b->name);
     world.lookup = *lookup;
+    world.left_ms = r->deadline_ms;
     const char *text = r->prompt != NULL ? r->prompt : r->messages[r->n_messages - 1].content;
     snprintf(world.prompt, sizeof world.prompt, "%s|%s|%.1f", text,
              r->n_stops > 0 ? r->stops[r->n_stops - 1] : "",
@@ -334,6 +337,7 @@ static error_code submit(stage *s, const run_options *options, run **r, failure 
     logit_bias biases[] = {{.token = 1, .bias = 2.5f}};
     chat_message messages[] = {{.role = role, .content = content, .content_length = 5}};
     request q = {.messages = messages, .n_messages = 1, .stops = stops, .n_stops = 1};
+    q.deadline_ms = world.deadline_ms;
     q.sampling.biases = biases;
     q.sampling.n_biases = 1;
     error_code code = orchestra_submit(s->orchestra, &q, options, (wakeup){.call = NULL}, r, fail);
@@ -543,6 +547,27 @@ static void test_reply_failures(void **state)
     close_stage(&s);
 }
 
+static void test_deadline(void **state)
+{
+    (void)state;
+    reset_world();
+    stage s;
+    open_stage(&s, "{name: adaptive}");
+    world.deadline_ms = 1; /* a probe takes longer: no reply is started, whatever it says */
+    for (int failed = 0; failed < 2; failed++) {
+        world.classification_code = failed ? ERR_TIMEOUT : OK;
+        run *r = perform(&s, (run_options){.model = NULL}, RUN_FAILED);
+        assert_int_equal(run_failure(r)->code, ERR_TIMEOUT);
+        assert_string_equal(world.prompt, "");
+        run_release(r);
+    }
+    world.classification_code = OK;
+    world.deadline_ms = 60000; /* the probe's time is taken off */
+    run_release(perform(&s, (run_options){.model = NULL}, RUN_FINISHED));
+    assert_true(world.left_ms > 0 && world.left_ms < 59999);
+    close_stage(&s);
+}
+
 static void test_cancel(void **state)
 {
     (void)state;
@@ -632,6 +657,7 @@ int main(void)
         cmocka_unit_test(test_probe_failures), cmocka_unit_test(test_reply_failures),
         cmocka_unit_test(test_cancel),         cmocka_unit_test(test_many_at_once),
         cmocka_unit_test(test_one_model),      cmocka_unit_test(test_start_failures),
+        cmocka_unit_test(test_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
