@@ -265,7 +265,10 @@ static error_code open_and_serve(stage *st, failure *fail)
         .api_key = key != NULL && key[0] != '\0' ? key : NULL,
         .max_connections = c->max_connections,
         .max_body_bytes = c->max_body_bytes,
-        .max_tokens_default = c->max_tokens_default,
+        .defaults = {.max_tokens = c->max_tokens_default,
+                     .priority = c->priority_default == CONFIG_BATCH ? SEQUENCE_BATCH
+                                                                     : SEQUENCE_INTERACTIVE,
+                     .deadline_ms = c->deadline_ms_default},
     };
     server *s;
     error_code code = server_create(&s, &options, fail);

@@ -243,6 +243,7 @@ static error_code check_engine_and_server(const config *c, failure *fail)
         {"server.max_connections", c->server.max_connections, 1, 65535},
         {"server.max_body_bytes", c->server.max_body_bytes, 1024, 1u << 30},
         {"server.max_tokens_default", c->server.max_tokens_default, 0, MAX_CONTEXT},
+        {"server.deadline_ms_default", c->server.deadline_ms_default, 0, INT32_MAX},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         error_code code =

@@ -37,7 +37,9 @@ static const config defaults = {
                .port = 8098,
                .max_connections = 256,
                .max_body_bytes = 4u << 20,
-               .max_tokens_default = 0},
+               .max_tokens_default = 0,
+               .priority_default = CONFIG_INTERACTIVE,
+               .deadline_ms_default = 0},
 };
 #define DEFAULT_SLOTS 4
 
@@ -216,8 +218,14 @@ static error_code take_engine_and_server(config *c, const file_config *f, failur
         TAKE(c->server.max_connections, f->server->max_connections);
         TAKE(c->server.max_body_bytes, f->server->max_body_bytes);
         TAKE(c->server.max_tokens_default, f->server->max_tokens_default);
+        TAKE(c->server.deadline_ms_default, f->server->deadline_ms_default);
     }
     const char *host = f->server != NULL ? f->server->host : NULL;
+    const char *priority = f->server != NULL ? f->server->priority_default : NULL;
+    if (priority != NULL && !config_priority_parse(priority, &c->server.priority_default))
+        return failure_set(
+            fail, ERR_CONFIG,
+            "server.priority_default: \"%s\" is unknown; allowed: interactive, batch", priority);
     return copy_text(&c->server.host, host, defaults.server.host) ? OK : no_memory(fail);
 }
 
@@ -378,6 +386,13 @@ error_code config_set_policy(config *c, const char *name, failure *fail)
     free(c->policy.name);
     c->policy.name = copy;
     return config_check_policy(c, fail);
+}
+
+bool config_priority_parse(const char *text, config_priority *out)
+{
+    bool batch = strcmp(text, "batch") == 0;
+    *out = batch ? CONFIG_BATCH : CONFIG_INTERACTIVE;
+    return batch || strcmp(text, "interactive") == 0;
 }
 
 bool config_lookup_parse(const char *text, config_lookup *out)

@@ -21,6 +21,8 @@
 typedef enum config_role { ROLE_SMALL, ROLE_LARGE } config_role;
 typedef enum config_kv { CONFIG_KV_F16, CONFIG_KV_F32, CONFIG_KV_Q8_0 } config_kv;
 
+typedef enum config_priority { CONFIG_INTERACTIVE, CONFIG_BATCH } config_priority;
+
 typedef enum config_lookup_mode {
     CONFIG_LOOKUP_OFF,
     CONFIG_LOOKUP_AUTO,
@@ -91,7 +93,10 @@ typedef struct config_server {
     uint16_t port; /* 0: any free one */
     uint32_t max_connections;
     uint32_t max_body_bytes;
-    uint32_t max_tokens_default; /* when a request says none; 0: to the context's end */
+    /* When a request says none. */
+    uint32_t max_tokens_default; /* 0: to the context's end */
+    config_priority priority_default;
+    uint32_t deadline_ms_default; /* 0: none */
 } config_server;
 
 typedef struct config {
@@ -118,6 +123,8 @@ error_code config_for_model(config **out, const char *model_path, failure *fail)
 error_code config_set_policy(config *c, const char *name, failure *fail);
 /* "off", "auto" or a length "1" … "16"; false when text is none of these. */
 bool config_lookup_parse(const char *text, config_lookup *out);
+/* False: neither interactive nor batch. */
+bool config_priority_parse(const char *text, config_priority *out);
 /* False: none of f16, f32, q8_0. */
 bool config_kv_parse(const char *text, config_kv *out);
 void config_free(config *c);

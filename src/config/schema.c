@@ -83,9 +83,10 @@ static const cyaml_schema_field_t engine_fields[] = {
 };
 
 static const cyaml_schema_field_t server_fields[] = {
-    TEXT(host, OPTIONAL, file_server),     UINT(port, file_server),
-    UINT(max_connections, file_server),    UINT(max_body_bytes, file_server),
-    UINT(max_tokens_default, file_server), CYAML_FIELD_END,
+    TEXT(host, OPTIONAL, file_server),      UINT(port, file_server),
+    UINT(max_connections, file_server),     UINT(max_body_bytes, file_server),
+    UINT(max_tokens_default, file_server),  TEXT(priority_default, OPTIONAL, file_server),
+    UINT(deadline_ms_default, file_server), CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t top_fields[] = {

@@ -69,6 +69,8 @@ typedef struct file_server {
     uint32_t *max_connections;
     uint32_t *max_body_bytes;
     uint32_t *max_tokens_default;
+    char *priority_default;
+    uint32_t *deadline_ms_default;
 } file_server;
 
 typedef struct file_config {

@@ -40,14 +40,15 @@ static json_t *overhead_json(const overhead *o)
 
 static json_t *stats_json(const sequence_stats *s)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I}",
-                     "prompt_tokens", (json_int_t)s->prompt_tokens, "cached_tokens",
-                     (json_int_t)s->cached_tokens, "reply_tokens", (json_int_t)s->reply_tokens,
-                     "steps", (json_int_t)s->steps, "drafted", (json_int_t)s->drafted, "accepted",
-                     (json_int_t)s->accepted, "queue_ms", json_finite(s->queue_ms), "prefill_ms",
-                     json_finite(s->prefill_ms), "decode_ms", json_finite(s->decode_ms),
-                     "switch_ms", json_finite(s->switch_ms), "weight_bytes",
-                     (json_int_t)s->weight_bytes, "kv_bytes", (json_int_t)s->kv_bytes);
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I}", "prompt_tokens",
+        (json_int_t)s->prompt_tokens, "cached_tokens", (json_int_t)s->cached_tokens, "reply_tokens",
+        (json_int_t)s->reply_tokens, "steps", (json_int_t)s->steps, "drafted",
+        (json_int_t)s->drafted, "accepted", (json_int_t)s->accepted, "parked",
+        (json_int_t)s->parked, "refilled_tokens", (json_int_t)s->refilled_tokens, "queue_ms",
+        json_finite(s->queue_ms), "prefill_ms", json_finite(s->prefill_ms), "decode_ms",
+        json_finite(s->decode_ms), "switch_ms", json_finite(s->switch_ms), "weight_bytes",
+        (json_int_t)s->weight_bytes, "kv_bytes", (json_int_t)s->kv_bytes);
 }
 
 static json_t *plan_json(const plan *p)

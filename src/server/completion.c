@@ -20,7 +20,7 @@ static enum MHD_Result answer_stopping(exchange *e)
 
 static enum MHD_Result answer_finished(exchange *e)
 {
-    completion_head head = {e->completion_id, e->created, run_plan(e->run)->model};
+    completion_head head = {e->completion_id, e->created, run_plan(e->run)->model, e->service_tier};
     json_t *body = e->decide_only
                        ? decision_json(e->run)
                        : completion_json(&head, e->text.data, e->text.length, e->run, e->seed);
@@ -64,16 +64,55 @@ static error_code submit(exchange *e, const chat_request *r, failure *fail)
     return code;
 }
 
+typedef struct header_reader {
+    request_text *out;
+    api_error *error;
+    bool refused;
+} header_reader;
+
+/* Headers of ours are as strict as fields; all others are none of our business. */
+static enum MHD_Result read_header(void *context, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
+{
+    (void)kind;
+    header_reader *h = context;
+    if (strncasecmp(name, "x-a-io-", 7) != 0)
+        return MHD_YES;
+    const char **to = strcasecmp(name + 7, "priority") == 0      ? &h->out->priority
+                      : strcasecmp(name + 7, "deadline-ms") == 0 ? &h->out->deadline_ms
+                                                                 : NULL;
+    h->refused = to == NULL || *to != NULL;
+    if (h->refused) {
+        api_error_set(h->error, 400, NULL, name,
+                      to == NULL ? "unknown header '%s': x-a-io-priority and x-a-io-deadline-ms "
+                                   "are known"
+                                 : "the header '%s' was sent twice",
+                      name);
+        return MHD_NO;
+    }
+    *to = value != NULL ? value : "";
+    return MHD_YES;
+}
+
+static bool parse(exchange *e, chat_request *r, api_error *error)
+{
+    request_text text = {.body = e->body.data, .length = e->body.length};
+    header_reader h = {.out = &text, .error = error};
+    MHD_get_connection_values(e->connection, MHD_HEADER_KIND, read_header, &h);
+    return !h.refused && chat_request_parse(r, &text, &e->server->options.defaults, error);
+}
+
 enum MHD_Result completion_begin(exchange *e)
 {
     chat_request r;
     api_error error;
-    if (!chat_request_parse(&r, e->body.data, e->body.length, e->server->options.max_tokens_default,
-                            &error))
+    if (!parse(e, &r, &error))
         return exchange_answer_error(e, &error);
     e->stream = r.stream;
     e->include_usage = r.include_usage;
     e->seed = r.seed;
+    e->priority = r.request.priority;
+    e->service_tier = r.service_tier;
     memcpy(e->user, r.user, sizeof e->user);
     failure fail;
     error_code code = submit(e, &r, &fail);

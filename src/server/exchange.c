@@ -113,8 +113,9 @@ void exchange_log(const exchange *e, bool completed)
     char decision[3 * HEADER_VALUE_SIZE + 160] = "";
     if (e->plan.known)
         snprintf(decision, sizeof decision,
-                 " model=%s intent=%s lookup=%s reason=%s prompt=%zu reply=%zu", e->plan.model,
-                 e->plan.has_intent ? e->plan.intent : "-", e->plan.lookup, e->plan.reason,
+                 " model=%s intent=%s lookup=%s reason=%s priority=%s prompt=%zu reply=%zu",
+                 e->plan.model, e->plan.has_intent ? e->plan.intent : "-", e->plan.lookup,
+                 e->plan.reason, e->priority == SEQUENCE_BATCH ? "batch" : "interactive",
                  e->stats.prompt_tokens, e->stats.reply_tokens);
     log_info("%s %s %s %d %.1f ms%s%s%s%s", e->id, e->method == NULL ? "?" : e->method, e->path,
              completed ? e->status : 499, clock_ms() - e->start_ms, decision,

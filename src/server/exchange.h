@@ -83,6 +83,8 @@ struct exchange {
     bool include_usage;
     int64_t seed;
     char user[REQUEST_USER_SIZE];
+    sequence_priority priority;
+    const char *service_tier; /* static, or NULL */
     char completion_id[48];
     int64_t created;
     plan_headers plan;

@@ -14,6 +14,7 @@
 
 #include "orchestra/describe.h"
 #include "orchestra/orchestra.h"
+#include "server/server.h"
 
 typedef struct api_error {
     int status;       /* HTTP */
@@ -47,6 +48,7 @@ typedef struct chat_request {
     lookup_setting lookup;
     int64_t seed;                 /* the client's, or one drawn here */
     char user[REQUEST_USER_SIZE]; /* for the log line; printable ASCII */
+    const char *service_tier; /* to be told in the reply; static; NULL: the request names none */
 
     /* What the pointers above point into. */
     json_t *body;
@@ -56,9 +58,17 @@ typedef struct chat_request {
     const char *stops[REQUEST_MAX_STOPS];
 } chat_request;
 
+/* A request as it came. A header says the same as the field without "x-a-io-"; NULL: not sent. */
+typedef struct request_text {
+    const char *body;
+    size_t length;
+    const char *priority;    /* x-a-io-priority */
+    const char *deadline_ms; /* x-a-io-deadline-ms */
+} request_text;
+
 /* False: `e` says what is wrong, and nothing needs to be freed. */
-bool chat_request_parse(chat_request *out, const char *body, size_t length,
-                        size_t max_tokens_default, api_error *e);
+bool chat_request_parse(chat_request *out, const request_text *text,
+                        const request_defaults *defaults, api_error *e);
 void chat_request_free(chat_request *r);
 
 /* ---- replies -------------------------------------------------------------------------------- */
@@ -69,6 +79,7 @@ typedef struct completion_head {
     const char *id;
     int64_t created; /* Unix seconds */
     const char *model;
+    const char *service_tier; /* or NULL */
 } completion_head;
 
 json_t *completion_json(const completion_head *head, const char *text, size_t length,

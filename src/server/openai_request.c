@@ -1,5 +1,7 @@
 #include "server/openai.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +14,8 @@ typedef struct parser {
     api_error *error;
     json_t *max_tokens; /* what set it, to compare a second name of the same thing with */
     json_t *lookup;
+    const char *priority, *deadline; /* the field or header that said it first, or NULL */
+    json_t *tier;
     bool has_seed;
     bool has_stream_options;
 } parser;
@@ -123,6 +127,103 @@ static bool read_lookup(parser *p, const char *name, json_t *value)
     p->out->lookup = (lookup_setting){.mode = number == 0 ? LOOKUP_OFF : LOOKUP_FIXED,
                                       .length = (uint32_t)number};
     return true;
+}
+
+/* ---- priority and deadline ------------------------------------------------------------------ */
+
+#define PRIORITY_HEADER "x-a-io-priority"
+#define DEADLINE_HEADER "x-a-io-deadline-ms"
+
+static bool refuse_difference(parser *p, const char *name, const char *other)
+{
+    return api_error_set(p->error, 400, NULL, name, "'%s' and '%s' differ; send one of them", name,
+                         other);
+}
+
+static bool set_priority(parser *p, const char *name, sequence_priority priority)
+{
+    request *r = &p->out->request;
+    if (p->priority != NULL && r->priority != priority)
+        return refuse_difference(p, name, p->priority);
+    p->priority = name;
+    r->priority = priority;
+    return true;
+}
+
+static bool set_priority_text(parser *p, const char *name, const char *text)
+{
+    bool batch = text != NULL && strcmp(text, "batch") == 0;
+    if (!batch && (text == NULL || strcmp(text, "interactive") != 0))
+        return refuse(p, name, "must be 'interactive' or 'batch'");
+    return set_priority(p, name, batch ? SEQUENCE_BATCH : SEQUENCE_INTERACTIVE);
+}
+
+/* vLLM's is a number of which the lower goes first: two classes can honour two of them. */
+static bool read_priority(parser *p, const char *name, json_t *value)
+{
+    json_int_t number = json_integer_value(value);
+    if (!json_is_integer(value))
+        return set_priority_text(p, name, json_string_value(value));
+    if (number != 0 && number != 1)
+        return refuse(p, name, "has two classes: 'interactive' (or 0) goes before 'batch' (or 1)");
+    return set_priority(p, name, number == 0 ? SEQUENCE_INTERACTIVE : SEQUENCE_BATCH);
+}
+
+static bool read_service_tier(parser *p, const char *name, json_t *value)
+{
+    const char *tier = json_is_string(value) ? json_string_value(value) : "";
+    p->tier = value;
+    if (strcmp(tier, "auto") == 0 || strcmp(tier, "default") == 0)
+        return true; /* whatever is done without it */
+    if (strcmp(tier, "priority") == 0)
+        return set_priority(p, name, SEQUENCE_INTERACTIVE);
+    if (strcmp(tier, "flex") == 0)
+        return set_priority(p, name, SEQUENCE_BATCH);
+    return refuse(p, name, "must be 'auto', 'default', 'priority' (interactive) or 'flex' (batch)");
+}
+
+/* The tier that the reply is given in. */
+static const char *tier_text(const parser *p)
+{
+    if (p->tier == NULL)
+        return NULL;
+    if (p->out->request.priority == SEQUENCE_BATCH)
+        return "flex";
+    return strcmp(json_string_value(p->tier), "priority") == 0 ? "priority" : "default";
+}
+
+static bool set_deadline(parser *p, const char *name, double deadline_ms)
+{
+    request *r = &p->out->request;
+    if (p->deadline != NULL && r->deadline_ms != deadline_ms)
+        return refuse_difference(p, name, p->deadline);
+    p->deadline = name;
+    r->deadline_ms = deadline_ms;
+    return true;
+}
+
+static bool read_deadline(parser *p, const char *name, json_t *value)
+{
+    int64_t number = 0;
+    return read_integer(p, name, value, 0, INT32_MAX, &number) &&
+           set_deadline(p, name, (double)number);
+}
+
+static bool read_deadline_header(parser *p, const char *text)
+{
+    char *end;
+    errno = 0;
+    long number = strtol(text, &end, 10);
+    if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno != 0 || number > INT32_MAX)
+        return api_error_set(p->error, 400, NULL, DEADLINE_HEADER,
+                             "'%s' must be an integer from 0 to %d", DEADLINE_HEADER, INT32_MAX);
+    return set_deadline(p, DEADLINE_HEADER, (double)number);
+}
+
+static bool read_headers(parser *p, const request_text *text)
+{
+    return (text->priority == NULL || set_priority_text(p, PRIORITY_HEADER, text->priority)) &&
+           (text->deadline_ms == NULL || read_deadline_header(p, text->deadline_ms));
 }
 
 /* ---- strings and flags ---------------------------------------------------------------------- */
@@ -397,6 +498,9 @@ static const struct field {
     {"seed", read_seed},
     {"prompt_lookup_num_tokens", read_lookup},
     {"speculative.n_max", read_lookup},
+    {"priority", read_priority},
+    {"service_tier", read_service_tier},
+    {"deadline_ms", read_deadline},
     {"user", read_user},
 };
 
@@ -418,8 +522,6 @@ static const struct neutral {
     {"function_call", "\"auto\""},
     {"response_format", "{\"type\":\"text\"}"},
     {"modalities", "[\"text\"]"},
-    {"service_tier", "\"auto\""},
-    {"service_tier", "\"default\""},
     {"reasoning_effort", "\"none\""},
 };
 
@@ -495,20 +597,23 @@ static json_t *load_object(const char *body, size_t length, api_error *e)
     return object;
 }
 
-bool chat_request_parse(chat_request *out, const char *body, size_t length,
-                        size_t max_tokens_default, api_error *e)
+bool chat_request_parse(chat_request *out, const request_text *text,
+                        const request_defaults *defaults, api_error *e)
 {
     *out = (chat_request){.request.sampling = sampling_defaults(),
-                          .request.max_tokens = max_tokens_default};
-    out->body = load_object(body, length, e);
+                          .request.max_tokens = defaults->max_tokens,
+                          .request.priority = defaults->priority,
+                          .request.deadline_ms = defaults->deadline_ms};
+    out->body = load_object(text->body, text->length, e);
     if (out->body == NULL)
         return false;
     parser p = {.out = out, .error = e};
-    if (!read_fields(&p) || !draw_seed(&p)) {
+    if (!read_headers(&p, text) || !read_fields(&p) || !draw_seed(&p)) {
         chat_request_free(out);
         return false;
     }
     out->request.stops = out->stops;
+    out->service_tier = tier_text(&p);
     return true;
 }
 

@@ -18,13 +18,20 @@
 
 typedef struct server server;
 
+/* What a request may leave out. */
+typedef struct request_defaults {
+    size_t max_tokens; /* 0: to the context's end */
+    sequence_priority priority;
+    double deadline_ms; /* 0: none */
+} request_defaults;
+
 typedef struct server_options {
     const char *host;
-    uint16_t port;               /* 0: any free one */
-    const char *api_key;         /* NULL: no key is asked for */
-    uint32_t max_connections;    /* ≥ 1; one more is answered 503 */
-    uint32_t max_body_bytes;     /* a larger body is answered 413 */
-    uint32_t max_tokens_default; /* when a request says none; 0: to the context's end */
+    uint16_t port;            /* 0: any free one */
+    const char *api_key;      /* NULL: no key is asked for */
+    uint32_t max_connections; /* ≥ 1; one more is answered 503 */
+    uint32_t max_body_bytes;  /* a larger body is answered 413 */
+    request_defaults defaults;
 } server_options;
 
 /* Binds the address; nobody is answered yet. The options' strings are copied. ERR_IO names the

@@ -11,7 +11,8 @@
 
 static completion_head head_of(const exchange *e)
 {
-    return (completion_head){e->completion_id, e->created, run_plan(e->run)->model};
+    return (completion_head){e->completion_id, e->created, run_plan(e->run)->model,
+                             e->service_tier};
 }
 
 /* One event; false when there is no memory for it. */

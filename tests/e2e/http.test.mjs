@@ -62,6 +62,39 @@ test('bad bodies are refused with what is wrong', async () => {
   }
 });
 
+test('headers of ours are taken or refused by name', async () => {
+  const ask = (headers, more) => server.json('/v1/chat/completions', { ...hello, ...more }, headers);
+  assert.equal((await ask({ 'X-A-IO-Priority': 'batch', 'X-A-IO-Deadline-Ms': '60000' }, { priority: 'batch' })).status, 200);
+  const cases = [
+    [{ 'x-a-io-prioritty': 'batch' }, {}, /unknown header 'x-a-io-prioritty'/],
+    [{ 'x-a-io-priority': 'urgent' }, {}, /'x-a-io-priority' must be/],
+    [{ 'x-a-io-deadline-ms': '5 s' }, {}, /'x-a-io-deadline-ms' must be/],
+    [{ 'x-a-io-priority': 'batch' }, { priority: 'interactive' }, /'priority' and 'x-a-io-priority' differ/],
+  ];
+  for (const [headers, more, message] of cases) {
+    const { status, body } = await ask(headers, more);
+    assert.equal(status, 400);
+    assert.match(body.error.message, message);
+    assert.ok(body.error.param);
+  }
+  const { socket, text } = server.connect();
+  socket.write(post('/v1/route', hello, { 'x-a-io-priority': 'batch\r\nx-a-io-priority: batch' }));
+  await until('an answer', () => text().includes('sent twice'));
+  socket.destroy();
+});
+
+test('what the configuration says of priority and deadline holds for requests that say nothing', async (t) => {
+  const config = changedConfig(t, (text) => `${text}  priority_default: batch\n  deadline_ms_default: 60\n`);
+  const hurried = await Server.start({ args: ['--config', config] });
+  t.after(() => hurried.stop());
+  const late = await hurried.json('/v1/chat/completions', longRequest({ max_tokens: 3000 }), { 'x-request-id': 'late' });
+  assert.equal(late.status, 504);
+  const own = await hurried.json('/v1/chat/completions', { ...hello, deadline_ms: 0, service_tier: 'auto' },
+    { 'x-request-id': 'own' });
+  assert.deepEqual([own.status, own.body.service_tier], [200, 'flex']);
+  assert.match(await hurried.logLine('own'), / priority=batch /);
+});
+
 test('a prompt longer than the context: both numbers', async () => {
   const { data } = (await server.json('/v1/models')).body;
   for (const model of ['auto', 'small', 'large']) {

@@ -151,9 +151,94 @@ test('typed errors for bad requests', async () => {
   };
   await refused(ask('hi', { n: 2 }), OpenAI.BadRequestError, 400, 'n', null);
   await refused(ask('hi', { temprature: 1 }), OpenAI.BadRequestError, 400, 'temprature', null);
+  await refused(ask('hi', { priority: 'urgent' }), OpenAI.BadRequestError, 400, 'priority', null);
+  await refused(ask('hi', { service_tier: 'scale' }), OpenAI.BadRequestError, 400, 'service_tier', null);
+  await refused(ask('hi', { deadline_ms: '5' }), OpenAI.BadRequestError, 400, 'deadline_ms', null);
   await refused({ model: 'auto', messages: [] }, OpenAI.BadRequestError, 400, 'messages', null);
   await refused(ask('hi', { model: 'gpt-4o' }), OpenAI.NotFoundError, 404, 'model', 'model_not_found');
   await refused(ask('word '.repeat(20000)), OpenAI.BadRequestError, 400, 'messages', 'context_length_exceeded');
+});
+
+// A server with one place, whose client keeps a list of the statuses it got.
+async function narrowServer(t) {
+  const config = changedConfig(t, (text) => text.replaceAll('slots: 8', 'slots: 1'));
+  const narrow = await Server.start({ args: ['--config', config] });
+  t.after(() => narrow.stop());
+  const statuses = [];
+  const eager = new OpenAI({
+    baseURL: `${narrow.url}/v1`, apiKey: 'unused', maxRetries: 3,
+    fetch: async (url, init) => {
+      const response = await fetch(url, init);
+      statuses.push(response.status);
+      return response;
+    },
+  });
+  return { narrow, eager, statuses };
+}
+
+test('a batch request makes room for an interactive one, and loses nothing', async (t) => {
+  const { eager } = await narrowServer(t);
+  const alone = await eager.chat.completions.create(longRequest());
+  assert.equal(alone.service_tier, undefined);
+  for (const [more, tier] of [[{ service_tier: 'flex' }, 'flex'], [{ priority: 'batch' }, undefined]]) {
+    const order = [], facts = [];
+    let text = '';
+    const stream = await eager.chat.completions.create(longRequest({ stream: true, ...more }));
+    const batch = (async () => {
+      for await (const chunk of stream) {
+        assert.equal(chunk.service_tier, tier);
+        text += chunk.choices[0].delta.content ?? '';
+        if (chunk.a_io) facts.push(chunk.a_io.receipt.reply);
+      }
+      order.push('batch');
+    })();
+    const urgent = (async () => {
+      const reply = await eager.chat.completions.create(
+        ask('What is the capital of France?', { model: 'large', service_tier: 'priority' }));
+      assert.equal(reply.service_tier, 'priority');
+      order.push('urgent');
+    })();
+    await Promise.all([batch, urgent]);
+    assert.deepEqual(order, ['urgent', 'batch']);
+    assert.equal(text, alone.choices[0].message.content);
+    assert.ok(facts[0].parked >= 1, JSON.stringify(facts[0]));
+    assert.equal(facts[0].refilled_tokens, 0);
+  }
+});
+
+test('a deadline is 504 at its time, not tried again, and frees its place', async (t) => {
+  const { narrow, eager, statuses } = await narrowServer(t);
+  const late = async (body, headers) => {
+    const started = Date.now();
+    const error = await eager.chat.completions.create(body, { headers }).then(
+      () => assert.fail('a reply'), (e) => e);
+    return { error, ms: Date.now() - started };
+  };
+  const soon = (ms) => ms >= 80 && ms < 80 + 500 * (isSanitized ? 20 : 1);
+  for (const [more, headers] of [[{ deadline_ms: 80 }, {}], [{}, { 'x-a-io-deadline-ms': '80' }]]) {
+    const { error, ms } = await late(longRequest({ max_tokens: 3000, ...more }), headers);
+    assert.ok(error instanceof OpenAI.InternalServerError, error.message);
+    assert.deepEqual([error.status, error.type, error.code], [504, 'timeout_error', 'deadline_exceeded']);
+    assert.ok(soon(ms), `${ms} ms`);
+    assert.equal(await narrow.running(), 0);
+  }
+  assert.deepEqual(statuses, [504, 504]);
+
+  // In a stream, and while waiting for the place that the stream has.
+  const stream = await eager.chat.completions.create(
+    longRequest({ max_tokens: 3000, stream: true, deadline_ms: 400 * (isSanitized ? 10 : 1) }));
+  let chunks = 0, queued;
+  await assert.rejects(async () => {
+    for await (const chunk of stream) {
+      assert.ok(chunk.id);
+      if (++chunks === 2) queued = late(ask('hello', { model: 'large', deadline_ms: 80 }));
+    }
+  }, (e) => e.code === 'deadline_exceeded');
+  const { error, ms } = await queued;
+  assert.equal(error.status, 504);
+  assert.ok(soon(ms), `${ms} ms`);
+  const next = await eager.chat.completions.create(ask('hello', { model: 'large', deadline_ms: 60000 }));
+  assert.ok(next.a_io.receipt.reply.queue_ms < 100 * (isSanitized ? 20 : 1));
 });
 
 test('a full queue is 429: the client waits as long as it is told and then succeeds', async (t) => {

@@ -21,7 +21,8 @@ static const char *const seeds[] = {
     "{\"model\":\"auto\",\"temperature\":0.7,\"top_p\":0.9,\"top_k\":40,\"min_p\":0.1,\"max_"
     "tokens\":"
     "100,\"logit_bias\":{\"1\":2,\"3\":-4.5},\"user\":\"u\",\"n\":1,\"tools\":[],\"messages\":[{"
-    "\"role\":\"assistant\",\"content\":\"z\",\"refusal\":null}],\"prompt_lookup_num_tokens\":8}",
+    "\"role\":\"assistant\",\"content\":\"z\",\"refusal\":null}],\"prompt_lookup_num_tokens\":8,"
+    "\"priority\":\"batch\",\"service_tier\":\"flex\",\"deadline_ms\":1000}",
 };
 
 static const char *const pieces[] = {
@@ -99,7 +100,8 @@ static void test_mutated_bodies(void **context)
         memcpy(exact, body, length);
         chat_request r;
         api_error error = {0};
-        if (chat_request_parse(&r, exact, length, 16, &error)) {
+        request_text text = {.body = exact, .length = length};
+        if (chat_request_parse(&r, &text, &(request_defaults){.max_tokens = 16}, &error)) {
             accepted++;
             assert_true(r.request.n_messages > 0);
             assert_true(r.request.n_stops <= REQUEST_MAX_STOPS);

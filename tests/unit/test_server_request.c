@@ -16,21 +16,29 @@
 static void accept(const char *body, chat_request *r)
 {
     api_error error = {0};
-    if (!chat_request_parse(r, body, strlen(body), 77, &error))
+    request_text text = {.body = body, .length = strlen(body)};
+    request_defaults defaults = {.max_tokens = 77};
+    if (!chat_request_parse(r, &text, &defaults, &error))
         fail_msg("%s\nrefused: %s", body, error.message);
 }
 
-static void refuse(const char *body, const char *param, const char *part)
+static void refuse_text(const request_text *text, const char *param, const char *part)
 {
     chat_request r;
     api_error error = {0};
-    if (chat_request_parse(&r, body, strlen(body), 0, &error))
-        fail_msg("accepted: %s", body);
+    request_defaults defaults = {.max_tokens = 0};
+    if (chat_request_parse(&r, text, &defaults, &error))
+        fail_msg("accepted: %s", text->body);
     assert_int_equal(error.status, 400);
     assert_string_equal(error.type, "invalid_request_error");
     assert_string_equal(error.param, param);
     if (strstr(error.message, part) == NULL)
         fail_msg("'%s' is not in: %s", part, error.message);
+}
+
+static void refuse(const char *body, const char *param, const char *part)
+{
+    refuse_text(&(request_text){.body = body, .length = strlen(body)}, param, part);
 }
 
 static void test_defaults(void **state)
@@ -164,11 +172,82 @@ static void test_refused_fields(void **state)
         {"\"prompt_lookup_num_tokens\":17", "prompt_lookup_num_tokens", "from 0 to 16"},
         {"\"prompt_lookup_num_tokens\":1,\"speculative.n_max\":0", "speculative.n_max", "differ"},
         {"\"user\":1", "user", "string"},
+        {"\"priority\":\"high\"", "priority", "'interactive' or 'batch'"},
+        {"\"priority\":2", "priority", "two classes"},
+        {"\"priority\":true", "priority", "'interactive' or 'batch'"},
+        {"\"service_tier\":\"scale\"", "service_tier", "'flex'"},
+        {"\"service_tier\":1", "service_tier", "'flex'"},
+        {"\"priority\":0,\"service_tier\":\"flex\"", "service_tier",
+         "'service_tier' and 'priority' differ"},
+        {"\"deadline_ms\":-1", "deadline_ms", "from 0"},
+        {"\"deadline_ms\":1.5", "deadline_ms", "integer"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char body[256];
         snprintf(body, sizeof body, "{%s,%s}", HELLO, cases[i].field);
         refuse(body, cases[i].param, cases[i].part);
+    }
+}
+
+static void test_priority_and_deadline(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *field, *tier;
+        sequence_priority priority;
+    } cases[] = {
+        {"\"priority\":\"interactive\"", NULL, SEQUENCE_INTERACTIVE},
+        {"\"priority\":\"batch\"", NULL, SEQUENCE_BATCH},
+        {"\"priority\":0", NULL, SEQUENCE_INTERACTIVE},
+        {"\"priority\":1", NULL, SEQUENCE_BATCH},
+        {"\"service_tier\":\"auto\"", "flex", SEQUENCE_BATCH},
+        {"\"service_tier\":\"default\"", "flex", SEQUENCE_BATCH},
+        {"\"service_tier\":\"default\",\"priority\":0", "default", SEQUENCE_INTERACTIVE},
+        {"\"service_tier\":\"priority\"", "priority", SEQUENCE_INTERACTIVE},
+        {"\"service_tier\":\"flex\",\"priority\":\"batch\"", "flex", SEQUENCE_BATCH},
+        {"\"service_tier\":null,\"priority\":null", NULL, SEQUENCE_BATCH},
+    };
+    const request_defaults defaults = {.priority = SEQUENCE_BATCH, .deadline_ms = 9};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        chat_request r;
+        api_error error;
+        char body[256];
+        snprintf(body, sizeof body, "{%s,%s}", HELLO, cases[i].field);
+        request_text text = {.body = body, .length = strlen(body)};
+        assert_true(chat_request_parse(&r, &text, &defaults, &error));
+        assert_int_equal(r.request.priority, cases[i].priority);
+        assert_true(r.request.deadline_ms == 9);
+        if (cases[i].tier == NULL)
+            assert_null(r.service_tier);
+        else
+            assert_string_equal(r.service_tier, cases[i].tier);
+        chat_request_free(&r);
+    }
+}
+
+static void test_headers(void **state)
+{
+    (void)state;
+    static const char body[] = "{" HELLO ",\"priority\":\"batch\",\"deadline_ms\":250}";
+    request_text text = {body, sizeof body - 1, "batch", "250"};
+    chat_request r;
+    api_error error;
+    assert_true(chat_request_parse(&r, &text, &(request_defaults){.max_tokens = 0}, &error));
+    assert_int_equal(r.request.priority, SEQUENCE_BATCH);
+    assert_true(r.request.deadline_ms == 250);
+    chat_request_free(&r);
+
+    text.priority = "interactive";
+    refuse_text(&text, "priority", "'priority' and 'x-a-io-priority' differ");
+    text.priority = "urgent";
+    refuse_text(&text, "x-a-io-priority", "'interactive' or 'batch'");
+    text.priority = NULL;
+    text.deadline_ms = "251";
+    refuse_text(&text, "deadline_ms", "'deadline_ms' and 'x-a-io-deadline-ms' differ");
+    static const char *const bad[] = {"", "-1", "1.5", "10s", " 1", "2147483648", "9e9"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        text.deadline_ms = bad[i];
+        refuse_text(&text, "x-a-io-deadline-ms", "integer from 0");
     }
 }
 
@@ -199,9 +278,14 @@ static void test_text_that_is_not_utf8(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_every_field),
-        cmocka_unit_test(test_messages), cmocka_unit_test(test_refused_fields),
-        cmocka_unit_test(test_bad_json), cmocka_unit_test(test_text_that_is_not_utf8),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_every_field),
+        cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_refused_fields),
+        cmocka_unit_test(test_bad_json),
+        cmocka_unit_test(test_text_that_is_not_utf8),
+        cmocka_unit_test(test_priority_and_deadline),
+        cmocka_unit_test(test_headers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
