@@ -89,8 +89,6 @@ static void take_in(engine *e, sequence *s)
 {
     queue_remove(&e->waiting, s);
     s->slot = kv_acquire(e->kv, s->tokens.ids, s->tokens.length);
-    if (s->started_ms == 0)
-        s->acceptance = acceptance_from_prior(&e->priors[s->setting.prior % LOOKUP_CLASSES]);
     queue_push(&e->running, s);
     memory_evict(e);
 }

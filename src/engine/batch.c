@@ -44,47 +44,39 @@ static void begin_step(step *st)
 /* ---- decoding ------------------------------------------------------------------------------- */
 
 /* Ends the draft before the first token that would end the reply: nothing follows it. */
-static size_t cut_draft(const sequence *s, size_t n)
+static void cut_draft(const sequence *s, draft *d)
 {
     const tokenizer *t = engine_model(s->engine)->tokenizer;
-    for (size_t i = 0; i < n; i++) {
-        if (tokenizer_is_control(t, s->draft[i]) || tokenizer_is_end(t, s->draft[i]))
-            return i;
-    }
-    return n;
+    for (size_t i = 0; i < d->n_found; i++)
+        if (tokenizer_is_control(t, d->tokens[i]) || tokenizer_is_end(t, d->tokens[i]))
+            draft_cut(d, i);
 }
 
-/* Finds a draft and decides how much of it this step carries. */
-static void plan_draft(step *st, sequence *s)
+static void plan_drafts(step *st)
 {
-    s->n_draft = s->n_sent = 0;
-    if (s->lookup == NULL)
-        return;
-    size_t left = s->max_tokens - (s->tokens.length - s->n_prompt) - 1;
-    size_t most = s->setting.mode == LOOKUP_FIXED ? s->setting.length : LOOKUP_MAX_DRAFT;
+    const engine *e = st->engine;
+    size_t n = 0;
+    for (sequence *s = e->running.first; s != NULL; s = s->next) {
+        if (!sequence_is_decoding(s))
+            continue;
+        size_t left = s->max_tokens - (s->tokens.length - s->n_prompt) - 1;
+        draft_find(&s->draft, s->tokens.ids, s->tokens.length, left);
+        cut_draft(s, &s->draft);
+        st->drafts[n++] = &s->draft;
+    }
     /* Every sequence may need one output. */
-    size_t kept = st->n_logits + st->engine->running.length;
-    size_t free_rows = st->max_outputs > kept ? st->max_outputs - kept : 0;
-    most = smaller(smaller(most, left), free_rows);
-    lookup_update(s->lookup, s->tokens.ids, s->tokens.length);
-    s->n_draft =
-        lookup_draft(s->lookup, s->tokens.ids, s->tokens.length, most, s->draft, &s->match);
-    s->n_draft = cut_draft(s, s->n_draft);
-    s->n_sent = s->n_draft;
-    if (s->setting.mode == LOOKUP_AUTO && s->n_draft > 0)
-        s->n_sent = speculate_length(&st->engine->cost, &s->acceptance, s->match, st->n_rows + 1,
-                                     s->n_draft);
+    size_t kept = e->running.length;
+    drafts_choose(st->drafts, n, &e->cost, n, st->max_outputs > kept ? st->max_outputs - kept : 0);
 }
 
 static void add_decoding(step *st, sequence *s)
 {
     size_t position = s->tokens.length - 1;
-    plan_draft(st, s);
     begin_sequence(st, s);
     add_row(st, s, s->tokens.ids[position], position, true);
-    for (size_t i = 0; i < s->n_sent; i++)
-        add_row(st, s, s->draft[i], position + 1 + i, true);
-    s->n_rows = 1 + s->n_sent;
+    for (size_t i = 0; i < s->draft.n_sent; i++)
+        add_row(st, s, s->draft.tokens[i], position + 1 + i, true);
+    s->n_rows = 1 + s->draft.n_sent;
     st->decode_rows += s->n_rows;
 }
 
@@ -190,6 +182,7 @@ static size_t prefill_limit(const step *st)
 void step_compose(step *st)
 {
     begin_step(st);
+    plan_drafts(st);
     for (sequence *s = st->engine->running.first; s != NULL; s = s->next)
         if (sequence_is_decoding(s))
             add_decoding(st, s);

@@ -34,6 +34,7 @@ typedef struct step {
     forward *forward;
     forward_row *rows;
     size_t max_rows, max_outputs;
+    draft **drafts; /* max_outputs; of the step being composed */
 
     size_t n_rows, n_logits, n_sequences;
     size_t decode_rows, prefill_rows;
@@ -59,7 +60,7 @@ struct engine {
         service_ms; /* running mean of a reply's time from its first step to its end; 0: unknown */
     double switch_ms;
     size_t pauses;
-    acceptance priors[LOOKUP_CLASSES];
+    acceptance acceptance[LOOKUP_CLASSES]; /* of drafts, by intent */
 
     sequence_queue arrivals; /* under the conductor's lock */
     engine_status status;    /* under the conductor's lock */

@@ -87,6 +87,11 @@ typedef struct sequence_request {
     const char *const *stops;
     size_t n_stops;
     lookup_setting lookup;
+    /* For measuring only, n_forced > 0: these tokens are the reply, whatever the model samples.
+     * Everything is computed and verified as without, only the choice is given. Copied; max_tokens
+     * must be 0. */
+    const int32_t *forced;
+    size_t n_forced;
 
     /* Classification instead: when n_labels > 0 nothing is generated; the next token's distribution
      * over these ids is the result. */

@@ -1,15 +1,16 @@
 #include "engine/lookup.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 
-#define N_TABLES 2
-static const size_t run_lengths[N_TABLES] = {6, 3}; /* longest first */
+#define N_TABLES 5
+static const size_t run_lengths[N_TABLES] = {12, 6, 3, 2, 1}; /* longest first */
 
 struct lookup {
     uint32_t *tables[N_TABLES]; /* slot → index of the token that followed the run; 0: empty */
     size_t mask;
     size_t seen;
+    size_t source; /* what the text is expected to go on with is there; 0: unknown */
 };
 
 error_code lookup_create(lookup **out, size_t max_tokens, failure *fail)
@@ -49,36 +50,63 @@ static size_t hash_run(const int32_t *tokens, size_t n)
     return (size_t)(h >> 20);
 }
 
-void lookup_update(lookup *l, const int32_t *tokens, size_t n_tokens)
+static void remember(lookup *l, const int32_t *tokens, size_t follows)
 {
-    for (; l->seen < n_tokens; l->seen++) {
-        for (size_t t = 0; t < N_TABLES; t++) {
-            size_t n = run_lengths[t];
-            /* A newer occurrence, or another run with the same slot, takes the place: drafts are
-             * checked against the history, so a collision costs a draft and nothing else. */
-            if (l->seen >= n)
-                l->tables[t][hash_run(tokens + l->seen - n, n) & l->mask] = (uint32_t)l->seen;
-        }
+    for (size_t t = 0; t < N_TABLES; t++) {
+        size_t n = run_lengths[t];
+        /* A newer occurrence, or another run with the same slot, takes the place: drafts are
+         * checked against the history, so a collision costs a draft and nothing else. */
+        if (follows >= n)
+            l->tables[t][hash_run(tokens + follows - n, n) & l->mask] = (uint32_t)follows;
     }
 }
 
-size_t lookup_draft(const lookup *l, const int32_t *tokens, size_t n_tokens, size_t max,
-                    int32_t *draft, size_t *match)
+void lookup_update(lookup *l, const int32_t *tokens, size_t n_tokens)
 {
-    *match = 0;
-    for (size_t t = 0; t < N_TABLES; t++) {
+    for (; l->seen < n_tokens; l->seen++) {
+        bool as_expected = l->source > 0 && tokens[l->source] == tokens[l->seen];
+        l->source = as_expected ? l->source + 1 : 0;
+        remember(l, tokens, l->seen);
+    }
+}
+
+/* For how many tokens what stands before `follows` is what the history ends with. */
+static size_t match_length(const int32_t *tokens, size_t n_tokens, size_t follows)
+{
+    size_t n = 0;
+    while (n < LOOKUP_MAX_MATCH && n < follows &&
+           tokens[follows - 1 - n] == tokens[n_tokens - 1 - n])
+        n++;
+    return n;
+}
+
+static size_t find_longest(const lookup *l, const int32_t *tokens, size_t n_tokens, size_t *match)
+{
+    size_t best = l->source;
+    *match = best > 0 ? match_length(tokens, n_tokens, best) : 0;
+    for (size_t t = 0; t < N_TABLES && *match < LOOKUP_MAX_MATCH; t++) {
         size_t n = run_lengths[t];
         if (n_tokens < n)
             continue;
-        const int32_t *end = tokens + n_tokens - n;
-        size_t follows = l->tables[t][hash_run(end, n) & l->mask];
-        if (follows < n || memcmp(tokens + follows - n, end, n * sizeof *end) != 0)
-            continue;
-        /* Past the history's end the draft continues itself: a repeating text stays repeating. */
-        for (size_t i = 0; i < max; i++)
-            draft[i] = follows + i < n_tokens ? tokens[follows + i] : draft[follows + i - n_tokens];
-        *match = n;
-        return max;
+        size_t follows = l->tables[t][hash_run(tokens + n_tokens - n, n) & l->mask];
+        size_t length = follows > 0 ? match_length(tokens, n_tokens, follows) : 0;
+        if (length > *match) {
+            *match = length;
+            best = follows;
+        }
     }
-    return 0;
+    return best;
+}
+
+size_t lookup_draft(lookup *l, const int32_t *tokens, size_t n_tokens, size_t max, int32_t *draft,
+                    size_t *match)
+{
+    size_t follows = find_longest(l, tokens, n_tokens, match);
+    l->source = follows;
+    if (*match == 0)
+        return 0;
+    /* Past the history's end the draft continues itself: a repeating text stays repeating. */
+    for (size_t i = 0; i < max; i++)
+        draft[i] = follows + i < n_tokens ? tokens[follows + i] : draft[follows + i - n_tokens];
+    return max;
 }

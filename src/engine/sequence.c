@@ -12,9 +12,20 @@
 
 /* ---- creation ------------------------------------------------------------------------------ */
 
+static error_code check_tokens(const engine *e, const int32_t *tokens, size_t n, failure *fail)
+{
+    size_t n_vocab = engine_model(e)->config.n_vocab;
+    for (size_t i = 0; i < n; i++) {
+        if (tokens[i] < 0 || (size_t)tokens[i] >= n_vocab)
+            return failure_set(fail, ERR_INVALID, "token %d is not in the vocabulary of %zu",
+                               tokens[i], n_vocab);
+    }
+    return OK;
+}
+
 static error_code check_prompt(const engine *e, const sequence_request *r, failure *fail)
 {
-    size_t n_vocab = engine_model(e)->config.n_vocab, context = engine_context(e);
+    size_t context = engine_context(e);
     if (r->n_prompt == 0)
         return failure_set(fail, ERR_INVALID, "the prompt is empty");
     /* A reply needs room for one token at least. */
@@ -22,12 +33,20 @@ static error_code check_prompt(const engine *e, const sequence_request *r, failu
         return failure_set(fail, ERR_CONTEXT,
                            "the prompt has %zu tokens, the context of %zu has no room for it%s",
                            r->n_prompt, context, r->n_labels == 0 ? " and a reply" : "");
-    for (size_t i = 0; i < r->n_prompt; i++) {
-        if (r->prompt[i] < 0 || (size_t)r->prompt[i] >= n_vocab)
-            return failure_set(fail, ERR_INVALID, "token %d is not in the vocabulary of %zu",
-                               r->prompt[i], n_vocab);
-    }
-    return OK;
+    return check_tokens(e, r->prompt, r->n_prompt, fail);
+}
+
+static error_code check_forced(const engine *e, const sequence_request *r, failure *fail)
+{
+    if (r->n_forced == 0)
+        return OK;
+    if (r->n_labels > 0 || r->max_tokens > 0)
+        return failure_set(fail, ERR_INVALID, "a forced reply has its own length, and no labels");
+    if (r->n_prompt + r->n_forced > engine_context(e))
+        return failure_set(fail, ERR_CONTEXT,
+                           "prompt and forced reply have %zu tokens, the context holds %zu",
+                           r->n_prompt + r->n_forced, engine_context(e));
+    return check_tokens(e, r->forced, r->n_forced, fail);
 }
 
 static error_code check_options(const engine *e, const sequence_request *r, failure *fail)
@@ -77,6 +96,8 @@ static error_code check_memory(const sequence *s, size_t tokens, failure *fail)
 
 static size_t choose_max_tokens(const engine *e, const sequence_request *r)
 {
+    if (r->n_forced > 0)
+        return r->n_forced;
     size_t room = engine_context(e) - r->n_prompt;
     if (r->max_tokens != 0)
         return r->max_tokens < room ? r->max_tokens : room;
@@ -85,11 +106,27 @@ static size_t choose_max_tokens(const engine *e, const sequence_request *r)
     return fits < room ? fits : room;
 }
 
+static acceptance *acceptance_pool(engine *e, const lookup_setting *setting)
+{
+    return &e->acceptance[setting->prior % LOOKUP_CLASSES];
+}
+
+static error_code copy_forced(sequence *s, const sequence_request *r, failure *fail)
+{
+    if (r->n_forced == 0)
+        return OK;
+    s->forced = malloc(r->n_forced * sizeof *s->forced);
+    if (s->forced == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for the forced reply");
+    memcpy(s->forced, r->forced, r->n_forced * sizeof *s->forced);
+    s->n_forced = r->n_forced;
+    return OK;
+}
+
 static error_code prepare_generation(sequence *s, const sequence_request *r, failure *fail)
 {
     const model *m = engine_model(s->engine);
     s->max_tokens = choose_max_tokens(s->engine, r);
-    s->setting = r->lookup;
     error_code code = check_memory(s, r->n_prompt + s->max_tokens, fail);
     if (code == OK)
         code = output_init(&s->output, m->tokenizer, r->stops, r->n_stops, fail);
@@ -97,8 +134,11 @@ static error_code prepare_generation(sequence *s, const sequence_request *r, fai
         code = reserve_reply(s, fail);
     if (code == OK)
         code = sampler_create(&s->sampler, &r->sampling, m->config.n_vocab, fail);
-    if (code == OK && r->lookup.mode != LOOKUP_OFF)
-        code = lookup_create(&s->lookup, r->n_prompt + s->max_tokens, fail);
+    if (code == OK)
+        code = draft_init(&s->draft, &r->lookup, acceptance_pool(s->engine, &r->lookup),
+                          r->n_prompt + s->max_tokens, fail);
+    if (code == OK)
+        code = copy_forced(s, r, fail);
     for (size_t i = 0; code == OK && i < r->n_prompt; i++)
         sampler_see_prompt(s->sampler, r->prompt[i]);
     return code;
@@ -109,6 +149,8 @@ error_code sequence_create(sequence **out, engine *e, const sequence_request *r,
     error_code code = check_prompt(e, r, fail);
     if (code == OK)
         code = check_options(e, r, fail);
+    if (code == OK)
+        code = check_forced(e, r, fail);
     if (code != OK)
         return code;
     sequence *s = calloc(1, sizeof *s);
@@ -156,7 +198,8 @@ void sequence_unreference(sequence *s)
     token_list_free(&s->reply);
     buffer_free(&s->text);
     sampler_destroy(s->sampler);
-    lookup_destroy(s->lookup);
+    draft_free(&s->draft);
+    free(s->forced);
     output_free(&s->output);
     pthread_mutex_destroy(&s->lock);
     pthread_mutex_destroy(&s->wake_lock);
@@ -256,6 +299,13 @@ static void give_out_rest(sequence *s)
     pthread_mutex_lock(&s->lock);
     output_finish(&s->output, &s->text);
     pthread_mutex_unlock(&s->lock);
+}
+
+int32_t sequence_sample(sequence *s, float *logits)
+{
+    int32_t token = sampler_sample(s->sampler, logits, s->tokens.length);
+    size_t at = s->tokens.length - s->n_prompt;
+    return at < s->n_forced ? s->forced[at] : token;
 }
 
 bool sequence_accept(sequence *s, int32_t token)

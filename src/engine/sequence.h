@@ -13,7 +13,6 @@
 
 #include "engine/engine.h"
 #include "engine/kv.h"
-#include "engine/lookup.h"
 #include "engine/output.h"
 #include "engine/speculate.h"
 
@@ -24,7 +23,8 @@ struct sequence {
     engine *engine;
     size_t n_prompt;
     size_t max_tokens; /* of the reply; ≥ 1 for generation */
-    lookup_setting setting;
+    int32_t *forced;   /* the reply, chosen beforehand; NULL: sampled */
+    size_t n_forced;
     int32_t labels[SEQUENCE_MAX_LABELS];
     size_t n_labels;
     sequence_priority priority;
@@ -41,13 +41,8 @@ struct sequence {
     double waiting_ms; /* when it began to wait, or was parked */
     double keeps_ms;   /* until then it is not parked again */
     sampler *sampler;  /* generation only */
-    lookup *lookup;    /* NULL when off */
-    acceptance acceptance;
+    draft draft;       /* of the step being composed */
     output output;
-    int32_t draft[LOOKUP_MAX_DRAFT]; /* of the step being composed: sent, then only thought of */
-    size_t n_draft;                  /* tokens found */
-    size_t n_sent;                   /* of them in the step */
-    size_t match;
     size_t n_rows;       /* in the step */
     size_t first_logits; /* index of its first logits */
     double started_ms, first_token_ms;
@@ -80,6 +75,8 @@ void sequence_publish(sequence *s);
 void sequence_finish(sequence *s, finish_reason reason);
 void sequence_fail(sequence *s, error_code code, const char *text);
 
+/* Generation: the token that follows, by these logits (which are changed). */
+int32_t sequence_sample(sequence *s, float *logits);
 /* Generation: takes one sampled token; true when the reply has ended (and is then finished). */
 bool sequence_accept(sequence *s, int32_t token);
 

@@ -1,8 +1,8 @@
 #include "engine/speculate.h"
 
 #define LEARNING_RATE 0.1 /* of the running mean of a step's cost */
-#define PRIOR_WEIGHT 8.0  /* the pooled estimate counts as so many drafted tokens */
-#define MEMORY 256.0      /* a pooled estimate forgets beyond so many tokens */
+
+/* ---- what steps cost ------------------------------------------------------------------------ */
 
 void step_cost_learn(step_cost *c, size_t rows, double ms)
 {
@@ -31,50 +31,157 @@ double step_cost_of(const step_cost *c, size_t rows)
     return c->ms[below] * (double)rows / (double)below;
 }
 
-static size_t match_class(size_t match)
+/* ---- acceptance ----------------------------------------------------------------------------- */
+
+#define POOL_WEIGHT 6.0 /* the pooled estimate counts as so many drafted tokens */
+#define FIRST_WEIGHT 4.0
+#define OWN_MEMORY 32.0 /* drafted tokens of a class; an estimate forgets beyond them */
+#define POOL_MEMORY 256.0
+
+/* The shortest match of each class, and what is taken for its acceptance before anything is known.
+ */
+static const struct {
+    size_t match;
+    double rate;
+} classes[ACCEPTANCE_CLASSES] = {{1, 0.15}, {2, 0.3},   {3, 0.45},  {4, 0.55}, {6, 0.65},
+                                 {8, 0.75}, {12, 0.85}, {20, 0.92}, {40, 0.96}};
+
+static size_t class_of(size_t match)
 {
-    return match >= 6 ? 1 : 0;
+    size_t i = ACCEPTANCE_CLASSES - 1;
+    while (i > 0 && classes[i].match > match)
+        i--;
+    return i;
 }
 
-acceptance acceptance_from_prior(const acceptance *prior)
+static void count(acceptance *a, size_t class, bool accepted, double memory)
 {
-    acceptance a;
-    for (size_t i = 0; i < 2; i++) {
-        /* One acceptance in two before anything is known. */
-        double rate = (prior->accepted[i] + 1.0) / (prior->tried[i] + 2.0);
-        a.tried[i] = PRIOR_WEIGHT;
-        a.accepted[i] = PRIOR_WEIGHT * rate;
+    a->tried[class] += 1;
+    a->accepted[class] += accepted ? 1 : 0;
+    if (a->tried[class] > memory) {
+        a->accepted[class] *= 0.5;
+        a->tried[class] *= 0.5;
     }
-    return a;
 }
 
-void acceptance_learn(acceptance *a, size_t match, size_t drafted, size_t accepted)
+static void learn(acceptance *a, size_t match, size_t judged, size_t accepted, double memory)
 {
-    size_t i = match_class(match);
-    a->accepted[i] += (double)accepted;
-    a->tried[i] += (double)(accepted < drafted ? accepted + 1 : accepted);
-    if (a->tried[i] > MEMORY) {
-        a->accepted[i] *= 0.5;
-        a->tried[i] *= 0.5;
+    for (size_t i = 0; i < judged && i <= accepted; i++)
+        count(a, class_of(match + i), i < accepted, memory);
+}
+
+static double rate_of(const draft *d, size_t match)
+{
+    size_t i = class_of(match);
+    double rate = classes[i].rate;
+    if (d->pool != NULL)
+        rate = (d->pool->accepted[i] + FIRST_WEIGHT * rate) / (d->pool->tried[i] + FIRST_WEIGHT);
+    return (d->own.accepted[i] + POOL_WEIGHT * rate) / (d->own.tried[i] + POOL_WEIGHT);
+}
+
+/* ---- a sequence's draft --------------------------------------------------------------------- */
+
+error_code draft_init(draft *d, const lookup_setting *setting, acceptance *pool, size_t max_tokens,
+                      failure *fail)
+{
+    *d = (draft){.setting = *setting, .pool = pool};
+    return setting->mode == LOOKUP_OFF ? OK : lookup_create(&d->lookup, max_tokens, fail);
+}
+
+void draft_free(draft *d)
+{
+    lookup_destroy(d->lookup);
+}
+
+void draft_find(draft *d, const int32_t *tokens, size_t n_tokens, size_t most)
+{
+    size_t wanted = d->setting.mode == LOOKUP_FIXED ? d->setting.length : LOOKUP_MAX_DRAFT;
+    d->n_found = d->n_sent = 0;
+    if (d->lookup == NULL)
+        return;
+    lookup_update(d->lookup, tokens, n_tokens);
+    d->n_found = lookup_draft(d->lookup, tokens, n_tokens, wanted < most ? wanted : most, d->tokens,
+                              &d->match);
+}
+
+void draft_cut(draft *d, size_t n)
+{
+    d->n_found = d->n_found < n ? d->n_found : n;
+}
+
+/* ---- lengths -------------------------------------------------------------------------------- */
+
+static void try_length(draft *d, size_t n, double reached)
+{
+    d->tried = n;
+    d->reached = reached;
+    d->gain = n < d->n_found ? reached * rate_of(d, d->match + n) : 0;
+}
+
+/* What one more row brings never grows with a draft's length, so the best drafts of k rows together
+ * are those of k - 1 with the row that brings most. */
+static draft *best_gain(draft *const *drafts, size_t n)
+{
+    draft *best = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (drafts[i]->gain > (best != NULL ? best->gain : 0))
+            best = drafts[i];
     }
+    return best;
 }
 
-size_t speculate_length(const step_cost *c, const acceptance *a, size_t match, size_t rows,
-                        size_t max)
+/* Fixed lengths are sent as far as there is room; returns their rows. */
+static size_t begin_choice(draft *const *drafts, size_t n, size_t max_rows)
 {
-    size_t i = match_class(match);
-    double rate = a->tried[i] > 0 ? a->accepted[i] / a->tried[i] : 0.5;
-    double expected = 1.0, all_accepted = 1.0;
-    double best_speed = expected / step_cost_of(c, rows);
-    size_t best = 0;
-    for (size_t k = 1; k <= max; k++) {
-        all_accepted *= rate;
-        expected += all_accepted;
+    size_t rows = 0;
+    for (size_t i = 0; i < n; i++) {
+        draft *d = drafts[i];
+        d->gain = 0;
+        d->n_sent = 0;
+        if (d->setting.mode == LOOKUP_FIXED) {
+            d->n_sent = d->n_found < max_rows - rows ? d->n_found : max_rows - rows;
+            rows += d->n_sent;
+        } else
+            try_length(d, 0, 1);
+    }
+    return rows;
+}
+
+static void keep_tried(draft *const *drafts, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (drafts[i]->setting.mode != LOOKUP_FIXED)
+            drafts[i]->n_sent = drafts[i]->tried;
+}
+
+void drafts_choose(draft *const *drafts, size_t n, const step_cost *c, size_t rows, size_t max_rows)
+{
+    size_t fixed_rows = begin_choice(drafts, n, max_rows);
+    double expected = (double)n, best_speed = expected / step_cost_of(c, rows + fixed_rows);
+    for (size_t k = fixed_rows + 1; k <= max_rows; k++) {
+        draft *d = best_gain(drafts, n);
+        if (d == NULL)
+            return;
+        expected += d->gain;
+        try_length(d, d->tried + 1, d->gain);
         double speed = expected / step_cost_of(c, rows + k);
         if (speed > best_speed) {
             best_speed = speed;
-            best = k;
+            keep_tried(drafts, n);
         }
     }
-    return best;
+}
+
+/* ---- what came ------------------------------------------------------------------------------ */
+
+bool draft_foresaw(const draft *d, size_t at, int32_t token)
+{
+    return at < d->n_found && d->tokens[at] == token;
+}
+
+void draft_learn(draft *d, size_t judged, size_t followed)
+{
+    learn(&d->own, d->match, judged, followed, OWN_MEMORY);
+    if (d->pool != NULL)
+        learn(d->pool, d->match, judged, followed, POOL_MEMORY);
 }

@@ -1,18 +1,23 @@
 /*
- * speculate.h: how many draft tokens a step should carry.
+ * speculate.h: how many draft tokens a step should carry, and whose.
  *
- * The length k that maximises expected tokens per second, (1 + E[accepted | k]) / T(rows + k),
- * where T(n) is the measured cost of a step of n rows and acceptance is estimated per sequence from
- * what was sampled (with the intent's pooled estimate as prior). k = 0 is a normal answer. It only
- * ever changes speed: verification decides what is said. All on the conductor's thread.
+ * The lengths that maximise expected tokens per second, (n + Σ E[accepted | k]) / T(rows + Σ k)
+ * over the n sequences of a step, where T(n) is the measured cost of a step of n rows and
+ * acceptance is estimated per sequence from what was sampled (with the intent's pooled estimate as
+ * prior). No draft at all is a normal answer. It only ever changes speed: verification decides what
+ * is said. All on the conductor's thread.
  */
 #ifndef ENGINE_SPECULATE_H
 #define ENGINE_SPECULATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "engine/engine.h"
+#include "engine/lookup.h"
+
+/* ---- what steps cost ------------------------------------------------------------------------ */
 
 #define STEP_COST_ROWS (LOOKUP_MAX_DRAFT + 1)
 
@@ -24,20 +29,53 @@ typedef struct step_cost {
 void step_cost_learn(step_cost *c, size_t rows, double ms);
 double step_cost_of(const step_cost *c, size_t rows);
 
-/* Acceptance of drafted tokens, apart for short and long matches of the history. */
+/* ---- acceptance ----------------------------------------------------------------------------- */
+
+#define ACCEPTANCE_CLASSES 9
+
+/* How often a drafted token was what came, by the length of the match before it: the draft's own
+ * accepted tokens lengthen the match. Tokens after the first refused one were never judged, so a
+ * fully accepted draft counts as "at least so many". */
 typedef struct acceptance {
-    double tried[2];
-    double accepted[2];
+    double tried[ACCEPTANCE_CLASSES];
+    double accepted[ACCEPTANCE_CLASSES];
 } acceptance;
 
-acceptance acceptance_from_prior(const acceptance *prior);
-/* What a draft (made or only thought of) met: of `drafted` tokens the first `accepted` were
- * sampled. A fully accepted draft is censored: it says "at least", so it counts no refusal. */
-void acceptance_learn(acceptance *a, size_t match, size_t drafted, size_t accepted);
+/* ---- a sequence's draft --------------------------------------------------------------------- */
 
-/* The best k ≤ max for a draft found by a match of this length, in a step that has `rows` without
- * it. */
-size_t speculate_length(const step_cost *c, const acceptance *a, size_t match, size_t rows,
-                        size_t max);
+typedef struct draft {
+    lookup_setting setting;
+    lookup *lookup; /* NULL when off */
+    acceptance own;
+    acceptance *pool; /* of all sequences of the same intent; NULL: none */
+    int32_t tokens[LOOKUP_MAX_DRAFT];
+    size_t n_found; /* tokens; sent, then only thought of */
+    size_t n_sent;  /* of them in the step */
+    size_t match;   /* length of the match that gave it */
+    /* drafts_choose's: */
+    size_t tried;   /* tokens it would send */
+    double reached; /* probability that all of them are accepted */
+    double gain;    /* expected tokens by one more; 0: there is none */
+} draft;
+
+/* The lookup setting's draft for a sequence of up to max_tokens. */
+error_code draft_init(draft *d, const lookup_setting *setting, acceptance *pool, size_t max_tokens,
+                      failure *fail);
+void draft_free(draft *d);
+
+/* Finds up to `most` tokens that may follow; none of them is sent yet. */
+void draft_find(draft *d, const int32_t *tokens, size_t n_tokens, size_t most);
+/* Nothing follows this many. */
+void draft_cut(draft *d, size_t n);
+
+/* Decides how much of each draft a step carries that has `rows` rows without them (one a sequence
+ * at least) and room for max_rows more. */
+void drafts_choose(draft *const *drafts, size_t n, const step_cost *c, size_t rows,
+                   size_t max_rows);
+
+/* Was the draft right about the token sampled `at` places from where it begins? */
+bool draft_foresaw(const draft *d, size_t at, int32_t token);
+/* Of the found tokens the first `followed` were sampled, and `judged` were compared. */
+void draft_learn(draft *d, size_t judged, size_t followed);
 
 #endif

@@ -17,7 +17,8 @@ error_code step_create(step *st, engine *e, size_t max_rows, size_t max_outputs,
     st->max_rows = max_rows;
     st->max_outputs = max_outputs;
     st->rows = calloc(max_rows, sizeof *st->rows);
-    if (st->rows == NULL)
+    st->drafts = calloc(max_outputs, sizeof(draft *));
+    if (st->rows == NULL || st->drafts == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for an engine");
     return forward_create(&st->forward, e->model, team_size(e->conductor->threads), max_rows,
                           max_outputs, fail);
@@ -27,6 +28,7 @@ void step_destroy(step *st)
 {
     forward_destroy(st->forward);
     free(st->rows);
+    free(st->drafts);
 }
 
 /* ---- results -------------------------------------------------------------------------------- */
@@ -53,36 +55,24 @@ static void finish_classification(sequence *s)
     sequence_finish(s, FINISH_STOP);
 }
 
-/* A draft that was not sent still tells: its first token is compared with what was sampled. */
-static void learn_acceptance(sequence *s, size_t followed)
-{
-    if (s->n_draft == 0)
-        return;
-    size_t judged = s->n_sent > 0 ? s->n_sent : 1;
-    acceptance_learn(&s->acceptance, s->match, judged, followed);
-    acceptance_learn(&s->engine->priors[s->setting.prior % LOOKUP_CLASSES], s->match, judged,
-                     followed);
-}
-
-/* Samples the rows in order up to the first that differs from the draft. True: the reply has ended.
- */
+/* Samples the rows in order up to the first that differs from the draft; what was drafted and not
+ * sent still tells, by one token. True: the reply has ended. */
 static bool take_tokens(sequence *s)
 {
+    draft *d = &s->draft;
     bool ended = false, as_drafted = true;
     size_t taken = 0, followed = 0;
-    s->progress.drafted += s->n_sent;
-    while (!ended && as_drafted && taken <= s->n_sent) {
-        float *logits = forward_logits(s->step->forward, s->first_logits + taken);
-        int32_t token = sampler_sample(s->sampler, logits, s->tokens.length);
-        as_drafted = taken < s->n_draft && s->draft[taken] == token;
-        if (as_drafted && taken < s->n_sent)
-            s->progress.accepted++;
-        if (as_drafted && (taken < s->n_sent || s->n_sent == 0))
-            followed++;
+    s->progress.drafted += d->n_sent;
+    while (!ended && as_drafted && taken <= d->n_sent) {
+        int32_t token =
+            sequence_sample(s, forward_logits(s->step->forward, s->first_logits + taken));
+        as_drafted = draft_foresaw(d, taken, token);
+        followed += as_drafted ? 1 : 0;
+        s->progress.accepted += as_drafted && taken < d->n_sent ? 1 : 0;
         taken++;
         ended = sequence_accept(s, token);
     }
-    learn_acceptance(s, followed);
+    draft_learn(d, taken < d->n_found ? taken : d->n_found, followed);
     keep_kv(s, taken);
     return ended;
 }
@@ -106,9 +96,7 @@ static bool take_results(sequence *s, const step *st)
         finish_classification(s);
         return true;
     }
-    s->n_draft = s->n_sent = 0;
-    float *logits = forward_logits(st->forward, s->first_logits);
-    return sequence_accept(s, sampler_sample(s->sampler, logits, s->tokens.length));
+    return sequence_accept(s, sequence_sample(s, forward_logits(st->forward, s->first_logits)));
 }
 
 static void learn_service(engine *e, const sequence *s)

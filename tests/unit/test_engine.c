@@ -96,6 +96,45 @@ static void test_refusals(void **state)
     assert_int_equal(engine_submit(h->e, &r, &s, &fail), ERR_INVALID);
 }
 
+/* A forced reply is given out as it is, and what it repeats is drafted. */
+static void test_forced_reply(void **state)
+{
+    const house *h = *state;
+    static const lookup_setting settings[] = {
+        {LOOKUP_OFF, 0, 0}, {LOOKUP_FIXED, 4, 0}, {LOOKUP_AUTO, 0, 0}};
+    int32_t forced[40];
+    failure fail;
+    sequence *s;
+    for (int i = 0; i < 40; i++)
+        forced[i] = prompt_tokens[i + 10];
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+        token_list tokens = {0};
+        sequence_request r = make_request(64, 0);
+        r.forced = forced;
+        r.n_forced = 40;
+        r.lookup = settings[i];
+        assert_int_equal(engine_submit(h->e, &r, &s, &fail), OK);
+        sequence_poll_result result = wait_for_end(s, &tokens);
+        assert_int_equal(result.finish, FINISH_LENGTH);
+        assert_int_equal(tokens.length, 40);
+        assert_memory_equal(tokens.ids, forced, sizeof forced);
+        if (settings[i].mode == LOOKUP_FIXED)
+            assert_true(result.stats.accepted == 31 && result.stats.steps == 8);
+        sequence_release(s);
+        token_list_free(&tokens);
+    }
+    sequence_request r = make_request(64, 3);
+    r.forced = forced;
+    r.n_forced = 40;
+    assert_int_equal(engine_submit(h->e, &r, &s, &fail), ERR_INVALID);
+    r.max_tokens = 0;
+    forced[7] = -1;
+    assert_int_equal(engine_submit(h->e, &r, &s, &fail), ERR_INVALID);
+    forced[7] = 0;
+    r.n_forced = 600;
+    assert_int_equal(engine_submit(h->e, &r, &s, &fail), ERR_CONTEXT);
+}
+
 static void test_length_is_kept(void **state)
 {
     const house *h = *state;
@@ -193,6 +232,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_forced_reply),
         cmocka_unit_test(test_length_is_kept),
         cmocka_unit_test(test_queue_has_a_limit),
         cmocka_unit_test(test_release_while_running),

@@ -1,5 +1,5 @@
-/* The engine's small parts, each against what its header promises: sampling, lookup, draft lengths,
- * stop strings, KV slots. */
+/* The engine's small parts, each against what its header promises: sampling, stop
+ * strings. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,10 +9,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/lookup.h"
 #include "engine/output.h"
 #include "engine/sample.h"
-#include "engine/speculate.h"
 
 #define N_VOCAB 50
 
@@ -192,79 +190,6 @@ static void test_sampling_refuses(void **state)
     assert_int_equal(sampling_check(&p, N_VOCAB, &fail), ERR_INVALID);
 }
 
-/* ---- lookup and draft lengths ------------------------------------------------------------------
- */
-
-static void test_lookup_finds_the_latest_and_longest(void **state)
-{
-    (void)state;
-    /* 7 8 9 was followed by 1, later by 2; 4 5 6 7 8 9 by 1. */
-    const int32_t long_match[] = {4, 5, 6, 7, 8, 9, 1, 0, 7, 8, 9, 2, 0, 4, 5, 6, 7, 8, 9};
-    const size_t n = sizeof long_match / sizeof long_match[0];
-    int32_t draft[8];
-    size_t match;
-    lookup *l;
-    failure fail;
-    assert_int_equal(lookup_create(&l, 100, &fail), OK);
-    lookup_update(l, long_match, 11);
-    assert_int_equal(lookup_draft(l, long_match, 11, 1, draft, &match), 1);
-    assert_int_equal(match, 3);
-    assert_int_equal(draft[0], 1);
-    lookup_update(l, long_match, n);
-    assert_int_equal(lookup_draft(l, long_match, n, 2, draft, &match), 2);
-    assert_int_equal(match, 6);
-    assert_int_equal(draft[0], 1);
-    assert_int_equal(draft[1], 0);
-    lookup_destroy(l);
-}
-
-static void test_lookup_continues_a_repetition(void **state)
-{
-    (void)state;
-    const int32_t tokens[] = {1, 2, 1, 2, 1};
-    int32_t draft[6];
-    size_t match;
-    lookup *l;
-    failure fail;
-    assert_int_equal(lookup_create(&l, 5, &fail), OK);
-    lookup_update(l, tokens, 5);
-    assert_int_equal(lookup_draft(l, tokens, 5, 6, draft, &match), 6);
-    for (int i = 0; i < 6; i++)
-        assert_int_equal(draft[i], i % 2 == 0 ? 2 : 1);
-    assert_int_equal(lookup_draft(l, tokens, 2, 6, draft, &match), 0);
-    lookup_destroy(l);
-}
-
-static void test_draft_length_follows_cost_and_acceptance(void **state)
-{
-    (void)state;
-    step_cost flat = {{0}}, steep = {{0}};
-    acceptance good = {{100, 100}, {95, 95}}, bad = {{100, 100}, {5, 5}};
-    step_cost_learn(&flat, 1, 10);
-    step_cost_learn(&flat, 17, 10.5);
-    step_cost_learn(&steep, 1, 10);
-    step_cost_learn(&steep, 2, 20);
-    step_cost_learn(&steep, 17, 170);
-    assert_int_equal(speculate_length(&flat, &good, 6, 1, 16), 16);
-    assert_int_equal(speculate_length(&steep, &good, 6, 1, 16), 0);
-    assert_true(speculate_length(&flat, &bad, 3, 1, 16) <= 2);
-    assert_true(fabs(step_cost_of(&flat, 9) - 10.25) < 1e-9);
-    assert_true(step_cost_of(&steep, 34) > 300);
-}
-
-static void test_acceptance_counts_censored_drafts(void **state)
-{
-    (void)state;
-    const acceptance nothing = {{0, 0}, {0, 0}};
-    acceptance a = acceptance_from_prior(&nothing);
-    double before = a.accepted[1] / a.tried[1];
-    acceptance_learn(&a, 6, 4, 4);
-    assert_true(a.accepted[1] / a.tried[1] > before);
-    assert_true(a.tried[0] == 8.0);
-    acceptance_learn(&a, 3, 4, 0);
-    assert_true(a.accepted[0] / a.tried[0] < 0.5);
-}
-
 /* ---- stop strings -------------------------------------------------------------------------------
  */
 
@@ -341,10 +266,6 @@ int main(void)
         cmocka_unit_test(test_random_depends_on_its_arguments_only),
         cmocka_unit_test(test_penalties_and_bias),
         cmocka_unit_test(test_sampling_refuses),
-        cmocka_unit_test(test_lookup_finds_the_latest_and_longest),
-        cmocka_unit_test(test_lookup_continues_a_repetition),
-        cmocka_unit_test(test_draft_length_follows_cost_and_acceptance),
-        cmocka_unit_test(test_acceptance_counts_censored_drafts),
         cmocka_unit_test(test_stop_strings),
         cmocka_unit_test(test_stop_strings_refused),
     };
