@@ -8,6 +8,7 @@
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
 #   make bench-kv       what KV memory costs: resident bytes, first touch, copied prefixes
 #   make bench-steps    what mixed work costs: pace beside a long prompt, probes, pauses, switches
+#   make stress         many requests at once, every answer beside its solo run (REQUESTS=10000 SEED=1 STREAMS=8)
 #   make bench-peer     beside llama.cpp from npm, in turns (MODELS=pangu-1b-llama:q4_0 PAIRS=5 THREADS=2)
 #   make format         clang-format over src and tests
 
@@ -36,7 +37,7 @@ TEST_PROGRAMS := $(TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 quiet_compile = $(if $(V),,@echo "  compile $<" && )
 quiet_link = $(if $(V),,@echo "  link    $@" && )
 
-.PHONY: all demo test test-c test-neon test-e2e bench bench-kv bench-steps bench-peer setup format clean
+.PHONY: all demo test test-c test-neon test-e2e bench bench-kv bench-steps bench-peer stress setup format clean
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY)
@@ -76,7 +77,16 @@ $(VARIANT)/bench/%: bench/%.c $(LIBRARY) Makefile
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDLIBS)
 
--include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(SAME_BITS).d $(VARIANT)/bench/kv_memory.d $(VARIANT)/bench/steps.d
+$(VARIANT)/obj/bench/%.o: bench/%.c Makefile
+	@mkdir -p $(@D)
+	$(quiet_compile)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+STRESS_OBJECTS := $(patsubst %.c,$(VARIANT)/obj/%.o,$(sort $(wildcard bench/stress*.c)))
+$(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(quiet_link)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+-include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(SAME_BITS).d $(VARIANT)/bench/kv_memory.d $(VARIANT)/bench/steps.d $(STRESS_OBJECTS:.o=.d)
 
 # Installs what is missing (Debian packages), saying so; then the goal runs in a fresh make, because
 # the package flags above could not be known before.
@@ -86,8 +96,8 @@ setup:
 test: setup
 	@$(MAKE) --no-print-directory test-c test-neon test-e2e SANITIZE=$(SANITIZE)
 
-test-c: $(PROGRAM) $(TEST_PROGRAMS)
-	@tests/run.sh $(VARIANT) $(TEST_PROGRAMS)
+test-c: $(PROGRAM) $(TEST_PROGRAMS) $(VARIANT)/bench/stress
+	@tests/run.sh $(VARIANT) $(TEST_PROGRAMS) $(VARIANT)/bench/stress
 
 NEON_CC ?= aarch64-linux-gnu-gcc
 NEON_EMULATOR ?= qemu-aarch64
@@ -118,6 +128,13 @@ bench-steps: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/steps
 	$(VARIANT)/bench/steps $(PART)
 
+REQUESTS ?= 10000
+SEED ?= 1
+STREAMS ?= 8
+stress: setup
+	@$(MAKE) --no-print-directory $(VARIANT)/bench/stress SANITIZE=$(SANITIZE)
+	$(VARIANT)/bench/stress $(REQUESTS) $(SEED) $(STREAMS)
+
 # make bench-peer MODELS=pangu-7b-llama:q4_0 PAIRS=5 THREADS=2 PEER_OPTIONS='--depths 0 --steps 1,8'
 MODELS ?= qwen2.5-0.5b:q4_0 qwen2.5-0.5b:q8_0 pangu-1b-llama:q4_0 pangu-1b-llama:q8_0 pangu-1b-llama:q4_k
 PAIRS ?= 5
@@ -129,7 +146,7 @@ bench-peer: setup
 	node bench/peer/compare.mjs --program $(PROGRAM) --pairs $(PAIRS) --threads $(THREADS) --keep build/bench-peer.jsonl $(MODELS:%=--synthetic %) $(PEER_OPTIONS)
 
 format:
-	clang-format -i $(shell git ls-files 'src/*.[ch]' 'tests/*.[ch]' 'bench/*.c')
+	clang-format -i $(shell git ls-files 'src/*.[ch]' 'tests/*.[ch]' 'bench/*.[ch]')
 
 clean:
 	rm -rf build

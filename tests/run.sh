@@ -6,7 +6,8 @@ variant=$1
 shift
 failed=""
 for program in "$@"; do
-    echo "== ${program#"$variant"/tests/}"
+    name=${program#"$variant"/}
+    echo "== ${name#tests/}"
     "$program" 2>&1 || failed="$failed $program"
 done
 if [ -n "$failed" ]; then
