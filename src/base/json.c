@@ -27,11 +27,11 @@ json_t *json_text(const char *text, size_t length)
     return value != NULL ? value : repaired_text(text, length);
 }
 
-error_code json_write(buffer *out, json_t *value)
+static error_code write_with(buffer *out, json_t *value, int digits)
 {
     if (value == NULL)
         return ERR_MEMORY;
-    const size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(9);
+    const size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(digits);
     size_t need = json_dumpb(value, NULL, 0, flags);
     error_code code = need == 0 ? ERR_MEMORY : buffer_reserve(out, need);
     if (code == OK) {
@@ -41,6 +41,16 @@ error_code json_write(buffer *out, json_t *value)
     }
     json_decref(value);
     return code;
+}
+
+error_code json_write(buffer *out, json_t *value)
+{
+    return write_with(out, value, 9);
+}
+
+error_code json_write_exact(buffer *out, json_t *value)
+{
+    return write_with(out, value, 17);
 }
 
 double json_finite(double value)

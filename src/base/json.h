@@ -15,6 +15,8 @@ json_t *json_text(const char *text, size_t length);
 
 /* Appends the text of `value` (taken over; NULL is ERR_MEMORY). */
 error_code json_write(buffer *out, json_t *value);
+/* The same with as many digits as a double needs to be read back as it was. */
+error_code json_write_exact(buffer *out, json_t *value);
 
 /* JSON has no infinity: what was not measured is 0. */
 double json_finite(double value);

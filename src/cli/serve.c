@@ -235,6 +235,8 @@ static error_code serve(server *s, stage *st, failure *fail)
 {
     error_code code = load(st, fail);
     if (code == OK)
+        code = orchestra_open_log(st->orchestra, fail);
+    if (code == OK)
         code = server_start(s, st->orchestra, fail);
     if (code == OK)
         code = catch_signals(fail);

@@ -58,10 +58,10 @@ static error_code check_model(const config *c, size_t i, failure *fail)
                                i, m->name);
     if (m->path[0] == '\0')
         return failure_set(fail, ERR_CONFIG, "models[%zu].path: must name a GGUF file", i);
-    if ((code = check_range("models: context", m->context, 0, MAX_CONTEXT, fail)) != OK)
+    if ((code = check_range("models.context", m->context, 0, MAX_CONTEXT, fail)) != OK)
         return code;
-    code = check_range("models: slots", m->slots, 1, 256, fail);
-    return code == OK ? check_range("models: parked", m->parked, 0, 256, fail) : code;
+    code = check_range("models.slots", m->slots, 1, 256, fail);
+    return code == OK ? check_range("models.parked", m->parked, 0, 256, fail) : code;
 }
 
 static error_code check_models(const config *c, failure *fail)
@@ -118,6 +118,10 @@ static error_code check_probe(const config_probe *p, failure *fail)
     error_code code = check_range("probe.window_head", p->window_head, 0, MAX_WINDOW, fail);
     if (code == OK)
         code = check_range("probe.window_tail", p->window_tail, 1, MAX_WINDOW, fail);
+    if (code == OK)
+        code = check_range("probe.timeout_ms", p->timeout_ms, 0, 3600000, fail);
+    if (code == OK)
+        code = check_range("probe.cache", p->cache, 0, 100000, fail);
     for (size_t i = 0; i < p->n_labels && code == OK; i++)
         code = check_label(p, i, fail);
     return code;
@@ -131,7 +135,7 @@ static const struct {
 } policies[] = {
     {"adaptive", true, false, false}, {"paper", true, false, false},
     {"small", false, false, false},   {"large", false, false, false},
-    {"random", false, true, false},   {"rules", false, false, true},
+    {"random", false, true, false},   {"rules", false, true, true},
 };
 #define N_POLICIES (sizeof policies / sizeof policies[0])
 
@@ -149,34 +153,6 @@ static bool has_label(const config *c, const char *name)
         if (strcmp(c->probe.labels[i].name, name) == 0)
             return true;
     return false;
-}
-
-static error_code bad_rule(failure *fail, size_t i, const config_rule *r, const char *what)
-{
-    return failure_set(fail, ERR_CONFIG, "policy.rules[%zu] (%s): %s", i, r->name, what);
-}
-
-static error_code check_rule(const config *c, size_t i, failure *fail)
-{
-    const config_rule *r = &c->policy.rules[i];
-    error_code code = check_name(r->name, "policy.rules", i, fail);
-    if (code != OK)
-        return code;
-    for (size_t j = 0; j < i; j++)
-        if (strcmp(c->policy.rules[j].name, r->name) == 0)
-            return bad_rule(fail, i, r, "the name stands there twice");
-    if (r->intent != NULL && !has_label(c, r->intent))
-        return failure_set(fail, ERR_CONFIG,
-                           "policy.rules[%zu] (%s): intent \"%s\" is not a label of the probe", i,
-                           r->name, r->intent);
-    /* Written so that a NaN is refused too. */
-    if (!(r->above_entropy < r->max_entropy) || r->max_entropy < 0)
-        return bad_rule(fail, i, r, "above_entropy < max_entropy is needed, max_entropy ≥ 0 nats");
-    if (!(r->above_margin < r->max_margin) || r->max_margin < 0)
-        return bad_rule(fail, i, r, "above_margin < max_margin is needed, max_margin ≥ 0");
-    if (r->above_prompt_tokens >= r->max_prompt_tokens)
-        return bad_rule(fail, i, r, "above_prompt_tokens < max_prompt_tokens is needed");
-    return OK;
 }
 
 error_code config_check_policy(const config *c, failure *fail)
@@ -201,7 +177,7 @@ error_code config_check_policy(const config *c, failure *fail)
     if (p->prompt_limit == 0)
         return bad(fail, "policy.prompt_limit", "must be a number of tokens ≥ 1");
     for (size_t i = 0; i < p->n_rules; i++) {
-        error_code code = check_rule(c, i, fail);
+        error_code code = check_name(p->rules[i].name, "policy.rules", i, fail);
         if (code != OK)
             return code;
     }
@@ -244,6 +220,8 @@ static error_code check_engine_and_server(const config *c, failure *fail)
         {"server.max_body_bytes", c->server.max_body_bytes, 1024, 1u << 30},
         {"server.max_tokens_default", c->server.max_tokens_default, 0, MAX_CONTEXT},
         {"server.deadline_ms_default", c->server.deadline_ms_default, 0, INT32_MAX},
+        {"decisions.max_mb", c->decisions.max_mb, 1, 100000},
+        {"decisions.keep", c->decisions.keep, 0, 100},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         error_code code =
@@ -253,6 +231,8 @@ static error_code check_engine_and_server(const config *c, failure *fail)
     }
     if (c->server.host[0] == '\0')
         return bad(fail, "server.host", "must be an address to listen on, such as 127.0.0.1");
+    if (c->decisions.file != NULL && c->decisions.file[0] == '\0')
+        return bad(fail, "decisions.file", "must name a file");
     return OK;
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/buffer.h"
 #include "config/check.h"
+#include "config/rules.h"
 #include "config/schema.h"
 
 #define MAX_FILE_BYTES (1u << 20)
@@ -26,8 +27,16 @@ static const config_label default_labels[] = {
 
 static const config defaults = {
     .version = CONFIG_VERSION,
-    .probe = {.template = "{conversation}Intent:", .window_head = 96, .window_tail = 160},
-    .policy = {.name = "adaptive", .entropy_limit = 0.45, .prompt_limit = 2048, .seed = 0},
+    .probe = {.template = "{conversation}Intent:",
+              .window_head = 96,
+              .window_tail = 160,
+              .timeout_ms = 10000,
+              .cache = 0},
+    .policy = {.name = "adaptive",
+               .entropy_limit = 0.45,
+               .prompt_limit = 2048,
+               .seed = 0,
+               .sticky = true},
     .engine = {.threads = 0,
                .prefill_chunk = 256,
                .queue_limit = 64,
@@ -40,6 +49,7 @@ static const config defaults = {
                .max_tokens_default = 0,
                .priority_default = CONFIG_INTERACTIVE,
                .deadline_ms_default = 0},
+    .decisions = {.file = NULL, .prompts = CONFIG_PROMPTS_HASH, .max_mb = 64, .keep = 2},
 };
 #define DEFAULT_SLOTS 4
 
@@ -63,15 +73,6 @@ static bool copy_text(char **to, const char *from, const char *fallback)
 static error_code no_memory(failure *fail)
 {
     return failure_set(fail, ERR_MEMORY, "no memory for the configuration");
-}
-
-static error_code read_role(const char *text, const char *key, config_role *out, failure *fail)
-{
-    if (strcmp(text, "small") != 0 && strcmp(text, "large") != 0)
-        return failure_set(fail, ERR_CONFIG, "%s: \"%s\" is unknown; allowed: small, large", key,
-                           text);
-    *out = text[0] == 's' ? ROLE_SMALL : ROLE_LARGE;
-    return OK;
 }
 
 bool config_kv_parse(const char *text, config_kv *out)
@@ -100,7 +101,8 @@ static char *resolve_path(const char *path, const char *file)
     return whole;
 }
 
-static error_code take_model(config_model *m, const file_model *f, const char *file, failure *fail)
+static error_code take_model(config_model *m, const file_model *f, size_t i, const char *file,
+                             failure *fail)
 {
     m->slots = DEFAULT_SLOTS;
     TAKE(m->context, f->context);
@@ -112,9 +114,13 @@ static error_code take_model(config_model *m, const file_model *f, const char *f
         return no_memory(fail);
     if (f->kv != NULL && !config_kv_parse(f->kv, &m->kv))
         return failure_set(fail, ERR_CONFIG,
-                           "models (%s).kv: \"%s\" is unknown; allowed: f16, f32, q8_0", f->name,
-                           f->kv);
-    return read_role(f->role, "models.role", &m->role, fail);
+                           "models[%zu].kv: \"%s\" is unknown; allowed: f16, f32, q8_0", i, f->kv);
+    if (strcmp(f->role, "small") != 0 && strcmp(f->role, "large") != 0)
+        return failure_set(fail, ERR_CONFIG,
+                           "models[%zu].role: \"%s\" is unknown; allowed: small, large", i,
+                           f->role);
+    m->role = f->role[0] == 's' ? ROLE_SMALL : ROLE_LARGE;
+    return OK;
 }
 
 static error_code take_models(config *c, const file_config *f, const char *file, failure *fail)
@@ -125,7 +131,7 @@ static error_code take_models(config *c, const file_config *f, const char *file,
     for (; c->n_models < f->n_models; c->n_models++) {
         const file_model *from = &f->models[c->n_models];
         config_model *to = &c->models[c->n_models];
-        error_code code = take_model(to, from, file, fail);
+        error_code code = take_model(to, from, c->n_models, file, fail);
         if (code != OK) {
             c->n_models++; /* what it holds already is freed with the rest */
             return code;
@@ -140,6 +146,8 @@ static error_code take_probe(config_probe *p, const file_probe *f, failure *fail
     f = f != NULL ? f : &nothing;
     TAKE(p->window_head, f->window_head);
     TAKE(p->window_tail, f->window_tail);
+    TAKE(p->timeout_ms, f->timeout_ms);
+    TAKE(p->cache, f->cache);
     if (!copy_text(&p->template, f->template, defaults.probe.template))
         return no_memory(fail);
     uint32_t n = f->n_labels > 0 ? f->n_labels : (uint32_t)N_DEFAULT_LABELS;
@@ -157,37 +165,18 @@ static error_code take_probe(config_probe *p, const file_probe *f, failure *fail
     return OK;
 }
 
-static error_code take_rule(config_rule *r, const file_rule *f, failure *fail)
+/* Models and labels are there already. */
+static error_code take_policy(config *c, const file_policy *f, failure *fail)
 {
-    *r = (config_rule){.above_entropy = -INFINITY,
-                       .max_entropy = INFINITY,
-                       .above_margin = -INFINITY,
-                       .max_margin = INFINITY,
-                       .max_prompt_tokens = UINT32_MAX,
-                       .lookup = {.mode = CONFIG_LOOKUP_AUTO}};
-    TAKE(r->above_entropy, f->above_entropy);
-    TAKE(r->max_entropy, f->max_entropy);
-    TAKE(r->above_margin, f->above_margin);
-    TAKE(r->max_margin, f->max_margin);
-    TAKE(r->above_prompt_tokens, f->above_prompt_tokens);
-    TAKE(r->max_prompt_tokens, f->max_prompt_tokens);
-    if (!copy_text(&r->name, f->name, NULL) || !copy_text(&r->intent, f->intent, NULL))
-        return no_memory(fail);
-    if (f->lookup != NULL && !config_lookup_parse(f->lookup, &r->lookup))
-        return failure_set(
-            fail, ERR_CONFIG,
-            "policy.rules (%s).lookup: \"%s\" is unknown; allowed: off, auto, 1 to %d", f->name,
-            f->lookup, CONFIG_MAX_DRAFT);
-    return read_role(f->model, "policy.rules.model", &r->model, fail);
-}
-
-static error_code take_policy(config_policy *p, const file_policy *f, failure *fail)
-{
+    config_policy *p = &c->policy;
     static const file_policy nothing = {.name = NULL};
     f = f != NULL ? f : &nothing;
     TAKE(p->entropy_limit, f->entropy_limit);
     TAKE(p->prompt_limit, f->prompt_limit);
     TAKE(p->seed, f->seed);
+    if (f->sticky != NULL && !config_flag_parse(f->sticky, &p->sticky))
+        return failure_set(fail, ERR_CONFIG,
+                           "policy.sticky: \"%s\" is unknown; allowed: true, false", f->sticky);
     if (!copy_text(&p->name, f->name, defaults.policy.name))
         return no_memory(fail);
     if (f->n_rules == 0)
@@ -197,7 +186,7 @@ static error_code take_policy(config_policy *p, const file_policy *f, failure *f
         return no_memory(fail);
     p->n_rules = f->n_rules;
     for (uint32_t i = 0; i < p->n_rules; i++) {
-        error_code code = take_rule(&p->rules[i], &f->rules[i], fail);
+        error_code code = config_rule_take(&p->rules[i], &f->rules[i], c, i, fail);
         if (code != OK)
             return code;
     }
@@ -229,6 +218,22 @@ static error_code take_engine_and_server(config *c, const file_config *f, failur
     return copy_text(&c->server.host, host, defaults.server.host) ? OK : no_memory(fail);
 }
 
+static error_code take_decisions(config_decisions *d, const file_decisions *f, const char *file,
+                                 failure *fail)
+{
+    if (f == NULL)
+        return OK;
+    TAKE(d->max_mb, f->max_mb);
+    TAKE(d->keep, f->keep);
+    if (f->prompts != NULL && strcmp(f->prompts, "hash") != 0 && strcmp(f->prompts, "text") != 0)
+        return failure_set(fail, ERR_CONFIG,
+                           "decisions.prompts: \"%s\" is unknown; allowed: hash, text", f->prompts);
+    d->prompts =
+        f->prompts != NULL && f->prompts[0] == 't' ? CONFIG_PROMPTS_TEXT : CONFIG_PROMPTS_HASH;
+    d->file = resolve_path(f->file, file);
+    return d->file != NULL ? OK : no_memory(fail);
+}
+
 /* The defaults without their texts: those are copied one by one, so that config_free owns them all.
  */
 static config *new_config(void)
@@ -248,12 +253,21 @@ static error_code take_all(config *c, const file_config *f, const char *file, fa
     if (code == OK)
         code = take_probe(&c->probe, f->probe, fail);
     if (code == OK)
-        code = take_policy(&c->policy, f->policy, fail);
+        code = take_policy(c, f->policy, fail);
     if (code == OK)
         code = take_engine_and_server(c, f, fail);
     if (code == OK)
+        code = take_decisions(&c->decisions, f->decisions, file, fail);
+    if (code == OK)
         code = config_check(c, fail);
     return code == OK ? config_check_policy_keys(f->policy, c->policy.name, fail) : code;
+}
+
+/* The messages begin with the path of what they are about. */
+static error_code tell_place(const char *text, size_t length, const char *file, failure *fail)
+{
+    int line = fail != NULL ? file_config_line(text, length, fail->text) : 0;
+    return line > 0 ? failure_prefix(fail, "%s:%d", file, line) : failure_prefix(fail, "%s", file);
 }
 
 error_code config_parse(config **out, const char *text, size_t length, const char *file,
@@ -269,7 +283,7 @@ error_code config_parse(config **out, const char *text, size_t length, const cha
     file_config_free(f);
     if (code != OK) {
         config_free(c);
-        return failure_prefix(fail, "%s", file);
+        return tell_place(text, length, file, fail);
     }
     *out = c;
     return OK;
@@ -358,7 +372,7 @@ error_code config_for_model(config **out, const char *model_path, failure *fail)
     static const file_config nothing = {.version = CONFIG_VERSION};
     error_code code = take_probe(&c->probe, NULL, fail);
     if (code == OK)
-        code = take_policy(&c->policy, NULL, fail);
+        code = take_policy(c, NULL, fail);
     if (code == OK)
         code = take_engine_and_server(c, &nothing, fail);
     c->models = calloc(1, sizeof *c->models);
@@ -425,15 +439,14 @@ void config_free(config *c)
         free(c->probe.labels[i].name);
         free(c->probe.labels[i].token);
     }
-    for (uint32_t i = 0; i < c->policy.n_rules; i++) {
-        free(c->policy.rules[i].name);
-        free(c->policy.rules[i].intent);
-    }
+    for (uint32_t i = 0; i < c->policy.n_rules; i++)
+        config_rule_free(&c->policy.rules[i]);
     free(c->models);
     free(c->probe.template);
     free(c->probe.labels);
     free(c->policy.name);
     free(c->policy.rules);
     free(c->server.host);
+    free(c->decisions.file);
     free(c);
 }

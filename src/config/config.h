@@ -15,6 +15,7 @@
 #define CONFIG_VERSION 1
 #define CONFIG_MAX_LABELS 64
 #define CONFIG_MAX_RULES 64
+#define CONFIG_MAX_HEADERS 8     /* of one rule */
 #define CONFIG_MAX_DRAFT 16      /* longest fixed lookup */
 #define CONFIG_LABEL_CODE "code" /* the label that the policies paper and adaptive route by */
 
@@ -54,28 +55,85 @@ typedef struct config_probe {
     char *template; /* with {conversation} or {query} */
     uint32_t window_head;
     uint32_t window_tail;
+    uint32_t timeout_ms; /* then the large model answers; 0: no limit */
+    uint32_t cache;      /* recent probes whose result is kept for identical requests; 0: none */
     config_label *labels;
     uint32_t n_labels;
 } config_probe;
 
-/* One rule: the first whose conditions all hold gives the plan. A pair holds when above < value ≤
- * max, so that the same number splits the values in two; the defaults (-INFINITY … INFINITY, 0 …
- * UINT32_MAX) are no condition. */
+/* What a rule may bound. A bound holds when above < value ≤ max, so that the same number splits the
+ * values in two; -INFINITY … INFINITY is no condition. */
+typedef enum config_quantity {
+    CONFIG_ENTROPY, /* nats */
+    CONFIG_MARGIN,
+    CONFIG_PROMPT_TOKENS, /* of the small model */
+    CONFIG_TURN,          /* user messages so far; the first request of a conversation is turn 1 */
+    CONFIG_COIN,          /* the request's own random number in [0, 1) */
+    CONFIG_SMALL_RUNNING, /* replies and classifications that have a place, and those that wait */
+    CONFIG_SMALL_WAITING, /* for one */
+    CONFIG_LARGE_RUNNING,
+    CONFIG_LARGE_WAITING,
+    CONFIG_QUANTITIES,
+} config_quantity;
+
+typedef struct config_bound {
+    double above, max;
+} config_bound;
+
+/* The part of a key after above_ or max_ ("entropy" … "waiting"); of a load, `role` says whose. */
+const char *config_quantity_name(config_quantity q);
+
+typedef struct config_header {
+    char *name;
+    char *value; /* NULL: any, as long as the header was sent */
+} config_header;
+
+typedef enum config_session {
+    CONFIG_SESSION_ANY,
+    CONFIG_SESSION_NAMED,   /* the request names its conversation (x-session-id) */
+    CONFIG_SESSION_UNNAMED, /* it does not */
+} config_session;
+
+/* What a rule sets where the client said nothing. */
+typedef enum config_sampling_bits {
+    CONFIG_TEMPERATURE = 1,
+    CONFIG_TOP_P = 2,
+    CONFIG_MIN_P = 4,
+    CONFIG_TOP_K = 8,
+    CONFIG_REPETITION_PENALTY = 16,
+    CONFIG_PRESENCE_PENALTY = 32,
+    CONFIG_FREQUENCY_PENALTY = 64,
+} config_sampling_bits;
+
+typedef struct config_sampling {
+    unsigned set; /* bits: which of the following are set */
+    float temperature, top_p, min_p;
+    uint32_t top_k;
+    float repetition_penalty, presence_penalty, frequency_penalty;
+} config_sampling;
+
+#define CONFIG_ANY_INTENT UINT64_MAX
+
+/* One rule: the first whose conditions all hold gives the plan. Several may share a name. */
 typedef struct config_rule {
     char *name;
-    char *intent;                      /* label name, or NULL: any */
-    double above_entropy, max_entropy; /* nats */
-    double above_margin, max_margin;
-    uint32_t above_prompt_tokens, max_prompt_tokens; /* of the small model */
+    uint64_t intents; /* bit i: label i of the probe */
+    config_bound bounds[CONFIG_QUANTITIES];
+    config_session session;
+    config_header *headers; /* all must hold */
+    uint32_t n_headers;
     config_role model;
     config_lookup lookup; /* default: auto */
+    config_sampling sampling;
+    uint32_t max_tokens; /* of a reply, whatever the client asks for; 0: no limit */
 } config_rule;
 
 typedef struct config_policy {
     char *name;            /* "adaptive", "paper", "small", "large", "random", or "rules" */
     double entropy_limit;  /* nats; adaptive and paper */
     uint32_t prompt_limit; /* tokens; adaptive and paper */
-    uint64_t seed;         /* random */
+    uint64_t seed;         /* random and rules: of the coin */
+    bool sticky;           /* a conversation stays with its model, unless it goes small → large */
     config_rule *rules;    /* rules */
     uint32_t n_rules;
 } config_policy;
@@ -99,6 +157,16 @@ typedef struct config_server {
     uint32_t deadline_ms_default; /* 0: none */
 } config_server;
 
+typedef enum config_prompts { CONFIG_PROMPTS_HASH, CONFIG_PROMPTS_TEXT } config_prompts;
+
+/* The decision log (docs/decision-log.md). */
+typedef struct config_decisions {
+    char *file; /* NULL: none is written */
+    config_prompts prompts;
+    uint32_t max_mb; /* of one file; then it becomes FILE.1 */
+    uint32_t keep;   /* how many of those */
+} config_decisions;
+
 typedef struct config {
     uint32_t version;
     config_model
@@ -108,6 +176,7 @@ typedef struct config {
     config_policy policy;
     config_engine engine;
     config_server server;
+    config_decisions decisions;
 } config;
 
 /* path NULL: config/demo.yaml, looked for under the working directory, beside the program's own

@@ -45,22 +45,66 @@ static const cyaml_schema_field_t probe_fields[] = {
     TEXT(template, OPTIONAL, file_probe),
     UINT(window_head, file_probe),
     UINT(window_tail, file_probe),
+    UINT(timeout_ms, file_probe),
+    UINT(cache, file_probe),
     CYAML_FIELD_SEQUENCE_COUNT("labels", OPTIONAL, file_probe, labels, n_labels, &label_value, 2,
                                CONFIG_MAX_LABELS),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t intent_value = {
+    CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, MAX_TEXT)};
+
+static const cyaml_schema_field_t header_fields[] = {
+    TEXT(name, REQUIRED, file_header),
+    TEXT(value, OPTIONAL, file_header),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t header_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, file_header, header_fields)};
+
+static const cyaml_schema_field_t load_fields[] = {
+    TEXT(model, REQUIRED, file_load), UINT(above_running, file_load), UINT(max_running, file_load),
+    UINT(above_waiting, file_load),   UINT(max_waiting, file_load),   CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t load_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, file_load, load_fields)};
+
+static const cyaml_schema_field_t sampling_fields[] = {
+    REAL(temperature, file_sampling),
+    REAL(top_p, file_sampling),
+    REAL(min_p, file_sampling),
+    UINT(top_k, file_sampling),
+    REAL(repetition_penalty, file_sampling),
+    REAL(presence_penalty, file_sampling),
+    REAL(frequency_penalty, file_sampling),
     CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t rule_fields[] = {
     TEXT(name, REQUIRED, file_rule),
     TEXT(intent, OPTIONAL, file_rule),
+    CYAML_FIELD_SEQUENCE_COUNT("intents", OPTIONAL, file_rule, intents, n_intents, &intent_value, 1,
+                               CONFIG_MAX_LABELS),
     REAL(above_entropy, file_rule),
     REAL(max_entropy, file_rule),
     REAL(above_margin, file_rule),
     REAL(max_margin, file_rule),
     UINT(above_prompt_tokens, file_rule),
     UINT(max_prompt_tokens, file_rule),
+    UINT(above_turn, file_rule),
+    UINT(max_turn, file_rule),
+    REAL(above_coin, file_rule),
+    REAL(max_coin, file_rule),
+    TEXT(session, OPTIONAL, file_rule),
+    CYAML_FIELD_SEQUENCE_COUNT("headers", OPTIONAL, file_rule, headers, n_headers, &header_value, 1,
+                               CONFIG_MAX_HEADERS),
+    CYAML_FIELD_SEQUENCE_COUNT("load", OPTIONAL, file_rule, load, n_load, &load_value, 1, 2),
     TEXT(model, REQUIRED, file_rule),
     TEXT(lookup, OPTIONAL, file_rule),
+    TEXT(kv, OPTIONAL, file_rule),
+    CYAML_FIELD_MAPPING_PTR("sampling", OPTIONAL, file_rule, sampling, sampling_fields),
+    UINT(max_tokens, file_rule),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t rule_value = {
@@ -71,6 +115,7 @@ static const cyaml_schema_field_t policy_fields[] = {
     REAL(entropy_limit, file_policy),
     UINT(prompt_limit, file_policy),
     UINT(seed, file_policy),
+    TEXT(sticky, OPTIONAL, file_policy),
     CYAML_FIELD_SEQUENCE_COUNT("rules", OPTIONAL, file_policy, rules, n_rules, &rule_value, 1,
                                CONFIG_MAX_RULES),
     CYAML_FIELD_END,
@@ -89,6 +134,14 @@ static const cyaml_schema_field_t server_fields[] = {
     UINT(deadline_ms_default, file_server), CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t decisions_fields[] = {
+    TEXT(file, REQUIRED, file_decisions),
+    TEXT(prompts, OPTIONAL, file_decisions),
+    UINT(max_mb, file_decisions),
+    UINT(keep, file_decisions),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t top_fields[] = {
     CYAML_FIELD_UINT("version", CYAML_FLAG_DEFAULT, file_config, version),
     CYAML_FIELD_SEQUENCE_COUNT("models", REQUIRED, file_config, models, n_models, &model_value, 1,
@@ -97,6 +150,7 @@ static const cyaml_schema_field_t top_fields[] = {
     CYAML_FIELD_MAPPING_PTR("policy", OPTIONAL, file_config, policy, policy_fields),
     CYAML_FIELD_MAPPING_PTR("engine", OPTIONAL, file_config, engine, engine_fields),
     CYAML_FIELD_MAPPING_PTR("server", OPTIONAL, file_config, server, server_fields),
+    CYAML_FIELD_MAPPING_PTR("decisions", OPTIONAL, file_config, decisions, decisions_fields),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t top_value = {
@@ -137,9 +191,10 @@ static const cyaml_schema_field_t *fields_of(const char *name)
         const char *name;
         const cyaml_schema_field_t *fields;
     } sections[] = {
-        {"models", model_fields},  {"labels", label_fields},  {"probe", probe_fields},
-        {"rules", rule_fields},    {"policy", policy_fields}, {"engine", engine_fields},
-        {"server", server_fields},
+        {"models", model_fields},   {"labels", label_fields},        {"probe", probe_fields},
+        {"headers", header_fields}, {"load", load_fields},           {"sampling", sampling_fields},
+        {"rules", rule_fields},     {"policy", policy_fields},       {"engine", engine_fields},
+        {"server", server_fields},  {"decisions", decisions_fields},
     };
     for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
         if (strcmp(name, sections[i].name) == 0)
@@ -181,7 +236,7 @@ static error_code refuse_unknown_key(const char *text, size_t length, const char
 {
     const char *key = strrchr(c->what, ':');
     key = key != NULL && key[1] == ' ' ? key + 2 : c->what;
-    char known[256] = "";
+    char known[512] = "";
     size_t used = 0;
     for (const cyaml_schema_field_t *f = fields_of(c->field); f->key != NULL; f++) {
         int n = snprintf(known + used, sizeof known - used, "%s%s", used > 0 ? ", " : "", f->key);

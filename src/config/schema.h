@@ -7,6 +7,7 @@
 #ifndef CONFIG_SCHEMA_H
 #define CONFIG_SCHEMA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,18 +33,49 @@ typedef struct file_probe {
     char *template;
     uint32_t *window_head;
     uint32_t *window_tail;
+    uint32_t *timeout_ms;
+    uint32_t *cache;
     file_label *labels;
     uint32_t n_labels;
 } file_probe;
 
+typedef struct file_header {
+    char *name;
+    char *value;
+} file_header;
+
+typedef struct file_load {
+    char *model;
+    uint32_t *above_running, *max_running;
+    uint32_t *above_waiting, *max_waiting;
+} file_load;
+
+typedef struct file_sampling {
+    double *temperature, *top_p, *min_p;
+    double *repetition_penalty, *presence_penalty, *frequency_penalty;
+    uint32_t *top_k;
+} file_sampling;
+
 typedef struct file_rule {
     char *name;
     char *intent;
+    char **intents;
+    uint32_t n_intents;
     double *above_entropy, *max_entropy;
     double *above_margin, *max_margin;
+    double *above_coin, *max_coin;
     uint32_t *above_prompt_tokens, *max_prompt_tokens;
+    uint32_t *above_turn, *max_turn;
+    char *session;
+    file_header *headers;
+    uint32_t n_headers;
+    file_load *load;
+    uint32_t n_load;
     char *model;
     char *lookup;
+    char *kv;
+    file_sampling *sampling;
+    uint32_t *max_tokens;
 } file_rule;
 
 typedef struct file_policy {
@@ -51,6 +83,7 @@ typedef struct file_policy {
     double *entropy_limit;
     uint32_t *prompt_limit;
     uint64_t *seed;
+    char *sticky; /* libcyaml would take any word for true */
     file_rule *rules;
     uint32_t n_rules;
 } file_policy;
@@ -73,6 +106,13 @@ typedef struct file_server {
     uint32_t *deadline_ms_default;
 } file_server;
 
+typedef struct file_decisions {
+    char *file;
+    char *prompts;
+    uint32_t *max_mb;
+    uint32_t *keep;
+} file_decisions;
+
 typedef struct file_config {
     uint32_t version;
     file_model *models;
@@ -81,11 +121,17 @@ typedef struct file_config {
     file_policy *policy;
     file_engine *engine;
     file_server *server;
+    file_decisions *decisions;
 } file_config;
 
 /* ERR_CONFIG names file, line and key. Give the result back with file_config_free. */
 error_code file_config_read(file_config **out, const char *text, size_t length, const char *file,
                             failure *fail);
 void file_config_free(file_config *f);
+
+/* The line of the value that a path such as policy.rules[2].model leads to, or of what comes
+ * nearest to it; 0: the text says nothing of it. The path ends at the first character that cannot
+ * stand in one. */
+int file_config_line(const char *text, size_t length, const char *path);
 
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "orchestra/table.h"
 
 const char *finish_reason_text(finish_reason reason)
 {
@@ -24,13 +25,14 @@ static json_t *intent_json(const intent *i)
     for (size_t k = 0; k < i->n_labels; k++)
         json_object_set_new(probabilities, i->labels[k],
                             json_real(json_finite(i->probabilities[k])));
-    return json_pack("{s:s, s:o, s:f, s:f, s:f, s:b, s:I}", "label", i->labels[i->best],
+    return json_pack("{s:s, s:o, s:f, s:f, s:f, s:b, s:b, s:I}", "label", i->labels[i->best],
                      "probabilities", probabilities, "entropy", json_finite(i->entropy), "margin",
                      json_finite(i->margin), "outside", json_finite(i->outside), "windowed",
-                     (int)i->windowed, "probe_tokens", (json_int_t)i->probe_tokens);
+                     (int)i->windowed, "cached", (int)i->cached, "probe_tokens",
+                     (json_int_t)i->probe_tokens);
 }
 
-static json_t *overhead_json(const overhead *o)
+json_t *overhead_json(const overhead *o)
 {
     return json_pack("{s:f, s:f, s:f, s:f, s:f}", "template_ms", json_finite(o->template_ms),
                      "prefill_ms", json_finite(o->prefill_ms), "decide_ms",
@@ -38,7 +40,7 @@ static json_t *overhead_json(const overhead *o)
                      json_finite(o->total_ms));
 }
 
-static json_t *stats_json(const sequence_stats *s)
+json_t *stats_json(const sequence_stats *s)
 {
     return json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I}", "prompt_tokens",
@@ -53,10 +55,16 @@ static json_t *stats_json(const sequence_stats *s)
 
 static json_t *plan_json(const plan *p)
 {
-    return json_pack("{s:s, s:s, s:o, s:s, s:o, s:I}", "model", p->model, "role",
-                     p->role == ROLE_SMALL ? "small" : "large", "lookup", lookup_json(&p->lookup),
-                     "rule", p->rule, "reason", json_text(p->reason, strlen(p->reason)),
-                     "prompt_tokens", (json_int_t)p->prompt_tokens);
+    json_t *o = json_pack(
+        "{s:s, s:s, s:o, s:s, s:s?, s:o, s:I}", "model", p->model, "role",
+        p->role == ROLE_SMALL ? "small" : "large", "lookup", lookup_json(&p->lookup), "rule",
+        p->rule, "fallback", fallback_name(p->fallback), "reason",
+        json_text(p->reason, strlen(p->reason)), "prompt_tokens", (json_int_t)p->prompt_tokens);
+    if (o != NULL && p->sampling != NULL)
+        json_object_set_new(o, "sampling", sampling_json(p->sampling));
+    if (o != NULL && p->max_tokens > 0)
+        json_object_set_new(o, "max_tokens", json_integer((json_int_t)p->max_tokens));
+    return o;
 }
 
 json_t *decision_json(const run *r)

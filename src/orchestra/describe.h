@@ -15,6 +15,16 @@ json_t *decision_json(const run *r);
  */
 json_t *account_json(const run *r, uint64_t seed);
 
+json_t *overhead_json(const overhead *o);
+json_t *stats_json(const sequence_stats *s);
+
+/* The policy in effect: {name, labels, rules}; the rules have the configuration's own keys, so that
+ * the list can be put into one as it stands. JSON null without routing. */
+json_t *policy_json(const orchestra *o);
+/* Its digest: decisions of policies with the same one are the same. */
+#define POLICY_DIGEST_SIZE 65
+void policy_digest(const orchestra *o, char out[POLICY_DIGEST_SIZE]);
+
 /* "off", "auto" or the draft's length. */
 json_t *lookup_json(const lookup_setting *lookup);
 const char *finish_reason_text(finish_reason reason);

@@ -1,11 +1,24 @@
-/* internal.h: what orchestra.c (lifecycle) and run.c (one request) share. Inside the room only. */
+/* internal.h: what the files of the orchestra share. Inside the room only.
+ *
+ *   orchestra.c     loading and ending
+ *   run.c           one request on its way
+ *   facts.c         what a decision looks at, gathered from one request
+ *   policy.c        from facts to a plan
+ *   probe.c         from logits to an intent
+ *   recent.c        conversations and probes that were recent
+ *   decision_log.c  what was decided, for later
+ *   record.c        the lines of that log
+ *   describe.c      the decision in JSON, table.c the rules
+ */
 #ifndef ORCHESTRA_INTERNAL_H
 #define ORCHESTRA_INTERNAL_H
 
 #include <stdatomic.h>
 
+#include "orchestra/decision_log.h"
 #include "orchestra/orchestra.h"
 #include "orchestra/policy.h"
+#include "orchestra/recent.h"
 
 #define ORCHESTRA_MAX_MODELS 2
 
@@ -27,8 +40,17 @@ struct orchestra {
     const char *label_names[SEQUENCE_MAX_LABELS];
     const char *label_tokens[SEQUENCE_MAX_LABELS];
     size_t n_labels;
+    recent *conversations;       /* policy_kept; NULL: no plan sticks */
+    recent *probes;              /* intent; NULL: none is kept */
+    decision_log *log;           /* NULL: none is written */
     atomic_uint_fast64_t routed; /* requests so far */
+    struct {
+        atomic_uint_fast64_t decisions[2], fallbacks[N_FALLBACKS], intents[SEQUENCE_MAX_LABELS];
+        atomic_uint_fast64_t probes, cached_probes, kept;
+    } counts;
 };
+
+/* ---- copy.c --------------------------------------------------------------------------------- */
 
 /* A request's own copy, in one block of memory. */
 typedef struct request_copy {
@@ -38,5 +60,41 @@ typedef struct request_copy {
 
 error_code request_copy_make(request_copy *out, const request *r, failure *fail);
 void request_copy_free(request_copy *copy); /* a zeroed one too */
+
+/* ---- facts.c -------------------------------------------------------------------------------- */
+
+/* The facts of one request, with what they point to. It stays where it is: facts point into it. */
+typedef struct known_facts {
+    policy_facts facts;
+    policy_kept kept;
+    failure probe_failure;
+    char **headers;          /* one block of memory */
+    recent_key probe;        /* what the probe reads of them */
+    recent_key conversation; /* where the plan is kept */
+} known_facts;
+
+/* Of all messages, or of the raw prompt. */
+recent_key request_digest(const request *q);
+
+/* All facts but prompt_tokens and what the probe says. */
+error_code facts_gather(known_facts *k, orchestra *o, const request *q, const run_options *options,
+                        failure *fail);
+void facts_free(known_facts *k); /* a zeroed one too */
+/* Keeps the plan for what comes next in the conversation. */
+void facts_keep_plan(const known_facts *k, orchestra *o, const plan *p);
+
+/* ---- record.c: the lines of the decision log (docs/decision-log.md); NULL: no memory --------- */
+
+json_t *record_head(const orchestra *o);
+json_t *record_prompt(const request *q, bool with_text);
+/* `prompt` is what record_prompt gave; the caller keeps it. */
+json_t *record_line(const run *r, const orchestra *o, json_t *prompt);
+
+/* ---- run.c, for record.c -------------------------------------------------------------------- */
+
+const known_facts *run_facts(const run *r);
+run_state run_reached(const run *r);
+const char *run_id(const run *r);
+bool run_only_decides(const run *r);
 
 #endif

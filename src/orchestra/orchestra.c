@@ -83,6 +83,17 @@ static error_code load_players(orchestra *o, const orchestra_progress *progress,
 
 /* ---- routing ------------------------------------------------------------------------------ */
 
+#define MAX_CONVERSATIONS 8192 /* whose plans are kept; the least recently used are forgotten */
+
+static void warn_of_rules(const orchestra *o)
+{
+    for (size_t i = 0; i < policy_rule_count(o->policy); i++)
+        if (i < o->config->policy.n_rules && !policy_reachable(o->policy, i))
+            log_warn("policy.rules[%zu] (%s) takes no request: those before it take all that it "
+                     "would, or its conditions cannot hold together",
+                     i, policy_rule(o->policy, i)->name);
+}
+
 static error_code prepare_routing(orchestra *o, failure *fail)
 {
     const config *c = o->config;
@@ -96,6 +107,12 @@ static error_code prepare_routing(orchestra *o, failure *fail)
         o->label_tokens[i] = c->probe.labels[i].token;
     }
     error_code code = policy_create(&o->policy, c, backend_context(small), fail);
+    if (code == OK && c->policy.sticky)
+        code = recent_create(&o->conversations, MAX_CONVERSATIONS, sizeof(policy_kept), fail);
+    if (code == OK && c->probe.cache > 0)
+        code = recent_create(&o->probes, c->probe.cache, sizeof(intent), fail);
+    if (code == OK)
+        warn_of_rules(o);
     if (code != OK || !policy_reads_intent(o->policy))
         return code;
     code = backend_check_labels(small, &o->template, o->label_tokens, o->n_labels, fail);
@@ -144,8 +161,17 @@ void orchestra_destroy(orchestra *o)
     for (size_t i = 0; i < o->n_players; i++)
         if (o->players[i].model != NULL)
             model_destroy(o->players[i].model);
+    decision_log_close(o->log);
+    recent_destroy(o->conversations);
+    recent_destroy(o->probes);
     policy_destroy(o->policy);
     free(o);
+}
+
+error_code orchestra_open_log(orchestra *o, failure *fail)
+{
+    const config_decisions *c = &o->config->decisions;
+    return c->file != NULL ? decision_log_open(&o->log, c, record_head(o), fail) : OK;
 }
 
 /* ---- what a server asks -----------------------------------------------------------------------
@@ -169,4 +195,27 @@ backend *orchestra_backend(orchestra *o, size_t index)
 bool orchestra_has_template(const orchestra *o, size_t index)
 {
     return o->players[index].model->chat != NULL;
+}
+
+size_t orchestra_label_count(const orchestra *o)
+{
+    return o->n_labels;
+}
+
+const char *orchestra_label_name(const orchestra *o, size_t index)
+{
+    return o->label_names[index];
+}
+
+void orchestra_read_counts(const orchestra *o, orchestra_counts *out)
+{
+    *out = (orchestra_counts){.probes = atomic_load(&o->counts.probes),
+                              .cached_probes = atomic_load(&o->counts.cached_probes),
+                              .kept = atomic_load(&o->counts.kept)};
+    for (size_t i = 0; i < 2; i++)
+        out->decisions[i] = atomic_load(&o->counts.decisions[i]);
+    for (size_t i = 0; i < N_FALLBACKS; i++)
+        out->fallbacks[i] = atomic_load(&o->counts.fallbacks[i]);
+    for (size_t i = 0; i < o->n_labels; i++)
+        out->intents[i] = atomic_load(&o->counts.intents[i]);
 }

@@ -22,19 +22,44 @@ typedef struct intent {
     double margin;  /* best minus second probability */
     double outside; /* probability mass outside the labels */
     bool windowed;
+    bool cached; /* an identical request was probed before: this one needed no forward pass */
     size_t probe_tokens;
+    float logits[SEQUENCE_MAX_LABELS]; /* of the label tokens, as they came */
+    float log_sum_exp;                 /* over the whole vocabulary */
 } intent;
 
+/* Why the decision is not what the intent alone would have given. */
+typedef enum fallback {
+    FALLBACK_NONE,
+    FALLBACK_ENTROPY,
+    FALLBACK_MARGIN,
+    FALLBACK_LONG_CONTEXT,
+    FALLBACK_PROBE_ERROR,
+    FALLBACK_PROBE_TIMEOUT,
+    FALLBACK_PINNED,
+    FALLBACK_LOAD,
+    N_FALLBACKS,
+} fallback;
+
+const char *fallback_name(fallback f); /* "entropy" …; NULL for none */
+
 #define PLAN_REASON_SIZE 160
+#define PLAN_NO_RULE SIZE_MAX
 
 typedef struct plan {
     config_role role;
     const char *model; /* name; lives as long as the orchestra */
     lookup_setting lookup;
-    const char *rule; /* the rule that fired, or the fallback: entropy, long_context, probe_error,
-                         pinned …; lives as long as the orchestra */
-    char reason[PLAN_REASON_SIZE]; /* the same for a person, with the numbers */
-    size_t prompt_tokens;          /* the small model's count; 0 when pinned: not counted */
+    bool client_lookup; /* the client chose its mode and length */
+    const char *rule;   /* the rule's name, or what stands for one: session, long_context,
+                           probe_error, probe_timeout, pinned; lives as long as the orchestra */
+    size_t number;      /* the rule in the policy's table whose plan this is, or PLAN_NO_RULE */
+    bool is_kept; /* the conversation had it before (rule session) */
+    fallback fallback;
+    const config_sampling *sampling; /* set where the client said nothing; or NULL */
+    size_t max_tokens;               /* of the reply, whatever the client asks for; 0: no limit */
+    char reason[PLAN_REASON_SIZE];   /* for a person, with the numbers */
+    size_t prompt_tokens;            /* the small model's count; 0 when pinned: not counted */
 } plan;
 
 /* What the decision cost. */
@@ -73,13 +98,38 @@ backend *orchestra_backend(orchestra *o, size_t index);
 /* False: the model has no chat template and takes raw prompts only. */
 bool orchestra_has_template(const orchestra *o, size_t index);
 
+/* Starts the decision log that the configuration names; without one it does nothing. Before the
+ * first request. */
+error_code orchestra_open_log(orchestra *o, failure *fail);
+
+/* What was decided since orchestra_create. */
+typedef struct orchestra_counts {
+    uint64_t decisions[2]; /* by config_role; pinned ones among them */
+    uint64_t fallbacks[N_FALLBACKS];
+    uint64_t intents[SEQUENCE_MAX_LABELS]; /* what the probe said, by label */
+    uint64_t probes;                       /* forward passes */
+    uint64_t cached_probes;                /* requests that an earlier probe answered */
+    uint64_t kept;                         /* decisions that a conversation's earlier one made */
+} orchestra_counts;
+
+void orchestra_read_counts(const orchestra *o, orchestra_counts *out);
+size_t orchestra_label_count(const orchestra *o);
+const char *orchestra_label_name(const orchestra *o, size_t index);
+
 /* `model`: "auto" or NULL routes, a name pins (ERR_NOT_FOUND lists the names). `lookup` overrides
- * the plan's when not NULL. `decide_only`: the run finishes once the plan is there. The request is
- * copied. */
+ * the plan's when not NULL. `decide_only`: the run finishes once the plan is there, and nothing is
+ * remembered of it. The request is copied. The rest is for the rules and the decision log; all of
+ * it may be left out. `header` gives the value of the request's header of that name (letters of
+ * either case), or NULL; it is called within orchestra_submit only. */
 typedef struct run_options {
     const char *model;
     const lookup_setting *lookup;
     bool decide_only;
+    unsigned sampling_given; /* config_sampling_bits that the client set itself */
+    const char *id;          /* the request's, for the decision log */
+    const char *session;     /* the conversation's name */
+    const char *(*header)(void *context, const char *name);
+    void *header_context;
 } run_options;
 
 error_code orchestra_submit(orchestra *o, const request *r, const run_options *options, wakeup wake,
@@ -96,12 +146,13 @@ typedef enum run_state {
  * fails with ERR_TIMEOUT, whatever it was doing. Its priority is the reply's: a probe goes before
  * all replies.
  *
- * The policies `random` and its like depend on the orchestra's count of requests: the n-th routed
- * request since orchestra_create (n from 0) gets the coin random_uniform(policy.seed, 0, n).
+ * A rule's coin depends on the orchestra's count of requests: the n-th routed request since
+ * orchestra_create (n from 0) gets the coin random_uniform(policy.seed, 0, n).
  *
- * A failed probe never fails the run: the large model answers (rule probe_error). A prompt that
- * does not fit the small model goes to the large one whatever the rules say (rule long_context),
- * except when the small one is pinned: then, and when it fits neither, ERR_CONTEXT has the numbers.
+ * A failed probe never fails the run: the large model answers (rule probe_error, or probe_timeout
+ * when its time was up). A prompt that does not fit the small model goes to the large one whatever
+ * the rules say (rule long_context), except when the small one is pinned: then, and when it fits
+ * neither, ERR_CONTEXT has the numbers.
  * Faults that are known at once are returned by orchestra_submit, later ones by run_failure. */
 
 /* Moves the run on and appends what came. Call it once after orchestra_submit (a run that only

@@ -1,40 +1,45 @@
 #include "orchestra/policy.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 _Static_assert(CONFIG_MAX_LABELS <= 64, "a rule's intents are bits of 64");
 _Static_assert(CONFIG_MAX_LABELS <= SEQUENCE_MAX_LABELS, "every label is classified");
 _Static_assert(CONFIG_MAX_DRAFT <= LOOKUP_MAX_DRAFT, "every fixed lookup can be drafted");
 
-#define ANY_INTENT UINT64_MAX
 #define PAPER_LOOK_AHEAD 2 /* tokens drafted a step in the published system */
+#define MAX_HEADERS (CONFIG_MAX_RULES * CONFIG_MAX_HEADERS)
 
 typedef enum truth { NO, YES, UNKNOWN } truth;
-
-/* What a rule may bound, besides the intent. */
-typedef enum quantity { ENTROPY, MARGIN, PROMPT_TOKENS, COIN, N_QUANTITIES } quantity;
-
-typedef struct bound {
-    double above, max; /* holds when above < value ≤ max */
-} bound;
-
-typedef struct rule {
-    const char *name;
-    uint64_t intents; /* bit i: label i */
-    bound bounds[N_QUANTITIES];
-    config_role role;
-    config_lookup lookup;
-} rule;
 
 struct policy {
     const config_label *labels;
     size_t n_labels;
+    size_t small_context;
+    const char *headers[MAX_HEADERS]; /* the names that rules look at */
+    size_t n_headers;
+    bool is_configured; /* the rules are the user's */
     size_t n_rules;
-    rule rules[]; /* the last one holds always */
+    config_rule rules[]; /* their texts are the config's or static; the last one holds always */
 };
+
+const char *fallback_name(fallback f)
+{
+    static const char *const names[N_FALLBACKS] = {
+        [FALLBACK_ENTROPY] = "entropy",
+        [FALLBACK_MARGIN] = "margin",
+        [FALLBACK_LONG_CONTEXT] = "long_context",
+        [FALLBACK_PROBE_ERROR] = "probe_error",
+        [FALLBACK_PROBE_TIMEOUT] = "probe_timeout",
+        [FALLBACK_PINNED] = "pinned",
+        [FALLBACK_LOAD] = "load",
+    };
+    return names[f];
+}
 
 /* ---- the built-in tables -------------------------------------------------------------------- */
 
@@ -42,13 +47,16 @@ static const config_lookup lookup_off = {.mode = CONFIG_LOOKUP_OFF};
 static const config_lookup lookup_auto = {.mode = CONFIG_LOOKUP_AUTO};
 static const config_lookup lookup_paper = {.mode = CONFIG_LOOKUP_FIXED, .length = PAPER_LOOK_AHEAD};
 
-static rule *add_rule(policy *p, const char *name, uint64_t intents, config_role role,
-                      config_lookup lookup)
+static config_rule *add_rule(policy *p, const char *name, uint64_t intents, config_role role,
+                             config_lookup lookup)
 {
-    rule *r = &p->rules[p->n_rules++];
-    *r = (rule){.name = name, .intents = intents, .role = role, .lookup = lookup};
-    for (size_t q = 0; q < N_QUANTITIES; q++)
-        r->bounds[q] = (bound){.above = -INFINITY, .max = INFINITY};
+    config_rule *r = &p->rules[p->n_rules++];
+    *r = (config_rule){/* never written through */ .name = (char *)name,
+                       .intents = intents,
+                       .model = role,
+                       .lookup = lookup};
+    for (size_t q = 0; q < CONFIG_QUANTITIES; q++)
+        r->bounds[q] = (config_bound){.above = -INFINITY, .max = INFINITY};
     return r;
 }
 
@@ -61,48 +69,78 @@ static uint64_t code_bit(const policy *p)
 }
 
 /* paper and adaptive choose the same models; they differ in the lookup of code and of the rest. */
-static void add_small_for_code(policy *p, const config_policy *c, size_t small_context,
-                               config_lookup on_code, config_lookup on_rest)
+static void add_small_for_code(policy *p, const config_policy *c, config_lookup on_code,
+                               config_lookup on_rest)
 {
     uint64_t code = code_bit(p);
     double limit = (double)c->prompt_limit;
-    if ((double)small_context < limit)
-        limit = (double)small_context;
-    rule *r = add_rule(p, CONFIG_LABEL_CODE, code, ROLE_SMALL, on_code);
-    r->bounds[PROMPT_TOKENS].max = limit;
-    r->bounds[ENTROPY].max = c->entropy_limit;
+    if ((double)p->small_context < limit)
+        limit = (double)p->small_context;
+    config_rule *r = add_rule(p, CONFIG_LABEL_CODE, code, ROLE_SMALL, on_code);
+    r->bounds[CONFIG_PROMPT_TOKENS].max = limit;
+    r->bounds[CONFIG_ENTROPY].max = c->entropy_limit;
     if (on_code.mode != on_rest.mode) {
         r = add_rule(p, "long_context", code, ROLE_LARGE, on_code);
-        r->bounds[PROMPT_TOKENS].above = limit;
+        r->bounds[CONFIG_PROMPT_TOKENS].above = limit;
     }
-    r = add_rule(p, "long_context", ANY_INTENT, ROLE_LARGE, on_rest);
-    r->bounds[PROMPT_TOKENS].above = limit;
+    r = add_rule(p, "long_context", CONFIG_ANY_INTENT, ROLE_LARGE, on_rest);
+    r->bounds[CONFIG_PROMPT_TOKENS].above = limit;
     if (on_code.mode != on_rest.mode) {
         r = add_rule(p, "entropy", code, ROLE_LARGE, on_code);
-        r->bounds[ENTROPY].above = c->entropy_limit;
+        r->bounds[CONFIG_ENTROPY].above = c->entropy_limit;
     }
-    r = add_rule(p, "entropy", ANY_INTENT, ROLE_LARGE, on_rest);
-    r->bounds[ENTROPY].above = c->entropy_limit;
+    r = add_rule(p, "entropy", CONFIG_ANY_INTENT, ROLE_LARGE, on_rest);
+    r->bounds[CONFIG_ENTROPY].above = c->entropy_limit;
     for (size_t i = 0; i < p->n_labels; i++)
         if ((code & UINT64_C(1) << i) == 0)
             add_rule(p, p->labels[i].name, UINT64_C(1) << i, ROLE_LARGE, on_rest);
 }
 
+static void add_random(policy *p)
+{
+    add_rule(p, "random", CONFIG_ANY_INTENT, ROLE_SMALL, lookup_auto)->bounds[CONFIG_COIN].max =
+        0.5;
+    add_rule(p, "random", CONFIG_ANY_INTENT, ROLE_LARGE, lookup_auto)->bounds[CONFIG_COIN].above =
+        0.5;
+}
+
+static bool is_bounded(const config_bound *b)
+{
+    return b->above > -INFINITY || b->max < INFINITY;
+}
+
+static bool is_unconditional(const config_rule *r)
+{
+    bool bounded = false;
+    for (size_t q = 0; q < CONFIG_QUANTITIES; q++)
+        bounded = bounded || is_bounded(&r->bounds[q]);
+    return !bounded && r->intents == CONFIG_ANY_INTENT && r->session == CONFIG_SESSION_ANY &&
+           r->n_headers == 0;
+}
+
+static size_t find_header(const policy *p, const char *name)
+{
+    size_t i = 0;
+    while (i < p->n_headers && strcasecmp(p->headers[i], name) != 0)
+        i++;
+    return i;
+}
+
+static void note_headers(policy *p, const config_rule *r)
+{
+    for (size_t k = 0; k < r->n_headers; k++) {
+        size_t at = find_header(p, r->headers[k].name);
+        p->headers[at] = r->headers[k].name;
+        p->n_headers += at == p->n_headers;
+    }
+}
+
 static void add_configured(policy *p, const config_policy *c)
 {
+    p->is_configured = true;
     for (size_t i = 0; i < c->n_rules; i++) {
-        const config_rule *from = &c->rules[i];
-        uint64_t intents = ANY_INTENT;
-        for (size_t k = 0; from->intent != NULL && k < p->n_labels; k++)
-            if (strcmp(p->labels[k].name, from->intent) == 0)
-                intents = UINT64_C(1) << k;
-        rule *r = add_rule(p, from->name, intents, from->model, from->lookup);
-        r->bounds[ENTROPY] = (bound){from->above_entropy, from->max_entropy};
-        r->bounds[MARGIN] = (bound){from->above_margin, from->max_margin};
-        if (from->above_prompt_tokens > 0)
-            r->bounds[PROMPT_TOKENS].above = from->above_prompt_tokens;
-        if (from->max_prompt_tokens < UINT32_MAX)
-            r->bounds[PROMPT_TOKENS].max = from->max_prompt_tokens;
+        p->rules[p->n_rules++] = c->rules[i];
+        note_headers(p, &c->rules[i]);
     }
 }
 
@@ -117,19 +155,20 @@ error_code policy_create(policy **out, const config *c, size_t small_context, fa
         return failure_set(fail, ERR_MEMORY, "no memory for the policy");
     p->labels = c->probe.labels;
     p->n_labels = c->probe.n_labels;
+    p->small_context = small_context;
     if (strcmp(name, "adaptive") == 0)
-        add_small_for_code(p, &c->policy, small_context, lookup_auto, lookup_auto);
+        add_small_for_code(p, &c->policy, lookup_auto, lookup_auto);
     else if (strcmp(name, "paper") == 0)
-        add_small_for_code(p, &c->policy, small_context, lookup_off, lookup_paper);
+        add_small_for_code(p, &c->policy, lookup_off, lookup_paper);
     else if (strcmp(name, "small") == 0)
-        add_rule(p, "small", ANY_INTENT, ROLE_SMALL, lookup_auto);
-    else if (strcmp(name, "random") == 0) {
-        add_rule(p, "random", ANY_INTENT, ROLE_SMALL, lookup_auto)->bounds[COIN].max = 0.5;
-        add_rule(p, "random", ANY_INTENT, ROLE_LARGE, lookup_auto)->bounds[COIN].above = 0.5;
-    } else if (strcmp(name, "rules") == 0)
+        add_rule(p, "small", CONFIG_ANY_INTENT, ROLE_SMALL, lookup_auto);
+    else if (strcmp(name, "random") == 0)
+        add_random(p);
+    else if (strcmp(name, "rules") == 0)
         add_configured(p, &c->policy);
-    const char *last = strcmp(name, "rules") == 0 ? "no_rule" : name;
-    add_rule(p, last, ANY_INTENT, ROLE_LARGE, lookup_auto);
+    const char *last = p->is_configured ? "no_rule" : name;
+    if (p->n_rules == 0 || !is_unconditional(&p->rules[p->n_rules - 1]))
+        add_rule(p, last, CONFIG_ANY_INTENT, ROLE_LARGE, lookup_auto);
     return OK;
 }
 
@@ -138,17 +177,12 @@ void policy_destroy(policy *p)
     free(p);
 }
 
-/* ---- evaluation --------------------------------------------------------------------------- */
+/* ---- what there is to know ------------------------------------------------------------------ */
 
-static bool is_bounded(const bound *b)
+static bool needs_intent(const config_rule *r)
 {
-    return b->above > -INFINITY || b->max < INFINITY;
-}
-
-static bool needs_intent(const rule *r)
-{
-    return r->intents != ANY_INTENT || is_bounded(&r->bounds[ENTROPY]) ||
-           is_bounded(&r->bounds[MARGIN]);
+    return r->intents != CONFIG_ANY_INTENT || is_bounded(&r->bounds[CONFIG_ENTROPY]) ||
+           is_bounded(&r->bounds[CONFIG_MARGIN]);
 }
 
 bool policy_reads_intent(const policy *p)
@@ -159,27 +193,84 @@ bool policy_reads_intent(const policy *p)
     return false;
 }
 
+size_t policy_header_count(const policy *p)
+{
+    return p->n_headers;
+}
+
+const char *policy_header(const policy *p, size_t index)
+{
+    return p->headers[index];
+}
+
+size_t policy_label_count(const policy *p)
+{
+    return p->n_labels;
+}
+
+const char *policy_label(const policy *p, size_t index)
+{
+    return p->labels[index].name;
+}
+
+size_t policy_rule_count(const policy *p)
+{
+    return p->n_rules;
+}
+
+const config_rule *policy_rule(const policy *p, size_t index)
+{
+    return &p->rules[index];
+}
+
+/* ---- evaluation --------------------------------------------------------------------------- */
+
 /* NAN: not known. */
-static double value_of(quantity q, const policy_facts *f)
+static double value_of(config_quantity q, const policy_facts *f)
 {
     switch (q) {
-    case ENTROPY:
+    case CONFIG_ENTROPY:
         return f->intent != NULL ? f->intent->entropy : NAN;
-    case MARGIN:
+    case CONFIG_MARGIN:
         return f->intent != NULL ? f->intent->margin : NAN;
-    case PROMPT_TOKENS:
+    case CONFIG_PROMPT_TOKENS:
         return (double)f->prompt_tokens;
+    case CONFIG_TURN:
+        return (double)f->turn;
+    case CONFIG_SMALL_RUNNING:
+        return f->load[ROLE_SMALL].running;
+    case CONFIG_SMALL_WAITING:
+        return f->load[ROLE_SMALL].waiting;
+    case CONFIG_LARGE_RUNNING:
+        return f->load[ROLE_LARGE].running;
+    case CONFIG_LARGE_WAITING:
+        return f->load[ROLE_LARGE].waiting;
     default:
         return f->coin;
     }
 }
 
+static bool request_fits(const policy *p, const config_rule *r, const policy_facts *f)
+{
+    if (r->session != CONFIG_SESSION_ANY && f->has_session != (r->session == CONFIG_SESSION_NAMED))
+        return false;
+    for (size_t k = 0; k < r->n_headers; k++) {
+        const char *sent =
+            f->headers != NULL ? f->headers[find_header(p, r->headers[k].name)] : NULL;
+        if (sent == NULL || (r->headers[k].value != NULL && strcmp(sent, r->headers[k].value) != 0))
+            return false;
+    }
+    return true;
+}
+
 /* One condition that fails is enough to say no, whatever else is unknown. */
-static truth rule_holds(const rule *r, const policy_facts *f)
+static truth rule_holds(const policy *p, const config_rule *r, const policy_facts *f)
 {
     truth result = YES;
-    for (quantity q = 0; q < N_QUANTITIES; q++) {
-        const bound *b = &r->bounds[q];
+    if (!request_fits(p, r, f))
+        return NO;
+    for (config_quantity q = 0; q < CONFIG_QUANTITIES; q++) {
+        const config_bound *b = &r->bounds[q];
         double value = value_of(q, f);
         if (!is_bounded(b))
             continue;
@@ -188,14 +279,14 @@ static truth rule_holds(const rule *r, const policy_facts *f)
         else if (value <= b->above || value > b->max)
             return NO;
     }
-    if (r->intents == ANY_INTENT)
+    if (r->intents == CONFIG_ANY_INTENT)
         return result;
     if (f->intent == NULL)
         return UNKNOWN;
     return (r->intents >> f->intent->best & 1) != 0 ? result : NO;
 }
 
-/* ---- the plan ----------------------------------------------------------------------------- */
+/* ---- the reason ----------------------------------------------------------------------------- */
 
 static void say(char reason[PLAN_REASON_SIZE], const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -213,16 +304,22 @@ static void say(char reason[PLAN_REASON_SIZE], const char *format, ...)
     va_end(args);
 }
 
-static void say_bound(char reason[PLAN_REASON_SIZE], quantity q, const bound *b, double value)
+static void say_bound(char reason[PLAN_REASON_SIZE], config_quantity q, const config_bound *b,
+                      double value)
 {
     static const struct {
         const char *before, *between, *after;
         int decimals;
-    } words[N_QUANTITIES] = {
-        [ENTROPY] = {"entropy ", "", " nats", 2},
-        [MARGIN] = {"margin ", "", "", 2},
-        [PROMPT_TOKENS] = {"", " prompt tokens", "", 0},
-        [COIN] = {"coin ", "", "", 2},
+    } words[CONFIG_QUANTITIES] = {
+        [CONFIG_ENTROPY] = {"entropy ", "", " nats", 2},
+        [CONFIG_MARGIN] = {"margin ", "", "", 2},
+        [CONFIG_PROMPT_TOKENS] = {"", " prompt tokens", "", 0},
+        [CONFIG_TURN] = {"turn ", "", "", 0},
+        [CONFIG_COIN] = {"coin ", "", "", 2},
+        [CONFIG_SMALL_RUNNING] = {"small model: ", " running", "", 0},
+        [CONFIG_SMALL_WAITING] = {"small model: ", " waiting", "", 0},
+        [CONFIG_LARGE_RUNNING] = {"large model: ", " running", "", 0},
+        [CONFIG_LARGE_WAITING] = {"large model: ", " waiting", "", 0},
     };
     int d = words[q].decimals;
     /* Two close numbers must not read as equal: more digits until they differ. */
@@ -237,17 +334,40 @@ static void say_bound(char reason[PLAN_REASON_SIZE], quantity q, const bound *b,
             words[q].after);
 }
 
-static void explain(const rule *r, bool is_first, const policy_facts *f, plan *out)
+static void explain(const config_rule *r, bool is_first, const policy_facts *f, plan *out)
 {
     out->reason[0] = '\0';
-    if (r->intents != ANY_INTENT)
+    if (r->intents != CONFIG_ANY_INTENT)
         say(out->reason, "intent %s", f->intent->labels[f->intent->best]);
-    for (quantity q = 0; q < N_QUANTITIES; q++)
+    for (config_quantity q = 0; q < CONFIG_QUANTITIES; q++)
         if (is_bounded(&r->bounds[q]))
             say_bound(out->reason, q, &r->bounds[q], value_of(q, f));
+    if (r->session != CONFIG_SESSION_ANY)
+        say(out->reason,
+            r->session == CONFIG_SESSION_NAMED ? "a session is named" : "no session is named");
+    for (size_t k = 0; k < r->n_headers; k++)
+        say(out->reason, r->headers[k].value != NULL ? "header %s: %s" : "header %s",
+            r->headers[k].name, r->headers[k].value);
     if (out->reason[0] == '\0')
         say(out->reason, is_first ? "policy %s takes every request" : "no earlier rule held (%s)",
             r->name);
+}
+
+/* ---- the plan ----------------------------------------------------------------------------- */
+
+/* What a rule falls back from, by the conditions it has itself. */
+static fallback fallback_of(const config_rule *r)
+{
+    for (size_t q = CONFIG_SMALL_RUNNING; q <= CONFIG_LARGE_WAITING; q++)
+        if (is_bounded(&r->bounds[q]))
+            return FALLBACK_LOAD;
+    if (r->model == ROLE_SMALL)
+        return FALLBACK_NONE;
+    if (r->bounds[CONFIG_PROMPT_TOKENS].above > -INFINITY)
+        return FALLBACK_LONG_CONTEXT;
+    if (r->bounds[CONFIG_ENTROPY].above > -INFINITY)
+        return FALLBACK_ENTROPY;
+    return r->bounds[CONFIG_MARGIN].max < INFINITY ? FALLBACK_MARGIN : FALLBACK_NONE;
 }
 
 /* The acceptance estimate of an intent; the last class is for what no intent is known of. */
@@ -257,38 +377,211 @@ static uint32_t prior_of(const intent *known)
     return (uint32_t)(known != NULL && known->best < last ? known->best : last);
 }
 
-static lookup_setting lookup_of(const config_lookup *l, const intent *known)
+static lookup_setting lookup_of(const config_lookup *l, uint32_t prior)
 {
     static const lookup_mode modes[] = {[CONFIG_LOOKUP_OFF] = LOOKUP_OFF,
                                         [CONFIG_LOOKUP_AUTO] = LOOKUP_AUTO,
                                         [CONFIG_LOOKUP_FIXED] = LOOKUP_FIXED};
-    return (lookup_setting){.mode = modes[l->mode], .length = l->length, .prior = prior_of(known)};
+    return (lookup_setting){.mode = modes[l->mode], .length = l->length, .prior = prior};
 }
 
-bool policy_decide(const policy *p, const policy_facts *facts, plan *out)
+static void take_rule(const policy *p, size_t number, uint32_t prior, plan *out)
+{
+    const config_rule *r = &p->rules[number];
+    out->role = r->model;
+    out->lookup = lookup_of(&r->lookup, prior);
+    out->rule = r->name;
+    out->number = number;
+    out->fallback = fallback_of(r);
+    out->sampling = r->sampling.set != 0 ? &r->sampling : NULL;
+    out->max_tokens = r->max_tokens;
+}
+
+/* The large model without a rule that says so. */
+static void take_large(const char *why, fallback kind, const policy_facts *f, plan *out)
+{
+    out->role = ROLE_LARGE;
+    out->lookup = lookup_of(&lookup_auto, prior_of(f->intent));
+    out->rule = why;
+    out->number = PLAN_NO_RULE;
+    out->fallback = kind;
+    out->sampling = NULL;
+    out->max_tokens = 0;
+}
+
+static void fall_back_on_probe(const policy_facts *f, plan *out)
+{
+    bool is_late = f->probe_failure->code == ERR_TIMEOUT;
+    take_large(is_late ? "probe_timeout" : "probe_error",
+               is_late ? FALLBACK_PROBE_TIMEOUT : FALLBACK_PROBE_ERROR, f, out);
+    snprintf(out->reason, sizeof out->reason,
+             is_late ? "the probe took too long: %.120s" : "the probe failed: %.120s",
+             f->probe_failure->text);
+}
+
+static bool is_table_rule(const policy *p, size_t number)
+{
+    return number < p->n_rules;
+}
+
+/* The plan that the conversation has. */
+static void keep(const policy *p, const policy_facts *f, plan *out)
+{
+    static const char *const roles[] = {[ROLE_SMALL] = "small", [ROLE_LARGE] = "large"};
+    size_t number = f->kept->rule;
+    if (is_table_rule(p, number))
+        take_rule(p, number, f->kept->prior, out);
+    else
+        take_large("session", FALLBACK_NONE, f, out);
+    snprintf(out->reason, sizeof out->reason, "the conversation stays with the %s model (%s)",
+             roles[out->role], is_table_rule(p, number) ? p->rules[number].name : "long_context");
+    out->rule = "session";
+    out->is_kept = true;
+    out->fallback = FALLBACK_NONE;
+}
+
+static bool stays_large(const policy *p, const policy_facts *f)
+{
+    return f->kept != NULL &&
+           (!is_table_rule(p, f->kept->rule) || p->rules[f->kept->rule].model == ROLE_LARGE);
+}
+
+static bool decide_by_rules(const policy *p, const policy_facts *f, plan *out)
 {
     for (size_t i = 0; i < p->n_rules; i++) {
-        const rule *r = &p->rules[i];
-        truth holds = rule_holds(r, facts);
+        truth holds = rule_holds(p, &p->rules[i], f);
         if (holds == UNKNOWN)
             return false;
         if (holds == NO)
             continue;
-        out->role = r->role;
-        out->lookup = lookup_of(&r->lookup, facts->intent);
-        out->rule = r->name;
-        out->prompt_tokens = facts->prompt_tokens;
-        explain(r, i == 0, facts, out);
+        take_rule(p, i, prior_of(f->intent), out);
+        explain(&p->rules[i], i == 0, f, out);
         return true;
     }
     return false; /* not reached: the last rule holds always */
 }
 
-void policy_probe_error(const failure *why, size_t prompt_tokens, plan *out)
+bool policy_decide(const policy *p, const policy_facts *f, plan *out)
 {
-    out->role = ROLE_LARGE;
-    out->lookup = lookup_of(&lookup_auto, NULL);
-    out->rule = "probe_error";
-    out->prompt_tokens = prompt_tokens;
-    snprintf(out->reason, sizeof out->reason, "the probe failed: %.120s", why->text);
+    plan result = {.prompt_tokens = f->prompt_tokens};
+    if (stays_large(p, f))
+        keep(p, f, &result);
+    else if (f->probe_failure != NULL)
+        fall_back_on_probe(f, &result);
+    else if (!decide_by_rules(p, f, &result))
+        return false;
+    else if (f->kept != NULL && result.role == ROLE_SMALL && result.number != f->kept->rule)
+        keep(p, f, &result);
+    if (result.role == ROLE_SMALL && f->prompt_tokens >= p->small_context) {
+        take_large("long_context", FALLBACK_LONG_CONTEXT, f, &result);
+        result.is_kept = false;
+        snprintf(result.reason, sizeof result.reason,
+                 "%zu prompt tokens do not fit the small model's context of %zu", f->prompt_tokens,
+                 p->small_context);
+    }
+    *out = result;
+    return true;
+}
+
+/* ---- rules that nothing reaches ------------------------------------------------------------- */
+
+/* A set of requests: what one rule takes, or what is left of it. Headers are left out: a rule that
+ * looks at one is not counted on to take anything from a later rule. */
+typedef struct region {
+    uint64_t intents;
+    unsigned sessions; /* bit 0: unnamed, bit 1: named */
+    config_bound bounds[CONFIG_QUANTITIES];
+} region;
+
+static region region_of(const policy *p, const config_rule *r)
+{
+    uint64_t all = p->n_labels < 64 ? (UINT64_C(1) << p->n_labels) - 1 : UINT64_MAX;
+    region g = {.intents = r->intents & all,
+                .sessions = r->session == CONFIG_SESSION_ANY
+                                ? 3u
+                                : 1u + (r->session == CONFIG_SESSION_NAMED)};
+    memcpy(g.bounds, r->bounds, sizeof g.bounds);
+    return g;
+}
+
+/* Takes away what no request can be. */
+static void clip(const policy *p, region *g)
+{
+    const double most[CONFIG_QUANTITIES] = {[CONFIG_ENTROPY] = log((double)p->n_labels) + 1e-9,
+                                            [CONFIG_MARGIN] = 1,
+                                            [CONFIG_PROMPT_TOKENS] = INFINITY,
+                                            [CONFIG_TURN] = INFINITY,
+                                            [CONFIG_COIN] = 1,
+                                            [CONFIG_SMALL_RUNNING] = INFINITY,
+                                            [CONFIG_SMALL_WAITING] = INFINITY,
+                                            [CONFIG_LARGE_RUNNING] = INFINITY,
+                                            [CONFIG_LARGE_WAITING] = INFINITY};
+    for (size_t q = 0; q < CONFIG_QUANTITIES; q++) {
+        config_bound *b = &g->bounds[q];
+        b->max = fmin(b->max, most[q]);
+        b->above = b->above < 0 ? -INFINITY : b->above;
+    }
+}
+
+static bool is_empty(const region *g)
+{
+    bool empty = g->intents == 0 || g->sessions == 0;
+    for (size_t q = 0; q < CONFIG_QUANTITIES; q++)
+        empty = empty || g->bounds[q].above >= g->bounds[q].max;
+    return empty;
+}
+
+static bool is_covered(const policy *p, const region *g, size_t from, size_t to, size_t *effort);
+
+/* Goes on with what the rule `at` leaves of the region: cut along one condition after another, a
+ * piece at a time. */
+static bool is_rest_covered(const policy *p, region left, size_t at, size_t to, size_t *effort)
+{
+    region taken = region_of(p, &p->rules[at]);
+    region piece = left;
+    piece.intents = left.intents & ~taken.intents;
+    if (!is_covered(p, &piece, at + 1, to, effort))
+        return false;
+    left.intents &= taken.intents;
+    piece = left;
+    piece.sessions = left.sessions & ~taken.sessions;
+    if (!is_covered(p, &piece, at + 1, to, effort))
+        return false;
+    left.sessions &= taken.sessions;
+    for (size_t q = 0; q < CONFIG_QUANTITIES; q++) {
+        config_bound *b = &left.bounds[q];
+        const config_bound *t = &taken.bounds[q];
+        piece = left;
+        piece.bounds[q].max = fmin(b->max, t->above);
+        if (!is_covered(p, &piece, at + 1, to, effort))
+            return false;
+        piece = left;
+        piece.bounds[q].above = fmax(b->above, t->max);
+        if (!is_covered(p, &piece, at + 1, to, effort))
+            return false;
+        b->above = fmax(b->above, t->above);
+        b->max = fmin(b->max, t->max);
+    }
+    return true;
+}
+
+static bool is_covered(const policy *p, const region *g, size_t from, size_t to, size_t *effort)
+{
+    if (is_empty(g))
+        return true;
+    while (from < to && p->rules[from].n_headers > 0)
+        from++;
+    if (from == to || *effort == 0)
+        return false;
+    --*effort;
+    return is_rest_covered(p, *g, from, to, effort);
+}
+
+bool policy_reachable(const policy *p, size_t index)
+{
+    size_t effort =
+        100000; /* pieces; a hostile table would make more of them than anybody waits for */
+    region g = region_of(p, &p->rules[index]);
+    clip(p, &g);
+    return !is_covered(p, &g, 0, index, &effort);
 }

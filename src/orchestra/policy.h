@@ -1,10 +1,11 @@
 /*
- * policy.h: an ordered list of rules; the first that holds gives the plan. Inside the room only.
+ * policy.h: an ordered list of rules; the first that holds gives the plan.
  *
  * Rules are data: the built-in policies are tables of the same rules that a configuration may list.
- * A rule may be decidable before the intent is known; the evaluation is three-valued, so a probe is
- * asked for only when a rule that comes first depends on it. A policy is read-only after creation:
- * any thread may use it.
+ * A decision is a pure function of the policy and the facts: it needs no engine, so a log of facts
+ * can be decided again, by the same policy or another one. A rule may be decidable before the
+ * intent is known; the evaluation is three-valued, so a probe is asked for only when a rule that
+ * comes first depends on it. A policy is read-only after creation: any thread may use it.
  */
 #ifndef ORCHESTRA_POLICY_H
 #define ORCHESTRA_POLICY_H
@@ -13,11 +14,27 @@
 
 typedef struct policy policy;
 
-/* What the rules look at. */
+typedef struct policy_load {
+    uint32_t running, waiting;
+} policy_load;
+
+/* The plan that the conversation had before. */
+typedef struct policy_kept {
+    size_t rule;    /* its number in the policy's table */
+    uint32_t prior; /* its lookup's */
+} policy_kept;
+
+/* What a decision looks at. */
 typedef struct policy_facts {
-    const intent *intent; /* NULL: not known yet */
-    size_t prompt_tokens; /* of the small model */
-    double coin;          /* [0, 1): random's own number for this request */
+    const intent *intent;         /* NULL: not known yet */
+    const failure *probe_failure; /* NULL: the probe did not fail (ERR_TIMEOUT: its time was up) */
+    size_t prompt_tokens;         /* of the small model */
+    size_t turn;                  /* user messages; 1: the first */
+    bool has_session;             /* the request names its conversation */
+    double coin;                  /* [0, 1) */
+    const char *const *headers;   /* values by the numbers of policy_header; NULL: not sent */
+    policy_load load[2];          /* by config_role */
+    const policy_kept *kept;      /* NULL: the conversation has no plan yet, or none sticks */
 } policy_facts;
 
 /* `small_context`: the limit of what the small model takes, tokens. The config must outlive it. */
@@ -26,12 +43,26 @@ void policy_destroy(policy *p);
 
 /* Whether any rule looks at the intent: then the probe's labels must be usable. */
 bool policy_reads_intent(const policy *p);
+/* The names of the headers that rules look at, each once. */
+size_t policy_header_count(const policy *p);
+const char *policy_header(const policy *p, size_t index);
 
-/* Fills role, lookup, rule, reason and prompt_tokens of the plan; false (plan untouched): it
- * depends on the intent, which is not known. With the intent known it is always true. */
+/* Fills the plan but for its model's name; false (plan untouched): it depends on the intent, which
+ * is not known. With the intent or its failure known it is always true.
+ *
+ * Before the rules: a failed probe means the large model, and a conversation that is with the large
+ * model stays there. After them: a prompt that does not fit the small model goes to the large one,
+ * and a conversation for which the rules say small again keeps the plan it has. */
 bool policy_decide(const policy *p, const policy_facts *facts, plan *out);
 
-/* The plan when the probe failed: the large model. */
-void policy_probe_error(const failure *why, size_t prompt_tokens, plan *out);
+/* ---- the table ------------------------------------------------------------------------------ */
+
+size_t policy_label_count(const policy *p);
+const char *policy_label(const policy *p, size_t index);
+size_t policy_rule_count(const policy *p);
+const config_rule *policy_rule(const policy *p, size_t index);
+/* Whether some request can reach the rule: no, when earlier ones take every one it would. Errs on
+ * the side of yes. */
+bool policy_reachable(const policy *p, size_t index);
 
 #endif

@@ -31,6 +31,7 @@ error_code probe_read(const classification_result *c, const char *const *labels,
         highest = fmax(highest, c->logits[i]);
     for (size_t i = 0; i < c->n_labels; i++) {
         out->labels[i] = labels[i];
+        out->logits[i] = c->logits[i];
         out->probabilities[i] = exp((double)c->logits[i] - highest);
         sum += out->probabilities[i];
         inside += exp((double)c->logits[i] - (double)c->log_sum_exp);
@@ -49,6 +50,7 @@ error_code probe_read(const classification_result *c, const char *const *labels,
     out->margin = out->probabilities[out->best] - second;
     out->outside = fmin(fmax(1 - inside, 0), 1); /* the sums round */
     out->n_labels = c->n_labels;
+    out->log_sum_exp = c->log_sum_exp;
     out->windowed = c->windowed;
     out->probe_tokens = c->probe_tokens;
     out->known = true;

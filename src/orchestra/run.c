@@ -7,15 +7,20 @@
 #include "orchestra/internal.h"
 #include "orchestra/probe.h"
 
+#define RUN_ID_SIZE 129
+
 struct run {
     orchestra *orchestra;
     wakeup wake;
     lookup_setting lookup; /* overrides the plan's when has_lookup */
     bool has_lookup;
     bool decide_only;
+    unsigned sampling_given;
+    char id[RUN_ID_SIZE];
     double start_ms;
     double end_ms; /* the deadline; 0: none */
-    double coin;
+    known_facts known;
+    json_t *prompt; /* of the decision log's line; NULL: none is written */
 
     pthread_mutex_t lock; /* of the next three; the rest belongs to the thread that polls */
     pthread_cond_t woken_changed;
@@ -25,9 +30,9 @@ struct run {
 
     classification *probe; /* while RUN_PROBING */
     request_copy request;  /* while RUN_PROBING */
-    size_t prompt_tokens;
 
     run_state state;
+    bool is_decided;
     intent intent;
     plan plan;
     receipt receipt;
@@ -109,23 +114,62 @@ static error_code take_time_left(const run *r, request *q, failure *fail)
                               : failure_set(fail, ERR_TIMEOUT, "the request's deadline has passed");
 }
 
-static error_code start_reply(run *r, player *p, const request *q, failure *fail)
+/* What the plan says of the reply, where the client has not said it. */
+static void apply_plan(const run *r, request *q)
 {
-    request timed = *q;
-    error_code code = take_time_left(r, &timed, fail);
-    if (code != OK)
-        return code;
+    const config_sampling *s = r->plan.sampling;
+    unsigned set = s != NULL ? s->set & ~r->sampling_given : 0;
+    sampling_params *to = &q->sampling;
+    if (set & CONFIG_TEMPERATURE)
+        to->temperature = s->temperature;
+    if (set & CONFIG_TOP_P)
+        to->top_p = s->top_p;
+    if (set & CONFIG_MIN_P)
+        to->min_p = s->min_p;
+    if (set & CONFIG_TOP_K)
+        to->top_k = s->top_k;
+    if (set & CONFIG_REPETITION_PENALTY)
+        to->repetition_penalty = s->repetition_penalty;
+    if (set & CONFIG_PRESENCE_PENALTY)
+        to->presence_penalty = s->presence_penalty;
+    if (set & CONFIG_FREQUENCY_PENALTY)
+        to->frequency_penalty = s->frequency_penalty;
+    if (r->plan.max_tokens > 0 && (q->max_tokens == 0 || q->max_tokens > r->plan.max_tokens))
+        q->max_tokens = r->plan.max_tokens;
+}
+
+/* The plan is there: what it is called, and what is known of it from now on. */
+static void note_plan(run *r, const player *p)
+{
+    orchestra *o = r->orchestra;
     r->plan.model = p->name;
+    r->plan.client_lookup = r->has_lookup;
     if (r->has_lookup)
         r->plan.lookup = (lookup_setting){
             .mode = r->lookup.mode, .length = r->lookup.length, .prior = r->plan.lookup.prior};
     r->receipt.overhead.total_ms = clock_ms() - r->start_ms;
+    r->is_decided = true;
+    atomic_fetch_add(&o->counts.decisions[r->plan.role], 1);
+    atomic_fetch_add(&o->counts.fallbacks[r->plan.fallback], 1);
+    atomic_fetch_add(&o->counts.kept, r->plan.is_kept);
+    if (r->intent.known)
+        atomic_fetch_add(&o->counts.intents[r->intent.best], 1);
+}
+
+static error_code start_reply(run *r, player *p, const request *q, failure *fail)
+{
+    request planned = *q;
+    error_code code = take_time_left(r, &planned, fail);
+    if (code != OK)
+        return code;
+    note_plan(r, p);
     if (r->decide_only) {
         r->state = RUN_FINISHED;
         return OK;
     }
+    apply_plan(r, &planned);
     reply *started = NULL;
-    code = backend_submit(p->backend, &timed, &r->plan.lookup, own_wakeup(r), &started, fail);
+    code = backend_submit(p->backend, &planned, &r->plan.lookup, own_wakeup(r), &started, fail);
     if (code != OK)
         return code;
     r->state = RUN_REPLYING;
@@ -138,22 +182,15 @@ static error_code start_reply(run *r, player *p, const request *q, failure *fail
     return OK;
 }
 
-/* A prompt beyond the small model's context goes to the large one, whatever the rule. */
-static error_code check_fit(run *r, const request *q, failure *fail)
+/* What is too long for the large model is refused here when only a decision is asked for, and when
+ * it was too long for the small one: with both numbers. The rest the large model's engine finds. */
+static error_code check_fit(const run *r, const request *q, failure *fail)
 {
     orchestra *o = r->orchestra;
     size_t holds_small = backend_context(o->players[o->small].backend);
-    if (r->prompt_tokens < holds_small && !r->decide_only)
-        return OK; /* what the large model's tokenizer makes of it, its engine checks itself */
-    if (r->plan.role == ROLE_SMALL && r->prompt_tokens < holds_small)
+    bool fits_small = r->known.facts.prompt_tokens < holds_small;
+    if (r->plan.role == ROLE_SMALL || (fits_small && !r->decide_only))
         return OK;
-    if (r->plan.role == ROLE_SMALL) {
-        r->plan.role = ROLE_LARGE;
-        r->plan.rule = "long_context";
-        snprintf(r->plan.reason, sizeof r->plan.reason,
-                 "%zu prompt tokens do not fit the small model's context of %zu", r->prompt_tokens,
-                 holds_small);
-    }
     backend *large = o->players[o->large].backend;
     size_t tokens = 0;
     error_code code = backend_count_tokens(large, q, &tokens, fail);
@@ -168,15 +205,18 @@ static error_code check_fit(run *r, const request *q, failure *fail)
 static error_code follow_plan(run *r, const request *q, failure *fail)
 {
     error_code code = check_fit(r, q, fail);
-    return code == OK ? start_reply(r, player_of(r), q, fail) : code;
+    if (code == OK)
+        code = start_reply(r, player_of(r), q, fail);
+    if (code == OK && !r->decide_only)
+        facts_keep_plan(&r->known, r->orchestra, &r->plan);
+    return code;
 }
 
 /* True: the plan is there. */
-static bool decide(run *r, const intent *known)
+static bool decide(run *r)
 {
     double start = clock_ms();
-    policy_facts facts = {.intent = known, .prompt_tokens = r->prompt_tokens, .coin = r->coin};
-    bool decided = policy_decide(r->orchestra->policy, &facts, &r->plan);
+    bool decided = policy_decide(r->orchestra->policy, &r->known.facts, &r->plan);
     r->receipt.overhead.decide_ms += clock_ms() - start;
     return decided;
 }
@@ -188,11 +228,22 @@ static error_code pin(run *r, size_t index, const request *q, failure *fail)
     orchestra *o = r->orchestra;
     r->plan = (plan){.role = o->config->models[index].role,
                      .rule = "pinned",
+                     .number = PLAN_NO_RULE,
+                     .fallback = FALLBACK_PINNED,
                      .lookup = {.mode = LOOKUP_AUTO, .prior = LOOKUP_CLASSES - 1}};
     snprintf(r->plan.reason, sizeof r->plan.reason,
              o->policy == NULL ? "%s is the only model" : "the request names the model %s",
              o->players[index].name);
     return start_reply(r, &o->players[index], q, fail);
+}
+
+/* The probe gave nothing: decides without. */
+static error_code follow_failed_probe(run *r, const failure *why, const request *q, failure *fail)
+{
+    r->known.probe_failure = *why;
+    r->known.facts.probe_failure = &r->known.probe_failure;
+    decide(r); /* always decides once the probe has failed */
+    return follow_plan(r, q, fail);
 }
 
 static error_code start_probe(run *r, const request *q, failure *fail)
@@ -205,25 +256,39 @@ static error_code start_probe(run *r, const request *q, failure *fail)
     if (code != OK)
         return code;
     failure why = {.code = OK};
+    double limit_ms = o->config->probe.timeout_ms;
+    if (limit_ms > 0 && (timed.deadline_ms == 0 || timed.deadline_ms > limit_ms))
+        timed.deadline_ms = limit_ms;
+    atomic_fetch_add(&o->counts.probes, 1);
     code = backend_classify(o->players[o->small].backend, &timed, &o->template, o->label_tokens,
                             o->n_labels, own_wakeup(r), &r->probe, &why);
-    if (code == OK)
-        return OK;
-    policy_probe_error(&why, r->prompt_tokens, &r->plan);
-    return follow_plan(r, q, fail);
+    return code == OK ? OK : follow_failed_probe(r, &why, q, fail);
 }
 
-static error_code route(run *r, const request *q, failure *fail)
+static bool find_cached_probe(run *r)
+{
+    orchestra *o = r->orchestra;
+    if (o->probes == NULL || !recent_find(o->probes, &r->known.probe, &r->intent))
+        return false;
+    r->intent.cached = true;
+    r->known.facts.intent = &r->intent;
+    atomic_fetch_add(&o->counts.cached_probes, 1);
+    return true;
+}
+
+static error_code route(run *r, const request *q, const run_options *options, failure *fail)
 {
     orchestra *o = r->orchestra;
     double start = clock_ms();
     error_code code =
-        backend_count_tokens(o->players[o->small].backend, q, &r->prompt_tokens, fail);
+        backend_count_tokens(o->players[o->small].backend, q, &r->known.facts.prompt_tokens, fail);
     r->receipt.overhead.template_ms = clock_ms() - start;
+    if (code == OK)
+        code = facts_gather(&r->known, o, q, options, fail);
     if (code != OK)
         return code;
-    r->coin = random_uniform(o->config->policy.seed, 0, atomic_fetch_add(&o->routed, 1));
-    return decide(r, NULL) ? follow_plan(r, q, fail) : start_probe(r, q, fail);
+    bool decided = decide(r) || (find_cached_probe(r) && decide(r));
+    return decided ? follow_plan(r, q, fail) : start_probe(r, q, fail);
 }
 
 /* The index of the model that a name pins; n_players: none, the request is routed. */
@@ -262,15 +327,22 @@ error_code orchestra_submit(orchestra *o, const request *q, const run_options *o
     r->has_lookup = options->lookup != NULL;
     if (r->has_lookup)
         r->lookup = *options->lookup;
+    r->sampling_given = options->sampling_given;
+    snprintf(r->id, sizeof r->id, "%s", options->id != NULL ? options->id : "");
     r->start_ms = clock_ms();
     r->end_ms = q->deadline_ms > 0 ? r->start_ms + q->deadline_ms : 0;
     r->woken = true; /* the first poll tells the state */
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->woken_changed, NULL);
-    code = pinned < o->n_players ? pin(r, pinned, q, fail) : route(r, q, fail);
-    if (code != OK)
+    if (o->log != NULL)
+        r->prompt = record_prompt(q, decision_log_keeps_text(o->log));
+    code = pinned < o->n_players ? pin(r, pinned, q, fail) : route(r, q, options, fail);
+    if (code != OK) {
+        r->state = RUN_FAILED;
+        if (fail != NULL)
+            r->failure = *fail;
         run_release(r);
-    else
+    } else
         *out = r;
     return code;
 }
@@ -303,7 +375,11 @@ static bool finish_probe(run *r, failure *why)
         return true;
     }
     double start = clock_ms();
-    probe_read(&result, r->orchestra->label_names, &r->intent, why);
+    if (probe_read(&result, r->orchestra->label_names, &r->intent, why) == OK) {
+        r->known.facts.intent = &r->intent;
+        if (r->orchestra->probes != NULL)
+            recent_store(r->orchestra->probes, &r->known.probe, &r->intent);
+    }
     r->receipt.overhead.decide_ms += clock_ms() - start;
     return true;
 }
@@ -320,11 +396,14 @@ static void poll_probe(run *r)
     if (!finish_probe(r, &why))
         return;
     drop_probe(r);
-    if (why.code != OK)
-        policy_probe_error(&why, r->prompt_tokens, &r->plan);
-    else
-        decide(r, &r->intent); /* always decides once the intent is known */
-    if (follow_plan(r, &r->request.request, &r->failure) != OK)
+    error_code code;
+    if (why.code != OK) {
+        code = follow_failed_probe(r, &why, &r->request.request, &r->failure);
+    } else {
+        decide(r); /* always decides once the intent is known */
+        code = follow_plan(r, &r->request.request, &r->failure);
+    }
+    if (code != OK)
         r->state = RUN_FAILED;
     request_copy_free(&r->request);
 }
@@ -388,10 +467,34 @@ const failure *run_failure(const run *r)
     return &r->failure;
 }
 
+const known_facts *run_facts(const run *r)
+{
+    return &r->known;
+}
+
+run_state run_reached(const run *r)
+{
+    return r->state;
+}
+
+const char *run_id(const run *r)
+{
+    return r->id;
+}
+
+bool run_only_decides(const run *r)
+{
+    return r->decide_only;
+}
+
 void run_release(run *r)
 {
     if (r == NULL)
         return;
+    if (r->prompt != NULL && r->is_decided)
+        decision_log_write(r->orchestra->log, record_line(r, r->orchestra, r->prompt));
+    json_decref(r->prompt);
+    facts_free(&r->known);
     if (r->probe != NULL)
         classification_release(r->probe);
     if (r->reply != NULL)

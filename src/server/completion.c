@@ -54,7 +54,12 @@ static error_code submit(exchange *e, const chat_request *r, failure *fail)
 {
     run_options options = {.model = r->model,
                            .lookup = r->has_lookup ? &r->lookup : NULL,
-                           .decide_only = e->decide_only};
+                           .decide_only = e->decide_only,
+                           .sampling_given = r->sampling_given,
+                           .id = e->id,
+                           .session = exchange_header(e, "x-session-id"),
+                           .header = exchange_header,
+                           .header_context = e};
     wakeup wake = {exchange_wake, e};
     run *started;
     error_code code =
@@ -62,6 +67,17 @@ static error_code submit(exchange *e, const chat_request *r, failure *fail)
     if (code == OK)
         exchange_attach(e, started);
     return code;
+}
+
+#define MAX_SESSION 256
+
+static bool check_session(exchange *e, api_error *error)
+{
+    const char *session = exchange_header(e, "x-session-id");
+    if (session == NULL || (session[0] != '\0' && strlen(session) <= MAX_SESSION))
+        return true;
+    return api_error_set(error, 400, NULL, "x-session-id",
+                         "the header 'x-session-id' must have 1 to %d characters", MAX_SESSION);
 }
 
 typedef struct header_reader {
@@ -106,6 +122,8 @@ enum MHD_Result completion_begin(exchange *e)
 {
     chat_request r;
     api_error error;
+    if (!check_session(e, &error))
+        return exchange_answer_error(e, &error);
     if (!parse(e, &r, &error))
         return exchange_answer_error(e, &error);
     e->stream = r.stream;

@@ -211,6 +211,12 @@ exchange *exchange_create(server *s, struct MHD_Connection *connection, const ch
     return NULL;
 }
 
+const char *exchange_header(void *e, const char *name)
+{
+    const exchange *x = e;
+    return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
+}
+
 void exchange_attach(exchange *e, run *r)
 {
     e->run = r;
@@ -283,6 +289,7 @@ void exchange_note_plan(exchange *e)
     h->known = true;
     header_text(h->model, sizeof h->model, p->model);
     header_text(h->reason, sizeof h->reason, p->rule);
+    h->fallback = fallback_name(p->fallback);
     if (p->lookup.mode == LOOKUP_FIXED)
         snprintf(h->lookup, sizeof h->lookup, "%u", (unsigned)p->lookup.length);
     else
@@ -302,6 +309,8 @@ static void add_plan_headers(const plan_headers *h, struct MHD_Response *respons
     MHD_add_response_header(response, "x-a-io-lookup", h->lookup);
     MHD_add_response_header(response, "x-a-io-reason", h->reason);
     MHD_add_response_header(response, "x-a-io-overhead-ms", h->overhead_ms);
+    if (h->fallback != NULL)
+        MHD_add_response_header(response, "x-a-io-fallback", h->fallback);
     if (h->has_intent) {
         MHD_add_response_header(response, "x-a-io-intent", h->intent);
         MHD_add_response_header(response, "x-a-io-entropy", h->entropy);

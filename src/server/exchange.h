@@ -48,6 +48,7 @@ typedef struct plan_headers {
     char entropy[32];
     char lookup[16];
     char reason[HEADER_VALUE_SIZE];
+    const char *fallback; /* static, or NULL */
     char overhead_ms[32];
 } plan_headers;
 
@@ -140,6 +141,9 @@ void exchange_drop_body(exchange *e);
 void exchange_wake(void *context); /* a run's wake */
 void exchange_attach(exchange *e, run *r);
 void exchange_release_run(exchange *e);
+
+/* A header of the request, or NULL. */
+const char *exchange_header(void *e, const char *name);
 
 /* Queues the answer; `body` is taken over. */
 enum MHD_Result exchange_answer(exchange *e, int status, json_t *body);

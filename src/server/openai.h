@@ -46,6 +46,7 @@ typedef struct chat_request {
     bool include_usage;
     bool has_lookup;
     lookup_setting lookup;
+    unsigned sampling_given;      /* config_sampling_bits that the client set */
     int64_t seed;                 /* the client's, or one drawn here */
     char user[REQUEST_USER_SIZE]; /* for the log line; printable ASCII */
     const char *service_tier; /* to be told in the reply; static; NULL: the request names none */

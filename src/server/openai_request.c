@@ -54,31 +54,37 @@ static bool read_integer(parser *p, const char *name, json_t *value, int64_t low
 
 static bool read_temperature(parser *p, const char *name, json_t *value)
 {
+    p->out->sampling_given |= CONFIG_TEMPERATURE;
     return read_float(p, name, value, 0, 100, false, &p->out->request.sampling.temperature);
 }
 
 static bool read_top_p(parser *p, const char *name, json_t *value)
 {
+    p->out->sampling_given |= CONFIG_TOP_P;
     return read_float(p, name, value, 0, 1, true, &p->out->request.sampling.top_p);
 }
 
 static bool read_min_p(parser *p, const char *name, json_t *value)
 {
+    p->out->sampling_given |= CONFIG_MIN_P;
     return read_float(p, name, value, 0, 1, false, &p->out->request.sampling.min_p);
 }
 
 static bool read_repetition_penalty(parser *p, const char *name, json_t *value)
 {
+    p->out->sampling_given |= CONFIG_REPETITION_PENALTY;
     return read_float(p, name, value, 0, 100, true, &p->out->request.sampling.repetition_penalty);
 }
 
 static bool read_presence_penalty(parser *p, const char *name, json_t *value)
 {
+    p->out->sampling_given |= CONFIG_PRESENCE_PENALTY;
     return read_float(p, name, value, -2, 2, false, &p->out->request.sampling.presence_penalty);
 }
 
 static bool read_frequency_penalty(parser *p, const char *name, json_t *value)
 {
+    p->out->sampling_given |= CONFIG_FREQUENCY_PENALTY;
     return read_float(p, name, value, -2, 2, false, &p->out->request.sampling.frequency_penalty);
 }
 
@@ -88,6 +94,7 @@ static bool read_top_k(parser *p, const char *name, json_t *value)
     if (!read_integer(p, name, value, 0, INT32_MAX, &number))
         return false;
     p->out->request.sampling.top_k = (uint32_t)number;
+    p->out->sampling_given |= CONFIG_TOP_K;
     return true;
 }
 

@@ -42,7 +42,7 @@ test('configurations', (t) => {
   check((text) => text.replace('" qa"', '" qa code"'), 4, /' qa code' is 2 tokens/);
   check((text) => text.replace('"{conversation}', '"'), 4, /\{conversation\}/);
   check((text) => text.replace('name: adaptive', 'name: clever'), 4, /clever.*adaptive/);
-  check((text) => text.replace('role: large', 'role: huge'), 4, /changed\.yaml: .*role.*huge/);
+  check((text) => text.replace('role: large', 'role: huge'), 4, /changed\.yaml:\d+: .*role.*huge/);
   check((text) => text.replace('small.gguf', 'missing.gguf'), 6, /missing\.gguf/);
   check((text) => `${text}\n\t- {`, 4, /changed\.yaml:\d+/);
   refused(['serve', '--check', '--config', '/nonexistent.yaml'], 3, /\/nonexistent\.yaml/);

@@ -16,6 +16,7 @@
     "  - {name: s, role: small, path: s.gguf}\n"                                                   \
     "  - {name: l, role: large, path: /m/l.gguf}\n"
 #define HEAD "version: 1\n" MODELS
+#define RULE HEAD "policy:\n  name: rules\n  rules: [\n    {name: a, model: small, "
 
 static error_code parse(config **c, const char *text, failure *fail)
 {
@@ -64,17 +65,60 @@ static void test_values(void **state)
     assert_string_equal(c->probe.labels[0].token, "chat");
     const config_rule *r = c->policy.rules;
     assert_int_equal(c->policy.n_rules, 2);
-    assert_string_equal(r[0].intent, "tool");
-    assert_true(r[0].max_entropy == 0.2 && isinf(r[0].above_entropy));
+    assert_int_equal(r[0].intents, 1 << 1);
+    assert_true(r[0].bounds[CONFIG_ENTROPY].max == 0.2);
+    assert_true(isinf(r[0].bounds[CONFIG_ENTROPY].above));
     assert_int_equal(r[0].lookup.mode, CONFIG_LOOKUP_OFF);
     assert_int_equal(r[0].model, ROLE_SMALL);
-    assert_null(r[1].intent);
-    assert_int_equal(r[1].above_prompt_tokens, 7);
-    assert_int_equal(r[1].max_prompt_tokens, UINT32_MAX);
+    assert_true(r[1].intents == CONFIG_ANY_INTENT);
+    assert_true(r[1].bounds[CONFIG_PROMPT_TOKENS].above == 7);
+    assert_true(isinf(r[1].bounds[CONFIG_PROMPT_TOKENS].max));
     assert_int_equal(r[1].lookup.mode, CONFIG_LOOKUP_FIXED);
     assert_int_equal(r[1].lookup.length, 4);
     assert_int_equal(c->engine.threads, 2);
     assert_int_equal(c->server.port, 0);
+    config_free(c);
+}
+
+static void test_rules(void **state)
+{
+    (void)state;
+    config *c = NULL;
+    failure fail = {.code = OK};
+    const char *text = HEAD "policy:\n  name: rules\n  seed: 7\n  sticky: false\n  rules:\n"
+                            "    - name: all\n      intents: [code, math]\n      above_turn: 1\n"
+                            "      max_coin: 0.25\n      session: true\n"
+                            "      headers: [{name: X-Tier, value: gold}, {name: x-batch}]\n"
+                            "      load: [{model: large, above_waiting: 3, max_running: 8}]\n"
+                            "      model: l\n      lookup: off\n      max_tokens: 512\n"
+                            "      sampling: {temperature: 0.2, top_k: 40}\n"
+                            "    - {name: all, session: false, model: s}\n"
+                            "probe: {timeout_ms: 250, cache: 32}\n"
+                            "decisions: {file: d.jsonl, prompts: text, max_mb: 1, keep: 0}\n";
+    if (parse(&c, text, &fail) != OK)
+        fail_msg("%s", fail.text);
+    assert_false(c->policy.sticky);
+    assert_int_equal(c->policy.seed, 7);
+    const config_rule *r = c->policy.rules;
+    assert_int_equal(r[0].intents, 1 | 4);
+    assert_true(r[0].bounds[CONFIG_TURN].above == 1 && r[0].bounds[CONFIG_COIN].max == 0.25);
+    assert_int_equal(r[0].session, CONFIG_SESSION_NAMED);
+    assert_int_equal(r[0].n_headers, 2);
+    assert_string_equal(r[0].headers[0].value, "gold");
+    assert_null(r[0].headers[1].value);
+    assert_true(r[0].bounds[CONFIG_LARGE_WAITING].above == 3);
+    assert_true(r[0].bounds[CONFIG_LARGE_RUNNING].max == 8);
+    assert_true(isinf(r[0].bounds[CONFIG_SMALL_RUNNING].max));
+    assert_int_equal(r[0].model, ROLE_LARGE); /* by the model's name */
+    assert_int_equal(r[0].max_tokens, 512);
+    assert_int_equal(r[0].sampling.set, CONFIG_TEMPERATURE | CONFIG_TOP_K);
+    assert_int_equal(r[0].sampling.top_k, 40);
+    assert_int_equal(r[1].session, CONFIG_SESSION_UNNAMED);
+    assert_int_equal(r[1].model, ROLE_SMALL);
+    assert_int_equal(c->probe.timeout_ms, 250);
+    assert_int_equal(c->probe.cache, 32);
+    assert_string_equal(c->decisions.file, "dir/d.jsonl");
+    assert_int_equal(c->decisions.prompts, CONFIG_PROMPTS_TEXT);
     config_free(c);
 }
 
@@ -144,8 +188,50 @@ static const struct {
      {"rules[0]", "max_entropy"}},
     {HEAD "policy: {name: rules, rules: [{name: a, model: small, above_margin: .nan}]}\n",
      {"margin"}},
-    {HEAD "policy: {name: rules, rules: [{name: a, model: small}, {name: a, model: large}]}\n",
-     {"rules[1]", "twice"}},
+    {RULE "intent: chat}]\n", {"x.yaml:8:", "rules[0].intent", "code, qa, math"}},
+    {RULE "intents: [code, chat]}]\n", {"x.yaml:8:", "rules[0].intents", "\"chat\""}},
+    {RULE "intents: []}]\n", {"intents"}},
+    {RULE "intent: code, intents: [qa]}]\n", {"rules[0].intents", "beside intent"}},
+    {RULE "max_entropy: 1, above_entropy: 1}]\n", {"x.yaml:8:", "max_entropy", "above_entropy"}},
+    {RULE "max_turn: 0}]\n", {"max_turn", "at least 1"}},
+    {RULE "above_turn: 3, max_turn: 2}]\n", {"max_turn", "above_turn"}},
+    {RULE "max_coin: .nan}]\n", {"max_coin"}},
+    {RULE "session: maybe}]\n", {"session", "maybe"}},
+    {RULE "headers: [{name: 'x y'}]}]\n", {"x.yaml:8:", "headers", "x y"}},
+    {RULE "headers: [{value: 1}]}]\n", {"name"}},
+    {RULE "headers: [{name: a, valeu: 1}]}]\n", {"\"valeu\" in headers", "value"}},
+    {RULE "headers: [{name: Cookie}]}]\n", {"headers", "Cookie", "secrets"}},
+    {RULE "headers: [{name: x-a}, {name: X-A}]}]\n", {"headers", "twice"}},
+    {RULE "load: [{model: medium, max_waiting: 1}]}]\n", {"load", "medium", "small, large"}},
+    {RULE "load: [{model: small}]}]\n", {"load", "max_waiting"}},
+    {RULE "load: [{model: small, max_wating: 1}]}]\n", {"\"max_wating\" in load", "max_waiting"}},
+    {RULE "load: [{model: small, max_waiting: 1}, {model: small, max_running: 1}]}]\n",
+     {"load", "twice"}},
+    {RULE "load: [{model: large, above_running: 2, max_running: 2}]}]\n", {"load.max_running"}},
+    {RULE "kv: q8_0}]\n", {"x.yaml:8:", "rules[0].kv", "models: kv"}},
+    {RULE "max_tokens: 0}]\n", {"max_tokens", "1 to"}},
+    {RULE "sampling: {}}]\n", {"sampling", "empty"}},
+    {RULE "sampling: {temprature: 1}}]\n", {"\"temprature\" in sampling", "temperature"}},
+    {RULE "sampling: {temperature: -1}}]\n", {"sampling.temperature", "at least 0"}},
+    {RULE "sampling: {top_p: 0}}]\n", {"sampling.top_p", "above 0"}},
+    {RULE "sampling: {repetition_penalty: 0}}]\n", {"repetition_penalty"}},
+    {RULE "sampling: {presence_penalty: 3}}]\n", {"presence_penalty", "2"}},
+    {RULE "sampling: {frequency_penalty: .nan}}]\n", {"frequency_penalty"}},
+    {RULE "sampling: {min_p: 2}}]\n", {"min_p"}},
+    {RULE "sampling: {top_k: -1}}]\n", {"top_k"}},
+    {HEAD "policy: {sticky: sometimes}\n", {"sticky", "sometimes"}},
+    {HEAD "probe: {timeout_ms: 3600001}\n", {"x.yaml:5:", "probe.timeout_ms", "0 to"}},
+    {HEAD "probe: {cache: 100001}\n", {"probe.cache", "0 to"}},
+    {HEAD "decisions: {}\n", {"file"}},
+    {HEAD "decisions: {file: ''}\n", {"decisions.file"}},
+    {HEAD "decisions: {file: x, prompts: all}\n", {"decisions.prompts", "hash, text"}},
+    {HEAD "decisions: {file: x, max_mb: 0}\n", {"decisions.max_mb"}},
+    {HEAD "decisions: {file: x, keep: 101}\n", {"decisions.keep"}},
+    {HEAD "decisions: {file: x, size: 1}\n", {"\"size\" in decisions", "max_mb"}},
+    {"version: 1\nmodels:\n  - {name: large, role: small, path: s}\n"
+     "  - {name: b, role: large, path: l}\n"
+     "policy: {name: rules, rules: [{name: a, model: large}]}\n",
+     {"rules[0].model", "rename"}},
 };
 
 static void test_refusals(void **state)
@@ -237,10 +323,11 @@ static void test_lookup_texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_values),
-        cmocka_unit_test(test_refusals),   cmocka_unit_test(test_mutilated_text),
-        cmocka_unit_test(test_files),      cmocka_unit_test(test_for_model),
-        cmocka_unit_test(test_set_policy), cmocka_unit_test(test_lookup_texts),
+        cmocka_unit_test(test_defaults),       cmocka_unit_test(test_values),
+        cmocka_unit_test(test_rules),          cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_mutilated_text), cmocka_unit_test(test_files),
+        cmocka_unit_test(test_for_model),      cmocka_unit_test(test_set_policy),
+        cmocka_unit_test(test_lookup_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

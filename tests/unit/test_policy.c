@@ -101,7 +101,9 @@ static void test_small_context_limits(void **state)
 {
     (void)state;
     fixture f = open_policy("{prompt_limit: 2048}");
-    assert_int_equal(decide(f, CODE, 0, SMALL_CONTEXT).role, ROLE_SMALL);
+    assert_int_equal(decide(f, CODE, 0, SMALL_CONTEXT - 1).role, ROLE_SMALL);
+    check(decide(f, CODE, 0, SMALL_CONTEXT), ROLE_LARGE, LOOKUP_AUTO, "long_context",
+          "1000 prompt tokens do not fit the small model's context of 1000"); /* nor any reply */
     assert_int_equal(decide(f, CODE, 0, SMALL_CONTEXT + 1).role, ROLE_LARGE);
     close_policy(f);
 }
@@ -184,10 +186,18 @@ static void test_probe_error(void **state)
     (void)state;
     failure why;
     failure_set(&why, ERR_BUSY, "the queue is full");
+    fixture f = open_policy("{name: adaptive}");
     plan p;
-    policy_probe_error(&why, 12, &p);
+    policy_facts facts = {.probe_failure = &why, .prompt_tokens = 12};
+    assert_true(policy_decide(f.policy, &facts, &p));
     check(p, ROLE_LARGE, LOOKUP_AUTO, "probe_error", "the probe failed: the queue is full");
     assert_int_equal(p.prompt_tokens, 12);
+    assert_int_equal(p.fallback, FALLBACK_PROBE_ERROR);
+    failure_set(&why, ERR_TIMEOUT, "5 ms are over");
+    assert_true(policy_decide(f.policy, &facts, &p));
+    check(p, ROLE_LARGE, LOOKUP_AUTO, "probe_timeout", "the probe took too long: 5 ms are over");
+    assert_int_equal(p.fallback, FALLBACK_PROBE_TIMEOUT);
+    close_policy(f);
 }
 
 int main(void)

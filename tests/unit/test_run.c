@@ -29,6 +29,7 @@ struct backend {
 static struct {
     size_t tokens[2]; /* what a prompt counts: small, large */
     size_t context[2];
+    size_t running[2];
     float logits[3];
     error_code classify_code, classification_code, submit_code, reply_code, label_code, load_code;
     double deadline_ms;    /* of the requests */
@@ -175,6 +176,11 @@ void backend_destroy(backend *b)
 size_t backend_context(const backend *b)
 {
     return world.context[b->is_small ? 0 : 1];
+}
+
+void backend_read_status(backend *b, engine_status *out)
+{
+    *out = (engine_status){.running = world.running[b->is_small ? 0 : 1]};
 }
 
 error_code backend_count_tokens(backend *b, const request *r, size_t *count, failure *fail)

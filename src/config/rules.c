@@ -1,0 +1,330 @@
+#include "config/rules.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define MAX_MAX_TOKENS (1u << 24)
+
+static error_code refuse(failure *fail, size_t i, const char *key, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static error_code refuse(failure *fail, size_t i, const char *key, const char *format, ...)
+{
+    char what[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    return failure_set(fail, ERR_CONFIG, "policy.rules[%zu].%s: %s", i, key, what);
+}
+
+static error_code no_memory(failure *fail)
+{
+    return failure_set(fail, ERR_MEMORY, "no memory for the configuration");
+}
+
+/* ---- intents -------------------------------------------------------------------------------- */
+
+static error_code add_intent(config_rule *r, const char *name, const char *key, const config *c,
+                             size_t i, failure *fail)
+{
+    char known[300] = "";
+    size_t used = 0;
+    for (size_t k = 0; k < c->probe.n_labels; k++) {
+        const char *label = c->probe.labels[k].name;
+        if (strcmp(label, name) == 0) {
+            r->intents |= UINT64_C(1) << k;
+            return OK;
+        }
+        int n = snprintf(known + used, sizeof known - used, "%s%s", k > 0 ? ", " : "", label);
+        used += (size_t)n < sizeof known - used ? (size_t)n : 0;
+    }
+    return refuse(fail, i, key, "\"%.64s\" is not a label of the probe; those are: %s", name,
+                  known);
+}
+
+static error_code take_intents(config_rule *r, const file_rule *f, const config *c, size_t i,
+                               failure *fail)
+{
+    if (f->intent != NULL && f->n_intents > 0)
+        return refuse(fail, i, "intents", "stands beside intent; one of the two is enough");
+    r->intents = f->intent == NULL && f->n_intents == 0 ? CONFIG_ANY_INTENT : 0;
+    if (f->intent != NULL)
+        return add_intent(r, f->intent, "intent", c, i, fail);
+    error_code code = OK;
+    for (size_t k = 0; k < f->n_intents && code == OK; k++)
+        code = add_intent(r, f->intents[k], "intents", c, i, fail);
+    return code;
+}
+
+/* ---- bounds --------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    double lowest; /* that a value can have */
+} quantities[CONFIG_QUANTITIES] = {
+    [CONFIG_ENTROPY] = {"entropy", 0},
+    [CONFIG_MARGIN] = {"margin", 0},
+    [CONFIG_PROMPT_TOKENS] = {"prompt_tokens", 0},
+    [CONFIG_TURN] = {"turn", 1},
+    [CONFIG_COIN] = {"coin", 0},
+    [CONFIG_SMALL_RUNNING] = {"running", 0},
+    [CONFIG_SMALL_WAITING] = {"waiting", 0},
+    [CONFIG_LARGE_RUNNING] = {"running", 0},
+    [CONFIG_LARGE_WAITING] = {"waiting", 0},
+};
+
+const char *config_quantity_name(config_quantity q)
+{
+    return quantities[q].name;
+}
+
+/* Written so that a NaN is refused too. */
+static error_code check_bound(const config_rule *r, config_quantity q, size_t i, failure *fail)
+{
+    const config_bound *b = &r->bounds[q];
+    const char *name = quantities[q].name;
+    char key[64];
+    snprintf(key, sizeof key, "%smax_%s", q >= CONFIG_SMALL_RUNNING ? "load." : "", name);
+    if (!(b->max >= quantities[q].lowest))
+        return refuse(fail, i, key, "must be a number of at least %g", quantities[q].lowest);
+    if (!(b->above < b->max))
+        return refuse(fail, i, key, "must be larger than above_%s", name);
+    return OK;
+}
+
+#define BOUND(quantity, above_value, max_value)                                                    \
+    do {                                                                                           \
+        if ((above_value) != NULL)                                                                 \
+            r->bounds[quantity].above = (double)*(above_value);                                    \
+        if ((max_value) != NULL)                                                                   \
+            r->bounds[quantity].max = (double)*(max_value);                                        \
+    } while (0)
+
+static error_code take_load(config_rule *r, const file_rule *f, size_t i, failure *fail)
+{
+    for (size_t k = 0; k < f->n_load; k++) {
+        const file_load *l = &f->load[k];
+        bool is_small = strcmp(l->model, "small") == 0;
+        if (!is_small && strcmp(l->model, "large") != 0)
+            return refuse(fail, i, "load", "model \"%.64s\" is unknown; allowed: small, large",
+                          l->model);
+        if (k > 0 && strcmp(l->model, f->load[0].model) == 0)
+            return refuse(fail, i, "load", "%s stands there twice", l->model);
+        if (l->above_running == NULL && l->max_running == NULL && l->above_waiting == NULL &&
+            l->max_waiting == NULL)
+            return refuse(fail, i, "load",
+                          "%s has no bound; known: above_running, max_running, above_waiting, "
+                          "max_waiting",
+                          l->model);
+        BOUND(is_small ? CONFIG_SMALL_RUNNING : CONFIG_LARGE_RUNNING, l->above_running,
+              l->max_running);
+        BOUND(is_small ? CONFIG_SMALL_WAITING : CONFIG_LARGE_WAITING, l->above_waiting,
+              l->max_waiting);
+    }
+    return OK;
+}
+
+static error_code take_bounds(config_rule *r, const file_rule *f, size_t i, failure *fail)
+{
+    for (size_t q = 0; q < CONFIG_QUANTITIES; q++)
+        r->bounds[q] = (config_bound){.above = -INFINITY, .max = INFINITY};
+    BOUND(CONFIG_ENTROPY, f->above_entropy, f->max_entropy);
+    BOUND(CONFIG_MARGIN, f->above_margin, f->max_margin);
+    BOUND(CONFIG_COIN, f->above_coin, f->max_coin);
+    BOUND(CONFIG_PROMPT_TOKENS, f->above_prompt_tokens, f->max_prompt_tokens);
+    BOUND(CONFIG_TURN, f->above_turn, f->max_turn);
+    error_code code = take_load(r, f, i, fail);
+    for (config_quantity q = 0; q < CONFIG_QUANTITIES && code == OK; q++)
+        code = check_bound(r, q, i, fail);
+    return code;
+}
+
+/* ---- headers -------------------------------------------------------------------------------- */
+
+static bool is_header_name(const char *name)
+{
+    size_t length = strlen(name);
+    return length >= 1 && length <= 64 &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") ==
+               length;
+}
+
+/* What a rule looks at stands in the decision log, where secrets have no place. */
+static bool is_secret(const char *name)
+{
+    return strcasecmp(name, "authorization") == 0 || strcasecmp(name, "cookie") == 0 ||
+           strcasecmp(name, "proxy-authorization") == 0;
+}
+
+static error_code take_headers(config_rule *r, const file_rule *f, size_t i, failure *fail)
+{
+    if (f->n_headers == 0)
+        return OK;
+    r->headers = calloc(f->n_headers, sizeof *r->headers);
+    if (r->headers == NULL)
+        return no_memory(fail);
+    r->n_headers = f->n_headers;
+    for (size_t k = 0; k < f->n_headers; k++) {
+        const file_header *from = &f->headers[k];
+        if (!is_header_name(from->name))
+            return refuse(fail, i, "headers",
+                          "\"%.64s\" is no header's name: 1 to 64 letters, digits, - or _",
+                          from->name);
+        if (is_secret(from->name))
+            return refuse(fail, i, "headers",
+                          "%s holds secrets, and what a rule looks at is written to the decision "
+                          "log; use another header",
+                          from->name);
+        for (size_t j = 0; j < k; j++)
+            if (strcasecmp(f->headers[j].name, from->name) == 0)
+                return refuse(fail, i, "headers", "\"%s\" stands there twice", from->name);
+        r->headers[k].name = strdup(from->name);
+        if (from->value != NULL)
+            r->headers[k].value = strdup(from->value);
+        if (r->headers[k].name == NULL || (from->value != NULL && r->headers[k].value == NULL))
+            return no_memory(fail);
+    }
+    return OK;
+}
+
+/* ---- the plan ------------------------------------------------------------------------------- */
+
+static error_code take_model(config_rule *r, const file_rule *f, const config *c, size_t i,
+                             failure *fail)
+{
+    if (strcmp(f->model, "small") == 0 || strcmp(f->model, "large") == 0) {
+        r->model = f->model[0] == 's' ? ROLE_SMALL : ROLE_LARGE;
+        for (size_t k = 0; k < c->n_models; k++)
+            if (strcmp(c->models[k].name, f->model) == 0 && c->models[k].role != r->model)
+                return refuse(fail, i, "model",
+                              "\"%s\" is a role and the name of the model with the other role; "
+                              "rename that model",
+                              f->model);
+        return OK;
+    }
+    for (size_t k = 0; k < c->n_models; k++)
+        if (strcmp(c->models[k].name, f->model) == 0) {
+            r->model = c->models[k].role;
+            return OK;
+        }
+    return refuse(fail, i, "model",
+                  "\"%.64s\" is unknown; allowed: small, large, or the name of one of the models",
+                  f->model);
+}
+
+static error_code take_number(config_sampling *s, const double *from, config_sampling_bits bit,
+                              float *to, double low, double high, bool above_low, const char *name,
+                              size_t i, failure *fail)
+{
+    if (from == NULL)
+        return OK;
+    if (!(*from <= high) || !(above_low ? *from > low : *from >= low)) {
+        char key[64];
+        snprintf(key, sizeof key, "sampling.%s", name);
+        return refuse(fail, i, key, "must be a number %s %g and at most %g",
+                      above_low ? "above" : "of at least", low, high);
+    }
+    *to = (float)*from;
+    s->set |= bit;
+    return OK;
+}
+
+/* The ranges are those of a request's own fields. */
+static error_code take_sampling(config_sampling *s, const file_sampling *f, size_t i, failure *fail)
+{
+    if (f == NULL)
+        return OK;
+    const struct {
+        const double *from;
+        config_sampling_bits bit;
+        float *to;
+        double low, high;
+        bool above_low;
+        const char *name;
+    } numbers[] = {
+        {f->temperature, CONFIG_TEMPERATURE, &s->temperature, 0, 100, false, "temperature"},
+        {f->top_p, CONFIG_TOP_P, &s->top_p, 0, 1, true, "top_p"},
+        {f->min_p, CONFIG_MIN_P, &s->min_p, 0, 1, false, "min_p"},
+        {f->repetition_penalty, CONFIG_REPETITION_PENALTY, &s->repetition_penalty, 0, 100, true,
+         "repetition_penalty"},
+        {f->presence_penalty, CONFIG_PRESENCE_PENALTY, &s->presence_penalty, -2, 2, false,
+         "presence_penalty"},
+        {f->frequency_penalty, CONFIG_FREQUENCY_PENALTY, &s->frequency_penalty, -2, 2, false,
+         "frequency_penalty"},
+    };
+    error_code code = OK;
+    for (size_t k = 0; k < sizeof numbers / sizeof numbers[0] && code == OK; k++)
+        code = take_number(s, numbers[k].from, numbers[k].bit, numbers[k].to, numbers[k].low,
+                           numbers[k].high, numbers[k].above_low, numbers[k].name, i, fail);
+    if (f->top_k != NULL) {
+        s->top_k = *f->top_k;
+        s->set |= CONFIG_TOP_K;
+    }
+    if (code == OK && s->set == 0)
+        return refuse(fail, i, "sampling", "is empty");
+    return code;
+}
+
+static error_code take_plan(config_rule *r, const file_rule *f, const config *c, size_t i,
+                            failure *fail)
+{
+    error_code code = take_model(r, f, c, i, fail);
+    if (code != OK)
+        return code;
+    r->lookup = (config_lookup){.mode = CONFIG_LOOKUP_AUTO};
+    if (f->lookup != NULL && !config_lookup_parse(f->lookup, &r->lookup))
+        return refuse(fail, i, "lookup", "\"%.64s\" is unknown; allowed: off, auto, 1 to %d",
+                      f->lookup, CONFIG_MAX_DRAFT);
+    if (f->kv != NULL)
+        return refuse(fail, i, "kv",
+                      "a model keeps one type of KV for all its requests: it stands with the model "
+                      "(models: kv), a rule cannot choose it");
+    if (f->max_tokens != NULL && (*f->max_tokens == 0 || *f->max_tokens > MAX_MAX_TOKENS))
+        return refuse(fail, i, "max_tokens", "must be a number from 1 to %u", MAX_MAX_TOKENS);
+    if (f->max_tokens != NULL)
+        r->max_tokens = *f->max_tokens;
+    return take_sampling(&r->sampling, f->sampling, i, fail);
+}
+
+bool config_flag_parse(const char *text, bool *out)
+{
+    *out = strcmp(text, "true") == 0;
+    return *out || strcmp(text, "false") == 0;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------ */
+
+error_code config_rule_take(config_rule *r, const file_rule *f, const config *c, size_t i,
+                            failure *fail)
+{
+    r->name = strdup(f->name);
+    if (r->name == NULL)
+        return no_memory(fail);
+    bool is_named = false;
+    if (f->session != NULL && !config_flag_parse(f->session, &is_named))
+        return refuse(fail, i, "session", "\"%.64s\" is unknown; allowed: true, false", f->session);
+    if (f->session != NULL)
+        r->session = is_named ? CONFIG_SESSION_NAMED : CONFIG_SESSION_UNNAMED;
+    error_code code = take_intents(r, f, c, i, fail);
+    if (code == OK)
+        code = take_bounds(r, f, i, fail);
+    if (code == OK)
+        code = take_headers(r, f, i, fail);
+    return code == OK ? take_plan(r, f, c, i, fail) : code;
+}
+
+void config_rule_free(config_rule *r)
+{
+    for (size_t k = 0; k < r->n_headers; k++) {
+        free(r->headers[k].name);
+        free(r->headers[k].value);
+    }
+    free(r->headers);
+    free(r->name);
+    *r = (config_rule){.name = NULL};
+}

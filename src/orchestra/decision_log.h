@@ -1,0 +1,27 @@
+/*
+ * decision_log.h: one JSON object a line for every decision, with all that it was made of: see
+ * docs/decision-log.md. Inside the room only.
+ *
+ * A line is one write(2) to a file opened for appending. When the file has its size it becomes
+ * FILE.1 (and that one FILE.2 …), so the disk holds keep + 1 files at most. A line that cannot be
+ * written is counted and the first of a row is logged; requests go on. Any thread.
+ */
+#ifndef ORCHESTRA_DECISION_LOG_H
+#define ORCHESTRA_DECISION_LOG_H
+
+#include <jansson.h>
+
+#include "config/config.h"
+
+typedef struct decision_log decision_log;
+
+/* `head` (taken over) is the first line of every file. The config must outlive it. */
+error_code decision_log_open(decision_log **out, const config_decisions *c, json_t *head,
+                             failure *fail);
+void decision_log_close(decision_log *l); /* NULL too */
+
+/* The line is taken over; NULL (no memory for it) counts as lost. */
+void decision_log_write(decision_log *l, json_t *line);
+bool decision_log_keeps_text(const decision_log *l);
+
+#endif

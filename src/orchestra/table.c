@@ -1,0 +1,175 @@
+#include "orchestra/table.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/sha256.h"
+#include "orchestra/describe.h"
+#include "orchestra/internal.h"
+
+/* A float as its writer would have it: 0.2, not 0.200000003. */
+static json_t *short_real(float value)
+{
+    char digits[32];
+    snprintf(digits, sizeof digits, "%.7g", (double)value);
+    return json_real(strtod(digits, NULL));
+}
+
+json_t *sampling_json(const config_sampling *s)
+{
+    const struct {
+        config_sampling_bits bit;
+        const char *name;
+        float value;
+    } numbers[] = {
+        {CONFIG_TEMPERATURE, "temperature", s->temperature},
+        {CONFIG_TOP_P, "top_p", s->top_p},
+        {CONFIG_MIN_P, "min_p", s->min_p},
+        {CONFIG_REPETITION_PENALTY, "repetition_penalty", s->repetition_penalty},
+        {CONFIG_PRESENCE_PENALTY, "presence_penalty", s->presence_penalty},
+        {CONFIG_FREQUENCY_PENALTY, "frequency_penalty", s->frequency_penalty},
+    };
+    json_t *o = json_object();
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (s->set & numbers[i].bit)
+            json_object_set_new(o, numbers[i].name, short_real(numbers[i].value));
+    if (s->set & CONFIG_TOP_K)
+        json_object_set_new(o, "top_k", json_integer(s->top_k));
+    return o;
+}
+
+static json_t *number(config_quantity q, double value)
+{
+    bool is_real = q == CONFIG_ENTROPY || q == CONFIG_MARGIN || q == CONFIG_COIN;
+    return is_real ? json_real(value) : json_integer((json_int_t)value);
+}
+
+static void add_bound(json_t *o, config_quantity q, const config_bound *b)
+{
+    char key[64];
+    snprintf(key, sizeof key, "above_%s", config_quantity_name(q));
+    if (b->above > -INFINITY)
+        json_object_set_new(o, key, number(q, b->above));
+    snprintf(key, sizeof key, "max_%s", config_quantity_name(q));
+    if (b->max < INFINITY)
+        json_object_set_new(o, key, number(q, b->max));
+}
+
+static json_t *load_json(const config_rule *r)
+{
+    json_t *list = json_array();
+    for (config_quantity q = CONFIG_SMALL_RUNNING; q <= CONFIG_LARGE_WAITING; q += 2) {
+        json_t *o = json_object();
+        add_bound(o, q, &r->bounds[q]);
+        add_bound(o, q + 1, &r->bounds[q + 1]);
+        if (json_object_size(o) == 0) {
+            json_decref(o);
+            continue;
+        }
+        json_object_set_new(o, "model", json_string(q < CONFIG_LARGE_RUNNING ? "small" : "large"));
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static void add_intents(json_t *o, const policy *p, const config_rule *r)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < policy_label_count(p); i++)
+        if (r->intents >> i & 1)
+            json_array_append_new(list, json_string(policy_label(p, i)));
+    if (r->intents == CONFIG_ANY_INTENT)
+        json_decref(list);
+    else if (json_array_size(list) == 1)
+        json_object_set_new(o, "intent", json_incref(json_array_get(list, 0))), json_decref(list);
+    else
+        json_object_set_new(o, "intents", list);
+}
+
+static json_t *headers_json(const config_rule *r)
+{
+    json_t *list = json_array();
+    for (size_t k = 0; k < r->n_headers; k++) {
+        const config_header *h = &r->headers[k];
+        json_t *o = json_pack("{s:s}", "name", h->name);
+        if (h->value != NULL)
+            json_object_set_new(o, "value", json_text(h->value, strlen(h->value)));
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static json_t *config_lookup_json(const config_lookup *l)
+{
+    if (l->mode == CONFIG_LOOKUP_FIXED)
+        return json_integer(l->length);
+    return json_string(l->mode == CONFIG_LOOKUP_AUTO ? "auto" : "off");
+}
+
+/* The list goes into the object, unless it is empty. */
+static void add_list(json_t *o, const char *key, json_t *list)
+{
+    if (json_array_size(list) > 0)
+        json_object_set(o, key, list);
+    json_decref(list);
+}
+
+static json_t *rule_json(const policy *p, const config_rule *r)
+{
+    json_t *o = json_pack("{s:s}", "name", r->name);
+    add_intents(o, p, r);
+    for (config_quantity q = 0; q < CONFIG_SMALL_RUNNING; q++)
+        add_bound(o, q, &r->bounds[q]);
+    if (r->session != CONFIG_SESSION_ANY)
+        json_object_set_new(o, "session", json_boolean(r->session == CONFIG_SESSION_NAMED));
+    add_list(o, "headers", headers_json(r));
+    add_list(o, "load", load_json(r));
+    json_object_set_new(o, "model", json_string(r->model == ROLE_SMALL ? "small" : "large"));
+    json_object_set_new(o, "lookup", config_lookup_json(&r->lookup));
+    if (r->sampling.set != 0)
+        json_object_set_new(o, "sampling", sampling_json(&r->sampling));
+    if (r->max_tokens > 0)
+        json_object_set_new(o, "max_tokens", json_integer(r->max_tokens));
+    return o;
+}
+
+json_t *table_json(const policy *p)
+{
+    json_t *rules = json_array();
+    for (size_t i = 0; i < policy_rule_count(p); i++)
+        json_array_append_new(rules, rule_json(p, policy_rule(p, i)));
+    return rules;
+}
+
+/* ---- the whole policy ----------------------------------------------------------------------- */
+
+json_t *policy_json(const orchestra *o)
+{
+    if (o->policy == NULL)
+        return json_null();
+    json_t *labels = json_array();
+    for (size_t i = 0; i < o->n_labels; i++)
+        json_array_append_new(labels, json_string(o->label_names[i]));
+    return json_pack("{s:s, s:o, s:I, s:b, s:I, s:o}", "name", o->config->policy.name, "labels",
+                     labels, "small_context",
+                     (json_int_t)backend_context(o->players[o->small].backend), "sticky",
+                     (int)o->config->policy.sticky, "seed", (json_int_t)o->config->policy.seed,
+                     "rules", table_json(o->policy));
+}
+
+void policy_digest(const orchestra *o, char out[POLICY_DIGEST_SIZE])
+{
+    sha256 s;
+    uint8_t digest[SHA256_SIZE];
+    buffer text;
+    buffer_init(&text, SIZE_MAX);
+    sha256_init(&s);
+    if (json_write_exact(&text, policy_json(o)) == OK)
+        sha256_add(&s, text.data, text.length);
+    buffer_free(&text);
+    sha256_end(&s, digest);
+    for (size_t i = 0; i < SHA256_SIZE; i++)
+        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+}
