@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "orchestra/describe.h"
 #include "server/server.h"
 
 #define DRAIN_MS 30000.0
@@ -32,7 +33,7 @@ static const char usage[] =
     "  -c, --context N             tokens a request may hold (default: what the model was trained\n"
     "                              for)\n"
     "      --kv f16|f32|q8_0       type of the KV cache (default: f16)\n"
-    "      --check                 load and check everything, then exit\n"
+    "      --check                 load and check everything, print the rules in effect, exit\n"
     "  -h, --help                  this text\n"
     "\n"
     "The environment variable A_IO_API_KEY, when set, is the key that every /v1 request must "
@@ -247,9 +248,50 @@ static error_code serve(server *s, stage *st, failure *fail)
     return OK;
 }
 
+/* As short as reads back exactly. The caller frees it; NULL: no memory. */
+static char *rule_text(const json_t *rule)
+{
+    char *text = json_dumps(rule, JSON_REAL_PRECISION(15));
+    json_t *back = text != NULL ? json_loads(text, 0, NULL) : NULL;
+    bool is_exact = back != NULL && json_equal(back, rule);
+    json_decref(back);
+    if (is_exact)
+        return text;
+    free(text);
+    return json_dumps(rule, JSON_REAL_PRECISION(17));
+}
+
+/* The rules in effect, one a line, as a configuration may have them. */
+static error_code print_policy(const orchestra *o, failure *fail)
+{
+    json_t *policy = policy_json(o);
+    const json_t *rules = json_object_get(policy, "rules");
+    size_t i;
+    json_t *rule;
+    if (json_is_object(policy))
+        printf(
+            "# policy %s as rules\npolicy:\n  name: rules\n  sticky: %s\n  seed: %lld\n  rules:\n",
+            json_string_value(json_object_get(policy, "name")),
+            json_is_true(json_object_get(policy, "sticky")) ? "true" : "false",
+            (long long)json_integer_value(json_object_get(policy, "seed")));
+    json_array_foreach(rules, i, rule)
+    {
+        char *line = rule_text(rule);
+        if (line == NULL)
+            break;
+        printf("    - %s\n", line);
+        free(line);
+    }
+    bool whole = policy != NULL && i == json_array_size(rules);
+    json_decref(policy);
+    return whole ? OK : failure_set(fail, ERR_MEMORY, "no memory to show the policy");
+}
+
 static error_code check(stage *st, failure *fail)
 {
     error_code code = load(st, fail);
+    if (code == OK)
+        code = print_policy(st->orchestra, fail);
     if (code == OK)
         puts("configuration, models, labels and templates are in order");
     return code;

@@ -67,6 +67,23 @@ static json_t *plan_json(const plan *p)
     return o;
 }
 
+json_t *counts_json(const orchestra *o)
+{
+    orchestra_counts c;
+    orchestra_read_counts(o, &c);
+    json_t *fallbacks = json_object(), *intents = json_object();
+    for (fallback f = FALLBACK_NONE + 1; f < N_FALLBACKS; f++)
+        json_object_set_new(fallbacks, fallback_name(f), json_integer((json_int_t)c.fallbacks[f]));
+    for (size_t i = 0; i < orchestra_label_count(o); i++)
+        json_object_set_new(intents, orchestra_label_name(o, i),
+                            json_integer((json_int_t)c.intents[i]));
+    return json_pack("{s:I, s:I, s:o, s:o, s:I, s:I, s:I}", "small",
+                     (json_int_t)c.decisions[ROLE_SMALL], "large",
+                     (json_int_t)c.decisions[ROLE_LARGE], "fallbacks", fallbacks, "intents",
+                     intents, "probes", (json_int_t)c.probes, "cached_probes",
+                     (json_int_t)c.cached_probes, "kept", (json_int_t)c.kept);
+}
+
 json_t *decision_json(const run *r)
 {
     const receipt *cost = run_receipt(r);

@@ -21,6 +21,9 @@ json_t *stats_json(const sequence_stats *s);
 /* The policy in effect: {name, labels, rules}; the rules have the configuration's own keys, so that
  * the list can be put into one as it stands. JSON null without routing. */
 json_t *policy_json(const orchestra *o);
+/* {small, large, fallbacks, intents, probes, cached_probes, kept}: requests so far. */
+json_t *counts_json(const orchestra *o);
+
 /* Its digest: decisions of policies with the same one are the same. */
 #define POLICY_DIGEST_SIZE 65
 void policy_digest(const orchestra *o, char out[POLICY_DIGEST_SIZE]);

@@ -54,7 +54,7 @@ typedef struct plan {
     const char *rule;   /* the rule's name, or what stands for one: session, long_context,
                            probe_error, probe_timeout, pinned; lives as long as the orchestra */
     size_t number;      /* the rule in the policy's table whose plan this is, or PLAN_NO_RULE */
-    bool is_kept; /* the conversation had it before (rule session) */
+    bool is_kept;       /* the conversation had it before (rule session) */
     fallback fallback;
     const config_sampling *sampling; /* set where the client said nothing; or NULL */
     size_t max_tokens;               /* of the reply, whatever the client asks for; 0: no limit */

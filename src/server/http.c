@@ -78,11 +78,22 @@ static enum MHD_Result model_begin(exchange *e)
     return exchange_answer_error(e, &error);
 }
 
+/* What is decided by, and what was decided so far. */
+static enum MHD_Result policy_begin(exchange *e)
+{
+    orchestra *o = e->server->orchestra;
+    json_t *policy = policy_json(o);
+    if (json_is_object(policy))
+        json_object_set_new(policy, "counts", counts_json(o));
+    return exchange_answer(e, 200, policy);
+}
+
 /* ---- routes --------------------------------------------------------------------------------- */
 
 static const route routes[] = {
     {"POST", "/v1/chat/completions", true, completion_begin, completion_resume},
     {"POST", "/v1/route", true, route_begin, completion_resume},
+    {"GET", "/v1/policy", true, policy_begin, NULL},
     {"GET", "/v1/models", true, models_begin, NULL},
     {"GET", "/v1/models/", true, model_begin, NULL},
     {"GET", "/health", false, health_begin, NULL},
