@@ -20,7 +20,8 @@
 static const char usage[] =
     "usage: a-io serve [options]\n"
     "\n"
-    "Answers OpenAI's /v1/chat/completions and /v1/models and, for the decision alone, /v1/route.\n"
+    "Answers OpenAI's /v1/chat/completions and /v1/models and, for the decision alone, /v1/route;\n"
+    "/health, /ready and /metrics (Prometheus) are for those who run it.\n"
     "\n"
     "      --config FILE           configuration (default: config/demo.yaml)\n"
     "      --policy NAME           adaptive, paper, small, large, random or rules, instead of the\n"

@@ -110,6 +110,8 @@ void exchange_destroy(exchange *e)
 
 void exchange_log(const exchange *e, bool completed)
 {
+    int status = completed ? e->status : 499;
+    metrics_count_answer(e->server->metrics, status);
     char decision[3 * HEADER_VALUE_SIZE + 160] = "";
     if (e->plan.known)
         snprintf(decision, sizeof decision,
@@ -118,8 +120,8 @@ void exchange_log(const exchange *e, bool completed)
                  e->plan.reason, e->priority == SEQUENCE_BATCH ? "batch" : "interactive",
                  e->stats.prompt_tokens, e->stats.reply_tokens);
     log_info("%s %s %s %d %.1f ms%s%s%s%s", e->id, e->method == NULL ? "?" : e->method, e->path,
-             completed ? e->status : 499, clock_ms() - e->start_ms, decision,
-             e->user[0] != '\0' ? " user=" : "", e->user, completed ? "" : " (client went away)");
+             status, clock_ms() - e->start_ms, decision, e->user[0] != '\0' ? " user=" : "",
+             e->user, completed ? "" : " (client went away)");
 }
 
 /* ---- signals -------------------------------------------------------------------------------- */
@@ -227,8 +229,10 @@ void exchange_release_run(exchange *e)
 {
     if (e->run == NULL)
         return;
-    if (e->plan.known)
+    if (e->plan.known) {
         e->stats = run_receipt(e->run)->reply;
+        metrics_count_run(e->server->metrics, e->run);
+    }
     run_release(e->run);
     e->run = NULL;
     atomic_fetch_sub(&e->server->running, 1);
@@ -360,6 +364,18 @@ enum MHD_Result exchange_queue(exchange *e, int status, struct MHD_Response *res
     return result;
 }
 
+enum MHD_Result exchange_answer_text(exchange *e, int status, const char *type, buffer *text)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(text->length, text->data, MHD_RESPMEM_MUST_FREE);
+    if (response == NULL) {
+        buffer_free(text);
+        return MHD_NO;
+    }
+    MHD_add_response_header(response, "Content-Type", type);
+    return exchange_queue(e, status, response);
+}
+
 enum MHD_Result exchange_answer(exchange *e, int status, json_t *body)
 {
     buffer text;
@@ -368,14 +384,7 @@ enum MHD_Result exchange_answer(exchange *e, int status, json_t *body)
         buffer_free(&text);
         return MHD_NO; /* no memory even to say so: the connection is closed */
     }
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(text.length, text.data, MHD_RESPMEM_MUST_FREE);
-    if (response == NULL) {
-        buffer_free(&text);
-        return MHD_NO;
-    }
-    MHD_add_response_header(response, "Content-Type", "application/json");
-    return exchange_queue(e, status, response);
+    return exchange_answer_text(e, status, "application/json", &text);
 }
 
 enum MHD_Result exchange_answer_error(exchange *e, const api_error *error)

@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "server/metrics.h"
 #include "server/openai.h"
 #include "server/server.h"
 #include "server/watch.h"
@@ -105,6 +106,7 @@ struct server {
     char url[128];
     int listen_fd; /* -1 once it was given away or closed */
     orchestra *orchestra;
+    metrics *metrics;
     struct MHD_Daemon *daemon;
     watch *watch;
     int64_t created; /* Unix seconds */
@@ -122,6 +124,7 @@ struct server {
 
 exchange *exchange_create(server *s, struct MHD_Connection *connection, const char *path);
 void exchange_destroy(exchange *e); /* cancels its run */
+/* The request is over: says so in the log and counts it. */
 void exchange_log(const exchange *e, bool completed);
 
 void exchange_signal(exchange *e, unsigned bits); /* any thread */
@@ -147,6 +150,8 @@ const char *exchange_header(void *e, const char *name);
 
 /* Queues the answer; `body` is taken over. */
 enum MHD_Result exchange_answer(exchange *e, int status, json_t *body);
+/* The same with text, whose contents are taken over. */
+enum MHD_Result exchange_answer_text(exchange *e, int status, const char *type, buffer *text);
 enum MHD_Result exchange_answer_error(exchange *e, const api_error *error);
 /* Queues a response that was made elsewhere (a stream), with the headers of every answer. */
 enum MHD_Result exchange_queue(exchange *e, int status, struct MHD_Response *response);

@@ -27,6 +27,7 @@
 /* A body that is too large is read to its end up to here, because a client that is still writing
  * may never see an answer that comes with a closed connection. */
 #define DISCARD_LIMIT ((size_t)32 << 20)
+#define METRICS_LIMIT ((size_t)16 << 20) /* bytes */
 
 /* ---- simple answers ------------------------------------------------------------------------- */
 
@@ -45,6 +46,20 @@ static enum MHD_Result ready_begin(exchange *e)
         return exchange_answer(e, 200, json_pack("{s:s}", "status", "ok"));
     api_error error;
     api_error_set_stopping(&error);
+    return exchange_answer_error(e, &error);
+}
+
+static enum MHD_Result metrics_begin(exchange *e)
+{
+    server *s = e->server;
+    const server_load load = {atomic_load(&s->connections), atomic_load(&s->running)};
+    buffer text;
+    buffer_init(&text, METRICS_LIMIT);
+    if (metrics_write(s->metrics, &load, &text) == OK)
+        return exchange_answer_text(e, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
+    buffer_free(&text);
+    api_error error;
+    api_error_set(&error, 503, NULL, "", "no memory for the metrics");
     return exchange_answer_error(e, &error);
 }
 
@@ -98,6 +113,7 @@ static const route routes[] = {
     {"GET", "/v1/models/", true, model_begin, NULL},
     {"GET", "/health", false, health_begin, NULL},
     {"GET", "/ready", false, ready_begin, NULL},
+    {"GET", "/metrics", false, metrics_begin, NULL},
 };
 
 static const route *find_route(const char *path, const char **argument)
@@ -375,7 +391,9 @@ error_code server_create(server **out, const server_options *options, failure *f
 error_code server_start(server *s, orchestra *o, failure *fail)
 {
     s->orchestra = o;
-    error_code code = watch_create(&s->watch, fail);
+    error_code code = metrics_create(&s->metrics, o, fail);
+    if (code == OK)
+        code = watch_create(&s->watch, fail);
     if (code != OK)
         return code;
     if (listen(s->listen_fd, SOMAXCONN) != 0)
@@ -438,6 +456,7 @@ void server_destroy(server *s)
         MHD_stop_daemon(s->daemon);
     }
     watch_destroy(s->watch);
+    metrics_destroy(s->metrics);
     if (s->listen_fd >= 0)
         close(s->listen_fd);
     if (s->idle_fd >= 0)

@@ -22,6 +22,58 @@ test('health, readiness and decisions', async () => {
   assert.deepEqual([pinned.plan.model, pinned.plan.rule, pinned.intent], ['large', 'pinned', null]);
 });
 
+// Every sample of /metrics by its name and labels, once its form has been checked.
+async function metrics() {
+  const response = await fetch(`${server.url}/metrics`);
+  assert.equal(response.status, 200);
+  assert.match(response.headers.get('content-type'), /^text\/plain; version=0\.0\.4/);
+  const values = new Map(), types = new Map();
+  for (const line of (await response.text()).trimEnd().split('\n')) {
+    const type = /^# TYPE (\S+) (counter|gauge|summary)$/.exec(line);
+    if (type) types.set(type[1], type[2]);
+    if (line.startsWith('#')) continue;
+    const [, key, name, value] = /^(([a-z_:]+)(?:\{[a-z_]+="[^"]*"(?:,[a-z_]+="[^"]*")*\})?) (\S+)$/.exec(line) ?? assert.fail(line);
+    assert.ok(types.has(name) || types.get(name.replace(/_(sum|count)$/, '')) === 'summary', line);
+    assert.ok(Number.isFinite(Number(value)) && !values.has(key), line);
+    values.set(key, Number(value));
+  }
+  return { get: (key) => values.get(key) ?? 0, has: (key) => values.has(key) };
+}
+
+test('metrics count what was decided, answered and computed', async () => {
+  const before = await metrics();
+  const { body } = await server.json('/v1/chat/completions', hello);
+  const again = await server.json('/v1/chat/completions', { ...hello, model: 'large', max_tokens: 7 });
+  await server.json('/v1/chat/completions', { ...hello, n: 2 });
+  const gone = server.connect();
+  gone.socket.write(post('/v1/chat/completions', longRequest({ stream: true })));
+  await until('a token', () => /"content":"[^"]/.test(gone.text()));
+  gone.socket.destroy();
+  await server.idle();
+  const after = await until('the last one is counted', async () => {
+    const now = await metrics();
+    return now.get('a_io_http_requests_total{code="499"}') > before.get('a_io_http_requests_total{code="499"}') && now;
+  });
+  const change = (key) => after.get(key) - before.get(key);
+  assert.equal(change('a_io_http_requests_total{code="400"}'), 1);
+  assert.ok(change('a_io_http_requests_total{code="200"}') >= 3); // ours, the metrics themselves, /health
+  const { plan, intent } = body.a_io;
+  assert.equal(change(`a_io_decisions_total{model="${plan.model}",intent="${intent.label}",rule="${plan.rule}"}`), 1);
+  assert.equal(change('a_io_decisions_total{model="large",intent="",rule="pinned"}'), 2);
+  assert.equal(change('a_io_overhead_seconds_count{phase="total"}'), 3);
+  const tokens = ['small', 'large'].map((model) => change(`a_io_reply_tokens_total{model="${model}"}`));
+  // And what the one that left had got.
+  assert.ok(tokens[0] + tokens[1] > body.usage.completion_tokens + again.body.usage.completion_tokens, `${tokens}`);
+  assert.ok(change('a_io_weight_read_bytes_total{model="large"}') >= again.body.a_io.receipt.reply.weight_bytes);
+  assert.ok(change('a_io_prompt_tokens_total{model="large"}') >= again.body.usage.prompt_tokens);
+  for (const model of ['small', 'large']) {
+    assert.equal(after.get(`a_io_sequences{model="${model}",state="running"}`), 0);
+    assert.ok(after.get(`a_io_kv_bytes{model="${model}"}`) > 0);
+    assert.ok(after.get(`a_io_step_seconds{model="${model}",rows="1"}`) > 0);
+    assert.ok(after.has(`vllm:num_requests_waiting{model_name="${model}"}`));
+  }
+});
+
 test('request ids: a sane one is echoed, another one replaced', async () => {
   const sane = await server.json('/health', undefined, { 'x-request-id': 'trace-1.a:b_C' });
   assert.equal(sane.headers.get('x-request-id'), 'trace-1.a:b_C');
