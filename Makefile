@@ -9,6 +9,7 @@
 #   make bench-kv       what KV memory costs: resident bytes, first touch, copied prefixes
 #   make bench-steps    what mixed work costs: pace beside a long prompt, probes, pauses, switches
 #   make stress         many requests at once, every answer beside its solo run (REQUESTS=10000 SEED=1 STREAMS=8)
+#   make bench-calibrate  the demo probe on unseen requests, before and after calibration, and its limits
 #   make bench-peer     beside llama.cpp from npm, in turns (MODELS=pangu-1b-llama:q4_0 PAIRS=5 THREADS=2)
 #   make format         clang-format over src and tests
 
@@ -37,7 +38,7 @@ TEST_PROGRAMS := $(TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 quiet_compile = $(if $(V),,@echo "  compile $<" && )
 quiet_link = $(if $(V),,@echo "  link    $@" && )
 
-.PHONY: all demo test test-c test-neon test-e2e bench bench-kv bench-steps bench-peer stress setup format clean
+.PHONY: all demo test test-c test-neon test-e2e bench bench-kv bench-steps bench-peer bench-calibrate stress setup format clean
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY)
@@ -134,6 +135,11 @@ STREAMS ?= 8
 stress: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/stress SANITIZE=$(SANITIZE)
 	$(VARIANT)/bench/stress $(REQUESTS) $(SEED) $(STREAMS)
+
+bench-calibrate: setup
+	@$(MAKE) --no-print-directory $(PROGRAM)
+	@python3 tools/demo/calibration_requests.py build/calibrate
+	@python3 tools/demo/calibration_table.py --program $(PROGRAM) build/calibrate
 
 # make bench-peer MODELS=pangu-7b-llama:q4_0 PAIRS=5 THREADS=2 PEER_OPTIONS='--depths 0 --steps 1,8'
 MODELS ?= qwen2.5-0.5b:q4_0 qwen2.5-0.5b:q8_0 pangu-1b-llama:q4_0 pangu-1b-llama:q8_0 pangu-1b-llama:q4_k

@@ -24,6 +24,7 @@ static const struct command {
     {"quantize", command_quantize, "write a model file with smaller weights, or with random ones"},
     {"logits", command_logits, "write the logits of given tokens"},
     {"bench", command_bench, "measure models on this machine, against the speed of its memory"},
+    {"calibrate", command_calibrate, "make the probe's probabilities true; choose its limit"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 

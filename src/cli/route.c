@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/request_lines.h"
 #include "base/json.h"
 #include "orchestra/describe.h"
 
@@ -138,65 +139,16 @@ static error_code route_one(stage *s, const route_options *o, const buffer *prom
 
 /* ---- many lines --------------------------------------------------------------------------- */
 
-#define MAX_MESSAGES 4096
-
-static error_code read_messages(const json_t *list, chat_message *out, failure *fail)
-{
-    size_t i;
-    json_t *item;
-    json_array_foreach(list, i, item)
-    {
-        const json_t *role = json_object_get(item, "role");
-        const json_t *content = json_object_get(item, "content");
-        if (!json_is_string(role) || !json_is_string(content))
-            return failure_set(fail, ERR_INVALID,
-                               "messages[%zu]: role and content are needed, both texts", i);
-        out[i] = (chat_message){.role = json_string_value(role),
-                                .content = json_string_value(content),
-                                .content_length = json_string_length(content)};
-    }
-    return OK;
-}
-
-/* *messages is to be freed; it points into `line`. */
-static error_code read_request(const json_t *line, request *q, chat_message **messages,
-                               failure *fail)
-{
-    const json_t *prompt = json_object_get(line, "prompt");
-    const json_t *list = json_object_get(line, "messages");
-    if ((prompt == NULL) == (list == NULL))
-        return failure_set(fail, ERR_INVALID,
-                           "exactly one of \"prompt\" and \"messages\" is needed");
-    if (prompt != NULL ? !json_is_string(prompt) : !json_is_array(list))
-        return failure_set(fail, ERR_INVALID,
-                           prompt != NULL ? "\"prompt\" must be a text"
-                                          : "\"messages\" must be a list");
-    size_t n = prompt != NULL ? 1 : json_array_size(list);
-    if (n == 0 || n > MAX_MESSAGES)
-        return failure_set(fail, ERR_INVALID, "\"messages\" must hold 1 to %d", MAX_MESSAGES);
-    *messages = calloc(n, sizeof **messages);
-    if (*messages == NULL)
-        return failure_set(fail, ERR_MEMORY, "no memory for the messages");
-    *q = (request){.messages = *messages, .n_messages = n, .sampling = sampling_defaults()};
-    if (prompt == NULL)
-        return read_messages(list, *messages, fail);
-    **messages = (chat_message){.role = "user",
-                                .content = json_string_value(prompt),
-                                .content_length = json_string_length(prompt)};
-    return OK;
-}
-
 static error_code decide_line(stage *s, const char *text, size_t length, json_t **out,
                               failure *fail)
 {
-    json_error_t error;
-    json_t *line = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    if (line == NULL)
-        return failure_set(fail, ERR_INVALID, "not JSON: %s (column %d)", error.text, error.column);
+    json_t *line;
     request q;
     chat_message *messages = NULL;
     run *r = NULL;
-    error_code code = read_request(line, &q, &messages, fail);
+    error_code code = request_line_parse(&line, text, length, fail);
+    if (code == OK)
+        code = request_line_read(line, &q, &messages, fail);
     if (code == OK)
         code = decide(s, &q, &r, fail);
     if (code == OK)

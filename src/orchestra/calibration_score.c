@@ -17,7 +17,7 @@ static size_t best_of(const double *p, size_t n)
     return best;
 }
 
-static double entropy_of(const double *p, size_t n)
+double probabilities_entropy(const double *p, size_t n)
 {
     double sum = 0;
     for (size_t k = 0; k < n; k++)
@@ -95,7 +95,7 @@ error_code calibration_judge(calibration_score *out, const calibration *c,
         right += cases[i].right;
         out->confusion[samples[i].label][said]++;
         out->brier += brier_of(p, c->n_labels, samples[i].label) / (double)n;
-        out->mean_entropy += entropy_of(p, c->n_labels) / (double)n;
+        out->mean_entropy += probabilities_entropy(p, c->n_labels) / (double)n;
     }
     out->accuracy = (double)right / (double)n;
     out->nll = calibration_nll(c, samples, n);

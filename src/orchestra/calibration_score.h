@@ -19,6 +19,9 @@
 /* ---- probabilities ---------------------------------------------------------------------------
  */
 
+/* H = -Σ p ln p, nats. */
+double probabilities_entropy(const double *p, size_t n);
+
 typedef struct calibration_score {
     size_t n;
     double accuracy;

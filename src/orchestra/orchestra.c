@@ -192,6 +192,11 @@ backend *orchestra_backend(orchestra *o, size_t index)
     return o->players[index].backend;
 }
 
+const model *orchestra_model(const orchestra *o, size_t index)
+{
+    return o->players[index].model;
+}
+
 bool orchestra_has_template(const orchestra *o, size_t index)
 {
     return o->players[index].model->chat != NULL;

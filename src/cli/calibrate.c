@@ -1,0 +1,404 @@
+/* calibrate.c: `a-io calibrate`: what the probe's probabilities are worth, and what steps cost
+ * here. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/calibrate.h"
+#include "cli/cli.h"
+
+#define MIN_REQUESTS 40
+#define SHUFFLE_SEED 1
+
+static const char usage[] =
+    "usage: a-io calibrate [options] LABELLED.jsonl\n"
+    "       a-io calibrate [options] -o FILE\n"
+    "\n"
+    "Asks the small model's probe about labelled requests and fits what turns its probabilities "
+    "into\n"
+    "ones that are right as often as they say; chooses the entropy limit for a target; measures "
+    "what\n"
+    "steps, prompts and probes cost on this machine. Without LABELLED the machine alone.\n"
+    "\n"
+    "LABELLED holds JSON objects, one a line, with \"prompt\" (text) or \"messages\" (a list of "
+    "{role,\n"
+    "content}) and \"intent\", the right label; other fields are not looked at. A half chosen by "
+    "a\n"
+    "fixed seed is fitted on; the other half, which the fit has not seen, is judged and gives the "
+    "limit.\n"
+    "\n"
+    "  -o, --output FILE       write what was found; the configuration names it (probe: "
+    "calibration:,\n"
+    "                          engine: machine:)\n"
+    "      --max-misroute P%   the largest entropy limit at which at most P % of all requests are\n"
+    "                          answered by the small model with a wrong intent\n"
+    "      --share-large P%    the smallest entropy limit at which the large model answers at "
+    "most\n"
+    "                          P % of all requests. Both hold with 95 % confidence on requests of "
+    "the\n"
+    "                          same kind, and are refused where the requests cannot show that\n"
+    "      --small LABELS      the intents that the small model answers, between commas (default:\n"
+    "                          code)\n"
+    "      --test FILE         more labelled requests, only judged; up to 8 of these\n"
+    "      --no-machine        do not measure the machine\n"
+    "      --json              one JSON object\n"
+    "      --config FILE       configuration (default: config/demo.yaml)\n"
+    "  -t, --threads N         threads that compute (default: physical cores)\n"
+    "      --kv f16|f32|q8_0   type of the KV cache (default: f16)\n"
+    "  -h, --help              this text\n"
+    "\n"
+    "Exit status: 0; 2 for a bad option or request, or a target that cannot be shown; 3 for a "
+    "file\n"
+    "that is not there; 4 for a bad configuration; 5 for a model file that cannot be used; 6 when "
+    "the\n"
+    "output cannot be written.\n";
+
+/* ---- options -------------------------------------------------------------------------------- */
+
+enum { CONFIG = 256, MAX_MISROUTE, SHARE_LARGE, SMALL, TEST, NO_MACHINE, JSON, KV };
+
+static error_code read_share(const char *option, const char *text, double *out, failure *fail)
+{
+    char *end = NULL;
+    double percent = strtod(text, &end);
+    bool plain = text[0] >= '0' && text[0] <= '9' && strcmp(end, "%") == 0;
+    if (!plain || !(percent > 0 && percent < 100))
+        return failure_set(fail, ERR_INVALID, "%s: \"%s\" is not a share such as 2%%", option,
+                           text);
+    *out = percent / 100;
+    return OK;
+}
+
+static error_code read_goal(calibrate_options *o, limit_goal goal, failure *fail)
+{
+    if (o->goal != LIMIT_NONE)
+        return failure_set(fail, ERR_INVALID,
+                           "one limit holds one target: --max-misroute or --share-large, once");
+    o->goal = goal;
+    return read_share(goal == LIMIT_MISROUTE ? "--max-misroute" : "--share-large", optarg,
+                      &o->target, fail);
+}
+
+static error_code read_option(calibrate_options *o, int c, char **argv, failure *fail)
+{
+    switch (c) {
+    case CONFIG:
+        o->stage.config_path = optarg;
+        return OK;
+    case MAX_MISROUTE:
+        return read_goal(o, LIMIT_MISROUTE, fail);
+    case SHARE_LARGE:
+        return read_goal(o, LIMIT_SHARE, fail);
+    case SMALL:
+        o->small = optarg;
+        return OK;
+    case TEST:
+        if (o->n_tests == CALIBRATE_MAX_TESTS)
+            return failure_set(fail, ERR_INVALID, "--test: more than %d", CALIBRATE_MAX_TESTS);
+        o->tests[o->n_tests++] = optarg;
+        return OK;
+    case NO_MACHINE:
+        o->no_machine = true;
+        return OK;
+    case JSON:
+        o->json = true;
+        return OK;
+    case KV:
+        o->stage.kv = optarg;
+        return OK;
+    case 'o':
+        o->output = optarg;
+        return OK;
+    case 't':
+        return option_number("--threads", optarg, 1, 1024, &o->stage.threads, fail);
+    case 'h':
+        o->help = true;
+        return OK;
+    default:
+        return option_refused(c, argv, fail);
+    }
+}
+
+static error_code check_options(const calibrate_options *o, int left, failure *fail)
+{
+    if (left > 1)
+        return failure_set(fail, ERR_INVALID,
+                           "one file of labelled requests; more are given with --test");
+    if (o->labelled == NULL && (o->goal != LIMIT_NONE || o->n_tests > 0))
+        return failure_set(fail, ERR_INVALID, "%s needs a file of labelled requests",
+                           o->n_tests > 0 ? "--test" : "a target");
+    if (o->labelled == NULL && o->no_machine)
+        return failure_set(fail, ERR_INVALID,
+                           "nothing to do: neither labelled requests nor the machine");
+    if (o->small != NULL && o->goal == LIMIT_NONE)
+        return failure_set(fail, ERR_INVALID,
+                           "--small has no effect without --max-misroute or --share-large");
+    return OK;
+}
+
+static error_code read_options(calibrate_options *o, int argc, char **argv, failure *fail)
+{
+    static const struct option names[] = {{"config", required_argument, NULL, CONFIG},
+                                          {"max-misroute", required_argument, NULL, MAX_MISROUTE},
+                                          {"share-large", required_argument, NULL, SHARE_LARGE},
+                                          {"small", required_argument, NULL, SMALL},
+                                          {"test", required_argument, NULL, TEST},
+                                          {"no-machine", no_argument, NULL, NO_MACHINE},
+                                          {"json", no_argument, NULL, JSON},
+                                          {"kv", required_argument, NULL, KV},
+                                          {"output", required_argument, NULL, 'o'},
+                                          {"threads", required_argument, NULL, 't'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    *o = (calibrate_options){.labelled = NULL};
+    opterr = 0;
+    optind = 1;
+    error_code code = OK;
+    for (int c; code == OK && (c = getopt_long(argc, argv, ":o:t:h", names, NULL)) != -1;)
+        code = read_option(o, c, argv, fail);
+    if (code != OK || o->help)
+        return code;
+    o->labelled = optind < argc ? argv[optind] : NULL;
+    return check_options(o, argc - optind, fail);
+}
+
+/* ---- which intents the small model answers ----------------------------------------------------
+ */
+
+typedef struct small_labels {
+    bool is_small[SEQUENCE_MAX_LABELS];
+} small_labels;
+
+static error_code mark_small(small_labels *out, const config_probe *p, const char *name,
+                             size_t length, failure *fail)
+{
+    for (uint32_t k = 0; k < p->n_labels; k++)
+        if (strlen(p->labels[k].name) == length && memcmp(p->labels[k].name, name, length) == 0) {
+            out->is_small[k] = true;
+            return OK;
+        }
+    return failure_set(fail, ERR_INVALID, "--small: \"%.*s\" is not a label of the probe",
+                       (int)length, name);
+}
+
+static error_code find_small(small_labels *out, const calibrate_options *o, const config_probe *p,
+                             failure *fail)
+{
+    const char *at = o->small != NULL ? o->small : CONFIG_LABEL_CODE;
+    *out = (small_labels){.is_small = {false}};
+    error_code code = OK;
+    while (code == OK && o->goal != LIMIT_NONE) {
+        size_t length = strcspn(at, ",");
+        code = mark_small(out, p, at, length, fail);
+        if (at[length] == '\0')
+            break;
+        at += length + 1;
+    }
+    return code;
+}
+
+/* ---- the probe ------------------------------------------------------------------------------ */
+
+/* A part of a set's samples. */
+typedef struct part {
+    const calibration_sample *samples;
+    const bool *answerable;
+    size_t n, n_long;
+} part;
+
+static double uniform(size_t i)
+{
+    return random_uniform(SHUFFLE_SEED, 0, i);
+}
+
+/* Files are often in order of their labels. */
+static void shuffle(labelled_set *set)
+{
+    for (size_t i = set->n; i > 1; i--) {
+        size_t j = (size_t)(uniform(i) * (double)i);
+        calibration_sample sample = set->samples[i - 1];
+        bool answerable = set->answerable[i - 1];
+        set->samples[i - 1] = set->samples[j];
+        set->answerable[i - 1] = set->answerable[j];
+        set->samples[j] = sample;
+        set->answerable[j] = answerable;
+    }
+}
+
+static error_code choose_form(calibrate_report *r, const part *p, failure *fail)
+{
+    size_t n_labels = r->config->probe.n_labels;
+    probe_record *out = &r->probe;
+    for (calibration_form form = 0; form < CALIBRATION_FORMS; form++) {
+        r->held_out[form] =
+            calibration_held_out(form, p->samples, p->n, n_labels, out->content_free);
+        if (r->held_out[form] < r->held_out[out->form])
+            out->form = form;
+    }
+    out->n_fitted = p->n;
+    return calibration_fit(&out->calibration, out->form, p->samples, p->n, n_labels,
+                           out->content_free, fail);
+}
+
+/* The caller's to free. Requests that were too long to probe are cases, too. */
+static limit_case *make_cases(const calibration *c, const part *p, const small_labels *small)
+{
+    limit_case *cases = calloc(p->n + p->n_long + 1, sizeof *cases);
+    for (size_t i = 0; cases != NULL && i < p->n; i++) {
+        double q[SEQUENCE_MAX_LABELS];
+        size_t best = 0;
+        calibration_apply(c, p->samples[i].logits, q);
+        for (size_t k = 1; k < c->n_labels; k++)
+            best = q[k] > q[best] ? k : best;
+        cases[i] = (limit_case){.entropy = probabilities_entropy(q, c->n_labels),
+                                .small = small->is_small[best] && p->answerable[i],
+                                .wrong = best != p->samples[i].label};
+    }
+    return cases;
+}
+
+static error_code choose_limit(calibrate_report *r, const part *p, const small_labels *small,
+                               failure *fail)
+{
+    probe_record *out = &r->probe;
+    out->goal = r->options->goal;
+    out->target = r->options->target;
+    if (out->goal == LIMIT_NONE)
+        return OK;
+    limit_case *cases = make_cases(&out->calibration, p, small);
+    if (cases == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for %zu requests", p->n);
+    double highest = log((double)out->calibration.n_labels);
+    error_code code = (out->goal == LIMIT_MISROUTE ? limit_for_misroute : limit_for_share)(
+        out->target, highest, cases, p->n + p->n_long, &out->effect, fail);
+    free(cases);
+    return code;
+}
+
+static error_code judge(calibrate_report *r, const char *name, const part *p,
+                        const small_labels *small, failure *fail)
+{
+    const calibration before = calibration_identity(r->config->probe.n_labels);
+    const calibration *after = &r->probe.calibration;
+    calibrate_result *out = &r->results[r->n_results++];
+    out->name = name;
+    out->n_long = p->n_long;
+    error_code code = calibration_judge(&out->before, &before, p->samples, p->n, fail);
+    if (code == OK)
+        code = calibration_judge(&out->after, after, p->samples, p->n, fail);
+    if (code == OK)
+        code = calibration_compare(&out->gain, &before, after, p->samples, p->n, fail);
+    if (code != OK || r->probe.goal == LIMIT_NONE)
+        return code;
+    limit_case *cases = make_cases(after, p, small);
+    if (cases == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for %zu requests", p->n);
+    out->effect = limit_judge(r->probe.effect.limit, cases, p->n + p->n_long);
+    free(cases);
+    return OK;
+}
+
+static error_code calibrate_set(calibrate_report *r, labelled_set *set, const small_labels *small,
+                                failure *fail)
+{
+    if (set->n < MIN_REQUESTS)
+        return failure_set(fail, ERR_INVALID,
+                           "%s: %zu requests were probed; at least %d are needed", set->path,
+                           set->n, MIN_REQUESTS);
+    shuffle(set);
+    size_t half = set->n / 2;
+    const part first = {set->samples, set->answerable, half, 0};
+    /* Half of those that are too long belong here. */
+    const part second = {set->samples + half, set->answerable + half, set->n - half,
+                         set->n_long - set->n_long / 2};
+    error_code code = choose_form(r, &first, fail);
+    if (code == OK)
+        code = choose_limit(r, &second, small, fail);
+    return code == OK ? judge(r, "the half not fitted on", &second, small, fail) : code;
+}
+
+static error_code test_sets(calibrate_report *r, stage *s, const small_labels *small, failure *fail)
+{
+    error_code code = OK;
+    for (size_t i = 0; code == OK && i < r->options->n_tests; i++) {
+        labelled_set set = {.path = NULL};
+        code = labelled_set_probe(&set, s, r->options->tests[i], fail);
+        const part whole = {set.samples, set.answerable, set.n, set.n_long};
+        if (code == OK)
+            code = judge(r, r->options->tests[i], &whole, small, fail);
+        labelled_set_free(&set);
+    }
+    return code;
+}
+
+static error_code calibrate_probe(calibrate_report *r, stage *s, failure *fail)
+{
+    labelled_set set = {.path = NULL};
+    small_labels small;
+    error_code code = find_small(&small, r->options, &r->config->probe, fail);
+    if (code == OK)
+        code = probe_content_free(s, r->probe.content_free, fail);
+    if (code == OK)
+        code = labelled_set_probe(&set, s, r->options->labelled, fail);
+    if (code == OK)
+        code = calibrate_set(r, &set, &small, fail);
+    labelled_set_free(&set);
+    r->has_probe = code == OK;
+    return code == OK ? test_sets(r, s, &small, fail) : code;
+}
+
+/* ---- the command ---------------------------------------------------------------------------- */
+
+static error_code print_and_write(const calibrate_report *r, failure *fail)
+{
+    error_code code = OK;
+    const char *path = r->options->output;
+    if (r->options->json)
+        code = calibrate_print_json(r, fail);
+    else
+        calibrate_print(r);
+    if (code != OK || path == NULL)
+        return code;
+    return calibration_file_write(path, r->has_probe ? &r->probe : NULL, r->config, r->small,
+                                  r->has_machine ? &r->machine : NULL, fail);
+}
+
+static error_code calibrate(const calibrate_options *o, stage *s, failure *fail)
+{
+    calibrate_report *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for a report");
+    r->options = o;
+    r->config = s->config;
+    r->small = orchestra_model(s->orchestra, small_index(s));
+    error_code code = o->labelled != NULL ? calibrate_probe(r, s, fail) : OK;
+    if (code == OK && !o->no_machine) {
+        code = measure_machine(&r->machine, s, fail);
+        r->has_machine = code == OK;
+    }
+    if (code == OK)
+        code = print_and_write(r, fail);
+    free(r);
+    return code;
+}
+
+int command_calibrate(int argc, char **argv)
+{
+    calibrate_options o;
+    failure fail;
+    stage s = {.config = NULL};
+    error_code code = read_options(&o, argc, argv, &fail);
+    if (code == OK && o.help) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    if (code == OK)
+        code = stage_configure(&s, &o.stage, &fail);
+    if (code == OK)
+        code = stage_load(&s, &fail);
+    if (code == OK)
+        code = calibrate(&o, &s, &fail);
+    stage_close(&s);
+    return code == OK ? 0 : command_failed("calibrate", &fail);
+}

@@ -1,0 +1,41 @@
+#include "model/fingerprint.h"
+
+#include <string.h>
+
+#define SAMPLE_BYTES 4096 /* of each tensor: one page */
+
+static uint64_t mix(uint64_t hash, const void *data, size_t length)
+{
+    const unsigned char *bytes = data;
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ bytes[i]) * 0x100000001b3u;
+    return hash;
+}
+
+/* Its length goes before it, so that two texts never read like two others. */
+static uint64_t mix_text(uint64_t hash, const char *data, size_t length)
+{
+    uint64_t n = length;
+    return mix(mix(hash, &n, sizeof n), data, length);
+}
+
+static uint64_t mix_tensor(uint64_t hash, const gguf_tensor *t)
+{
+    hash = mix_text(hash, t->name.data, t->name.length);
+    hash = mix_text(hash, t->type->name, strlen(t->type->name));
+    hash = mix(hash, t->dims, sizeof t->dims);
+    return mix(hash, t->data, t->bytes < SAMPLE_BYTES ? t->bytes : SAMPLE_BYTES);
+}
+
+uint64_t model_fingerprint(const model *m)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    const gguf_string *tokens;
+    size_t n_tokens;
+    if (gguf_text_array(m->file, "tokenizer.ggml.tokens", &tokens, &n_tokens))
+        for (size_t i = 0; i < n_tokens; i++)
+            hash = mix_text(hash, tokens[i].data, tokens[i].length);
+    for (size_t i = 0; i < gguf_tensor_count(m->file); i++)
+        hash = mix_tensor(hash, gguf_tensor_at(m->file, i));
+    return hash;
+}

@@ -1,0 +1,428 @@
+#include "orchestra/calibration_file.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "model/fingerprint.h"
+
+#define MAX_FILE_BYTES ((size_t)1 << 20)
+
+static const char *file_name(const model *m)
+{
+    const char *path = gguf_path(m->file), *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+static void fingerprint_text(const model *m, char text[17])
+{
+    snprintf(text, 17, "%016" PRIx64, model_fingerprint(m));
+}
+
+static const char *template_name(const model *m)
+{
+    return m->chat != NULL ? chat_template_name(m->chat) : "none";
+}
+
+/* ---- writing the probe's part ---------------------------------------------------------------- */
+
+static const char *const goal_names[] = {
+    [LIMIT_NONE] = "", [LIMIT_MISROUTE] = "max_misroute", [LIMIT_SHARE] = "share_large"};
+
+static json_t *limit_json(const probe_record *r)
+{
+    const limit_effect *e = &r->effect;
+    if (r->goal == LIMIT_NONE)
+        return json_null();
+    return json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:I, s:f, s:f}", "goal", goal_names[r->goal],
+                     "target", r->target, "confidence", CONFIDENCE, "entropy", e->limit, "requests",
+                     (json_int_t)e->n, "small", (json_int_t)e->n_small, "misrouted",
+                     (json_int_t)e->n_misrouted, "misroute_upper", e->misroute_upper, "large_upper",
+                     e->large_upper);
+}
+
+json_t *probe_record_json(const probe_record *r, const config *c, const model *small)
+{
+    char fingerprint[17];
+    const char *name = file_name(small);
+    json_t *labels = json_array();
+    fingerprint_text(small, fingerprint);
+    for (size_t k = 0; k < r->calibration.n_labels; k++)
+        json_array_append_new(
+            labels, json_pack("{s:s, s:o, s:f, s:f, s:f}", "name", c->probe.labels[k].name, "token",
+                              json_text(c->probe.labels[k].token, strlen(c->probe.labels[k].token)),
+                              "scale", r->calibration.scale[k], "bias", r->calibration.bias[k],
+                              "content_free", r->content_free[k]));
+    return json_pack(
+        "{s:{s:o, s:I, s:s}, s:s, s:o, s:I, s:I, s:s, s:I, s:o, s:o}", "model", "name",
+        json_text(name, strlen(name)), "bytes", (json_int_t)gguf_file_bytes(small->file),
+        "fingerprint", fingerprint, "chat_template", template_name(small), "template",
+        json_text(c->probe.template, strlen(c->probe.template)), "window_head",
+        (json_int_t)c->probe.window_head, "window_tail", (json_int_t)c->probe.window_tail, "form",
+        calibration_form_name(r->form), "fitted_on", (json_int_t)r->n_fitted, "labels", labels,
+        "limit", limit_json(r));
+}
+
+/* ---- writing the machine's part -------------------------------------------------------------- */
+
+static json_t *machine_model_json(const machine_model *m)
+{
+    json_t *steps = json_array(), *probes = json_array();
+    for (size_t n = 1; n < LOOKUP_MAX_DRAFT + 2; n++)
+        json_array_append_new(steps, json_real(m->step_ms[n]));
+    for (size_t i = 0; i < m->n_probes; i++)
+        json_array_append_new(probes,
+                              json_pack("{s:I, s:f}", "tokens", (json_int_t)m->probe_tokens[i],
+                                        "ms", m->probe_ms[i]));
+    return json_pack("{s:s, s:o, s:s, s:o, s:f, s:o}", "fingerprint", m->fingerprint, "name",
+                     json_text(m->name, strlen(m->name)), "kv", kv_type_name(m->kv), "step_ms",
+                     steps, "prefill_row_ms", m->prefill_row_ms, "probes", probes);
+}
+
+json_t *machine_record_json(const machine_record *r)
+{
+    json_t *models = json_array();
+    for (size_t i = 0; i < r->n_models; i++)
+        json_array_append_new(models, machine_model_json(&r->models[i]));
+    return json_pack("{s:o, s:s, s:I, s:f, s:o}", "cpu", json_text(r->cpu, strlen(r->cpu)),
+                     "kernel", r->kernel, "threads", (json_int_t)r->threads, "read_peak_gb_s",
+                     r->read_peak_gb_s, "models", models);
+}
+
+/* ---- the file ------------------------------------------------------------------------------- */
+
+static error_code write_whole(const char *path, const json_t *root, failure *fail)
+{
+    char *partial;
+    if (root == NULL || asprintf(&partial, "%s.partial", path) < 0)
+        return failure_set(fail, ERR_MEMORY, "no memory to write %s", path);
+    error_code code = OK;
+    /* 17 digits: what is read is what was written, bit for bit. */
+    if (json_dump_file(root, partial, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) != 0 ||
+        rename(partial, path) != 0) {
+        code = failure_set(fail, ERR_IO, "cannot write %s: %s", path, strerror(errno));
+        unlink(partial);
+    }
+    free(partial);
+    return code;
+}
+
+error_code calibration_file_write(const char *path, const probe_record *probe, const config *c,
+                                  const model *small, const machine_record *machine, failure *fail)
+{
+    json_t *root = json_pack("{s:i}", "version", CALIBRATION_VERSION);
+    bool complete = root != NULL;
+    if (complete && probe != NULL)
+        complete = json_object_set_new(root, "probe", probe_record_json(probe, c, small)) == 0;
+    if (complete && machine != NULL)
+        complete = json_object_set_new(root, "machine", machine_record_json(machine)) == 0;
+    error_code code = write_whole(path, complete ? root : NULL, fail);
+    json_decref(root);
+    return code;
+}
+
+/* A whole file, its version checked. *part is borrowed from *root. */
+static error_code open_part(const char *path, const char *name, json_t **root, json_t **part,
+                            failure *fail)
+{
+    buffer text;
+    json_error_t error;
+    json_int_t version = 0;
+    json_t *probe = NULL, *machine = NULL;
+    *root = NULL;
+    buffer_init(&text, MAX_FILE_BYTES);
+    error_code code = buffer_read_file(&text, path, fail);
+    if (code == OK)
+        *root = json_loadb(text.data != NULL ? text.data : "", text.length, JSON_REJECT_DUPLICATES,
+                           &error);
+    buffer_free(&text);
+    if (code != OK)
+        return code;
+    if (*root == NULL)
+        return failure_set(fail, ERR_CONFIG, "not JSON: %s (line %d)", error.text, error.line);
+    if (json_unpack_ex(*root, &error, 0, "{s:I}", "version", &version) != 0 ||
+        version != CALIBRATION_VERSION)
+        return failure_set(fail, ERR_CONFIG,
+                           "version: must be %d; make the file again with a-io calibrate",
+                           CALIBRATION_VERSION);
+    if (json_unpack_ex(*root, &error, JSON_STRICT, "{s:I, s?o, s?o}", "version", &version, "probe",
+                       &probe, "machine", &machine) != 0)
+        return failure_set(fail, ERR_CONFIG, "%s", error.text);
+    *part = name[0] == 'p' ? probe : machine;
+    if (*part == NULL)
+        return failure_set(fail, ERR_CONFIG, "it has no part \"%s\"; a-io calibrate writes one",
+                           name);
+    return OK;
+}
+
+/* ---- reading the probe's part ---------------------------------------------------------------- */
+
+static bool is_positive(double x)
+{
+    return x > 0 && isfinite(x);
+}
+
+static error_code read_limit(probe_record *out, json_t *limit, failure *fail)
+{
+    const char *goal;
+    json_int_t n, small, misrouted;
+    double confidence;
+    json_error_t error;
+    limit_effect *e = &out->effect;
+    out->goal = LIMIT_NONE;
+    if (json_is_null(limit))
+        return OK;
+    if (json_unpack_ex(limit, &error, JSON_STRICT, "{s:s, s:F, s:F, s:F, s:I, s:I, s:I, s:F, s:F}",
+                       "goal", &goal, "target", &out->target, "confidence", &confidence, "entropy",
+                       &e->limit, "requests", &n, "small", &small, "misrouted", &misrouted,
+                       "misroute_upper", &e->misroute_upper, "large_upper", &e->large_upper) != 0)
+        return failure_set(fail, ERR_CONFIG, "probe.limit: %s", error.text);
+    for (limit_goal g = LIMIT_MISROUTE; g <= LIMIT_SHARE; g++)
+        if (strcmp(goal, goal_names[g]) == 0)
+            out->goal = g;
+    if (out->goal == LIMIT_NONE || !(e->limit >= 0) || !isfinite(e->limit))
+        return failure_set(fail, ERR_CONFIG,
+                           "probe.limit: goal must be max_misroute or share_large, entropy a "
+                           "number of nats ≥ 0");
+    e->n = (size_t)n;
+    e->n_small = (size_t)small;
+    e->n_misrouted = (size_t)misrouted;
+    return OK;
+}
+
+static error_code read_label(probe_record *out, size_t k, json_t *item, const config_label *label,
+                             failure *fail)
+{
+    const char *name, *token;
+    json_error_t error;
+    calibration *c = &out->calibration;
+    if (json_unpack_ex(item, &error, JSON_STRICT, "{s:s, s:s, s:F, s:F, s:F}", "name", &name,
+                       "token", &token, "scale", &c->scale[k], "bias", &c->bias[k], "content_free",
+                       &out->content_free[k]) != 0)
+        return failure_set(fail, ERR_CONFIG, "probe.labels[%zu]: %s", k, error.text);
+    if (strcmp(name, label->name) != 0 || strcmp(token, label->token) != 0)
+        return failure_set(fail, ERR_CONFIG,
+                           "it is for the label %.60s (token \"%.60s\") where the configuration "
+                           "has %.60s (token \"%.60s\"): calibrate again",
+                           name, token, label->name, label->token);
+    if (!is_positive(c->scale[k]) || !isfinite(c->bias[k]))
+        return failure_set(fail, ERR_CONFIG,
+                           "probe.labels[%zu]: scale must be more than 0, bias a number", k);
+    return OK;
+}
+
+/* What was calibrated against what is configured. */
+static error_code compare_model(json_t *m, const char *chat, const model *small, failure *fail)
+{
+    const char *name, *fingerprint;
+    char own[17];
+    json_int_t bytes;
+    json_error_t error;
+    if (json_unpack_ex(m, &error, JSON_STRICT, "{s:s, s:I, s:s}", "name", &name, "bytes", &bytes,
+                       "fingerprint", &fingerprint) != 0)
+        return failure_set(fail, ERR_CONFIG, "probe.model: %s", error.text);
+    fingerprint_text(small, own);
+    if ((uint64_t)bytes != gguf_file_bytes(small->file) || strcmp(fingerprint, own) != 0)
+        return failure_set(
+            fail, ERR_CONFIG,
+            "it is for the model %.80s (%lld bytes, fingerprint %.16s), the small model is %.80s "
+            "(%" PRIu64 " bytes, fingerprint %s): calibrate again",
+            name, (long long)bytes, fingerprint, file_name(small), gguf_file_bytes(small->file),
+            own);
+    if (strcmp(chat, template_name(small)) != 0)
+        return failure_set(fail, ERR_CONFIG,
+                           "it is for the chat template %.60s, the small model has %s: calibrate "
+                           "again",
+                           chat, template_name(small));
+    return OK;
+}
+
+static error_code compare_template(const char *template, json_int_t head, json_int_t tail,
+                                   const config_probe *p, failure *fail)
+{
+    if (strcmp(template, p->template) != 0)
+        return failure_set(fail, ERR_CONFIG,
+                           "it is for the template \"%.150s\", probe.template is \"%.150s\": "
+                           "calibrate again",
+                           template, p->template);
+    if (head != p->window_head || tail != p->window_tail)
+        return failure_set(fail, ERR_CONFIG,
+                           "it is for a window of %lld and %lld tokens, probe.window_head and "
+                           "window_tail are %u and %u: calibrate again",
+                           (long long)head, (long long)tail, p->window_head, p->window_tail);
+    return OK;
+}
+
+static error_code read_form(probe_record *out, const char *form, failure *fail)
+{
+    for (out->form = 0; out->form < CALIBRATION_FORMS; out->form++)
+        if (strcmp(form, calibration_form_name(out->form)) == 0)
+            return OK;
+    return failure_set(fail, ERR_CONFIG, "probe.form: \"%.60s\" is unknown", form);
+}
+
+static error_code read_probe(probe_record *out, json_t *part, const config *c, const model *small,
+                             failure *fail)
+{
+    const char *chat, *template, *form;
+    json_int_t head, tail, fitted_on;
+    json_t *m, *labels, *limit;
+    json_error_t error;
+    if (json_unpack_ex(part, &error, JSON_STRICT, "{s:o, s:s, s:s, s:I, s:I, s:s, s:I, s:o, s:o}",
+                       "model", &m, "chat_template", &chat, "template", &template, "window_head",
+                       &head, "window_tail", &tail, "form", &form, "fitted_on", &fitted_on,
+                       "labels", &labels, "limit", &limit) != 0)
+        return failure_set(fail, ERR_CONFIG, "probe: %s", error.text);
+    error_code code = compare_model(m, chat, small, fail);
+    if (code == OK)
+        code = compare_template(template, head, tail, &c->probe, fail);
+    if (code == OK && json_array_size(labels) != c->probe.n_labels)
+        code = failure_set(fail, ERR_CONFIG,
+                           "it is for %zu labels, the configuration has %u: calibrate again",
+                           json_array_size(labels), c->probe.n_labels);
+    if (code == OK)
+        code = read_form(out, form, fail);
+    out->n_fitted = (size_t)fitted_on;
+    out->calibration.n_labels = c->probe.n_labels;
+    for (size_t k = 0; code == OK && k < c->probe.n_labels; k++)
+        code = read_label(out, k, json_array_get(labels, k), &c->probe.labels[k], fail);
+    return code == OK ? read_limit(out, limit, fail) : code;
+}
+
+error_code calibration_file_read_probe(probe_record *out, const char *path, const config *c,
+                                       const model *small, failure *fail)
+{
+    json_t *root, *part = NULL;
+    *out = (probe_record){.n_fitted = 0};
+    error_code code = open_part(path, "probe", &root, &part, fail);
+    if (code == OK)
+        code = read_probe(out, part, c, small, fail);
+    json_decref(root);
+    return code == OK ? OK : failure_prefix(fail, "calibration %s", path);
+}
+
+/* ---- reading the machine's part -------------------------------------------------------------- */
+
+static error_code read_steps(machine_model *out, json_t *steps, failure *fail)
+{
+    size_t n;
+    json_t *item;
+    bool whole = json_array_size(steps) == LOOKUP_MAX_DRAFT + 1;
+    json_array_foreach(steps, n, item)
+    {
+        whole = whole && json_is_real(item) && is_positive(json_real_value(item));
+        if (whole)
+            out->step_ms[n + 1] = json_real_value(item);
+    }
+    return whole ? OK
+                 : failure_set(fail, ERR_CONFIG,
+                               "machine.models: step_ms must be %d numbers of ms above 0",
+                               LOOKUP_MAX_DRAFT + 1);
+}
+
+static error_code read_probes(machine_model *out, json_t *probes, failure *fail)
+{
+    json_t *item;
+    size_t i;
+    out->n_probes = json_array_size(probes);
+    if (out->n_probes > CALIBRATION_MAX_PROBES)
+        return failure_set(fail, ERR_CONFIG, "machine.models: more than %d probes",
+                           CALIBRATION_MAX_PROBES);
+    json_array_foreach(probes, i, item)
+    {
+        json_error_t error;
+        json_int_t tokens;
+        if (json_unpack_ex(item, &error, JSON_STRICT, "{s:I, s:F}", "tokens", &tokens, "ms",
+                           &out->probe_ms[i]) != 0)
+            return failure_set(fail, ERR_CONFIG, "machine.models: probes: %s", error.text);
+        out->probe_tokens[i] = (size_t)tokens;
+    }
+    return OK;
+}
+
+static error_code read_machine_model(machine_model *out, json_t *item, failure *fail)
+{
+    const char *fingerprint, *name, *kv;
+    json_t *steps, *probes;
+    json_error_t error;
+    if (json_unpack_ex(item, &error, JSON_STRICT, "{s:s, s:s, s:s, s:o, s:F, s:o}", "fingerprint",
+                       &fingerprint, "name", &name, "kv", &kv, "step_ms", &steps, "prefill_row_ms",
+                       &out->prefill_row_ms, "probes", &probes) != 0)
+        return failure_set(fail, ERR_CONFIG, "machine.models: %s", error.text);
+    snprintf(out->fingerprint, sizeof out->fingerprint, "%s", fingerprint);
+    snprintf(out->name, sizeof out->name, "%s", name);
+    if (!kv_type_find(kv, &out->kv))
+        return failure_set(fail, ERR_CONFIG, "machine.models: kv \"%.20s\" is unknown", kv);
+    if (!is_positive(out->prefill_row_ms))
+        return failure_set(fail, ERR_CONFIG, "machine.models: prefill_row_ms must be above 0");
+    error_code code = read_steps(out, steps, fail);
+    return code == OK ? read_probes(out, probes, fail) : code;
+}
+
+static error_code read_machine(machine_record *out, json_t *part, failure *fail)
+{
+    const char *cpu, *kernel;
+    json_int_t threads;
+    json_t *models, *item;
+    json_error_t error;
+    size_t i;
+    if (json_unpack_ex(part, &error, JSON_STRICT, "{s:s, s:s, s:I, s:F, s:o}", "cpu", &cpu,
+                       "kernel", &kernel, "threads", &threads, "read_peak_gb_s",
+                       &out->read_peak_gb_s, "models", &models) != 0)
+        return failure_set(fail, ERR_CONFIG, "machine: %s", error.text);
+    snprintf(out->cpu, sizeof out->cpu, "%s", cpu);
+    snprintf(out->kernel, sizeof out->kernel, "%s", kernel);
+    out->threads = (size_t)threads;
+    if (json_array_size(models) < 1 || json_array_size(models) > CALIBRATION_MAX_MODELS)
+        return failure_set(fail, ERR_CONFIG, "machine.models: must be a list of 1 to %d",
+                           CALIBRATION_MAX_MODELS);
+    json_array_foreach(models, i, item)
+    {
+        error_code code = read_machine_model(&out->models[out->n_models++], item, fail);
+        if (code != OK)
+            return code;
+    }
+    return OK;
+}
+
+error_code calibration_file_read_machine(machine_record *out, const char *path, failure *fail)
+{
+    json_t *root, *part = NULL;
+    *out = (machine_record){.n_models = 0};
+    error_code code = open_part(path, "machine", &root, &part, fail);
+    if (code == OK)
+        code = read_machine(out, part, fail);
+    json_decref(root);
+    return code == OK ? OK : failure_prefix(fail, "calibration %s", path);
+}
+
+const machine_model *machine_find(const machine_record *r, const model *m, kv_type kv)
+{
+    char fingerprint[17];
+    fingerprint_text(m, fingerprint);
+    for (size_t i = 0; i < r->n_models; i++)
+        if (strcmp(r->models[i].fingerprint, fingerprint) == 0 && r->models[i].kv == kv)
+            return &r->models[i];
+    return NULL;
+}
+
+void machine_cpu_name(char text[128])
+{
+    char line[256];
+    snprintf(text, 128, "unknown");
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        const char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) != 0 || colon == NULL)
+            continue;
+        snprintf(text, 128, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
+        break;
+    }
+    if (file != NULL)
+        fclose(file);
+}

@@ -1,0 +1,84 @@
+/*
+ * calibration_file.h: what `a-io calibrate` found, in a file that the configuration names.
+ *
+ * One JSON object, version 1, with a part for the probe (probe: calibration: FILE) and one for the
+ * machine (engine: machine: FILE); either may be missing. What a part was measured on stands in it:
+ * a probe's calibration for another model, template or labels is refused.
+ */
+#ifndef ORCHESTRA_CALIBRATION_FILE_H
+#define ORCHESTRA_CALIBRATION_FILE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "config/config.h"
+#include "model/model.h"
+#include "orchestra/calibration_score.h"
+
+#define CALIBRATION_VERSION 1
+#define CALIBRATION_MAX_MODELS 2
+#define CALIBRATION_MAX_PROBES 8
+
+/* ---- the probe's part ------------------------------------------------------------------------
+ */
+
+typedef enum limit_goal { LIMIT_NONE, LIMIT_MISROUTE, LIMIT_SHARE } limit_goal;
+
+typedef struct probe_record {
+    calibration calibration;
+    calibration_form form;
+    double content_free[SEQUENCE_MAX_LABELS]; /* what the probe says of no content */
+    size_t n_fitted;                          /* requests */
+    limit_goal goal;                          /* of the entropy limit; LIMIT_NONE: there is none */
+    double target;                            /* a share of all requests */
+    limit_effect effect;                      /* on the requests it was chosen on */
+} probe_record;
+
+/* ---- the machine's part ----------------------------------------------------------------------
+ */
+
+typedef struct machine_model {
+    char fingerprint[17]; /* sixteen hexadecimal digits */
+    char name[256];       /* of its file */
+    kv_type kv;
+    double step_ms[LOOKUP_MAX_DRAFT + 2]; /* T(n) by n, from 1; median */
+    double prefill_row_ms;                /* a prompt row's part of a prefill of 128 */
+    size_t n_probes;
+    size_t probe_tokens[CALIBRATION_MAX_PROBES];
+    double probe_ms[CALIBRATION_MAX_PROBES]; /* of a query of so many tokens */
+} machine_model;
+
+typedef struct machine_record {
+    char cpu[128];
+    char kernel[32];
+    size_t threads;
+    double read_peak_gb_s;
+    size_t n_models;
+    machine_model models[CALIBRATION_MAX_MODELS];
+} machine_record;
+
+/* "AMD EPYC …" as the system names it, or "unknown". */
+void machine_cpu_name(char text[128]);
+
+/* ---- the file -------------------------------------------------------------------------------- */
+
+/* Writes both parts (either may be NULL) to `path`; the file appears when it is whole. `small` is
+ * the model that the probe is asked of. */
+error_code calibration_file_write(const char *path, const probe_record *probe, const config *c,
+                                  const model *small, const machine_record *machine, failure *fail);
+
+/* Reads the probe's part. ERR_CONFIG names what does not fit: the version, a key, the model, the
+ * template, the window, a label. */
+error_code calibration_file_read_probe(probe_record *out, const char *path, const config *c,
+                                       const model *small, failure *fail);
+/* Reads the machine's part. Whether it is about this machine, the caller compares. */
+error_code calibration_file_read_machine(machine_record *out, const char *path, failure *fail);
+
+/* Of the record, by the model's fingerprint and KV type; NULL: it has none for it. */
+const machine_model *machine_find(const machine_record *r, const model *m, kv_type kv);
+
+/* The parts in JSON, new objects; NULL: no memory. */
+json_t *probe_record_json(const probe_record *r, const config *c, const model *small);
+json_t *machine_record_json(const machine_record *r);
+
+#endif

@@ -1,0 +1,63 @@
+// `a-io calibrate` on requests of the demo pair that it has not seen, and its refusals.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { isSanitized, root, run, temporaryFolder } from './helper.mjs';
+
+function makeRequests(folder) {
+  const made = spawnSync('python3', ['tools/demo/calibration_requests.py', folder], { cwd: root });
+  assert.equal(made.status, 0, String(made.stderr));
+  return ['calibration', 'unseen-1', 'unseen-2'].map((name) => path.join(folder, `${name}.jsonl`));
+}
+
+test('probabilities are truer, the limit holds', { skip: isSanitized && 'takes minutes' }, (t) => {
+  const folder = temporaryFolder(t);
+  const [calibration, , unseen] = makeRequests(folder);
+  const output = path.join(folder, 'found.json');
+  const result = run(['calibrate', calibration, '--test', unseen, '--max-misroute', '2%', '--no-machine',
+    '--json', '-o', output], { timeout: 300000 });
+  assert.equal(result.status, 0, result.stderr);
+  const report = JSON.parse(result.stdout);
+  assert.equal(report.results.length, 2);
+  const [, second] = report.results;
+  assert.ok(second.requests >= 2000);
+  assert.ok(second.gain_95.nll[0] > 0, 'likelier');
+  assert.ok(second.gain_95.brier[0] > 0, 'closer');
+  assert.ok(second.after.ece_equal_width <= 0.03 && second.after.ece_equal_mass <= 0.03,
+    JSON.stringify(second.after));
+  assert.ok(second.before.ece_equal_width > 0.03, 'there was something to gain');
+  assert.ok(second.limit.misroute_upper <= 0.03, JSON.stringify(second.limit));
+  assert.ok(second.limit.small > 0.1 * second.limit.requests, 'the small model has work');
+  const written = JSON.parse(fs.readFileSync(output, 'utf8'));
+  assert.equal(written.version, 1);
+  assert.equal(written.probe.limit.entropy.toFixed(6), second.limit.entropy.toFixed(6));
+  assert.equal(written.machine, undefined);
+});
+
+test('what cannot be calibrated is refused', (t) => {
+  const file = path.join(temporaryFolder(t), 'labelled.jsonl');
+  const refused = (args, status, message, text) => {
+    if (text !== undefined) fs.writeFileSync(file, text);
+    const result = run(['calibrate', ...args]);
+    assert.equal(result.status, status, `${args.join(' ')}: ${result.stderr}`);
+    assert.match(result.stderr, message);
+    assert.equal(result.stdout, '');
+  };
+  const line = (intent, i = 0) => `${JSON.stringify({ prompt: `Request ${i}`, intent })}\n`;
+  const lines = (n) => Array.from({ length: n }, (_, i) => line(i % 2 ? 'qa' : 'code', i)).join('');
+  refused(['--no-machine'], 2, /nothing to do/);
+  refused([file, '--max-misroute', '2'], 2, /--max-misroute: "2" is not a share such as 2%/);
+  refused([file, '--max-misroute', '100%'], 2, /100%/);
+  refused([file, '--max-misroute', '2%', '--share-large', '40%'], 2, /one target/);
+  refused(['--share-large', '40%'], 2, /labelled requests/);
+  refused([file, '--small', 'code'], 2, /--small has no effect/);
+  refused([file, '--no-machine', '--small', 'cooking', '--max-misroute', '2%'], 2, /cooking/, lines(40));
+  refused(['/nonexistent.jsonl', '--no-machine'], 3, /nonexistent/);
+  refused([file, '--no-machine'], 2, /line 2: intent "cooking" is not a label/, line('qa') + line('cooking'));
+  refused([file, '--no-machine'], 2, /line 1: "intent"/, '{"prompt": "hello"}\n');
+  refused([file, '--no-machine'], 2, /line 1: not JSON/, 'hello\n');
+  refused([file, '--no-machine'], 2, /at least 40/, lines(39));
+  refused([file, '--no-machine', '--max-misroute', '1%'], 2, /299 are needed/, lines(60));
+});
