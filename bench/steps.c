@@ -199,10 +199,11 @@ static void show_pace(const char *name, const engine_options *o, size_t n_prompt
     conductor_destroy(c);
 }
 
-static void measure_pace(size_t n_prompt)
+static void measure_pace(size_t n_prompt, size_t budget_ms)
 {
     engine_options o = engine_defaults();
     o.slots = STREAMS + 1;
+    o.step_budget_ms = (double)budget_ms;
     double alone_ms = prefill_alone(&o, n_prompt);
     show_pace("budget", &o, n_prompt, alone_ms);
     o.step_budget_ms = 1e9;
@@ -339,7 +340,8 @@ int main(int argc, char **argv)
     must(kernel_init(NULL, &fail), &fail);
     small = load("pangu-1b:q4_0");
     if (all || strcmp(part, "pace") == 0)
-        measure_pace(number(argc, argv, 2, 8192));
+        measure_pace(number(argc, argv, 2, 8192),
+                     number(argc, argv, 3, (size_t)engine_defaults().step_budget_ms));
     if (all || strcmp(part, "yields") == 0)
         measure_yields(number(argc, argv, 2, 512), number(argc, argv, 3, 20));
     if (all || strcmp(part, "probes") == 0 || strcmp(part, "switch") == 0)

@@ -40,7 +40,7 @@ static const config defaults = {
     .engine = {.threads = 0,
                .prefill_chunk = 256,
                .queue_limit = 64,
-               .step_budget_ms = 80,
+               .step_budget_ms = 100,
                .memory_limit_mb = 0},
     .server = {.host = "127.0.0.1",
                .port = 8098,

@@ -1,8 +1,10 @@
 /* batch.c: which rows a step has. */
+#include <math.h>
+
 #include "base/clock.h"
 #include "engine/conductor.h"
 
-#define PREFILL_UNIT 8 /* rows: kernels work on so many at once, and fewer would take for ever */
+#define PREFILL_LEAST 8 /* prompt rows of a step: fewer would take for ever */
 
 static size_t smaller(size_t a, size_t b)
 {
@@ -38,7 +40,8 @@ static void begin_sequence(step *st, sequence *s)
 
 static void begin_step(step *st)
 {
-    st->n_rows = st->n_logits = st->n_sequences = st->decode_rows = st->prefill_rows = 0;
+    st->n_rows = st->n_logits = st->n_sequences = 0;
+    st->work = (step_work){0};
 }
 
 /* ---- decoding ------------------------------------------------------------------------------- */
@@ -77,7 +80,9 @@ static void add_decoding(step *st, sequence *s)
     for (size_t i = 0; i < s->draft.n_sent; i++)
         add_row(st, s, s->draft.tokens[i], position + 1 + i, true);
     s->n_rows = 1 + s->draft.n_sent;
-    st->decode_rows += s->n_rows;
+    st->work.rows += s->n_rows;
+    st->work.kv_bytes += (double)forward_kv_bytes(engine_model(s->engine), s->slot->view.type,
+                                                  position + s->draft.n_sent);
 }
 
 /* ---- prefill -------------------------------------------------------------------------------- */
@@ -87,16 +92,14 @@ static bool has_prefill(const sequence *s)
     return s->step == NULL && !sequence_is_decoding(s) && !kv_is_copying(s->slot);
 }
 
-/* At most `room` rows of it. */
-static void add_prefill(step *st, sequence *s, size_t room)
+static void add_prefill(step *st, sequence *s, size_t n)
 {
     size_t have = s->slot->tokens.length;
-    size_t n = smaller(s->tokens.length - have, room);
     begin_sequence(st, s);
     for (size_t i = 0; i < n; i++)
         add_row(st, s, s->tokens.ids[have + i], have + i, have + i + 1 == s->tokens.length);
     s->n_rows = n;
-    st->prefill_rows += n;
+    st->work = step_work_add_prompt(st->work, have, n);
 }
 
 /* Rows are given out in this order. */
@@ -117,17 +120,51 @@ static size_t count_prefills(const engine *e, urgency which, double now_ms)
     return n;
 }
 
-/* Equal parts for all of them, so that a short prompt need not wait for a long one's end; until the
- * step has `limit` prompt rows. */
-static void add_prefills(step *st, urgency which, size_t limit)
+/* What a step may have of prompts. */
+typedef struct prefill_limit {
+    size_t rows;
+    double ms; /* the step shall be over by then */
+} prefill_limit;
+
+/* The most rows of the prompt with which the step is expected to keep to the limit. */
+static size_t fitting_rows(const step *st, const sequence *s, prefill_limit limit)
+{
+    size_t have = s->slot->tokens.length, left = s->tokens.length - have;
+    size_t low = 0, high = smaller(left, limit.rows - st->work.prompt_rows);
+    size_t least = st->work.prompt_rows == 0 ? smaller(high, PREFILL_LEAST) : 0;
+    while (low < high) {
+        size_t middle = low + (high - low + 1) / 2;
+        step_work w = step_work_add_prompt(st->work, have, middle);
+        if (pace_predict(&st->engine->pace, &w) <= limit.ms)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return larger(low, least);
+}
+
+/* Where the next of n sequences has to stop, so that all get equal parts. */
+static prefill_limit equal_part(const step *st, prefill_limit all, size_t n)
+{
+    size_t used = st->work.prompt_rows;
+    double used_ms = pace_predict(&st->engine->pace, &st->work);
+    if (n == 1)
+        return all;
+    return (prefill_limit){used + larger((all.rows - used) / n, 1),
+                           used_ms + (all.ms - used_ms) / (double)n};
+}
+
+/* Equal parts for all of them, so that a short prompt need not wait for a long one's end. */
+static void add_prefills(step *st, urgency which, prefill_limit limit)
 {
     double now_ms = clock_ms();
     size_t left = count_prefills(st->engine, which, now_ms);
     for (sequence *s = st->engine->running.first; s != NULL && left > 0; s = s->next) {
-        if (!has_prefill(s) || urgency_of(s, now_ms) != which || st->prefill_rows >= limit)
+        if (!has_prefill(s) || urgency_of(s, now_ms) != which || st->work.prompt_rows >= limit.rows)
             continue;
-        size_t room = limit - st->prefill_rows, part = room / left / PREFILL_UNIT * PREFILL_UNIT;
-        add_prefill(st, s, smaller(room, left == 1 ? room : larger(part, PREFILL_UNIT)));
+        size_t n = fitting_rows(st, s, equal_part(st, limit, left));
+        if (n > 0)
+            add_prefill(st, s, n);
         left--;
     }
 }
@@ -135,46 +172,35 @@ static void add_prefills(step *st, urgency which, size_t limit)
 /* ---- the budget ----------------------------------------------------------------------------- */
 
 typedef struct load {
-    double decode_ms; /* of one step of every engine's replies */
-    double budget_ms; /* the least of theirs */
+    double budget_ms; /* the least of the engines whose replies stream; 0: none streams */
     size_t prefilling;
 } load;
 
-static void add_load(load *l, const engine *e, size_t decode_rows)
+static void add_load(load *l, const engine *e)
 {
-    bool prefilling = false;
-    size_t decoding = 0;
+    bool prefilling = false, decoding = false;
     for (const sequence *s = e->running.first; s != NULL; s = s->next) {
-        if (sequence_is_decoding(s))
-            decoding++;
-        else
-            prefilling = prefilling || s->n_labels == 0;
+        decoding = decoding || sequence_is_decoding(s);
+        prefilling = prefilling || (s->n_labels == 0 && !sequence_is_decoding(s));
     }
     l->prefilling += prefilling ? 1 : 0;
-    if (decoding == 0)
-        return;
-    l->decode_ms += step_cost_of(&e->cost, decode_rows > decoding ? decode_rows : decoding);
-    if (l->budget_ms == 0 || e->options.step_budget_ms < l->budget_ms)
+    if (decoding && (l->budget_ms == 0 || e->options.step_budget_ms < l->budget_ms))
         l->budget_ms = e->options.step_budget_ms;
 }
 
-/* Prompt rows that the step may have, so that every engine can take its turn within the budget of
- * the replies that stream, whichever engine they are of. */
-static size_t prefill_limit(const step *st)
+/* Prompts may lengthen the time between two tokens of a reply by the budget, those of all engines
+ * together, for these take turns. */
+static prefill_limit find_limit(const step *st)
 {
     const engine *e = st->engine;
-    size_t chunk = e->options.prefill_chunk;
+    prefill_limit limit = {e->options.prefill_chunk, INFINITY};
     load l = {0};
     for (const engine *o = e->conductor->engines; o != NULL; o = o->next)
-        add_load(&l, o, o == e ? st->decode_rows : 0);
-    if (l.budget_ms == 0)
-        return chunk;
-    double share_ms = (l.budget_ms - l.decode_ms) / (double)larger(l.prefilling, 1);
-    double rows = e->prefill_row_ms > 0 ? share_ms / e->prefill_row_ms : (double)chunk;
-    if (rows >= (double)chunk)
-        return chunk;
-    size_t units = rows > 0 ? (size_t)rows / PREFILL_UNIT : 0;
-    return smaller(chunk, larger(units, 1) * PREFILL_UNIT);
+        add_load(&l, o);
+    if (l.budget_ms > 0)
+        limit.ms =
+            pace_predict(&e->pace, &st->work) + l.budget_ms / (double)larger(l.prefilling, 1);
+    return limit;
 }
 
 /* ---- steps ---------------------------------------------------------------------------------- */
@@ -186,10 +212,10 @@ void step_compose(step *st)
     for (sequence *s = st->engine->running.first; s != NULL; s = s->next)
         if (sequence_is_decoding(s))
             add_decoding(st, s);
+    prefill_limit limit = find_limit(st);
     /* Classifications first, and beyond the budget: a request waits for its plan before anything
      * else can happen to it. */
-    add_prefills(st, CLASSIFICATIONS, smaller(st->engine->options.prefill_chunk, URGENT_ROWS));
-    size_t limit = prefill_limit(st);
+    add_prefills(st, CLASSIFICATIONS, (prefill_limit){smaller(limit.rows, URGENT_ROWS), INFINITY});
     add_prefills(st, REPLIES, limit);
     add_prefills(st, BATCH_REPLIES, limit);
 }
@@ -197,5 +223,5 @@ void step_compose(step *st)
 void step_compose_urgent(step *st)
 {
     begin_step(st);
-    add_prefills(st, CLASSIFICATIONS, st->max_rows);
+    add_prefills(st, CLASSIFICATIONS, (prefill_limit){st->max_rows, INFINITY});
 }

@@ -33,7 +33,7 @@ static void exchange(engine *e)
     e->status.reply_ms = e->service_ms;
     e->status.switch_ms = e->switch_ms;
     e->status.pauses = e->pauses;
-    e->status.prefill_row_ms = e->prefill_row_ms;
+    e->status.prefill_row_ms = e->pace.row_ms;
     for (size_t n = 1; n <= STEP_COST_ROWS; n++)
         e->status.step_ms[n] = e->cost.ms[n];
 }

@@ -12,6 +12,7 @@
 #ifndef ENGINE_CONDUCTOR_H
 #define ENGINE_CONDUCTOR_H
 
+#include "engine/pace.h"
 #include "engine/sequence.h"
 
 #define CLASSIFICATION_SLOTS 4 /* KV slots beside those of replies: a probe never waits for one */
@@ -37,7 +38,7 @@ typedef struct step {
     draft **drafts; /* max_outputs; of the step being composed */
 
     size_t n_rows, n_logits, n_sequences;
-    size_t decode_rows, prefill_rows;
+    step_work work;
     double ran_ms; /* without its pauses */
 } step;
 
@@ -55,7 +56,7 @@ struct engine {
     sequence_queue running; /* have a KV slot and a place; in the order they got it */
     sequence_queue parked;  /* have a KV slot */
     step_cost cost;
-    double prefill_row_ms;
+    pace pace;
     double
         service_ms; /* running mean of a reply's time from its first step to its end; 0: unknown */
     double switch_ms;

@@ -51,7 +51,7 @@ engine_options engine_defaults(void)
     return (engine_options){.slots = 4,
                             .queue_limit = 256,
                             .prefill_chunk = 128,
-                            .step_budget_ms = 80,
+                            .step_budget_ms = 100,
                             .ageing_ms = 10000,
                             .yields = true,
                             .kv = KV_F16};
@@ -105,6 +105,7 @@ error_code conductor_add(conductor *c, const model *m, const engine_options *opt
     e->conductor = c;
     e->model = m;
     e->options = *options;
+    pace_init(&e->pace, m);
     if (e->options.context == 0)
         e->options.context = m->config.context_length;
     if (e->options.parked == 0)
@@ -133,41 +134,60 @@ size_t engine_context(const engine *e)
 
 /* ---- measuring ------------------------------------------------------------------------------ */
 
-/* One size a few times; false when the time is up. */
-static bool measure_rows(engine *e, team *threads, kv_slot *slot, size_t n, double end_ms,
-                         bool learn)
+typedef struct measured_size {
+    size_t rows;
+    int repeats;
+    bool prompt; /* without logits */
+} measured_size;
+
+static void learn_size(engine *e, const measured_size *size, double ms)
 {
-    const int repeats = 3;
+    step_work w = {0};
+    if (size->prompt)
+        w = step_work_add_prompt(w, 0, size->rows);
+    else
+        step_cost_learn(&e->cost, size->rows, ms);
+    w.rows = size->rows;
+    /* Those in between are limited neither by bytes nor by rows alone. */
+    if (size->prompt || size->rows == 1)
+        pace_learn(&e->pace, &w, ms);
+}
+
+/* False when the time is up. */
+static bool measure_size(engine *e, team *threads, kv_slot *slot, const measured_size *size,
+                         double end_ms, bool learn)
+{
     int32_t token = 0;
-    kv_commit(e->kv, slot, n);
-    for (size_t r = 0; r < n; r++)
-        e->main.rows[r] = (forward_row){token, (uint32_t)r, &slot->view, WANT_LOGITS};
-    for (int k = 0; k < repeats; k++) {
+    kv_commit(e->kv, slot, size->rows);
+    for (size_t r = 0; r < size->rows; r++)
+        e->main.rows[r] = (forward_row){token, (uint32_t)r, &slot->view,
+                                        size->prompt ? WANT_NOTHING : WANT_LOGITS};
+    for (int k = 0; k < size->repeats; k++) {
         double before = clock_ms();
         if (before > end_ms)
             return false;
-        forward_step(e->main.forward, threads, e->main.rows, n);
+        forward_step(e->main.forward, threads, e->main.rows, size->rows);
         if (learn)
-            step_cost_learn(&e->cost, n, clock_ms() - before);
+            learn_size(e, size, clock_ms() - before);
     }
     return true;
 }
 
 void engine_measure_step_cost(engine *e, team *threads, double budget_ms)
 {
-    static const size_t sizes[] = {1, 1, 2,
-                                   4, 8, LOOKUP_MAX_DRAFT + 1}; /* the first one warms up */
+    static const measured_size sizes[] = {{1, 1, false}, /* warms up */
+                                          {16, 1, true}, {1, 3, false},
+                                          {2, 3, false}, {4, 3, false},
+                                          {8, 3, false}, {LOOKUP_MAX_DRAFT + 1, 3, false}};
     double end_ms = clock_ms() + budget_ms;
     int32_t token = 0;
     kv_slot *slot = kv_acquire(e->kv, &token, 1);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        size_t n = sizes[i];
-        if (n > e->main.max_outputs || n > slot->tokens.capacity ||
-            !measure_rows(e, threads, slot, n, end_ms, i > 0))
+        if (sizes[i].rows <= e->main.max_outputs && sizes[i].rows <= slot->tokens.capacity &&
+            !measure_size(e, threads, slot, &sizes[i], end_ms, i > 0))
             break;
     }
     kv_release(e->kv, slot);
-    e->prefill_row_ms = step_cost_of(&e->cost, STEP_COST_ROWS) / STEP_COST_ROWS;
 }
 
 /* ---- status --------------------------------------------------------------------------------- */

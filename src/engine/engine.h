@@ -34,7 +34,8 @@ typedef struct engine_options {
                        Slots and parked take addresses: memory is taken by the tokens in them */
     size_t queue_limit;    /* sequences waiting before ERR_BUSY */
     size_t prefill_chunk;  /* most prompt rows a step takes; ≥ 1 */
-    double step_budget_ms; /* a step may last so long while replies stream; > 0 */
+    double step_budget_ms; /* prompts may lengthen the steps between two tokens of a reply by so
+                              much, those of all engines together; > 0 */
     double ageing_ms;      /* a batch sequence that waited so long counts as interactive */
     bool yields;           /* steps pause for classifications */
     kv_type kv;
@@ -162,7 +163,7 @@ typedef struct engine_status {
     double retry_after_s;  /* when a place should be free for one more in the queue; 0: unknown */
     size_t pauses;         /* of this engine's steps, for classifications */
     double switch_ms;      /* the last change to this engine */
-    double prefill_row_ms; /* measured cost of one more prompt row in a step */
+    double prefill_row_ms; /* measured cost of one more prompt row in a step, attention left out */
     double step_ms[LOOKUP_MAX_DRAFT +
                    2]; /* T(n): measured cost of a decode step of n rows, 0: unknown */
 } engine_status;

@@ -6,10 +6,7 @@
 #include "base/clock.h"
 #include "engine/conductor.h"
 
-#define LEARNING_RATE 0.2    /* of the cost of a prompt row: it grows with the depth */
-#define SERVICE_RATE 0.1     /* of the mean time of a reply */
-#define LEARN_PREFILL_ROWS 8 /* fewer say little about the cost of one */
-#define MIN_ROW_PART 0.5     /* a prompt row costs at least this part of the step's mean row */
+#define SERVICE_RATE 0.1 /* of the mean time of a reply */
 
 error_code step_create(step *st, engine *e, size_t max_rows, size_t max_outputs, failure *fail)
 {
@@ -151,15 +148,9 @@ bool step_run(step *st, team *threads, const atomic_bool *pause)
 static void learn_cost(const step *st)
 {
     engine *e = st->engine;
-    if (st->prefill_rows == 0)
+    if (st->work.prompt_rows == 0)
         step_cost_learn(&e->cost, st->n_rows, st->ran_ms);
-    if (st->prefill_rows < LEARN_PREFILL_ROWS)
-        return;
-    double decode_ms = st->decode_rows > 0 ? step_cost_of(&e->cost, st->decode_rows) : 0;
-    double row_ms = (st->ran_ms - decode_ms) / (double)st->prefill_rows;
-    double least = MIN_ROW_PART * st->ran_ms / (double)st->n_rows;
-    row_ms = row_ms > least ? row_ms : least;
-    e->prefill_row_ms += LEARNING_RATE * (row_ms - e->prefill_row_ms);
+    pace_learn(&e->pace, &st->work, st->ran_ms);
 }
 
 void step_end(step *st)
