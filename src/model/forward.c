@@ -133,10 +133,25 @@ void forward_destroy(forward *f)
 
 /* ---- a step --------------------------------------------------------------------------------- */
 
-static bool continues(const segment *s, const forward_row *r)
+/* Rows from `first` on that follow one another in one sequence. */
+static size_t count_run(const forward_row *rows, size_t first, size_t n_rows)
 {
-    return s->kv == r->kv && s->first_position + s->n_rows == r->position &&
-           s->n_rows < ATTENTION_ROWS;
+    size_t n = 1;
+    while (first + n < n_rows && rows[first + n].kv == rows[first].kv &&
+           rows[first + n].position == rows[first].position + n)
+        n++;
+    return n;
+}
+
+/* Equal parts, so that threads which share them out come to an end together. */
+static void add_segments(forward *f, const forward_row *rows, size_t first, size_t n)
+{
+    size_t parts = (n + ATTENTION_ROWS - 1) / ATTENTION_ROWS;
+    for (size_t i = 0; i < parts; i++) {
+        size_t begin = first + n * i / parts, end = first + n * (i + 1) / parts;
+        f->segments[f->n_segments++] =
+            (segment){begin, end - begin, rows[begin].position, rows[begin].kv};
+    }
 }
 
 static void plan_step(forward *f, const forward_row *rows, size_t n_rows)
@@ -144,15 +159,13 @@ static void plan_step(forward *f, const forward_row *rows, size_t n_rows)
     f->rows = rows;
     f->n_rows = n_rows;
     f->n_segments = f->n_outputs = 0;
-    for (size_t i = 0; i < n_rows; i++) {
-        segment *last = f->n_segments > 0 ? &f->segments[f->n_segments - 1] : NULL;
-        if (last != NULL && continues(last, &rows[i]))
-            last->n_rows++;
-        else
-            f->segments[f->n_segments++] = (segment){i, 1, rows[i].position, rows[i].kv};
+    for (size_t first = 0, n; first < n_rows; first += n) {
+        n = count_run(rows, first, n_rows);
+        add_segments(f, rows, first, n);
+    }
+    for (size_t i = 0; i < n_rows; i++)
         if (rows[i].want == WANT_LOGITS)
             f->outputs[f->n_outputs++] = i;
-    }
 }
 
 void forward_begin(forward *f, const forward_row *rows, size_t n_rows)
