@@ -5,11 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "orchestra/policy.h"
+#include "orchestra/table.h"
 
 #define SMALL_CONTEXT 1000
 
@@ -18,7 +20,7 @@ enum { CODE, QA, MATH };
 
 static config *configured(const char *policy_yaml)
 {
-    char text[2048];
+    char text[16384];
     snprintf(text, sizeof text,
              "version: 1\nmodels:\n  - {name: s, role: small, path: s}\n"
              "  - {name: l, role: large, path: l}\npolicy: %s\n",
@@ -200,13 +202,300 @@ static void test_probe_error(void **state)
     close_policy(f);
 }
 
+static plan decide_facts(fixture f, const policy_facts *facts)
+{
+    plan p;
+    assert_true(policy_decide(f.policy, facts, &p));
+    return p;
+}
+
+static void test_request_conditions(void **state)
+{
+    (void)state;
+    fixture f = open_policy(
+        "{name: rules, rules: ["
+        "{name: gold, headers: [{name: X-Tier, value: gold}, {name: x-any}], model: small},"
+        "{name: busy, load: [{model: large, above_waiting: 2}], model: small},"
+        "{name: idle, load: [{model: small, max_running: 0}], session: true, model: large},"
+        "{name: later, above_turn: 2, max_turn: 4, session: false, model: small,"
+        " max_tokens: 9, sampling: {temperature: 0.5}},"
+        "{name: share, max_coin: 0.25, model: small, lookup: off}]}");
+    assert_false(policy_reads_intent(f.policy));
+    assert_int_equal(policy_header_count(f.policy), 2);
+    assert_string_equal(policy_header(f.policy, 0), "X-Tier");
+    const char *headers[] = {"gold", ""};
+    policy_facts facts = {.headers = headers, .coin = 0.5, .load = {{.running = 1}, {0}}};
+    check(decide_facts(f, &facts), ROLE_SMALL, LOOKUP_AUTO, "gold",
+          "header X-Tier: gold, header x-any");
+    headers[0] = "Gold";
+    assert_string_equal(decide_facts(f, &facts).rule, "no_rule");
+    headers[0] = "gold";
+    headers[1] = NULL;
+    assert_string_equal(decide_facts(f, &facts).rule, "no_rule");
+    facts.load[ROLE_LARGE].waiting = 3;
+    check(decide_facts(f, &facts), ROLE_SMALL, LOOKUP_AUTO, "busy", "large model: 3 waiting > 2");
+    assert_int_equal(decide_facts(f, &facts).fallback, FALLBACK_LOAD);
+    facts.load[ROLE_LARGE].waiting = 2;
+    facts.load[ROLE_SMALL].running = 0;
+    assert_string_equal(decide_facts(f, &facts).rule, "no_rule"); /* idle asks for a session */
+    facts.has_session = true;
+    check(decide_facts(f, &facts), ROLE_LARGE, LOOKUP_AUTO, "idle",
+          "small model: 0 running ≤ 0, a session is named");
+    facts = (policy_facts){.turn = 3, .coin = 0.5, .load = {{.running = 1}, {0}}};
+    plan p = decide_facts(f, &facts);
+    check(p, ROLE_SMALL, LOOKUP_AUTO, "later", "turn 3 > 2, turn 3 ≤ 4, no session is named");
+    assert_int_equal(p.max_tokens, 9);
+    assert_int_equal(p.sampling->set, CONFIG_TEMPERATURE);
+    facts.turn = 5;
+    facts.coin = 0.25;
+    p = decide_facts(f, &facts);
+    check(p, ROLE_SMALL, LOOKUP_OFF, "share", "coin 0.25 ≤ 0.25");
+    assert_null(p.sampling);
+    close_policy(f);
+}
+
+/* What a rule falls back from is seen from its own conditions. */
+static void test_fallbacks(void **state)
+{
+    (void)state;
+    fixture f = open_policy("{name: rules, rules: ["
+                            "{name: a, above_prompt_tokens: 500, above_entropy: 0.5, model: large},"
+                            "{name: b, intents: [code, qa], above_entropy: 0.5, model: large},"
+                            "{name: c, max_margin: 0.3, model: large},"
+                            "{name: d, max_margin: 0.95, model: small},"
+                            "{name: e, load: [{model: small, above_running: 1}], model: large}]}");
+    const struct {
+        double entropy, margin;
+        size_t best, tokens;
+        const char *rule;
+        fallback fallback;
+    } cases[] = {
+        {0.6, 0.9, CODE, 501, "a", FALLBACK_LONG_CONTEXT}, {0.6, 0.9, QA, 5, "b", FALLBACK_ENTROPY},
+        {0.6, 0.2, MATH, 5, "c", FALLBACK_MARGIN},         {0.6, 0.9, MATH, 5, "d", FALLBACK_NONE},
+        {0.1, 0.99, CODE, 5, "e", FALLBACK_LOAD},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        intent n = {.known = true,
+                    .best = cases[i].best,
+                    .entropy = cases[i].entropy,
+                    .margin = cases[i].margin};
+        memcpy(n.labels, labels, sizeof labels);
+        policy_facts facts = {.intent = &n, .prompt_tokens = cases[i].tokens};
+        facts.load[ROLE_SMALL].running = 2;
+        plan p = decide_facts(f, &facts);
+        assert_string_equal(p.rule, cases[i].rule);
+        assert_int_equal(p.fallback, cases[i].fallback);
+    }
+    close_policy(f);
+    f = open_policy("{name: adaptive, prompt_limit: 500}");
+    assert_int_equal(decide(f, CODE, 0.9, 5).fallback, FALLBACK_ENTROPY);
+    assert_int_equal(decide(f, CODE, 0.1, 501).fallback, FALLBACK_LONG_CONTEXT);
+    assert_int_equal(decide(f, CODE, 0.1, 5).fallback, FALLBACK_NONE);
+    assert_int_equal(decide(f, QA, 0.1, 5).fallback, FALLBACK_NONE);
+    close_policy(f);
+    assert_null(fallback_name(FALLBACK_NONE));
+    assert_string_equal(fallback_name(FALLBACK_PROBE_TIMEOUT), "probe_timeout");
+}
+
+static void test_conversations(void **state)
+{
+    (void)state;
+    fixture f = open_policy("{name: rules, rules: ["
+                            "{name: code, intent: code, model: small, lookup: off},"
+                            "{name: short, intent: qa, max_prompt_tokens: 9, model: small},"
+                            "{name: math, intent: math, model: large, lookup: 3}]}");
+    intent n = {.known = true, .best = QA};
+    memcpy(n.labels, labels, sizeof labels);
+    policy_kept kept = {.rule = 0, .prior = 7};
+    policy_facts facts = {.prompt_tokens = 9, .kept = &kept};
+    plan p;
+    assert_false(policy_decide(f.policy, &facts, &p)); /* small may escalate */
+    facts.intent = &n;
+    check(decide_facts(f, &facts), ROLE_SMALL, LOOKUP_OFF, "session",
+          "the conversation stays with the small model (code)");
+    assert_int_equal(decide_facts(f, &facts).number, 0);
+    assert_int_equal(decide_facts(f, &facts).lookup.prior, 7);
+    n.best = CODE;
+    assert_string_equal(decide_facts(f, &facts).rule, "code"); /* its own rule holds again */
+    n.best = MATH;
+    check(decide_facts(f, &facts), ROLE_LARGE, LOOKUP_FIXED, "math", "intent math");
+    assert_false(decide_facts(f, &facts).is_kept);
+    kept.rule = 2; /* with the large model: no probe, whatever else there is */
+    facts.intent = NULL;
+    p = decide_facts(f, &facts);
+    check(p, ROLE_LARGE, LOOKUP_FIXED, "session",
+          "the conversation stays with the large model (math)");
+    assert_true(p.is_kept && p.number == 2 && p.lookup.prior == 7);
+    kept.rule = PLAN_NO_RULE;
+    check(decide_facts(f, &facts), ROLE_LARGE, LOOKUP_AUTO, "session",
+          "the conversation stays with the large model (long_context)");
+    kept.rule = 0; /* a small conversation outgrows its model */
+    facts.prompt_tokens = SMALL_CONTEXT;
+    facts.intent = &n;
+    n.best = CODE;
+    assert_string_equal(decide_facts(f, &facts).rule, "long_context");
+    assert_int_equal(decide_facts(f, &facts).number, PLAN_NO_RULE);
+    close_policy(f);
+}
+
+/* ---- rules that nothing reaches ------------------------------------------------------------- */
+
+static const struct {
+    const char *rules;
+    int unreachable; /* the only one, or -1 */
+} tables[] = {
+    {"{name: a, model: large}, {name: b, model: small}", 1},
+    {"{name: a, intent: qa, model: large}, {name: b, intents: [qa, code], model: small}", -1},
+    {"{name: a, intents: [qa, code], model: large}, {name: b, intent: qa, model: small}", 1},
+    {"{name: a, intent: qa, model: large}, {name: b, intents: [code, math], model: large},"
+     "{name: c, model: small}",
+     2},
+    {"{name: a, max_entropy: 0.3, model: large}, {name: b, above_entropy: 0.3, model: large},"
+     "{name: c, model: small}",
+     2},
+    {"{name: a, max_entropy: 0.3, model: large}, {name: b, above_entropy: 0.4, model: large},"
+     "{name: c, model: small}",
+     -1},
+    {"{name: a, above_entropy: 1.2, model: large}", 0}, /* more than ln 3 */
+    {"{name: a, above_entropy: 1.0, model: large}", -1},
+    {"{name: a, above_margin: 1, model: large}", 0},
+    {"{name: a, session: true, model: large}, {name: b, session: false, model: large},"
+     "{name: c, model: small}",
+     2},
+    {"{name: a, headers: [{name: x}], model: large}, {name: b, headers: [{name: x}], model: large}",
+     -1}, /* errs on the side of yes */
+    {"{name: a, max_prompt_tokens: 100, model: large},"
+     "{name: b, intent: code, above_prompt_tokens: 50, max_entropy: 0.4, model: large},"
+     "{name: c, intent: code, above_prompt_tokens: 100, max_entropy: 0.4, model: small}",
+     2},
+    {"{name: a, max_turn: 1, model: large}, {name: b, above_turn: 1, max_coin: 0.5, model: large},"
+     "{name: c, above_turn: 1, above_coin: 0.5, model: small}, {name: d, model: small}",
+     3},
+};
+
+static void test_reachable(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        char yaml[1024];
+        snprintf(yaml, sizeof yaml, "{name: rules, rules: [%s]}", tables[i].rules);
+        fixture f = open_policy(yaml);
+        for (size_t k = 0; k < f.config->policy.n_rules; k++)
+            if (policy_reachable(f.policy, k) == ((int)k == tables[i].unreachable))
+                fail_msg("rule %zu of %s", k, tables[i].rules);
+        close_policy(f);
+    }
+}
+
+/* ---- the table as a configuration, and decisions from a log ---------------------------------- */
+
+static uint32_t random_state = 1;
+
+static double uniform(void)
+{
+    random_state = random_state * 1664525 + 1013904223;
+    return (double)(random_state >> 8) / (1 << 24);
+}
+
+typedef struct random_facts {
+    policy_facts facts;
+    intent intent;
+    policy_kept kept;
+    failure trouble;
+    const char *headers[4];
+} random_facts;
+
+static void draw_facts(random_facts *r, size_t n_rules)
+{
+    r->intent = (intent){.known = true,
+                         .n_labels = 3,
+                         .best = (size_t)(3 * uniform()),
+                         .entropy = 1.0986 * uniform(),
+                         .margin = uniform()};
+    memcpy(r->intent.labels, labels, sizeof labels);
+    failure_set(&r->trouble, uniform() < 0.5 ? ERR_TIMEOUT : ERR_BUSY, "trouble");
+    r->kept = (policy_kept){.rule = (size_t)((double)(n_rules + 1) * uniform()), .prior = 2};
+    if (r->kept.rule == n_rules)
+        r->kept.rule = PLAN_NO_RULE;
+    r->headers[0] = uniform() < 0.5 ? "gold" : NULL;
+    r->facts = (policy_facts){.intent = &r->intent,
+                              .prompt_tokens = (size_t)(1200 * uniform()),
+                              .turn = 1 + (size_t)(5 * uniform()),
+                              .has_session = uniform() < 0.5,
+                              .coin = uniform(),
+                              .headers = r->headers,
+                              .kept = uniform() < 0.2 ? &r->kept : NULL};
+    if (uniform() < 0.1) {
+        r->facts.intent = NULL;
+        r->facts.probe_failure = &r->trouble;
+    }
+    for (size_t i = 0; i < 2; i++)
+        r->facts.load[i] = (policy_load){(uint32_t)(4 * uniform()), (uint32_t)(4 * uniform())};
+}
+
+static void check_same_plan(plan a, plan b)
+{
+    assert_int_equal(a.role, b.role);
+    assert_int_equal(a.lookup.mode, b.lookup.mode);
+    assert_int_equal(a.lookup.length, b.lookup.length);
+    assert_int_equal(a.lookup.prior, b.lookup.prior);
+    assert_string_equal(a.rule, b.rule);
+    assert_int_equal(a.number, b.number);
+    assert_int_equal(a.fallback, b.fallback);
+    assert_int_equal(a.max_tokens, b.max_tokens);
+    assert_int_equal(a.sampling != NULL ? a.sampling->set : 0,
+                     b.sampling != NULL ? b.sampling->set : 0);
+}
+
+static const char all_conditions[] =
+    "{name: rules, rules: ["
+    "{name: a, intents: [code, math], max_entropy: 0.123456789012345678, max_turn: 3,"
+    " headers: [{name: x-tier, value: gold}], model: small, lookup: 5, max_tokens: 7,"
+    " sampling: {temperature: 0.2, top_p: 0.9, min_p: 0.1, top_k: 3, repetition_penalty: 1.1,"
+    " presence_penalty: -1, frequency_penalty: 0.5}},"
+    "{name: b, session: true, above_margin: 0.4, load: [{model: small, max_waiting: 2},"
+    " {model: large, above_running: 1}], model: large, lookup: off},"
+    "{name: b, session: false, above_coin: 0.5, above_prompt_tokens: 30, model: small},"
+    "{name: a, headers: [{name: X-Tier}], max_margin: 0.9, model: small}]}";
+
+/* Every policy's table, written into a configuration, decides as the policy does. */
+static void test_table_is_a_configuration(void **state)
+{
+    (void)state;
+    const char *const policies[] = {"{name: adaptive, prompt_limit: 500}",
+                                    "{name: paper}",
+                                    "{name: small}",
+                                    "{name: large}",
+                                    "{name: random}",
+                                    all_conditions};
+    for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++) {
+        fixture f = open_policy(policies[i]);
+        json_t *table = table_json(f.policy);
+        char *text = json_dumps(table, JSON_REAL_PRECISION(17)), yaml[8192];
+        snprintf(yaml, sizeof yaml, "{name: rules, rules: %s}", text);
+        fixture g = open_policy(yaml);
+        assert_int_equal(policy_rule_count(f.policy), policy_rule_count(g.policy));
+        for (size_t n = 0; n < 3000; n++) {
+            random_facts r;
+            draw_facts(&r, policy_rule_count(f.policy));
+            check_same_plan(decide_facts(f, &r.facts), decide_facts(g, &r.facts));
+        }
+        free(text);
+        json_decref(table);
+        close_policy(g);
+        close_policy(f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_adaptive),    cmocka_unit_test(test_small_context_limits),
         cmocka_unit_test(test_paper),       cmocka_unit_test(test_static),
         cmocka_unit_test(test_random),      cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_probe_error),
+        cmocka_unit_test(test_probe_error), cmocka_unit_test(test_request_conditions),
+        cmocka_unit_test(test_fallbacks),   cmocka_unit_test(test_conversations),
+        cmocka_unit_test(test_reachable),   cmocka_unit_test(test_table_is_a_configuration),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
