@@ -6,37 +6,27 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "cli/common.h"
+#include "cli/progress.h"
 
 /* ---- progress ----------------------------------------------------------------------------- */
 
-#define PATIENCE_MS 300 /* nobody needs a bar for less */
+/* A bar for each model in turn. */
+typedef struct loading {
+    progress bar;
+    const char *name; /* of the model that is being loaded, or NULL */
+    char what[96];
+} loading;
 
-typedef struct progress_bar {
-    bool on_terminal;
-    double start_ms;
-    bool shown;
-} progress_bar;
-
-static void show_progress(void *context, const char *name, double fraction)
+static void show_loading(void *context, const char *name, double fraction)
 {
-    progress_bar *b = context;
-    if (!b->on_terminal || clock_ms() - b->start_ms < PATIENCE_MS)
-        return;
-    static const char full[] = "##############################";
-    int width = (int)sizeof full - 1;
-    int filled = (int)(fraction * width);
-    fprintf(stderr, "\rloading %s [%.*s%*s] %3.0f %%", name, filled, full, width - filled, "",
-            100 * fraction);
-    fflush(stderr);
-    b->shown = true;
-}
-
-static void clear_progress(const progress_bar *b)
-{
-    if (b->shown)
-        fputs("\r\033[K", stderr);
+    loading *l = context;
+    if (name != l->name) {
+        snprintf(l->what, sizeof l->what, "loading %s", name);
+        progress_start(&l->bar, l->what);
+        l->name = name;
+    }
+    progress_show(&l->bar, fraction);
 }
 
 /* ---- signals ------------------------------------------------------------------------------ */
@@ -129,10 +119,10 @@ error_code stage_configure(stage *s, const stage_options *options, failure *fail
 
 error_code stage_load(stage *s, failure *fail)
 {
-    progress_bar bar = {.on_terminal = isatty(STDERR_FILENO), .start_ms = clock_ms()};
-    orchestra_progress progress = {.call = show_progress, .context = &bar};
-    error_code code = orchestra_create(&s->orchestra, s->config, progress, fail);
-    clear_progress(&bar);
+    loading l = {.bar.percent = -1};
+    error_code code =
+        orchestra_create(&s->orchestra, s->config, (orchestra_progress){show_loading, &l}, fail);
+    progress_end(&l.bar);
     return code;
 }
 
