@@ -64,6 +64,55 @@ error_code option_lookup(const char *text, lookup_setting *out, failure *fail)
     return OK;
 }
 
+/* False: it is an option of the command's own. */
+static bool take_stage_option(stage_options *o, int option, error_code *code, failure *fail)
+{
+    *code = OK;
+    switch (option) {
+    case STAGE_CONFIG:
+        o->config_path = optarg;
+        return true;
+    case STAGE_POLICY:
+        o->policy = optarg;
+        return true;
+    case 'm':
+        o->model_path = optarg;
+        return true;
+    case STAGE_CHAT_TEMPLATE:
+        o->chat_template = optarg;
+        return true;
+    case STAGE_KV:
+        o->kv = optarg;
+        return true;
+    case 't':
+        *code = option_number("--threads", optarg, 1, 1024, &o->threads, fail);
+        return true;
+    case 'c':
+        *code = option_number("--context", optarg, 1, 1 << 24, &o->context, fail);
+        return true;
+    case STAGE_PREFILL_CHUNK:
+        *code = option_number("--prefill-chunk", optarg, 1, 65536, &o->prefill_chunk, fail);
+        return true;
+    default:
+        return false;
+    }
+}
+
+error_code stage_read_options(const option_table *t, int argc, char **argv, stage_options *out,
+                              failure *fail)
+{
+    error_code code = OK;
+    opterr = 0;
+    optind = 1;
+    for (int c; code == OK && (c = getopt_long(argc, argv, t->letters, t->names, NULL)) != -1;) {
+        if (c == '?' || c == ':')
+            code = option_refused(c, argv, fail);
+        else if (!take_stage_option(out, c, &code, fail))
+            code = t->take(t->context, c, fail);
+    }
+    return code;
+}
+
 /* ---- prompts ------------------------------------------------------------------------------ */
 
 static error_code read_standard_input(buffer *out, bool exact, failure *fail)

@@ -29,6 +29,52 @@ error_code option_number(const char *option, const char *text, uint64_t low, uin
 error_code option_real(const char *option, const char *text, float *out, failure *fail);
 error_code option_lookup(const char *text, lookup_setting *out, failure *fail);
 
+/* What the commands that load models have in common. */
+typedef struct stage_options {
+    const char *config_path;   /* NULL: the default one */
+    const char *model_path;    /* one model without routing, instead of a configuration */
+    const char *policy;        /* the rest: NULL or 0 is what the configuration says */
+    const char *chat_template; /* with model_path only */
+    const char *kv;
+    uint64_t threads, context, prefill_chunk;
+} stage_options;
+
+/* What getopt_long gives for them, beside 'm', 't' and 'c'; a command's own begin at STAGE_OWN. The
+ * rows below are for the command's table, which lists those that it has. */
+enum {
+    STAGE_CONFIG = 256,
+    STAGE_POLICY,
+    STAGE_CHAT_TEMPLATE,
+    STAGE_KV,
+    STAGE_PREFILL_CHUNK,
+    STAGE_OWN,
+};
+/* clang-format off */
+#define STAGE_CONFIG_OPTIONS                                  \
+    {"config", required_argument, NULL, STAGE_CONFIG},        \
+    {"policy", required_argument, NULL, STAGE_POLICY}
+#define STAGE_MODEL_FILE_OPTIONS                              \
+    {"model-file", required_argument, NULL, 'm'},             \
+    {"chat-template", required_argument, NULL, STAGE_CHAT_TEMPLATE}
+#define STAGE_ENGINE_OPTIONS                                  \
+    {"threads", required_argument, NULL, 't'},                \
+    {"context", required_argument, NULL, 'c'},                \
+    {"kv", required_argument, NULL, STAGE_KV}
+/* clang-format on */
+
+typedef struct option_table {
+    const struct option *names; /* ends with an empty row */
+    const char *letters;        /* getopt's, beginning with ':' */
+    /* An option of the command's own; its value is optarg. */
+    error_code (*take)(void *context, int option, failure *fail);
+    void *context;
+} option_table;
+
+/* Reads all options, in order; what is left begins at optind. Unknown options and missing values
+ * are refused by name. */
+error_code stage_read_options(const option_table *t, int argc, char **argv, stage_options *out,
+                              failure *fail);
+
 /* ---- prompts ------------------------------------------------------------------------------ */
 
 #define INPUT_LIMIT ((size_t)64 << 20) /* bytes of a prompt or of a line of prompts */
@@ -39,15 +85,6 @@ error_code read_prompt(buffer *out, const char *given, int argc, char **argv, bo
                        failure *fail);
 
 /* ---- models and runs ------------------------------------------------------------------------ */
-
-typedef struct stage_options {
-    const char *config_path;   /* NULL: the default one */
-    const char *model_path;    /* one model without routing, instead of a configuration */
-    const char *policy;        /* the rest: NULL or 0 is what the configuration says */
-    const char *chat_template; /* with model_path only */
-    const char *kv;
-    uint64_t threads, context, prefill_chunk;
-} stage_options;
 
 typedef struct stage {
     config *config;

@@ -40,17 +40,13 @@ typedef struct route_options {
     bool json, jsonl, help;
 } route_options;
 
-enum { CONFIG = 256, POLICY, SYSTEM, JSON, JSONL, KV };
+enum { SYSTEM = STAGE_OWN, JSON, JSONL };
 
-static error_code read_option(route_options *o, int c, char **argv, failure *fail)
+static error_code take_option(void *context, int option, failure *fail)
 {
-    switch (c) {
-    case CONFIG:
-        o->stage.config_path = optarg;
-        return OK;
-    case POLICY:
-        o->stage.policy = optarg;
-        return OK;
+    (void)fail;
+    route_options *o = context;
+    switch (option) {
     case SYSTEM:
         o->system = optarg;
         return OK;
@@ -60,43 +56,28 @@ static error_code read_option(route_options *o, int c, char **argv, failure *fai
     case JSONL:
         o->jsonl = true;
         return OK;
-    case KV:
-        o->stage.kv = optarg;
-        return OK;
     case 'p':
         o->prompt = optarg;
         return OK;
-    case 't':
-        return option_number("--threads", optarg, 1, 1024, &o->stage.threads, fail);
-    case 'c':
-        return option_number("--context", optarg, 1, 1 << 24, &o->stage.context, fail);
-    case 'h':
+    default:
         o->help = true;
         return OK;
-    default:
-        return option_refused(c, argv, fail);
     }
 }
 
-static error_code read_options(route_options *o, int argc, char **argv, failure *fail)
+static error_code read_route_options(route_options *o, int argc, char **argv, failure *fail)
 {
-    static const struct option names[] = {{"config", required_argument, NULL, CONFIG},
-                                          {"policy", required_argument, NULL, POLICY},
+    static const struct option names[] = {STAGE_CONFIG_OPTIONS,
                                           {"system", required_argument, NULL, SYSTEM},
                                           {"json", no_argument, NULL, JSON},
                                           {"jsonl", no_argument, NULL, JSONL},
-                                          {"kv", required_argument, NULL, KV},
                                           {"prompt", required_argument, NULL, 'p'},
-                                          {"threads", required_argument, NULL, 't'},
-                                          {"context", required_argument, NULL, 'c'},
+                                          STAGE_ENGINE_OPTIONS,
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     *o = (route_options){.prompt = NULL};
-    opterr = 0;
-    optind = 1;
-    error_code code = OK;
-    for (int c; code == OK && (c = getopt_long(argc, argv, ":p:t:c:h", names, NULL)) != -1;)
-        code = read_option(o, c, argv, fail);
+    const option_table table = {names, ":p:t:c:h", take_option, o};
+    error_code code = stage_read_options(&table, argc, argv, &o->stage, fail);
     if (code == OK && o->jsonl && (o->prompt != NULL || o->system != NULL || optind < argc))
         return failure_set(fail, ERR_INVALID,
                            "--jsonl takes the requests from standard input: no prompt beside it");
@@ -211,7 +192,7 @@ int command_route(int argc, char **argv)
     buffer prompt;
     size_t bad = 0;
     buffer_init(&prompt, INPUT_LIMIT);
-    error_code code = read_options(&o, argc, argv, &fail);
+    error_code code = read_route_options(&o, argc, argv, &fail);
     if (code == OK && o.help) {
         fputs(usage, stdout);
         return 0;

@@ -83,14 +83,12 @@ typedef struct run_command {
 /* ---- options ------------------------------------------------------------------------------ */
 
 enum {
-    CONFIG = 256,
-    POLICY,
-    MODEL,
-    CHAT_TEMPLATE,
+    MODEL = STAGE_OWN,
     SYSTEM,
     RAW,
     STOP,
     JSON,
+    LOOKUP,
     TEMPERATURE,
     SEED,
     TOP_K,
@@ -100,17 +98,12 @@ enum {
     PRESENCE_PENALTY,
     FREQUENCY_PENALTY,
     LOGIT_BIAS,
-    LOOKUP,
-    KV,
-    PREFILL_CHUNK,
 };
 
 static const struct option names[] = {
-    {"config", required_argument, NULL, CONFIG},
-    {"policy", required_argument, NULL, POLICY},
+    STAGE_CONFIG_OPTIONS,
     {"model", required_argument, NULL, MODEL},
-    {"model-file", required_argument, NULL, 'm'},
-    {"chat-template", required_argument, NULL, CHAT_TEMPLATE},
+    STAGE_MODEL_FILE_OPTIONS,
     {"prompt", required_argument, NULL, 'p'},
     {"system", required_argument, NULL, SYSTEM},
     {"raw", no_argument, NULL, RAW},
@@ -127,10 +120,8 @@ static const struct option names[] = {
     {"frequency-penalty", required_argument, NULL, FREQUENCY_PENALTY},
     {"logit-bias", required_argument, NULL, LOGIT_BIAS},
     {"lookup", required_argument, NULL, LOOKUP},
-    {"threads", required_argument, NULL, 't'},
-    {"context", required_argument, NULL, 'c'},
-    {"kv", required_argument, NULL, KV},
-    {"prefill-chunk", required_argument, NULL, PREFILL_CHUNK},
+    STAGE_ENGINE_OPTIONS,
+    {"prefill-chunk", required_argument, NULL, STAGE_PREFILL_CHUNK},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -195,41 +186,12 @@ static error_code read_sampling(run_command *o, int c, failure *fail)
     }
 }
 
-static error_code read_engine_option(run_command *o, int c, failure *fail)
+static error_code take_option(void *context, int option, failure *fail)
 {
-    switch (c) {
-    case LOOKUP:
-        o->has_lookup = true;
-        return option_lookup(optarg, &o->lookup, fail);
-    case 't':
-        return option_number("--threads", optarg, 1, 1024, &o->stage.threads, fail);
-    case 'c':
-        return option_number("--context", optarg, 1, 1 << 24, &o->stage.context, fail);
-    case KV:
-        o->stage.kv = optarg;
-        return OK;
-    default:
-        return option_number("--prefill-chunk", optarg, 1, 65536, &o->stage.prefill_chunk, fail);
-    }
-}
-
-static error_code read_option(run_command *o, int c, char **argv, failure *fail)
-{
-    switch (c) {
-    case CONFIG:
-        o->stage.config_path = optarg;
-        return OK;
-    case POLICY:
-        o->stage.policy = optarg;
-        return OK;
+    run_command *o = context;
+    switch (option) {
     case MODEL:
         o->model = optarg;
-        return OK;
-    case 'm':
-        o->stage.model_path = optarg;
-        return OK;
-    case CHAT_TEMPLATE:
-        o->stage.chat_template = optarg;
         return OK;
     case 'p':
         o->prompt = optarg;
@@ -247,15 +209,14 @@ static error_code read_option(run_command *o, int c, char **argv, failure *fail)
     case JSON:
         o->json = true;
         return OK;
+    case LOOKUP:
+        o->has_lookup = true;
+        return option_lookup(optarg, &o->lookup, fail);
     case 'h':
         o->help = true;
         return OK;
-    case '?':
-    case ':':
-        return option_refused(c, argv, fail);
     default:
-        return c >= TEMPERATURE && c <= LOGIT_BIAS ? read_sampling(o, c, fail)
-                                                   : read_engine_option(o, c, fail);
+        return read_sampling(o, option, fail);
     }
 }
 
@@ -274,15 +235,12 @@ static error_code check_options(run_command *o, failure *fail)
     return sampling_check(&o->sampling, (size_t)INT32_MAX + 1, fail);
 }
 
-static error_code read_options(run_command *o, int argc, char **argv, failure *fail)
+static error_code read_run_options(run_command *o, int argc, char **argv, failure *fail)
 {
     *o = (run_command){.sampling = sampling_defaults()};
     o->sampling.temperature = 0;
-    opterr = 0;
-    optind = 1;
-    error_code code = OK;
-    for (int c; code == OK && (c = getopt_long(argc, argv, ":m:p:n:t:c:h", names, NULL)) != -1;)
-        code = read_option(o, c, argv, fail);
+    const option_table table = {names, ":m:p:n:t:c:h", take_option, o};
+    error_code code = stage_read_options(&table, argc, argv, &o->stage, fail);
     return code == OK ? check_options(o, fail) : code;
 }
 
@@ -413,7 +371,7 @@ int command_run(int argc, char **argv)
     stage s = {.config = NULL};
     buffer prompt;
     buffer_init(&prompt, INPUT_LIMIT);
-    error_code code = read_options(&o, argc, argv, &fail);
+    error_code code = read_run_options(&o, argc, argv, &fail);
     if (code == OK && o.help)
         fputs(usage, stdout);
     if (code == OK && !o.help)

@@ -56,36 +56,18 @@ typedef struct serve_options {
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-enum { CONFIG = 256, POLICY, CHAT_TEMPLATE, HOST, PORT, KV, CHECK };
+enum { HOST = STAGE_OWN, PORT, CHECK };
 
-static error_code take_option(serve_options *o, int c, failure *fail)
+static error_code take_option(void *context, int option, failure *fail)
 {
-    switch (c) {
-    case CONFIG:
-        o->stage.config_path = optarg;
-        return OK;
-    case POLICY:
-        o->stage.policy = optarg;
-        return OK;
-    case 'm':
-        o->stage.model_path = optarg;
-        return OK;
-    case CHAT_TEMPLATE:
-        o->stage.chat_template = optarg;
-        return OK;
+    serve_options *o = context;
+    switch (option) {
     case HOST:
         o->host = optarg;
         return OK;
     case PORT:
         o->has_port = true;
         return option_number("--port", optarg, 0, 65535, &o->port, fail);
-    case 't':
-        return option_number("--threads", optarg, 1, 1024, &o->stage.threads, fail);
-    case 'c':
-        return option_number("--context", optarg, 1, 1 << 24, &o->stage.context, fail);
-    case KV:
-        o->stage.kv = optarg;
-        return OK;
     case CHECK:
         o->check = true;
         return OK;
@@ -95,35 +77,25 @@ static error_code take_option(serve_options *o, int c, failure *fail)
     }
 }
 
-static error_code read_options(int argc, char **argv, serve_options *o, failure *fail)
+static error_code read_serve_options(int argc, char **argv, serve_options *o, failure *fail)
 {
     static const struct option names[] = {
-        {"config", required_argument, NULL, CONFIG},
-        {"policy", required_argument, NULL, POLICY},
-        {"model-file", required_argument, NULL, 'm'},
-        {"chat-template", required_argument, NULL, CHAT_TEMPLATE},
+        STAGE_CONFIG_OPTIONS,
+        STAGE_MODEL_FILE_OPTIONS,
         {"host", required_argument, NULL, HOST},
         {"port", required_argument, NULL, PORT},
-        {"threads", required_argument, NULL, 't'},
-        {"context", required_argument, NULL, 'c'},
-        {"kv", required_argument, NULL, KV},
+        STAGE_ENGINE_OPTIONS,
         {"check", no_argument, NULL, CHECK},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     *o = (serve_options){.has_port = false};
-    opterr = 0;
-    optind = 1;
-    for (int c; (c = getopt_long(argc, argv, ":m:t:c:h", names, NULL)) != -1;) {
-        error_code code =
-            c == '?' || c == ':' ? option_refused(c, argv, fail) : take_option(o, c, fail);
-        if (code != OK)
-            return code;
-    }
-    if (optind < argc)
+    const option_table table = {names, ":m:t:c:h", take_option, o};
+    error_code code = stage_read_options(&table, argc, argv, &o->stage, fail);
+    if (code == OK && optind < argc)
         return failure_set(fail, ERR_INVALID,
                            "\"%s\" is one argument too many; try: a-io serve --help", argv[optind]);
-    return OK;
+    return code;
 }
 
 /* The command line wins over the file. */
@@ -329,7 +301,7 @@ int command_serve(int argc, char **argv)
     serve_options options;
     failure fail;
     stage st = {.config = NULL};
-    error_code code = read_options(argc, argv, &options, &fail);
+    error_code code = read_serve_options(argc, argv, &options, &fail);
     if (code == OK && options.help) {
         fputs(usage, stdout);
         return 0;
