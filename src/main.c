@@ -23,6 +23,7 @@ static const struct command {
     {"tokenize", command_tokenize, "turn text into a model's token ids, and back"},
     {"quantize", command_quantize, "write a model file with smaller weights, or with random ones"},
     {"logits", command_logits, "write the logits of given tokens"},
+    {"replay", command_replay, "measure policies: labelled requests, accuracy, speed, latency"},
     {"bench", command_bench, "measure models on this machine, against the speed of its memory"},
     {"calibrate", command_calibrate, "make the probe's probabilities true; choose its limit"},
 };

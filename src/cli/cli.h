@@ -12,5 +12,6 @@ int command_tokenize(int argc, char **argv);
 int command_quantize(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_calibrate(int argc, char **argv);
+int command_replay(int argc, char **argv);
 
 #endif

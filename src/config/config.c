@@ -41,7 +41,8 @@ static const config defaults = {
                .prefill_chunk = 256,
                .queue_limit = 64,
                .step_budget_ms = 100,
-               .memory_limit_mb = 0},
+               .memory_limit_mb = 0,
+               .prefix_cache = true},
     .server = {.host = "127.0.0.1",
                .port = 8098,
                .max_connections = 256,
@@ -201,6 +202,7 @@ static error_code take_engine_and_server(config *c, const file_config *f, failur
         TAKE(c->engine.queue_limit, f->engine->queue_limit);
         TAKE(c->engine.step_budget_ms, f->engine->step_budget_ms);
         TAKE(c->engine.memory_limit_mb, f->engine->memory_limit_mb);
+        TAKE(c->engine.prefix_cache, f->engine->prefix_cache);
     }
     if (f->server != NULL) {
         TAKE(c->server.port, f->server->port);

@@ -144,6 +144,7 @@ typedef struct config_engine {
     uint32_t queue_limit;
     uint32_t step_budget_ms;  /* of a step while replies stream */
     uint32_t memory_limit_mb; /* 10^6 bytes, for weights and KV; 0: none */
+    bool prefix_cache;        /* prompts take over the KV of a prefix that is there */
 } config_engine;
 
 typedef struct config_server {

@@ -17,6 +17,7 @@
 
 #define TEXT(key, flags, type) CYAML_FIELD_STRING_PTR(#key, flags, type, key, 0, MAX_TEXT)
 #define UINT(key, type) CYAML_FIELD_UINT_PTR(#key, OPTIONAL, type, key)
+#define FLAG(key, type) CYAML_FIELD_BOOL_PTR(#key, OPTIONAL, type, key)
 #define REAL(key, type) CYAML_FIELD_FLOAT_PTR(#key, OPTIONAL, type, key)
 
 static const cyaml_schema_field_t model_fields[] = {
@@ -124,7 +125,7 @@ static const cyaml_schema_field_t policy_fields[] = {
 static const cyaml_schema_field_t engine_fields[] = {
     UINT(threads, file_engine),         UINT(prefill_chunk, file_engine),
     UINT(queue_limit, file_engine),     UINT(step_budget_ms, file_engine),
-    UINT(memory_limit_mb, file_engine), CYAML_FIELD_END,
+    UINT(memory_limit_mb, file_engine), FLAG(prefix_cache, file_engine), CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t server_fields[] = {

@@ -94,6 +94,7 @@ typedef struct file_engine {
     uint32_t *queue_limit;
     uint32_t *step_budget_ms;
     uint32_t *memory_limit_mb;
+    bool *prefix_cache;
 } file_engine;
 
 typedef struct file_server {

@@ -88,7 +88,9 @@ static size_t first_promise(const sequence *s)
 static void take_in(engine *e, sequence *s)
 {
     queue_remove(&e->waiting, s);
-    s->slot = kv_acquire(e->kv, s->tokens.ids, s->tokens.length);
+    /* Of one token nothing can be taken over. */
+    size_t known = e->options.prefix_cache ? s->tokens.length : 1;
+    s->slot = kv_acquire(e->kv, s->tokens.ids, known);
     queue_push(&e->running, s);
     memory_evict(e);
 }

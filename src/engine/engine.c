@@ -54,6 +54,7 @@ engine_options engine_defaults(void)
                             .step_budget_ms = 100,
                             .ageing_ms = 10000,
                             .yields = true,
+                            .prefix_cache = true,
                             .kv = KV_F16};
 }
 

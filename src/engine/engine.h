@@ -38,6 +38,7 @@ typedef struct engine_options {
                               much, those of all engines together; > 0 */
     double ageing_ms;      /* a batch sequence that waited so long counts as interactive */
     bool yields;           /* steps pause for classifications */
+    bool prefix_cache;     /* a prompt takes the KV that an earlier one left of its prefix */
     kv_type kv;
 } engine_options;
 

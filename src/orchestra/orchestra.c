@@ -54,6 +54,7 @@ static error_code add_player(orchestra *o, const config_model *m, failure *fail)
     options.queue_limit = o->config->engine.queue_limit;
     options.prefill_chunk = o->config->engine.prefill_chunk;
     options.step_budget_ms = o->config->engine.step_budget_ms;
+    options.prefix_cache = o->config->engine.prefix_cache;
     error_code code = conductor_add(o->conductor, p->model, &options, &p->engine, fail);
     if (code == OK)
         code = backend_create_local(&p->backend, m->name, p->engine, fail);

@@ -227,8 +227,8 @@ static void check_manual(const char *help, const char *manual)
 static void test_help(void **state)
 {
     (void)state;
-    static const char *const commands[] = {"run",    "route", "serve",    "inspect",  "tokenize",
-                                           "logits", "bench", "quantize", "calibrate"};
+    static const char *const commands[] = {"run",    "route", "serve",    "inspect",   "tokenize",
+                                           "logits", "bench", "quantize", "calibrate", "replay"};
     buffer manual;
     buffer_init(&manual, 1 << 20);
     int fd = open("docs/a-io.1", O_RDONLY);

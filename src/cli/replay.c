@@ -1,0 +1,445 @@
+/* replay.c: `a-io replay`: labelled requests through policies, measured. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "cli/cli.h"
+#include "cli/common.h"
+#include "cli/progress.h"
+#include "cli/replay.h"
+#include "evidence/replay.h"
+#include "evidence/scenario.h"
+#include "evidence/trace.h"
+
+static const char usage[] =
+    "usage: a-io replay [options] [TRACE]\n"
+    "       a-io replay --scenario A,B,C [--requests N] [options] [TRACE]\n"
+    "\n"
+    "Sends labelled requests through policies on the local engines and measures accuracy, speed,\n"
+    "latency and what deciding costs. TRACE is a file of JSON lines: A-IO's own form, or "
+    "HumanEval\n"
+    "or GSM8K as published (docs/replay.md). A scenario draws its requests from the trace, or "
+    "else\n"
+    "from the built-in tasks of the demo pair.\n"
+    "\n"
+    "      --scenario LIST  A (70 % code, 20 % qa, 10 % math), B (30, 40, 30), C (50 % long code,\n"
+    "                       50 % qa)\n"
+    "      --policies LIST  what to compare (default: small,large,adaptive); all: everything but\n"
+    "                       rules. Policies: paper, adaptive, random, rules (the "
+    "configuration's).\n"
+    "                       Baselines: small, large, small-lookup, large-lookup, always-lookup,\n"
+    "                       oracle, best-single. Ablations of adaptive: without-routing,\n"
+    "                       without-lookup-switch, without-entropy-fallback, without-probe-reuse\n"
+    "      --requests N     of each scenario (default: 100)\n"
+    "      --seed S         chooses the requests, their order and the arrivals (default: 1)\n"
+    "      --half 1|2       only requests of one half of all; the halves share none\n"
+    "      --in-flight N    closed loop: so many requests at once (default: 1)\n"
+    "      --rate R         open loop instead: R requests a second, at random (Poisson)\n"
+    "      --arrivals       open loop at the trace's own times (arrival_ms)\n"
+    "      --rounds N       the policies take turns, N blocks of requests each (default: 1)\n"
+    "  -n, --max-tokens N   of an answer, where the trace says none (default: 256)\n"
+    "      --temperature T  default: 0\n"
+    "      --ttft-bound MS, --between-bound MS  what an answer must keep to count as good: time "
+    "to\n"
+    "                       first token, time between tokens (default: 500 and 50)\n"
+    "      --output FILE    the results as JSON; an interrupted replay goes on where it was\n"
+    "      --json           the results on standard output instead of the table\n"
+    "      --config FILE    configuration (default: config/demo.yaml)\n"
+    "  -t, --threads N      threads that compute (default: physical cores)\n"
+    "  -c, --context N      tokens a request may hold (default: what the model was trained for)\n"
+    "      --kv f16|f32|q8_0 type of the KV cache (default: f16)\n"
+    "  -h, --help           this text\n"
+    "\n"
+    "Answers to code tasks are run: by python3, confined (docs/replay.md says to what).\n"
+    "\n"
+    "Exit status: 0; 2 for a bad option; 3 for something that is not there; 4 for a bad\n"
+    "configuration; 5 for a bad trace or model file; 8 when it was interrupted.\n";
+
+typedef struct replay_options {
+    stage_options stage;
+    const char *scenarios, *policies, *output, *trace;
+    uint64_t requests, seed, half, in_flight, rounds, max_tokens;
+    float rate, temperature, ttft_bound, between_bound;
+    bool arrivals, json, help;
+} replay_options;
+
+enum {
+    CONFIG = 256,
+    SCENARIO,
+    POLICIES,
+    REQUESTS,
+    SEED,
+    HALF,
+    IN_FLIGHT,
+    RATE,
+    ARRIVALS,
+    ROUNDS,
+    TEMPERATURE,
+    TTFT_BOUND,
+    BETWEEN_BOUND,
+    OUTPUT,
+    JSON,
+    KV
+};
+
+/* ---- options ------------------------------------------------------------------------------ */
+
+static error_code read_load_option(replay_options *o, int c, char **argv, failure *fail)
+{
+    switch (c) {
+    case IN_FLIGHT:
+        return option_number("--in-flight", optarg, 1, 4096, &o->in_flight, fail);
+    case RATE:
+        return option_real("--rate", optarg, &o->rate, fail);
+    case ARRIVALS:
+        o->arrivals = true;
+        return OK;
+    case ROUNDS:
+        return option_number("--rounds", optarg, 1, 1000, &o->rounds, fail);
+    case 'n':
+        return option_number("--max-tokens", optarg, 1, 1 << 20, &o->max_tokens, fail);
+    case TEMPERATURE:
+        return option_real("--temperature", optarg, &o->temperature, fail);
+    case TTFT_BOUND:
+        return option_real("--ttft-bound", optarg, &o->ttft_bound, fail);
+    case BETWEEN_BOUND:
+        return option_real("--between-bound", optarg, &o->between_bound, fail);
+    case 't':
+        return option_number("--threads", optarg, 1, 1024, &o->stage.threads, fail);
+    case 'c':
+        return option_number("--context", optarg, 1, 1 << 24, &o->stage.context, fail);
+    default:
+        return option_refused(c, argv, fail);
+    }
+}
+
+static error_code read_option(replay_options *o, int c, char **argv, failure *fail)
+{
+    switch (c) {
+    case CONFIG:
+        o->stage.config_path = optarg;
+        return OK;
+    case SCENARIO:
+        o->scenarios = optarg;
+        return OK;
+    case POLICIES:
+        o->policies = optarg;
+        return OK;
+    case REQUESTS:
+        return option_number("--requests", optarg, 1, 1000000, &o->requests, fail);
+    case SEED:
+        return option_number("--seed", optarg, 0, UINT32_MAX, &o->seed, fail);
+    case HALF:
+        return option_number("--half", optarg, 1, 2, &o->half, fail);
+    case OUTPUT:
+        o->output = optarg;
+        return OK;
+    case JSON:
+        o->json = true;
+        return OK;
+    case KV:
+        o->stage.kv = optarg;
+        return OK;
+    case 'h':
+        o->help = true;
+        return OK;
+    default:
+        return read_load_option(o, c, argv, fail);
+    }
+}
+
+static error_code check_options(const replay_options *o, failure *fail)
+{
+    bool has_rate = o->rate != 0;
+    if (o->rate < 0)
+        return failure_set(fail, ERR_INVALID, "--rate: requests a second, more than 0");
+    if (o->temperature < 0 || o->temperature > 2)
+        return failure_set(fail, ERR_INVALID, "--temperature: from 0 to 2");
+    if (o->ttft_bound <= 0 || o->between_bound <= 0)
+        return failure_set(fail, ERR_INVALID, "--ttft-bound and --between-bound: more than 0 ms");
+    if (has_rate + o->arrivals + (o->in_flight > 0) > 1)
+        return failure_set(fail, ERR_INVALID,
+                           "one of --in-flight, --rate and --arrivals: they exclude one another");
+    if (o->scenarios == NULL && o->trace == NULL)
+        return failure_set(fail, ERR_INVALID,
+                           "what to replay? --scenario A, or a trace; try: a-io replay --help");
+    if (o->scenarios == NULL && (o->requests > 0 || o->half > 0))
+        return failure_set(fail, ERR_INVALID, "%s draws for a --scenario: a trace alone is whole",
+                           o->requests > 0 ? "--requests" : "--half");
+    if (o->scenarios != NULL && o->arrivals)
+        return failure_set(fail, ERR_INVALID,
+                           "--arrivals: a scenario has no times of its own; try --rate");
+    return OK;
+}
+
+static error_code read_options(replay_options *o, int argc, char **argv, failure *fail)
+{
+    static const struct option names[] = {{"config", required_argument, NULL, CONFIG},
+                                          {"scenario", required_argument, NULL, SCENARIO},
+                                          {"policies", required_argument, NULL, POLICIES},
+                                          {"requests", required_argument, NULL, REQUESTS},
+                                          {"seed", required_argument, NULL, SEED},
+                                          {"half", required_argument, NULL, HALF},
+                                          {"in-flight", required_argument, NULL, IN_FLIGHT},
+                                          {"rate", required_argument, NULL, RATE},
+                                          {"arrivals", no_argument, NULL, ARRIVALS},
+                                          {"rounds", required_argument, NULL, ROUNDS},
+                                          {"max-tokens", required_argument, NULL, 'n'},
+                                          {"temperature", required_argument, NULL, TEMPERATURE},
+                                          {"ttft-bound", required_argument, NULL, TTFT_BOUND},
+                                          {"between-bound", required_argument, NULL, BETWEEN_BOUND},
+                                          {"output", required_argument, NULL, OUTPUT},
+                                          {"json", no_argument, NULL, JSON},
+                                          {"kv", required_argument, NULL, KV},
+                                          {"threads", required_argument, NULL, 't'},
+                                          {"context", required_argument, NULL, 'c'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    *o = (replay_options){.policies = "small,large,adaptive",
+                          .seed = 1,
+                          .rounds = 1,
+                          .max_tokens = 256,
+                          .ttft_bound = 500,
+                          .between_bound = 50};
+    opterr = 0;
+    optind = 1;
+    error_code code = OK;
+    for (int c; code == OK && (c = getopt_long(argc, argv, ":n:t:c:h", names, NULL)) != -1;)
+        code = read_option(o, c, argv, fail);
+    if (code != OK || o->help)
+        return code;
+    if (argc - optind > 1)
+        return failure_set(fail, ERR_INVALID, "%s: one trace at a time", argv[optind + 1]);
+    o->trace = argv[optind];
+    return check_options(o, fail);
+}
+
+/* ---- what to send ------------------------------------------------------------------------- */
+
+/* Counts with the small model's tokenizer, loaded when the first long task wants it. */
+typedef struct counter {
+    const stage_options *stage;
+    stage loaded;
+} counter;
+
+static error_code count_tokens(void *context, const char *text, size_t *tokens, failure *fail)
+{
+    counter *c = context;
+    error_code code = OK;
+    if (c->loaded.orchestra == NULL) {
+        code = stage_configure(&c->loaded, c->stage, fail);
+        if (code == OK)
+            code = stage_load(&c->loaded, fail);
+    }
+    request q = {.prompt = text, .prompt_length = strlen(text), .sampling = sampling_defaults()};
+    size_t small = 0;
+    if (code == OK && c->loaded.config->n_models > 1)
+        small = c->loaded.config->models[0].role != ROLE_SMALL;
+    return code == OK ? backend_count_tokens(orchestra_backend(c->loaded.orchestra, small), &q,
+                                             tokens, fail)
+                      : code;
+}
+
+static error_code add_scenario(replay_plan *p, const replay_options *o, const char *name,
+                               const task_list *pool, counter *c, failure *fail)
+{
+    const scenario *s;
+    if (p->n_sets == REPLAY_MAX_SETS)
+        return failure_set(fail, ERR_INVALID, "--scenario: at most %d", REPLAY_MAX_SETS);
+    error_code code = scenario_find(&s, name, fail);
+    if (code != OK)
+        return code;
+    scenario_draw_options draw = {.n = o->requests > 0 ? o->requests : 100,
+                                  .seed = o->seed,
+                                  .half = (scenario_half)o->half,
+                                  .pool = pool->length > 0 ? pool : NULL,
+                                  .count = {count_tokens, c}};
+    replay_set *set = &p->sets[p->n_sets++];
+    set->name = s->name;
+    code = scenario_draw(s, &draw, &set->tasks, fail);
+    return code == OK ? OK : failure_prefix(fail, "scenario %s", name);
+}
+
+static error_code gather_sets(replay_plan *p, const replay_options *o, failure *fail)
+{
+    task_list pool = {.items = NULL};
+    counter c = {.stage = &o->stage};
+    error_code code = o->trace != NULL ? trace_read(&pool, o->trace, fail) : OK;
+    if (o->scenarios == NULL) {
+        p->sets[p->n_sets++] = (replay_set){.name = "trace", .tasks = pool};
+        return code;
+    }
+    char *names = strdup(o->scenarios), *rest = names;
+    for (char *name; code == OK && (name = strsep(&rest, ",")) != NULL;)
+        code = add_scenario(p, o, name, &pool, &c, fail);
+    free(names);
+    stage_close(&c.loaded);
+    task_list_free(&pool);
+    return code;
+}
+
+/* ---- how ---------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    interrupted = number;
+}
+
+static bool is_interrupted(void *context)
+{
+    (void)context;
+    return interrupted != 0;
+}
+
+static void watch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static void choose_load(replay_plan *p, const replay_options *o)
+{
+    p->load = (block_options){.load = LOAD_CLOSED,
+                              .in_flight = o->in_flight > 0 ? o->in_flight : 1,
+                              .max_tokens = o->max_tokens,
+                              .seed = o->seed,
+                              .temperature = o->temperature,
+                              .stopped = is_interrupted};
+    if (o->rate > 0) {
+        p->load.load = LOAD_POISSON;
+        p->load.per_second = (double)o->rate;
+    } else if (o->arrivals) {
+        p->load.load = LOAD_TRACE;
+    }
+    p->bounds = (summary_bounds){(double)o->ttft_bound, (double)o->between_bound};
+    p->rounds = o->rounds;
+}
+
+static json_t *text_or_null(const char *text)
+{
+    return text != NULL ? json_string(text) : json_null();
+}
+
+/* All that the results depend on, models aside. */
+static json_t *settings_of(const replay_options *o, const replay_plan *p)
+{
+    json_t *policies = json_array();
+    for (size_t i = 0; i < p->n_arms; i++)
+        json_array_append_new(policies, json_string(p->arms[i]->name));
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:I, s:f, s:I, s:I, s:f, s:f, s:f, s:o, s:I, "
+        "s:I}",
+        "scenarios", text_or_null(o->scenarios), "trace", text_or_null(o->trace), "policies",
+        policies, "config", text_or_null(o->stage.config_path), "requests",
+        (json_int_t)(o->requests > 0 ? o->requests : 100), "seed", (json_int_t)o->seed, "half",
+        (json_int_t)o->half, "load", o->rate > 0 ? "poisson" : (o->arrivals ? "trace" : "closed"),
+        "in_flight", (json_int_t)p->load.in_flight, "rate", (double)o->rate, "rounds",
+        (json_int_t)o->rounds, "max_tokens", (json_int_t)o->max_tokens, "temperature",
+        (double)o->temperature, "ttft_bound_ms", (double)o->ttft_bound, "between_bound_ms",
+        (double)o->between_bound, "kv", text_or_null(o->stage.kv), "threads",
+        (json_int_t)o->stage.threads, "context", (json_int_t)o->stage.context);
+}
+
+static error_code configure(void *context, config **out, failure *fail)
+{
+    const stage_options *options = context;
+    stage s;
+    error_code code = stage_configure(&s, options, fail);
+    *out = code == OK ? s.config : NULL;
+    return code;
+}
+
+typedef struct show {
+    progress bar;
+    char what[80];
+} show;
+
+static void show_progress(void *context, const char *set, const char *name, double fraction)
+{
+    show *s = context;
+    snprintf(s->what, sizeof s->what, "%.20s %.30s", set, name);
+    progress_show(&s->bar, fraction);
+}
+
+/* ---- results ------------------------------------------------------------------------------ */
+
+/* Whole or not at all: the old file stays until the new one is complete. */
+static error_code write_results(const char *path, const json_t *results, failure *fail)
+{
+    char partial[4096];
+    snprintf(partial, sizeof partial, "%s.new", path);
+    FILE *file = fopen(partial, "w");
+    buffer text;
+    buffer_init(&text, (size_t)1 << 30);
+    bool written = file != NULL &&
+                   json_write(&text, json_incref((json_t *)(uintptr_t)results)) == OK &&
+                   buffer_add_text(&text, "\n") == OK &&
+                   fwrite(text.data, 1, text.length, file) == text.length;
+    buffer_free(&text);
+    if (file != NULL && fclose(file) != 0)
+        written = false;
+    if (!written || rename(partial, path) != 0) {
+        int error = errno;
+        unlink(partial);
+        return failure_set(fail, ERR_IO, "cannot write %s: %s", path, strerror(error));
+    }
+    return OK;
+}
+
+static error_code perform(const replay_options *o, replay_plan *p, json_t **results, failure *fail)
+{
+    char journal[4096];
+    show s = {.what = ""};
+    snprintf(journal, sizeof journal, "%s.partial", o->output != NULL ? o->output : "");
+    p->journal = o->output != NULL ? journal : NULL;
+    stage_options models = o->stage;
+    progress_start(&s.bar, s.what);
+    error_code code =
+        replay_perform(p, configure, &models, (replay_progress){show_progress, &s}, results, fail);
+    progress_end(&s.bar);
+    if (code == OK && o->output != NULL)
+        code = write_results(o->output, *results, fail);
+    if (code == OK && o->output != NULL)
+        unlink(journal);
+    if (code == ERR_CANCELLED && o->output != NULL)
+        failure_set(fail, code, "interrupted; the same command goes on from %s", journal);
+    return code;
+}
+
+int command_replay(int argc, char **argv)
+{
+    replay_options o;
+    failure fail;
+    replay_plan p = {.n_sets = 0};
+    json_t *results = NULL, *settings = NULL;
+    error_code code = read_options(&o, argc, argv, &fail);
+    if (code == OK && o.help) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    if (code == OK)
+        code = arm_list(o.policies, p.arms, &p.n_arms, &fail);
+    if (code == OK)
+        code = gather_sets(&p, &o, &fail);
+    if (code == OK) {
+        watch_signals();
+        choose_load(&p, &o);
+        p.settings = settings = settings_of(&o, &p);
+        code = perform(&o, &p, &results, &fail);
+    }
+    if (code == OK && o.json)
+        code = print_json(json_incref(results), &fail);
+    else if (code == OK)
+        replay_print(results);
+    json_decref(results);
+    json_decref(settings);
+    for (size_t i = 0; i < p.n_sets; i++)
+        task_list_free(&p.sets[i].tasks);
+    return code == OK ? 0 : command_failed("replay", &fail);
+}

@@ -1,0 +1,528 @@
+#include "evidence/block.h"
+
+#include <errno.h>
+#include <math.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "orchestra/describe.h"
+#include "orchestra/policy.h"
+
+#define ANSWER_LIMIT ((size_t)64 << 20) /* bytes */
+
+/* One request in flight. */
+typedef struct flight {
+    size_t task;
+    run *run;
+    bool only_decides; /* ARM_PROBED_LARGE: the answer comes from a second run */
+    overhead decided;  /* of the first */
+    intent sensed;
+    double due_ms, first_ms, last_ms;
+    size_t tokens;
+    buffer text;
+    token_list ids;
+} flight;
+
+typedef struct block {
+    orchestra *orchestra;
+    const config *config;
+    const arm *arm;
+    const task *tasks;
+    size_t n_tasks;
+    const block_options *options;
+    policy *policy;       /* ARM_ORACLE */
+    const char *names[2]; /* of the models, by role */
+    size_t small;         /* index of the small one */
+    config_lookup lookup;
+    flight *flights;
+    size_t n_flights, capacity, next, done;
+    double *due; /* open loop: when each task arrives, after the begin */
+    double begin_ms, end_ms;
+    int wake;
+    json_t **items; /* by task; NULL: not there yet */
+    char **answers;
+} block;
+
+/* ---- waiting ------------------------------------------------------------------------------ */
+
+static void wake_up(void *context)
+{
+    block *b = context;
+    uint64_t one = 1;
+    ssize_t ignored = write(b->wake, &one, sizeof one);
+    (void)ignored; /* it fails only when 2^64 - 2 wakes are waiting */
+}
+
+/* Until news, a signal, or so many milliseconds (negative: no end). */
+static void wait_for_news(block *b, double ms)
+{
+    struct pollfd wanted = {.fd = b->wake, .events = POLLIN};
+    struct timespec limit = {.tv_sec = (time_t)(ms / 1e3), .tv_nsec = (long)(fmod(ms, 1e3) * 1e6)};
+    uint64_t count;
+    if (ppoll(&wanted, 1, ms >= 0 ? &limit : NULL, NULL) > 0 &&
+        read(b->wake, &count, sizeof count) < 0)
+        return; /* nothing was there after all */
+}
+
+/* ---- items -------------------------------------------------------------------------------- */
+
+static uint32_t digest(const char *text)
+{
+    uint32_t hash = UINT32_C(2166136261); /* FNV-1a */
+    for (; text != NULL && *text != '\0'; text++)
+        hash = (hash ^ (unsigned char)*text) * UINT32_C(16777619);
+    return hash;
+}
+
+static bool is_fallback(const plan *p)
+{
+    return strcmp(p->rule, "entropy") == 0 || strcmp(p->rule, "long_context") == 0 ||
+           strcmp(p->rule, "probe_error") == 0;
+}
+
+static json_t *optional_text(const char *text)
+{
+    return text != NULL ? json_string(text) : json_null();
+}
+
+static json_t *new_item(const task *t)
+{
+    return json_pack("{s:s, s:s, s:o, s:n, s:n, s:n, s:n, s:n, s:b, s:n, s:n, s:i, s:i, s:n, "
+                     "s:{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}, "
+                     "s:{s:i, s:i, s:i, s:i, s:i, s:i}}",
+                     "id", t->id, "kind", t->kind, "intent", optional_text(t->intent), "label",
+                     "entropy", "model", "lookup", "rule", "fallback", 0, "error", "right",
+                     "prompt_tokens", 0, "tokens", 0, "digest", "ms", "ttft", 0.0, "latency", 0.0,
+                     "between", 0.0, "template", 0.0, "prefill", 0.0, "decide", 0.0, "switch", 0.0,
+                     "overhead", 0.0, "work", "cached_tokens", 0, "steps", 0, "drafted", 0,
+                     "accepted", 0, "weight_bytes", 0, "kv_bytes", 0);
+}
+
+static void put_integer(json_t *object, const char *key, uint64_t value)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+static void put_real(json_t *object, const char *key, double value)
+{
+    json_object_set_new(object, key, json_real(json_finite(value)));
+}
+
+static void describe_plan(json_t *item, const flight *f, const arm *a)
+{
+    const plan *p = run_plan(f->run);
+    const intent *i = f->sensed.known ? &f->sensed : run_intent(f->run);
+    bool is_pinned = a->way == ARM_SMALL || a->way == ARM_LARGE || a->way == ARM_ORACLE;
+    if (i->known) {
+        json_object_set_new(item, "label", json_string(i->labels[i->best]));
+        put_real(item, "entropy", i->entropy);
+    }
+    json_object_set_new(item, "model", json_string(p->role == ROLE_SMALL ? "small" : "large"));
+    json_object_set_new(item, "lookup", lookup_json(&p->lookup));
+    json_object_set_new(item, "rule", json_string(is_pinned ? a->name : p->rule));
+    json_object_set_new(item, "fallback", json_boolean(is_fallback(p)));
+}
+
+static void describe_times(json_t *ms, const flight *f, const overhead *o)
+{
+    put_real(ms, "ttft", f->first_ms > 0 ? f->first_ms - f->due_ms : 0);
+    put_real(ms, "latency", f->last_ms - f->due_ms);
+    put_real(ms, "between",
+             f->tokens > 1 ? (f->last_ms - f->first_ms) / (double)(f->tokens - 1) : 0);
+    put_real(ms, "template", o->template_ms);
+    put_real(ms, "prefill", o->prefill_ms);
+    put_real(ms, "decide", o->decide_ms);
+    put_real(ms, "switch", o->switch_ms);
+    put_real(ms, "overhead", o->total_ms);
+}
+
+static void describe_work(json_t *work, const sequence_stats *s, const sequence_stats *probe)
+{
+    put_integer(work, "cached_tokens", s->cached_tokens);
+    put_integer(work, "steps", s->steps);
+    put_integer(work, "drafted", s->drafted);
+    put_integer(work, "accepted", s->accepted);
+    put_integer(work, "weight_bytes", s->weight_bytes + probe->weight_bytes);
+    put_integer(work, "kv_bytes", s->kv_bytes + probe->kv_bytes);
+}
+
+/* What a pinned run costs before its first step is no decision: only the switch is counted. */
+static overhead overhead_of(const flight *f, const arm *a)
+{
+    overhead own = run_receipt(f->run)->overhead;
+    if (f->decided.total_ms > 0) {
+        overhead first = f->decided;
+        first.switch_ms = own.switch_ms;
+        first.total_ms += own.switch_ms;
+        return first;
+    }
+    if (a->way == ARM_ROUTED)
+        return own;
+    return (overhead){.switch_ms = own.switch_ms, .total_ms = own.switch_ms};
+}
+
+static void note_error(block *b, const flight *f, const failure *why)
+{
+    json_t *item = b->items[f->task];
+    json_object_set_new(item, "error", json_string(error_code_text(why->code)));
+    put_real(json_object_get(item, "ms"), "latency", clock_ms() - f->due_ms);
+}
+
+static void note_answer(block *b, flight *f)
+{
+    json_t *item = b->items[f->task];
+    const receipt *cost = run_receipt(f->run);
+    overhead o = overhead_of(f, b->arm);
+    describe_plan(item, f, b->arm);
+    describe_times(json_object_get(item, "ms"), f, &o);
+    describe_work(json_object_get(item, "work"), &cost->reply, &cost->probe);
+    put_integer(item, "prompt_tokens", cost->reply.prompt_tokens);
+    put_integer(item, "tokens", cost->reply.reply_tokens);
+    put_integer(item, "digest", digest(f->text.data));
+    b->answers[f->task] = strdup(f->text.data != NULL ? f->text.data : "");
+}
+
+/* ---- submitting --------------------------------------------------------------------------- */
+
+static request request_of(const block *b, const task *t)
+{
+    request q = {.messages = t->messages,
+                 .n_messages = t->n_messages,
+                 .sampling = sampling_defaults(),
+                 .max_tokens = t->max_tokens > 0 ? t->max_tokens : b->options->max_tokens};
+    q.sampling.temperature = b->options->temperature;
+    q.sampling.seed = b->options->seed;
+    return q;
+}
+
+static lookup_setting setting_of(config_lookup l)
+{
+    static const lookup_mode modes[] = {[CONFIG_LOOKUP_OFF] = LOOKUP_OFF,
+                                        [CONFIG_LOOKUP_AUTO] = LOOKUP_AUTO,
+                                        [CONFIG_LOOKUP_FIXED] = LOOKUP_FIXED};
+    return (lookup_setting){.mode = modes[l.mode], .length = l.length};
+}
+
+/* The policy's plan for the true label, as if the probe had been sure of it. */
+static error_code consult_oracle(block *b, const task *t, const request *q, plan *out,
+                                 failure *fail)
+{
+    const config_probe *probe = &b->config->probe;
+    intent known = {.known = true, .n_labels = probe->n_labels, .margin = 1};
+    bool found = false;
+    for (size_t i = 0; i < probe->n_labels; i++) {
+        known.labels[i] = probe->labels[i].name;
+        if (t->intent != NULL && strcmp(t->intent, known.labels[i]) == 0) {
+            known.best = i;
+            known.probabilities[i] = 1;
+            found = true;
+        }
+    }
+    if (!found)
+        return failure_set(fail, ERR_INVALID,
+                           "task %s: the oracle needs the true intent, one of the probe's labels",
+                           t->id);
+    policy_facts facts = {.intent = &known};
+    error_code code = backend_count_tokens(orchestra_backend(b->orchestra, b->small), q,
+                                           &facts.prompt_tokens, fail);
+    if (code == OK && !policy_decide(b->policy, &facts, out))
+        return failure_set(fail, ERR_INTERNAL, "the policy does not decide a known intent");
+    return code;
+}
+
+/* What the arm says beyond the request itself. `setting` is the storage of a lookup. */
+static error_code options_of(block *b, const task *t, const request *q, run_options *out,
+                             lookup_setting *setting, failure *fail)
+{
+    plan told;
+    error_code code = OK;
+    *out = (run_options){.decide_only = b->arm->way == ARM_PROBED_LARGE};
+    *setting = setting_of(b->lookup);
+    switch (b->arm->way) {
+    case ARM_SMALL:
+    case ARM_LARGE:
+        out->model = b->names[b->arm->way == ARM_LARGE ? ROLE_LARGE : ROLE_SMALL];
+        break;
+    case ARM_ORACLE:
+        code = consult_oracle(b, t, q, &told, fail);
+        if (code == OK) {
+            out->model = b->names[told.role];
+            *setting = told.lookup;
+        }
+        break;
+    default:
+        break;
+    }
+    if (b->arm->lookup != NULL || b->arm->way == ARM_ORACLE)
+        out->lookup = setting;
+    return code;
+}
+
+static error_code launch(block *b, size_t index, double due_ms, failure *fail)
+{
+    flight *f = &b->flights[b->n_flights];
+    const task *t = &b->tasks[index];
+    request q = request_of(b, t);
+    run_options options;
+    lookup_setting setting;
+    failure why;
+    error_code code = options_of(b, t, &q, &options, &setting, fail);
+    if (code != OK)
+        return code;
+    buffer text = f->text;
+    token_list ids = f->ids;
+    *f = (flight){.task = index, .due_ms = due_ms, .text = text, .ids = ids};
+    f->only_decides = options.decide_only;
+    buffer_clear(&f->text);
+    b->items[index] = new_item(t);
+    if (b->items[index] == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for the results");
+    code = orchestra_submit(b->orchestra, &q, &options, (wakeup){wake_up, b}, &f->run, &why);
+    if (code == OK) {
+        b->n_flights++;
+        wake_up(b); /* the first poll tells the state */
+    } else {
+        note_error(b, f, &why);
+        b->done++;
+        b->end_ms = clock_ms();
+    }
+    return OK;
+}
+
+/* ARM_PROBED_LARGE: what was decided is known; the large model answers with the plan's lookup. */
+static error_code answer_anyway(block *b, flight *f, failure *why)
+{
+    lookup_setting setting = run_plan(f->run)->lookup;
+    run_options options = {.model = b->names[ROLE_LARGE], .lookup = &setting};
+    request q = request_of(b, &b->tasks[f->task]);
+    f->decided = run_receipt(f->run)->overhead;
+    f->sensed = *run_intent(f->run);
+    f->only_decides = false;
+    run_release(f->run);
+    f->run = NULL;
+    return orchestra_submit(b->orchestra, &q, &options, (wakeup){wake_up, b}, &f->run, why);
+}
+
+/* ---- the loop ----------------------------------------------------------------------------- */
+
+/* True: it has ended, one way or the other. */
+static bool advance(block *b, flight *f)
+{
+    f->ids.length = 0;
+    run_state state = run_poll(f->run, &f->text, &f->ids);
+    if (f->ids.length > 0) {
+        f->last_ms = clock_ms();
+        if (f->tokens == 0)
+            f->first_ms = f->last_ms;
+        f->tokens += f->ids.length;
+    }
+    if (state == RUN_FINISHED && f->only_decides) {
+        failure why;
+        if (answer_anyway(b, f, &why) == OK)
+            return advance(b, f);
+        note_error(b, f, &why);
+        return true;
+    }
+    if (state == RUN_FAILED)
+        note_error(b, f, run_failure(f->run));
+    if (state == RUN_FINISHED) {
+        if (f->last_ms == 0)
+            f->last_ms = clock_ms(); /* an empty answer */
+        note_answer(b, f);
+    }
+    return state == RUN_FINISHED || state == RUN_FAILED;
+}
+
+static void land(block *b, size_t index)
+{
+    flight ended = b->flights[index];
+    b->flights[index] = b->flights[--b->n_flights];
+    b->flights[b->n_flights] = ended; /* keeps its buffers */
+    run_release(ended.run);
+    b->done++;
+    b->end_ms = clock_ms();
+    if (b->options->progress != NULL)
+        b->options->progress(b->options->context, b->done);
+}
+
+static void advance_all(block *b)
+{
+    for (size_t i = 0; i < b->n_flights;) {
+        if (advance(b, &b->flights[i]))
+            land(b, i);
+        else
+            i++;
+    }
+}
+
+/* When the next request is due, in ms from now; negative: none before another ends. */
+static double next_due(const block *b)
+{
+    if (b->next == b->n_tasks)
+        return -1;
+    if (b->options->load == LOAD_CLOSED)
+        return b->n_flights < b->options->in_flight ? 0 : -1;
+    double left = b->begin_ms + b->due[b->next] - clock_ms();
+    return left > 0 ? left : 0;
+}
+
+static error_code launch_due(block *b, failure *fail)
+{
+    error_code code = OK;
+    while (code == OK && next_due(b) == 0) {
+        bool is_closed = b->options->load == LOAD_CLOSED;
+        double due_ms = is_closed ? clock_ms() : b->begin_ms + b->due[b->next];
+        code = launch(b, b->next++, due_ms, fail);
+    }
+    return code;
+}
+
+static error_code fly(block *b, failure *fail)
+{
+    error_code code = OK;
+    b->begin_ms = b->end_ms = clock_ms();
+    while (code == OK && b->done < b->n_tasks) {
+        code = launch_due(b, fail);
+        if (code == OK && b->options->stopped != NULL && b->options->stopped(b->options->context))
+            code = failure_set(fail, ERR_CANCELLED, "stopped");
+        if (code != OK || b->done == b->n_tasks)
+            break;
+        wait_for_news(b, next_due(b));
+        advance_all(b);
+    }
+    for (size_t i = 0; i < b->n_flights; i++)
+        run_release(b->flights[i].run);
+    return code;
+}
+
+/* ---- preparing ---------------------------------------------------------------------------- */
+
+static error_code plan_arrivals(block *b, failure *fail)
+{
+    const block_options *o = b->options;
+    double at = 0;
+    for (size_t i = 0; i < b->n_tasks; i++) {
+        if (o->load == LOAD_POISSON)
+            at += -1e3 * log(1 - random_uniform(o->seed, 1, i)) / o->per_second;
+        else if (b->tasks[i].arrival_ms < 0)
+            return failure_set(fail, ERR_INVALID, "task %s has no arrival_ms", b->tasks[i].id);
+        else if (b->tasks[i].arrival_ms < at)
+            return failure_set(fail, ERR_INVALID,
+                               "task %s arrives before the one above it: the trace must be in "
+                               "the order of arrival_ms",
+                               b->tasks[i].id);
+        else
+            at = b->tasks[i].arrival_ms;
+        b->due[i] = at;
+    }
+    return OK;
+}
+
+static error_code name_models(block *b, failure *fail)
+{
+    for (uint32_t i = 0; i < b->config->n_models; i++) {
+        const config_model *m = &b->config->models[i];
+        b->names[m->role] = m->name;
+        if (m->role == ROLE_SMALL)
+            b->small = i;
+    }
+    if (b->names[ROLE_SMALL] == NULL || b->names[ROLE_LARGE] == NULL)
+        return failure_set(fail, ERR_INVALID, "a small and a large model are needed");
+    return OK;
+}
+
+static error_code prepare(block *b, failure *fail)
+{
+    error_code code = name_models(b, fail);
+    if (code != OK)
+        return code;
+    if (b->arm->lookup != NULL && !config_lookup_parse(b->arm->lookup, &b->lookup))
+        return failure_set(fail, ERR_INTERNAL, "arm %s: bad lookup", b->arm->name);
+    b->capacity = b->options->load == LOAD_CLOSED ? b->options->in_flight : b->n_tasks;
+    b->flights = calloc(b->capacity, sizeof b->flights[0]);
+    b->due = calloc(b->n_tasks, sizeof b->due[0]);
+    b->items = calloc(b->n_tasks, sizeof(json_t *));
+    b->answers = calloc(b->n_tasks, sizeof b->answers[0]);
+    if (b->flights == NULL || b->due == NULL || b->items == NULL || b->answers == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for the replay");
+    for (size_t i = 0; i < b->capacity; i++)
+        buffer_init(&b->flights[i].text, ANSWER_LIMIT);
+    b->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (b->wake < 0)
+        return failure_set(fail, ERR_IO, "cannot make an eventfd: %s", strerror(errno));
+    if (b->arm->way == ARM_ORACLE)
+        code = policy_create(&b->policy, b->config,
+                             backend_context(orchestra_backend(b->orchestra, b->small)), fail);
+    return code == OK && b->options->load != LOAD_CLOSED ? plan_arrivals(b, fail) : code;
+}
+
+static void clean_up(block *b)
+{
+    for (size_t i = 0; b->flights != NULL && i < b->capacity; i++) {
+        buffer_free(&b->flights[i].text);
+        token_list_free(&b->flights[i].ids);
+    }
+    for (size_t i = 0; i < b->n_tasks; i++) {
+        if (b->items != NULL)
+            json_decref(b->items[i]);
+        if (b->answers != NULL)
+            free(b->answers[i]);
+    }
+    free(b->flights);
+    free(b->due);
+    free(b->items);
+    free(b->answers);
+    policy_destroy(b->policy);
+    if (b->wake >= 0)
+        close(b->wake);
+}
+
+/* ---- checking ----------------------------------------------------------------------------- */
+
+/* After the clock has stopped. A request without an answer is wrong. */
+static error_code check_answers(block *b, checker *judge, failure *fail)
+{
+    for (size_t i = 0; i < b->n_tasks; i++) {
+        const json_t *check = b->tasks[i].check;
+        bool right = false;
+        if (check == NULL)
+            continue;
+        if (b->answers[i] != NULL && checker_check(judge, check, b->answers[i], &right, fail) != OK)
+            return failure_prefix(fail, "task %s", b->tasks[i].id);
+        json_object_set_new(b->items[i], "right", json_boolean(right));
+    }
+    return OK;
+}
+
+error_code block_run(orchestra *o, const config *c, const arm *a, const task *tasks, size_t n_tasks,
+                     const block_options *options, checker *judge, json_t **items, double *seconds,
+                     failure *fail)
+{
+    block b = {.orchestra = o,
+               .config = c,
+               .arm = a,
+               .tasks = tasks,
+               .n_tasks = n_tasks,
+               .options = options,
+               .wake = -1};
+    *items = NULL;
+    error_code code = prepare(&b, fail);
+    if (code == OK)
+        code = fly(&b, fail);
+    *seconds = (b.end_ms - b.begin_ms) / 1e3;
+    if (code == OK)
+        code = check_answers(&b, judge, fail);
+    if (code == OK)
+        *items = json_array();
+    for (size_t i = 0; code == OK && i < n_tasks; i++)
+        if (json_array_append(*items, b.items[i]) != 0)
+            code = failure_set(fail, ERR_MEMORY, "no memory for the results");
+    clean_up(&b);
+    return code;
+}

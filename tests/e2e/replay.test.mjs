@@ -1,0 +1,134 @@
+// `a-io replay`: results that add up, the same again from the same seed, and going on after an interruption.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { program, root, run, temporaryFolder, until } from './helper.mjs';
+
+const keys = ['scenario', 'policy', 'requests', 'accuracy', 'tokens_per_s', 'mean_rate', 'ttft_ms', 'latency_ms',
+  'overhead_ms', 'bytes_read', 'fallbacks'];
+
+function replay(...args) {
+  const result = run(['replay', ...args], { timeout: 300000 });
+  assert.equal(result.status, 0, result.stderr);
+  return result.stdout;
+}
+
+// Without times and the counters that follow from them.
+function lasting(results) {
+  return results.runs.map((r) => ({
+    scenario: r.scenario, policy: r.policy, requests: r.requests, answered: r.answered, accuracy: r.accuracy,
+    by_kind: r.by_kind, tokens: r.tokens, intents: r.intents, models: r.models, rules: r.rules, fallbacks: r.fallbacks,
+    items: (r.items ?? []).map(({ ms, work, ...rest }) => rest),
+  }));
+}
+
+test('scenarios: what runs say, and the same from the same seed', () => {
+  const args = ['--scenario', 'A,C', '--policies', 'all', '--requests', '6', '--seed', '5', '--json'];
+  const results = JSON.parse(replay(...args));
+  assert.equal(results.runs.length, 28);
+  for (const r of results.runs) {
+    for (const key of keys) assert.ok(key in r, `${r.policy}: ${key}`);
+    assert.ok(r.accuracy >= 0 && r.accuracy <= 100);
+    if (r.policy === 'best-single') continue;
+    assert.equal(r.items.length, 6);
+    assert.equal(r.tokens, r.items.reduce((sum, i) => sum + i.tokens, 0));
+    assert.ok(r.tokens_per_s > 0 && Math.abs(r.tokens_per_s - r.tokens / r.seconds) < 1e-3 * r.tokens_per_s);
+  }
+  const find = (scenario, policy) => results.runs.find((r) => r.scenario === scenario && r.policy === policy);
+  // Nothing changes an answer but the model that gives it.
+  const digests = (r) => r.items.map((i) => `${i.model} ${i.digest}`);
+  assert.deepEqual(digests(find('A', 'small')), digests(find('A', 'small-lookup')));
+  assert.deepEqual(digests(find('A', 'large')), digests(find('A', 'large-lookup')));
+  assert.deepEqual(digests(find('A', 'adaptive')), digests(find('A', 'without-lookup-switch')));
+  assert.deepEqual(digests(find('A', 'adaptive')), digests(find('A', 'without-probe-reuse')));
+  assert.deepEqual(find('A', 'without-routing').models, { large: 6 });
+  assert.ok(find('A', 'without-routing').overhead_ms.prefill > 0);
+  assert.equal(find('A', 'oracle').overhead_ms.prefill, 0);
+  assert.equal(find('A', 'large').drafted, 0);
+  assert.ok(find('A', 'adaptive').items.every((i) => i.label === null || i.work.cached_tokens > 0 || i.model === 'large'));
+  assert.ok(find('A', 'without-probe-reuse').items.every((i) => i.work.cached_tokens === 0));
+  // Long prompts: too long for the small model.
+  assert.equal(find('C', 'small').answered, 3);
+  assert.equal(find('C', 'adaptive').fallbacks, 3);
+  assert.deepEqual(find('C', 'adaptive').models, { large: 6 });
+  const again = JSON.parse(replay('--scenario', 'A', '--policies', 'random,adaptive', '--requests', '6', '--seed', '5', '--json'));
+  assert.deepEqual(lasting(again), lasting({ runs: [find('A', 'random'), find('A', 'adaptive')] }));
+});
+
+test('load: several at once and as they arrive give the same answers', () => {
+  const args = ['--scenario', 'B', '--policies', 'adaptive', '--requests', '10', '--json'];
+  const single = lasting(JSON.parse(replay(...args)));
+  assert.deepEqual(lasting(JSON.parse(replay(...args, '--in-flight', '4'))), single);
+  assert.deepEqual(lasting(JSON.parse(replay(...args, '--rate', '50'))), single);
+  assert.deepEqual(lasting(JSON.parse(replay(...args, '--rounds', '3'))), single);
+});
+
+test('traces', (t) => {
+  const folder = temporaryFolder(t);
+  const trace = path.join(folder, 'trace.jsonl');
+  fs.writeFileSync(trace, [
+    { id: 'one', domain: 'qa', prompt: 'Hello', answer: 'nothing that it would say', arrival_ms: 0 },
+    { id: 'two', domain: 'math', prompt: 'Ada has 2 bags with 11 cups each and already had 12 cups. How many cups does Ada have in total?', answer: '34', arrival_ms: 30 },
+    { id: 'three', domain: 'qa', prompt: 'Hello?', arrival_ms: 40 },
+  ].map((line) => JSON.stringify(line)).join('\n'));
+  const { runs: [r] } = JSON.parse(replay(trace, '--policies', 'large', '--arrivals', '--json'));
+  assert.deepEqual([r.scenario, r.requests, r.checked, r.items[0].right, r.items[2].right], ['trace', 3, 2, false, null]);
+  assert.ok(r.seconds >= 0.03);
+  assert.match(replay('models/demo/requests.jsonl', '--policies', 'adaptive'), /scenario trace, 20 requests[^]*adaptive/);
+});
+
+test('halves share nothing', () => {
+  const ids = (half) => JSON.parse(replay('--scenario', 'A', '--policies', 'small', '--requests', '20', '--half', half,
+    '-n', '1', '--json')).runs[0].items.map((i) => i.id);
+  const [first, second] = [ids('1'), ids('2')];
+  assert.deepEqual([first.length, second.length], [20, 20]);
+  assert.ok(first.every((id) => !second.includes(id)));
+});
+
+test('an interrupted replay goes on', async (t) => {
+  const output = path.join(temporaryFolder(t), 'results.json');
+  const args = ['replay', '--scenario', 'A', '--policies', 'small,large,adaptive', '--requests', '30', '--rounds', '5',
+    '--output', output];
+  const child = spawn(program, args, { cwd: root, stdio: 'ignore' });
+  const ended = new Promise((resolve) => child.on('exit', (status) => resolve(status)));
+  const journal = `${output}.partial`;
+  const lines = () => (fs.existsSync(journal) ? fs.readFileSync(journal, 'utf8').split('\n').length - 1 : 0);
+  await until('two blocks are done', () => lines() >= 3, 60000);
+  child.kill('SIGINT');
+  const status = await ended;
+  if (status === 0) return; // it was faster
+  assert.equal(status, 8);
+  fs.appendFileSync(journal, '{"A/large/4": {"items": [{'); // the machine went down while it wrote
+  const other = run([...args.slice(0, -2), '--seed', '2', '--output', output]);
+  assert.equal(other.status, 2);
+  assert.match(other.stderr, /another replay/);
+  const before = lines();
+  assert.equal(run(args, { timeout: 300000 }).status, 0);
+  assert.ok(before >= 3 && !fs.existsSync(journal));
+  const whole = JSON.parse(replay(...args.slice(1, -2), '--json'));
+  assert.deepEqual(lasting(JSON.parse(fs.readFileSync(output, 'utf8'))), lasting(whole));
+});
+
+test('what is refused', (t) => {
+  const refused = (args, status, message) => {
+    const result = run(['replay', ...args]);
+    assert.equal(result.status, status, result.stderr);
+    assert.match(result.stderr, message);
+  };
+  const bad = path.join(temporaryFolder(t), 'bad.jsonl');
+  fs.writeFileSync(bad, '{"domain": "qa", "prompt": "x", "answr": "y"}\n');
+  refused([], 2, /what to replay/);
+  refused(['--scenario', 'D'], 3, /"D".*A, B, C/);
+  refused(['--scenario', 'A', '--policies', 'clever'], 3, /clever.*adaptive.*oracle/);
+  refused(['--scenario', 'A', '--policies', 'small,small'], 2, /twice/);
+  refused(['--scenario', 'A', '--policies', 'best-single'], 2, /needs small or large/);
+  refused(['--scenario', 'A', '--policies', 'rules'], 4, /rules/);
+  refused(['--scenario', 'A', '--rate', '5', '--in-flight', '2'], 2, /exclude/);
+  refused(['--scenario', 'A', '--arrivals'], 2, /--arrivals/);
+  refused(['--scenario', 'A', 'models/demo/requests.jsonl', '--requests', '50'], 2, /needs 35 tasks of the kind code; the trace has 7/);
+  refused(['/nonexistent.jsonl'], 3, /nonexistent/);
+  refused([bad], 5, /bad\.jsonl:1: unknown field "answr"/);
+  refused(['models/demo/requests.jsonl', '--half', '1'], 2, /--half/);
+});
