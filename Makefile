@@ -8,6 +8,8 @@
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
 #   make bench-kv       what KV memory costs: resident bytes, first touch, copied prefixes
 #   make bench-steps    what mixed work costs: pace beside a long prompt, probes, pauses, switches
+#   make bench-lookup   what prompt lookup gains on real texts, from one measured T(n) (MODELS=pangu-1b:q4_0)
+#   make bench-lookup-wall   the same by the clock, with forced replies (MODELS=pangu-1b:q4_0 TOKENS=192 TURNS=3)
 #   make stress         many requests at once, every answer beside its solo run (REQUESTS=10000 SEED=1 STREAMS=8)
 #   make bench-calibrate  the demo probe on unseen requests, before and after calibration, and its limits
 #   make bench-peer     beside llama.cpp from npm, in turns (MODELS=pangu-1b-llama:q4_0 PAIRS=5 THREADS=2)
@@ -38,7 +40,7 @@ TEST_PROGRAMS := $(TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 quiet_compile = $(if $(V),,@echo "  compile $<" && )
 quiet_link = $(if $(V),,@echo "  link    $@" && )
 
-.PHONY: all demo test test-c test-neon test-e2e bench bench-kv bench-steps bench-peer bench-calibrate stress setup format clean
+.PHONY: all demo test test-c test-neon test-e2e bench bench-kv bench-steps bench-lookup bench-lookup-wall bench-peer bench-calibrate stress setup format clean
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY)
@@ -87,7 +89,7 @@ $(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
--include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(SAME_BITS).d $(VARIANT)/bench/kv_memory.d $(VARIANT)/bench/steps.d $(STRESS_OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(SAME_BITS).d $(VARIANT)/bench/kv_memory.d $(VARIANT)/bench/steps.d $(VARIANT)/bench/lookup.d $(VARIANT)/bench/lookup_wall.d $(STRESS_OBJECTS:.o=.d)
 
 # Installs what is missing (Debian packages), saying so; then the goal runs in a fresh make, because
 # the package flags above could not be known before.
@@ -141,8 +143,26 @@ bench-calibrate: setup
 	@python3 tools/demo/calibration_requests.py build/calibrate
 	@python3 tools/demo/calibration_table.py --program $(PROGRAM) build/calibrate
 
+# The judge wants the texts' words in a real vocabulary; without the shared one, the demo pair's.
+bench-lookup bench-lookup-wall: LOOKUP_MODELS = $(or $(MODELS),pangu-1b:q4_0 pangu-7b:q4_0)
+bench-lookup bench-lookup-wall: WORDS = $(firstword $(wildcard ../shared/tokenizers/qwen2.gguf) models/demo/large.gguf)
+bench-lookup: setup
+	@$(MAKE) --no-print-directory $(VARIANT)/bench/lookup
+	python3 bench/lookup_texts.py > $(VARIANT)/lookup-texts.jsonl
+	for m in $(LOOKUP_MODELS); do \
+	  $(VARIANT)/bench/lookup table $$m > $(VARIANT)/lookup-cost-$$m && \
+	  $(VARIANT)/bench/lookup judge $(VARIANT)/lookup-cost-$$m $(VARIANT)/lookup-texts.jsonl $(WORDS) || exit 1; done
+
+TOKENS ?= 192
+TURNS ?= 3
+bench-lookup-wall: setup
+	@$(MAKE) --no-print-directory $(VARIANT)/bench/lookup_wall
+	python3 bench/lookup_texts.py > $(VARIANT)/lookup-texts.jsonl
+	for m in $(LOOKUP_MODELS); do \
+	  $(VARIANT)/bench/lookup_wall $$m $(VARIANT)/lookup-texts.jsonl $(WORDS) $(TOKENS) $(TURNS) || exit 1; done
+
 # make bench-peer MODELS=pangu-7b-llama:q4_0 PAIRS=5 THREADS=2 PEER_OPTIONS='--depths 0 --steps 1,8'
-MODELS ?= qwen2.5-0.5b:q4_0 qwen2.5-0.5b:q8_0 pangu-1b-llama:q4_0 pangu-1b-llama:q8_0 pangu-1b-llama:q4_k
+bench-peer: MODELS ?= qwen2.5-0.5b:q4_0 qwen2.5-0.5b:q8_0 pangu-1b-llama:q4_0 pangu-1b-llama:q8_0 pangu-1b-llama:q4_k
 PAIRS ?= 5
 THREADS ?= 2
 PEER_OPTIONS ?=

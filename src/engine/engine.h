@@ -65,6 +65,7 @@ typedef enum lookup_mode { LOOKUP_OFF, LOOKUP_AUTO, LOOKUP_FIXED } lookup_mode;
 
 #define LOOKUP_MAX_DRAFT 16
 #define LOOKUP_CLASSES 16
+#define ENGINE_STEP_ROWS 64 /* decode steps are known by their rows up to so many */
 
 typedef struct lookup_setting {
     lookup_mode mode;
@@ -123,6 +124,7 @@ typedef struct sequence_stats {
     uint64_t
         weight_bytes; /* read for this sequence: a shared step is divided among its sequences */
     uint64_t kv_bytes;
+    uint64_t sampled_hash; /* of what the model itself sampled while the reply was forced; else 0 */
 } sequence_stats;
 
 typedef enum sequence_state { SEQUENCE_RUNNING, SEQUENCE_FINISHED, SEQUENCE_FAILED } sequence_state;
@@ -165,8 +167,8 @@ typedef struct engine_status {
     size_t pauses;         /* of this engine's steps, for classifications */
     double switch_ms;      /* the last change to this engine */
     double prefill_row_ms; /* measured cost of one more prompt row in a step, attention left out */
-    double step_ms[LOOKUP_MAX_DRAFT +
-                   2]; /* T(n): measured cost of a decode step of n rows, 0: unknown */
+    double
+        step_ms[ENGINE_STEP_ROWS + 1]; /* T(n): measured cost of a decode step of n rows; 0: none */
 } engine_status;
 
 void engine_read_status(engine *e, engine_status *out);

@@ -305,7 +305,11 @@ int32_t sequence_sample(sequence *s, float *logits)
 {
     int32_t token = sampler_sample(s->sampler, logits, s->tokens.length);
     size_t at = s->tokens.length - s->n_prompt;
-    return at < s->n_forced ? s->forced[at] : token;
+    if (at >= s->n_forced)
+        return token;
+    const uint64_t fnv_prime = 0x100000001b3;
+    s->progress.sampled_hash = (s->progress.sampled_hash ^ (uint32_t)token) * fnv_prime + 1;
+    return s->forced[at];
 }
 
 bool sequence_accept(sequence *s, int32_t token)

@@ -1,34 +1,63 @@
 #include "engine/speculate.h"
 
-#define LEARNING_RATE 0.1 /* of the running mean of a step's cost */
-
 /* ---- what steps cost ------------------------------------------------------------------------ */
+
+#define LEARNING_RATE 0.1 /* of the running mean of a step's cost */
+#define LARGEST_SHARE                                                                              \
+    2.0 /* a step that something else held up counts as so many times the mean                     \
+         */
+
+/* A machine that becomes slower does so for steps of like size, too. */
+static void share(step_cost *c, size_t rows, double change)
+{
+    for (size_t n = 1; n <= STEP_COST_ROWS; n++) {
+        double likeness = n < rows ? (double)n / (double)rows : (double)rows / (double)n;
+        c->ms[n] *= 1 + LEARNING_RATE * likeness * change;
+    }
+}
 
 void step_cost_learn(step_cost *c, size_t rows, double ms)
 {
     if (rows == 0 || rows > STEP_COST_ROWS)
         return;
-    double *mean = &c->ms[rows];
-    *mean = *mean == 0 ? ms : *mean + LEARNING_RATE * (ms - *mean);
+    if (c->ms[rows] == 0) {
+        c->ms[rows] = ms;
+        return;
+    }
+    double ratio = ms / c->ms[rows];
+    share(c, rows, (ratio < LARGEST_SHARE ? ratio : LARGEST_SHARE) - 1);
+}
+
+static size_t measured_below(const step_cost *c, size_t rows)
+{
+    while (rows > 0 && c->ms[rows] == 0)
+        rows--;
+    return rows;
+}
+
+/* The line through two measured points. */
+static double on_line(const step_cost *c, size_t a, size_t b, size_t rows)
+{
+    double slope = (c->ms[b] - c->ms[a]) / ((double)b - (double)a);
+    return c->ms[a] + (slope > 0 ? slope : 0) * ((double)rows - (double)a);
 }
 
 double step_cost_of(const step_cost *c, size_t rows)
 {
-    if (rows <= STEP_COST_ROWS && c->ms[rows] > 0)
-        return c->ms[rows];
-    size_t below = rows > STEP_COST_ROWS ? STEP_COST_ROWS : rows, above = rows;
-    while (below > 0 && c->ms[below] == 0)
-        below--;
+    size_t below = measured_below(c, rows < STEP_COST_ROWS ? rows : STEP_COST_ROWS);
+    size_t above = rows;
     while (above <= STEP_COST_ROWS && c->ms[above] == 0)
         above++;
-    if (below == 0)
-        return above <= STEP_COST_ROWS ? c->ms[above] : 1.0;
-    if (above <= STEP_COST_ROWS) {
-        double part = (double)(rows - below) / (double)(above - below);
-        return c->ms[below] + part * (c->ms[above] - c->ms[below]);
-    }
-    /* Nothing larger was measured: assume that more rows cost in proportion. */
-    return c->ms[below] * (double)rows / (double)below;
+    if (below == rows)
+        return c->ms[rows];
+    if (above <= STEP_COST_ROWS)
+        return below > 0 ? on_line(c, below, above, rows) : c->ms[above];
+    /* Nothing larger was measured: as the last two go on, and with only one as if rows cost
+     * nothing, so that it is tried. */
+    size_t before = below > 0 ? measured_below(c, below - 1) : 0;
+    if (before > 0)
+        return on_line(c, before, below, rows);
+    return below > 0 ? c->ms[below] : 1.0;
 }
 
 /* ---- acceptance ----------------------------------------------------------------------------- */

@@ -19,7 +19,7 @@
 
 /* ---- what steps cost ------------------------------------------------------------------------ */
 
-#define STEP_COST_ROWS (LOOKUP_MAX_DRAFT + 1)
+#define STEP_COST_ROWS ENGINE_STEP_ROWS
 
 /* T(n): a running mean for each n; where n was never measured, what the neighbours say. */
 typedef struct step_cost {

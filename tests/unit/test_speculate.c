@@ -119,6 +119,24 @@ static void test_length_follows_cost_and_acceptance(void **state)
     assert_true(fabs(step_cost_of(&flat, 9) - 10.25) < 1e-9);
 }
 
+static void test_step_cost_follows_the_machine(void **state)
+{
+    (void)state;
+    step_cost c = {{0}};
+    assert_true(step_cost_of(&c, 3) > 0);
+    step_cost_learn(&c, 1, 10);
+    assert_true(fabs(step_cost_of(&c, 9) - 10) < 1e-9);
+    step_cost_learn(&c, 8, 24);
+    assert_true(fabs(step_cost_of(&c, 10) - 28) < 1e-9);
+    step_cost_learn(&c, 4, 12);
+    step_cost_learn(&c, 4, 12e3); /* held up once: no more than a tenth */
+    assert_true(step_cost_of(&c, 4) < 13.3);
+    for (int i = 0; i < 100; i++)
+        step_cost_learn(&c, 4, 18);
+    assert_true(fabs(step_cost_of(&c, 4) - 18) < 0.1);
+    assert_true(step_cost_of(&c, 1) > 10.5 && step_cost_of(&c, 8) > 27);
+}
+
 /* Rows go where they bring most: T(n) allows few of them. */
 static void test_streams_share_rows(void **state)
 {
@@ -161,6 +179,61 @@ static void test_a_whole_draft_counts_no_refusal(void **state)
     assert_true(fabs(d.own.tried[4]) < 1e-9);
 }
 
+/* ---- a static-graph accelerator ---------------------------------------------------------------
+ */
+
+/* A step of one row is what its graph was built for; any other number builds a new one. */
+static double rebuilt_step_ms(size_t rows)
+{
+    return rows == 1 ? 10 : 400;
+}
+
+/* A text that repeats itself, so that every draft would be accepted; nothing is known of T but
+ * T(1). Returns the last step that carried a draft. */
+static size_t last_drafting_step(double (*step_ms)(size_t rows), size_t *drafts)
+{
+    enum { TEXT = 4000, PERIOD = 50, START = 100 };
+    static int32_t text[TEXT];
+    const lookup_setting setting = {.mode = LOOKUP_AUTO};
+    step_cost c = {{0}};
+    draft d, *all[] = {&d};
+    failure fail;
+    size_t last = 0, steps = 0;
+    for (size_t i = 0; i < TEXT; i++)
+        text[i] = (int32_t)(i % PERIOD);
+    assert_int_equal(draft_init(&d, &setting, NULL, TEXT, &fail), OK);
+    step_cost_learn(&c, 1, step_ms(1));
+    *drafts = 0;
+    for (size_t at = START; at + LOOKUP_MAX_DRAFT < TEXT; steps++) {
+        draft_find(&d, text, at, LOOKUP_MAX_DRAFT);
+        drafts_choose(all, 1, &c, 1, LOOKUP_MAX_DRAFT);
+        step_cost_learn(&c, 1 + d.n_sent, step_ms(1 + d.n_sent));
+        *drafts += d.n_sent > 0 ? 1 : 0;
+        last = d.n_sent > 0 ? steps : last;
+        size_t told = d.n_sent < d.n_found ? d.n_sent + 1 : d.n_sent;
+        draft_learn(&d, told, told);
+        at += d.n_sent + 1;
+    }
+    draft_free(&d);
+    return last;
+}
+
+static double flat_step_ms(size_t rows)
+{
+    return 10 + 0.1 * (double)rows;
+}
+
+static void test_auto_turns_off_where_rows_cost_a_graph(void **state)
+{
+    (void)state;
+    size_t drafts;
+    size_t last = last_drafting_step(rebuilt_step_ms, &drafts);
+    assert_true(drafts >= 1 && drafts <= 5);
+    assert_true(last <= 5);
+    last_drafting_step(flat_step_ms, &drafts);
+    assert_true(drafts > 200);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,8 +241,10 @@ int main(void)
         cmocka_unit_test(test_lookup_follows_its_source),
         cmocka_unit_test(test_lookup_continues_a_repetition),
         cmocka_unit_test(test_length_follows_cost_and_acceptance),
+        cmocka_unit_test(test_step_cost_follows_the_machine),
         cmocka_unit_test(test_streams_share_rows),
         cmocka_unit_test(test_a_whole_draft_counts_no_refusal),
+        cmocka_unit_test(test_auto_turns_off_where_rows_cost_a_graph),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
