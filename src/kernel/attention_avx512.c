@@ -1,6 +1,7 @@
 /* attention_avx512.c: attention's parts for AVX-512: up to four queries share each load of keys and
  * values. */
 #if defined(__x86_64__)
+#include "kernel/attention_entry.h"
 #include "kernel/simd_avx512.h"
 
 /* Values [16 part, 16 part + 16) from `at`, which is where a block begins. */
@@ -46,17 +47,6 @@ INLINE void expand_type(kv_type type, float *dst, const char *src, size_t n, ptr
     }
     if (i < n)
         _mm512_mask_storeu_ps(dst + i, 0xff, load_eight(type, src + kv_bytes(type, i)));
-}
-
-void avx512_expand(kv_type type, float *dst, const void *src, size_t n, const void *next)
-{
-    ptrdiff_t ahead = distance(src, next);
-    if (type == KV_F16)
-        expand_type(KV_F16, dst, src, n, ahead);
-    else if (type == KV_Q8_0)
-        expand_type(KV_Q8_0, dst, src, n, ahead);
-    else
-        expand_type(KV_F32, dst, src, n, ahead);
 }
 
 /* ---- scores --------------------------------------------------------------------------------- */
@@ -170,18 +160,6 @@ INLINE void score_queries(kv_type type, const float *q, size_t n_queries, const 
         score_pass(type, q, 1, k, n, head_dim, ahead, true, s);
 }
 
-void avx512_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
-                   size_t head_dim, const void *next, float *s)
-{
-    ptrdiff_t ahead = distance(k, next);
-    if (type == KV_F16)
-        score_queries(KV_F16, q, n_queries, k, n, head_dim, ahead, s);
-    else if (type == KV_Q8_0)
-        score_queries(KV_Q8_0, q, n_queries, k, n, head_dim, ahead, s);
-    else
-        score_queries(KV_F32, q, n_queries, k, n, head_dim, ahead, s);
-}
-
 /* ---- softmax -------------------------------------------------------------------------------- */
 
 float avx512_softmax(float *s, size_t n, float *max, float *sum)
@@ -286,15 +264,5 @@ INLINE void accumulate_queries(kv_type type, float *out, const float *rescale, c
         accumulate_pass(type, out, rescale, s, 1, v, n, head_dim, ahead, true);
 }
 
-void avx512_accumulate(kv_type type, float *out, const float *rescale, const float *s,
-                       size_t n_queries, const void *v, size_t n, size_t head_dim, const void *next)
-{
-    ptrdiff_t ahead = distance(v, next);
-    if (type == KV_F16)
-        accumulate_queries(KV_F16, out, rescale, s, n_queries, v, n, head_dim, ahead);
-    else if (type == KV_Q8_0)
-        accumulate_queries(KV_Q8_0, out, rescale, s, n_queries, v, n, head_dim, ahead);
-    else
-        accumulate_queries(KV_F32, out, rescale, s, n_queries, v, n, head_dim, ahead);
-}
+DEFINE_ATTENTION(avx512)
 #endif

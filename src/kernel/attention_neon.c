@@ -1,6 +1,7 @@
 /* attention_neon.c: attention's parts for NEON. Four registers are the sixteen partial sums
  * of a dot product. */
 #if defined(__aarch64__)
+#include "kernel/attention_entry.h"
 #include "kernel/simd_neon.h"
 
 INLINE float32x4_t load_q8_0(const kv_q8_0 *block, size_t index)
@@ -29,17 +30,6 @@ INLINE void expand_type(kv_type type, float *dst, const void *src, size_t n, ptr
         vst1q_f32(dst + i, load_values(type, src, i));
         vst1q_f32(dst + i + LANES, load_values(type, src, i + LANES));
     }
-}
-
-void neon_expand(kv_type type, float *dst, const void *src, size_t n, const void *next)
-{
-    ptrdiff_t ahead = distance(src, next);
-    if (type == KV_F16)
-        expand_type(KV_F16, dst, src, n, ahead);
-    else if (type == KV_Q8_0)
-        expand_type(KV_Q8_0, dst, src, n, ahead);
-    else
-        expand_type(KV_F32, dst, src, n, ahead);
 }
 
 /* ---- scores --------------------------------------------------------------------------------- */
@@ -109,18 +99,6 @@ INLINE void score_queries(kv_type type, const float *q, size_t n_queries, const 
         for (size_t p = 0; p < n; p += 4)
             score_tile(type, q + i * head_dim, 1, k, p, n, head_dim, ahead,
                        s + i * ATTENTION_BLOCK);
-}
-
-void neon_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
-                 size_t head_dim, const void *next, float *s)
-{
-    ptrdiff_t ahead = distance(k, next);
-    if (type == KV_F16)
-        score_queries(KV_F16, q, n_queries, k, n, head_dim, ahead, s);
-    else if (type == KV_Q8_0)
-        score_queries(KV_Q8_0, q, n_queries, k, n, head_dim, ahead, s);
-    else
-        score_queries(KV_F32, q, n_queries, k, n, head_dim, ahead, s);
 }
 
 /* ---- softmax -------------------------------------------------------------------------------- */
@@ -199,15 +177,5 @@ INLINE void accumulate_queries(kv_type type, float *out, const float *rescale, c
                         head_dim, ahead);
 }
 
-void neon_accumulate(kv_type type, float *out, const float *rescale, const float *s,
-                     size_t n_queries, const void *v, size_t n, size_t head_dim, const void *next)
-{
-    ptrdiff_t ahead = distance(v, next);
-    if (type == KV_F16)
-        accumulate_queries(KV_F16, out, rescale, s, n_queries, v, n, head_dim, ahead);
-    else if (type == KV_Q8_0)
-        accumulate_queries(KV_Q8_0, out, rescale, s, n_queries, v, n, head_dim, ahead);
-    else
-        accumulate_queries(KV_F32, out, rescale, s, n_queries, v, n, head_dim, ahead);
-}
+DEFINE_ATTENTION(neon)
 #endif
