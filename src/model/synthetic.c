@@ -127,7 +127,7 @@ const char *synthetic_shape_name(size_t index)
     return index < N_SHAPES ? shapes[index].name : NULL;
 }
 
-static const synthetic_shape *find_shape(const char *name, failure *fail)
+const synthetic_shape *synthetic_shape_find(const char *name, failure *fail)
 {
     char known[256] = "";
     for (size_t i = 0; i < N_SHAPES; i++) {
@@ -405,6 +405,6 @@ error_code synthetic_write_shape(const synthetic_shape *shape, const synthetic_o
 
 error_code synthetic_write(const synthetic_options *options, const char *path, failure *fail)
 {
-    const synthetic_shape *shape = find_shape(options->shape, fail);
+    const synthetic_shape *shape = synthetic_shape_find(options->shape, fail);
     return shape == NULL ? ERR_INVALID : synthetic_write_shape(shape, options, path, fail);
 }

@@ -21,6 +21,8 @@ typedef struct synthetic_shape {
     uint32_t n_expert_ff;
 } synthetic_shape;
 
+/* A named shape, NULL with a failure that lists them. */
+const synthetic_shape *synthetic_shape_find(const char *name, failure *fail);
 /* Any shape; options->shape is not read. */
 error_code synthetic_write_shape(const synthetic_shape *shape, const synthetic_options *options,
                                  const char *path, failure *fail);

@@ -93,21 +93,12 @@ static void test_half_billion(void **state)
 {
     (void)state;
     skip_where_unknown();
-    const synthetic_shape shape = {.name = "qwen2.5-0.5b, four layers",
-                                   .architecture = "qwen2",
-                                   .n_layers = 4,
-                                   .n_embd = 896,
-                                   .n_ff = 4864,
-                                   .n_heads = 14,
-                                   .n_kv_heads = 2,
-                                   .head_dim = 64,
-                                   .n_vocab = 151936,
-                                   .context = 1024,
-                                   .rope_base = 1e6f,
-                                   .epsilon = 1e-6f,
-                                   .tied = true,
-                                   .qkv_bias = true};
     failure fail = {0};
+    const synthetic_shape *whole = synthetic_shape_find("qwen2.5-0.5b", &fail);
+    assert_non_null(whole);
+    synthetic_shape shape = *whole;
+    shape.n_layers = 4;
+    shape.context = 1024;
     const synthetic_options options = {.type = TENSOR_Q8_0, .seed = 1};
     if (synthetic_write_shape(&shape, &options, output, &fail) != OK)
         fail_msg("%s", fail.text);
