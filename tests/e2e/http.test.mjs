@@ -309,7 +309,7 @@ test('a silent wait in a stream is kept alive', async (t) => {
   t.after(() => narrow.stop());
   const clients = Array.from({ length: 250 }, (_, i) => {
     const client = narrow.connect();
-    client.socket.write(post('/v1/chat/completions', longRequest({ stream: true }), { 'x-request-id': `k${i}` }));
+    client.socket.write(post('/v1/chat/completions', longRequest({ stream: true, max_tokens: 500 }), { 'x-request-id': `k${i}` }));
     return client;
   });
   await until('a comment', () => clients.some(({ text }) => text().includes('\n: keep-alive\n\n')), 12000);
