@@ -12,6 +12,7 @@
 #   make bench-lookup-wall   the same by the clock, with forced replies (MODELS=pangu-1b:q4_0 TOKENS=192 TURNS=3)
 #   make stress         many requests at once, every answer beside its solo run (REQUESTS=10000 SEED=1 STREAMS=8)
 #   make bench-calibrate  the demo probe on unseen requests, before and after calibration, and its limits
+#   make stress-http    the same with the npm client openai against a-io serve (REQUESTS=2000 SEED=1 CLIENTS=16)
 #   make bench-peer     beside llama.cpp from npm, in turns (MODELS=pangu-1b-llama:q4_0 PAIRS=5 THREADS=2)
 #   make format         clang-format over src and tests
 
@@ -40,7 +41,7 @@ TEST_PROGRAMS := $(TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 quiet_compile = $(if $(V),,@echo "  compile $<" && )
 quiet_link = $(if $(V),,@echo "  link    $@" && )
 
-.PHONY: all demo test test-c test-neon test-e2e bench bench-kv bench-steps bench-lookup bench-lookup-wall bench-peer bench-calibrate stress setup format clean
+.PHONY: all demo test test-c test-neon test-e2e bench bench-kv bench-steps bench-lookup bench-lookup-wall bench-peer bench-calibrate stress stress-http setup format clean
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY)
@@ -131,12 +132,17 @@ bench-steps: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/steps
 	$(VARIANT)/bench/steps $(PART)
 
-REQUESTS ?= 10000
 SEED ?= 1
 STREAMS ?= 8
 stress: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/stress SANITIZE=$(SANITIZE)
-	$(VARIANT)/bench/stress $(REQUESTS) $(SEED) $(STREAMS)
+	$(VARIANT)/bench/stress $(or $(REQUESTS),10000) $(SEED) $(STREAMS)
+
+CLIENTS ?= 16
+stress-http: setup
+	@$(MAKE) --no-print-directory $(PROGRAM) SANITIZE=$(SANITIZE)
+	@[ -d tests/e2e/node_modules/openai ] || (cd tests/e2e && npm ci --no-audit --no-fund >&2)
+	A_IO_PROGRAM=$(abspath $(PROGRAM)) node tests/e2e/stress-http.mjs $(or $(REQUESTS),2000) $(SEED) $(CLIENTS)
 
 bench-calibrate: setup
 	@$(MAKE) --no-print-directory $(PROGRAM)
