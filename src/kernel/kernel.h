@@ -238,8 +238,8 @@ void team_run(team *t, team_work *work, void *context);
 void team_barrier(team *t);
 
 /* Shares pieces of work out while a team runs: each thread takes its own consecutive part in order,
- * then helps the others with what they have left, so that a core which is held up by something
- * else on the machine does not hold up the team. */
+ * several pieces at a time, then helps the others with what nobody has taken, so that a core which
+ * is held up by something else on the machine does not hold up the team. */
 typedef struct team_loop team_loop;
 
 error_code team_loop_create(team_loop **out, int n_threads, failure *fail);

@@ -5,13 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CACHE_LINE = 64, TURNS = 3 };
+enum {
+    CACHE_LINE = 64,
+    TURNS = 3,
+    BATCH_SHARE = 4, /* of what its own part has left, a thread takes this fraction at once */
+};
+
+/* Pieces that a thread has taken and not begun. */
+typedef struct batch {
+    size_t next, end;
+} batch;
 
 /* How many pieces of one thread's part have been taken, by itself or by others. Loops use the
  * counters in turns. While one counts, others may still look at the one of the loop before, and the
- * third is zero: whoever comes first to the next loop meets zeros there. */
+ * third is zero: whoever comes first to the next loop meets zeros there. The batches, which only
+ * their own thread changes, take the same turns: at a loop's end they are empty. */
 typedef struct share {
     _Alignas(CACHE_LINE) atomic_size_t taken[TURNS];
+    _Alignas(CACHE_LINE) batch batches[TURNS];
     unsigned turn; /* only its own thread reads it */
 } share;
 
@@ -44,35 +55,48 @@ void team_loop_destroy(team_loop *l)
     free(l);
 }
 
-static bool take_from(const team_loop *l, size_t victim, unsigned turn, size_t n, size_t *piece)
+/* Taking is an atomic addition, which lets nothing begin before all that came earlier is finished:
+ * a product would run dry at each piece. So a thread takes several at once from its own part, fewer
+ * and fewer, and one at a time from others'. */
+static void take_from(team_loop *l, size_t thread, size_t victim, size_t n)
 {
     size_t threads = (size_t)l->n_threads;
+    share *own = &l->shares[thread];
     size_t begin = n * victim / threads, end = n * (victim + 1) / threads;
-    atomic_size_t *taken = &l->shares[victim].taken[turn];
-    if (atomic_load_explicit(taken, memory_order_relaxed) >= end - begin)
-        return false; /* without this, a counter would grow for ever */
-    *piece = begin + atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
-    return *piece < end;
+    atomic_size_t *taken = &l->shares[victim].taken[own->turn];
+    size_t before = atomic_load_explicit(taken, memory_order_relaxed);
+    if (before >= end - begin)
+        return; /* without this, a counter would grow for ever */
+    size_t left = end - begin - before;
+    size_t count = victim == thread && left > BATCH_SHARE ? left / BATCH_SHARE : 1;
+    begin += atomic_fetch_add_explicit(taken, count, memory_order_relaxed);
+    if (begin < end)
+        own->batches[own->turn] = (batch){begin, end - begin < count ? end : begin + count};
 }
 
 bool team_take(team_loop *l, int thread, size_t n, size_t *piece)
 {
-    size_t threads = (size_t)l->n_threads;
-    unsigned turn = l->shares[thread].turn;
-    for (size_t i = 0; i < threads; i++)
-        if (take_from(l, ((size_t)thread + i) % threads, turn, n, piece))
-            return true;
-    return false;
+    size_t self = (size_t)thread, threads = (size_t)l->n_threads;
+    batch *own = &l->shares[thread].batches[l->shares[thread].turn];
+    for (size_t i = 0; i < threads && own->next == own->end; i++)
+        take_from(l, self, (self + i) % threads, n);
+    if (own->next == own->end)
+        return false;
+    *piece = own->next++;
+    return true;
 }
 
 bool team_loop_unfinished(const team_loop *l, int thread, size_t n)
 {
     size_t threads = (size_t)l->n_threads;
     unsigned turn = l->shares[thread].turn;
-    for (size_t i = 0; i < threads; i++)
-        if (atomic_load_explicit(&l->shares[i].taken[turn], memory_order_relaxed) <
-            n * (i + 1) / threads - n * i / threads)
+    for (size_t i = 0; i < threads; i++) {
+        const share *s = &l->shares[i];
+        if (s->batches[turn].next < s->batches[turn].end ||
+            atomic_load_explicit(&s->taken[turn], memory_order_relaxed) <
+                n * (i + 1) / threads - n * i / threads)
             return true;
+    }
     return false;
 }
 
