@@ -17,6 +17,7 @@
 static const char usage[] =
     "usage: a-io replay [options] [TRACE]\n"
     "       a-io replay --scenario A,B,C [--requests N] [options] [TRACE]\n"
+    "       a-io replay --simulate PROFILE [--policies LIST] [--json]\n"
     "\n"
     "Sends labelled requests through policies on the local engines and measures accuracy, speed,\n"
     "latency and what deciding costs. TRACE is a file of JSON lines: A-IO's own form, or "
@@ -45,6 +46,9 @@ static const char usage[] =
     "      --ttft-bound MS, --between-bound MS  what an answer must keep to count as good: time "
     "to\n"
     "                       first token, time between tokens (default: 500 and 50)\n"
+    "      --simulate PROFILE  no engines: what policies would give with the accuracies, speeds "
+    "and\n"
+    "                       overheads in PROFILE, beside what was published (docs/paper.md)\n"
     "      --output FILE    the results as JSON; an interrupted replay goes on where it was\n"
     "      --json           the results on standard output instead of the table\n"
     "      --config FILE    configuration (default: config/demo.yaml)\n"
@@ -60,7 +64,7 @@ static const char usage[] =
 
 typedef struct replay_options {
     stage_options stage;
-    const char *scenarios, *policies, *output, *trace;
+    const char *scenarios, *policies, *output, *trace, *simulate;
     uint64_t requests, seed, half, in_flight, rounds, max_tokens;
     float rate, temperature, ttft_bound, between_bound;
     bool arrivals, json, help;
@@ -69,6 +73,7 @@ typedef struct replay_options {
 enum {
     CONFIG = 256,
     SCENARIO,
+    SIMULATE,
     POLICIES,
     REQUESTS,
     SEED,
@@ -125,6 +130,9 @@ static error_code read_option(replay_options *o, int c, char **argv, failure *fa
     case SCENARIO:
         o->scenarios = optarg;
         return OK;
+    case SIMULATE:
+        o->simulate = optarg;
+        return OK;
     case POLICIES:
         o->policies = optarg;
         return OK;
@@ -163,6 +171,12 @@ static error_code check_options(const replay_options *o, failure *fail)
     if (has_rate + o->arrivals + (o->in_flight > 0) > 1)
         return failure_set(fail, ERR_INVALID,
                            "one of --in-flight, --rate and --arrivals: they exclude one another");
+    if (o->simulate != NULL && (o->scenarios != NULL || o->trace != NULL || o->output != NULL))
+        return failure_set(fail, ERR_INVALID,
+                           "--simulate has scenarios of its own and runs nothing: only --policies "
+                           "and --json go with it");
+    if (o->simulate != NULL)
+        return OK;
     if (o->scenarios == NULL && o->trace == NULL)
         return failure_set(fail, ERR_INVALID,
                            "what to replay? --scenario A, or a trace; try: a-io replay --help");
@@ -179,6 +193,7 @@ static error_code read_options(replay_options *o, int argc, char **argv, failure
 {
     static const struct option names[] = {{"config", required_argument, NULL, CONFIG},
                                           {"scenario", required_argument, NULL, SCENARIO},
+                                          {"simulate", required_argument, NULL, SIMULATE},
                                           {"policies", required_argument, NULL, POLICIES},
                                           {"requests", required_argument, NULL, REQUESTS},
                                           {"seed", required_argument, NULL, SEED},
@@ -198,12 +213,8 @@ static error_code read_options(replay_options *o, int argc, char **argv, failure
                                           {"context", required_argument, NULL, 'c'},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
-    *o = (replay_options){.policies = "small,large,adaptive",
-                          .seed = 1,
-                          .rounds = 1,
-                          .max_tokens = 256,
-                          .ttft_bound = 500,
-                          .between_bound = 50};
+    *o = (replay_options){
+        .seed = 1, .rounds = 1, .max_tokens = 256, .ttft_bound = 500, .between_bound = 50};
     opterr = 0;
     optind = 1;
     error_code code = OK;
@@ -423,8 +434,13 @@ int command_replay(int argc, char **argv)
         fputs(usage, stdout);
         return 0;
     }
+    if (code == OK && o.simulate != NULL) {
+        code = replay_simulate(o.simulate, o.policies, o.json, &fail);
+        return code == OK ? 0 : command_failed("replay", &fail);
+    }
     if (code == OK)
-        code = arm_list(o.policies, p.arms, &p.n_arms, &fail);
+        code = arm_list(o.policies != NULL ? o.policies : "small,large,adaptive", p.arms, &p.n_arms,
+                        &fail);
     if (code == OK)
         code = gather_sets(&p, &o, &fail);
     if (code == OK) {

@@ -82,8 +82,7 @@ static uint32_t digest(const char *text)
 
 static bool is_fallback(const plan *p)
 {
-    return strcmp(p->rule, "entropy") == 0 || strcmp(p->rule, "long_context") == 0 ||
-           strcmp(p->rule, "probe_error") == 0;
+    return p->fallback != FALLBACK_NONE && p->fallback != FALLBACK_PINNED;
 }
 
 static json_t *optional_text(const char *text)
@@ -228,7 +227,7 @@ static error_code consult_oracle(block *b, const task *t, const request *q, plan
         return failure_set(fail, ERR_INVALID,
                            "task %s: the oracle needs the true intent, one of the probe's labels",
                            t->id);
-    policy_facts facts = {.intent = &known};
+    policy_facts facts = {.intent = &known, .turn = 1};
     error_code code = backend_count_tokens(orchestra_backend(b->orchestra, b->small), q,
                                            &facts.prompt_tokens, fail);
     if (code == OK && !policy_decide(b->policy, &facts, out))

@@ -111,6 +111,16 @@ test('an interrupted replay goes on', async (t) => {
   assert.deepEqual(lasting(JSON.parse(fs.readFileSync(output, 'utf8'))), lasting(whole));
 });
 
+test('simulated: no engines, the published beside the derived', () => {
+  const text = replay('--simulate', 'config/paper-910b.yaml');
+  assert.match(text, /Table 4, scenario A[^]*static 1B +67\.41 +67\.41 += +67\.41 +21\.28/);
+  assert.match(text, /A-IO +87\.32 +88\.33 +\+1\.01 +not given +13\.40 +not given/);
+  const { runs } = JSON.parse(replay('--simulate', 'config/paper-910b.yaml', '--policies', 'small,paper', '--json'));
+  assert.deepEqual(runs.map((r) => `${r.scenario} ${r.policy}`), ['A small', 'A paper', 'B small', 'B paper', 'C small', 'C paper']);
+  assert.equal(runs[4].mean_rate, null);
+  assert.equal(runs[1].published.accuracy, 70.85);
+});
+
 test('what is refused', (t) => {
   const refused = (args, status, message) => {
     const result = run(['replay', ...args]);
@@ -128,6 +138,8 @@ test('what is refused', (t) => {
   refused(['--scenario', 'A', '--rate', '5', '--in-flight', '2'], 2, /exclude/);
   refused(['--scenario', 'A', '--arrivals'], 2, /--arrivals/);
   refused(['--scenario', 'A', 'models/demo/requests.jsonl', '--requests', '50'], 2, /needs 35 tasks of the kind code; the trace has 7/);
+  refused(['--simulate', 'config/paper-910b.yaml', '--scenario', 'A'], 2, /--simulate/);
+  refused(['--simulate', 'config/demo.yaml'], 4, /config\/demo\.yaml/);
   refused(['/nonexistent.jsonl'], 3, /nonexistent/);
   refused([bad], 5, /bad\.jsonl:1: unknown field "answr"/);
   refused(['models/demo/requests.jsonl', '--half', '1'], 2, /--half/);
