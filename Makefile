@@ -7,6 +7,7 @@
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
 #   make bench-kv       what KV memory costs: resident bytes, first touch, copied prefixes
+#   make bench-probe    what a decision costs by phase, and what of it is lost when the small model answers
 #   make bench-steps    what mixed work costs: pace beside a long prompt, probes, pauses, switches
 #   make bench-lookup   what prompt lookup gains on real texts, from one measured T(n) (MODELS=pangu-1b:q4_0)
 #   make bench-lookup-wall   the same by the clock, with forced replies (MODELS=pangu-1b:q4_0 TOKENS=192 TURNS=3)
@@ -41,7 +42,7 @@ TEST_PROGRAMS := $(TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 quiet_compile = $(if $(V),,@echo "  compile $<" && )
 quiet_link = $(if $(V),,@echo "  link    $@" && )
 
-.PHONY: all demo test test-c test-neon test-e2e bench bench-kv bench-steps bench-lookup bench-lookup-wall bench-peer bench-calibrate stress stress-http setup format clean
+.PHONY: all demo test test-c test-neon test-e2e bench bench-kv bench-probe bench-steps bench-lookup bench-lookup-wall bench-peer bench-calibrate stress stress-http setup format clean
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY)
@@ -90,7 +91,7 @@ $(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
--include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(SAME_BITS).d $(VARIANT)/bench/kv_memory.d $(VARIANT)/bench/steps.d $(VARIANT)/bench/lookup.d $(VARIANT)/bench/lookup_wall.d $(STRESS_OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(SAME_BITS).d $(VARIANT)/bench/kv_memory.d $(VARIANT)/bench/steps.d $(VARIANT)/bench/probe.d $(VARIANT)/bench/lookup.d $(VARIANT)/bench/lookup_wall.d $(STRESS_OBJECTS:.o=.d)
 
 # Installs what is missing (Debian packages), saying so; then the goal runs in a fresh make, because
 # the package flags above could not be known before.
@@ -126,6 +127,12 @@ bench: setup
 bench-kv: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/kv_memory
 	$(VARIANT)/bench/kv_memory
+
+bench-probe: setup
+	@$(MAKE) --no-print-directory $(VARIANT)/bench/probe
+	$(VARIANT)/bench/probe demo 100
+	$(VARIANT)/bench/probe pangu-1b:q4_0 12
+	$(VARIANT)/bench/probe pangu-1b:q4_0 12 96 160
 
 # PART=probes, for one part; see bench/steps.c
 bench-steps: setup

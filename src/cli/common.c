@@ -176,15 +176,18 @@ void print_plan(FILE *out, const run *r)
         fprintf(out, "intent   %s (", i->labels[i->best]);
         for (size_t k = 0; k < i->n_labels; k++)
             fprintf(out, "%s%s %.3f", k > 0 ? ", " : "", i->labels[k], i->probabilities[k]);
-        fprintf(out, "), entropy %.3f nats, margin %.3f%s\n", i->entropy, i->margin,
-                i->windowed ? ", windowed" : "");
+        fprintf(out, "), entropy %.3f nats, margin %.3f, outside %.3f%s%s\n", i->entropy, i->margin,
+                i->outside, i->windowed ? ", windowed" : "", i->cached ? ", cached" : "");
     }
     fprintf(out, "plan     %s", p->model);
     if (p->lookup.mode == LOOKUP_FIXED)
         fprintf(out, ", lookup %u", p->lookup.length);
     else
         fprintf(out, ", lookup %s", p->lookup.mode == LOOKUP_AUTO ? "auto" : "off");
-    fprintf(out, ", rule %s: %s\n", p->rule, p->reason);
+    fprintf(out, ", rule %s: %s", p->rule, p->reason);
+    if (p->fallback != FALLBACK_NONE)
+        fprintf(out, " (fallback %s)", fallback_name(p->fallback));
+    fputc('\n', out);
     close_report(out);
 }
 

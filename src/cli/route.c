@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli/cli.h"
 #include "cli/common.h"
@@ -18,6 +19,8 @@ static const char usage[] =
     "\n"
     "  -p, --prompt TEXT   the prompt\n"
     "      --system TEXT   a system message before it\n"
+    "      --session ID    the conversation's name, as x-session-id gives it\n"
+    "      --header NAME=VALUE  a header of the request, for rules that look at one; up to 16\n"
     "      --json          one JSON object: intent, plan, receipt\n"
     "      --jsonl         JSON objects on standard input, one a line, with \"prompt\" (text) or\n"
     "                      \"messages\" (a list of {role, content}); other fields are not looked\n"
@@ -33,14 +36,40 @@ static const char usage[] =
     "Exit status: 0; 1 when a line of --jsonl failed; 2 for a bad option or prompt; 3 for a\n"
     "configuration that is not there; 4 for a bad one; 5 for a model file that cannot be used.\n";
 
+#define MAX_HEADERS 16
+
 typedef struct route_options {
     stage_options stage;
     const char *prompt;
     const char *system;
+    const char *session;
+    const char *headers[MAX_HEADERS]; /* NAME=VALUE */
+    size_t n_headers;
     bool json, jsonl, help;
 } route_options;
 
-enum { SYSTEM = STAGE_OWN, JSON, JSONL };
+enum { SYSTEM = STAGE_OWN, SESSION, HEADER, JSON, JSONL };
+
+static error_code add_header(route_options *o, const char *text, failure *fail)
+{
+    const char *sign = strchr(text, '=');
+    if (sign == NULL || sign == text)
+        return failure_set(fail, ERR_INVALID, "--header: \"%s\" is not NAME=VALUE", text);
+    if (o->n_headers == MAX_HEADERS)
+        return failure_set(fail, ERR_INVALID, "--header: at most %d of them", MAX_HEADERS);
+    o->headers[o->n_headers++] = text;
+    return OK;
+}
+
+static const char *find_header(void *context, const char *name)
+{
+    const route_options *o = context;
+    size_t length = strlen(name);
+    for (size_t i = 0; i < o->n_headers; i++)
+        if (strncasecmp(o->headers[i], name, length) == 0 && o->headers[i][length] == '=')
+            return o->headers[i] + length + 1;
+    return NULL;
+}
 
 static error_code take_option(void *context, int option, failure *fail)
 {
@@ -50,6 +79,12 @@ static error_code take_option(void *context, int option, failure *fail)
     case SYSTEM:
         o->system = optarg;
         return OK;
+    case SESSION:
+        o->session = optarg;
+        return optarg[0] != '\0' ? OK
+                                 : failure_set(fail, ERR_INVALID, "--session: must not be empty");
+    case HEADER:
+        return add_header(o, optarg, fail);
     case JSON:
         o->json = true;
         return OK;
@@ -69,6 +104,8 @@ static error_code read_route_options(route_options *o, int argc, char **argv, fa
 {
     static const struct option names[] = {STAGE_CONFIG_OPTIONS,
                                           {"system", required_argument, NULL, SYSTEM},
+                                          {"session", required_argument, NULL, SESSION},
+                                          {"header", required_argument, NULL, HEADER},
                                           {"json", no_argument, NULL, JSON},
                                           {"jsonl", no_argument, NULL, JSONL},
                                           {"prompt", required_argument, NULL, 'p'},
@@ -86,13 +123,14 @@ static error_code read_route_options(route_options *o, int argc, char **argv, fa
 
 /* ---- deciding ----------------------------------------------------------------------------- */
 
-static error_code decide(stage *s, const request *q, run **out, failure *fail)
+static error_code decide(stage *s, const request *q, route_options *o, run **out, failure *fail)
 {
-    run_options options = {.decide_only = true};
+    run_options options = {
+        .decide_only = true, .session = o->session, .header = find_header, .header_context = o};
     return stage_perform(s, q, &options, (run_listener){.call = NULL}, NULL, out, fail);
 }
 
-static error_code route_one(stage *s, const route_options *o, const buffer *prompt, failure *fail)
+static error_code route_one(stage *s, route_options *o, const buffer *prompt, failure *fail)
 {
     chat_message messages[] = {
         {.role = "system",
@@ -103,7 +141,7 @@ static error_code route_one(stage *s, const route_options *o, const buffer *prom
     request q = {
         .messages = messages + first, .n_messages = 2 - first, .sampling = sampling_defaults()};
     run *r = NULL;
-    error_code code = decide(s, &q, &r, fail);
+    error_code code = decide(s, &q, o, &r, fail);
     if (code != OK)
         return code;
     if (o->json) {
@@ -120,8 +158,8 @@ static error_code route_one(stage *s, const route_options *o, const buffer *prom
 
 /* ---- many lines --------------------------------------------------------------------------- */
 
-static error_code decide_line(stage *s, const char *text, size_t length, json_t **out,
-                              failure *fail)
+static error_code decide_line(stage *s, route_options *o, const char *text, size_t length,
+                              json_t **out, failure *fail)
 {
     json_t *line;
     request q;
@@ -131,7 +169,7 @@ static error_code decide_line(stage *s, const char *text, size_t length, json_t 
     if (code == OK)
         code = request_line_read(line, &q, &messages, fail);
     if (code == OK)
-        code = decide(s, &q, &r, fail);
+        code = decide(s, &q, o, &r, fail);
     if (code == OK)
         *out = decision_json(r);
     run_release(r);
@@ -148,7 +186,7 @@ static json_t *error_object(const failure *fail)
 }
 
 /* *bad counts the lines that could not be decided; the result is about the stream as a whole. */
-static error_code route_lines(stage *s, size_t *bad, failure *fail)
+static error_code route_lines(stage *s, route_options *o, size_t *bad, failure *fail)
 {
     char *line = NULL;
     size_t capacity = 0;
@@ -163,7 +201,7 @@ static error_code route_lines(stage *s, size_t *bad, failure *fail)
         error_code decided =
             (size_t)length > INPUT_LIMIT
                 ? failure_set(&why, ERR_TOO_LARGE, "longer than %zu bytes", INPUT_LIMIT)
-                : decide_line(s, line, (size_t)length, &decision, &why);
+                : decide_line(s, o, line, (size_t)length, &decision, &why);
         if (decided == ERR_CANCELLED) {
             code = decided;
             *fail = why;
@@ -202,7 +240,7 @@ int command_route(int argc, char **argv)
     if (code == OK)
         code = stage_open(&s, &o.stage, &fail);
     if (code == OK)
-        code = o.jsonl ? route_lines(&s, &bad, &fail) : route_one(&s, &o, &prompt, &fail);
+        code = o.jsonl ? route_lines(&s, &o, &bad, &fail) : route_one(&s, &o, &prompt, &fail);
     stage_close(&s);
     buffer_free(&prompt);
     if (code != OK)

@@ -74,7 +74,8 @@ typedef struct run_command {
     lookup_setting lookup;
     uint64_t max_tokens;
     sampling_params sampling;
-    logit_bias *biases; /* room for SAMPLING_MAX_BIASES once there is one */
+    unsigned sampling_given; /* config_sampling_bits: what a rule leaves alone */
+    logit_bias *biases;      /* room for SAMPLING_MAX_BIASES once there is one */
     size_t n_biases;
     const char *stops[MAX_STOPS];
     size_t n_stops;
@@ -162,6 +163,18 @@ static error_code read_sampling(run_command *o, int c, failure *fail)
     sampling_params *s = &o->sampling;
     uint64_t number = 0;
     error_code code;
+    static const struct {
+        int option;
+        config_sampling_bits bit;
+    } bits[] = {{TEMPERATURE, CONFIG_TEMPERATURE},
+                {TOP_K, CONFIG_TOP_K},
+                {TOP_P, CONFIG_TOP_P},
+                {MIN_P, CONFIG_MIN_P},
+                {REPETITION_PENALTY, CONFIG_REPETITION_PENALTY},
+                {PRESENCE_PENALTY, CONFIG_PRESENCE_PENALTY},
+                {FREQUENCY_PENALTY, CONFIG_FREQUENCY_PENALTY}};
+    for (size_t i = 0; i < sizeof bits / sizeof bits[0]; i++)
+        o->sampling_given |= bits[i].option == c ? bits[i].bit : 0;
     switch (c) {
     case TEMPERATURE:
         return option_real("--temperature", optarg, &s->temperature, fail);
@@ -358,7 +371,9 @@ static error_code answer(stage *s, const run_command *o, const buffer *prompt, f
         q.messages = messages + first;
         q.n_messages = 2 - first;
     }
-    run_options options = {.model = o->model, .lookup = o->has_lookup ? &o->lookup : NULL};
+    run_options options = {.model = o->model,
+                           .lookup = o->has_lookup ? &o->lookup : NULL,
+                           .sampling_given = o->sampling_given};
     return o->json ? answer_as_json(s, &q, &options, fail) : answer_as_text(s, &q, &options, fail);
 }
 

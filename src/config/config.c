@@ -28,8 +28,8 @@ static const config_label default_labels[] = {
 static const config defaults = {
     .version = CONFIG_VERSION,
     .probe = {.template = "{conversation}Intent:",
-              .window_head = 96,
-              .window_tail = 160,
+              .window_head = 208,
+              .window_tail = 48,
               .timeout_ms = 10000,
               .cache = 0},
     .policy = {.name = "adaptive",

@@ -243,6 +243,29 @@ static void write_decisions(page *p)
     }
 }
 
+static void write_fallbacks(page *p)
+{
+    const char *name = "a_io_fallbacks_total";
+    orchestra_counts c;
+    orchestra_read_counts(p->metrics->orchestra, &c);
+    put_head(p, name, "counter", "Decisions that are not what the intent alone would have given.");
+    for (fallback f = FALLBACK_NONE + 1; f < N_FALLBACKS; f++) {
+        put(p, name);
+        put_label(p, "{", "reason", fallback_name(f));
+        put(p, "}");
+        put_count(p, c.fallbacks[f]);
+    }
+    put_head(p, "a_io_probes_total", "counter", "Forward passes for an intent.");
+    put(p, "a_io_probes_total");
+    put_count(p, c.probes);
+    put_head(p, "a_io_cached_probes_total", "counter", "Intents known from an earlier probe.");
+    put(p, "a_io_cached_probes_total");
+    put_count(p, c.cached_probes);
+    put_head(p, "a_io_kept_plans_total", "counter", "Decisions that the conversation kept.");
+    put(p, "a_io_kept_plans_total");
+    put_count(p, c.kept);
+}
+
 static void put_summary(page *p, const char *name, const char *label, const char *value,
                         const summary *s)
 {
@@ -463,6 +486,7 @@ error_code metrics_write(metrics *m, const server_load *load, buffer *out)
     write_load(&p, load);
     write_answers(&p);
     write_decisions(&p);
+    write_fallbacks(&p);
     write_overhead(&p);
     write_reply_times(&p);
     write_reply_counts(&p);

@@ -61,7 +61,7 @@ static void test_values(void **state)
              "engine: {threads: 2}\nserver: {port: 0, host: '::1'}\n";
     assert_int_equal(parse(&c, text, &fail), OK);
     assert_int_equal(c->probe.window_head, 0);
-    assert_int_equal(c->probe.window_tail, 160);
+    assert_int_equal(c->probe.window_tail, 48);
     assert_string_equal(c->probe.labels[0].token, "chat");
     const config_rule *r = c->policy.rules;
     assert_int_equal(c->policy.n_rules, 2);

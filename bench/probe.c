@@ -1,0 +1,201 @@
+/* What a decision costs, and what of it is lost when the small model answers: `make bench-probe`.
+ * Arguments: demo or a synthetic shape (pangu-1b:q4_0), then the number of requests of each length,
+ * then the window's head and tail.
+ *
+ * For queries of 64, 256 and 1024 tokens, no two of which begin alike, in turns:
+ *   decide   the decision alone: its phases
+ *   cold     the small model's first token without any probe
+ *   routed   decision and first token together: the answer finds the probe's prefill
+ * The answer costs more by routed - cold where the prefill is reused; without reuse it would be by
+ * the whole decision. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "cli/bench.h"
+#include "kernel/kernel.h"
+#include "orchestra/orchestra.h"
+
+enum { MAX_REQUESTS = 500, LENGTHS = 3 };
+
+static const size_t lengths[LENGTHS] = {64, 256, 1024};
+
+static void must(error_code code, const failure *fail)
+{
+    if (code == OK)
+        return;
+    fprintf(stderr, "bench-probe: %s\n", fail->text);
+    exit(1);
+}
+
+/* ---- models --------------------------------------------------------------------------------- */
+
+static config *configured(const char *what, const char *head, const char *tail)
+{
+    failure fail;
+    config *c;
+    char text[BENCH_PATH_SIZE + 1024], path[BENCH_PATH_SIZE], window[128] = "";
+    if (head != NULL && tail != NULL)
+        snprintf(window, sizeof window, "  window_head: %s\n  window_tail: %s\n", head, tail);
+    if (strcmp(what, "demo") == 0) {
+        snprintf(path, sizeof path, "models/demo/small.gguf");
+    } else {
+        bench_synthetic shape;
+        must(bench_synthetic_parse(what, &shape, &fail), &fail);
+        must(bench_synthetic_file(&shape, NULL, path, &fail), &fail);
+    }
+    /* The large model answers nothing here: the smallest one stands for it. */
+    snprintf(text, sizeof text,
+             "version: 1\nmodels:\n  - {name: small, role: small, path: '%s', slots: 2}\n"
+             "  - {name: large, role: large, path: models/demo/small.gguf, slots: 1}\n"
+             "probe:\n  template: '{conversation} Intent:'\n%s"
+             "  labels: [{name: a, token: a}, {name: b, token: b}, {name: c, token: c}]\n"
+             "policy:\n  name: rules\n  sticky: false\n"
+             "  rules: [{name: probed, above_entropy: -1, max_entropy: 100, model: small, "
+             "lookup: off}]\n",
+             path, window);
+    must(config_parse(&c, text, strlen(text), "bench-probe", &fail), &fail);
+    return c;
+}
+
+/* ---- requests ------------------------------------------------------------------------------- */
+
+static unsigned texts_made;
+
+/* A text of so many tokens (or one or two more) that begins like no other. */
+static void make_text(buffer *out, backend *b, size_t tokens)
+{
+    failure fail;
+    size_t n = 0;
+    unsigned seed = ++texts_made;
+    buffer_clear(out);
+    for (size_t i = 0; n < tokens; i++) {
+        unsigned number = (unsigned)(1e6 * random_uniform(seed, 0, i));
+        buffer_add_format(out, i % 4 == 3 ? "%u\n" : "%c%u ",
+                          i % 4 == 3 ? number : 'A' + number % 26, number % 1000);
+        request q = {.prompt = out->data, .prompt_length = out->length};
+        if (out->length > tokens || n + 8 > tokens)
+            must(backend_count_tokens(b, &q, &n, &fail), &fail);
+    }
+}
+
+typedef struct sample {
+    double wall_ms; /* submission → first token, or → the decision */
+    receipt cost;
+} sample;
+
+static sample perform(orchestra *o, const buffer *text, const char *pinned, bool decide_only)
+{
+    failure fail;
+    run *r;
+    request q = {.prompt = text->data,
+                 .prompt_length = text->length,
+                 .sampling = sampling_defaults(),
+                 .max_tokens = 1};
+    q.sampling.temperature = 0;
+    run_options options = {.model = pinned, .decide_only = decide_only};
+    double start = clock_ms();
+    must(orchestra_submit(o, &q, &options, (wakeup){.call = NULL}, &r, &fail), &fail);
+    run_state state;
+    while ((state = run_poll(r, NULL, NULL)) != RUN_FINISHED && state != RUN_FAILED)
+        run_wait(r);
+    sample s = {.wall_ms = clock_ms() - start, .cost = *run_receipt(r)};
+    if (state == RUN_FAILED)
+        must(run_failure(r)->code, run_failure(r));
+    run_release(r);
+    return s;
+}
+
+/* ---- figures -------------------------------------------------------------------------------- */
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double quantile(const double *values, size_t n, double part)
+{
+    static double sorted[MAX_REQUESTS];
+    memcpy(sorted, values, n * sizeof *values);
+    qsort(sorted, n, sizeof *sorted, by_value);
+    size_t at = (size_t)(part * (double)n);
+    return sorted[at < n ? at : n - 1];
+}
+
+static void show_phase(const char *name, const double *values, size_t n)
+{
+    printf("   %-9s p50 %8.2f   p95 %8.2f ms\n", name, quantile(values, n, 0.5),
+           quantile(values, n, 0.95));
+}
+
+enum { TEMPLATE, PREFILL, DECIDE, WAIT, TOTAL, PHASES };
+
+static void measure_length(orchestra *o, size_t tokens, size_t n)
+{
+    static const char *const names[PHASES] = {"template", "prefill", "decide", "waiting", "total"};
+    static double phases[PHASES][MAX_REQUESTS], cold[MAX_REQUESTS], routed[MAX_REQUESTS],
+        extra[MAX_REQUESTS], cached[MAX_REQUESTS], answer[MAX_REQUESTS];
+    backend *b = orchestra_backend(o, 0);
+    buffer texts[3];
+    size_t probe_tokens = 0;
+    for (size_t i = 0; i < 3; i++)
+        buffer_init(&texts[i], 1 << 20);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < 3; k++)
+            make_text(&texts[k], b, tokens);
+        sample c = perform(o, &texts[0], "small", false);
+        sample d = perform(o, &texts[1], NULL, true);
+        sample r = perform(o, &texts[2], NULL, false);
+        const overhead *v = &d.cost.overhead;
+        phases[TEMPLATE][i] = v->template_ms;
+        phases[PREFILL][i] = v->prefill_ms;
+        phases[DECIDE][i] = v->decide_ms;
+        phases[WAIT][i] = v->total_ms - v->template_ms - v->prefill_ms - v->decide_ms;
+        phases[TOTAL][i] = v->total_ms;
+        cold[i] = c.wall_ms;
+        routed[i] = r.wall_ms;
+        extra[i] = r.wall_ms - c.wall_ms;
+        cached[i] = (double)r.cost.reply.cached_tokens;
+        answer[i] = r.cost.reply.prefill_ms;
+        probe_tokens = d.cost.probe.prompt_tokens;
+    }
+    for (size_t i = 0; i < 3; i++)
+        buffer_free(&texts[i]);
+    double whole = quantile(phases[TOTAL], n, 0.5), more = quantile(extra, n, 0.5);
+    printf("query of %zu tokens, %zu of each kind in turns; the probe reads %zu tokens\n", tokens,
+           n, probe_tokens);
+    for (size_t k = 0; k < PHASES; k++)
+        show_phase(names[k], phases[k], n);
+    printf("   first token: without a probe %.2f, routed %.2f (of that the answer's own prefill "
+           "%.2f; cache_n %.0f)\n"
+           "   extra time when the small model answers: reuse on %.2f ms (p95 %.2f), off %.2f ms: "
+           "%.1f %% of the probe's cold cost\n",
+           quantile(cold, n, 0.5), quantile(routed, n, 0.5), quantile(answer, n, 0.5),
+           quantile(cached, n, 0.5), more, quantile(extra, n, 0.95), whole, 100 * more / whole);
+}
+
+int main(int argc, char **argv)
+{
+    failure fail;
+    const char *what = argc > 1 ? argv[1] : "demo";
+    size_t n = argc > 2 ? strtoul(argv[2], NULL, 10) : 20;
+    n = n < 1 ? 1 : n > MAX_REQUESTS ? MAX_REQUESTS : n;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    must(kernel_init(NULL, &fail), &fail);
+    config *c = configured(what, argc > 3 ? argv[3] : NULL, argc > 4 ? argv[4] : NULL);
+    orchestra *o;
+    must(orchestra_create(&o, c, (orchestra_progress){.call = NULL}, &fail), &fail);
+    printf("== %s, window %u + %u tokens\n", what, c->probe.window_head, c->probe.window_tail);
+    for (size_t i = 0; i < LENGTHS; i++)
+        if (lengths[i] + 32 < backend_context(orchestra_backend(o, 0)))
+            measure_length(o, lengths[i], n);
+        else
+            printf("query of %zu tokens: does not fit this small model, so there is no probe\n",
+                   lengths[i]);
+    orchestra_destroy(o);
+    config_free(c);
+    return 0;
+}
