@@ -383,6 +383,15 @@ static error_code calibrate(const calibrate_options *o, stage *s, failure *fail)
     return code;
 }
 
+/* The probabilities as they come; a file that does not fit any more must not stop making a new one.
+ */
+static void forget_calibration(config *c)
+{
+    free(c->probe.calibration);
+    free(c->engine.machine);
+    c->probe.calibration = c->engine.machine = NULL;
+}
+
 int command_calibrate(int argc, char **argv)
 {
     calibrate_options o;
@@ -395,6 +404,8 @@ int command_calibrate(int argc, char **argv)
     }
     if (code == OK)
         code = stage_configure(&s, &o.stage, &fail);
+    if (code == OK)
+        forget_calibration(s.config);
     if (code == OK)
         code = stage_load(&s, &fail);
     if (code == OK)

@@ -12,7 +12,6 @@
 
 #define RUNS 5
 #define STEP_TESTS (LOOKUP_MAX_DRAFT + 1)
-#define PREFILL_TOKENS 128
 #define MAX_TESTS (STEP_TESTS + 1 + CALIBRATION_MAX_PROBES)
 
 static const size_t probe_sizes[] = {64, 256, 1024};
@@ -83,14 +82,14 @@ static error_code measure_subject(job *j, subject *s, size_t context, machine_mo
     j->n = 0;
     for (size_t n = 1; n <= STEP_TESTS; n++)
         add_test(j, s, SPEED_STEP, n, context);
-    if (j->n < STEP_TESTS)
-        return failure_set(fail, ERR_CONTEXT,
-                           "%s: its context of %zu tokens is too short to "
-                           "measure steps of %d rows",
-                           out->name, context, STEP_TESTS);
+    if (j->n < STEP_TESTS || context < ENGINE_KNOWN_PREFILL)
+        return failure_set(
+            fail, ERR_CONTEXT,
+            "%s: its context of %zu tokens is too short: a prefill of %d is measured", out->name,
+            context, ENGINE_KNOWN_PREFILL);
     error_code code = run_tests(j, out, fail);
     j->n = 0;
-    add_test(j, s, SPEED_PREFILL, PREFILL_TOKENS < context ? PREFILL_TOKENS : context, context);
+    add_test(j, s, SPEED_PREFILL, ENGINE_KNOWN_PREFILL, context);
     for (size_t i = 0; i < N_PROBE_SIZES; i++)
         add_test(j, s, SPEED_PROBE, probe_sizes[i], context);
     return code == OK ? run_tests(j, out, fail) : code;

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "orchestra/calibration_file.h"
 #include "orchestra/describe.h"
 #include "server/server.h"
 
@@ -260,9 +261,29 @@ static error_code print_policy(const orchestra *o, failure *fail)
     return whole ? OK : failure_set(fail, ERR_MEMORY, "no memory to show the policy");
 }
 
+static void print_calibration(const stage *st)
+{
+    const probe_record *r = orchestra_calibration(st->orchestra);
+    if (r == NULL)
+        return;
+    printf("probe: calibrated by %s (%s; fitted on %zu requests)\n", st->config->probe.calibration,
+           calibration_form_name(r->form), r->n_fitted);
+    if (r->goal == LIMIT_NONE)
+        return;
+    bool misroute = r->goal == LIMIT_MISROUTE;
+    printf("its entropy limit: %.4f nats, for %s at most %g %% (95 %%: at most %.2f %% of %zu "
+           "requests)%s\n",
+           r->effect.limit, misroute ? "misroutes of" : "a large model's share of", 100 * r->target,
+           100 * (misroute ? r->effect.misroute_upper : r->effect.large_upper), r->effect.n,
+           st->config->policy.is_limit_given ? "; policy.entropy_limit is given and counts instead"
+                                             : "");
+}
+
 static error_code check(stage *st, failure *fail)
 {
     error_code code = load(st, fail);
+    if (code == OK)
+        print_calibration(st);
     if (code == OK)
         code = print_policy(st->orchestra, fail);
     if (code == OK)

@@ -102,6 +102,13 @@ static char *resolve_path(const char *path, const char *file)
     return whole;
 }
 
+/* Sets *to to the resolved path, or to NULL when the file names none; false: no memory. */
+static bool copy_path(char **to, const char *path, const char *file)
+{
+    *to = path != NULL ? resolve_path(path, file) : NULL;
+    return path == NULL || *to != NULL;
+}
+
 static error_code take_model(config_model *m, const file_model *f, size_t i, const char *file,
                              failure *fail)
 {
@@ -141,13 +148,15 @@ static error_code take_models(config *c, const file_config *f, const char *file,
     return OK;
 }
 
-static error_code take_probe(config_probe *p, const file_probe *f, failure *fail)
+static error_code take_probe(config_probe *p, const file_probe *f, const char *file, failure *fail)
 {
     static const file_probe nothing = {.template = NULL};
     f = f != NULL ? f : &nothing;
     TAKE(p->window_head, f->window_head);
     TAKE(p->window_tail, f->window_tail);
     TAKE(p->timeout_ms, f->timeout_ms);
+    if (!copy_path(&p->calibration, f->calibration, file))
+        return no_memory(fail);
     TAKE(p->cache, f->cache);
     if (!copy_text(&p->template, f->template, defaults.probe.template))
         return no_memory(fail);
@@ -173,6 +182,7 @@ static error_code take_policy(config *c, const file_policy *f, failure *fail)
     static const file_policy nothing = {.name = NULL};
     f = f != NULL ? f : &nothing;
     TAKE(p->entropy_limit, f->entropy_limit);
+    p->is_limit_given = f->entropy_limit != NULL;
     TAKE(p->prompt_limit, f->prompt_limit);
     TAKE(p->seed, f->seed);
     if (f->sticky != NULL && !config_flag_parse(f->sticky, &p->sticky))
@@ -194,7 +204,8 @@ static error_code take_policy(config *c, const file_policy *f, failure *fail)
     return OK;
 }
 
-static error_code take_engine_and_server(config *c, const file_config *f, failure *fail)
+static error_code take_engine_and_server(config *c, const file_config *f, const char *file,
+                                         failure *fail)
 {
     if (f->engine != NULL) {
         TAKE(c->engine.threads, f->engine->threads);
@@ -203,6 +214,8 @@ static error_code take_engine_and_server(config *c, const file_config *f, failur
         TAKE(c->engine.step_budget_ms, f->engine->step_budget_ms);
         TAKE(c->engine.memory_limit_mb, f->engine->memory_limit_mb);
         TAKE(c->engine.prefix_cache, f->engine->prefix_cache);
+        if (!copy_path(&c->engine.machine, f->engine->machine, file))
+            return no_memory(fail);
     }
     if (f->server != NULL) {
         TAKE(c->server.port, f->server->port);
@@ -253,11 +266,11 @@ static error_code take_all(config *c, const file_config *f, const char *file, fa
     c->version = f->version;
     error_code code = take_models(c, f, file, fail);
     if (code == OK)
-        code = take_probe(&c->probe, f->probe, fail);
+        code = take_probe(&c->probe, f->probe, file, fail);
     if (code == OK)
         code = take_policy(c, f->policy, fail);
     if (code == OK)
-        code = take_engine_and_server(c, f, fail);
+        code = take_engine_and_server(c, f, file, fail);
     if (code == OK)
         code = take_decisions(&c->decisions, f->decisions, file, fail);
     if (code == OK)
@@ -372,11 +385,11 @@ error_code config_for_model(config **out, const char *model_path, failure *fail)
     if (c == NULL)
         return no_memory(fail);
     static const file_config nothing = {.version = CONFIG_VERSION};
-    error_code code = take_probe(&c->probe, NULL, fail);
+    error_code code = take_probe(&c->probe, NULL, model_path, fail);
     if (code == OK)
         code = take_policy(c, NULL, fail);
     if (code == OK)
-        code = take_engine_and_server(c, &nothing, fail);
+        code = take_engine_and_server(c, &nothing, model_path, fail);
     c->models = calloc(1, sizeof *c->models);
     if (code == OK && c->models != NULL) {
         c->n_models = 1;
@@ -445,6 +458,8 @@ void config_free(config *c)
         config_rule_free(&c->policy.rules[i]);
     free(c->models);
     free(c->probe.template);
+    free(c->probe.calibration);
+    free(c->engine.machine);
     free(c->probe.labels);
     free(c->policy.name);
     free(c->policy.rules);

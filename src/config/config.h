@@ -59,6 +59,7 @@ typedef struct config_probe {
     uint32_t cache;      /* recent probes whose result is kept for identical requests; 0: none */
     config_label *labels;
     uint32_t n_labels;
+    char *calibration; /* a file of `a-io calibrate`; NULL: the probabilities as they come */
 } config_probe;
 
 /* What a rule may bound. A bound holds when above < value ≤ max, so that the same number splits the
@@ -131,6 +132,7 @@ typedef struct config_rule {
 typedef struct config_policy {
     char *name;            /* "adaptive", "paper", "small", "large", "random", or "rules" */
     double entropy_limit;  /* nats; adaptive and paper */
+    bool is_limit_given;   /* else a calibration's own limit goes before the default */
     uint32_t prompt_limit; /* tokens; adaptive and paper */
     uint64_t seed;         /* random and rules: of the coin */
     bool sticky;           /* a conversation stays with its model, unless it goes small → large */
@@ -145,6 +147,7 @@ typedef struct config_engine {
     uint32_t step_budget_ms;  /* of a step while replies stream */
     uint32_t memory_limit_mb; /* 10^6 bytes, for weights and KV; 0: none */
     bool prefix_cache;        /* prompts take over the KV of a prefix that is there */
+    char *machine;            /* a file of `a-io calibrate`; NULL: steps are measured at start-up */
 } config_engine;
 
 typedef struct config_server {

@@ -50,6 +50,7 @@ static const cyaml_schema_field_t probe_fields[] = {
     UINT(cache, file_probe),
     CYAML_FIELD_SEQUENCE_COUNT("labels", OPTIONAL, file_probe, labels, n_labels, &label_value, 2,
                                CONFIG_MAX_LABELS),
+    TEXT(calibration, OPTIONAL, file_probe),
     CYAML_FIELD_END,
 };
 
@@ -123,9 +124,14 @@ static const cyaml_schema_field_t policy_fields[] = {
 };
 
 static const cyaml_schema_field_t engine_fields[] = {
-    UINT(threads, file_engine),         UINT(prefill_chunk, file_engine),
-    UINT(queue_limit, file_engine),     UINT(step_budget_ms, file_engine),
-    UINT(memory_limit_mb, file_engine), FLAG(prefix_cache, file_engine), CYAML_FIELD_END,
+    UINT(threads, file_engine),
+    UINT(prefill_chunk, file_engine),
+    UINT(queue_limit, file_engine),
+    UINT(step_budget_ms, file_engine),
+    UINT(memory_limit_mb, file_engine),
+    FLAG(prefix_cache, file_engine),
+    TEXT(machine, OPTIONAL, file_engine),
+    CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t server_fields[] = {

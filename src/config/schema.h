@@ -37,6 +37,7 @@ typedef struct file_probe {
     uint32_t *cache;
     file_label *labels;
     uint32_t n_labels;
+    char *calibration;
 } file_probe;
 
 typedef struct file_header {
@@ -95,6 +96,7 @@ typedef struct file_engine {
     uint32_t *step_budget_ms;
     uint32_t *memory_limit_mb;
     bool *prefix_cache;
+    char *machine;
 } file_engine;
 
 typedef struct file_server {

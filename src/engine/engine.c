@@ -273,13 +273,26 @@ void conductor_limit_memory(conductor *c, size_t bytes)
     c->memory_limit = bytes;
 }
 
+static void learn_step_cost(engine *e)
+{
+    const engine_options *o = &e->options;
+    if (o->step_ms[1] == 0) {
+        engine_measure_step_cost(e, e->conductor->threads, MEASURE_BUDGET_MS);
+        return;
+    }
+    const measured_size prompt = {ENGINE_KNOWN_PREFILL, 1, true};
+    learn_size(e, &prompt, o->prefill_row_ms * ENGINE_KNOWN_PREFILL);
+    for (size_t n = 1; n < LOOKUP_MAX_DRAFT + 2; n++)
+        learn_size(e, &(measured_size){n, 1, false}, o->step_ms[n]);
+}
+
 error_code conductor_start(conductor *c, failure *fail)
 {
     error_code code = memory_plan(c, fail);
     if (code != OK)
         return code;
     for (engine *e = c->engines; e != NULL; e = e->next)
-        engine_measure_step_cost(e, c->threads, MEASURE_BUDGET_MS);
+        learn_step_cost(e);
     if (pthread_create(&c->thread, NULL, conductor_run, c) != 0)
         return failure_set(fail, ERR_MEMORY, "cannot start the conductor's thread");
     c->started = true;

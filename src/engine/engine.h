@@ -27,6 +27,9 @@ typedef struct conductor conductor;
 typedef struct engine engine;
 typedef struct sequence sequence;
 
+#define LOOKUP_MAX_DRAFT 16
+#define ENGINE_KNOWN_PREFILL 128
+
 typedef struct engine_options {
     size_t context; /* tokens a sequence may hold; 0: what the model was trained for */
     size_t slots;   /* replies that may run at once; ≥ 1 */
@@ -40,6 +43,9 @@ typedef struct engine_options {
     bool yields;           /* steps pause for classifications */
     bool prefix_cache;     /* a prompt takes the KV that an earlier one left of its prefix */
     kv_type kv;
+    /* What steps cost, where it is known already; step_ms[1] 0: conductor_start measures. */
+    double step_ms[LOOKUP_MAX_DRAFT + 2]; /* T(n) */
+    double prefill_row_ms; /* a row's part of a prefill of ENGINE_KNOWN_PREFILL tokens */
 } engine_options;
 
 engine_options engine_defaults(void);
@@ -51,7 +57,8 @@ error_code conductor_add(conductor *c, const model *m, const engine_options *opt
 /* What the weights and the KV of all engines may take together; 0: no limit. Before conductor_start
  * only, which fails when the weights leave no room. */
 void conductor_limit_memory(conductor *c, size_t bytes);
-/* Measures what steps cost (less than half a second an engine), then starts the loop. */
+/* Measures what steps cost (less than half a second an engine) where the options do not say it,
+ * then starts the loop. */
 error_code conductor_start(conductor *c, failure *fail);
 /* Cancels what runs, joins the thread, frees the engines. Sequences must have been released. */
 void conductor_destroy(conductor *c);
@@ -63,7 +70,6 @@ size_t engine_context(const engine *e);
 
 typedef enum lookup_mode { LOOKUP_OFF, LOOKUP_AUTO, LOOKUP_FIXED } lookup_mode;
 
-#define LOOKUP_MAX_DRAFT 16
 #define LOOKUP_CLASSES 16
 #define ENGINE_STEP_ROWS 64 /* decode steps are known by their rows up to so many */
 

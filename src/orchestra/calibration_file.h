@@ -24,7 +24,7 @@
 
 typedef enum limit_goal { LIMIT_NONE, LIMIT_MISROUTE, LIMIT_SHARE } limit_goal;
 
-typedef struct probe_record {
+struct probe_record {
     calibration calibration;
     calibration_form form;
     double content_free[SEQUENCE_MAX_LABELS]; /* what the probe says of no content */
@@ -32,7 +32,8 @@ typedef struct probe_record {
     limit_goal goal;                          /* of the entropy limit; LIMIT_NONE: there is none */
     double target;                            /* a share of all requests */
     limit_effect effect;                      /* on the requests it was chosen on */
-} probe_record;
+};
+typedef struct probe_record probe_record;
 
 /* ---- the machine's part ----------------------------------------------------------------------
  */
@@ -42,7 +43,7 @@ typedef struct machine_model {
     char name[256];       /* of its file */
     kv_type kv;
     double step_ms[LOOKUP_MAX_DRAFT + 2]; /* T(n) by n, from 1; median */
-    double prefill_row_ms;                /* a prompt row's part of a prefill of 128 */
+    double prefill_row_ms;                /* a row's part of a prefill of ENGINE_KNOWN_PREFILL */
     size_t n_probes;
     size_t probe_tokens[CALIBRATION_MAX_PROBES];
     double probe_ms[CALIBRATION_MAX_PROBES]; /* of a query of so many tokens */

@@ -25,11 +25,11 @@ static json_t *intent_json(const intent *i)
     for (size_t k = 0; k < i->n_labels; k++)
         json_object_set_new(probabilities, i->labels[k],
                             json_real(json_finite(i->probabilities[k])));
-    return json_pack("{s:s, s:o, s:f, s:f, s:f, s:b, s:b, s:I}", "label", i->labels[i->best],
+    return json_pack("{s:s, s:o, s:f, s:f, s:f, s:b, s:b, s:b, s:I}", "label", i->labels[i->best],
                      "probabilities", probabilities, "entropy", json_finite(i->entropy), "margin",
                      json_finite(i->margin), "outside", json_finite(i->outside), "windowed",
-                     (int)i->windowed, "cached", (int)i->cached, "probe_tokens",
-                     (json_int_t)i->probe_tokens);
+                     (int)i->windowed, "cached", (int)i->cached, "calibrated", (int)i->calibrated,
+                     "probe_tokens", (json_int_t)i->probe_tokens);
 }
 
 json_t *overhead_json(const overhead *o)

@@ -15,6 +15,7 @@
 
 #include <stdatomic.h>
 
+#include "orchestra/calibration_file.h"
 #include "orchestra/decision_log.h"
 #include "orchestra/orchestra.h"
 #include "orchestra/policy.h"
@@ -37,6 +38,8 @@ struct orchestra {
     conductor *conductor;
     policy *policy; /* NULL: one model, no routing */
     probe_template template;
+    probe_record calibration; /* when the config names one */
+    double entropy_limit;     /* nats */
     const char *label_names[SEQUENCE_MAX_LABELS];
     const char *label_tokens[SEQUENCE_MAX_LABELS];
     size_t n_labels;

@@ -43,7 +43,45 @@ static void warn_of_long_context(const config_model *m, const player *p)
 static const kv_type kv_types[] = {
     [CONFIG_KV_F16] = KV_F16, [CONFIG_KV_F32] = KV_F32, [CONFIG_KV_Q8_0] = KV_Q8_0};
 
-static error_code add_player(orchestra *o, const config_model *m, failure *fail)
+/* What steps cost, as it was measured on this machine before. */
+static void use_machine(const orchestra *o, const machine_record *r, const player *p,
+                        engine_options *options)
+{
+    const machine_model *found = machine_find(r, p->model, options->kv);
+    if (found == NULL) {
+        log_warn("%s has no figures for the model %s with KV %s: measured now",
+                 o->config->engine.machine, p->name, kv_type_name(options->kv));
+        return;
+    }
+    memcpy(options->step_ms, found->step_ms, sizeof options->step_ms);
+    options->prefill_row_ms = found->prefill_row_ms;
+}
+
+/* Figures of another machine are worth nothing: *usable is then false. */
+static error_code read_machine(const config *c, machine_record *out, bool *usable, failure *fail)
+{
+    char cpu[128];
+    *usable = false;
+    if (c->engine.machine == NULL)
+        return OK;
+    error_code code = calibration_file_read_machine(out, c->engine.machine, fail);
+    if (code != OK)
+        return code;
+    machine_cpu_name(cpu);
+    size_t threads = c->engine.threads > 0 ? c->engine.threads : (size_t)team_default_size();
+    *usable = strcmp(cpu, out->cpu) == 0 && strcmp(kernel_name(), out->kernel) == 0 &&
+              threads == out->threads;
+    if (*usable)
+        return OK;
+    log_warn("%s is of another machine (%s, kernel %s, %zu threads; this one: %s, kernel %s, %zu "
+             "threads): steps are measured now",
+             c->engine.machine, out->cpu, out->kernel, out->threads, cpu, kernel_name(), threads);
+    return OK;
+}
+
+/* `machine`: NULL, steps are measured. */
+static error_code add_player(orchestra *o, const config_model *m, const machine_record *machine,
+                             failure *fail)
 {
     player *p = &o->players[o->n_players];
     engine_options options = engine_defaults();
@@ -55,6 +93,8 @@ static error_code add_player(orchestra *o, const config_model *m, failure *fail)
     options.prefill_chunk = o->config->engine.prefill_chunk;
     options.step_budget_ms = o->config->engine.step_budget_ms;
     options.prefix_cache = o->config->engine.prefix_cache;
+    if (machine != NULL)
+        use_machine(o, machine, p, &options);
     error_code code = conductor_add(o->conductor, p->model, &options, &p->engine, fail);
     if (code == OK)
         code = backend_create_local(&p->backend, m->name, p->engine, fail);
@@ -65,11 +105,16 @@ static error_code add_player(orchestra *o, const config_model *m, failure *fail)
 
 static error_code load_players(orchestra *o, const orchestra_progress *progress, failure *fail)
 {
+    machine_record machine;
+    bool usable;
+    error_code known = read_machine(o->config, &machine, &usable, fail);
+    if (known != OK)
+        return known;
     for (; o->n_players < o->config->n_models; o->n_players++) {
         const config_model *m = &o->config->models[o->n_players];
         error_code code = load_model(&o->players[o->n_players], m, progress, fail);
         if (code == OK)
-            code = add_player(o, m, fail);
+            code = add_player(o, m, usable ? &machine : NULL, fail);
         if (code != OK) {
             o->n_players++; /* what it holds already is freed with the rest */
             return failure_prefix(fail, "model %s", m->name);
@@ -95,6 +140,28 @@ static void warn_of_rules(const orchestra *o)
                      i, policy_rule(o->policy, i)->name);
 }
 
+static error_code read_calibration(orchestra *o, failure *fail)
+{
+    const config *c = o->config;
+    const probe_record *r = &o->calibration;
+    o->entropy_limit = c->policy.entropy_limit;
+    if (c->probe.calibration == NULL)
+        return OK;
+    error_code code = calibration_file_read_probe(&o->calibration, c->probe.calibration, c,
+                                                  o->players[o->small].model, fail);
+    if (code == OK && r->goal != LIMIT_NONE && !c->policy.is_limit_given)
+        o->entropy_limit = r->effect.limit;
+    return code;
+}
+
+/* The limit that counts in place of the configuration's. */
+static error_code create_policy(orchestra *o, failure *fail)
+{
+    config changed = *o->config; /* its lists stay the config's */
+    changed.policy.entropy_limit = o->entropy_limit;
+    return policy_create(&o->policy, &changed, backend_context(o->players[o->small].backend), fail);
+}
+
 static error_code prepare_routing(orchestra *o, failure *fail)
 {
     const config *c = o->config;
@@ -107,7 +174,9 @@ static error_code prepare_routing(orchestra *o, failure *fail)
         o->label_names[i] = c->probe.labels[i].name;
         o->label_tokens[i] = c->probe.labels[i].token;
     }
-    error_code code = policy_create(&o->policy, c, backend_context(small), fail);
+    error_code code = read_calibration(o, fail);
+    if (code == OK)
+        code = create_policy(o, fail);
     if (code == OK && c->policy.sticky)
         code = recent_create(&o->conversations, MAX_CONVERSATIONS, sizeof(policy_kept), fail);
     if (code == OK && c->probe.cache > 0)
@@ -196,6 +265,16 @@ backend *orchestra_backend(orchestra *o, size_t index)
 const model *orchestra_model(const orchestra *o, size_t index)
 {
     return o->players[index].model;
+}
+
+const probe_record *orchestra_calibration(const orchestra *o)
+{
+    return o->config->probe.calibration != NULL && o->n_players > 1 ? &o->calibration : NULL;
+}
+
+double orchestra_entropy_limit(const orchestra *o)
+{
+    return o->entropy_limit;
 }
 
 bool orchestra_has_template(const orchestra *o, size_t index)

@@ -22,7 +22,8 @@ typedef struct intent {
     double margin;  /* best minus second probability */
     double outside; /* probability mass outside the labels */
     bool windowed;
-    bool cached; /* an identical request was probed before: this one needed no forward pass */
+    bool calibrated; /* the probabilities, and entropy and margin with them */
+    bool cached;     /* an identical request was probed before: this one needed no forward pass */
     size_t probe_tokens;
     float logits[SEQUENCE_MAX_LABELS]; /* of the label tokens, as they came */
     float log_sum_exp;                 /* over the whole vocabulary */
@@ -96,6 +97,12 @@ size_t orchestra_model_count(const orchestra *o);
 const char *orchestra_model_name(const orchestra *o, size_t index);
 backend *orchestra_backend(orchestra *o, size_t index);
 const model *orchestra_model(const orchestra *o, size_t index);
+/* What the configuration's probe.calibration holds; NULL: it names none. */
+typedef struct probe_record probe_record;
+const probe_record *orchestra_calibration(const orchestra *o);
+/* The entropy limit of the policies adaptive and paper: the configuration's, else the
+ * calibration's, else the default. Nats. */
+double orchestra_entropy_limit(const orchestra *o);
 /* False: the model has no chat template and takes raw prompts only. */
 bool orchestra_has_template(const orchestra *o, size_t index);
 

@@ -19,28 +19,12 @@ static size_t best_of(const double *values, size_t n)
     return best;
 }
 
-error_code probe_read(const classification_result *c, const char *const *labels, intent *out,
-                      failure *fail)
+/* Entropy and margin of the probabilities that are there. */
+static void judge_certainty(intent *out)
 {
-    *out = (intent){.known = false};
-    error_code code = check_logits(c, fail);
-    if (code != OK)
-        return code;
-    double inside = 0, sum = 0, highest = c->logits[0];
-    for (size_t i = 1; i < c->n_labels; i++)
-        highest = fmax(highest, c->logits[i]);
-    for (size_t i = 0; i < c->n_labels; i++) {
-        out->labels[i] = labels[i];
-        out->logits[i] = c->logits[i];
-        out->probabilities[i] = exp((double)c->logits[i] - highest);
-        sum += out->probabilities[i];
-        inside += exp((double)c->logits[i] - (double)c->log_sum_exp);
-    }
     double second = 0;
-    for (size_t i = 0; i < c->n_labels; i++)
-        out->probabilities[i] /= sum;
-    out->best = best_of(out->probabilities, c->n_labels);
-    for (size_t i = 0; i < c->n_labels; i++) {
+    out->best = best_of(out->probabilities, out->n_labels);
+    for (size_t i = 0; i < out->n_labels; i++) {
         double p = out->probabilities[i];
         out->entropy -= p > 0 ? p * log(p) : 0; /* p ln p → 0 */
         if (i != out->best && p > second)
@@ -48,8 +32,28 @@ error_code probe_read(const classification_result *c, const char *const *labels,
     }
     out->entropy = fmax(out->entropy, 0); /* not -0 */
     out->margin = out->probabilities[out->best] - second;
-    out->outside = fmin(fmax(1 - inside, 0), 1); /* the sums round */
+}
+
+error_code probe_read(const classification_result *c, const char *const *labels,
+                      const calibration *calibrated, intent *out, failure *fail)
+{
+    *out = (intent){.known = false};
+    error_code code = check_logits(c, fail);
+    if (code != OK)
+        return code;
+    const calibration none = calibration_identity(c->n_labels);
+    double inside = 0, logits[SEQUENCE_MAX_LABELS];
+    for (size_t i = 0; i < c->n_labels; i++) {
+        out->labels[i] = labels[i];
+        out->logits[i] = c->logits[i];
+        logits[i] = (double)c->logits[i];
+        inside += exp(logits[i] - (double)c->log_sum_exp);
+    }
     out->n_labels = c->n_labels;
+    out->calibrated = calibrated != NULL;
+    calibration_apply(calibrated != NULL ? calibrated : &none, logits, out->probabilities);
+    judge_certainty(out);
+    out->outside = fmin(fmax(1 - inside, 0), 1); /* the sums round */
     out->log_sum_exp = c->log_sum_exp;
     out->windowed = c->windowed;
     out->probe_tokens = c->probe_tokens;

@@ -82,12 +82,13 @@ static json_t *intent_facts(const intent *i)
     double logits[SEQUENCE_MAX_LABELS];
     for (size_t k = 0; k < i->n_labels; k++)
         logits[k] = (double)i->logits[k];
-    return json_pack("{s:s, s:I, s:o, s:f, s:f, s:f, s:b, s:b, s:I, s:o, s:f}", "label",
+    return json_pack("{s:s, s:I, s:o, s:f, s:f, s:f, s:b, s:b, s:b, s:I, s:o, s:f}", "label",
                      i->labels[i->best], "best", (json_int_t)i->best, "probabilities",
                      numbers(i->probabilities, i->n_labels), "entropy", i->entropy, "margin",
                      i->margin, "outside", i->outside, "windowed", (int)i->windowed, "cached",
-                     (int)i->cached, "probe_tokens", (json_int_t)i->probe_tokens, "logits",
-                     numbers(logits, i->n_labels), "log_sum_exp", (double)i->log_sum_exp);
+                     (int)i->cached, "calibrated", (int)i->calibrated, "probe_tokens",
+                     (json_int_t)i->probe_tokens, "logits", numbers(logits, i->n_labels),
+                     "log_sum_exp", (double)i->log_sum_exp);
 }
 
 static json_t *headers_facts(const orchestra *o, const policy_facts *f)

@@ -355,6 +355,11 @@ static void drop_probe(run *r)
     r->probe = NULL;
 }
 
+static const calibration *calibration_of(const orchestra *o)
+{
+    return o->config->probe.calibration != NULL ? &o->calibration.calibration : NULL;
+}
+
 /* False: still running. `why` is set when the probe gave nothing usable. */
 static bool finish_probe(run *r, failure *why)
 {
@@ -375,7 +380,8 @@ static bool finish_probe(run *r, failure *why)
         return true;
     }
     double start = clock_ms();
-    if (probe_read(&result, r->orchestra->label_names, &r->intent, why) == OK) {
+    if (probe_read(&result, r->orchestra->label_names, calibration_of(r->orchestra), &r->intent,
+                   why) == OK) {
         r->known.facts.intent = &r->intent;
         if (r->orchestra->probes != NULL)
             recent_store(r->orchestra->probes, &r->known.probe, &r->intent);

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { isSanitized, root, run, temporaryFolder } from './helper.mjs';
+import { changedConfig, isSanitized, root, run, temporaryFolder } from './helper.mjs';
 
 function makeRequests(folder) {
   const made = spawnSync('python3', ['tools/demo/calibration_requests.py', folder], { cwd: root });
@@ -34,6 +34,42 @@ test('probabilities are truer, the limit holds', { skip: isSanitized && 'takes m
   assert.equal(written.version, 1);
   assert.equal(written.probe.limit.entropy.toFixed(6), second.limit.entropy.toFixed(6));
   assert.equal(written.machine, undefined);
+});
+
+test('a configuration names it', { skip: isSanitized && 'takes minutes' }, (t) => {
+  const folder = temporaryFolder(t);
+  const [calibration] = makeRequests(folder);
+  const few = path.join(folder, 'few.jsonl');
+  fs.writeFileSync(few, fs.readFileSync(calibration, 'utf8').split('\n').slice(0, 600).join('\n'));
+  const found = path.join(folder, 'found.json');
+  const made = run(['calibrate', few, '--max-misroute', '5%', '--no-machine', '-o', found], { timeout: 300000 });
+  assert.equal(made.status, 0, made.stderr);
+  const limit = JSON.parse(fs.readFileSync(found, 'utf8')).probe.limit.entropy;
+
+  const withKeys = (change) => changedConfig(t, (text) => change(text)
+    .replace('window_head: 96', `window_head: 96\n  calibration: ${found}`));
+  const noLimit = (text) => text.replace(/ {2}entropy_limit: .*\n/, '');
+  const config = withKeys(noLimit);
+  const checked = run(['serve', '--check', '--config', config]);
+  assert.equal(checked.status, 0, checked.stderr);
+  assert.match(checked.stdout, /calibrated by .*found\.json \(.*fitted on \d+ requests\)/);
+  assert.ok(checked.stdout.includes(`its entropy limit: ${limit.toFixed(4)} nats`), checked.stdout);
+
+  const prompt = 'Before that: who founded Nintendo? But really write the Dart function that deals a deck of cards.';
+  const decide = (args) => JSON.parse(run(['route', '--json', ...args, prompt]).stdout);
+  const raw = decide([]), calibrated = decide(['--config', config]);
+  assert.deepEqual([raw.intent.calibrated, calibrated.intent.calibrated], [false, true]);
+  assert.ok(calibrated.intent.entropy > raw.intent.entropy, 'less sure of itself');
+  assert.equal(calibrated.plan.role === 'small', calibrated.intent.label === 'code' && calibrated.intent.entropy <= limit);
+
+  const own = run(['serve', '--check', '--config', withKeys((text) => text)]);
+  assert.match(own.stdout, /policy\.entropy_limit is given and counts instead/);
+  const other = run(['serve', '--check', '--config', withKeys((text) => text.replace('window_tail: 160', 'window_tail: 161'))]);
+  assert.equal(other.status, 4, other.stderr);
+  assert.match(other.stderr, /found\.json: it is for a window of 96 and 160 tokens/);
+  const none = run(['serve', '--check', '--config', withKeys((text) => text.replace('# engine:', `engine:\n  machine: ${found}\n#`))]);
+  assert.equal(none.status, 4, none.stderr);
+  assert.match(none.stderr, /no part "machine"/);
 });
 
 test('what cannot be calibrated is refused', (t) => {

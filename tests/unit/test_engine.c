@@ -228,9 +228,38 @@ static void test_classification_and_prefix(void **state)
     sequence_release(s);
 }
 
+/* What is known of a step's cost is not measured again. */
+static void test_known_step_cost(void **state)
+{
+    const house *h = *state;
+    conductor *c;
+    engine *e;
+    failure fail;
+    engine_status status;
+    engine_options o = engine_defaults();
+    for (size_t n = 1; n < LOOKUP_MAX_DRAFT + 2; n++)
+        o.step_ms[n] = 1000.0 + (double)n;
+    o.prefill_row_ms = 77;
+    assert_int_equal(conductor_create(&c, 1, &fail), OK);
+    assert_int_equal(conductor_add(c, h->m, &o, &e, &fail), OK);
+    assert_int_equal(conductor_start(c, &fail), OK);
+    for (int i = 0; i < 10000; i++) {
+        engine_read_status(e, &status);
+        if (status.prefill_row_ms > 0)
+            break;
+        usleep(1000);
+    }
+    for (size_t n = 1; n < LOOKUP_MAX_DRAFT + 2; n++)
+        assert_true(fabs(status.step_ms[n] - 1000.0 - (double)n) < 1e-9);
+    /* Attention has a part of it. */
+    assert_true(status.prefill_row_ms > 30 && status.prefill_row_ms <= 77);
+    conductor_destroy(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_known_step_cost),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_forced_reply),
         cmocka_unit_test(test_length_is_kept),

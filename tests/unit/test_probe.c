@@ -25,7 +25,7 @@ static intent read_logits(size_t n, const float *logits, float log_sum_exp)
         c.logits[i] = logits[i];
     intent out;
     failure fail;
-    assert_int_equal(probe_read(&c, labels, &out, &fail), OK);
+    assert_int_equal(probe_read(&c, labels, NULL, &out, &fail), OK);
     assert_true(out.known);
     assert_true(out.windowed);
     return out;
@@ -76,17 +76,39 @@ static void test_not_numbers(void **state)
         classification_result c = {.n_labels = 2, .logits = {1, bad[k]}};
         intent out;
         failure fail;
-        assert_int_equal(probe_read(&c, labels, &out, &fail), ERR_INTERNAL);
+        assert_int_equal(probe_read(&c, labels, NULL, &out, &fail), ERR_INTERNAL);
         assert_false(out.known);
     }
+}
+
+static void test_calibrated(void **state)
+{
+    (void)state;
+    classification_result c = {.state = SEQUENCE_FINISHED, .n_labels = 2, .log_sum_exp = 5};
+    c.logits[0] = 4;
+    c.logits[1] = 0;
+    const calibration half = {.n_labels = 2, .scale = {0.5, 0.5}, .bias = {0, 3}};
+    intent raw, out;
+    assert_int_equal(probe_read(&c, labels, NULL, &raw, NULL), OK);
+    assert_int_equal(probe_read(&c, labels, &half, &out, NULL), OK);
+    assert_false(raw.calibrated);
+    assert_true(out.calibrated);
+    /* Log-odds 4 · 0.5 - 3 = -1: another intent, and the rest follows it. */
+    double p = 1 / (1 + exp(1));
+    assert_int_equal(raw.best, 0);
+    assert_int_equal(out.best, 1);
+    assert_near(out.probabilities[0], p, 1e-12);
+    assert_near(out.margin, 1 - 2 * p, 1e-12);
+    assert_near(out.entropy, -p * log(p) - (1 - p) * log(1 - p), 1e-12);
+    assert_near(out.outside, raw.outside, 0);
+    assert_true(out.logits[0] == 4);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_even),
-        cmocka_unit_test(test_known_numbers),
-        cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_calibrated),    cmocka_unit_test(test_even),
+        cmocka_unit_test(test_known_numbers), cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_not_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
