@@ -4,7 +4,7 @@
  * Rows are taken a few at a time (a chunk), and each block of keys and values is read once for the
  * whole chunk and its group of query heads. Softmax is kept online: per query the largest score so
  * far, the sum of exponentials, and the weighted values, rescaled block by block. Every span starts
- * anew and is then merged with those before it, whether one thread computes all spans or not.
+ * anew and is then merged with those before it.
  */
 #include "kernel/internal.h"
 
@@ -32,17 +32,16 @@ typedef struct gathered {
     float *total; /* of the weights */
 } gathered;
 
-/* Whole cache lines: sums begin on one, and threads share none. */
+/* Whole cache lines: sums begin on one. */
 static size_t gathered_floats(size_t queries, size_t head_dim)
 {
     return (queries * (head_dim + 2) + 15) / 16 * 16;
 }
 
-/* From query `first` on of all `queries` at `floats`. */
-static gathered gathered_at(float *floats, size_t queries, size_t first, size_t head_dim)
+static gathered gathered_at(float *floats, size_t queries, size_t head_dim)
 {
     float *max = floats + queries * head_dim;
-    return (gathered){floats + first * head_dim, max + first, max + queries + first};
+    return (gathered){floats, max, max + queries};
 }
 
 size_t attention_scratch_floats(const attention_shape *shape, size_t max_rows)
@@ -78,9 +77,9 @@ static chunk chunk_start(const attention_shape *shape, const float *q, size_t q_
     }
     c.scores = c.q + queries * head_dim;
     float *floats = c.scores + queries * ATTENTION_BLOCK;
-    c.before = gathered_at(floats, queries, 0, head_dim);
+    c.before = gathered_at(floats, queries, head_dim);
     floats += gathered_floats(queries, head_dim);
-    c.now = gathered_at(floats, queries, 0, head_dim);
+    c.now = gathered_at(floats, queries, head_dim);
     c.rescale = floats + gathered_floats(queries, head_dim);
     size_t width = shape->group * head_dim;
     for (size_t r = 0; r < rows; r++)
@@ -239,57 +238,6 @@ void attention_head(const attention_shape *shape, const float *q, size_t q_strid
         chunk_attend(&c, k, v);
         chunk_finish(&c, out + r * out_stride, out_stride);
         r += rows;
-    }
-}
-
-/* ---- a history in pieces --------------------------------------------------------------------- */
-
-size_t attention_spans(size_t first_position, size_t n_rows)
-{
-    return row_spans(first_position + n_rows - 1);
-}
-
-size_t attention_partial_floats(const attention_shape *shape, size_t n_rows)
-{
-    return gathered_floats(n_rows * shape->group, shape->head_dim);
-}
-
-void attention_span(const attention_shape *shape, const float *q, size_t q_stride, const void *k,
-                    const void *v, size_t first_position, size_t n_rows, size_t span,
-                    float *scratch, float *partial)
-{
-    size_t queries = n_rows * shape->group, first = span * ATTENTION_SPAN;
-    size_t end = least(first_position + n_rows, first + ATTENTION_SPAN);
-    prefetch_first((const char *)k + kv_value_bytes(shape->type, first * shape->head_dim),
-                   kv_value_bytes(shape->type, (end - first) * shape->head_dim));
-    for (size_t r = 0; r < n_rows;) {
-        size_t rows = chunk_rows(shape, n_rows - r);
-        if (first < first_position + r + rows) { /* some row sees it */
-            chunk c =
-                chunk_start(shape, q + r * q_stride, q_stride, rows, first_position + r, scratch);
-            gathered to = gathered_at(partial, queries, r * shape->group, shape->head_dim);
-            chunk_span(&c, &to, k, v, span, end);
-        }
-        r += rows;
-    }
-}
-
-void attention_merge(const attention_shape *shape, const float *partials, size_t first_position,
-                     size_t n_rows, size_t row_begin, size_t row_end, float *out, size_t out_stride)
-{
-    const kernel_set *kernel = kernel_active();
-    size_t head_dim = shape->head_dim, group = shape->group, queries = n_rows * group;
-    size_t stride = attention_partial_floats(shape, n_rows);
-    for (size_t i = row_begin * group; i < row_end * group; i++) {
-        const float *sums = partials + i * head_dim, *max = partials + queries * head_dim + i;
-        const float *total = max + queries;
-        float *to = out + i / group * out_stride + i % group * head_dim;
-        float merged_max = *max, merged_total = *total;
-        memcpy(to, sums, head_dim * sizeof *to);
-        for (size_t span = 1; span < row_spans(first_position + i / group); span++)
-            merge_query(kernel, head_dim, to, &merged_max, &merged_total, sums + span * stride,
-                        max[span * stride], total[span * stride]);
-        kernel->scale(to, to, 1 / merged_total, head_dim);
     }
 }
 

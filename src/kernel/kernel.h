@@ -171,6 +171,8 @@ void kv_store(kv_type type, void *dst, const float *src, size_t n);
  * positions that are then merged, so a row's result depends only on its own q and the KV before it,
  * not on n_rows.
  *   scratch: attention_scratch_floats(...) floats of the calling thread's own. */
+#define ATTENTION_SPAN 1024
+
 typedef struct attention_shape {
     kv_type type;
     size_t group;    /* query heads per KV head */
@@ -182,24 +184,6 @@ size_t attention_scratch_floats(const attention_shape *shape, size_t max_rows);
 void attention_head(const attention_shape *shape, const float *q, size_t q_stride, const void *k,
                     const void *v, size_t first_position, size_t n_rows, float *scratch, float *out,
                     size_t out_stride);
-
-/* The same in pieces, bit for bit, so that threads can share one long history: attention_span for
- * each of the first attention_spans spans, in any order and on any threads; then attention_merge,
- * all rows at once or some at a time.
- *   span:     positions ATTENTION_SPAN · span … ATTENTION_SPAN · (span + 1) − 1, which the last row
- *             sees some of; k and v still begin at position 0
- *   partial:  attention_partial_floats(shape, n_rows) floats, which the span's result fills
- *   partials: those of all spans, one after the other; row_begin ≤ r < row_end of the n_rows are
- *             merged into out + r · out_stride */
-#define ATTENTION_SPAN 1024
-size_t attention_spans(size_t first_position, size_t n_rows);
-size_t attention_partial_floats(const attention_shape *shape, size_t n_rows);
-void attention_span(const attention_shape *shape, const float *q, size_t q_stride, const void *k,
-                    const void *v, size_t first_position, size_t n_rows, size_t span,
-                    float *scratch, float *partial);
-void attention_merge(const attention_shape *shape, const float *partials, size_t first_position,
-                     size_t n_rows, size_t row_begin, size_t row_end, float *out,
-                     size_t out_stride);
 
 /* ---- small vector operations (f32) ---------------------------------------------------------- */
 
