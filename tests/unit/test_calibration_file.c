@@ -180,7 +180,7 @@ static void test_malformed(void **state)
         {"\"version\": 1", "\"version\": 2", "version"},
         {"\"version\": 1", "\"version\": 1, \"colour\": 3", "colour"},
         {"\"form\"", "\"shape\"", "form"},
-        {"\"window_head\": 96", "\"window_head\": \"96\"", "probe"},
+        {"\"window_head\": ", "\"window_head\": \"9\", \"x\": ", "probe"},
         {"\"scale\": 2.0", "\"scale\": -2.0", "scale"},
         {"\"goal\": \"max_misroute\"", "\"goal\": \"most\"", "goal"},
         {"{", "{{", "not JSON"},
