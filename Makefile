@@ -6,6 +6,7 @@
 #   make SANITIZE=address,undefined test      make SANITIZE=thread test
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
+#   make replay         scenarios A, B and C through all policies on the demo pair (a few minutes): a page and tables
 #   make bench-kv       what KV memory costs: resident bytes, first touch, copied prefixes
 #   make bench-probe    what a decision costs by phase, and what of it is lost when the small model answers
 #   make bench-steps    what mixed work costs: pace beside a long prompt, probes, pauses, switches
@@ -42,7 +43,7 @@ TEST_PROGRAMS := $(TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 quiet_compile = $(if $(V),,@echo "  compile $<" && )
 quiet_link = $(if $(V),,@echo "  link    $@" && )
 
-.PHONY: all demo test test-c test-neon test-e2e bench bench-kv bench-probe bench-steps bench-lookup bench-lookup-wall bench-peer bench-calibrate stress stress-http setup format clean
+.PHONY: all demo replay test test-c test-neon test-e2e bench bench-kv bench-probe bench-steps bench-lookup bench-lookup-wall bench-peer bench-calibrate stress stress-http setup format clean
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY)
@@ -115,6 +116,15 @@ test-e2e: $(PROGRAM)
 demo: setup
 	@$(MAKE) --no-print-directory $(PROGRAM)
 	@python3 tools/demo/demo.py --program $(PROGRAM)
+
+# One seed, so that two runs differ in times only. REPLAY_OPTIONS='--requests 2000' decides more.
+REPLAY_OPTIONS ?=
+replay: setup
+	@$(MAKE) --no-print-directory $(PROGRAM)
+	@mkdir -p build
+	$(PROGRAM) replay --scenario A,B,C --policies all --requests 200 --rounds 2 --seed 1 --output build/replay.json $(REPLAY_OPTIONS)
+	$(PROGRAM) report build/replay.json --html build/replay.html --markdown build/replay.md --svg build/replay.svg
+	@echo "the page: build/replay.html; the tables: build/replay.md; the picture: build/replay.svg"
 
 # The standard set, said to be so in docs/speed.md. More models: `build/a-io bench --help`.
 bench: setup

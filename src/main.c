@@ -24,6 +24,8 @@ static const struct command {
     {"quantize", command_quantize, "write a model file with smaller weights, or with random ones"},
     {"logits", command_logits, "write the logits of given tokens"},
     {"replay", command_replay, "measure policies: labelled requests, accuracy, speed, latency"},
+    {"report", command_report, "a page, tables and a picture from a replay's results"},
+    {"tune", command_tune, "a policy's rules from a replay's results"},
     {"bench", command_bench, "measure models on this machine, against the speed of its memory"},
     {"calibrate", command_calibrate, "make the probe's probabilities true; choose its limit"},
 };

@@ -228,7 +228,7 @@ static void test_help(void **state)
 {
     (void)state;
     static const char *const commands[] = {"run",    "route", "serve",    "inspect",   "tokenize",
-                                           "logits", "bench", "quantize", "calibrate", "replay"};
+                                           "logits", "bench", "quantize", "calibrate", "replay", "report", "tune"};
     buffer manual;
     buffer_init(&manual, 1 << 20);
     int fd = open("docs/a-io.1", O_RDONLY);

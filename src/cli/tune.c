@@ -1,0 +1,175 @@
+/* tune.c: `a-io tune`: a policy's rules from the results of a replay. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/common.h"
+#include "cli/replay.h"
+#include "evidence/tune.h"
+
+static const char usage[] =
+    "usage: a-io tune [options] RESULTS\n"
+    "\n"
+    "Derives rules from what `a-io replay` measured: for each label of the probe, and for prompts "
+    "that\n"
+    "are too long for the small model, the fastest model and lookup whose accuracy is within a\n"
+    "tolerance of the best. The results must come from --policies\n"
+    "small,small-lookup,large,large-lookup,adaptive (or more).\n"
+    "\n"
+    "      --config FILE    whose models and probe the result takes (default: config/demo.yaml)\n"
+    "      --tolerance P    points of accuracy (default: 0.5)\n"
+    "      --least N        requests that a rule needs behind it (default: 30)\n"
+    "      --output FILE    the configuration (default: standard output)\n"
+    "  -h, --help           this text\n";
+
+typedef struct tune_command {
+    const char *config, *output;
+    float tolerance;
+    uint64_t least;
+    bool help;
+} tune_command;
+
+enum { CONFIG = 256, TOLERANCE, LEAST, OUTPUT };
+
+static error_code read_options(tune_command *o, int argc, char **argv, failure *fail)
+{
+    static const struct option names[] = {{"config", required_argument, NULL, CONFIG},
+                                          {"tolerance", required_argument, NULL, TOLERANCE},
+                                          {"least", required_argument, NULL, LEAST},
+                                          {"output", required_argument, NULL, OUTPUT},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    *o = (tune_command){.tolerance = 0.5f, .least = 30};
+    opterr = 0;
+    optind = 1;
+    error_code code = OK;
+    for (int c; code == OK && (c = getopt_long(argc, argv, ":h", names, NULL)) != -1;) {
+        if (c == CONFIG)
+            o->config = optarg;
+        else if (c == OUTPUT)
+            o->output = optarg;
+        else if (c == TOLERANCE)
+            code = option_real("--tolerance", optarg, &o->tolerance, fail);
+        else if (c == LEAST)
+            code = option_number("--least", optarg, 1, 1000000, &o->least, fail);
+        else if (c == 'h')
+            o->help = true;
+        else
+            code = option_refused(c, argv, fail);
+    }
+    if (code == OK && o->tolerance < 0)
+        return failure_set(fail, ERR_INVALID, "--tolerance: 0 or more");
+    if (code == OK && !o->help && argc - optind != 1)
+        return failure_set(fail, ERR_INVALID,
+                           "one file of results is needed; try: a-io tune --help");
+    return code;
+}
+
+/* ---- the rest of a configuration ---------------------------------------------------------- */
+
+/* Double quotes: the only style in which every text can be written. */
+static void add_quoted(buffer *out, const char *text)
+{
+    buffer_add_text(out, "\"");
+    for (; *text != '\0'; text++) {
+        if (*text == '\n')
+            buffer_add_text(out, "\\n");
+        else if (*text == '"' || *text == '\\')
+            buffer_add_format(out, "\\%c", *text);
+        else
+            buffer_add(out, text, 1);
+    }
+    buffer_add_text(out, "\"");
+}
+
+static void add_model(buffer *out, const config_model *m)
+{
+    static const char *const kv[] = {
+        [CONFIG_KV_F16] = "f16", [CONFIG_KV_F32] = "f32", [CONFIG_KV_Q8_0] = "q8_0"};
+    char *path = realpath(m->path, NULL);
+    buffer_add_text(out, "  - name: ");
+    add_quoted(out, m->name);
+    buffer_add_format(out, "\n    role: %s\n    path: ", m->role == ROLE_SMALL ? "small" : "large");
+    add_quoted(out, path != NULL ? path : m->path);
+    free(path);
+    if (m->chat_template != NULL) {
+        buffer_add_text(out, "\n    chat_template: ");
+        add_quoted(out, m->chat_template);
+    }
+    buffer_add_format(out, "\n    context: %u\n    slots: %u\n    parked: %u\n    kv: %s\n",
+                      m->context, m->slots, m->parked, kv[m->kv]);
+}
+
+static void add_base(buffer *out, const config *c)
+{
+    buffer_add_format(out, "version: %d\nmodels:\n", CONFIG_VERSION);
+    for (uint32_t i = 0; i < c->n_models; i++)
+        add_model(out, &c->models[i]);
+    buffer_add_text(out, "probe:\n  template: ");
+    add_quoted(out, c->probe.template);
+    buffer_add_format(out, "\n  window_head: %u\n  window_tail: %u\n  labels:\n",
+                      c->probe.window_head, c->probe.window_tail);
+    for (uint32_t i = 0; i < c->probe.n_labels; i++) {
+        buffer_add_text(out, "    - name: ");
+        add_quoted(out, c->probe.labels[i].name);
+        buffer_add_text(out, "\n      token: ");
+        add_quoted(out, c->probe.labels[i].token);
+        buffer_add_text(out, "\n");
+    }
+}
+
+/* ---- the command -------------------------------------------------------------------------- */
+
+static error_code write_out(const char *path, const buffer *text, failure *fail)
+{
+    FILE *file = path != NULL ? fopen(path, "w") : stdout;
+    bool written = file != NULL && fwrite(text->data, 1, text->length, file) == text->length;
+    if (file != NULL && (path != NULL ? fclose(file) : fflush(file)) != 0)
+        written = false;
+    return written ? OK
+                   : failure_set(fail, ERR_IO, "cannot write %s: %s",
+                                 path != NULL ? path : "to standard output", strerror(errno));
+}
+
+static error_code tune(const tune_command *o, const char *path, failure *fail)
+{
+    json_t *results = NULL;
+    config *c = NULL, *check = NULL;
+    buffer text;
+    /* As it was typed: a float's neighbour is not what a person means. */
+    tune_options options = {.tolerance = round(1e4 * (double)o->tolerance) / 1e4,
+                            .least = o->least};
+    buffer_init(&text, (size_t)1 << 20);
+    error_code code = replay_load(path, &results, fail);
+    if (code == OK)
+        code = config_load(&c, o->config, fail);
+    if (code == OK) {
+        add_base(&text, c);
+        code = tune_rules(&text, json_object_get(results, "runs"), &options, fail);
+    }
+    if (code == OK)
+        code = config_parse(&check, text.data, text.length, "the tuned configuration", fail);
+    if (code == OK)
+        code = write_out(o->output, &text, fail);
+    buffer_free(&text);
+    config_free(check);
+    config_free(c);
+    json_decref(results);
+    return code;
+}
+
+int command_tune(int argc, char **argv)
+{
+    tune_command o;
+    failure fail;
+    error_code code = read_options(&o, argc, argv, &fail);
+    if (code == OK && o.help) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    if (code == OK)
+        code = tune(&o, argv[optind], &fail);
+    return code == OK ? 0 : command_failed("tune", &fail);
+}

@@ -1,0 +1,263 @@
+/* report_draw.c: the pictures, as SVG. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "evidence/report_internal.h"
+
+const char report_style[] =
+    ":root{--ink:#1c2430;--soft:#5c6878;--grid:#d8dee6;--paper:#fff;--s:#c2701c;--l:#2b62a8;"
+    "--a:#0b7d58;--o:#7a4bb0;--p1:#2b62a8;--p2:#c2701c;--p3:#0b7d58;--p4:#7a4bb0}"
+    "@media(prefers-color-scheme:dark){:root{--ink:#e4e9f0;--soft:#9aa7b8;--grid:#35404e;"
+    "--paper:#12171e;--s:#f0a04e;--l:#74a9ee;--a:#3fc794;--o:#b893ea;--p1:#74a9ee;--p2:#f0a04e;"
+    "--p3:#3fc794;--p4:#b893ea}}"
+    "svg{font:12px system-ui,'DejaVu Sans',sans-serif;fill:var(--ink)}"
+    ".grid{stroke:var(--grid);stroke-width:1}.soft{fill:var(--soft)}"
+    ".line{stroke:var(--soft);stroke-width:1.5;stroke-dasharray:5 4;fill:none}"
+    ".small{fill:var(--s)}.large{fill:var(--l)}.aio{fill:var(--a)}.other{fill:var(--o)}"
+    ".halo{paint-order:stroke;stroke:var(--paper);stroke-width:4px;stroke-linejoin:round}"
+    ".b1{fill:var(--p1)}.b2{fill:var(--p2)}.b3{fill:var(--p3)}.b4{fill:var(--p4)}";
+
+/* ---- scales ------------------------------------------------------------------------------- */
+
+/* The round step (1, 2, 5 × 10^n) that cuts a range into at most so many. */
+static double round_step(double range, int most)
+{
+    double step = pow(10, floor(log10(range / most)));
+    static const double factors[] = {1, 2, 5, 10};
+    for (size_t i = 0; i < 4; i++)
+        if (range / (step * factors[i]) <= most)
+            return step * factors[i];
+    return 10 * step;
+}
+
+/* ---- accuracy against speed ------------------------------------------------------------------ */
+
+#define PANEL_WIDTH 340
+#define PANEL_HEIGHT 320
+#define LEFT 46
+#define TOP 34
+#define PLOT_WIDTH (PANEL_WIDTH - LEFT - 14)
+#define PLOT_HEIGHT (PANEL_HEIGHT - TOP - 44)
+
+static const struct mark {
+    const char *policy, *colour;
+} marks[] = {{"small", "small"},        {"large", "large"},  {"small-lookup", "small"},
+             {"large-lookup", "large"}, {"random", "other"}, {"paper", "aio"},
+             {"adaptive", "aio"},       {"rules", "aio"},    {"oracle", "other"}};
+#define N_MARKS (sizeof marks / sizeof marks[0])
+
+typedef struct panel {
+    double x, fastest, low, high; /* left edge; tokens/s; per cent */
+    double taken[N_MARKS][2];     /* where labels stand */
+    size_t n_taken;
+} panel;
+
+static double at_x(const panel *p, double speed)
+{
+    return p->x + LEFT + PLOT_WIDTH * speed / p->fastest;
+}
+
+static double at_y(const panel *p, double accuracy)
+{
+    return TOP + PLOT_HEIGHT * (p->high - accuracy) / (p->high - p->low);
+}
+
+static panel scale_panel(const json_t *runs, const char *scenario, size_t index)
+{
+    panel p = {.x = (double)index * PANEL_WIDTH, .low = 100, .high = 0};
+    for (size_t i = 0; i < N_MARKS; i++) {
+        const json_t *r = report_find(runs, scenario, marks[i].policy);
+        if (r == NULL)
+            continue;
+        double accuracy = report_number(r, NULL, "accuracy");
+        p.fastest = fmax(p.fastest, report_number(r, NULL, "tokens_per_s"));
+        p.low = fmin(p.low, accuracy);
+        p.high = fmax(p.high, accuracy);
+    }
+    double room = fmax(2, 0.08 * (p.high - p.low));
+    p.low = fmax(0, p.low - room);
+    p.high = fmin(102, p.high + room);
+    p.fastest = p.fastest > 0 ? 1.12 * p.fastest : 1;
+    return p;
+}
+
+static void draw_axes(buffer *out, const panel *p, const char *scenario)
+{
+    double across = round_step(p->fastest, 4), up = round_step(p->high - p->low, 6);
+    for (double v = ceil(p->low / up) * up; v <= fmin(100, p->high); v += up)
+        buffer_add_format(out,
+                          "<path class=\"grid\" d=\"M%.1f %.1fh%d\"/><text class=\"soft\" "
+                          "x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%g</text>",
+                          p->x + LEFT, at_y(p, v), PLOT_WIDTH, p->x + LEFT - 6, at_y(p, v) + 4, v);
+    for (double v = 0; v <= p->fastest; v += across)
+        buffer_add_format(out,
+                          "<path class=\"grid\" d=\"M%.1f %dv%d\"/><text class=\"soft\" "
+                          "x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%g</text>",
+                          at_x(p, v), TOP, PLOT_HEIGHT, at_x(p, v), TOP + PLOT_HEIGHT + 16, v);
+    buffer_add_format(out, "<text x=\"%.1f\" y=\"20\" font-weight=\"600\">", p->x + LEFT);
+    report_escape(out, scenario);
+    buffer_add_format(
+        out,
+        "<tspan class=\"soft\" font-weight=\"400\">: right, %%</tspan></text>"
+        "<text class=\"soft\" x=\"%.1f\" y=\"%d\" text-anchor=\"end\">tokens/s</text>",
+        p->x + PANEL_WIDTH - 14, TOP + PLOT_HEIGHT + 34);
+}
+
+/* A place near the point where no label stands yet. */
+static double free_place(panel *p, double x, double y)
+{
+    static const double shifts[] = {4, -9, 17, -22, 30, -35, 43, 56};
+    for (size_t i = 0; i < sizeof shifts / sizeof shifts[0]; i++) {
+        bool is_free = true;
+        for (size_t k = 0; k < p->n_taken; k++)
+            is_free = is_free && (fabs(p->taken[k][0] - x) > 95 ||
+                                  fabs(p->taken[k][1] - (y + shifts[i])) > 12);
+        if (is_free)
+            return y + shifts[i];
+    }
+    return y;
+}
+
+static void draw_mark(buffer *out, panel *p, const json_t *r, const struct mark *m)
+{
+    double x = at_x(p, report_number(r, NULL, "tokens_per_s"));
+    double y = at_y(p, report_number(r, NULL, "accuracy"));
+    bool to_left = x > p->x + LEFT + 0.62 * PLOT_WIDTH;
+    double label = x + (to_left ? -9 : 9), place = free_place(p, label, y);
+    p->taken[p->n_taken][0] = label;
+    p->taken[p->n_taken++][1] = place;
+    bool is_ours = strcmp(m->policy, "adaptive") == 0;
+    buffer_add_format(
+        out,
+        "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%g\"><title>%s: %.2f %%, "
+        "%.0f tokens/s</title></circle><text class=\"halo\" x=\"%.1f\" y=\"%.1f\"%s%s>"
+        "%s</text>",
+        m->colour, x, y, is_ours ? 6.5 : 4.5, m->policy, report_number(r, NULL, "accuracy"),
+        report_number(r, NULL, "tokens_per_s"), label, place, to_left ? " text-anchor=\"end\"" : "",
+        is_ours ? " font-weight=\"600\"" : "", m->policy);
+}
+
+static void draw_panel(buffer *out, const json_t *runs, const char *scenario, size_t index)
+{
+    panel p = scale_panel(runs, scenario, index);
+    draw_axes(out, &p, scenario);
+    const json_t *small = report_find(runs, scenario, "small");
+    const json_t *large = report_find(runs, scenario, "large");
+    if (small != NULL && large != NULL)
+        buffer_add_format(out, "<path class=\"line\" d=\"M%.1f %.1fL%.1f %.1f\"/>",
+                          at_x(&p, report_number(small, NULL, "tokens_per_s")),
+                          at_y(&p, report_number(small, NULL, "accuracy")),
+                          at_x(&p, report_number(large, NULL, "tokens_per_s")),
+                          at_y(&p, report_number(large, NULL, "accuracy")));
+    for (size_t i = N_MARKS; i-- > 0;) {
+        const json_t *r = report_find(runs, scenario, marks[i].policy);
+        if (r != NULL)
+            draw_mark(out, &p, r, &marks[i]);
+    }
+}
+
+void report_scatter(buffer *out, const json_t *runs)
+{
+    report_scenarios s = report_find_scenarios(runs);
+    buffer_add_format(out,
+                      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %zu %d\" "
+                      "width=\"%zu\" height=\"%d\" role=\"img\"><title>Accuracy against tokens a "
+                      "second</title>",
+                      s.n * PANEL_WIDTH, PANEL_HEIGHT, s.n * PANEL_WIDTH, PANEL_HEIGHT);
+    buffer_add_format(out,
+                      "<style>%s</style><rect width=\"100%%\" height=\"100%%\" "
+                      "fill=\"var(--paper)\"/>",
+                      report_style);
+    for (size_t i = 0; i < s.n; i++)
+        draw_panel(out, runs, s.names[i], i);
+    buffer_add_text(out, "</svg>\n");
+}
+
+/* ---- bars --------------------------------------------------------------------------------- */
+
+#define BAR_LEFT 172
+#define BAR_WIDTH 420
+#define BAR_STEP 22
+
+static double length_of(const json_t *r, const report_bars *b)
+{
+    double sum = 0, most = 0;
+    for (size_t i = 0; b->parts[i] != NULL; i++) {
+        double value = b->scale * report_number(r, b->group, b->parts[i]);
+        sum += value;
+        most = fmax(most, value);
+    }
+    return b->nested ? most : sum;
+}
+
+static void draw_parts(buffer *out, const json_t *r, const report_bars *b, double unit, int y)
+{
+    double from = 0;
+    size_t n = 0;
+    while (b->parts[n] != NULL)
+        n++;
+    /* Nested: the longest first, so that the shorter ones lie over it. */
+    for (size_t k = 0; k < n; k++) {
+        size_t i = b->nested ? n - 1 - k : k;
+        double value = b->scale * report_number(r, b->group, b->parts[i]);
+        buffer_add_format(out,
+                          "<rect class=\"b%zu\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"14\" "
+                          "rx=\"2\"><title>%s %.3g</title></rect>",
+                          i % 4 + 1, BAR_LEFT + unit * from, y, fmax(0.5, unit * value),
+                          b->parts[i], value);
+        if (!b->nested)
+            from += value;
+    }
+}
+
+static void draw_legend(buffer *out, const report_bars *b)
+{
+    buffer_add_format(out, "<text x=\"0\" y=\"15\" font-weight=\"600\">%s", b->title);
+    buffer_add_format(out, "<tspan class=\"soft\" font-weight=\"400\">, %s</tspan></text>",
+                      b->unit);
+    for (size_t i = 0; b->parts[1] != NULL && b->parts[i] != NULL; i++)
+        buffer_add_format(out,
+                          "<rect class=\"b%zu\" x=\"%zu\" y=\"6\" width=\"10\" height=\"10\" "
+                          "rx=\"2\"/><text class=\"soft\" x=\"%zu\" y=\"15\">%s</text>",
+                          i % 4 + 1, 300 + 90 * i, 314 + 90 * i, b->parts[i]);
+}
+
+static bool is_of(const json_t *r, const char *scenario)
+{
+    return strcmp(report_text(r, "scenario"), scenario) == 0 &&
+           json_object_get(r, "chosen") == NULL;
+}
+
+void report_draw_bars(buffer *out, const json_t *runs, const char *scenario, const report_bars *b)
+{
+    double longest = 0;
+    int n = 0, y = 26;
+    for (size_t i = 0; i < json_array_size(runs); i++) {
+        const json_t *r = json_array_get(runs, i);
+        if (!is_of(r, scenario))
+            continue;
+        longest = fmax(longest, length_of(r, b));
+        n++;
+    }
+    buffer_add_format(out,
+                      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 680 %d\" "
+                      "width=\"680\" role=\"img\">",
+                      26 + n * BAR_STEP);
+    draw_legend(out, b);
+    for (size_t i = 0; i < json_array_size(runs); i++) {
+        const json_t *r = json_array_get(runs, i);
+        if (!is_of(r, scenario))
+            continue;
+        double length = length_of(r, b), unit = longest > 0 ? BAR_WIDTH / longest : 0;
+        buffer_add_format(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">", BAR_LEFT - 8,
+                          y + 12);
+        report_escape(out, report_text(r, "policy"));
+        buffer_add_text(out, "</text>");
+        draw_parts(out, r, b, unit, y);
+        buffer_add_format(out, "<text class=\"soft\" x=\"%.1f\" y=\"%d\">%.*f</text>",
+                          BAR_LEFT + unit * length + 6, y + 12, length < 10 ? 2 : 0, length);
+        y += BAR_STEP;
+    }
+    buffer_add_text(out, "</svg>\n");
+}

@@ -1,0 +1,56 @@
+// `a-io report` and `a-io tune`: from a replay's results to a page, and to rules that can be served.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { run, temporaryFolder } from './helper.mjs';
+
+test('results become a page and rules', (t) => {
+  const folder = temporaryFolder(t);
+  const at = (name) => path.join(folder, name);
+  const good = (args) => {
+    const result = run(args, { timeout: 300000 });
+    assert.equal(result.status, 0, result.stderr);
+    return result.stdout;
+  };
+  good(['replay', '--scenario', 'C', '--requests', '12', '--policies', 'small,small-lookup,large,large-lookup,adaptive',
+    '--output', at('results.json')]);
+
+  good(['report', at('results.json'), '--html', at('page.html'), '--markdown', at('page.md'), '--svg', at('page.svg')]);
+  const page = fs.readFileSync(at('page.html'), 'utf8');
+  assert.match(page, /^<!doctype html>[^]*<\/html>\s*$/);
+  assert.equal(page.match(/<svg/g).length, page.match(/<\/svg>/g).length);
+  assert.doesNotMatch(page.replaceAll('http://www.w3.org/2000/svg', ''), /https?:|<script|<link|nan|inf\b/);
+  assert.match(fs.readFileSync(at('page.svg'), 'utf8'), /^<svg xmlns[^]*prefers-color-scheme:dark[^]*<\/svg>\n$/);
+  const { runs } = JSON.parse(fs.readFileSync(at('results.json'), 'utf8'));
+  const markdown = fs.readFileSync(at('page.md'), 'utf8');
+  for (const r of runs) assert.match(markdown, new RegExp(`\\| ${r.policy} \\| ${r.accuracy.toFixed(2)} \\|`));
+  assert.equal(good(['report', at('results.json')]), markdown);
+
+  // Names are texts of somebody's: they stay texts.
+  const hostile = { runs: [{ ...runs[0], items: [], policy: '<script>', scenario: '"&' }] };
+  fs.writeFileSync(at('hostile.json'), JSON.stringify(hostile));
+  good(['report', at('hostile.json'), '--html', at('hostile.html')]);
+  assert.doesNotMatch(fs.readFileSync(at('hostile.html'), 'utf8'), /<script>/);
+
+  good(['tune', at('results.json'), '--least', '2', '--output', at('tuned.yaml')]);
+  const rules = fs.readFileSync(at('tuned.yaml'), 'utf8');
+  assert.match(rules, /name: long\n +above_prompt_tokens: \d+\n +model: large/); // the small one refused them
+  assert.match(rules, /# +large lookup auto +6 requests, +[\d.]+ % right \([\d.]+ … [\d.]+\)/);
+  assert.match(good(['serve', '--check', '--config', at('tuned.yaml')]), /in order/);
+  assert.match(good(['replay', '--config', at('tuned.yaml'), '--scenario', 'C', '--requests', '4', '--policies', 'rules']), /rules/);
+
+  const refused = (args, status, message) => {
+    const result = run(args);
+    assert.equal(result.status, status, result.stderr);
+    assert.match(result.stderr, message);
+  };
+  refused(['report'], 2, /RESULTS/);
+  refused(['report', '/nonexistent.json'], 3, /nonexistent/);
+  fs.writeFileSync(at('other.json'), '{"version": 1}');
+  refused(['report', at('other.json')], 5, /"runs" is missing/);
+  refused(['tune', at('results.json'), '--least', '1000'], 2, /no label has 1000 requests/);
+  fs.writeFileSync(at('one.json'), JSON.stringify({ runs: [runs[2]] }));
+  refused(['tune', at('one.json')], 2, /both models/);
+  refused(['tune', at('results.json'), '--tolerance', '-1'], 2, /--tolerance/);
+});
