@@ -10,6 +10,7 @@
 #include "cli/common.h"
 #include "cli/progress.h"
 #include "cli/replay.h"
+#include "evidence/redecide.h"
 #include "evidence/replay.h"
 #include "evidence/scenario.h"
 #include "evidence/trace.h"
@@ -17,6 +18,7 @@
 static const char usage[] =
     "usage: a-io replay [options] [TRACE]\n"
     "       a-io replay --scenario A,B,C [--requests N] [options] [TRACE]\n"
+    "       a-io replay --decisions LOG [--json]\n"
     "       a-io replay --simulate PROFILE [--policies LIST] [--json]\n"
     "\n"
     "Sends labelled requests through policies on the local engines and measures accuracy, speed,\n"
@@ -49,6 +51,9 @@ static const char usage[] =
     "      --simulate PROFILE  no engines: what policies would give with the accuracies, speeds "
     "and\n"
     "                       overheads in PROFILE, beside what was published (docs/paper.md)\n"
+    "      --decisions LOG  no engines: decides every line of a decision log again, from the facts "
+    "and\n"
+    "                       the rules in it, and says whether all came out the same\n"
     "      --output FILE    the results as JSON; an interrupted replay goes on where it was\n"
     "      --json           the results on standard output instead of the table\n"
     "      --config FILE    configuration (default: config/demo.yaml)\n"
@@ -59,12 +64,13 @@ static const char usage[] =
     "\n"
     "Answers to code tasks are run: by python3, confined (docs/replay.md says to what).\n"
     "\n"
-    "Exit status: 0; 2 for a bad option; 3 for something that is not there; 4 for a bad\n"
+    "Exit status: 0; 1 when a decision of a log came out differently; 2 for a bad option; 3 for "
+    "something that is not there; 4 for a bad\n"
     "configuration; 5 for a bad trace or model file; 8 when it was interrupted.\n";
 
 typedef struct replay_options {
     stage_options stage;
-    const char *scenarios, *policies, *output, *trace, *simulate;
+    const char *scenarios, *policies, *output, *trace, *simulate, *decisions;
     uint64_t requests, seed, half, in_flight, rounds, max_tokens;
     float rate, temperature, ttft_bound, between_bound;
     bool arrivals, json, help;
@@ -74,6 +80,7 @@ enum {
     CONFIG = 256,
     SCENARIO,
     SIMULATE,
+    DECISIONS,
     POLICIES,
     REQUESTS,
     SEED,
@@ -133,6 +140,9 @@ static error_code read_option(replay_options *o, int c, char **argv, failure *fa
     case SIMULATE:
         o->simulate = optarg;
         return OK;
+    case DECISIONS:
+        o->decisions = optarg;
+        return OK;
     case POLICIES:
         o->policies = optarg;
         return OK;
@@ -175,7 +185,10 @@ static error_code check_options(const replay_options *o, failure *fail)
         return failure_set(fail, ERR_INVALID,
                            "--simulate has scenarios of its own and runs nothing: only --policies "
                            "and --json go with it");
-    if (o->simulate != NULL)
+    if (o->decisions != NULL && (o->scenarios != NULL || o->trace != NULL || o->output != NULL ||
+                                 o->simulate != NULL || o->policies != NULL))
+        return failure_set(fail, ERR_INVALID, "--decisions runs nothing: only --json goes with it");
+    if (o->simulate != NULL || o->decisions != NULL)
         return OK;
     if (o->scenarios == NULL && o->trace == NULL)
         return failure_set(fail, ERR_INVALID,
@@ -194,6 +207,7 @@ static error_code read_options(replay_options *o, int argc, char **argv, failure
     static const struct option names[] = {{"config", required_argument, NULL, CONFIG},
                                           {"scenario", required_argument, NULL, SCENARIO},
                                           {"simulate", required_argument, NULL, SIMULATE},
+                                          {"decisions", required_argument, NULL, DECISIONS},
                                           {"policies", required_argument, NULL, POLICIES},
                                           {"requests", required_argument, NULL, REQUESTS},
                                           {"seed", required_argument, NULL, SEED},
@@ -423,6 +437,29 @@ static error_code perform(const replay_options *o, replay_plan *p, json_t **resu
     return code;
 }
 
+/* The exit status: 1 when some decision came out differently. */
+static int redecide(const char *path, bool json)
+{
+    redecided r;
+    failure fail;
+    error_code code = redecide_log(path, &r, &fail);
+    if (code == OK && json) {
+        code =
+            print_json(json_pack("{s:I, s:I, s:I, s:I, s:s}", "policies", (json_int_t)r.policies,
+                                 "decisions", (json_int_t)r.decisions, "same", (json_int_t)r.same,
+                                 "pinned", (json_int_t)r.pinned, "first_difference", r.first),
+                       &fail);
+    } else if (code == OK) {
+        printf("%zu of %zu decisions again the same; %zu pinned requests had none\n", r.same,
+               r.decisions, r.pinned);
+        if (r.first[0] != '\0')
+            printf("the first that differs: %s\n", r.first);
+    }
+    if (code != OK)
+        return command_failed("replay", &fail);
+    return r.same == r.decisions ? 0 : 1;
+}
+
 int command_replay(int argc, char **argv)
 {
     replay_options o;
@@ -434,6 +471,8 @@ int command_replay(int argc, char **argv)
         fputs(usage, stdout);
         return 0;
     }
+    if (code == OK && o.decisions != NULL)
+        return redecide(o.decisions, o.json);
     if (code == OK && o.simulate != NULL) {
         code = replay_simulate(o.simulate, o.policies, o.json, &fail);
         return code == OK ? 0 : command_failed("replay", &fail);

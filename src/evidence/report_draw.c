@@ -42,14 +42,18 @@ static double round_step(double range, int most)
 
 static const struct mark {
     const char *policy, *colour;
-} marks[] = {{"small", "small"},        {"large", "large"},  {"small-lookup", "small"},
-             {"large-lookup", "large"}, {"random", "other"}, {"paper", "aio"},
-             {"adaptive", "aio"},       {"rules", "aio"},    {"oracle", "other"}};
+} marks[] = {{"small", "small"},  {"large", "large"}, {"large-lookup", "large"},
+             {"random", "other"}, {"rules", "aio"},   {"oracle", "other"},
+             {"adaptive", "aio"}};
 #define N_MARKS (sizeof marks / sizeof marks[0])
+
+typedef struct box {
+    double left, top, right, bottom;
+} box;
 
 typedef struct panel {
     double x, fastest, low, high; /* left edge; tokens/s; per cent */
-    double taken[N_MARKS][2];     /* where labels stand */
+    box taken[2 * N_MARKS];       /* by points and labels */
     size_t n_taken;
 } panel;
 
@@ -104,38 +108,63 @@ static void draw_axes(buffer *out, const panel *p, const char *scenario)
         p->x + PANEL_WIDTH - 14, TOP + PLOT_HEIGHT + 34);
 }
 
-/* A place near the point where no label stands yet. */
-static double free_place(panel *p, double x, double y)
+static bool overlaps(const box *a, const box *b)
 {
-    static const double shifts[] = {4, -9, 17, -22, 30, -35, 43, 56};
-    for (size_t i = 0; i < sizeof shifts / sizeof shifts[0]; i++) {
-        bool is_free = true;
-        for (size_t k = 0; k < p->n_taken; k++)
-            is_free = is_free && (fabs(p->taken[k][0] - x) > 95 ||
-                                  fabs(p->taken[k][1] - (y + shifts[i])) > 12);
-        if (is_free)
-            return y + shifts[i];
-    }
-    return y;
+    return a->left < b->right && b->left < a->right && a->top < b->bottom && b->top < a->bottom;
 }
 
-static void draw_mark(buffer *out, panel *p, const json_t *r, const struct mark *m)
+static bool is_free(const panel *p, const box *b)
+{
+    if (b->left < p->x + LEFT || b->right > p->x + PANEL_WIDTH || b->top < TOP - 8)
+        return false;
+    for (size_t i = 0; i < p->n_taken; i++)
+        if (overlaps(b, &p->taken[i]))
+            return false;
+    return true;
+}
+
+/* A place beside the point where nothing stands yet; the text's height is 12, a letter's width 7.
+ */
+static box free_place(panel *p, double x, double y, size_t letters)
+{
+    double width = 7 * (double)letters;
+    box b = {.left = 0};
+    for (int distance = 0; distance < 12; distance++) {
+        for (int side = 0; side < 4; side++) {
+            double shift = (side < 2 ? 1 : -1) * 11.0 * distance;
+            double left = side % 2 == 0 ? x + 9 : x - 9 - width;
+            b = (box){left, y + shift - 6, left + width, y + shift + 6};
+            if (is_free(p, &b))
+                return b;
+        }
+    }
+    return b;
+}
+
+static void draw_point(buffer *out, panel *p, const json_t *r, const struct mark *m)
+{
+    double accuracy = report_number(r, NULL, "accuracy");
+    double speed = report_number(r, NULL, "tokens_per_s");
+    double x = at_x(p, speed), y = at_y(p, accuracy);
+    buffer_add_format(out,
+                      "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%g\"><title>%s: %.2f %%, "
+                      "%.0f tokens/s</title></circle>",
+                      m->colour, x, y, strcmp(m->policy, "adaptive") == 0 ? 6.5 : 4.5, m->policy,
+                      accuracy, speed);
+    p->taken[p->n_taken++] = (box){x - 6, y - 6, x + 6, y + 6};
+}
+
+static void draw_label(buffer *out, panel *p, const json_t *r, const struct mark *m)
 {
     double x = at_x(p, report_number(r, NULL, "tokens_per_s"));
     double y = at_y(p, report_number(r, NULL, "accuracy"));
-    bool to_left = x > p->x + LEFT + 0.62 * PLOT_WIDTH;
-    double label = x + (to_left ? -9 : 9), place = free_place(p, label, y);
-    p->taken[p->n_taken][0] = label;
-    p->taken[p->n_taken++][1] = place;
-    bool is_ours = strcmp(m->policy, "adaptive") == 0;
-    buffer_add_format(
-        out,
-        "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%g\"><title>%s: %.2f %%, "
-        "%.0f tokens/s</title></circle><text class=\"halo\" x=\"%.1f\" y=\"%.1f\"%s%s>"
-        "%s</text>",
-        m->colour, x, y, is_ours ? 6.5 : 4.5, m->policy, report_number(r, NULL, "accuracy"),
-        report_number(r, NULL, "tokens_per_s"), label, place, to_left ? " text-anchor=\"end\"" : "",
-        is_ours ? " font-weight=\"600\"" : "", m->policy);
+    box b = free_place(p, x, y, strlen(m->policy));
+    bool to_left = b.right < x;
+    p->taken[p->n_taken++] = b;
+    buffer_add_format(out, "<text class=\"halo\" x=\"%.1f\" y=\"%.1f\"%s%s>%s</text>",
+                      to_left ? b.right : b.left, b.bottom - 2,
+                      to_left ? " text-anchor=\"end\"" : "",
+                      strcmp(m->policy, "adaptive") == 0 ? " font-weight=\"600\"" : "", m->policy);
 }
 
 static void draw_panel(buffer *out, const json_t *runs, const char *scenario, size_t index)
@@ -150,10 +179,15 @@ static void draw_panel(buffer *out, const json_t *runs, const char *scenario, si
                           at_y(&p, report_number(small, NULL, "accuracy")),
                           at_x(&p, report_number(large, NULL, "tokens_per_s")),
                           at_y(&p, report_number(large, NULL, "accuracy")));
+    for (size_t i = 0; i < N_MARKS; i++) {
+        const json_t *r = report_find(runs, scenario, marks[i].policy);
+        if (r != NULL)
+            draw_point(out, &p, r, &marks[i]);
+    }
     for (size_t i = N_MARKS; i-- > 0;) {
         const json_t *r = report_find(runs, scenario, marks[i].policy);
         if (r != NULL)
-            draw_mark(out, &p, r, &marks[i]);
+            draw_label(out, &p, r, &marks[i]);
     }
 }
 

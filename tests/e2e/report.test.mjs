@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { run, temporaryFolder } from './helper.mjs';
+import { changedConfig, root, run, Server, temporaryFolder } from './helper.mjs';
 
 test('results become a page and rules', (t) => {
   const folder = temporaryFolder(t);
@@ -53,4 +53,38 @@ test('results become a page and rules', (t) => {
   fs.writeFileSync(at('one.json'), JSON.stringify({ runs: [runs[2]] }));
   refused(['tune', at('one.json')], 2, /both models/);
   refused(['tune', at('results.json'), '--tolerance', '-1'], 2, /--tolerance/);
+});
+
+test('a log of a thousand decisions is decided again', async (t) => {
+  const log = path.join(temporaryFolder(t), 'decisions.jsonl');
+  const config = changedConfig(t, (text) => `${text}\ndecisions: {file: ${log}, prompts: hash, max_mb: 64, keep: 1}\n`);
+  const server = await Server.start({ args: ['--config', config] });
+  const prompts = fs.readFileSync(path.join(root, 'models/demo/requests.jsonl'), 'utf8').trim().split('\n').map((l) => JSON.parse(l).prompt);
+  const ask = async (i) => {
+    const words = i % 3 === 0 ? prompts[i % prompts.length] : `${prompts[i % prompts.length].slice(0, 20 + (i % 60))} ${i}`;
+    const model = i % 50 === 7 ? 'large' : 'auto';
+    const response = await fetch(`${server.url}/v1/route`, { method: 'POST', headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ model, messages: [{ role: 'user', content: words }] }) });
+    assert.equal(response.status, 200, await response.text());
+  };
+  for (let i = 0; i < 1040; i += 8) await Promise.all(Array.from({ length: 8 }, (_, k) => ask(i + k)));
+  await server.stop();
+  const again = run(['replay', '--decisions', log, '--json']);
+  assert.equal(again.status, 0, again.stdout + again.stderr);
+  const { decisions, same, pinned } = JSON.parse(again.stdout);
+  assert.equal(decisions + pinned, 1040);
+  assert.ok(decisions >= 1000 && same === decisions);
+
+  // One fact changed by hand: the plan in the log is no longer what the rules say.
+  const lines = fs.readFileSync(log, 'utf8').trim().split('\n');
+  const at = lines.findIndex((line) => JSON.parse(line).facts?.intent?.label === 'code');
+  const changed = JSON.parse(lines[at]);
+  changed.facts.intent.entropy = 1;
+  lines[at] = JSON.stringify(changed);
+  fs.writeFileSync(log, lines.join('\n'));
+  const other = run(['replay', '--decisions', log]);
+  assert.equal(other.status, 1, other.stderr);
+  assert.match(other.stdout, new RegExp(`${decisions - 1} of ${decisions} decisions[^]*the first that differs`));
+  fs.writeFileSync(log, lines.slice(1).join('\n'));
+  assert.match(run(['replay', '--decisions', log]).stderr, /:1: a decision before any policy line/);
 });

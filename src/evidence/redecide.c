@@ -1,0 +1,184 @@
+#include "evidence/redecide.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "orchestra/describe.h"
+#include "orchestra/record.h"
+
+/* The table in effect, made from the log alone. */
+typedef struct table {
+    config *config;
+    policy *policy; /* NULL: no policy line yet */
+} table;
+
+static void table_free(table *t)
+{
+    policy_destroy(t->policy);
+    config_free(t->config);
+    *t = (table){.config = NULL};
+}
+
+/* JSON is YAML: the log's rules are put into a configuration as they stand. */
+static error_code write_config(buffer *out, const json_t *logged)
+{
+    const json_t *labels = json_object_get(logged, "labels");
+    json_t *list = json_array();
+    for (size_t i = 0; i < json_array_size(labels); i++)
+        json_array_append_new(list, json_pack("{s:O, s:O}", "name", json_array_get(labels, i),
+                                              "token", json_array_get(labels, i)));
+    buffer_add_text(out, "version: 1\nmodels:\n"
+                         "  - {name: small, role: small, path: small}\n"
+                         "  - {name: large, role: large, path: large}\n"
+                         "probe:\n  labels: ");
+    error_code code = json_write(out, list);
+    json_t *section = json_pack(
+        "{s:s, s:O, s:O, s:O}", "name", "rules", "seed", json_object_get(logged, "seed"), "sticky",
+        json_object_get(logged, "sticky"), "rules", json_object_get(logged, "rules"));
+    buffer_add_text(out, "\npolicy: ");
+    return code == OK ? json_write(out, section) : code;
+}
+
+static error_code read_table(table *t, const json_t *line, failure *fail)
+{
+    const json_t *logged = json_object_get(line, "policy");
+    const json_t *context = json_object_get(logged, "small_context");
+    buffer text;
+    if (!json_is_array(json_object_get(logged, "rules")) || !json_is_integer(context))
+        return failure_set(fail, ERR_FORMAT, "a policy line needs \"policy\" with its rules");
+    table_free(t);
+    buffer_init(&text, (size_t)4 << 20);
+    error_code code = write_config(&text, logged);
+    if (code != OK)
+        code = failure_set(fail, ERR_FORMAT, "the policy line lacks labels, seed or sticky");
+    if (code == OK)
+        code = config_parse(&t->config, text.data, text.length, "the logged policy", fail);
+    if (code == OK)
+        code = policy_create(&t->policy, t->config, (size_t)json_integer_value(context), fail);
+    buffer_free(&text);
+    return code;
+}
+
+/* ---- one decision ------------------------------------------------------------------------- */
+
+static void differ(char *first, const char *what, const char *then, const char *again)
+{
+    snprintf(first, 256, "%s was \"%.90s\", is \"%.90s\"", what, then != NULL ? then : "(none)",
+             again != NULL ? again : "(none)");
+}
+
+static bool is_same_text(const json_t *then, const char *key, const char *again, char *first)
+{
+    const char *text = json_string_value(json_object_get(then, key));
+    bool same = text == NULL || again == NULL ? text == again : strcmp(text, again) == 0;
+    if (!same)
+        differ(first, key, text, again);
+    return same;
+}
+
+static bool is_same_number(const json_t *then, const char *key, size_t again, char *first)
+{
+    const json_t *value = json_object_get(then, key);
+    size_t number = json_is_null(value) ? PLAN_NO_RULE : (size_t)json_integer_value(value);
+    if (number != again)
+        snprintf(first, 256, "%s was %zu, is %zu", key, number, again);
+    return number == again;
+}
+
+static bool is_same_lookup(const json_t *then, const plan *again, char *first)
+{
+    if (json_is_true(json_object_get(then, "client_lookup")))
+        return true; /* the client's, not the policy's */
+    json_t *lookup = lookup_json(&again->lookup);
+    bool same = json_equal(lookup, json_object_get(then, "lookup"));
+    json_decref(lookup);
+    if (!same)
+        snprintf(first, 256, "lookup is another");
+    return same;
+}
+
+static bool is_same_plan(const json_t *then, const plan *again, char *first)
+{
+    return is_same_text(then, "role", again->role == ROLE_SMALL ? "small" : "large", first) &&
+           is_same_text(then, "rule", again->rule, first) &&
+           is_same_text(then, "fallback", fallback_name(again->fallback), first) &&
+           is_same_text(then, "reason", again->reason, first) &&
+           is_same_number(then, "number", again->number, first) &&
+           is_same_number(then, "prior", again->lookup.prior, first) &&
+           is_same_lookup(then, again, first);
+}
+
+static error_code decide_again(const table *t, const json_t *line, redecided *out, failure *fail)
+{
+    const json_t *facts = json_object_get(line, "facts"), *then = json_object_get(line, "plan");
+    recorded_facts recorded;
+    plan again;
+    char first[256] = "";
+    if (!json_is_object(then))
+        return failure_set(fail, ERR_FORMAT, "a decision without \"plan\"");
+    if (json_is_null(facts)) {
+        out->pinned++;
+        return OK;
+    }
+    if (t->policy == NULL)
+        return failure_set(fail, ERR_FORMAT, "a decision before any policy line");
+    error_code code = record_read(&recorded, facts, t->policy, fail);
+    if (code != OK)
+        return code;
+    out->decisions++;
+    bool decided = policy_decide(t->policy, &recorded.facts, &again);
+    if (!decided)
+        snprintf(first, sizeof first, "the facts do not decide it");
+    if (decided && is_same_plan(then, &again, first))
+        out->same++;
+    else if (out->first[0] == '\0')
+        memcpy(out->first, first, sizeof first);
+    return OK;
+}
+
+/* ---- the file ----------------------------------------------------------------------------- */
+
+static error_code read_line(table *t, const char *text, redecided *out, failure *fail)
+{
+    json_error_t error;
+    json_t *line = json_loads(text, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    const char *type = json_string_value(json_object_get(line, "type"));
+    error_code code;
+    if (line == NULL) {
+        code = failure_set(fail, ERR_FORMAT, "not JSON: %s", error.text);
+    } else if (type != NULL && strcmp(type, "policy") == 0) {
+        code = read_table(t, line, fail);
+        out->policies++;
+    } else if (type != NULL && strcmp(type, "decision") == 0) {
+        code = decide_again(t, line, out, fail);
+    } else {
+        code = failure_set(fail, ERR_FORMAT, "neither a policy nor a decision");
+    }
+    json_decref(line);
+    return code;
+}
+
+error_code redecide_log(const char *path, redecided *out, failure *fail)
+{
+    FILE *file = fopen(path, "r");
+    *out = (redecided){.policies = 0};
+    if (file == NULL)
+        return failure_set(fail, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: %s", path,
+                           strerror(errno));
+    table t = {.config = NULL};
+    char *line = NULL;
+    size_t capacity = 0;
+    error_code code = OK;
+    for (size_t number = 1; code == OK && getline(&line, &capacity, file) > 0; number++) {
+        code = read_line(&t, line, out, fail);
+        if (code != OK)
+            failure_prefix(fail, "%s:%zu", path, number);
+    }
+    free(line);
+    fclose(file);
+    table_free(&t);
+    return code;
+}
