@@ -1,0 +1,76 @@
+// What a client and an operator see of decisions: conversations, headers, limits, counters, the log.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { changedConfig, run, Server, temporaryFolder } from './helper.mjs';
+
+const rules = `policy:
+  name: rules
+  rules:
+    - {name: nightly, headers: [{name: x-job, value: nightly}], model: small, max_tokens: 3, sampling: {temperature: 0}}
+    - {name: even, above_entropy: 0.45, model: large}
+    - {name: sure, intents: [code], model: small}
+    - {name: narrow, max_margin: 0.2, model: large}
+`;
+
+const ask = (content, more) => ({ messages: [{ role: 'user', content }], max_tokens: 8, temperature: 0, ...more });
+const code = 'Write a function add_numbers(a, b) that returns the sum.';
+
+test('rules, conversations and the log', async (t) => {
+  const file = path.join(temporaryFolder(t), 'decisions.jsonl');
+  const config = changedConfig(t, (text) => `${text.replace(/policy:[^]*?\n\n/, `${rules}\n`)
+    .replace(/\n# decisions:[^]*$/, '\n')}decisions:\n  file: ${file}\n`);
+  const server = await Server.start({ args: ['--config', config] });
+  const chat = (body, headers) => server.json('/v1/chat/completions', body, headers);
+
+  const nightly = await chat(ask('Who wrote Faust?', { temperature: undefined }), { 'X-Job': 'nightly', 'x-session-id': 'n' });
+  assert.equal(nightly.headers.get('x-a-io-reason'), 'nightly');
+  assert.equal(nightly.headers.get('x-a-io-intent'), null); // no probe
+  assert.ok(nightly.body.usage.completion_tokens <= 3);
+  assert.deepEqual(nightly.body.a_io.plan.sampling, { temperature: 0 });
+
+  const first = await chat(ask(code), { 'x-session-id': 'one' });
+  assert.equal(first.headers.get('x-a-io-model'), 'small');
+  assert.ok(first.body.timings.cache_n >= first.body.usage.prompt_tokens - 1); // the probe's prefill
+  const second = await chat(ask('Who wrote Faust?'), { 'x-session-id': 'one' });
+  assert.equal(second.headers.get('x-a-io-model'), 'large');
+  const third = await chat(ask(code), { 'x-session-id': 'one' });
+  assert.deepEqual([third.headers.get('x-a-io-model'), third.headers.get('x-a-io-reason')], ['large', 'session']);
+  const pinned = await chat(ask(code, { model: 'small' }));
+  assert.equal(pinned.headers.get('x-a-io-fallback'), 'pinned');
+  const streamed = await fetch(`${server.url}/v1/chat/completions`,
+    { method: 'POST', body: JSON.stringify(ask(code, { stream: true })) });
+  const events = (await streamed.text()).split('\n\n').filter((line) => line.startsWith('data: {')).map((line) => JSON.parse(line.slice(6)));
+  assert.equal(events.at(-1).a_io.plan.rule, 'sure');
+
+  for (const bad of ['', 'x'.repeat(257)]) {
+    const refused = await chat(ask(code), { 'x-session-id': bad });
+    assert.equal(refused.status, 400);
+    assert.equal(refused.body.error.param, 'x-session-id');
+  }
+  const policy = (await server.json('/v1/policy')).body;
+  assert.deepEqual(policy.rules.map((rule) => rule.name), ['nightly', 'even', 'sure', 'narrow', 'no_rule']);
+  assert.equal(policy.counts.fallbacks.pinned, 1);
+  assert.equal(policy.counts.kept, 1);
+  const metrics = await (await fetch(`${server.url}/metrics`)).text();
+  assert.match(metrics, /a_io_fallbacks_total\{reason="pinned"\} 1\n/);
+  assert.match(metrics, /a_io_fallbacks_total\{reason="probe_timeout"\} 0\n/);
+  await server.stop();
+
+  const lines = fs.readFileSync(file, 'utf8').trim().split('\n').map((line) => JSON.parse(line));
+  assert.equal(lines[0].type, 'policy');
+  assert.deepEqual(lines.slice(1).map((line) => line.plan.rule), ['nightly', 'sure', 'no_rule', 'session', 'pinned', 'sure']);
+  assert.deepEqual(lines[1].facts.headers, { 'x-job': 'nightly' });
+  assert.ok(lines.slice(1).every((line) => line.outcome.state === 'finished' && !('text' in line.prompt)));
+  assert.equal(fs.statSync(file).mode & 0o777, 0o600);
+});
+
+test('--check warns of rules that nothing reaches, and prints the table', (t) => {
+  const config = changedConfig(t, (text) => text.replace(/policy:[^]*?\n\n/,
+    'policy:\n  name: rules\n  rules:\n    - {name: all, model: large}\n    - {name: late, intent: code, model: small}\n\n'));
+  const checked = run(['serve', '--check', '--config', config]);
+  assert.equal(checked.status, 0, checked.stderr);
+  assert.match(checked.stderr, /policy\.rules\[1\] \(late\) takes no request/);
+  assert.match(checked.stdout, /- {"name": "all", "model": "large", "lookup": "auto"}/);
+});
