@@ -64,9 +64,10 @@ static const char usage[] =
     "\n"
     "Answers to code tasks are run: by python3, confined (docs/replay.md says to what).\n"
     "\n"
-    "Exit status: 0; 1 when a decision of a log came out differently; 2 for a bad option; 3 for "
-    "something that is not there; 4 for a bad\n"
-    "configuration; 5 for a bad trace or model file; 8 when it was interrupted.\n";
+    "Exit status: 0; 1 when a decision of a log came out differently; 2 for a bad option; 3 for\n"
+    "something that is not there; 4 for a bad configuration; 5 for a bad trace or model file; 8 "
+    "when\n"
+    "it was interrupted.\n";
 
 typedef struct replay_options {
     stage_options stage;
