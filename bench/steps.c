@@ -1,13 +1,15 @@
 /* What mixed work costs in the step loop: `make bench-steps`. Arguments: which parts (pace, probes,
- * yields, switch; none: all), then numbers: see usage.
+ * yields, streams, switch; none: all), then numbers: see usage.
  *
  * pace    a long prompt arrives while four replies stream: the gaps between their tokens, and what
  *         the prompt takes beside what it takes alone; with the step budget and without mixing
  * probes  classifications by a small model while a large one prefills: what they wait beside what
  *         they take when nothing runs
  * yields  a prompt with and without the possibility of a pause, in turns
+ * streams one reply and eight at once, in turns: tokens a second
  * switch  two models stream in turns: the time from choosing the other one to its step
  */
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +23,8 @@
 enum {
     STREAMS = 4,
     STREAM_PROMPT = 64,
+    MANY_STREAMS = 8,
+    STREAM_TOKENS = 160,
     MAX_EVENTS = 1 << 16,
     PROBE_PROMPT = 40,
     MAX_PROBES = 200,
@@ -254,34 +258,85 @@ static void show_probes(size_t chunk, size_t n_prompt, size_t n_probes)
 
 /* ---- yields --------------------------------------------------------------------------------- */
 
-static void measure_yields(size_t n_prompt, size_t pairs)
+/* One prompt with pauses allowed over one without. Both engines are made anew for each pair, in
+ * turns of order: where the system puts their memory makes a difference of a few percent. */
+static double yields_ratio(size_t n_prompt, unsigned pair)
 {
-    double ratios[MEASURE_MAX_RUNS];
+    double ms[2];
     engine *e[2];
     failure fail;
     conductor *c;
     engine_options o = engine_defaults();
-    pairs = pairs < MEASURE_MAX_RUNS ? pairs : MEASURE_MAX_RUNS;
     must(conductor_create(&c, n_threads, &fail), &fail);
-    for (int i = 0; i < 2; i++) {
-        o.yields = i == 0;
-        must(conductor_add(c, small, &o, &e[i], &fail), &fail);
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned which = (pair / 2 + i) % 2;
+        o.yields = which == 0;
+        must(conductor_add(c, small, &o, &e[which], &fail), &fail);
     }
     must(conductor_start(c, &fail), &fail);
-    for (unsigned pair = 0; pair < pairs; pair++) {
-        double ms[2];
-        for (unsigned turn = 0; turn < 2; turn++) {
-            unsigned which = (pair + turn) % 2;
-            conversation p = start(e[which], n_prompt, 1, false, pair);
-            ms[which] = time_to_first(&p);
-            end(&p);
-        }
-        ratios[pair] = ms[0] / ms[1];
+    for (unsigned turn = 0; turn < 2; turn++) {
+        unsigned which = (pair + turn) % 2;
+        conversation p = start(e[which], n_prompt, 1, false, pair);
+        ms[which] = time_to_first(&p);
+        end(&p);
     }
+    conductor_destroy(c);
+    return ms[0] / ms[1];
+}
+
+static void measure_yields(size_t n_prompt, size_t pairs)
+{
+    double ratios[MEASURE_MAX_RUNS];
+    pairs = pairs < MEASURE_MAX_RUNS ? pairs : MEASURE_MAX_RUNS;
+    for (unsigned pair = 0; pair < pairs; pair++)
+        ratios[pair] = yields_ratio(n_prompt, pair);
     double low = quantile(ratios, pairs, 0.25), high = quantile(ratios, pairs, 0.75);
     printf(
         "yields  prefill of %zu, %zu pairs: with yields %.4f of without (quartiles %.4f, %.4f)\n",
         n_prompt, pairs, quantile(ratios, pairs, 0.5), low, high);
+}
+
+/* ---- streams -------------------------------------------------------------------------------- */
+
+/* All tokens a second, while every one of the replies streams. */
+static double stream_speed(engine *e, size_t n, unsigned seed)
+{
+    conversation s[MANY_STREAMS];
+    double begin_ms = 0, end_ms = INFINITY;
+    size_t tokens = 0;
+    for (unsigned i = 0; i < n; i++)
+        s[i] = start(e, STREAM_PROMPT, STREAM_TOKENS, false, seed + i);
+    for (size_t i = 0; i < n; i++) {
+        wait_for_events(s[i].diary, STREAM_TOKENS);
+        begin_ms = fmax(begin_ms, s[i].diary->ms[0]);
+        end_ms = fmin(end_ms, s[i].diary->ms[STREAM_TOKENS - 1]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < STREAM_TOKENS; k++)
+            tokens += s[i].diary->ms[k] > begin_ms && s[i].diary->ms[k] <= end_ms ? 1 : 0;
+        end(&s[i]);
+    }
+    return (double)tokens / (end_ms - begin_ms) * 1000;
+}
+
+static void measure_streams(size_t rounds)
+{
+    double one[MEASURE_MAX_RUNS], many[MEASURE_MAX_RUNS], ratios[MEASURE_MAX_RUNS];
+    engine *e;
+    engine_options o = engine_defaults();
+    o.slots = MANY_STREAMS;
+    rounds = rounds < MEASURE_MAX_RUNS ? rounds : MEASURE_MAX_RUNS;
+    conductor *c = open_conductor(&o, &e, NULL);
+    for (unsigned i = 0; i < rounds; i++) {
+        one[i] = stream_speed(e, 1, 100 * i);
+        many[i] = stream_speed(e, MANY_STREAMS, 100 * i + 10);
+        ratios[i] = many[i] / one[i];
+    }
+    printf("streams depth %d to %d, %zu rounds: one %.1f tokens/s, %d together %.1f; %.2f times "
+           "(%.2f to %.2f)\n",
+           STREAM_PROMPT, STREAM_PROMPT + STREAM_TOKENS, rounds, quantile(one, rounds, 0.5),
+           MANY_STREAMS, quantile(many, rounds, 0.5), quantile(ratios, rounds, 0.5),
+           quantile(ratios, rounds, 0), quantile(ratios, rounds, 1));
     conductor_destroy(c);
 }
 
@@ -343,7 +398,9 @@ int main(int argc, char **argv)
         measure_pace(number(argc, argv, 2, 8192),
                      number(argc, argv, 3, (size_t)engine_defaults().step_budget_ms));
     if (all || strcmp(part, "yields") == 0)
-        measure_yields(number(argc, argv, 2, 512), number(argc, argv, 3, 20));
+        measure_yields(number(argc, argv, 2, 512), number(argc, argv, 3, 40));
+    if (all || strcmp(part, "streams") == 0)
+        measure_streams(number(argc, argv, 2, 7));
     if (all || strcmp(part, "probes") == 0 || strcmp(part, "switch") == 0)
         large = load("pangu-7b:q4_0");
     if (all || strcmp(part, "switch") == 0)

@@ -1,6 +1,6 @@
 /* conductor.c: the thread that owns every step. It is worker 0 of the one team that all models
- * share, because all share one memory bus; it takes the engines in turn, and sleeps when none has
- * work. A classification that arrives while a step runs makes the step pause. */
+ * share, because all share one memory bus; it shares time among the engines, and sleeps when none
+ * has work. A classification that arrives while a step runs makes the step pause. */
 #include "engine/conductor.h"
 
 #include "base/clock.h"
@@ -127,10 +127,11 @@ static void run_step(conductor *c, step *st)
 
 /* ---- the loop ------------------------------------------------------------------------------- */
 
-static bool has_work(const engine *e)
+/* That wait for the engine's next step; 0: there is no work. */
+static size_t count_sequences(const engine *e)
 {
-    return e->running.first != NULL || e->waiting.first != NULL || e->parked.first != NULL ||
-           kv_work(e->kv, 0);
+    size_t n = e->running.length + e->waiting.length + e->parked.length;
+    return n == 0 && kv_work(e->kv, 0) ? 1 : n;
 }
 
 /* The time from the choice to the step's start counts for who came to its first step by it. */
@@ -140,6 +141,15 @@ static void note_switch(engine *e, double chosen_ms)
     for (sequence *s = e->running.first; s != NULL; s = s->next)
         if (s->step != NULL && s->progress.prefill_ms == 0 && s->progress.switch_ms == 0)
             s->progress.switch_ms = e->switch_ms;
+}
+
+/* The step counts as its engine's time; what urgent work took in its pauses does not. */
+static void note_turn(const conductor *c, engine *e)
+{
+    turn_taken(&e->turn, e->main.ran_ms);
+    for (engine *o = c->engines; o != NULL; o = o->next)
+        if (o != e)
+            turn_passed(&o->turn, &e->turn, e->main.ran_ms);
 }
 
 /* One step of the engine. False: there was nothing to do. */
@@ -155,6 +165,7 @@ static bool serve(conductor *c, engine *e, bool switched)
     if (switched)
         note_switch(e, chosen_ms);
     run_step(c, &e->main);
+    note_turn(c, e);
     return true;
 }
 
@@ -184,16 +195,31 @@ static bool serve_classification(conductor *c, turn *t)
     return false;
 }
 
+/* The one whose turn it is, of those that were not passed over; NULL: none has work. */
+static engine *find_next(const conductor *c)
+{
+    engine *best = NULL;
+    for (engine *e = c->engines; e != NULL; e = e->next)
+        if (e->turn.sequences > 0 && !e->passed_over &&
+            (best == NULL || turn_goes_before(&e->turn, &best->turn)))
+            best = e;
+    return best;
+}
+
 /* One step of the next engine that has work; false: none has. */
 static bool serve_next(conductor *c, turn *t)
 {
+    for (engine *e = c->engines; e != NULL; e = e->next) {
+        e->turn.sequences = count_sequences(e);
+        e->turn.budget_ms = e->options.step_budget_ms;
+        e->passed_over = false;
+    }
     if (serve_classification(c, t))
         return true;
-    engine *e = t->last;
-    for (const engine *i = c->engines; i != NULL; i = i->next) {
-        e = e != NULL && e->next != NULL ? e->next : c->engines;
-        if (has_work(e) && take_turn(c, t, e))
+    for (engine *e; (e = find_next(c)) != NULL;) {
+        if (take_turn(c, t, e))
             return true;
+        e->passed_over = true;
     }
     return false;
 }

@@ -3,7 +3,8 @@
  * other. Everything of an engine but its fixed fields and `arrivals` is the conductor thread's.
  *
  *   engine.c     making engines, submitting, status
- *   conductor.c  the loop: which engine's step is next; urgent work in a step's pauses
+ *   conductor.c  the loop: one step after the other; urgent work in a step's pauses
+ *   turns.c      which engine's step is next
  *   admission.c  who gets a place, who is parked, who has to go
  *   memory.c     who is promised how much memory for KV
  *   batch.c      which rows a step has
@@ -14,6 +15,7 @@
 
 #include "engine/pace.h"
 #include "engine/sequence.h"
+#include "engine/turns.h"
 
 #define CLASSIFICATION_SLOTS 4 /* KV slots beside those of replies: a probe never waits for one */
 #define URGENT_ROWS 64         /* of a classification in one step */
@@ -59,6 +61,8 @@ struct engine {
     pace pace;
     double
         service_ms; /* running mean of a reply's time from its first step to its end; 0: unknown */
+    turn_claim turn;
+    bool passed_over; /* had nothing to do when it was its turn */
     double switch_ms;
     size_t pauses;
     acceptance acceptance[LOOKUP_CLASSES]; /* of drafts, by intent */

@@ -16,7 +16,7 @@
 static void test_parked_twenty_times(void **state)
 {
     (void)state;
-    enum { TIMES = 20 };
+    enum { TIMES = 21 }; /* the first may find it waiting */
     house h;
     outcome batch = {0};
     engine_options o = house_options();
@@ -24,7 +24,7 @@ static void test_parked_twenty_times(void **state)
     o.parked = 1;
     house_open(&h, &o, 0);
     const errand e = {
-        .where = LARGE, .n_prompt = 200, .max_tokens = 800, .seed = 1, .priority = SEQUENCE_BATCH};
+        .where = LARGE, .n_prompt = 200, .max_tokens = 1700, .seed = 1, .priority = SEQUENCE_BATCH};
     sequence *s = house_start(&h, &e);
     for (int32_t i = 0; i < TIMES; i++) {
         outcome reply = {0};
@@ -39,7 +39,7 @@ static void test_parked_twenty_times(void **state)
         token_list_free(&reply.tokens);
     }
     house_end(s, &batch);
-    assert_in_range(batch.last.stats.parked, TIMES - 1, TIMES); /* the first may find it waiting */
+    assert_in_range(batch.last.stats.parked, TIMES - 1, TIMES);
     assert_int_equal(batch.last.stats.refilled_tokens, 0);
     check_solo(&e, &batch);
     house_close(&h);
