@@ -9,7 +9,8 @@
 #   make replay         scenarios A, B and C through all policies on the demo pair (a few minutes): a page and tables
 #   make bench-kv       what KV memory costs: resident bytes, first touch, copied prefixes
 #   make bench-probe    what a decision costs by phase, and what of it is lost when the small model answers
-#   make bench-steps    what mixed work costs: pace beside a long prompt, probes, pauses, switches
+#   make bench-steps    what mixed work costs: pace beside a long prompt, probes, pauses, streams, switches
+#   make bench-idle     what an idle server takes of a core
 #   make bench-lookup   what prompt lookup gains on real texts, from one measured T(n) (MODELS=pangu-1b:q4_0)
 #   make bench-lookup-wall   the same by the clock, with forced replies (MODELS=pangu-1b:q4_0 TOKENS=192 TURNS=3)
 #   make stress         many requests at once, every answer beside its solo run (REQUESTS=10000 SEED=1 STREAMS=8)
@@ -43,7 +44,7 @@ TEST_PROGRAMS := $(TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 quiet_compile = $(if $(V),,@echo "  compile $<" && )
 quiet_link = $(if $(V),,@echo "  link    $@" && )
 
-.PHONY: all demo replay test test-c test-neon test-e2e bench bench-kv bench-probe bench-steps bench-lookup bench-lookup-wall bench-peer bench-calibrate stress stress-http setup format clean
+.PHONY: all demo replay test test-c test-neon test-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-peer bench-calibrate stress stress-http setup format clean
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY)
@@ -148,6 +149,10 @@ bench-probe: setup
 bench-steps: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/steps
 	$(VARIANT)/bench/steps $(PART)
+
+bench-idle: setup
+	@$(MAKE) --no-print-directory $(PROGRAM)
+	@bench/idle.py --program $(PROGRAM)
 
 SEED ?= 1
 STREAMS ?= 8

@@ -144,7 +144,7 @@ typedef struct config_engine {
     uint32_t threads; /* 0: the physical cores this process may use */
     uint32_t prefill_chunk;
     uint32_t queue_limit;
-    uint32_t step_budget_ms;  /* of a step while replies stream */
+    uint32_t step_budget_ms;  /* that prompts may add between two tokens of a reply that streams */
     uint32_t memory_limit_mb; /* 10^6 bytes, for weights and KV; 0: none */
     bool prefix_cache;        /* prompts take over the KV of a prefix that is there */
     char *machine;            /* a file of `a-io calibrate`; NULL: steps are measured at start-up */
