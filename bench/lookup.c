@@ -31,40 +31,48 @@ typedef struct cost_table {
     double ms[MAX_ROWS + 1];
 } cost_table;
 
-/* Medians of a few turns through all n, so that a slow moment of the machine slows all of them. */
+static const size_t measured_rows[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,
+                                       10, 12, 14, 16, 20, 24, 32, 40, MAX_ROWS};
+#define N_MEASURED (sizeof measured_rows / sizeof measured_rows[0])
+
+/* Medians of a few turns through all sizes, so that a slow moment of the machine slows all of them.
+ */
 static void measure_table(const char *spec)
 {
     failure fail;
     team *threads;
     subject *s;
-    static double ms[MAX_ROWS + 1][TURNS];
+    double ms[N_MEASURED][TURNS];
     must(kernel_init(NULL, &fail), &fail);
     model *m = load_model(spec);
     must(team_create(&threads, (int)sysconf(_SC_NPROCESSORS_ONLN), &fail), &fail);
-    subject_options o = {.threads = threads, .positions = 1024};
+    subject_options o = {.threads = threads, .positions = 512};
     must(subject_create(&s, m, &o, &fail), &fail);
     for (size_t turn = 0; turn <= TURNS; turn++)
-        for (size_t n = 1; n <= MAX_ROWS; n++) {
-            double one = subject_run(s, &(speed_test){SPEED_STEP, n, 512});
+        for (size_t i = 0; i < N_MEASURED; i++) {
+            double one = subject_run(s, &(speed_test){SPEED_STEP, measured_rows[i], 256});
             if (turn > 0) /* the first one warms up */
-                ms[n][turn - 1] = one;
+                ms[i][turn - 1] = one;
         }
-    for (size_t n = 1; n <= MAX_ROWS; n++)
-        printf("%zu %.4f\n", n, spread_of(ms[n], TURNS).median);
+    for (size_t i = 0; i < N_MEASURED; i++)
+        printf("%zu %.4f\n", measured_rows[i], spread_of(ms[i], TURNS).median);
     subject_destroy(s);
     team_destroy(threads);
     model_destroy(m);
 }
 
+/* Sizes between two measured ones lie on the line between them. */
 static cost_table read_table(const char *path)
 {
     cost_table t = {{0}};
     FILE *file = fopen(path, "r");
-    size_t n;
+    size_t n, last = 0;
     double ms;
-    while (file != NULL && fscanf(file, "%zu %lf", &n, &ms) == 2)
-        if (n <= MAX_ROWS)
-            t.ms[n] = ms;
+    while (file != NULL && fscanf(file, "%zu %lf", &n, &ms) == 2 && n > last && n <= MAX_ROWS) {
+        for (size_t i = last + 1; i <= n; i++)
+            t.ms[i] = t.ms[last] + (ms - t.ms[last]) * (double)(i - last) / (double)(n - last);
+        last = n;
+    }
     if (file == NULL || t.ms[1] <= 0 || t.ms[MAX_ROWS] <= 0) {
         fprintf(stderr, "bench-lookup: %s is no table of step costs\n", path);
         exit(1);

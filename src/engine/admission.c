@@ -6,7 +6,7 @@
  * long is placed like an interactive one, and then keeps its place for as long.
  */
 #include "base/clock.h"
-#include "engine/conductor.h"
+#include "engine/drafter.h"
 
 #define BATCH_PROMISE 64 /* tokens: a batch reply is promised memory for so many more at a time */
 
@@ -159,6 +159,7 @@ void engine_take_kv(engine *e, sequence *s)
         s->given_up = s->slot->tokens.length;
     kv_release(e->kv, s->slot);
     s->slot = NULL;
+    drafter_forget(e->drafter, s);
     s->waiting_ms = clock_ms();
     queue_push(&e->waiting, s);
 }
@@ -195,6 +196,7 @@ void engine_leave(engine *e, sequence *s)
 {
     if (s->slot != NULL)
         kv_release(e->kv, s->slot);
+    drafter_forget(e->drafter, s);
     sequence_unreference(s);
 }
 

@@ -63,7 +63,8 @@ static void plan_drafts(step *st)
         if (!sequence_is_decoding(s))
             continue;
         size_t left = s->max_tokens - (s->tokens.length - s->n_prompt) - 1;
-        draft_find(&s->draft, s->tokens.ids, s->tokens.length, left);
+        if (s->draft.setting.mode != LOOKUP_DRAFT)
+            draft_find(&s->draft, s->tokens.ids, s->tokens.length, left);
         cut_draft(s, &s->draft);
         st->drafts[n++] = &s->draft;
     }

@@ -4,6 +4,7 @@
 #include "engine/conductor.h"
 
 #include "base/clock.h"
+#include "engine/drafter.h"
 
 /* Urgent work may take as much time as the steps it interrupts, averaged over this: a stream of
  * probes slows replies to half their pace, it does not stop them. */
@@ -159,6 +160,8 @@ static bool serve(conductor *c, engine *e, bool switched)
     double chosen_ms = clock_ms();
     engine_admit(e);
     engine_extend_promises(e);
+    if (e->drafter != NULL)
+        drafter_run(e->drafter, &e->running, &e->cost, c->threads);
     step_compose(&e->main);
     if (e->main.n_rows == 0)
         return more || e->running.first != NULL;

@@ -17,6 +17,8 @@
 #include "engine/sequence.h"
 #include "engine/turns.h"
 
+typedef struct drafter drafter; /* drafter.h */
+
 #define CLASSIFICATION_SLOTS 4 /* KV slots beside those of replies: a probe never waits for one */
 #define URGENT_ROWS 64         /* of a classification in one step */
 #define KV_WORK_MS 10.0        /* of a step, for copying KV and giving it back */
@@ -65,7 +67,9 @@ struct engine {
     bool passed_over; /* had nothing to do when it was its turn */
     double switch_ms;
     size_t pauses;
-    acceptance acceptance[LOOKUP_CLASSES]; /* of drafts, by intent */
+    acceptance acceptance[LOOKUP_CLASSES]; /* of drafts from the history, by intent */
+    drafter *drafter;                      /* NULL: there is no draft model */
+    acceptance drafter_acceptance;
 
     sequence_queue arrivals; /* under the conductor's lock */
     engine_status status;    /* under the conductor's lock */

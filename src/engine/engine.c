@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "engine/conductor.h"
+#include "engine/drafter.h"
 
 #define MEASURE_BUDGET_MS 400.0 /* per engine, at start-up */
 
@@ -77,6 +77,7 @@ void engine_destroy(engine *e)
 {
     step_destroy(&e->main);
     step_destroy(&e->urgent);
+    drafter_destroy(e->drafter);
     kv_destroy(e->kv);
     free(e);
 }
@@ -121,6 +122,11 @@ error_code conductor_add(conductor *c, const model *m, const engine_options *opt
     c->engines = e;
     *out = e;
     return OK;
+}
+
+error_code engine_set_draft_model(engine *e, const model *small, failure *fail)
+{
+    return drafter_create(&e->drafter, e, small, e->options.slots + e->options.parked, fail);
 }
 
 const model *engine_model(const engine *e)

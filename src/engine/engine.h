@@ -54,6 +54,9 @@ error_code conductor_create(conductor **out, int n_threads, failure *fail);
 /* Adds an engine for a model that must outlive the conductor. Before conductor_start only. */
 error_code conductor_add(conductor *c, const model *m, const engine_options *options, engine **out,
                          failure *fail);
+/* Lets a smaller model draft for the engine's replies (LOOKUP_DRAFT): it must have the same
+ * vocabulary, and outlive the conductor. After conductor_add, before conductor_start only. */
+error_code engine_set_draft_model(engine *e, const model *small, failure *fail);
 /* What the weights and the KV of all engines may take together; 0: no limit. Before conductor_start
  * only, which fails when the weights leave no room. */
 void conductor_limit_memory(conductor *c, size_t bytes);
@@ -68,7 +71,8 @@ size_t engine_context(const engine *e);
 
 /* ---- lookup ------------------------------------------------------------------------------- */
 
-typedef enum lookup_mode { LOOKUP_OFF, LOOKUP_AUTO, LOOKUP_FIXED } lookup_mode;
+/* LOOKUP_DRAFT: not from the history: the engine's draft model guesses. */
+typedef enum lookup_mode { LOOKUP_OFF, LOOKUP_AUTO, LOOKUP_FIXED, LOOKUP_DRAFT } lookup_mode;
 
 #define LOOKUP_CLASSES 16
 #define ENGINE_STEP_ROWS 64 /* decode steps are known by their rows up to so many */
@@ -101,6 +105,7 @@ typedef struct sequence_request {
      * must be 0. */
     const int32_t *forced;
     size_t n_forced;
+    double forced_agreement; /* LOOKUP_DRAFT: a guess is right with this probability */
 
     /* Classification instead: when n_labels > 0 nothing is generated; the next token's distribution
      * over these ids is the result. */

@@ -5,7 +5,7 @@
  * reply: for the next ones only). The promises and what finished sequences still hold never exceed
  * the limit together, so that writing KV within a promise needs no check.
  */
-#include "engine/conductor.h"
+#include "engine/drafter.h"
 
 /* ---- planning ------------------------------------------------------------------------------- */
 
@@ -41,7 +41,7 @@ error_code memory_plan(conductor *c, failure *fail)
     if (c->memory_limit == 0)
         return OK;
     for (engine *e = c->engines; e != NULL; e = e->next)
-        weights += resident_bytes(e->model);
+        weights += resident_bytes(e->model) + (e->drafter ? drafter_kv_bytes(e->drafter) : 0);
     if (weights >= c->memory_limit)
         return failure_set(fail, ERR_MEMORY,
                            "the weights take %.3g GB, the memory limit is %.3g GB: raise it or use "

@@ -64,6 +64,8 @@ static error_code check_options(const engine *e, const sequence_request *r, fail
         (r->lookup.length == 0 || r->lookup.length > LOOKUP_MAX_DRAFT))
         return failure_set(fail, ERR_INVALID, "lookup length is %u, must be 1 to %d",
                            r->lookup.length, LOOKUP_MAX_DRAFT);
+    if (r->lookup.mode == LOOKUP_DRAFT && e->drafter == NULL)
+        return failure_set(fail, ERR_INVALID, "lookup is draft, but the model has no draft model");
     if (!(r->deadline_ms >= 0))
         return failure_set(fail, ERR_INVALID, "deadline is %g ms, must be 0 (none) or more",
                            r->deadline_ms);
@@ -108,7 +110,8 @@ static size_t choose_max_tokens(const engine *e, const sequence_request *r)
 
 static acceptance *acceptance_pool(engine *e, const lookup_setting *setting)
 {
-    return &e->acceptance[setting->prior % LOOKUP_CLASSES];
+    return setting->mode == LOOKUP_DRAFT ? &e->drafter_acceptance
+                                         : &e->acceptance[setting->prior % LOOKUP_CLASSES];
 }
 
 static error_code copy_forced(sequence *s, const sequence_request *r, failure *fail)
@@ -120,6 +123,7 @@ static error_code copy_forced(sequence *s, const sequence_request *r, failure *f
         return failure_set(fail, ERR_MEMORY, "no memory for the forced reply");
     memcpy(s->forced, r->forced, r->n_forced * sizeof *s->forced);
     s->n_forced = r->n_forced;
+    s->forced_agreement = r->forced_agreement;
     return OK;
 }
 

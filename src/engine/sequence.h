@@ -25,6 +25,7 @@ struct sequence {
     size_t max_tokens; /* of the reply; ≥ 1 for generation */
     int32_t *forced;   /* the reply, chosen beforehand; NULL: sampled */
     size_t n_forced;
+    double forced_agreement;
     int32_t labels[SEQUENCE_MAX_LABELS];
     size_t n_labels;
     sequence_priority priority;
@@ -32,16 +33,18 @@ struct sequence {
     double end_ms; /* the deadline; 0: none */
 
     /* The conductor's. */
-    sequence *next;    /* in the engine's list */
-    token_list tokens; /* prompt, then accepted tokens */
-    kv_slot *slot;     /* NULL while waiting */
-    struct step *step; /* that has rows of it; then nothing here may change */
-    size_t reserved;   /* positions whose memory is promised to it */
-    size_t given_up;   /* tokens whose KV it had to give up */
-    double waiting_ms; /* when it began to wait, or was parked */
-    double keeps_ms;   /* until then it is not parked again */
-    sampler *sampler;  /* generation only */
-    draft draft;       /* of the step being composed */
+    sequence *next;         /* in the engine's list */
+    token_list tokens;      /* prompt, then accepted tokens */
+    kv_slot *slot;          /* NULL while waiting */
+    struct step *step;      /* that has rows of it; then nothing here may change */
+    size_t reserved;        /* positions whose memory is promised to it */
+    size_t given_up;        /* tokens whose KV it had to give up */
+    double waiting_ms;      /* when it began to wait, or was parked */
+    double keeps_ms;        /* until then it is not parked again */
+    sampler *sampler;       /* generation only */
+    draft draft;            /* of the step being composed */
+    kv_slot *draft_slot;    /* the draft model's; or NULL */
+    size_t steps_undrafted; /* since the draft model last guessed */
     output output;
     size_t n_rows;       /* in the step */
     size_t first_logits; /* index of its first logits */

@@ -64,7 +64,8 @@ double step_cost_of(const step_cost *c, size_t rows)
 
 #define POOL_WEIGHT 6.0 /* the pooled estimate counts as so many drafted tokens */
 #define FIRST_WEIGHT 4.0
-#define OWN_MEMORY 32.0 /* drafted tokens of a class; an estimate forgets beyond them */
+#define DRAFT_MODEL_RATE 0.6 /* of a draft model's guesses, before anything is known */
+#define OWN_MEMORY 32.0      /* drafted tokens of a class; an estimate forgets beyond them */
 #define POOL_MEMORY 256.0
 
 /* The shortest match of each class, and what is taken for its acceptance before anything is known.
@@ -102,7 +103,7 @@ static void learn(acceptance *a, size_t match, size_t judged, size_t accepted, d
 static double rate_of(const draft *d, size_t match)
 {
     size_t i = class_of(match);
-    double rate = classes[i].rate;
+    double rate = d->setting.mode == LOOKUP_DRAFT ? DRAFT_MODEL_RATE : classes[i].rate;
     if (d->pool != NULL)
         rate = (d->pool->accepted[i] + FIRST_WEIGHT * rate) / (d->pool->tried[i] + FIRST_WEIGHT);
     return (d->own.accepted[i] + POOL_WEIGHT * rate) / (d->own.tried[i] + POOL_WEIGHT);
@@ -114,7 +115,8 @@ error_code draft_init(draft *d, const lookup_setting *setting, acceptance *pool,
                       failure *fail)
 {
     *d = (draft){.setting = *setting, .pool = pool};
-    return setting->mode == LOOKUP_OFF ? OK : lookup_create(&d->lookup, max_tokens, fail);
+    bool reads_history = setting->mode == LOOKUP_AUTO || setting->mode == LOOKUP_FIXED;
+    return reads_history ? lookup_create(&d->lookup, max_tokens, fail) : OK;
 }
 
 void draft_free(draft *d)
@@ -131,6 +133,20 @@ void draft_find(draft *d, const int32_t *tokens, size_t n_tokens, size_t most)
     lookup_update(d->lookup, tokens, n_tokens);
     d->n_found = lookup_draft(d->lookup, tokens, n_tokens, wanted < most ? wanted : most, d->tokens,
                               &d->match);
+}
+
+void draft_begin(draft *d)
+{
+    d->n_found = d->n_sent = 0;
+    d->match = 1;
+}
+
+double draft_reach(const draft *d, size_t n)
+{
+    double reach = 1;
+    for (size_t i = 0; i < n; i++)
+        reach *= rate_of(d, d->match + i);
+    return reach;
 }
 
 void draft_cut(draft *d, size_t n)

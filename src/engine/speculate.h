@@ -65,6 +65,12 @@ void draft_free(draft *d);
 
 /* Finds up to `most` tokens that may follow; none of them is sent yet. */
 void draft_find(draft *d, const int32_t *tokens, size_t n_tokens, size_t most);
+/* Forgets the last draft, before a draft model's guesses are put into `tokens`, one after the
+ * other.
+ */
+void draft_begin(draft *d);
+/* The probability that the first n tokens of a draft are accepted. */
+double draft_reach(const draft *d, size_t n);
 /* Nothing follows this many. */
 void draft_cut(draft *d, size_t n);
 

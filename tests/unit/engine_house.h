@@ -31,6 +31,7 @@ typedef struct errand {
     sequence_priority priority;
     double deadline_ms;
     lookup_setting lookup;
+    bool greedy;
 } errand;
 
 typedef struct outcome {
@@ -114,6 +115,7 @@ static inline error_code house_submit(house *h, const errand *e, sequence **out,
                           .deadline_ms = e->deadline_ms};
     r.sampling = sampling_defaults();
     r.sampling.seed = (uint64_t)e->seed;
+    r.sampling.temperature = e->greedy ? 0 : 1;
     r.sampling.biases = &no_end;
     r.sampling.n_biases = no_end.token >= 0 ? 1 : 0;
     if (e->classify) {

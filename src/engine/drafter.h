@@ -1,0 +1,28 @@
+/*
+ * drafter.h: inside the engine room only: a small model that drafts for a large model's replies.
+ *
+ * It keeps KV of its own for every sequence that it drafts for, follows the tokens that the large
+ * model accepted, and guesses the next ones one after the other, with the sequence's own sampling
+ * and random numbers; the large model verifies them as any draft. How many it guesses maximises
+ * expected tokens per second, its own steps included. All on the conductor's thread.
+ */
+#ifndef ENGINE_DRAFTER_H
+#define ENGINE_DRAFTER_H
+
+#include "engine/conductor.h"
+
+/* For up to n_sequences of the engine's. ERR_CONFIG names the first token in which the vocabularies
+ * differ. */
+error_code drafter_create(drafter **out, const engine *e, const model *small, size_t n_sequences,
+                          failure *fail);
+void drafter_destroy(drafter *d);
+
+/* The most memory that its KV can take. */
+size_t drafter_kv_bytes(const drafter *d);
+
+/* Drafts for the sequences of the queue that decode and want it. */
+void drafter_run(drafter *d, const sequence_queue *running, const step_cost *cost, team *threads);
+/* The sequence has ended, or waits again. */
+void drafter_forget(drafter *d, sequence *s);
+
+#endif
