@@ -15,6 +15,7 @@
 #   make bench-lookup-wall   the same by the clock, with forced replies (MODELS=pangu-1b:q4_0 TOKENS=192 TURNS=3)
 #   make stress         many requests at once, every answer beside its solo run (REQUESTS=10000 SEED=1 STREAMS=8)
 #   make bench-calibrate  the demo probe on unseen requests, before and after calibration, and its limits
+#   make bench-draft    what a draft model gains and costs beside prompt lookup
 #   make stress-http    the same with the npm client openai against a-io serve (REQUESTS=2000 SEED=1 CLIENTS=16)
 #   make bench-peer     beside llama.cpp from npm, in turns (MODELS=pangu-1b-llama:q4_0 PAIRS=5 THREADS=2)
 #   make format         clang-format over src and tests
@@ -44,7 +45,7 @@ TEST_PROGRAMS := $(TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 quiet_compile = $(if $(V),,@echo "  compile $<" && )
 quiet_link = $(if $(V),,@echo "  link    $@" && )
 
-.PHONY: all demo replay test test-c test-neon test-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-peer bench-calibrate stress stress-http setup format clean
+.PHONY: all demo replay test test-c test-neon test-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate stress stress-http setup format clean
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY)
@@ -93,7 +94,7 @@ $(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
--include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(SAME_BITS).d $(VARIANT)/bench/kv_memory.d $(VARIANT)/bench/steps.d $(VARIANT)/bench/probe.d $(VARIANT)/bench/lookup.d $(VARIANT)/bench/lookup_wall.d $(STRESS_OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(SAME_BITS).d $(VARIANT)/bench/kv_memory.d $(VARIANT)/bench/steps.d $(VARIANT)/bench/probe.d $(VARIANT)/bench/lookup.d $(VARIANT)/bench/lookup_wall.d $(VARIANT)/bench/draft_model.d $(STRESS_OBJECTS:.o=.d)
 
 # Installs what is missing (Debian packages), saying so; then the goal runs in a fresh make, because
 # the package flags above could not be known before.
@@ -173,13 +174,19 @@ bench-calibrate: setup
 
 # The judge wants the texts' words in a real vocabulary; without the shared one, the demo pair's.
 bench-lookup bench-lookup-wall: LOOKUP_MODELS = $(or $(MODELS),pangu-1b:q4_0 pangu-7b:q4_0)
-bench-lookup bench-lookup-wall: WORDS = $(firstword $(wildcard ../shared/tokenizers/qwen2.gguf) models/demo/large.gguf)
+bench-lookup bench-lookup-wall bench-draft: WORDS = $(firstword $(wildcard ../shared/tokenizers/qwen2.gguf) models/demo/large.gguf)
 bench-lookup: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/lookup
 	python3 bench/lookup_texts.py > $(VARIANT)/lookup-texts.jsonl
 	for m in $(LOOKUP_MODELS); do \
 	  $(VARIANT)/bench/lookup table $$m > $(VARIANT)/lookup-cost-$$m && \
 	  $(VARIANT)/bench/lookup judge $(VARIANT)/lookup-cost-$$m $(VARIANT)/lookup-texts.jsonl $(WORDS) || exit 1; done
+
+bench-draft: setup
+	@$(MAKE) --no-print-directory $(VARIANT)/bench/draft_model
+	python3 bench/lookup_texts.py > $(VARIANT)/lookup-texts.jsonl
+	$(VARIANT)/bench/draft_model free models/demo/large.gguf models/demo/small.gguf models/demo/requests.jsonl 64 5
+	$(VARIANT)/bench/draft_model forced pangu-7b:q4_0 pangu-1b:q4_0 $(VARIANT)/lookup-texts.jsonl $(WORDS) 64 3
 
 TOKENS ?= 192
 TURNS ?= 3

@@ -41,13 +41,15 @@ static inline model *load_model(const char *spec)
     char path[BENCH_PATH_SIZE];
     bench_synthetic shape;
     model *m;
-    if (strstr(spec, ".gguf") != NULL)
+    bool is_file = strstr(spec, ".gguf") != NULL;
+    if (is_file)
         snprintf(path, sizeof path, "%s", spec);
     else {
         must(bench_synthetic_parse(spec, &shape, &fail), &fail);
         must(bench_synthetic_file(&shape, NULL, path, &fail), &fail);
     }
-    must(model_load(&m, path, &(model_options){.chat_template = "none"}, &fail), &fail);
+    must(model_load(&m, path, &(model_options){.chat_template = is_file ? NULL : "none"}, &fail),
+         &fail);
     return m;
 }
 

@@ -1,13 +1,14 @@
-/* What prompt lookup gains on this machine's clock, beside what bench/lookup.c judges: `make
- * bench-lookup-wall`.
+/* What prompt lookup gains on this machine's clock, beside what bench/lookup.c
+ * judges: `make bench-lookup-wall`.
  *
  *   lookup_wall MODEL TEXTS WORDS TOKENS TURNS [STREAMS…]
  *
- * Every reply is forced: the model computes and verifies all of it, only the choice is given. Off,
- * auto, and the published setting (look-ahead 2) take turns on the same texts, one text a stream,
- * the first TOKENS tokens of its reply; prompts stay in the prefix cache, so that what is timed is
- * decoding. What the model itself would have sampled is compared: it must be the same with lookup
- * and without.
+ * Every reply is forced: the model computes and verifies all of it, only the
+ * choice is given. Off, auto, and the published setting (look-ahead 2) take
+ * turns on the same texts, of which a stream takes the next when one has ended,
+ * the first TOKENS tokens of each reply; prompts stay in the prefix cache, so
+ * that what is timed is decoding. What the model itself would have sampled is
+ * compared: it must be the same with lookup and without.
  */
 #include <unistd.h>
 
@@ -15,7 +16,14 @@
 #include "engine/engine.h"
 #include "lookup_texts.h"
 
-enum { MAX_STREAMS = 8, MAX_TURNS = 9, LONGEST_PROMPT = 1000, SETTINGS = 3, CONTEXT = 2048 };
+enum {
+    MAX_STREAMS = 8,
+    TEXTS = 16,
+    MAX_TURNS = 9,
+    LONGEST_PROMPT = 1000,
+    SETTINGS = 3,
+    CONTEXT = 2048
+};
 
 static const lookup_setting settings[SETTINGS] = {
     {.mode = LOOKUP_OFF}, {.mode = LOOKUP_AUTO}, {LOOKUP_FIXED, 2, LOOKUP_CLASSES - 1}};
@@ -42,11 +50,11 @@ static sequence *submit(engine *e, const text *t, size_t n_tokens, lookup_settin
     return s;
 }
 
-/* All texts at once, one a stream. */
+/* All texts; the engine has as many places as there are streams. */
 static outcome run(engine *e, const text *const *texts, size_t n, size_t n_tokens,
                    lookup_setting setting)
 {
-    sequence *s[MAX_STREAMS];
+    sequence *s[TEXTS];
     outcome o = {.ms = clock_ms()};
     for (size_t i = 0; i < n; i++)
         s[i] = submit(e, texts[i], n_tokens, setting);
@@ -65,11 +73,11 @@ static outcome run(engine *e, const text *const *texts, size_t n, size_t n_token
     return o;
 }
 
-static size_t choose_texts(const text_kind *kind, const text **out, size_t n)
+static size_t choose_texts(const text_kind *kind, const text **out, size_t n, size_t longest)
 {
     size_t found = 0;
     for (size_t i = 0; i < kind->n && found < n; i++)
-        if (kind->texts[i].n_prompt <= LONGEST_PROMPT)
+        if (kind->texts[i].n_prompt <= longest)
             out[found++] = &kind->texts[i];
     return found;
 }
@@ -77,10 +85,11 @@ static size_t choose_texts(const text_kind *kind, const text **out, size_t n)
 static void show_cell(engine *e, const text_kind *kind, uint32_t prior, size_t n_streams,
                       size_t n_tokens, size_t turns)
 {
-    const text *texts[MAX_STREAMS];
+    const text *texts[TEXTS];
     double ms[SETTINGS][MAX_TURNS], ratio[SETTINGS][MAX_TURNS];
     outcome o[SETTINGS];
-    size_t n = choose_texts(kind, texts, n_streams);
+    size_t room = engine_context(e) - n_tokens;
+    size_t n = choose_texts(kind, texts, TEXTS, room < LONGEST_PROMPT ? room : LONGEST_PROMPT);
     run(e, texts, n, 1, settings[0]); /* fills the prefix cache */
     for (size_t turn = 0; turn < turns; turn++)
         for (size_t i = 0; i < SETTINGS; i++) {
@@ -95,19 +104,35 @@ static void show_cell(engine *e, const text_kind *kind, uint32_t prior, size_t n
             ratio[i][turn] = ms[0][turn] / ms[i][turn];
     bool same = o[0].sampled_hash == o[1].sampled_hash && o[0].sampled_hash == o[2].sampled_hash;
     spread a = spread_of(ratio[1], turns), p = spread_of(ratio[2], turns);
-    printf("%-6s %zu streams  off %7.0f ms  auto x %.3f (%.3f to %.3f)  paper x %.3f (%.3f to "
+    printf("%-6s %zu streams  off %7.0f ms  auto x %.3f (%.3f to %.3f)  paper x "
+           "%.3f (%.3f to "
            "%.3f)  drafted %zu accepted %zu  sampled %s\n",
-           kind->name, n, spread_of(ms[0], turns).median, a.median, a.low, a.high, p.median, p.low,
-           p.high, o[1].drafted, o[1].accepted, same ? "the same" : "DIFFER");
+           kind->name, n_streams, spread_of(ms[0], turns).median, a.median, a.low, a.high, p.median,
+           p.low, p.high, o[1].drafted, o[1].accepted, same ? "the same" : "DIFFER");
     if (!same)
         exit(1);
+}
+
+static void show_kind(const model *m, const text_kind *kind, uint32_t prior, size_t n_streams,
+                      size_t n_tokens, size_t turns)
+{
+    failure fail;
+    conductor *c;
+    engine *e;
+    engine_options o = engine_defaults();
+    o.slots = n_streams;
+    o.parked = TEXTS; /* the prompts of all texts stay in KV */
+    o.context = CONTEXT < m->config.context_length ? CONTEXT : 0;
+    must(conductor_create(&c, (int)sysconf(_SC_NPROCESSORS_ONLN), &fail), &fail);
+    must(conductor_add(c, m, &o, &e, &fail), &fail);
+    must(conductor_start(c, &fail), &fail);
+    show_cell(e, kind, prior, n_streams, n_tokens, turns);
+    conductor_destroy(c);
 }
 
 int main(int argc, char **argv)
 {
     failure fail;
-    conductor *c;
-    engine *e;
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (argc < 6) {
         fprintf(stderr, "usage: lookup_wall MODEL TEXTS WORDS TOKENS TURNS [STREAMS...]\n");
@@ -118,20 +143,14 @@ int main(int argc, char **argv)
     tokenizer *t = load_words(argv[3]);
     text_kind *kinds = load_texts(argv[2], t);
     size_t n_tokens = strtoul(argv[4], NULL, 10), turns = strtoul(argv[5], NULL, 10);
-    engine_options o = engine_defaults();
-    o.slots = MAX_STREAMS;
-    o.context = CONTEXT < m->config.context_length ? CONTEXT : 0;
-    must(conductor_create(&c, (int)sysconf(_SC_NPROCESSORS_ONLN), &fail), &fail);
-    must(conductor_add(c, m, &o, &e, &fail), &fail);
-    must(conductor_start(c, &fail), &fail);
-    for (uint32_t k = 0; k < TEXT_KINDS; k++)
-        for (int i = 6; i < (argc > 6 ? argc : 9); i++) {
-            static const size_t standard[] = {1, 4, 8};
-            size_t n = argc > 6 ? strtoul(argv[i], NULL, 10) : standard[i - 6];
-            show_cell(e, &kinds[k], k, n < MAX_STREAMS ? n : MAX_STREAMS, n_tokens,
-                      turns < MAX_TURNS ? turns : MAX_TURNS);
-        }
-    conductor_destroy(c);
+    turns = turns < MAX_TURNS ? turns : MAX_TURNS;
+    for (int i = 6; i < (argc > 6 ? argc : 9); i++) {
+        static const size_t standard[] = {1, 4, 8};
+        size_t n = argc > 6 ? strtoul(argv[i], NULL, 10) : standard[i - 6];
+        n = n < MAX_STREAMS ? n : MAX_STREAMS;
+        for (uint32_t k = 0; k < TEXT_KINDS; k++)
+            show_kind(m, &kinds[k], k, n, n_tokens, turns);
+    }
     tokenizer_destroy(t);
     model_destroy(m);
     return 0;
