@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "orchestra/describe.h"
 
 /* ---- options ------------------------------------------------------------------------------ */
 
@@ -56,7 +57,7 @@ error_code option_lookup(const char *text, lookup_setting *out, failure *fail)
                                         [CONFIG_LOOKUP_AUTO] = LOOKUP_AUTO,
                                         [CONFIG_LOOKUP_FIXED] = LOOKUP_FIXED};
     config_lookup l;
-    if (!config_lookup_parse(text, &l))
+    if (!config_lookup_parse(text, &l) || l.mode == CONFIG_LOOKUP_DRAFT)
         return failure_set(fail, ERR_INVALID,
                            "--lookup: \"%s\" is none of off, auto, or a length from 1 to %d", text,
                            CONFIG_MAX_DRAFT);
@@ -183,7 +184,7 @@ void print_plan(FILE *out, const run *r)
     if (p->lookup.mode == LOOKUP_FIXED)
         fprintf(out, ", lookup %u", p->lookup.length);
     else
-        fprintf(out, ", lookup %s", p->lookup.mode == LOOKUP_AUTO ? "auto" : "off");
+        fprintf(out, ", lookup %s", lookup_name(p->lookup.mode));
     fprintf(out, ", rule %s: %s", p->rule, p->reason);
     if (p->fallback != FALLBACK_NONE)
         fprintf(out, " (fallback %s)", fallback_name(p->fallback));

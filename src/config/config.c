@@ -433,6 +433,10 @@ bool config_lookup_parse(const char *text, config_lookup *out)
         out->mode = CONFIG_LOOKUP_AUTO;
         return true;
     }
+    if (strcmp(text, "draft") == 0) {
+        out->mode = CONFIG_LOOKUP_DRAFT;
+        return true;
+    }
     if (text[0] < '1' || text[0] > '9' || strlen(text) > 2 ||
         (text[1] != '\0' && (text[1] < '0' || text[1] > '9')))
         return false;

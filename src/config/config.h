@@ -28,6 +28,7 @@ typedef enum config_lookup_mode {
     CONFIG_LOOKUP_OFF,
     CONFIG_LOOKUP_AUTO,
     CONFIG_LOOKUP_FIXED,
+    CONFIG_LOOKUP_DRAFT, /* the small model drafts for the large one */
 } config_lookup_mode;
 
 typedef struct config_lookup {

@@ -278,8 +278,11 @@ static error_code take_plan(config_rule *r, const file_rule *f, const config *c,
         return code;
     r->lookup = (config_lookup){.mode = CONFIG_LOOKUP_AUTO};
     if (f->lookup != NULL && !config_lookup_parse(f->lookup, &r->lookup))
-        return refuse(fail, i, "lookup", "\"%.64s\" is unknown; allowed: off, auto, 1 to %d",
+        return refuse(fail, i, "lookup", "\"%.64s\" is unknown; allowed: off, auto, draft, 1 to %d",
                       f->lookup, CONFIG_MAX_DRAFT);
+    if (r->lookup.mode == CONFIG_LOOKUP_DRAFT && r->model == ROLE_SMALL)
+        return refuse(fail, i, "lookup",
+                      "draft is for the large model: the small one drafts for it");
     if (f->kv != NULL)
         return refuse(fail, i, "kv",
                       "a model keeps one type of KV for all its requests: it stands with the model "

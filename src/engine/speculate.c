@@ -154,6 +154,9 @@ void draft_cut(draft *d, size_t n)
     d->n_found = d->n_found < n ? d->n_found : n;
 }
 
+/* Drafts that promise less than this beside none are not worth the error of the estimates. */
+#define LEAST_GAIN 1.02
+
 /* ---- lengths -------------------------------------------------------------------------------- */
 
 static void try_length(draft *d, size_t n, double reached)
@@ -202,7 +205,8 @@ static void keep_tried(draft *const *drafts, size_t n)
 void drafts_choose(draft *const *drafts, size_t n, const step_cost *c, size_t rows, size_t max_rows)
 {
     size_t fixed_rows = begin_choice(drafts, n, max_rows);
-    double expected = (double)n, best_speed = expected / step_cost_of(c, rows + fixed_rows);
+    double expected = (double)n;
+    double best_speed = LEAST_GAIN * expected / step_cost_of(c, rows + fixed_rows);
     for (size_t k = fixed_rows + 1; k <= max_rows; k++) {
         draft *d = best_gain(drafts, n);
         if (d == NULL)

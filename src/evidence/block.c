@@ -204,7 +204,8 @@ static lookup_setting setting_of(config_lookup l)
 {
     static const lookup_mode modes[] = {[CONFIG_LOOKUP_OFF] = LOOKUP_OFF,
                                         [CONFIG_LOOKUP_AUTO] = LOOKUP_AUTO,
-                                        [CONFIG_LOOKUP_FIXED] = LOOKUP_FIXED};
+                                        [CONFIG_LOOKUP_FIXED] = LOOKUP_FIXED,
+                                        [CONFIG_LOOKUP_DRAFT] = LOOKUP_DRAFT};
     return (lookup_setting){.mode = modes[l.mode], .length = l.length};
 }
 

@@ -10,11 +10,20 @@ const char *finish_reason_text(finish_reason reason)
     return reason == FINISH_STOP ? "stop" : "length";
 }
 
+const char *lookup_name(lookup_mode mode)
+{
+    static const char *const names[] = {[LOOKUP_OFF] = "off",
+                                        [LOOKUP_AUTO] = "auto",
+                                        [LOOKUP_FIXED] = "fixed",
+                                        [LOOKUP_DRAFT] = "draft"};
+    return names[mode];
+}
+
 json_t *lookup_json(const lookup_setting *lookup)
 {
     if (lookup->mode == LOOKUP_FIXED)
         return json_integer(lookup->length);
-    return json_string(lookup->mode == LOOKUP_AUTO ? "auto" : "off");
+    return json_string(lookup_name(lookup->mode));
 }
 
 static json_t *intent_json(const intent *i)

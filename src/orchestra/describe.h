@@ -28,7 +28,8 @@ json_t *counts_json(const orchestra *o);
 #define POLICY_DIGEST_SIZE 65
 void policy_digest(const orchestra *o, char out[POLICY_DIGEST_SIZE]);
 
-/* "off", "auto" or the draft's length. */
+const char *lookup_name(lookup_mode mode);
+/* "off", "auto", "draft" or the draft's length. */
 json_t *lookup_json(const lookup_setting *lookup);
 const char *finish_reason_text(finish_reason reason);
 

@@ -189,6 +189,22 @@ static error_code prepare_routing(orchestra *o, failure *fail)
     return code == OK ? OK : failure_prefix(fail, "probe");
 }
 
+/* Where a rule lets the small model draft for the large one. */
+static error_code prepare_drafts(orchestra *o, failure *fail)
+{
+    const config_policy *p = &o->config->policy;
+    for (size_t i = 0; i < p->n_rules; i++) {
+        if (p->rules[i].lookup.mode != CONFIG_LOOKUP_DRAFT)
+            continue;
+        error_code code =
+            engine_set_draft_model(o->players[o->large].engine, o->players[o->small].model, fail);
+        return code == OK ? OK
+                          : failure_prefix(fail, "policy.rules[%zu] (%s).lookup: draft", i,
+                                           p->rules[i].name);
+    }
+    return OK;
+}
+
 error_code orchestra_create(orchestra **out, const config *c, orchestra_progress progress,
                             failure *fail)
 {
@@ -210,6 +226,8 @@ error_code orchestra_create(orchestra **out, const config *c, orchestra_progress
         o->small = o->large = 0;
     if (code == OK && o->n_players > 1)
         code = prepare_routing(o, fail);
+    if (code == OK && o->n_players > 1)
+        code = prepare_drafts(o, fail);
     if (code == OK)
         code = conductor_start(o->conductor, fail);
     if (code != OK)

@@ -381,7 +381,8 @@ static lookup_setting lookup_of(const config_lookup *l, uint32_t prior)
 {
     static const lookup_mode modes[] = {[CONFIG_LOOKUP_OFF] = LOOKUP_OFF,
                                         [CONFIG_LOOKUP_AUTO] = LOOKUP_AUTO,
-                                        [CONFIG_LOOKUP_FIXED] = LOOKUP_FIXED};
+                                        [CONFIG_LOOKUP_FIXED] = LOOKUP_FIXED,
+                                        [CONFIG_LOOKUP_DRAFT] = LOOKUP_DRAFT};
     return (lookup_setting){.mode = modes[l->mode], .length = l->length, .prior = prior};
 }
 

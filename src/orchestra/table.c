@@ -105,7 +105,10 @@ static json_t *config_lookup_json(const config_lookup *l)
 {
     if (l->mode == CONFIG_LOOKUP_FIXED)
         return json_integer(l->length);
-    return json_string(l->mode == CONFIG_LOOKUP_AUTO ? "auto" : "off");
+    static const char *const names[] = {[CONFIG_LOOKUP_OFF] = "off",
+                                        [CONFIG_LOOKUP_AUTO] = "auto",
+                                        [CONFIG_LOOKUP_DRAFT] = "draft"};
+    return json_string(names[l->mode]);
 }
 
 /* The list goes into the object, unless it is empty. */

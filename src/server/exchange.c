@@ -297,7 +297,7 @@ void exchange_note_plan(exchange *e)
     if (p->lookup.mode == LOOKUP_FIXED)
         snprintf(h->lookup, sizeof h->lookup, "%u", (unsigned)p->lookup.length);
     else
-        snprintf(h->lookup, sizeof h->lookup, "%s", p->lookup.mode == LOOKUP_AUTO ? "auto" : "off");
+        snprintf(h->lookup, sizeof h->lookup, "%s", lookup_name(p->lookup.mode));
     snprintf(h->overhead_ms, sizeof h->overhead_ms, "%.2f", run_receipt(e->run)->overhead.total_ms);
     h->has_intent = i != NULL && i->known;
     if (h->has_intent) {

@@ -180,6 +180,8 @@ static const struct {
     {HEAD "policy: {name: rules, rules: [{name: a, model: huge}]}\n", {"huge", "small, large"}},
     {HEAD "policy: {name: rules, rules: [{name: a, model: small, lookup: 17}]}\n",
      {"17", "1 to 16"}},
+    {HEAD "policy: {name: rules, rules: [{name: a, model: small, lookup: draft}]}\n",
+     {"draft", "large"}},
     {HEAD "policy: {name: rules, rules: [{name: a, model: small, lookup: on}]}\n",
      {"lookup", "on"}},
     {HEAD "policy: {name: rules, rules: [{name: a, model: small, intent: chat}]}\n",
@@ -315,6 +317,7 @@ static void test_lookup_texts(void **state)
     config_lookup l;
     assert_true(config_lookup_parse("16", &l) && l.length == 16);
     assert_true(config_lookup_parse("off", &l) && l.mode == CONFIG_LOOKUP_OFF);
+    assert_true(config_lookup_parse("draft", &l) && l.mode == CONFIG_LOOKUP_DRAFT);
     const char *wrong[] = {"", "0", "17", "-1", "1 ", " 1", "Auto", "1e", "00", "01"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_false(config_lookup_parse(wrong[i], &l));
