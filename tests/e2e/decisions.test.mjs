@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { changedConfig, run, Server, temporaryFolder } from './helper.mjs';
+import { changedConfig, root, run, Server, temporaryFolder } from './helper.mjs';
 
 const rules = `policy:
   name: rules
@@ -73,4 +73,17 @@ test('--check warns of rules that nothing reaches, and prints the table', (t) =>
   assert.equal(checked.status, 0, checked.stderr);
   assert.match(checked.stderr, /policy\.rules\[1\] \(late\) takes no request/);
   assert.match(checked.stdout, /- {"name": "all", "model": "large", "lookup": "auto"}/);
+});
+
+test('a rule may let the small model draft, where the vocabularies are the same', (t) => {
+  const drafting = (large) => run(['serve', '--check', '--config', changedConfig(t, (text) => text
+    .replace(/path: .*large.gguf/, large)
+    .replace(/policy:[^]*?\n\n/, 'policy:\n  name: rules\n  rules:\n    - {name: all, model: large, lookup: draft}\n\n'))]);
+  const sound = drafting('$&');
+  assert.equal(sound.status, 0, sound.stderr);
+  assert.match(sound.stdout, /- {"name": "all", "model": "large", "lookup": "draft"}/);
+  const other = path.join(root, 'tests/golden/data/qwen2.F16.gguf');
+  const differing = drafting(`path: ${other}\n    chat_template: chatml`);
+  assert.equal(differing.status, 4, differing.stderr);
+  assert.match(differing.stderr, /policy\.rules\[0\] \(all\)\.lookup: draft: a vocabulary of \d+ tokens cannot draft/);
 });
