@@ -15,7 +15,7 @@
 #include "engine/engine.h"
 #include "lookup_texts.h"
 
-enum { MAX_TURNS = 9, MAX_REQUESTS = 48, SETTINGS = 5, CONTEXT = 2048 };
+enum { MAX_TURNS = 9, MAX_REQUESTS = 48, SETTINGS = 5, CONTEXT = 2048, LONG_PROMPT = 200 };
 
 typedef struct setting {
     const char *name;
@@ -109,7 +109,7 @@ static void compare(engine *e, const text *texts, size_t n, size_t n_tokens, boo
     }
 }
 
-/* Prompts of a trained pair, as its chat template would have them. */
+/* Prompts of a trained pair, as its chat template would have them; long ones are left out. */
 static size_t load_requests(const char *path, const model *m, text *out)
 {
     size_t n = 0;
@@ -129,7 +129,10 @@ static size_t load_requests(const char *path, const model *m, text *out)
         must(chat_encode(m->tokenizer, &rendered, &out[n].tokens, &fail), &fail);
         chat_text_free(&rendered);
         out[n].n_prompt = out[n].tokens.length;
-        n += out[n].n_prompt < 200 ? 1 : 0;
+        if (out[n].n_prompt < LONG_PROMPT)
+            n++;
+        else
+            token_list_free(&out[n].tokens);
         json_decref(line);
     }
     fclose(file);
@@ -174,6 +177,7 @@ int main(int argc, char **argv)
     } else {
         static text requests[MAX_REQUESTS];
         size_t n = load_requests(argv[4], large, requests);
+        printf("%zu requests\n", n);
         compare(e, requests, n, n_tokens, false, turns);
     }
     conductor_destroy(c);
