@@ -39,6 +39,16 @@ static const char usage[] =
     "  --prompt FILE        token ids as text, repeated as needed (default: pseudo-random ids)\n"
     "  --runs N             runs of every test, 1 to 1000 (default: 5)\n"
     "  --kv LIST            types of the KV cache: f16 (default), f32, q8_0; several take turns\n"
+    "  --perplexity FILE    instead of speed: how well the models predict this text, in one "
+    "table.\n"
+    "                       --depth N is then the window in tokens (default: the context, at most\n"
+    "                       2048). Each window starts from an empty KV; its first token is given\n"
+    "                       and not counted: bos where the model adds one, else the last token of\n"
+    "                       the window before. The stride is N-1: every token is counted once.\n"
+    "                       Nats: mean of -ln p; error: its standard error, tokens taken as\n"
+    "                       independent; perplexity: e^nats, comparable within one vocabulary\n"
+    "                       only. Special tokens in the text are ordinary text. Not with --tests,\n"
+    "                       --prompt, --runs or --together\n"
     "  -t, --threads N      default: the physical cores this process may use\n"
     "  --json               one JSON object instead of a table\n"
     "  -h, --help           this text\n"
@@ -80,6 +90,7 @@ enum {
     OPTION_PROMPT,
     OPTION_RUNS,
     OPTION_KV,
+    OPTION_PERPLEXITY,
     OPTION_JSON
 };
 
@@ -93,6 +104,7 @@ static const struct option option_names[] = {
     {"prompt", required_argument, NULL, OPTION_PROMPT},
     {"runs", required_argument, NULL, OPTION_RUNS},
     {"kv", required_argument, NULL, OPTION_KV},
+    {"perplexity", required_argument, NULL, OPTION_PERPLEXITY},
     {"threads", required_argument, NULL, 't'},
     {"json", no_argument, NULL, OPTION_JSON},
     {"help", no_argument, NULL, 'h'},
@@ -144,21 +156,28 @@ static error_code take_option(bench_options *o, int option, char *const *argv, f
         o->synthetic_folder = optarg;
         return OK;
     case OPTION_TOGETHER:
+        o->speed_option = "--together";
         o->together = true;
         return OK;
     case OPTION_TESTS:
+        o->speed_option = "--tests";
         o->tests = optarg;
         return OK;
     case OPTION_DEPTH:
         o->depths = optarg;
         return OK;
     case OPTION_PROMPT:
+        o->speed_option = "--prompt";
         o->prompt_path = optarg;
         return OK;
     case OPTION_RUNS:
+        o->speed_option = "--runs";
         return option_number("--runs", optarg, 1, MEASURE_MAX_RUNS, &o->runs, fail);
     case OPTION_KV:
         return take_kv(o, optarg, fail);
+    case OPTION_PERPLEXITY:
+        o->perplexity_path = optarg;
+        return OK;
     case 't':
         return option_number("--threads", optarg, 1, 1024, &o->threads, fail);
     case OPTION_JSON:
@@ -170,6 +189,15 @@ static error_code take_option(bench_options *o, int option, char *const *argv, f
     default:
         return option_refused(option, argv, fail);
     }
+}
+
+static error_code check_perplexity(bench_options *o, failure *fail)
+{
+    if (o->speed_option != NULL)
+        return failure_set(fail, ERR_INVALID, "%s measures speed: not with --perplexity",
+                           o->speed_option);
+    return o->depths == NULL ? OK
+                             : option_number("--depth", o->depths, 2, 1 << 20, &o->window, fail);
 }
 
 static error_code read_options(int argc, char **argv, bench_options *o, failure *fail)
@@ -190,7 +218,7 @@ static error_code read_options(int argc, char **argv, bench_options *o, failure 
         return failure_set(
             fail, ERR_INVALID,
             "no model named: give -m FILE or --synthetic SHAPE:TYPE; try: a-io bench --help");
-    return OK;
+    return o->perplexity_path == NULL ? OK : check_perplexity(o, fail);
 }
 
 int command_bench(int argc, char **argv)
@@ -203,6 +231,7 @@ int command_bench(int argc, char **argv)
         return 0;
     }
     if (code == OK)
-        code = bench_run(&options, &fail);
+        code = options.perplexity_path == NULL ? bench_run(&options, &fail)
+                                               : bench_perplexity(&options, &fail);
     return code == OK ? 0 : command_failed("bench", &fail);
 }

@@ -63,7 +63,10 @@ typedef struct bench_options {
     const char *synthetic_folder; /* NULL: the user's cache folder */
     const char *tests;            /* NULL: the standard ones, as far as they fit the context */
     const char *depths;
-    const char *prompt_path; /* NULL: pseudo-random ids */
+    const char *prompt_path;     /* NULL: pseudo-random ids */
+    const char *perplexity_path; /* NULL: speed is measured */
+    const char *speed_option;    /* one that only speed takes and that was given; NULL: none */
+    uint64_t window;             /* of perplexity, in tokens; 0: as many as the context has */
     uint64_t runs;
     uint64_t threads;
     kv_type kv[KV_TYPES]; /* measured in turns; the first one is the one others are compared to */
@@ -74,6 +77,7 @@ typedef struct bench_options {
 
 /* Measures and prints. */
 error_code bench_run(const bench_options *options, failure *fail);
+error_code bench_perplexity(const bench_options *options, failure *fail);
 
 /* ---- results -------------------------------------------------------------------------------- */
 

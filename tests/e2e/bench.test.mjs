@@ -18,6 +18,24 @@ test('options', () => {
   refused(['-m', smallModel, '--tests', 'walk:3'], 2, /walk:3/);
 });
 
+test('perplexity', () => {
+  const text = ['--perplexity', 'README.md', '-m', smallModel];
+  refused([...text, '--runs', '2'], 2, /--runs.*not with --perplexity/);
+  refused([...text, '--depth', '1'], 2, /--depth/);
+  const result = run(['bench', ...text, '-m', smallModel, '--kv', 'f16,q8_0', '--depth', '100', '--json']);
+  assert.equal(result.status, 0, result.stderr);
+  const rows = JSON.parse(result.stdout).perplexity;
+  assert.deepEqual(rows.map((r) => r.kv), ['f16', 'q8_0', 'f16', 'q8_0']);
+  for (const r of rows) {
+    assert.equal(r.window, 100);
+    assert.equal(r.windows, Math.ceil(r.tokens / 99));
+    assert.ok(Math.abs(Math.log(r.perplexity) - r.nats) < 1e-5 && r.standard_error > 0);
+    assert.ok(r.tokens_per_s > 0);
+  }
+  assert.equal(rows[0].nats, rows[2].nats);
+  assert.notEqual(rows[0].nats, rows[1].nats);
+});
+
 test('one object', { skip: isSanitized && 'reading gigabytes takes too long' }, () => {
   const result = run(['bench', '--json', '-m', smallModel, '--kv', 'f16,q8_0', '--runs', '2', '-t', '1',
     '--tests', 'step:1-2,decode:4'], { timeout: 300000 }); // reads 100 GB, on a machine that may be busy
