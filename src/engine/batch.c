@@ -4,8 +4,6 @@
 #include "base/clock.h"
 #include "engine/conductor.h"
 
-#define PREFILL_LEAST 8 /* prompt rows of a step: fewer would take for ever */
-
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
@@ -131,17 +129,9 @@ typedef struct prefill_limit {
 static size_t fitting_rows(const step *st, const sequence *s, prefill_limit limit)
 {
     size_t have = s->slot->tokens.length, left = s->tokens.length - have;
-    size_t low = 0, high = smaller(left, limit.rows - st->work.prompt_rows);
-    size_t least = st->work.prompt_rows == 0 ? smaller(high, PREFILL_LEAST) : 0;
-    while (low < high) {
-        size_t middle = low + (high - low + 1) / 2;
-        step_work w = step_work_add_prompt(st->work, have, middle);
-        if (pace_predict(&st->engine->pace, &w) <= limit.ms)
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    return larger(low, least);
+    size_t most = smaller(left, limit.rows - st->work.prompt_rows);
+    size_t least = st->work.prompt_rows == 0 ? smaller(most, PREFILL_LEAST) : 0;
+    return larger(pace_fitting_rows(&st->engine->pace, st->work, have, most, limit.ms), least);
 }
 
 /* Where the next of n sequences has to stop, so that all get equal parts. */
@@ -172,35 +162,38 @@ static void add_prefills(step *st, urgency which, prefill_limit limit)
 
 /* ---- the budget ----------------------------------------------------------------------------- */
 
-typedef struct load {
-    double budget_ms; /* the least of the engines whose replies stream; 0: none streams */
-    size_t prefilling;
-} load;
-
-static void add_load(load *l, const engine *e)
+static void add_load(engine_load *l, const engine *e)
 {
-    bool prefilling = false, decoding = false;
+    bool prefilling = false;
+    size_t decoding = 0;
     for (const sequence *s = e->running.first; s != NULL; s = s->next) {
-        decoding = decoding || sequence_is_decoding(s);
+        decoding += sequence_is_decoding(s) ? 1 : 0;
         prefilling = prefilling || (s->n_labels == 0 && !sequence_is_decoding(s));
     }
     l->prefilling += prefilling ? 1 : 0;
-    if (decoding && (l->budget_ms == 0 || e->options.step_budget_ms < l->budget_ms))
+    l->streaming += decoding;
+    if (decoding > 0 && e->options.step_budget_ms < l->budget_ms)
         l->budget_ms = e->options.step_budget_ms;
 }
 
+engine_load conductor_read_load(const conductor *c)
+{
+    engine_load l = {.budget_ms = INFINITY};
+    for (const engine *e = c->engines; e != NULL; e = e->next)
+        add_load(&l, e);
+    return l;
+}
+
 /* Prompts may lengthen the time between two tokens of a reply by the budget, those of all engines
- * together, for these take turns. */
+ * together, for these take turns; what a draft model took of it before this step is gone. */
 static prefill_limit find_limit(const step *st)
 {
     const engine *e = st->engine;
     prefill_limit limit = {e->options.prefill_chunk, INFINITY};
-    load l = {0};
-    for (const engine *o = e->conductor->engines; o != NULL; o = o->next)
-        add_load(&l, o);
-    if (l.budget_ms > 0)
-        limit.ms =
-            pace_predict(&e->pace, &st->work) + l.budget_ms / (double)larger(l.prefilling, 1);
+    engine_load l = conductor_read_load(e->conductor);
+    if (l.streaming > 0)
+        limit.ms = pace_predict(&e->pace, &st->work) +
+                   fmax(l.budget_ms - e->drafting.budget_ms, 0) / (double)larger(l.prefilling, 1);
     return limit;
 }
 

@@ -34,6 +34,7 @@ static void exchange(engine *e)
     e->status.reply_ms = e->service_ms;
     e->status.switch_ms = e->switch_ms;
     e->status.pauses = e->pauses;
+    e->status.drafting_ms = e->drafting_ms;
     e->status.prefill_row_ms = e->pace.row_ms;
     for (size_t n = 1; n <= STEP_COST_ROWS; n++)
         e->status.step_ms[n] = e->cost.ms[n];
@@ -89,8 +90,9 @@ static bool run_urgent_step(engine *e, team *threads)
     if (e->urgent.n_rows == 0)
         return more;
     step_begin(&e->urgent);
-    step_run(&e->urgent, threads, NULL);
-    step_end(&e->urgent);
+    double start_ms = clock_ms();
+    forward_run(e->urgent.forward, threads, NULL);
+    step_end(&e->urgent, clock_ms() - start_ms);
     return true;
 }
 
@@ -107,23 +109,24 @@ static void serve_urgent(conductor *c)
     c->urgent_credit_ms -= clock_ms() - start_ms;
 }
 
-static void run_step(conductor *c, step *st)
+double conductor_compute(engine *e, forward *f)
 {
+    conductor *c = e->conductor;
+    const atomic_bool *pause = e->options.yields ? &c->pause : NULL;
     double ran_ms = 0;
-    const atomic_bool *pause = st->engine->options.yields ? &c->pause : NULL;
-    step_begin(st);
     for (;;) {
-        bool complete = step_run(st, c->threads, pause);
-        c->urgent_credit_ms += st->ran_ms - ran_ms;
+        double start_ms = clock_ms();
+        bool complete = forward_run(f, c->threads, pause);
+        double ms = clock_ms() - start_ms;
+        ran_ms += ms;
+        c->urgent_credit_ms += ms;
         if (c->urgent_credit_ms > URGENT_CREDIT_MS)
             c->urgent_credit_ms = URGENT_CREDIT_MS;
-        ran_ms = st->ran_ms;
         if (complete)
-            break;
-        st->engine->pauses++;
+            return ran_ms;
+        e->pauses++;
         serve_urgent(c);
     }
-    step_end(st);
 }
 
 /* ---- the loop ------------------------------------------------------------------------------- */
@@ -144,13 +147,15 @@ static void note_switch(engine *e, double chosen_ms)
             s->progress.switch_ms = e->switch_ms;
 }
 
-/* The step counts as its engine's time; what urgent work took in its pauses does not. */
-static void note_turn(const conductor *c, engine *e)
+/* The step counts as its engine's time, and what its draft model took before it; what urgent work
+ * took in its pauses does not. */
+static void note_turn(const conductor *c, engine *e, double ran_ms)
 {
-    turn_taken(&e->turn, e->main.ran_ms);
+    double ms = e->drafting.ms + ran_ms;
+    turn_taken(&e->turn, ms);
     for (engine *o = c->engines; o != NULL; o = o->next)
         if (o != e)
-            turn_passed(&o->turn, &e->turn, e->main.ran_ms);
+            turn_passed(&o->turn, &e->turn, ms);
 }
 
 /* One step of the engine. False: there was nothing to do. */
@@ -161,14 +166,16 @@ static bool serve(conductor *c, engine *e, bool switched)
     engine_admit(e);
     engine_extend_promises(e);
     if (e->drafter != NULL)
-        drafter_run(e->drafter, &e->running, &e->cost, c->threads);
+        drafter_run(e->drafter);
     step_compose(&e->main);
     if (e->main.n_rows == 0)
         return more || e->running.first != NULL;
     if (switched)
-        note_switch(e, chosen_ms);
-    run_step(c, &e->main);
-    note_turn(c, e);
+        note_switch(e, chosen_ms + e->drafting.ms);
+    step_begin(&e->main);
+    double ran_ms = conductor_compute(e, e->main.forward);
+    step_end(&e->main, ran_ms);
+    note_turn(c, e, ran_ms);
     return true;
 }
 

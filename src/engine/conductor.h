@@ -22,6 +22,7 @@ typedef struct drafter drafter; /* drafter.h */
 #define CLASSIFICATION_SLOTS 4 /* KV slots beside those of replies: a probe never waits for one */
 #define URGENT_ROWS 64         /* of a classification in one step */
 #define KV_WORK_MS 10.0        /* of a step, for copying KV and giving it back */
+#define PREFILL_LEAST 8        /* prompt rows of a step: fewer would take for ever */
 
 typedef struct sequence_queue {
     sequence *first, *last;
@@ -43,8 +44,13 @@ typedef struct step {
 
     size_t n_rows, n_logits, n_sequences;
     step_work work;
-    double ran_ms; /* without its pauses */
 } step;
+
+/* What the draft model took before the step that is composed. */
+typedef struct drafting_time {
+    double ms;
+    double budget_ms; /* of it, what lengthens the replies of others, as prompts do */
+} drafting_time;
 
 struct engine {
     conductor *conductor;
@@ -69,6 +75,8 @@ struct engine {
     size_t pauses;
     acceptance acceptance[LOOKUP_CLASSES]; /* of drafts from the history, by intent */
     drafter *drafter;                      /* NULL: there is no draft model */
+    drafting_time drafting;
+    double drafting_ms; /* so far */
     acceptance drafter_acceptance;
 
     sequence_queue arrivals; /* under the conductor's lock */
@@ -95,6 +103,9 @@ struct conductor {
 
 /* Makes the conductor look at its engines again. Any thread. */
 void conductor_wake(engine *e);
+/* Runs a forward pass of the engine that has begun, with pauses for urgent work; returns what it
+ * took without them. */
+double conductor_compute(engine *e, forward *f);
 void *conductor_run(void *conductor);
 
 /* ---- engine.c ------------------------------------------------------------------------------ */
@@ -132,6 +143,14 @@ void memory_evict(engine *first);
 
 /* ---- batch.c ------------------------------------------------------------------------------- */
 
+typedef struct engine_load {
+    size_t streaming;  /* replies */
+    double budget_ms;  /* the least of the engines whose replies stream; INFINITY: none */
+    size_t prefilling; /* engines with prompts of replies to read */
+} engine_load;
+
+/* Of all engines. */
+engine_load conductor_read_load(const conductor *c);
 /* The rows of the next step; none: there is nothing to do. */
 void step_compose(step *st);
 /* The rows of classifications alone. */
@@ -142,9 +161,7 @@ void step_compose_urgent(step *st);
 error_code step_create(step *st, engine *e, size_t max_rows, size_t max_outputs, failure *fail);
 void step_destroy(step *st);
 void step_begin(step *st);
-/* False: paused. */
-bool step_run(step *st, team *threads, const atomic_bool *pause);
-/* Hands out what the step gave. */
-void step_end(step *st);
+/* Hands out what the step gave; its forward pass has run for so long. */
+void step_end(step *st, double ran_ms);
 
 #endif

@@ -9,8 +9,8 @@
 #define RETRY_STEPS 32 /* after so many steps without a draft one is tried */
 
 struct drafter {
-    const engine *engine; /* of the large model */
-    const model *model;   /* the small one */
+    engine *engine;     /* of the large model */
+    const model *model; /* the small one */
     kv_cache *kv;
     size_t context;
     size_t n_slots;
@@ -19,6 +19,7 @@ struct drafter {
     sequence **drafted; /* n_slots: those that the present round drafts for */
     size_t n_drafted;
     step_cost cost; /* of its own steps */
+    pace pace;
 };
 
 /* ---- making --------------------------------------------------------------------------------- */
@@ -60,7 +61,7 @@ static error_code create_parts(drafter *d, failure *fail)
     return code;
 }
 
-error_code drafter_create(drafter **out, const engine *e, const model *small, size_t n_sequences,
+error_code drafter_create(drafter **out, engine *e, const model *small, size_t n_sequences,
                           failure *fail)
 {
     error_code code = check_vocabulary(e->model, small, fail);
@@ -72,6 +73,7 @@ error_code drafter_create(drafter **out, const engine *e, const model *small, si
     size_t most = small->config.context_length;
     *d = (drafter){.engine = e, .model = small, .n_slots = n_sequences};
     d->context = e->options.context < most ? e->options.context : most;
+    pace_init(&d->pace, small);
     code = create_parts(d, fail);
     if (code != OK)
         drafter_destroy(d);
@@ -141,22 +143,45 @@ static bool has_slot(drafter *d, sequence *s)
         return false;
     if (s->draft_slot == NULL)
         s->draft_slot = kv_acquire(d->kv, s->tokens.ids, s->tokens.length);
-    while (kv_is_copying(s->draft_slot))
-        kv_work(d->kv, KV_WORK_MS);
+    if (kv_is_copying(s->draft_slot))
+        return false;
     keep_accepted(s);
     kv_commit(d->kv, s->draft_slot, s->tokens.length + LOOKUP_MAX_DRAFT);
     return true;
 }
 
+/* Runs the first n rows; returns what it took. */
+static double run_rows(drafter *d, size_t n)
+{
+    forward_begin(d->forward, d->rows, n);
+    double ms = conductor_compute(d->engine, d->forward);
+    d->engine->drafting.ms += ms;
+    d->engine->drafting_ms += ms;
+    return ms;
+}
+
+/* As many of the missing tokens as may still be read before this step; a few, if none has been. */
+static size_t fitting_rows(const drafter *d, size_t have, size_t missing, double budget_ms)
+{
+    size_t most = missing < PROMPT_ROWS ? missing : PROMPT_ROWS;
+    size_t least = d->engine->drafting.ms == 0 ? PREFILL_LEAST : 0;
+    size_t n =
+        pace_fitting_rows(&d->pace, (step_work){0}, have, most, budget_ms - d->engine->drafting.ms);
+    least = least < most ? least : most;
+    return n > least ? n : least;
+}
+
 /* Reads more of a sequence's tokens, all but the last; false: there is still more. */
-static bool catch_up(drafter *d, sequence *s, team *threads)
+static bool catch_up(drafter *d, sequence *s, double budget_ms)
 {
     size_t have = s->draft_slot->tokens.length, missing = s->tokens.length - 1 - have;
-    size_t n = missing < PROMPT_ROWS ? missing : PROMPT_ROWS;
+    size_t n = fitting_rows(d, have, missing, budget_ms);
+    if (n == 0)
+        return missing == 0;
     for (size_t i = 0; i < n; i++)
         set_row(d, i, s, have + i, false);
-    if (n > 0)
-        forward_step(d->forward, threads, d->rows, n);
+    step_work work = step_work_add_prompt((step_work){0}, have, n);
+    pace_learn(&d->pace, &work, run_rows(d, n));
     note_kv(s, have + n);
     return n == missing;
 }
@@ -176,12 +201,11 @@ static int32_t guess(sequence *s, float *logits, size_t at)
 }
 
 /* One more token for all; the first time with what was accepted since the last round. */
-static void guess_next(drafter *d, size_t at, team *threads)
+static void guess_next(drafter *d, size_t at)
 {
-    double start_ms = clock_ms();
     for (size_t i = 0; i < d->n_drafted; i++)
         set_row(d, i, d->drafted[i], d->drafted[i]->tokens.length - 1 + at, true);
-    forward_step(d->forward, threads, d->rows, d->n_drafted);
+    double ms = run_rows(d, d->n_drafted);
     for (size_t i = 0; i < d->n_drafted; i++) {
         sequence *s = d->drafted[i];
         note_kv(s, s->tokens.length + at);
@@ -191,7 +215,7 @@ static void guess_next(drafter *d, size_t at, team *threads)
         s->draft.tokens[at] = guess(s, forward_logits(d->forward, i), at);
         s->draft.n_found = at + 1;
     }
-    step_cost_learn(&d->cost, d->n_drafted, clock_ms() - start_ms);
+    step_cost_learn(&d->cost, d->n_drafted, ms);
 }
 
 static size_t tokens_left(const sequence *s)
@@ -202,16 +226,19 @@ static size_t tokens_left(const sequence *s)
 
 /* Who takes part: the small model has read all but the last token of theirs. Returns the most that
  * all of them can use. */
-static size_t gather(drafter *d, const sequence_queue *running, team *threads)
+static size_t gather(drafter *d, double budget_ms)
 {
     size_t most = LOOKUP_MAX_DRAFT;
     d->n_drafted = 0;
-    for (sequence *s = running->first; s != NULL; s = s->next) {
+    for (sequence *s = d->engine->running.first; s != NULL; s = s->next) {
         if (s->draft.setting.mode != LOOKUP_DRAFT || !sequence_is_decoding(s))
             continue;
         draft_begin(&s->draft);
         size_t left = tokens_left(s);
-        if (left == 0 || !has_slot(d, s) || !catch_up(d, s, threads))
+        if (left == 0 || !has_slot(d, s))
+            continue;
+        s->step = &d->engine->main; /* of the next step; nothing takes its KV in a pause */
+        if (!catch_up(d, s, budget_ms))
             continue;
         most = left < most ? left : most;
         d->drafted[d->n_drafted++] = s;
@@ -220,10 +247,10 @@ static size_t gather(drafter *d, const sequence_queue *running, team *threads)
 }
 
 /* The length that all of them get: what it brings beside what it costs here and there. */
-static size_t choose_length(const drafter *d, const sequence_queue *running, const step_cost *cost,
-                            size_t most)
+static size_t choose_length(const drafter *d, size_t most)
 {
-    size_t rows = running->length, best = 0;
+    const step_cost *cost = &d->engine->cost;
+    size_t rows = d->engine->running.length, best = 0;
     double guess_ms = step_cost_of(&d->cost, d->n_drafted);
     double tokens = (double)rows, best_speed = tokens / step_cost_of(cost, rows);
     for (size_t k = 1; k <= most; k++) {
@@ -246,16 +273,37 @@ static bool is_due(drafter *d)
     return due;
 }
 
-void drafter_run(drafter *d, const sequence_queue *running, const step_cost *cost, team *threads)
+/* One guess at least, and as many more as there is time for. */
+static size_t fitting_guesses(const drafter *d, double ms)
 {
-    size_t most = gather(d, running, threads);
-    if (d->n_drafted == 0)
-        return;
-    size_t length = choose_length(d, running, cost, most);
+    double n = ms / step_cost_of(&d->cost, d->n_drafted);
+    return n < 1 ? 1 : n < LOOKUP_MAX_DRAFT ? (size_t)n : LOOKUP_MAX_DRAFT;
+}
+
+static void make_guesses(drafter *d, size_t most)
+{
+    size_t length = choose_length(d, most);
     if (length == 0 && is_due(d))
         length = 1;
     for (size_t at = 0; at < length; at++)
-        guess_next(d, at, threads);
+        guess_next(d, at);
     for (size_t i = 0; i < d->n_drafted && length > 0; i++)
         d->drafted[i]->steps_undrafted = 0;
+}
+
+void drafter_run(drafter *d)
+{
+    drafting_time *took = &d->engine->drafting;
+    engine_load load = conductor_read_load(d->engine->conductor);
+    double budget_ms = load.prefilling > 0 ? load.budget_ms / 2 : load.budget_ms;
+    *took = (drafting_time){0};
+    kv_work(d->kv, KV_WORK_MS);
+    size_t most = gather(d, budget_ms);
+    took->budget_ms = took->ms;
+    if (d->n_drafted == 0)
+        return;
+    bool others = load.streaming > d->n_drafted;
+    size_t fitting = others ? fitting_guesses(d, budget_ms - took->ms) : most;
+    make_guesses(d, fitting < most ? fitting : most);
+    took->budget_ms = others ? took->ms : took->budget_ms;
 }

@@ -4,7 +4,9 @@
  * It keeps KV of its own for every sequence that it drafts for, follows the tokens that the large
  * model accepted, and guesses the next ones one after the other, with the sequence's own sampling
  * and random numbers; the large model verifies them as any draft. How many it guesses maximises
- * expected tokens per second, its own steps included. All on the conductor's thread.
+ * expected tokens per second, its own steps included. What it reads of prompts counts in the step
+ * budget as prompts do, and so do guesses while a reply streams that gets none of them; its steps
+ * pause for urgent work. All on the conductor's thread.
  */
 #ifndef ENGINE_DRAFTER_H
 #define ENGINE_DRAFTER_H
@@ -13,15 +15,15 @@
 
 /* For up to n_sequences of the engine's. ERR_CONFIG names the first token in which the vocabularies
  * differ. */
-error_code drafter_create(drafter **out, const engine *e, const model *small, size_t n_sequences,
+error_code drafter_create(drafter **out, engine *e, const model *small, size_t n_sequences,
                           failure *fail);
 void drafter_destroy(drafter *d);
 
 /* The most memory that its KV can take. */
 size_t drafter_kv_bytes(const drafter *d);
 
-/* Drafts for the sequences of the queue that decode and want it. */
-void drafter_run(drafter *d, const sequence_queue *running, const step_cost *cost, team *threads);
+/* Drafts for the engine's sequences that decode and want it; engine->drafting says what it took. */
+void drafter_run(drafter *d);
 /* The sequence has ended, or waits again. */
 void drafter_forget(drafter *d, sequence *s);
 

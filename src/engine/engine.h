@@ -177,6 +177,7 @@ typedef struct engine_status {
     double retry_after_s;  /* when a place should be free for one more in the queue; 0: unknown */
     size_t pauses;         /* of this engine's steps, for classifications */
     double switch_ms;      /* the last change to this engine */
+    double drafting_ms;    /* what its draft model's steps took so far */
     double prefill_row_ms; /* measured cost of one more prompt row in a step, attention left out */
     double
         step_ms[ENGINE_STEP_ROWS + 1]; /* T(n): measured cost of a decode step of n rows; 0: none */

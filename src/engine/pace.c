@@ -105,3 +105,17 @@ step_work step_work_add_prompt(step_work w, size_t position, size_t n)
     w.pairs += (double)n * ((double)position + ((double)n + 1) / 2);
     return w;
 }
+
+size_t pace_fitting_rows(const pace *p, step_work w, size_t position, size_t most, double ms)
+{
+    size_t low = 0, high = most;
+    while (low < high) {
+        size_t middle = low + (high - low + 1) / 2;
+        step_work tried = step_work_add_prompt(w, position, middle);
+        if (pace_predict(p, &tried) <= ms)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return low;
+}

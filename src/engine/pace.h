@@ -39,5 +39,8 @@ double pace_predict(const pace *p, const step_work *w);
 
 /* The work with n more prompt rows, the first of them at this position. */
 step_work step_work_add_prompt(step_work w, size_t position, size_t n);
+/* How many prompt rows from this position, `most` at most, fit into a step of so many ms beside the
+ * work that is in it. */
+size_t pace_fitting_rows(const pace *p, step_work w, size_t position, size_t most, double ms);
 
 #endif

@@ -133,30 +133,21 @@ void step_begin(step *st)
     for (sequence *s = e->running.first; s != NULL; s = s->next)
         if (s->step == st)
             kv_commit(e->kv, s->slot, s->slot->tokens.length + s->n_rows);
-    st->ran_ms = 0;
     forward_begin(st->forward, st->rows, st->n_rows);
 }
 
-bool step_run(step *st, team *threads, const atomic_bool *pause)
-{
-    double start_ms = clock_ms();
-    bool complete = forward_run(st->forward, threads, pause);
-    st->ran_ms += clock_ms() - start_ms;
-    return complete;
-}
-
-static void learn_cost(const step *st)
+static void learn_cost(const step *st, double ran_ms)
 {
     engine *e = st->engine;
     if (st->work.prompt_rows == 0)
-        step_cost_learn(&e->cost, st->n_rows, st->ran_ms);
-    pace_learn(&e->pace, &st->work, st->ran_ms);
+        step_cost_learn(&e->cost, st->n_rows, ran_ms);
+    pace_learn(&e->pace, &st->work, ran_ms);
 }
 
-void step_end(step *st)
+void step_end(step *st, double ran_ms)
 {
     if (st == &st->engine->main)
-        learn_cost(st);
+        learn_cost(st, ran_ms);
     hand_out(st);
     st->n_rows = 0;
 }

@@ -5,28 +5,39 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "engine/conductor.h"
 #include "engine_house.h"
 
 enum { ERRANDS = 6 };
 
+/* Steps of more rows are said to cost less, so that drafts are worth it whatever the machine is
+ * doing, until much else has been learned. */
 static engine_options few_slots(void)
 {
     engine_options o = house_options();
     o.context = 600;
     o.slots = 3;
+    for (size_t n = 1; n < LOOKUP_MAX_DRAFT + 2; n++)
+        o.step_ms[n] = 1000.0 / (double)(n * n);
+    o.prefill_row_ms = 0.01;
     return o;
+}
+
+static void open_with(house *h, int drafting, int drafted, const engine_options *o)
+{
+    failure fail = {0};
+    assert_int_equal(conductor_create(&h->c, 2, &fail), OK);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(conductor_add(h->c, house_models[i], o, &h->engines[i], &fail), OK);
+    if (engine_set_draft_model(h->engines[drafted], house_models[drafting], &fail) != OK)
+        fail_msg("%s", fail.text);
+    assert_int_equal(conductor_start(h->c, &fail), OK);
 }
 
 static void open_with_drafter(house *h)
 {
-    failure fail = {0};
     engine_options o = few_slots();
-    assert_int_equal(conductor_create(&h->c, 2, &fail), OK);
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(conductor_add(h->c, house_models[i], &o, &h->engines[i], &fail), OK);
-    if (engine_set_draft_model(h->engines[LARGE], house_models[SMALL], &fail) != OK)
-        fail_msg("%s", fail.text);
-    assert_int_equal(conductor_start(h->c, &fail), OK);
+    open_with(h, SMALL, LARGE, &o);
 }
 
 static errand make_errand(int i)
@@ -123,6 +134,117 @@ static void test_forced_agreement(void **state)
     house_close(&h);
 }
 
+/* ---- its time ------------------------------------------------------------------------------- */
+
+/* A large model drafts for a small one, so that its time is most of the time: the engine's turns
+ * are charged with it. */
+static void test_its_time_is_the_engines(void **state)
+{
+    (void)state;
+    house h;
+    outcome o = {0};
+    engine_options options = few_slots();
+    open_with(&h, LARGE, SMALL, &options);
+    errand e = make_errand(1);
+    e.where = SMALL;
+    e.n_prompt = 500;
+    house_run(&h, &e, &o);
+    check_solo(&e, &o);
+    wait_until_empty(&h);
+    double drafting_ms = read_status(&h, SMALL).drafting_ms;
+    assert_true(drafting_ms > 0);
+    assert_true(h.engines[SMALL]->turn.used_ms >= drafting_ms);
+    house_close(&h);
+}
+
+/* Where the step budget leaves no time, a prompt is read a few tokens a step: not to its end before
+ * this reply's. */
+static void test_reading_keeps_to_the_step_budget(void **state)
+{
+    (void)state;
+    for (int tight = 0; tight < 2; tight++) {
+        house h;
+        outcome o = {0};
+        engine_options options = few_slots();
+        options.step_budget_ms = tight ? 1e-6 : 1e6;
+        open_with(&h, SMALL, LARGE, &options);
+        errand e = make_errand(2);
+        e.n_prompt = 250;
+        e.max_tokens = 29; /* steps of 8 tokens of the prompt each, or of 64 */
+        house_run(&h, &e, &o);
+        assert_int_equal(o.last.stats.drafted == 0, tight);
+        check_solo(&e, &o);
+        house_close(&h);
+    }
+}
+
+/* Guesses that are all right, while another reply streams that gets none of them: one a step where
+ * the budget leaves no time. */
+static void test_guessing_keeps_to_the_step_budget(void **state)
+{
+    (void)state;
+    house h;
+    failure fail;
+    sequence *s;
+    int32_t text[200];
+    outcome o = {0}, beside = {0};
+    engine_options options = few_slots();
+    options.step_budget_ms = 1e-6;
+    open_with(&h, SMALL, LARGE, &options);
+    errand e = make_errand(1);
+    e.lookup.mode = LOOKUP_OFF;
+    e.max_tokens = 500;
+    sequence *streams = house_start(&h, &e);
+    wait_for_tokens(streams, &beside, 1);
+    for (int i = 0; i < 200; i++)
+        text[i] = 40 + i * i % 200;
+    sequence_request r = {.prompt = text,
+                          .n_prompt = 20,
+                          .forced = text + 20,
+                          .n_forced = 180,
+                          .forced_agreement = 1,
+                          .sampling = sampling_defaults(),
+                          .lookup = {.mode = LOOKUP_DRAFT}};
+    assert_int_equal(engine_submit(h.engines[LARGE], &r, &s, &fail), OK);
+    house_end(s, &o);
+    assert_true(house_look(streams, &beside));
+    sequence_release(streams);
+    assert_true(o.last.stats.drafted > 0);
+    assert_true(o.last.stats.drafted <= o.last.stats.steps);
+    token_list_free(&o.tokens);
+    token_list_free(&beside.tokens);
+    house_close(&h);
+}
+
+/* Probes that come while a slow draft model reads a prompt and guesses: no answer differs. */
+static void test_probes_in_its_steps(void **state)
+{
+    (void)state;
+    enum { PROBES = 20 };
+    house h;
+    outcome o = {0};
+    engine_options options = few_slots();
+    options.step_budget_ms = 1e6;
+    open_with(&h, LARGE, SMALL, &options);
+    errand e = make_errand(1);
+    e.where = SMALL;
+    e.n_prompt = 500;
+    for (int32_t i = 0; i < PROBES; i++) {
+        outcome probe = {0};
+        errand p = {.where = i % 2, .n_prompt = 40, .seed = 60 + i, .classify = true};
+        e.seed = i;
+        sequence *s = house_start(&h, &e);
+        wait_for_tokens(s, &o, 1);
+        house_run(&h, &p, &probe);
+        check_solo(&p, &probe);
+        house_end(s, &o);
+        check_solo(&e, &o);
+        o = (outcome){0};
+    }
+    assert_true(read_status(&h, SMALL).pauses > 0);
+    house_close(&h);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -154,6 +276,10 @@ int main(void)
         cmocka_unit_test(test_same_answer_with_a_draft_model),
         cmocka_unit_test(test_reply_outgrows_the_draft_model),
         cmocka_unit_test(test_forced_agreement),
+        cmocka_unit_test(test_its_time_is_the_engines),
+        cmocka_unit_test(test_reading_keeps_to_the_step_budget),
+        cmocka_unit_test(test_guessing_keeps_to_the_step_budget),
+        cmocka_unit_test(test_probes_in_its_steps),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, house_load_models, house_free_models);
