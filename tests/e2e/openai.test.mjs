@@ -130,11 +130,9 @@ test('aborts in mid-stream, and the server stops working', async () => {
   const id = 'abort-stream';
   const stream = await client.chat.completions.create(
     longRequest({ stream: true }), { headers: { 'x-request-id': id } });
-  let chunks = 0;
-  for await (const chunk of stream) {
-    assert.ok(chunk.id);
-    if (++chunks === 3) stream.controller.abort();
-  }
+  const chunks = stream[Symbol.asyncIterator]();
+  for (let i = 0; i < 3; i++) assert.ok((await chunks.next()).value.id);
+  stream.controller.abort(); // and nothing is read any more: see untilGoneOr in stress-http.mjs
   await server.idle(1000);
   assert.match(await server.logLine(id), / 499 .*client went away/);
 });
@@ -176,19 +174,22 @@ async function narrowServer(t) {
   return { narrow, eager, statuses };
 }
 
+// The batch reply takes a tenth of a second: on a busy machine the urgent request may come when it is over.
+const meetings = 10;
+
 test('a batch request makes room for an interactive one, and loses nothing', async (t) => {
   const { eager } = await narrowServer(t);
   const alone = await eager.chat.completions.create(longRequest());
   assert.equal(alone.service_tier, undefined);
-  for (const [more, tier] of [[{ service_tier: 'flex' }, 'flex'], [{ priority: 'batch' }, undefined]]) {
-    const order = [], facts = [];
-    let text = '';
+  const meet = async (more, tier) => {
+    const order = [];
+    let text = '', facts;
     const stream = await eager.chat.completions.create(longRequest({ stream: true, ...more }));
     const batch = (async () => {
       for await (const chunk of stream) {
         assert.equal(chunk.service_tier, tier);
         text += chunk.choices[0].delta.content ?? '';
-        if (chunk.a_io) facts.push(chunk.a_io.receipt.reply);
+        if (chunk.a_io) facts = chunk.a_io.receipt.reply;
       }
       order.push('batch');
     })();
@@ -199,10 +200,15 @@ test('a batch request makes room for an interactive one, and loses nothing', asy
       order.push('urgent');
     })();
     await Promise.all([batch, urgent]);
-    assert.deepEqual(order, ['urgent', 'batch']);
     assert.equal(text, alone.choices[0].message.content);
-    assert.ok(facts[0].parked >= 1, JSON.stringify(facts[0]));
-    assert.equal(facts[0].refilled_tokens, 0);
+    assert.equal(facts.refilled_tokens, 0);
+    if (facts.parked > 0) assert.deepEqual(order, ['urgent', 'batch']);
+    return facts.parked > 0;
+  };
+  for (const [more, tier] of [[{ service_tier: 'flex' }, 'flex'], [{ priority: 'batch' }, undefined]]) {
+    let met = false;
+    for (let i = 0; i < meetings && !met; i++) met = await meet(more, tier);
+    assert.ok(met, `parked in none of ${meetings} meetings`);
   }
 });
 

@@ -10,9 +10,11 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import OpenAI from 'openai';
-import { isSanitized, mixedPrompts, root, Server, sleep } from './helper.mjs';
+import { isSanitized, mixedPrompts, patience, root, Server, sleep } from './helper.mjs';
 
 const askedAgain = 8; // times a question is asked, on average
+const endsWithinMs = 60000 * patience; // of a request that its client waits for
+const refusedPauseMs = 20;
 const growthMb = 6; // from a tenth of the requests to the end: malloc's holes, and KV up to its limit
 const judgedFrom = 1000; // requests; with fewer, a tenth is not yet all that the server ever touches
 
@@ -107,18 +109,26 @@ function makeManner(random) {
   return manner;
 }
 
-async function readStream(stream, manner, got) {
+async function readStream(stream, manner, got, giveUp) {
   let chunks = 0;
   for await (const chunk of stream) {
     got.model = chunk.model;
     got.text += chunk.choices[0]?.delta.content ?? '';
     got.finish = chunk.choices[0]?.finish_reason ?? got.finish;
     got.tokens = chunk.usage?.completion_tokens ?? got.tokens;
-    if (++chunks === manner.abort?.afterChunks) {
-      got.end = 'aborted';
-      stream.controller.abort();
-    }
+    if (++chunks === manner.abort?.afterChunks) giveUp();
   }
+}
+
+// fetch may never settle once it was aborted while data waits to be read (Node 20, undici issue 4089; Node's own server
+// shows it too): who goes away does not wait for it. Anybody else must be answered.
+async function untilGoneOr(reading, signal) {
+  const gone = new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+  let timer;
+  const overdue = new Promise((resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`no end within ${endsWithinMs} ms`)), endsWithinMs);
+  });
+  await Promise.race([reading, gone, overdue]).finally(() => clearTimeout(timer));
 }
 
 // What came, and how it ended: `whole`, `aborted`, `late` or `refused`; anything else is thrown.
@@ -127,11 +137,14 @@ async function ask(client, { solo, ...question }, manner, id) {
   const abort = new AbortController();
   const giveUp = () => { got.end = 'aborted'; abort.abort(); };
   const timer = manner.abort?.afterMs === undefined ? undefined : setTimeout(giveUp, manner.abort.afterMs);
-  try {
+  const read = async () => {
     const options = { signal: abort.signal, headers: { 'x-request-id': id } };
     const reply = await client.chat.completions.create({ ...question, ...manner.body }, options);
-    if (manner.body.stream) await readStream(reply, manner, got);
+    if (manner.body.stream) await readStream(reply, manner, got, giveUp);
     else Object.assign(got, { model: reply.model, ...replyOf(reply) });
+  };
+  try {
+    await untilGoneOr(read(), abort.signal);
   } catch (error) {
     if (manner.body.deadline_ms && isLate(error)) got.end = 'late';
     else if (error.status === 429 || error.status === 503) got.end = 'refused';
@@ -185,8 +198,9 @@ class Company {
     try {
       let got;
       for (let again = 0; (got = await ask(client, question, manner, `${id}-${again}`)).end === 'refused'; again++) {
+        assert.ok(again < endsWithinMs / refusedPauseMs, 'refused again and again');
         this.counts.refused++;
-        await sleep(20);
+        await sleep(refusedPauseMs);
       }
       this.counts[got.end]++;
       if (got.end !== 'aborted') this.ids.push(id); // others may never have reached the server
