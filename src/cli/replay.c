@@ -60,18 +60,22 @@ static const char usage[] =
     "  -t, --threads N      threads that compute (default: physical cores)\n"
     "  -c, --context N      tokens a request may hold (default: what the model was trained for)\n"
     "      --kv f16|f32|q8_0 type of the KV cache (default: f16)\n"
+    "      --step-cost FILE what steps cost, for lookup's decisions: from this file of a-io "
+    "calibrate\n"
+    "                       instead of from the clock, so that two replays differ in times alone.\n"
+    "                       One request at a time\n"
     "  -h, --help           this text\n"
     "\n"
     "Answers to code tasks are run: by python3, confined (docs/replay.md says to what).\n"
     "\n"
     "Exit status: 0; 1 when a decision of a log came out differently; 2 for a bad option; 3 for\n"
-    "something that is not there; 4 for a bad configuration; 5 for a bad trace or model file; 8 "
-    "when\n"
-    "it was interrupted.\n";
+    "something that is not there; 4 for a bad configuration; 5 for a bad trace or model file; 6 "
+    "for a\n"
+    "file that cannot be read or written; 8 when it was interrupted.\n";
 
 typedef struct replay_options {
     stage_options stage;
-    const char *scenarios, *policies, *output, *trace, *simulate, *decisions;
+    const char *scenarios, *policies, *output, *trace, *simulate, *decisions, *step_cost;
     uint64_t requests, seed, half, in_flight, rounds, max_tokens;
     float rate, temperature, ttft_bound, between_bound;
     bool arrivals, json, help;
@@ -95,7 +99,8 @@ enum {
     BETWEEN_BOUND,
     OUTPUT,
     JSON,
-    KV
+    KV,
+    STEP_COST
 };
 
 /* ---- options ------------------------------------------------------------------------------ */
@@ -162,6 +167,9 @@ static error_code read_option(replay_options *o, int c, char **argv, failure *fa
     case KV:
         o->stage.kv = optarg;
         return OK;
+    case STEP_COST:
+        o->step_cost = optarg;
+        return OK;
     case 'h':
         o->help = true;
         return OK;
@@ -182,6 +190,12 @@ static error_code check_options(const replay_options *o, failure *fail)
     if (has_rate + o->arrivals + (o->in_flight > 0) > 1)
         return failure_set(fail, ERR_INVALID,
                            "one of --in-flight, --rate and --arrivals: they exclude one another");
+    if (o->step_cost != NULL && (has_rate || o->arrivals || o->in_flight > 1))
+        return failure_set(fail, ERR_INVALID,
+                           "--step-cost: with several requests at once, which of them share a step "
+                           "depends on the clock; one at a time");
+    if (o->step_cost != NULL && (o->simulate != NULL || o->decisions != NULL))
+        return failure_set(fail, ERR_INVALID, "--step-cost: no step runs");
     if (o->simulate != NULL && (o->scenarios != NULL || o->trace != NULL || o->output != NULL))
         return failure_set(fail, ERR_INVALID,
                            "--simulate has scenarios of its own and runs nothing: only --policies "
@@ -224,6 +238,7 @@ static error_code read_options(replay_options *o, int argc, char **argv, failure
                                           {"output", required_argument, NULL, OUTPUT},
                                           {"json", no_argument, NULL, JSON},
                                           {"kv", required_argument, NULL, KV},
+                                          {"step-cost", required_argument, NULL, STEP_COST},
                                           {"threads", required_argument, NULL, 't'},
                                           {"context", required_argument, NULL, 'c'},
                                           {"help", no_argument, NULL, 'h'},
@@ -359,8 +374,8 @@ static json_t *settings_of(const replay_options *o, const replay_plan *p)
     for (size_t i = 0; i < p->n_arms; i++)
         json_array_append_new(policies, json_string(p->arms[i]->name));
     return json_pack(
-        "{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:I, s:f, s:I, s:I, s:f, s:f, s:f, s:o, s:I, "
-        "s:I}",
+        "{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:I, s:f, s:I, s:I, s:f, s:f, s:f, s:o, s:o, "
+        "s:I, s:I}",
         "scenarios", text_or_null(o->scenarios), "trace", text_or_null(o->trace), "policies",
         policies, "config", text_or_null(o->stage.config_path), "requests",
         (json_int_t)(o->requests > 0 ? o->requests : 100), "seed", (json_int_t)o->seed, "half",
@@ -368,17 +383,19 @@ static json_t *settings_of(const replay_options *o, const replay_plan *p)
         "in_flight", (json_int_t)p->load.in_flight, "rate", (double)o->rate, "rounds",
         (json_int_t)o->rounds, "max_tokens", (json_int_t)o->max_tokens, "temperature",
         (double)o->temperature, "ttft_bound_ms", (double)o->ttft_bound, "between_bound_ms",
-        (double)o->between_bound, "kv", text_or_null(o->stage.kv), "threads",
-        (json_int_t)o->stage.threads, "context", (json_int_t)o->stage.context);
+        (double)o->between_bound, "kv", text_or_null(o->stage.kv), "step_cost",
+        text_or_null(o->step_cost), "threads", (json_int_t)o->stage.threads, "context",
+        (json_int_t)o->stage.context);
 }
 
 static error_code configure(void *context, config **out, failure *fail)
 {
-    const stage_options *options = context;
+    const replay_options *o = context;
     stage s;
-    error_code code = stage_configure(&s, options, fail);
+    error_code code = stage_configure(&s, &o->stage, fail);
     *out = code == OK ? s.config : NULL;
-    return code;
+    return code == OK && o->step_cost != NULL ? config_fix_step_cost(*out, o->step_cost, fail)
+                                              : code;
 }
 
 typedef struct show {
@@ -424,7 +441,7 @@ static error_code perform(const replay_options *o, replay_plan *p, json_t **resu
     show s = {.what = ""};
     snprintf(journal, sizeof journal, "%s.partial", o->output != NULL ? o->output : "");
     p->journal = o->output != NULL ? journal : NULL;
-    stage_options models = o->stage;
+    replay_options models = *o;
     progress_start(&s.bar, s.what);
     error_code code =
         replay_perform(p, configure, &models, (replay_progress){show_progress, &s}, results, fail);

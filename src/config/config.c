@@ -445,6 +445,17 @@ bool config_lookup_parse(const char *text, config_lookup *out)
     return out->length <= CONFIG_MAX_DRAFT;
 }
 
+error_code config_fix_step_cost(config *c, const char *path, failure *fail)
+{
+    char *copy = strdup(path);
+    if (copy == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory left");
+    free(c->engine.machine);
+    c->engine.machine = copy;
+    c->engine.fixed_step_cost = true;
+    return OK;
+}
+
 void config_free(config *c)
 {
     if (c == NULL)

@@ -149,6 +149,7 @@ typedef struct config_engine {
     uint32_t memory_limit_mb; /* 10^6 bytes, for weights and KV; 0: none */
     bool prefix_cache;        /* prompts take over the KV of a prefix that is there */
     char *machine;            /* a file of `a-io calibrate`; NULL: steps are measured at start-up */
+    bool fixed_step_cost; /* not in files: the machine's figures hold on every machine, and stay */
 } config_engine;
 
 typedef struct config_server {
@@ -195,6 +196,8 @@ error_code config_parse(config **out, const char *text, size_t length, const cha
 error_code config_for_model(config **out, const char *model_path, failure *fail);
 /* Replaces the policy's name (from the command line); the same checks as in a file. */
 error_code config_set_policy(config *c, const char *name, failure *fail);
+/* T(n) is what this file of `a-io calibrate` says, on whatever machine, and steps teach nothing. */
+error_code config_fix_step_cost(config *c, const char *path, failure *fail);
 /* "off", "auto" or a length "1" … "16"; false when text is none of these. */
 bool config_lookup_parse(const char *text, config_lookup *out);
 /* False: neither interactive nor batch. */

@@ -82,6 +82,13 @@ error_code drafter_create(drafter **out, engine *e, const model *small, size_t n
     return code;
 }
 
+void drafter_fix_cost(drafter *d, const double step_ms[LOOKUP_MAX_DRAFT + 2])
+{
+    for (size_t n = 1; n < LOOKUP_MAX_DRAFT + 2; n++)
+        step_cost_learn(&d->cost, n, step_ms[n]);
+    d->cost.fixed = true;
+}
+
 void drafter_destroy(drafter *d)
 {
     if (d == NULL)

@@ -126,7 +126,12 @@ error_code conductor_add(conductor *c, const model *m, const engine_options *opt
 
 error_code engine_set_draft_model(engine *e, const model *small, failure *fail)
 {
-    return drafter_create(&e->drafter, e, small, e->options.slots + e->options.parked, fail);
+    error_code code =
+        drafter_create(&e->drafter, e, small, e->options.slots + e->options.parked, fail);
+    for (engine *other = e->conductor->engines; code == OK && other != NULL; other = other->next)
+        if (other->model == small && other->options.fixed_step_cost)
+            drafter_fix_cost(e->drafter, other->options.step_ms);
+    return code;
 }
 
 const model *engine_model(const engine *e)
@@ -290,6 +295,7 @@ static void learn_step_cost(engine *e)
     learn_size(e, &prompt, o->prefill_row_ms * ENGINE_KNOWN_PREFILL);
     for (size_t n = 1; n < LOOKUP_MAX_DRAFT + 2; n++)
         learn_size(e, &(measured_size){n, 1, false}, o->step_ms[n]);
+    e->cost.fixed = o->fixed_step_cost;
 }
 
 error_code conductor_start(conductor *c, failure *fail)

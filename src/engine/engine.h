@@ -46,6 +46,7 @@ typedef struct engine_options {
     /* What steps cost, where it is known already; step_ms[1] 0: conductor_start measures. */
     double step_ms[LOOKUP_MAX_DRAFT + 2]; /* T(n) */
     double prefill_row_ms; /* a row's part of a prefill of ENGINE_KNOWN_PREFILL tokens */
+    bool fixed_step_cost;  /* T(n) stays step_ms: drafts follow from the tokens alone */
 } engine_options;
 
 engine_options engine_defaults(void);

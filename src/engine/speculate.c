@@ -18,7 +18,7 @@ static void share(step_cost *c, size_t rows, double change)
 
 void step_cost_learn(step_cost *c, size_t rows, double ms)
 {
-    if (rows == 0 || rows > STEP_COST_ROWS)
+    if (rows == 0 || rows > STEP_COST_ROWS || c->fixed)
         return;
     if (c->ms[rows] == 0) {
         c->ms[rows] = ms;

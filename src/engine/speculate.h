@@ -24,6 +24,7 @@
 /* T(n): a running mean for each n; where n was never measured, what the neighbours say. */
 typedef struct step_cost {
     double ms[STEP_COST_ROWS + 1]; /* [n]; 0: never measured */
+    bool fixed;                    /* steps that run teach it nothing */
 } step_cost;
 
 void step_cost_learn(step_cost *c, size_t rows, double ms);

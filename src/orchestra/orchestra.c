@@ -1,9 +1,11 @@
 #include "orchestra/orchestra.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "model/fingerprint.h"
 #include "orchestra/internal.h"
 
 /* ---- loading ------------------------------------------------------------------------------ */
@@ -44,20 +46,27 @@ static const kv_type kv_types[] = {
     [CONFIG_KV_F16] = KV_F16, [CONFIG_KV_F32] = KV_F32, [CONFIG_KV_Q8_0] = KV_Q8_0};
 
 /* What steps cost, as it was measured on this machine before. */
-static void use_machine(const orchestra *o, const machine_record *r, const player *p,
-                        engine_options *options)
+static error_code use_machine(const orchestra *o, const machine_record *r, const player *p,
+                              engine_options *options, failure *fail)
 {
     const machine_model *found = machine_find(r, p->model, options->kv);
+    options->fixed_step_cost = o->config->engine.fixed_step_cost;
+    if (found == NULL && options->fixed_step_cost)
+        return failure_set(fail, ERR_CONFIG, "%s has no figures for it (%016" PRIx64 ") with KV %s",
+                           o->config->engine.machine, model_fingerprint(p->model),
+                           kv_type_name(options->kv));
     if (found == NULL) {
         log_warn("%s has no figures for the model %s with KV %s: measured now",
                  o->config->engine.machine, p->name, kv_type_name(options->kv));
-        return;
+        return OK;
     }
     memcpy(options->step_ms, found->step_ms, sizeof options->step_ms);
     options->prefill_row_ms = found->prefill_row_ms;
+    return OK;
 }
 
-/* Figures of another machine are worth nothing: *usable is then false. */
+/* Figures of another machine are worth nothing (*usable is then false), unless they are to hold
+ * everywhere. */
 static error_code read_machine(const config *c, machine_record *out, bool *usable, failure *fail)
 {
     char cpu[128];
@@ -65,7 +74,8 @@ static error_code read_machine(const config *c, machine_record *out, bool *usabl
     if (c->engine.machine == NULL)
         return OK;
     error_code code = calibration_file_read_machine(out, c->engine.machine, fail);
-    if (code != OK)
+    *usable = code == OK && c->engine.fixed_step_cost;
+    if (code != OK || *usable)
         return code;
     machine_cpu_name(cpu);
     size_t threads = c->engine.threads > 0 ? c->engine.threads : (size_t)team_default_size();
@@ -93,9 +103,9 @@ static error_code add_player(orchestra *o, const config_model *m, const machine_
     options.prefill_chunk = o->config->engine.prefill_chunk;
     options.step_budget_ms = o->config->engine.step_budget_ms;
     options.prefix_cache = o->config->engine.prefix_cache;
-    if (machine != NULL)
-        use_machine(o, machine, p, &options);
-    error_code code = conductor_add(o->conductor, p->model, &options, &p->engine, fail);
+    error_code code = machine != NULL ? use_machine(o, machine, p, &options, fail) : OK;
+    if (code == OK)
+        code = conductor_add(o->conductor, p->model, &options, &p->engine, fail);
     if (code == OK)
         code = backend_create_local(&p->backend, m->name, p->engine, fail);
     if (code == OK)

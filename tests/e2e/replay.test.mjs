@@ -57,6 +57,51 @@ test('scenarios: what runs say, and the same from the same seed', () => {
   assert.deepEqual(lasting(again), lasting({ runs: [find('A', 'random'), find('A', 'adaptive')] }));
 });
 
+// T(n) of a machine that there is none of, for both demo models; `ms` is the cost of a row beyond the first. A refusal
+// tells the fingerprints.
+function stepCosts(folder, ms) {
+  const models = [];
+  const record = () => ({
+    version: 1, machine: { cpu: 'another', kernel: 'another', threads: 99, read_peak_gb_s: 1.5, models },
+  });
+  const file = path.join(folder, `steps-${ms}.json`);
+  const args = ['replay', '--scenario', 'A', '--requests', '1', '--step-cost', file];
+  for (let fingerprint = 'ffffffffffffffff'; fingerprint;) {
+    models.push({ fingerprint, name: 'm', kv: 'f16', step_ms: Array.from({ length: 17 }, (_, n) => 2.5 + n * ms),
+      prefill_row_ms: 0.05, probes: [] });
+    if (models[0].fingerprint === 'ffffffffffffffff' && models.length > 1) models.shift();
+    fs.writeFileSync(file, JSON.stringify(record()));
+    fingerprint = /has no figures for it \((\w{16})\)/.exec(run(args).stderr)?.[1];
+  }
+  assert.equal(models.length, 2);
+  return file;
+}
+
+// Without times.
+function timeless(results) {
+  return results.runs.map((r) => {
+    const { seconds, tokens_per_s, mean_rate, requests_per_s, goodput_per_s, good_percent, ttft_ms, between_ms, latency_ms,
+      overhead_ms, ...rest } = r;
+    return { ...rest, items: (r.items ?? []).map(({ ms, ...item }) => item) };
+  });
+}
+
+test('step costs from a file: two replays differ in times alone', (t) => {
+  const folder = temporaryFolder(t);
+  const args = ['--scenario', 'A,C', '--requests', '8', '--seed', '5', '--policies', 'adaptive,always-lookup,without-routing',
+    '--json', '--step-cost'];
+  const cheap = stepCosts(folder, 0.01);
+  const first = timeless(JSON.parse(replay(...args, cheap)));
+  const second = timeless(JSON.parse(replay(...args, cheap)));
+  assert.deepEqual(second, first);
+  assert.ok(first[0].items.every((i) => i.work.steps > 0) && first[0].drafted > 0);
+  // Where a row costs as much as a step, nothing is drafted: it is the file that decides.
+  const dear = timeless(JSON.parse(replay(...args, stepCosts(folder, 50))));
+  assert.equal(dear[0].drafted, 0);
+  assert.ok(dear[0].steps > first[0].steps);
+  assert.deepEqual(dear[0].items.map((i) => i.digest), first[0].items.map((i) => i.digest));
+});
+
 test('load: several at once and as they arrive give the same answers', () => {
   const args = ['--scenario', 'B', '--policies', 'adaptive', '--requests', '10', '--json'];
   const single = lasting(JSON.parse(replay(...args)));
@@ -140,6 +185,9 @@ test('what is refused', (t) => {
   refused(['--scenario', 'A', 'models/demo/requests.jsonl', '--requests', '50'], 2, /needs 35 tasks of the kind code; the trace has 7/);
   refused(['--simulate', 'config/paper-910b.yaml', '--scenario', 'A'], 2, /--simulate/);
   refused(['--simulate', 'config/demo.yaml'], 4, /config\/demo\.yaml/);
+  refused(['--scenario', 'A', '--step-cost', '/nonexistent.json'], 6, /nonexistent/);
+  refused(['--scenario', 'A', '--step-cost', 'x', '--in-flight', '2'], 2, /--step-cost.*one at a time/);
+  refused(['--simulate', 'config/paper-910b.yaml', '--step-cost', 'x'], 2, /no step runs/);
   refused(['/nonexistent.jsonl'], 3, /nonexistent/);
   refused([bad], 5, /bad\.jsonl:1: unknown field "answr"/);
   refused(['models/demo/requests.jsonl', '--half', '1'], 2, /--half/);

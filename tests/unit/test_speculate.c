@@ -106,7 +106,7 @@ static size_t choose_one(const step_cost *c, double accepted, size_t max_rows)
 static void test_length_follows_cost_and_acceptance(void **state)
 {
     (void)state;
-    step_cost flat = {{0}}, steep = {{0}};
+    step_cost flat = {.fixed = false}, steep = {.fixed = false};
     step_cost_learn(&flat, 1, 10);
     step_cost_learn(&flat, 17, 10.5);
     step_cost_learn(&steep, 1, 10);
@@ -122,7 +122,7 @@ static void test_length_follows_cost_and_acceptance(void **state)
 static void test_step_cost_follows_the_machine(void **state)
 {
     (void)state;
-    step_cost c = {{0}};
+    step_cost c = {.fixed = false};
     assert_true(step_cost_of(&c, 3) > 0);
     step_cost_learn(&c, 1, 10);
     assert_true(fabs(step_cost_of(&c, 9) - 10) < 1e-9);
@@ -141,7 +141,7 @@ static void test_step_cost_follows_the_machine(void **state)
 static void test_streams_share_rows(void **state)
 {
     (void)state;
-    step_cost c = {{0}};
+    step_cost c = {.fixed = false};
     step_cost_learn(&c, 1, 10);
     step_cost_learn(&c, 2, 10);
     step_cost_learn(&c, 8, 10.6);
@@ -195,7 +195,7 @@ static size_t last_drafting_step(double (*step_ms)(size_t rows), size_t *drafts)
     enum { TEXT = 4000, PERIOD = 50, START = 100 };
     static int32_t text[TEXT];
     const lookup_setting setting = {.mode = LOOKUP_AUTO};
-    step_cost c = {{0}};
+    step_cost c = {.fixed = false};
     draft d, *all[] = {&d};
     failure fail;
     size_t last = 0, steps = 0;
