@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "evidence/checker.h"
+#include "evidence/trace_log.h"
 
 #define LINE_LIMIT ((size_t)64 << 20) /* bytes */
 
@@ -151,8 +152,11 @@ static error_code add_own(task_list *list, const json_t *line, size_t number, fa
 
 /* ---- the file ----------------------------------------------------------------------------- */
 
+/* Of a file: its first line says which. */
+typedef enum trace_form { FORM_UNKNOWN, FORM_LABELLED, FORM_LOG } trace_form;
+
 static error_code read_line(task_list *list, const char *text, size_t length, size_t number,
-                            failure *fail)
+                            trace_form *form, failure *fail)
 {
     json_error_t error;
     if (length > LINE_LIMIT)
@@ -161,8 +165,16 @@ static error_code read_line(task_list *list, const char *text, size_t length, si
     if (line == NULL)
         return failure_set(fail, ERR_FORMAT, "not JSON: %s (column %d)", error.text, error.column);
     error_code code;
+    trace_form own = trace_is_logged(line) ? FORM_LOG : FORM_LABELLED;
+    if (*form == FORM_UNKNOWN)
+        *form = own;
     if (!json_is_object(line))
         code = failure_set(fail, ERR_FORMAT, "a JSON object is needed");
+    else if (own != *form)
+        code = failure_set(fail, ERR_FORMAT,
+                           "lines of a decision log and others cannot be in one file");
+    else if (own == FORM_LOG)
+        code = trace_log_add(list, line, fail);
     else if (text_at(line, "task_id") != NULL)
         code = add_humaneval(list, line, fail);
     else if (json_object_get(line, "question") != NULL)
@@ -186,6 +198,7 @@ error_code trace_read(task_list *list, const char *path, failure *fail)
                            strerror(errno));
     char *line = NULL;
     size_t capacity = 0, before = list->length;
+    trace_form form = FORM_UNKNOWN;
     error_code code = OK;
     for (size_t number = 1; code == OK; number++) {
         ssize_t length = getline(&line, &capacity, file);
@@ -193,7 +206,7 @@ error_code trace_read(task_list *list, const char *path, failure *fail)
             break;
         if (is_blank(line))
             continue;
-        code = read_line(list, line, (size_t)length, number, fail);
+        code = read_line(list, line, (size_t)length, number, &form, fail);
         if (code != OK)
             failure_prefix(fail, "%s:%zu", path, number);
     }
@@ -201,6 +214,8 @@ error_code trace_read(task_list *list, const char *path, failure *fail)
         code = failure_set(fail, ERR_IO, "%s: %s", path, strerror(errno));
     if (code == OK && list->length == before)
         code = failure_set(fail, ERR_FORMAT, "%s: there is no request in it", path);
+    if (code == OK && form == FORM_LOG)
+        trace_log_settle(list, before);
     free(line);
     if (file != stdin)
         fclose(file);

@@ -7,6 +7,9 @@
  *       "max_tokens"; "expected" and "source" are read over
  *   {"task_id", "prompt", "entry_point", "test", …}: HumanEval as published: code, run
  *   {"question", "answer": "… #### 72"}: GSM8K as published: math, number
+ *   {"type": "decision", …}: a line of a decision log that keeps prompts (docs/decision-log.md):
+ *       "kind" is what the probe said then, what is right is not known; "policy" lines are read
+ *       over. Such a file holds nothing else
  * An "answer" without "check" means number for math, else exact. Other fields of the first form are
  * refused; published files may have more.
  */

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { program, root, run, temporaryFolder, until } from './helper.mjs';
+import { changedConfig, mixedPrompts, program, root, run, Server, temporaryFolder, until } from './helper.mjs';
 
 const keys = ['scenario', 'policy', 'requests', 'accuracy', 'tokens_per_s', 'mean_rate', 'ttft_ms', 'latency_ms',
   'overhead_ms', 'bytes_read', 'fallbacks'];
@@ -122,6 +122,29 @@ test('traces', (t) => {
   assert.deepEqual([r.scenario, r.requests, r.checked, r.items[0].right, r.items[2].right], ['trace', 3, 2, false, null]);
   assert.ok(r.seconds >= 0.03);
   assert.match(replay('models/demo/requests.jsonl', '--policies', 'adaptive'), /scenario trace, 20 requests[^]*adaptive/);
+});
+
+test('a decision log as a trace', async (t) => {
+  const folder = temporaryFolder(t);
+  const logs = {};
+  for (const prompts of ['text', 'hash']) {
+    logs[prompts] = path.join(folder, `${prompts}.jsonl`);
+    const config = changedConfig(t, (text) => `${text.replace(/\n# decisions:[^]*$/, '\n')}decisions:\n  file: ${logs[prompts]}\n  prompts: ${prompts}\n`);
+    const server = await Server.start({ args: ['--config', config] });
+    for (const content of mixedPrompts.slice(0, 4))
+      await server.json('/v1/chat/completions', { messages: [{ role: 'user', content }], temperature: 0, max_tokens: 5 });
+    await server.stop();
+  }
+  const { runs: [r] } = JSON.parse(replay(logs.text, '--policies', 'adaptive', '--arrivals', '--json'));
+  assert.deepEqual([r.requests, r.answered, r.checked, r.intents], [4, 4, 0, {}]);
+  assert.ok(r.items.every((i) => i.tokens <= 5 && i.intent === null && ['code', 'qa', 'math'].includes(i.kind)));
+  // The same decisions as the server's.
+  const logged = fs.readFileSync(logs.text, 'utf8').trim().split('\n').slice(1).map((line) => JSON.parse(line));
+  assert.deepEqual(r.items.map((i) => [i.model, i.label]), logged.map((l) => [l.plan.role, l.facts.intent?.label ?? null]));
+  const redacted = run(['replay', logs.hash]);
+  assert.equal(redacted.status, 5);
+  assert.match(redacted.stderr, /hash\.jsonl:2: .*prompts: text/);
+  assert.equal(run(['replay', logs.text, '--policies', 'oracle']).status, 2);
 });
 
 test('halves share nothing', () => {

@@ -2,6 +2,7 @@
  * Labelled requests: reading traces in all their forms, the built-in tasks, the checkers, and what
  * the sandbox keeps code from.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -213,6 +214,42 @@ static void forms_of_a_trace(void **state)
     task_list_free(&list);
 }
 
+#define LOGGED(id, time, label, prompt, tokens, finish)                                            \
+    "{\"type\":\"decision\",\"time\":" time ",\"id\":\"" id "\",\"facts\":{\"intent\":" label      \
+    "},\"plan\":{},\"prompt\":" prompt ",\"receipt\":{\"overhead\":{\"total_ms\":100},\"reply\":"  \
+    "{\"queue_ms\":50,\"prefill_ms\":150,\"decode_ms\":200,\"reply_tokens\":" tokens               \
+    "}},\"outcome\":{\"state\":\"finished\",\"finish_reason\":\"" finish "\"}}\n"
+#define SAID(text) "{\"text\":[{\"role\":\"user\",\"content\":\"" text "\"}]}"
+
+static void a_decision_log(void **state)
+{
+    (void)state;
+    failure fail;
+    task_list list = {.items = NULL};
+    const char *policy = "{\"type\":\"policy\",\"policy\":{}}\n";
+    char text[4096];
+    snprintf(text, sizeof text, "%s%s%s", policy,
+             LOGGED("late", "1000.75", "{\"label\":\"qa\"}", SAID("second"), "9", "stop"),
+             LOGGED("early", "1000.8125", "null", SAID("first"), "7", "length"));
+    /* What arrived first ended last. */
+    char *at = strstr(text, "1000.8125");
+    at = strstr(at, "\"decode_ms\":200");
+    memcpy(at, "\"decode_ms\":900", strlen("\"decode_ms\":900"));
+    if (read_text(&list, text, &fail) != OK)
+        fail_msg("%s", fail.text);
+    assert_int_equal(list.length, 2);
+    assert_string_equal(list.items[0].id, "early");
+    assert_string_equal(list.items[0].kind, "unprobed");
+    assert_null(list.items[0].intent);
+    assert_string_equal(list.items[0].messages[0].content, "first");
+    assert_int_equal(list.items[0].max_tokens, 7);
+    assert_true(list.items[0].arrival_ms == 0);
+    assert_string_equal(list.items[1].kind, "qa");
+    assert_int_equal(list.items[1].max_tokens, 0);
+    assert_true(fabs(list.items[1].arrival_ms - 637.5) < 1e-6);
+    task_list_free(&list);
+}
+
 static void bad_traces(void **state)
 {
     (void)state;
@@ -232,6 +269,12 @@ static void bad_traces(void **state)
         {"{\"domain\":\"qa\",\"prompt\":\"a\",\"check\":{\"type\":\"x\"}}", "type"},
         {"{\"question\":\"q\",\"answer\":\"6\"}", "####"},
         {"{\"task_id\":\"H/0\",\"prompt\":\"p\"}", "entry_point"},
+        {LOGGED("a", "1.5", "null", "{\"sha256\":\"00\"}", "1", "stop"), "prompts: text"},
+        {LOGGED("a", "1.5", "null", "{\"raw\":\"x\"}", "1", "stop"), "raw prompt"},
+        {LOGGED("a", "1.5", "null", "{\"text\":3}", "1", "stop"), "messages"},
+        {"{\"type\":\"decision\"}", "\"id\""},
+        {"{\"type\":\"policy\"}", "no request"},
+        {"{\"type\":\"policy\"}\n{\"domain\":\"qa\",\"prompt\":\"a\"}", "one file"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         failure fail = {.code = OK};
@@ -328,6 +371,7 @@ int main(void)
         cmocka_unit_test(sandbox_survives),
         cmocka_unit_test(bad_checks),
         cmocka_unit_test(forms_of_a_trace),
+        cmocka_unit_test(a_decision_log),
         cmocka_unit_test(bad_traces),
         cmocka_unit_test(same_tasks_as_in_training),
         cmocka_unit_test(references_pass_their_own_check),
