@@ -40,14 +40,7 @@ typedef struct rig {
 
 static double resident_mb(void)
 {
-    unsigned long long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (f != NULL) {
-        if (fscanf(f, "%*u %llu", &pages) != 1)
-            pages = 0;
-        fclose(f);
-    }
-    return (double)pages * (double)sysconf(_SC_PAGESIZE) / 1e6;
+    return (double)memory_resident_bytes() / 1e6;
 }
 
 static int32_t token_at(const rig *r, size_t position)

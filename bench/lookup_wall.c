@@ -1,14 +1,15 @@
 /* What prompt lookup gains on this machine's clock, beside what bench/lookup.c
  * judges: `make bench-lookup-wall`.
  *
- *   lookup_wall MODEL TEXTS WORDS TOKENS TURNS [STREAMS…]
+ *   lookup_wall MODEL TEXTS WORDS JUDGED TOKENS TURNS MOST [STREAMS…]
  *
  * Every reply is forced: the model computes and verifies all of it, only the
- * choice is given. Off, auto, and the published setting (look-ahead 2) take
- * turns on the same texts, of which a stream takes the next when one has ended,
- * the first TOKENS tokens of each reply; prompts stay in the prefix cache, so
- * that what is timed is decoding. What the model itself would have sampled is
- * compared: it must be the same with lookup and without.
+ * choice is given. Off, auto, the published setting (look-ahead 2) and the fixed
+ * length that JUDGED (what bench/lookup.c printed) names as the best of the cell
+ * take turns on the same texts, MOST at most, of which a stream takes the next
+ * when one has ended, the first TOKENS tokens of each reply; prompts stay in the
+ * prefix cache, so that what is timed is decoding. What the model itself would
+ * have sampled is compared: it must be the same with lookup and without.
  */
 #include <unistd.h>
 
@@ -16,17 +17,10 @@
 #include "engine/engine.h"
 #include "lookup_texts.h"
 
-enum {
-    MAX_STREAMS = 8,
-    TEXTS = 16,
-    MAX_TURNS = 9,
-    LONGEST_PROMPT = 1000,
-    SETTINGS = 3,
-    CONTEXT = 2048
-};
+enum { MAX_STREAMS = 8, TEXTS = 16, MAX_TURNS = 41, LONGEST_PROMPT = 1000, CONTEXT = 2048 };
 
-static const lookup_setting settings[SETTINGS] = {
-    {.mode = LOOKUP_OFF}, {.mode = LOOKUP_AUTO}, {LOOKUP_FIXED, 2, LOOKUP_CLASSES - 1}};
+enum { OFF, AUTO, PAPER, BEST, SETTINGS };
+static const char *const names[SETTINGS] = {"off", "auto", "paper", "fixed"};
 
 typedef struct outcome {
     double ms;
@@ -82,74 +76,121 @@ static size_t choose_texts(const text_kind *kind, const text **out, size_t n, si
     return found;
 }
 
-static void show_cell(engine *e, const text_kind *kind, uint32_t prior, size_t n_streams,
-                      size_t n_tokens, size_t turns)
+/* The best fixed length of the cell, in step-model time. */
+static uint32_t read_best(const char *judged, const char *kind, size_t n_streams)
+{
+    char line[512], name[8];
+    size_t n;
+    uint32_t length;
+    FILE *file = fopen(judged, "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "%7s %zu streams off %*f ms auto x %*f fixed %u", name, &n, &length) ==
+                3 &&
+            n == n_streams && strcmp(name, kind) == 0) {
+            fclose(file);
+            return length;
+        }
+    fprintf(stderr, "bench-lookup: %s says nothing of %s, %zu streams\n", judged, kind, n_streams);
+    exit(1);
+}
+
+typedef struct cell {
+    const text_kind *kind;
+    size_t n_streams, n_tokens, turns, most_texts;
+    lookup_setting settings[SETTINGS];
+} cell;
+
+/* In turns of off over it. */
+static void show_setting(const cell *c, size_t which, const outcome *o,
+                         double ms[SETTINGS][MAX_TURNS])
+{
+    double ratio[MAX_TURNS];
+    for (size_t turn = 0; turn < c->turns; turn++)
+        ratio[turn] = ms[OFF][turn] / ms[which][turn];
+    spread r = spread_of(ratio, c->turns);
+    printf("  %s", names[which]);
+    if (which == BEST)
+        printf(" %u", c->settings[BEST].length);
+    printf(" x %.3f (%.3f to %.3f) %zu of %zu", r.median, r.low, r.high, o->accepted, o->drafted);
+}
+
+static void show_cell(engine *e, const cell *c)
 {
     const text *texts[TEXTS];
-    double ms[SETTINGS][MAX_TURNS], ratio[SETTINGS][MAX_TURNS];
+    double ms[SETTINGS][MAX_TURNS];
     outcome o[SETTINGS];
-    size_t room = engine_context(e) - n_tokens;
-    size_t n = choose_texts(kind, texts, TEXTS, room < LONGEST_PROMPT ? room : LONGEST_PROMPT);
-    run(e, texts, n, 1, settings[0]); /* fills the prefix cache */
-    for (size_t turn = 0; turn < turns; turn++)
+    size_t room = engine_context(e) - c->n_tokens;
+    size_t n =
+        choose_texts(c->kind, texts, c->most_texts, room < LONGEST_PROMPT ? room : LONGEST_PROMPT);
+    run(e, texts, n, 1, c->settings[OFF]); /* fills the prefix cache */
+    bool same = true;
+    for (size_t turn = 0; turn < c->turns; turn++)
         for (size_t i = 0; i < SETTINGS; i++) {
             size_t which = (i + turn) % SETTINGS;
-            lookup_setting setting = settings[which];
-            setting.prior += setting.mode == LOOKUP_AUTO ? prior : 0;
-            o[which] = run(e, texts, n, n_tokens, setting);
+            o[which] = run(e, texts, n, c->n_tokens, c->settings[which]);
             ms[which][turn] = o[which].ms;
+            same = same && (turn == 0 || o[which].sampled_hash == o[OFF].sampled_hash);
         }
     for (size_t i = 0; i < SETTINGS; i++)
-        for (size_t turn = 0; turn < turns; turn++)
-            ratio[i][turn] = ms[0][turn] / ms[i][turn];
-    bool same = o[0].sampled_hash == o[1].sampled_hash && o[0].sampled_hash == o[2].sampled_hash;
-    spread a = spread_of(ratio[1], turns), p = spread_of(ratio[2], turns);
-    printf("%-6s %zu streams  off %7.0f ms  auto x %.3f (%.3f to %.3f)  paper x "
-           "%.3f (%.3f to "
-           "%.3f)  drafted %zu accepted %zu  sampled %s\n",
-           kind->name, n_streams, spread_of(ms[0], turns).median, a.median, a.low, a.high, p.median,
-           p.low, p.high, o[1].drafted, o[1].accepted, same ? "the same" : "DIFFER");
+        same = same && o[i].sampled_hash == o[OFF].sampled_hash;
+    printf("%-6s %zu streams, %zu texts, %zu turns  off %7.1f ms", c->kind->name, c->n_streams, n,
+           c->turns, spread_of(ms[OFF], c->turns).median);
+    for (size_t i = AUTO; i < SETTINGS; i++)
+        show_setting(c, i, &o[i], ms);
+    printf("  sampled %s\n", same ? "the same" : "DIFFER");
     if (!same)
         exit(1);
 }
 
-static void show_kind(const model *m, const text_kind *kind, uint32_t prior, size_t n_streams,
-                      size_t n_tokens, size_t turns)
+static void run_cell(const model *m, const cell *c)
 {
     failure fail;
-    conductor *c;
+    conductor *threads;
     engine *e;
     engine_options o = engine_defaults();
-    o.slots = n_streams;
-    o.parked = TEXTS; /* the prompts of all texts stay in KV */
-    o.context = CONTEXT < m->config.context_length ? CONTEXT : 0;
-    must(conductor_create(&c, (int)sysconf(_SC_NPROCESSORS_ONLN), &fail), &fail);
-    must(conductor_add(c, m, &o, &e, &fail), &fail);
-    must(conductor_start(c, &fail), &fail);
-    show_cell(e, kind, prior, n_streams, n_tokens, turns);
-    conductor_destroy(c);
+    o.slots = c->n_streams;
+    o.parked = TEXTS;    /* the prompts of all texts stay in KV */
+    o.context = CONTEXT; /* what a model was trained for limits what it says, which is given */
+    must(conductor_create(&threads, (int)sysconf(_SC_NPROCESSORS_ONLN), &fail), &fail);
+    must(conductor_add(threads, m, &o, &e, &fail), &fail);
+    must(conductor_start(threads, &fail), &fail);
+    show_cell(e, c);
+    conductor_destroy(threads);
+}
+
+static size_t at_most(const char *number, size_t most)
+{
+    size_t n = strtoul(number, NULL, 10);
+    return n < most ? n : most;
 }
 
 int main(int argc, char **argv)
 {
     failure fail;
+    static const size_t standard[] = {1, 4, 8};
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (argc < 6) {
-        fprintf(stderr, "usage: lookup_wall MODEL TEXTS WORDS TOKENS TURNS [STREAMS...]\n");
+    if (argc < 8) {
+        fprintf(stderr,
+                "usage: lookup_wall MODEL TEXTS WORDS JUDGED TOKENS TURNS MOST [STREAMS...]\n");
         return 2;
     }
     must(kernel_init(NULL, &fail), &fail);
     model *m = load_model(argv[1]);
     tokenizer *t = load_words(argv[3]);
     text_kind *kinds = load_texts(argv[2], t);
-    size_t n_tokens = strtoul(argv[4], NULL, 10), turns = strtoul(argv[5], NULL, 10);
-    turns = turns < MAX_TURNS ? turns : MAX_TURNS;
-    for (int i = 6; i < (argc > 6 ? argc : 9); i++) {
-        static const size_t standard[] = {1, 4, 8};
-        size_t n = argc > 6 ? strtoul(argv[i], NULL, 10) : standard[i - 6];
-        n = n < MAX_STREAMS ? n : MAX_STREAMS;
-        for (uint32_t k = 0; k < TEXT_KINDS; k++)
-            show_kind(m, &kinds[k], k, n, n_tokens, turns);
+    for (int i = 8; i < (argc > 8 ? argc : 11); i++) {
+        cell c = {.n_streams = argc > 8 ? at_most(argv[i], MAX_STREAMS) : standard[i - 8],
+                  .n_tokens = strtoul(argv[5], NULL, 10),
+                  .turns = at_most(argv[6], MAX_TURNS),
+                  .most_texts = at_most(argv[7], TEXTS)};
+        for (uint32_t k = 0; k < TEXT_KINDS; k++) {
+            c.kind = &kinds[k];
+            c.settings[AUTO] = (lookup_setting){LOOKUP_AUTO, 0, k};
+            c.settings[PAPER] = (lookup_setting){LOOKUP_FIXED, 2, LOOKUP_CLASSES - 1};
+            c.settings[BEST] = (lookup_setting){
+                LOOKUP_FIXED, read_best(argv[4], c.kind->name, c.n_streams), LOOKUP_CLASSES - 1};
+            run_cell(m, &c);
+        }
     }
     tokenizer_destroy(t);
     model_destroy(m);

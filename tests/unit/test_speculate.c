@@ -12,6 +12,14 @@
 
 /* ---- lookup --------------------------------------------------------------------------------- */
 
+static lookup *make_lookup(size_t max_tokens)
+{
+    lookup *l;
+    failure fail;
+    assert_int_equal(lookup_create(&l, max_tokens, &fail), OK);
+    return l;
+}
+
 static void test_lookup_finds_the_longest(void **state)
 {
     (void)state;
@@ -20,9 +28,7 @@ static void test_lookup_finds_the_longest(void **state)
     const size_t n = sizeof text / sizeof text[0];
     int32_t found[8];
     size_t match;
-    lookup *l;
-    failure fail;
-    assert_int_equal(lookup_create(&l, 100, &fail), OK);
+    lookup *l = make_lookup(100);
     lookup_update(l, text, 11);
     assert_int_equal(lookup_draft(l, text, 11, 1, found, &match), 1);
     assert_int_equal(match, 3);
@@ -44,9 +50,7 @@ static void test_lookup_follows_its_source(void **state)
     const size_t n = sizeof text / sizeof text[0];
     int32_t found[1];
     size_t match;
-    lookup *l;
-    failure fail;
-    assert_int_equal(lookup_create(&l, 100, &fail), OK);
+    lookup *l = make_lookup(100);
     for (size_t i = 1; i <= n; i++) {
         lookup_update(l, text, i);
         lookup_draft(l, text, i, 1, found, &match);
@@ -62,16 +66,14 @@ static void test_lookup_continues_a_repetition(void **state)
     const int32_t text[] = {1, 2, 1, 2, 1};
     int32_t found[6];
     size_t match;
-    lookup *l;
-    failure fail;
-    assert_int_equal(lookup_create(&l, 5, &fail), OK);
+    lookup *l = make_lookup(5);
     lookup_update(l, text, 5);
     assert_int_equal(lookup_draft(l, text, 5, 6, found, &match), 6);
     for (int i = 0; i < 6; i++)
         assert_int_equal(found[i], i % 2 == 0 ? 2 : 1);
     lookup_destroy(l);
     const int32_t news[] = {1, 2, 3};
-    assert_int_equal(lookup_create(&l, 3, &fail), OK);
+    l = make_lookup(3);
     lookup_update(l, news, 3);
     assert_int_equal(lookup_draft(l, news, 3, 6, found, &match), 0);
     lookup_destroy(l);
