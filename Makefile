@@ -143,8 +143,9 @@ bench-kv: setup
 bench-probe: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/probe
 	$(VARIANT)/bench/probe demo 100
-	$(VARIANT)/bench/probe pangu-1b:q4_0 12
-	$(VARIANT)/bench/probe pangu-1b:q4_0 12 96 160
+	$(VARIANT)/bench/probe demo 100 96 160
+	$(VARIANT)/bench/probe pangu-1b:q4_0 6
+	$(VARIANT)/bench/probe pangu-1b:q4_0 6 96 160
 
 # PART=probes, for one part; see bench/steps.c
 bench-steps: setup

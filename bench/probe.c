@@ -2,12 +2,12 @@
  * Arguments: demo or a synthetic shape (pangu-1b:q4_0), then the number of requests of each length,
  * then the window's head and tail.
  *
- * For queries of 64, 256 and 1024 tokens, no two of which begin alike, in turns:
+ * For queries of 64, 256, 296 and 1024 tokens, no two of which begin alike, in turns:
  *   decide   the decision alone: its phases
  *   cold     the small model's first token without any probe
- *   routed   decision and first token together: the answer finds the probe's prefill
- * The answer costs more by routed - cold where the prefill is reused; without reuse it would be by
- * the whole decision. */
+ *   routed   decision and first token together
+ * The answer costs more by routed - cold: once with probe.reuse on, where it finds the probe's
+ * prefill, once with it off. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,9 +18,9 @@
 #include "kernel/kernel.h"
 #include "orchestra/orchestra.h"
 
-enum { MAX_REQUESTS = 500, LENGTHS = 3 };
+enum { MAX_REQUESTS = 500, LENGTHS = 4 };
 
-static const size_t lengths[LENGTHS] = {64, 256, 1024};
+static const size_t lengths[LENGTHS] = {64, 256, 296, 1024};
 
 static void must(error_code code, const failure *fail)
 {
@@ -133,14 +133,17 @@ static void show_phase(const char *name, const double *values, size_t n)
 
 enum { TEMPLATE, PREFILL, DECIDE, WAIT, TOTAL, PHASES };
 
-static void measure_length(orchestra *o, size_t tokens, size_t n)
-{
-    static const char *const names[PHASES] = {"template", "prefill", "decide", "waiting", "total"};
-    static double phases[PHASES][MAX_REQUESTS], cold[MAX_REQUESTS], routed[MAX_REQUESTS],
+/* Of queries of one length; medians stand for p50. */
+typedef struct figures {
+    double phases[PHASES][MAX_REQUESTS], cold[MAX_REQUESTS], routed[MAX_REQUESTS],
         extra[MAX_REQUESTS], cached[MAX_REQUESTS], answer[MAX_REQUESTS];
+    size_t probe_tokens;
+} figures;
+
+static void measure_length(orchestra *o, size_t tokens, size_t n, figures *f)
+{
     backend *b = orchestra_backend(o, 0);
     buffer texts[3];
-    size_t probe_tokens = 0;
     for (size_t i = 0; i < 3; i++)
         buffer_init(&texts[i], 1 << 20);
     for (size_t i = 0; i < n; i++) {
@@ -150,52 +153,89 @@ static void measure_length(orchestra *o, size_t tokens, size_t n)
         sample d = perform(o, &texts[1], NULL, true);
         sample r = perform(o, &texts[2], NULL, false);
         const overhead *v = &d.cost.overhead;
-        phases[TEMPLATE][i] = v->template_ms;
-        phases[PREFILL][i] = v->prefill_ms;
-        phases[DECIDE][i] = v->decide_ms;
-        phases[WAIT][i] = v->total_ms - v->template_ms - v->prefill_ms - v->decide_ms;
-        phases[TOTAL][i] = v->total_ms;
-        cold[i] = c.wall_ms;
-        routed[i] = r.wall_ms;
-        extra[i] = r.wall_ms - c.wall_ms;
-        cached[i] = (double)r.cost.reply.cached_tokens;
-        answer[i] = r.cost.reply.prefill_ms;
-        probe_tokens = d.cost.probe.prompt_tokens;
+        f->phases[TEMPLATE][i] = v->template_ms;
+        f->phases[PREFILL][i] = v->prefill_ms;
+        f->phases[DECIDE][i] = v->decide_ms;
+        f->phases[WAIT][i] = v->total_ms - v->template_ms - v->prefill_ms - v->decide_ms;
+        f->phases[TOTAL][i] = v->total_ms;
+        f->cold[i] = c.wall_ms;
+        f->routed[i] = r.wall_ms;
+        f->extra[i] = r.wall_ms - c.wall_ms;
+        f->cached[i] = (double)r.cost.reply.cached_tokens;
+        f->answer[i] = r.cost.reply.prefill_ms;
+        f->probe_tokens = d.cost.probe.prompt_tokens;
     }
     for (size_t i = 0; i < 3; i++)
         buffer_free(&texts[i]);
-    double whole = quantile(phases[TOTAL], n, 0.5), more = quantile(extra, n, 0.5);
+}
+
+static void show_first_token(const char *name, const figures *f, size_t n, double whole)
+{
+    double more = quantile(f->extra, n, 0.5);
+    printf(
+        "   reuse %-3s first token: without a probe %.2f, routed %.2f (of that the answer's own "
+        "prefill %.2f; cache_n %.0f)\n"
+        "             extra time when the small model answers: p50 %.2f, p95 %.2f ms: %.1f %% of "
+        "the probe's cold cost\n",
+        name, quantile(f->cold, n, 0.5), quantile(f->routed, n, 0.5), quantile(f->answer, n, 0.5),
+        quantile(f->cached, n, 0.5), more, quantile(f->extra, n, 0.95), 100 * more / whole);
+}
+
+static void show_length(size_t tokens, size_t n, const figures *on, const figures *off)
+{
+    static const char *const names[PHASES] = {"template", "prefill", "decide", "waiting", "total"};
     printf("query of %zu tokens, %zu of each kind in turns; the probe reads %zu tokens\n", tokens,
-           n, probe_tokens);
+           n, on->probe_tokens);
     for (size_t k = 0; k < PHASES; k++)
-        show_phase(names[k], phases[k], n);
-    printf("   first token: without a probe %.2f, routed %.2f (of that the answer's own prefill "
-           "%.2f; cache_n %.0f)\n"
-           "   extra time when the small model answers: reuse on %.2f ms (p95 %.2f), off %.2f ms: "
-           "%.1f %% of the probe's cold cost\n",
-           quantile(cold, n, 0.5), quantile(routed, n, 0.5), quantile(answer, n, 0.5),
-           quantile(cached, n, 0.5), more, quantile(extra, n, 0.95), whole, 100 * more / whole);
+        show_phase(names[k], on->phases[k], n);
+    double whole = quantile(on->phases[TOTAL], n, 0.5);
+    show_first_token("on", on, n, whole);
+    show_first_token("off", off, n, whole);
+}
+
+static bool fits(size_t tokens, size_t context)
+{
+    return tokens + 16 < context;
+}
+
+/* Everything with reuse on, then everything with it off: two engines at once would share the cores.
+ * Returns the small model's context. */
+static size_t measure(const char *what, const char *head, const char *tail, bool reuse, size_t n,
+                      figures f[LENGTHS])
+{
+    failure fail;
+    config *c = configured(what, head, tail);
+    c->probe.reuse = reuse;
+    orchestra *o;
+    must(orchestra_create(&o, c, (orchestra_progress){.call = NULL}, &fail), &fail);
+    if (reuse)
+        printf("== %s, window %u + %u tokens\n", what, c->probe.window_head, c->probe.window_tail);
+    size_t context = backend_context(orchestra_backend(o, 0));
+    for (size_t i = 0; i < LENGTHS; i++)
+        if (fits(lengths[i], context))
+            measure_length(o, lengths[i], n, &f[i]);
+    orchestra_destroy(o);
+    config_free(c);
+    return context;
 }
 
 int main(int argc, char **argv)
 {
+    static figures on[LENGTHS], off[LENGTHS];
     failure fail;
     const char *what = argc > 1 ? argv[1] : "demo";
+    const char *head = argc > 3 ? argv[3] : NULL, *tail = argc > 4 ? argv[4] : NULL;
     size_t n = argc > 2 ? strtoul(argv[2], NULL, 10) : 20;
     n = n < 1 ? 1 : n > MAX_REQUESTS ? MAX_REQUESTS : n;
     setvbuf(stdout, NULL, _IOLBF, 0);
     must(kernel_init(NULL, &fail), &fail);
-    config *c = configured(what, argc > 3 ? argv[3] : NULL, argc > 4 ? argv[4] : NULL);
-    orchestra *o;
-    must(orchestra_create(&o, c, (orchestra_progress){.call = NULL}, &fail), &fail);
-    printf("== %s, window %u + %u tokens\n", what, c->probe.window_head, c->probe.window_tail);
+    measure(what, head, tail, true, n, on);
+    size_t context = measure(what, head, tail, false, n, off);
     for (size_t i = 0; i < LENGTHS; i++)
-        if (lengths[i] + 32 < backend_context(orchestra_backend(o, 0)))
-            measure_length(o, lengths[i], n);
+        if (fits(lengths[i], context))
+            show_length(lengths[i], n, &on[i], &off[i]);
         else
             printf("query of %zu tokens: does not fit this small model, so there is no probe\n",
                    lengths[i]);
-    orchestra_destroy(o);
-    config_free(c);
     return 0;
 }

@@ -77,6 +77,7 @@ typedef struct probe_template {
     const char *text;
     size_t window_head; /* a longer {…} is cut to its first window_head … */
     size_t window_tail; /* … and last window_tail tokens */
+    bool is_alone;      /* nothing that is prefilled is taken from or left to other requests */
 } probe_template;
 
 /* Each label's text must be exactly one token of the backend's model, told apart from the others:

@@ -307,6 +307,7 @@ error_code backend_classify(backend *b, const request *r, const probe_template *
             .n_prompt = tokens.length,
             .labels = ids,
             .n_labels = n_labels,
+            .is_alone = t->is_alone,
             .deadline_ms = r->deadline_ms,
             .wake = wake.call,
             .wake_context = wake.context,

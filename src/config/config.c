@@ -31,7 +31,8 @@ static const config defaults = {
               .window_head = 208,
               .window_tail = 48,
               .timeout_ms = 10000,
-              .cache = 0},
+              .cache = 0,
+              .reuse = true},
     .policy = {.name = "adaptive",
                .entropy_limit = 0.45,
                .prompt_limit = 2048,
@@ -158,6 +159,7 @@ static error_code take_probe(config_probe *p, const file_probe *f, const char *f
     if (!copy_path(&p->calibration, f->calibration, file))
         return no_memory(fail);
     TAKE(p->cache, f->cache);
+    TAKE(p->reuse, f->reuse);
     if (!copy_text(&p->template, f->template, defaults.probe.template))
         return no_memory(fail);
     uint32_t n = f->n_labels > 0 ? f->n_labels : (uint32_t)N_DEFAULT_LABELS;

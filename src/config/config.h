@@ -58,6 +58,7 @@ typedef struct config_probe {
     uint32_t window_tail;
     uint32_t timeout_ms; /* then the large model answers; 0: no limit */
     uint32_t cache;      /* recent probes whose result is kept for identical requests; 0: none */
+    bool reuse; /* answers take over what the probe prefilled, and the probe what others did */
     config_label *labels;
     uint32_t n_labels;
     char *calibration; /* a file of `a-io calibrate`; NULL: the probabilities as they come */

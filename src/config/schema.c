@@ -48,6 +48,7 @@ static const cyaml_schema_field_t probe_fields[] = {
     UINT(window_tail, file_probe),
     UINT(timeout_ms, file_probe),
     UINT(cache, file_probe),
+    FLAG(reuse, file_probe),
     CYAML_FIELD_SEQUENCE_COUNT("labels", OPTIONAL, file_probe, labels, n_labels, &label_value, 2,
                                CONFIG_MAX_LABELS),
     TEXT(calibration, OPTIONAL, file_probe),

@@ -35,6 +35,7 @@ typedef struct file_probe {
     uint32_t *window_tail;
     uint32_t *timeout_ms;
     uint32_t *cache;
+    bool *reuse;
     file_label *labels;
     uint32_t n_labels;
     char *calibration;

@@ -89,8 +89,10 @@ static void take_in(engine *e, sequence *s)
 {
     queue_remove(&e->waiting, s);
     /* Of one token nothing can be taken over. */
-    size_t known = e->options.prefix_cache ? s->tokens.length : 1;
+    size_t known = e->options.prefix_cache && !s->is_alone ? s->tokens.length : 1;
     s->slot = kv_acquire(e->kv, s->tokens.ids, known);
+    if (s->is_alone)
+        kv_keep_alone(s->slot);
     queue_push(&e->running, s);
     memory_evict(e);
 }

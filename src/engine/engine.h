@@ -113,6 +113,7 @@ typedef struct sequence_request {
     const int32_t *labels;
     size_t n_labels;
 
+    bool is_alone; /* takes no prefix that others left, and leaves none to others */
     sequence_priority priority; /* of a reply; classifications go before all replies */
     double deadline_ms;         /* after submission: then it fails with ERR_TIMEOUT; 0: none */
 

@@ -293,10 +293,11 @@ typedef struct candidate {
     size_t prefix; /* tokens it has in common with the new sequence */
 } candidate;
 
-static size_t common_prefix(const token_list *held, const int32_t *tokens, size_t n)
+static size_t common_prefix(const kv_slot *slot, const int32_t *tokens, size_t n)
 {
+    const token_list *held = &slot->tokens;
     size_t i = 0;
-    while (i < held->length && i + 1 < n && held->ids[i] == tokens[i])
+    while (!slot->is_alone && i < held->length && i + 1 < n && held->ids[i] == tokens[i])
         i++;
     return i;
 }
@@ -338,7 +339,7 @@ kv_slot *kv_acquire(kv_cache *kv, const int32_t *tokens, size_t n)
 {
     candidate source = {0}, target = {0};
     for (size_t i = 0; i < kv->n_slots; i++) {
-        candidate c = {&kv->slots[i], common_prefix(&kv->slots[i].tokens, tokens, n)};
+        candidate c = {&kv->slots[i], common_prefix(&kv->slots[i], tokens, n)};
         if (is_better_source(&c, &source))
             source = c;
         if (!c.slot->busy && goes_before(c.slot, target.slot))
@@ -359,8 +360,16 @@ kv_slot *kv_acquire(kv_cache *kv, const int32_t *tokens, size_t n)
     return slot;
 }
 
+void kv_keep_alone(kv_slot *slot)
+{
+    slot->is_alone = true;
+}
+
 void kv_release(kv_cache *kv, kv_slot *slot)
 {
+    if (slot->is_alone)
+        cut(kv, slot, 0);
+    slot->is_alone = false;
     slot->busy = false;
     slot->source = NULL;
     slot->last_used_ms = clock_ms();

@@ -31,6 +31,7 @@ struct kv_slot {
 
     /* kv.c's own. */
     bool busy;
+    bool is_alone; /* its tokens are nobody else's prefix, and are forgotten at its release */
     double last_used_ms;
     size_t kept;      /* positions whose pages shall stay: written, or soon to be */
     size_t committed; /* positions whose pages may be there; what lies above kept is given back */
@@ -56,6 +57,10 @@ void kv_destroy(kv_cache *kv);
 kv_slot *kv_acquire(kv_cache *kv, const int32_t *tokens, size_t n);
 /* The sequence has ended, or gives up its slot; what it computed stays for others. */
 void kv_release(kv_cache *kv, kv_slot *slot);
+
+/* Until its release nobody takes a prefix from the slot, and then nothing of it stays. Right after
+ * kv_acquire. */
+void kv_keep_alone(kv_slot *slot);
 
 /* True while tokens of the prefix are being copied: computing them would be a waste. */
 bool kv_is_copying(const kv_slot *slot);

@@ -165,6 +165,7 @@ error_code sequence_create(sequence **out, engine *e, const sequence_request *r,
     s->n_labels = r->n_labels;
     if (r->n_labels > 0)
         memcpy(s->labels, r->labels, r->n_labels * sizeof *r->labels);
+    s->is_alone = r->is_alone;
     s->wake = r->wake;
     s->wake_context = r->wake_context;
     s->priority = r->priority;

@@ -28,6 +28,7 @@ struct sequence {
     double forced_agreement;
     int32_t labels[SEQUENCE_MAX_LABELS];
     size_t n_labels;
+    bool is_alone;
     sequence_priority priority;
     double submitted_ms;
     double end_ms; /* the deadline; 0: none */

@@ -178,7 +178,8 @@ static error_code prepare_routing(orchestra *o, failure *fail)
     backend *small = o->players[o->small].backend;
     o->template = (probe_template){.text = c->probe.template,
                                    .window_head = c->probe.window_head,
-                                   .window_tail = c->probe.window_tail};
+                                   .window_tail = c->probe.window_tail,
+                                   .is_alone = !c->probe.reuse};
     o->n_labels = c->probe.n_labels;
     for (size_t i = 0; i < o->n_labels; i++) {
         o->label_names[i] = c->probe.labels[i].name;

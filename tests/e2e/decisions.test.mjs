@@ -87,3 +87,18 @@ test('a rule may let the small model draft, where the vocabularies are the same'
   assert.equal(differing.status, 4, differing.stderr);
   assert.match(differing.stderr, /policy\.rules\[0\] \(all\)\.lookup: draft: a vocabulary of \d+ tokens cannot draft/);
 });
+
+test('the answer is the same whether it takes over what the probe prefilled or not', async (t) => {
+  const answers = [];
+  for (const reuse of [true, false]) {
+    const config = changedConfig(t, (text) => text.replace('probe:\n', `probe:\n  reuse: ${reuse}\n`));
+    const server = await Server.start({ args: ['--config', config] });
+    const { body } = await server.json('/v1/chat/completions', ask(code, { max_tokens: 60, temperature: 0.7, seed: 3 }));
+    assert.equal(body.a_io.plan.role, 'small');
+    assert.equal(body.timings.cache_n >= body.usage.prompt_tokens - 1, reuse);
+    assert.equal(body.timings.cache_n === 0, !reuse);
+    answers.push([body.choices[0].message.content, body.a_io.intent.probabilities]);
+    await server.stop();
+  }
+  assert.deepEqual(answers[0], answers[1]);
+});

@@ -53,7 +53,7 @@ static void test_values(void **state)
     config *c = NULL;
     failure fail = {.code = OK};
     const char *text =
-        HEAD "probe:\n  template: 'Q: {query} A:'\n  window_head: 0\n  labels:\n"
+        HEAD "probe:\n  template: 'Q: {query} A:'\n  window_head: 0\n  reuse: false\n  labels:\n"
              "    - {name: chat}\n    - {name: tool, token: ' tool'}\n"
              "policy:\n  name: rules\n  rules:\n"
              "    - {name: sure, intent: tool, max_entropy: 0.2, model: small, lookup: off}\n"
@@ -62,6 +62,7 @@ static void test_values(void **state)
     assert_int_equal(parse(&c, text, &fail), OK);
     assert_int_equal(c->probe.window_head, 0);
     assert_int_equal(c->probe.window_tail, 48);
+    assert_false(c->probe.reuse);
     assert_string_equal(c->probe.labels[0].token, "chat");
     const config_rule *r = c->policy.rules;
     assert_int_equal(c->policy.n_rules, 2);

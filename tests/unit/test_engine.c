@@ -199,33 +199,81 @@ static void test_release_while_running(void **state)
     }
 }
 
-static void test_classification_and_prefix(void **state)
+static sequence_poll_result classify(const house *h, bool is_alone)
 {
-    const house *h = *state;
+    static const int32_t labels[] = {40, 41, 42};
     failure fail;
     sequence *s;
-    const int32_t labels[] = {40, 41, 42};
     sequence_request r = make_request(40, 0);
     r.labels = labels;
     r.n_labels = 3;
+    r.is_alone = is_alone;
     assert_int_equal(engine_submit(h->e, &r, &s, &fail), OK);
     sequence_poll_result probe = wait_for_end(s, NULL);
     assert_int_equal(probe.state, SEQUENCE_FINISHED);
+    sequence_release(s);
+    return probe;
+}
+
+/* Shares 38 tokens with what is classified. */
+static sequence_poll_result answer_after(const house *h, token_list *tokens)
+{
+    failure fail;
+    sequence *s;
+    int32_t answer[40];
+    memcpy(answer, prompt_tokens, sizeof answer);
+    answer[38] = 3;
+    sequence_request r = make_request(40, 20);
+    r.prompt = answer;
+    assert_int_equal(engine_submit(h->e, &r, &s, &fail), OK);
+    sequence_poll_result reply = wait_for_end(s, tokens);
+    sequence_release(s);
+    return reply;
+}
+
+static void open_alone(house *h, const house *like)
+{
+    failure fail;
+    engine_options o = engine_defaults();
+    *h = (house){.m = like->m};
+    assert_int_equal(conductor_create(&h->c, 1, &fail), OK);
+    assert_int_equal(conductor_add(h->c, h->m, &o, &h->e, &fail), OK);
+    assert_int_equal(conductor_start(h->c, &fail), OK);
+}
+
+/* A classification that is alone leaves nothing and takes nothing; what it and the answer say is
+ * the same. */
+static void test_classification_alone(void **state)
+{
+    house apart, shared;
+    token_list with = {0}, without = {0};
+    open_alone(&apart, *state);
+    open_alone(&shared, *state);
+    sequence_poll_result first = classify(&shared, false);
+    assert_int_equal(answer_after(&shared, &with).stats.cached_tokens, 38);
+    sequence_poll_result alone = classify(&apart, true);
+    assert_int_equal(answer_after(&apart, &without).stats.cached_tokens, 0);
+    assert_int_equal(classify(&apart, true).stats.cached_tokens, 0);
+    assert_int_equal(classify(&apart, false).stats.cached_tokens, 38); /* of the answer */
+    assert_memory_equal(first.label_logits, alone.label_logits, 3 * sizeof(float));
+    assert_memory_equal(&first.log_sum_exp, &alone.log_sum_exp, sizeof(float));
+    assert_int_equal(with.length, without.length);
+    assert_memory_equal(with.ids, without.ids, with.length * sizeof *with.ids);
+    token_list_free(&with);
+    token_list_free(&without);
+    conductor_destroy(apart.c);
+    conductor_destroy(shared.c);
+}
+
+static void test_classification_and_prefix(void **state)
+{
+    const house *h = *state;
+    sequence_poll_result probe = classify(h, false);
     double inside = 0;
     for (int i = 0; i < 3; i++)
         inside += exp((double)(probe.label_logits[i] - probe.log_sum_exp));
     assert_true(inside > 0 && inside < 1);
-    sequence_release(s);
-    /* The answer shares 38 tokens with the probe: their KV is there. */
-    int32_t answer[40];
-    memcpy(answer, prompt_tokens, sizeof answer);
-    answer[38] = 3;
-    r = make_request(40, 1);
-    r.prompt = answer;
-    assert_int_equal(engine_submit(h->e, &r, &s, &fail), OK);
-    sequence_poll_result reply = wait_for_end(s, NULL);
-    assert_int_equal(reply.stats.cached_tokens, 38);
-    sequence_release(s);
+    assert_int_equal(answer_after(h, NULL).stats.cached_tokens, 38);
 }
 
 /* What is known of a step's cost is not measured again. */
@@ -266,6 +314,7 @@ int main(void)
         cmocka_unit_test(test_queue_has_a_limit),
         cmocka_unit_test(test_release_while_running),
         cmocka_unit_test(test_classification_and_prefix),
+        cmocka_unit_test(test_classification_alone),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
