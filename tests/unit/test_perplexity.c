@@ -14,6 +14,7 @@
 #include "measure/measure.h"
 #include "measure/perplexity.h"
 #include "model/synthetic_internal.h"
+#include "unit/small_shape.h"
 
 #define SMALL_MODEL "models/demo/small.gguf"
 
@@ -140,19 +141,7 @@ static void random_weights_know_nothing(void **state)
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
-    const synthetic_shape shape = {.name = "tiny",
-                                   .architecture = "qwen2",
-                                   .n_layers = 2,
-                                   .n_embd = 256,
-                                   .n_ff = 512,
-                                   .n_heads = 4,
-                                   .n_kv_heads = 2,
-                                   .head_dim = 64,
-                                   .n_vocab = 1000,
-                                   .context = 512,
-                                   .rope_base = 1e4f,
-                                   .epsilon = 1e-5f,
-                                   .qkv_bias = true};
+    const synthetic_shape shape = small_shape("qwen2", false);
     const synthetic_options options = {.type = TENSOR_F32, .seed = 1};
     const model_options raw = {.chat_template = "none"};
     model *m;

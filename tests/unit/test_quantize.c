@@ -13,6 +13,7 @@
 #include "kernel/quantize.h"
 #include "model/forward.h"
 #include "model/synthetic_internal.h"
+#include "unit/small_shape.h"
 
 #define DATA "tests/golden/data/"
 #define SHARED "../shared/golden/"
@@ -412,25 +413,10 @@ static void check_model(const char *path, tensor_type type, double bound)
     free(quantized);
 }
 
-/* Rows of whole super-blocks, which the project's own small models do not have. */
 static void write_wide_model(void)
 {
     failure fail = {0};
-    const synthetic_shape shape = {
-        .name = "wide",
-        .architecture = "qwen2",
-        .n_layers = 2,
-        .n_embd = 256,
-        .n_ff = 512,
-        .n_heads = 4,
-        .n_kv_heads = 2,
-        .head_dim = 64,
-        .n_vocab = 1000,
-        .context = 512,
-        .rope_base = 1e4f,
-        .epsilon = 1e-5f,
-        .qkv_bias = true,
-    };
+    const synthetic_shape shape = small_shape("qwen2", false);
     const synthetic_options options = {.type = TENSOR_F32};
     if (synthetic_write_shape(&shape, &options, input, &fail) != OK)
         fail_msg("%s", fail.text);

@@ -14,37 +14,9 @@
 #include "engine/kv.h"
 #include "model/forward.h"
 #include "model/synthetic_internal.h"
+#include "unit/small_shape.h"
 
 static char output[64]; /* of this process, so that two test runs do not meet */
-
-enum { N_VOCAB = 1000, N_EMBD = 256 };
-
-static synthetic_shape small_shape(const char *architecture, bool tied)
-{
-    bool pangu = strcmp(architecture, "pangu-embedded") == 0;
-    bool experts = strcmp(architecture, "qwen3moe") == 0;
-    return (synthetic_shape){
-        .name = "small",
-        .architecture = architecture,
-        .n_layers = 2,
-        .n_embd = N_EMBD,
-        .n_ff = 512,
-        .n_heads = 4,
-        .n_kv_heads = 2,
-        .head_dim = 64,
-        .n_vocab = N_VOCAB,
-        .context = 512,
-        .rope_base = 1e4f,
-        .epsilon = 1e-5f,
-        .tied = tied,
-        .qkv_bias = pangu || strcmp(architecture, "qwen2") == 0,
-        .output_bias = pangu,
-        .qk_norm = experts,
-        .n_experts = experts ? 6 : 0,
-        .n_experts_used = experts ? 2 : 0,
-        .n_expert_ff = experts ? 256 : 0,
-    };
-}
 
 static void write_small(const synthetic_shape *shape, tensor_type type, uint64_t seed)
 {
@@ -83,12 +55,12 @@ static void check_logits(const model *m)
     forward_step(f, one, rows, 8);
     double sum = 0, squares = 0;
     const float *logits = forward_logits(f, 0);
-    for (size_t i = 0; i < (size_t)8 * N_VOCAB; i++) {
+    for (size_t i = 0; i < (size_t)8 * SMALL_VOCAB; i++) {
         assert_true(isfinite(logits[i]));
         sum += (double)logits[i];
         squares += (double)logits[i] * (double)logits[i];
     }
-    double mean = sum / (8 * N_VOCAB), rms = sqrt(squares / (8 * N_VOCAB));
+    double mean = sum / (8 * SMALL_VOCAB), rms = sqrt(squares / (8 * SMALL_VOCAB));
     if (!(fabs(mean) < 0.2) || !(rms > 0.5 && rms < 2))
         fail_msg("logits have mean %g, root mean square %g", mean, rms);
     kv_destroy(kv);
@@ -99,17 +71,17 @@ static void check_logits(const model *m)
 static void check_deviation(const model *m)
 {
     double sum = 0, squares = 0;
-    float row[N_EMBD];
-    for (int32_t id = 0; id < N_VOCAB; id++) {
+    float row[SMALL_EMBD];
+    for (int32_t id = 0; id < SMALL_VOCAB; id++) {
         model_embed(m, id, row);
-        for (size_t i = 0; i < N_EMBD; i++) {
+        for (size_t i = 0; i < SMALL_EMBD; i++) {
             sum += (double)row[i];
             squares += (double)row[i] * (double)row[i];
         }
     }
-    const double n = (double)N_VOCAB * N_EMBD;
-    double deviation = sqrt(squares / n) * sqrt(N_EMBD); /* in units of 1/sqrt(columns) */
-    if (fabs(deviation - 1) > 0.03 || fabs(sum / n) * sqrt(N_EMBD) > 0.03)
+    const double n = (double)SMALL_VOCAB * SMALL_EMBD;
+    double deviation = sqrt(squares / n) * sqrt(SMALL_EMBD); /* in units of 1/sqrt(columns) */
+    if (fabs(deviation - 1) > 0.03 || fabs(sum / n) * sqrt(SMALL_EMBD) > 0.03)
         fail_msg("embedding: deviation %g, mean %g", deviation, sum / n);
 }
 
@@ -176,8 +148,8 @@ static void test_vocabulary(void **state)
     }
     size_t length;
     assert_memory_equal(tokenizer_bytes(t, 258, false, &length), " baaa", 5);
-    assert_int_equal(tokenizer_eos(t), N_VOCAB - 2);
-    assert_true(tokenizer_is_end(t, N_VOCAB - 1));
+    assert_int_equal(tokenizer_eos(t), SMALL_VOCAB - 2);
+    assert_true(tokenizer_is_end(t, SMALL_VOCAB - 1));
     token_list_free(&ids);
     buffer_free(&out);
     model_destroy(m);
