@@ -101,7 +101,8 @@ error_code buffer_read_file(buffer *b, const char *path, failure *fail)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return failure_set(fail, ERR_IO, "cannot open %s: %s", path, strerror(errno));
+        return failure_set(fail, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot open %s: %s",
+                           path, strerror(errno));
     error_code code = buffer_read_fd(b, fd, fail);
     close(fd);
     return code == OK ? OK : failure_prefix(fail, "%s", path);

@@ -62,7 +62,11 @@ static const char usage[] =
     "step's bytes at the peak, or its rows' multiply-adds at the rate of eight columns in cache\n"
     "allow, whichever is more. Times first: how much faster than the first model or KV, same "
     "turn.\n"
-    "Hash: of the tokens the model answered; the same for every number of threads and rows.\n";
+    "Hash: of the tokens the model answered; the same for every number of threads and rows.\n"
+    "\n"
+    "Exit status: 0; 2 for a bad option; 3 for a file that is not there; 5 for a model that "
+    "cannot\n"
+    "be used; 6 when reading or writing failed.\n";
 
 /* Cut to the terminal's width: a line that wraps cannot be written over. */
 void bench_progress(const char *text)
@@ -145,8 +149,9 @@ static error_code take_kv(bench_options *o, const char *list, failure *fail)
     }
 }
 
-static error_code take_option(bench_options *o, int option, char *const *argv, failure *fail)
+static error_code take_option(void *context, int option, failure *fail)
 {
+    bench_options *o = context;
     switch (option) {
     case 'm':
         return take_model(o, false, fail);
@@ -183,11 +188,9 @@ static error_code take_option(bench_options *o, int option, char *const *argv, f
     case OPTION_JSON:
         o->json = true;
         return OK;
-    case 'h':
+    default:
         o->help = true;
         return OK;
-    default:
-        return option_refused(option, argv, fail);
     }
 }
 
@@ -200,17 +203,14 @@ static error_code check_perplexity(bench_options *o, failure *fail)
                              : option_number("--depth", o->depths, 2, 1 << 20, &o->window, fail);
 }
 
-static error_code read_options(int argc, char **argv, bench_options *o, failure *fail)
+static error_code read_bench_options(int argc, char **argv, bench_options *o, failure *fail)
 {
     *o = (bench_options){
         .runs = 5, .threads = (uint64_t)team_default_size(), .kv = {KV_F16}, .n_kv = 1};
-    opterr = 0;
-    optind = 1;
-    for (int option; (option = getopt_long(argc, argv, ":m:t:h", option_names, NULL)) != -1;) {
-        error_code code = take_option(o, option, argv, fail);
-        if (code != OK || o->help)
-            return code;
-    }
+    const option_table table = {option_names, ":m:t:h", take_option, o};
+    error_code code = options_read(&table, argc, argv, fail);
+    if (code != OK || o->help)
+        return code;
     if (optind < argc)
         return failure_set(fail, ERR_INVALID, "unexpected argument \"%s\"; try: a-io bench --help",
                            argv[optind]);
@@ -225,7 +225,7 @@ int command_bench(int argc, char **argv)
 {
     bench_options options;
     failure fail = {0};
-    error_code code = read_options(argc, argv, &options, &fail);
+    error_code code = read_bench_options(argc, argv, &options, &fail);
     if (code == OK && options.help) {
         fputs(usage, stdout);
         return 0;

@@ -99,19 +99,36 @@ static bool take_stage_option(stage_options *o, int option, error_code *code, fa
     }
 }
 
-error_code stage_read_options(const option_table *t, int argc, char **argv, stage_options *out,
-                              failure *fail)
+error_code options_read(const option_table *t, int argc, char **argv, failure *fail)
 {
     error_code code = OK;
     opterr = 0;
     optind = 1;
-    for (int c; code == OK && (c = getopt_long(argc, argv, t->letters, t->names, NULL)) != -1;) {
-        if (c == '?' || c == ':')
-            code = option_refused(c, argv, fail);
-        else if (!take_stage_option(out, c, &code, fail))
-            code = t->take(t->context, c, fail);
-    }
+    for (int c; code == OK && (c = getopt_long(argc, argv, t->letters, t->names, NULL)) != -1;)
+        code = c == '?' || c == ':' ? option_refused(c, argv, fail) : t->take(t->context, c, fail);
     return code;
+}
+
+typedef struct stage_reader {
+    const option_table *own;
+    stage_options *out;
+} stage_reader;
+
+static error_code take_any(void *context, int option, failure *fail)
+{
+    stage_reader *r = context;
+    error_code code;
+    if (take_stage_option(r->out, option, &code, fail))
+        return code;
+    return r->own->take(r->own->context, option, fail);
+}
+
+error_code stage_read_options(const option_table *t, int argc, char **argv, stage_options *out,
+                              failure *fail)
+{
+    stage_reader reader = {t, out};
+    const option_table all = {t->names, t->letters, take_any, &reader};
+    return options_read(&all, argc, argv, fail);
 }
 
 /* ---- prompts ------------------------------------------------------------------------------ */

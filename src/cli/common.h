@@ -18,6 +18,18 @@
 
 /* Prints "a-io COMMAND: text" on standard error; returns the exit status. */
 int command_failed(const char *command, const failure *fail);
+
+typedef struct option_table {
+    const struct option *names; /* ends with an empty row */
+    const char *letters;        /* getopt's, beginning with ':' */
+    /* One option; its value is optarg. */
+    error_code (*take)(void *context, int option, failure *fail);
+    void *context;
+} option_table;
+
+/* Reads all options, in order; what is left begins at optind. Unknown options and missing values
+ * are refused by name. */
+error_code options_read(const option_table *t, int argc, char **argv, failure *fail);
 /* getopt_long's '?' and ':' as a failure; call with opterr = 0 and an option string that begins
  * with
  * ':'. */
@@ -62,16 +74,7 @@ enum {
     {"kv", required_argument, NULL, STAGE_KV}
 /* clang-format on */
 
-typedef struct option_table {
-    const struct option *names; /* ends with an empty row */
-    const char *letters;        /* getopt's, beginning with ':' */
-    /* An option of the command's own; its value is optarg. */
-    error_code (*take)(void *context, int option, failure *fail);
-    void *context;
-} option_table;
-
-/* Reads all options, in order; what is left begins at optind. Unknown options and missing values
- * are refused by name. */
+/* As options_read; the table's `take` is asked for the command's own only. */
 error_code stage_read_options(const option_table *t, int argc, char **argv, stage_options *out,
                               failure *fail);
 

@@ -1,10 +1,10 @@
 #include "cli/cli.h"
 #include "cli/inspect.h"
 
-#include <getopt.h>
 #include <string.h>
 
 #include "base/utf8.h"
+#include "cli/common.h"
 
 static const char usage[] = "usage: a-io inspect [--json] [--keys] FILE\n"
                             "\n"
@@ -16,9 +16,9 @@ static const char usage[] = "usage: a-io inspect [--json] [--keys] FILE\n"
                             "  --keys      also every key of the file, with its value\n"
                             "  -h, --help  this text\n"
                             "\n"
-                            "Exit status: 0 when A-IO can use the file, 5 when it is malformed or "
-                            "not supported, 6 when it\n"
-                            "cannot be read.\n";
+                            "Exit status: 0 when A-IO can use the file, 3 when it is not there, 5 "
+                            "when it is malformed or\n"
+                            "not supported, 6 when it cannot be read.\n";
 
 /* ---- gathering ------------------------------------------------------------------------------ */
 
@@ -94,10 +94,8 @@ static int inspect_file(const char *path, bool json, bool keys)
     failure fail;
     gguf *file;
     error_code code = gguf_open(&file, path, &fail);
-    if (code != OK) {
-        fprintf(stderr, "a-io inspect: %s\n", fail.text);
-        return error_code_exit(code);
-    }
+    if (code != OK)
+        return command_failed("inspect", &fail);
     inspection in = {.file = file};
     gather(&in);
     if (json)
@@ -120,33 +118,37 @@ static int inspect_file(const char *path, bool json, bool keys)
     return error_code_exit(code);
 }
 
+typedef struct inspect_options {
+    bool json, keys, help;
+} inspect_options;
+
+enum { JSON = 256, KEYS };
+
+static error_code take_option(void *context, int option, failure *fail)
+{
+    (void)fail;
+    inspect_options *o = context;
+    *(option == JSON ? &o->json : option == KEYS ? &o->keys : &o->help) = true;
+    return OK;
+}
+
 int command_inspect(int argc, char **argv)
 {
-    enum { OPTION_JSON = 256, OPTION_KEYS };
-    static const struct option options[] = {{"json", no_argument, NULL, OPTION_JSON},
-                                            {"keys", no_argument, NULL, OPTION_KEYS},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
-    bool json = false, keys = false;
-    int option;
-    optind = 1;
-    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (option == OPTION_JSON) {
-            json = true;
-        } else if (option == OPTION_KEYS) {
-            keys = true;
-        } else if (option == 'h') {
-            fputs(usage, stdout);
-            return 0;
-        } else {
-            fputs("try: a-io inspect --help\n", stderr);
-            return error_code_exit(ERR_INVALID);
-        }
+    static const struct option names[] = {{"json", no_argument, NULL, JSON},
+                                          {"keys", no_argument, NULL, KEYS},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    inspect_options o = {.json = false};
+    const option_table table = {names, ":h", take_option, &o};
+    failure fail;
+    error_code code = options_read(&table, argc, argv, &fail);
+    if (code == OK && o.help) {
+        fputs(usage, stdout);
+        return 0;
     }
-    if (argc - optind != 1) {
-        fprintf(stderr, "a-io inspect: %s; try: a-io inspect --help\n",
-                argc == optind ? "no file named" : "one file at a time");
-        return error_code_exit(ERR_INVALID);
-    }
-    return inspect_file(argv[optind], json, keys);
+    if (code == OK && argc - optind != 1)
+        code = failure_set(&fail, ERR_INVALID, "%s; try: a-io inspect --help",
+                           argc == optind ? "no file named" : "one file at a time");
+    return code == OK ? inspect_file(argv[optind], o.json, o.keys)
+                      : command_failed("inspect", &fail);
 }

@@ -1,11 +1,11 @@
 /* logits.c: `a-io logits`: the raw logits of every position, for comparison with a reference. */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buffer.h"
 #include "cli/cli.h"
+#include "cli/common.h"
 #include "cli/token_file.h"
 #include "engine/kv.h"
 #include "model/forward.h"
@@ -17,17 +17,23 @@ static const char help[] =
     "\n"
     "  --tokens FILE    token ids as text, separated by white space or commas\n"
     "  --output FILE    little-endian float32, positions x vocabulary, row-major\n"
-    "  --kv TYPE        type of the KV cache: f32 (default here: closest to a reference), f16 or\n "
-    "                  q8_0\n"
+    "  --kv TYPE        type of the KV cache: f32 (default here: closest to a reference), f16 or\n"
+    "                   q8_0\n"
     "  --chunk N        rows a step, 1 to 512 (default 64); the result does not depend on it\n"
     "  -t, --threads N  threads (default: the physical cores this process may use)\n"
-    "  --help           this text\n";
+    "  -h, --help       this text\n"
+    "\n"
+    "Exit status: 0; 2 for a bad option or token; 3 for a file that is not there; 5 for a model "
+    "that\n"
+    "cannot be used; 6 when reading or writing failed.\n";
+
+#define MAX_CHUNK 512
 
 typedef struct logits_job {
     const char *model_path, *tokens_path, *output_path;
     kv_type kv;
-    size_t chunk;
-    int threads;
+    uint64_t chunk, threads;
+    bool help;
 } logits_job;
 
 /* ---- the work ---------------------------------------------------------------------------------
@@ -37,7 +43,7 @@ static error_code write_steps(const logits_job *job, const model *m, forward *f,
                               const kv_slot *slot, const token_list *tokens, FILE *file,
                               failure *fail)
 {
-    forward_row rows[512];
+    forward_row rows[MAX_CHUNK];
     for (size_t at = 0; at < tokens->length; at += job->chunk) {
         size_t n = tokens->length - at < job->chunk ? tokens->length - at : job->chunk;
         for (size_t i = 0; i < n; i++)
@@ -57,9 +63,9 @@ static error_code evaluate(const logits_job *job, const model *m, const token_li
     team *threads = NULL;
     forward *f = NULL;
     kv_cache *kv = NULL;
-    error_code code = team_create(&threads, job->threads, fail);
+    error_code code = team_create(&threads, (int)job->threads, fail);
     if (code == OK)
-        code = forward_create(&f, m, job->threads, job->chunk, job->chunk, fail);
+        code = forward_create(&f, m, (int)job->threads, job->chunk, job->chunk, fail);
     if (code == OK)
         code = kv_create(&kv, &m->config, job->kv, tokens->length, 1, fail);
     if (code == OK)
@@ -100,76 +106,58 @@ static error_code run_job(const logits_job *job, failure *fail)
 /* ---- the command line -------------------------------------------------------------------------
  */
 
-enum { OPTION_TOKENS = 256, OPTION_OUTPUT, OPTION_KV, OPTION_CHUNK, OPTION_HELP };
+enum { TOKENS = 256, OUTPUT, KV, CHUNK };
 
-static const struct option options_table[] = {
-    {"tokens", required_argument, NULL, OPTION_TOKENS},
-    {"output", required_argument, NULL, OPTION_OUTPUT},
-    {"kv", required_argument, NULL, OPTION_KV},
-    {"chunk", required_argument, NULL, OPTION_CHUNK},
-    {"threads", required_argument, NULL, 't'},
-    {"help", no_argument, NULL, OPTION_HELP},
-    {NULL, 0, NULL, 0},
-};
-
-static bool parse_count(const char *text, long most, long *out)
+static error_code take_option(void *context, int option, failure *fail)
 {
-    char *end;
-    *out = strtol(text, &end, 10);
-    return end != text && *end == '\0' && *out >= 1 && *out <= most;
-}
-
-static error_code take_option(logits_job *job, int option, failure *fail)
-{
-    long n;
+    logits_job *job = context;
     switch (option) {
-    case OPTION_TOKENS:
+    case TOKENS:
         job->tokens_path = optarg;
         return OK;
-    case OPTION_OUTPUT:
+    case OUTPUT:
         job->output_path = optarg;
         return OK;
-    case OPTION_KV:
-        if (kv_type_find(optarg, &job->kv))
-            return OK;
-        return failure_set(fail, ERR_INVALID, "--kv '%s': must be f32, f16 or q8_0", optarg);
-    case OPTION_CHUNK:
-        if (!parse_count(optarg, 512, &n))
-            return failure_set(fail, ERR_INVALID, "--chunk '%s': must be 1 to 512", optarg);
-        job->chunk = (size_t)n;
-        return OK;
+    case KV:
+        return kv_type_find(optarg, &job->kv)
+                   ? OK
+                   : failure_set(fail, ERR_INVALID, "--kv: \"%s\" is none of f16, f32, q8_0",
+                                 optarg);
+    case CHUNK:
+        return option_number("--chunk", optarg, 1, MAX_CHUNK, &job->chunk, fail);
     case 't':
-        if (!parse_count(optarg, 1024, &n))
-            return failure_set(fail, ERR_INVALID, "--threads '%s': must be 1 to 1024", optarg);
-        job->threads = (int)n;
-        return OK;
+        return option_number("--threads", optarg, 1, 1024, &job->threads, fail);
     default:
-        return failure_set(fail, ERR_INVALID, "see a-io logits --help");
+        job->help = true;
+        return OK;
     }
 }
 
 int command_logits(int argc, char **argv)
 {
-    failure fail = {0};
-    logits_job job = {.kv = KV_F32, .chunk = 64, .threads = team_default_size()};
-    error_code code = OK;
-    int option;
-    optind = 1;
-    while (code == OK && (option = getopt_long(argc, argv, "t:", options_table, NULL)) != -1) {
-        if (option == OPTION_HELP) {
-            fputs(help, stdout);
-            return 0;
-        }
-        code = take_option(&job, option, &fail);
+    static const struct option names[] = {
+        {"tokens", required_argument, NULL, TOKENS},
+        {"output", required_argument, NULL, OUTPUT},
+        {"kv", required_argument, NULL, KV},
+        {"chunk", required_argument, NULL, CHUNK},
+        {"threads", required_argument, NULL, 't'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    failure fail;
+    logits_job job = {.kv = KV_F32, .chunk = 64, .threads = (uint64_t)team_default_size()};
+    const option_table table = {names, ":t:h", take_option, &job};
+    error_code code = options_read(&table, argc, argv, &fail);
+    if (code == OK && job.help) {
+        fputs(help, stdout);
+        return 0;
     }
     if (code == OK && (optind + 1 != argc || job.tokens_path == NULL || job.output_path == NULL))
         code = failure_set(&fail, ERR_INVALID,
-                           "needs MODEL, --tokens and --output: see a-io logits --help");
+                           "needs MODEL, --tokens and --output; try: a-io logits --help");
     if (code == OK) {
         job.model_path = argv[optind];
         code = run_job(&job, &fail);
     }
-    if (code != OK)
-        fprintf(stderr, "a-io logits: %s\n", fail.text);
-    return error_code_exit(code);
+    return code == OK ? 0 : command_failed("logits", &fail);
 }

@@ -34,14 +34,19 @@ static const char help_head[] =
 static const char help_tail[] =
     "\n"
     "  -t, --threads N  threads (default: the physical cores this process may use)\n"
-    "  --help           this text\n"
+    "  -h, --help       this text\n"
     "\n"
-    "OUTPUT appears when it is whole; until then the data is in OUTPUT.partial.\n";
+    "OUTPUT appears when it is whole; until then the data is in OUTPUT.partial.\n"
+    "\n"
+    "Exit status: 0; 2 for a bad option or type; 3 for a file that is not there; 5 for a model "
+    "that\n"
+    "cannot be quantized; 6 when reading or writing failed; 8 after an interrupt.\n";
 
 typedef struct quantize_job {
     const char *input, *output;
     const tensor_type_info *type;
     uint64_t threads; /* 0: not given */
+    bool help;
 } quantize_job;
 
 static volatile sig_atomic_t stopped;
@@ -399,29 +404,34 @@ static error_code take_arguments(quantize_job *job, int n, char **words, failure
     job->output = words[1];
     job->type = tensor_type_find_name(words[2]);
     if (job->type == NULL)
-        return failure_set(fail, ERR_INVALID, "\"%s\" is no type; try: a-io quantize --help",
+        return failure_set(fail, ERR_INVALID,
+                           "\"%s\" is no type; there are q8_0, q6_k, q4_k and q4_0, for synthetic "
+                           "models f16, bf16 and f32 too",
                            words[2]);
+    return OK;
+}
+
+static error_code take_option(void *context, int option, failure *fail)
+{
+    quantize_job *job = context;
+    if (option == 't')
+        return option_number("--threads", optarg, 1, 1024, &job->threads, fail);
+    job->help = true;
     return OK;
 }
 
 int command_quantize(int argc, char **argv)
 {
-    static const struct option options[] = {{"threads", required_argument, NULL, 't'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option names[] = {{"threads", required_argument, NULL, 't'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
     failure fail = {0};
-    error_code code = OK;
     quantize_job job = {.threads = 0};
-    int option;
-    optind = 1;
-    opterr = 0;
-    while (code == OK && (option = getopt_long(argc, argv, ":t:h", options, NULL)) != -1) {
-        if (option == 'h') {
-            print_help();
-            return 0;
-        }
-        code = option == 't' ? option_number("--threads", optarg, 1, 1024, &job.threads, &fail)
-                             : option_refused(option, argv, &fail);
+    const option_table table = {names, ":t:h", take_option, &job};
+    error_code code = options_read(&table, argc, argv, &fail);
+    if (code == OK && job.help) {
+        print_help();
+        return 0;
     }
     if (code == OK)
         code = take_arguments(&job, argc - optind, argv + optind, &fail);

@@ -61,7 +61,7 @@ error_code replay_load(const char *path, json_t **out, failure *fail)
     json_error_t error;
     *out = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
     if (*out == NULL && error.line < 0)
-        return failure_set(fail, ERR_NOT_FOUND, "%s: %s", path, error.text);
+        return failure_set(fail, ERR_NOT_FOUND, "%s", error.text); /* names the file */
     if (*out == NULL)
         return failure_set(fail, ERR_FORMAT, "%s:%d: not JSON: %s", path, error.line, error.text);
     if (json_is_array(json_object_get(*out, "runs")))

@@ -19,7 +19,10 @@ static const char usage[] =
     "      --markdown FILE  the tables for a README; - is standard output (default, when no other\n"
     "                       is asked for)\n"
     "      --svg FILE       the picture alone: accuracy against speed by scenario\n"
-    "  -h, --help           this text\n";
+    "  -h, --help           this text\n"
+    "\n"
+    "Exit status: 0; 2 for a bad option; 3 for a file that is not there; 5 for results that are\n"
+    "none; 6 when the page cannot be written.\n";
 
 typedef struct report_options {
     const char *html, *markdown, *svg;
@@ -28,7 +31,27 @@ typedef struct report_options {
 
 enum { HTML = 256, MARKDOWN, SVG };
 
-static error_code read_options(report_options *o, int argc, char **argv, failure *fail)
+static error_code take_option(void *context, int option, failure *fail)
+{
+    (void)fail;
+    report_options *o = context;
+    switch (option) {
+    case HTML:
+        o->html = optarg;
+        return OK;
+    case MARKDOWN:
+        o->markdown = optarg;
+        return OK;
+    case SVG:
+        o->svg = optarg;
+        return OK;
+    default:
+        o->help = true;
+        return OK;
+    }
+}
+
+static error_code read_report_options(report_options *o, int argc, char **argv, failure *fail)
 {
     static const struct option names[] = {{"html", required_argument, NULL, HTML},
                                           {"markdown", required_argument, NULL, MARKDOWN},
@@ -36,20 +59,10 @@ static error_code read_options(report_options *o, int argc, char **argv, failure
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     *o = (report_options){.html = NULL};
-    opterr = 0;
-    optind = 1;
-    for (int c; (c = getopt_long(argc, argv, ":h", names, NULL)) != -1;) {
-        if (c == HTML)
-            o->html = optarg;
-        else if (c == MARKDOWN)
-            o->markdown = optarg;
-        else if (c == SVG)
-            o->svg = optarg;
-        else if (c == 'h')
-            o->help = true;
-        else
-            return option_refused(c, argv, fail);
-    }
+    const option_table table = {names, ":h", take_option, o};
+    error_code code = options_read(&table, argc, argv, fail);
+    if (code != OK)
+        return code;
     if (!o->help && optind == argc)
         return failure_set(fail, ERR_INVALID,
                            "which results? RESULTS is needed; try: a-io report --help");
@@ -116,7 +129,7 @@ int command_report(int argc, char **argv)
     report_options o;
     failure fail;
     json_t *runs = json_array();
-    error_code code = read_options(&o, argc, argv, &fail);
+    error_code code = read_report_options(&o, argc, argv, &fail);
     if (code == OK && o.help) {
         fputs(usage, stdout);
         json_decref(runs);

@@ -34,7 +34,7 @@ static const char usage[] =
     "  -h, --help          this text\n"
     "\n"
     "Exit status: 0; 1 when a line of --jsonl failed; 2 for a bad option or prompt; 3 for a\n"
-    "configuration that is not there; 4 for a bad one; 5 for a model file that cannot be used.\n";
+    "file that is not there; 4 for a bad configuration; 5 for a model file that cannot be used.\n";
 
 #define MAX_HEADERS 16
 

@@ -59,8 +59,8 @@ static const char usage[] =
     "      --prefill-chunk N       most prompt tokens a step takes\n"
     "  -h, --help                  this text\n"
     "\n"
-    "Exit status: 0; 2 for a bad option or prompt; 3 for a configuration or model name that is\n"
-    "not there; 4 for a bad configuration; 5 for a model file that cannot be used; 6 when\n"
+    "Exit status: 0; 2 for a bad option or prompt; 3 for a file or model name that is not\n"
+    "there; 4 for a bad configuration; 5 for a model file that cannot be used; 6 when\n"
     "reading or writing failed; 7 for lack of memory; 8 after an interrupt.\n";
 
 #define MAX_STOPS 16

@@ -87,6 +87,16 @@ static error_code apply_to_models(config *c, const stage_options *o, failure *fa
                                               : failure_set(fail, ERR_MEMORY, "no memory left");
 }
 
+/* The configuration was in order before: what is wrong is the option. */
+static error_code set_policy(config *c, const char *name, failure *fail)
+{
+    error_code code = config_set_policy(c, name, fail);
+    if (code != ERR_CONFIG)
+        return code;
+    failure_prefix(fail, "--policy %s", name);
+    return fail->code = ERR_INVALID;
+}
+
 static error_code configure(config **out, const stage_options *o, failure *fail)
 {
     if (o->model_path == NULL && o->chat_template != NULL)
@@ -105,7 +115,7 @@ static error_code configure(config **out, const stage_options *o, failure *fail)
     if (o->prefill_chunk > 0)
         c->engine.prefill_chunk = (uint32_t)o->prefill_chunk;
     code = apply_to_models(c, o, fail);
-    return code == OK && o->policy != NULL ? config_set_policy(c, o->policy, fail) : code;
+    return code == OK && o->policy != NULL ? set_policy(c, o->policy, fail) : code;
 }
 
 error_code stage_configure(stage *s, const stage_options *options, failure *fail)

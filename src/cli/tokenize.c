@@ -1,12 +1,12 @@
 #include "cli/cli.h"
 
-#include <getopt.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/utf8.h"
+#include "cli/common.h"
 #include "model/tokenizer.h"
 
 #define MAX_INPUT ((size_t)1 << 30)
@@ -24,8 +24,8 @@ static const char usage[] =
     "  --decode    the other way: a JSON array of arrays of ids in, a JSON array of texts out\n"
     "  -h, --help  this text\n"
     "\n"
-    "Exit status: 0, or 2 for malformed input, 5 for a file that is malformed or not supported,\n"
-    "6 for one that cannot be read.\n";
+    "Exit status: 0; 2 for malformed input; 3 for a file that is not there; 5 for one that is\n"
+    "malformed or not supported; 6 for one that cannot be read.\n";
 
 typedef enum tokenize_mode { MODE_LINES, MODE_ENCODE, MODE_DECODE } tokenize_mode;
 
@@ -123,8 +123,8 @@ static json_t *convert(const tokenizer *t, const json_t *input, tokenize_mode mo
     return output;
 }
 
-static error_code print_json(const tokenizer *t, const buffer *input, tokenize_mode mode,
-                             failure *fail)
+static error_code print_ids(const tokenizer *t, const buffer *input, tokenize_mode mode,
+                            failure *fail)
 {
     json_error_t error;
     json_t *items =
@@ -164,8 +164,7 @@ static error_code tokenize(const char *path, tokenize_mode mode, failure *fail)
     if (code == OK)
         code = buffer_read_fd(&input, STDIN_FILENO, fail);
     if (code == OK)
-        code =
-            mode == MODE_LINES ? print_lines(t, &input, fail) : print_json(t, &input, mode, fail);
+        code = mode == MODE_LINES ? print_lines(t, &input, fail) : print_ids(t, &input, mode, fail);
     if (code == OK && (fflush(stdout) != 0 || ferror(stdout) != 0))
         code = failure_set(fail, ERR_IO, "cannot write to standard output");
     buffer_free(&input);
@@ -173,46 +172,50 @@ static error_code tokenize(const char *path, tokenize_mode mode, failure *fail)
     return code;
 }
 
-static int refuse(const char *why)
+typedef struct tokenize_options {
+    bool json, decode, help;
+} tokenize_options;
+
+enum { JSON = 256, DECODE };
+
+static error_code take_option(void *context, int option, failure *fail)
 {
-    fprintf(stderr, "a-io tokenize: %s; try: a-io tokenize --help\n", why);
-    return error_code_exit(ERR_INVALID);
+    (void)fail;
+    tokenize_options *o = context;
+    *(option == JSON ? &o->json : option == DECODE ? &o->decode : &o->help) = true;
+    return OK;
+}
+
+static error_code check(const tokenize_options *o, int n_models, failure *fail)
+{
+    const char *why = n_models == 0           ? "no model named"
+                      : n_models > 1          ? "one model at a time"
+                      : o->decode && !o->json ? "--decode reads and writes JSON: add --json"
+                                              : NULL;
+    return why == NULL ? OK : failure_set(fail, ERR_INVALID, "%s; try: a-io tokenize --help", why);
 }
 
 int command_tokenize(int argc, char **argv)
 {
-    enum { OPTION_JSON = 256, OPTION_DECODE };
-    static const struct option options[] = {{"json", no_argument, NULL, OPTION_JSON},
-                                            {"decode", no_argument, NULL, OPTION_DECODE},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
-    bool json = false, decode = false;
-    int option;
-    optind = 1;
-    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (option == OPTION_JSON) {
-            json = true;
-        } else if (option == OPTION_DECODE) {
-            decode = true;
-        } else if (option == 'h') {
-            fputs(usage, stdout);
-            return 0;
-        } else {
-            fputs("try: a-io tokenize --help\n", stderr);
-            return error_code_exit(ERR_INVALID);
-        }
+    static const struct option names[] = {{"json", no_argument, NULL, JSON},
+                                          {"decode", no_argument, NULL, DECODE},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    tokenize_options o = {.json = false};
+    const option_table table = {names, ":h", take_option, &o};
+    failure fail;
+    error_code code = options_read(&table, argc, argv, &fail);
+    if (code == OK && o.help) {
+        fputs(usage, stdout);
+        return 0;
     }
-    if (argc - optind != 1)
-        return refuse(argc == optind ? "no model named" : "one model at a time");
-    if (decode && !json)
-        return refuse("--decode reads and writes JSON: add --json");
-    failure fail = {0};
-    error_code code = tokenize(argv[optind],
-                               decode ? MODE_DECODE
-                               : json ? MODE_ENCODE
-                                      : MODE_LINES,
-                               &fail);
-    if (code != OK)
-        fprintf(stderr, "a-io tokenize: %s\n", fail.text);
-    return error_code_exit(code);
+    if (code == OK)
+        code = check(&o, argc - optind, &fail);
+    if (code == OK)
+        code = tokenize(argv[optind],
+                        o.decode ? MODE_DECODE
+                        : o.json ? MODE_ENCODE
+                                 : MODE_LINES,
+                        &fail);
+    return code == OK ? 0 : command_failed("tokenize", &fail);
 }

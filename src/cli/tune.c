@@ -22,7 +22,11 @@ static const char usage[] =
     "      --tolerance P    points of accuracy (default: 0.5)\n"
     "      --least N        requests that a rule needs behind it (default: 30)\n"
     "      --output FILE    the configuration (default: standard output)\n"
-    "  -h, --help           this text\n";
+    "  -h, --help           this text\n"
+    "\n"
+    "Exit status: 0; 2 for a bad option or results that are not enough; 3 for a file that is not\n"
+    "there; 4 for a bad configuration; 5 for results that are none; 6 when the output cannot be\n"
+    "written.\n";
 
 typedef struct tune_command {
     const char *config, *output;
@@ -33,7 +37,27 @@ typedef struct tune_command {
 
 enum { CONFIG = 256, TOLERANCE, LEAST, OUTPUT };
 
-static error_code read_options(tune_command *o, int argc, char **argv, failure *fail)
+static error_code take_option(void *context, int option, failure *fail)
+{
+    tune_command *o = context;
+    switch (option) {
+    case CONFIG:
+        o->config = optarg;
+        return OK;
+    case OUTPUT:
+        o->output = optarg;
+        return OK;
+    case TOLERANCE:
+        return option_real("--tolerance", optarg, &o->tolerance, fail);
+    case LEAST:
+        return option_number("--least", optarg, 1, 1000000, &o->least, fail);
+    default:
+        o->help = true;
+        return OK;
+    }
+}
+
+static error_code read_tune_options(tune_command *o, int argc, char **argv, failure *fail)
 {
     static const struct option names[] = {{"config", required_argument, NULL, CONFIG},
                                           {"tolerance", required_argument, NULL, TOLERANCE},
@@ -42,23 +66,8 @@ static error_code read_options(tune_command *o, int argc, char **argv, failure *
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     *o = (tune_command){.tolerance = 0.5f, .least = 30};
-    opterr = 0;
-    optind = 1;
-    error_code code = OK;
-    for (int c; code == OK && (c = getopt_long(argc, argv, ":h", names, NULL)) != -1;) {
-        if (c == CONFIG)
-            o->config = optarg;
-        else if (c == OUTPUT)
-            o->output = optarg;
-        else if (c == TOLERANCE)
-            code = option_real("--tolerance", optarg, &o->tolerance, fail);
-        else if (c == LEAST)
-            code = option_number("--least", optarg, 1, 1000000, &o->least, fail);
-        else if (c == 'h')
-            o->help = true;
-        else
-            code = option_refused(c, argv, fail);
-    }
+    const option_table table = {names, ":h", take_option, o};
+    error_code code = options_read(&table, argc, argv, fail);
     if (code == OK && o->tolerance < 0)
         return failure_set(fail, ERR_INVALID, "--tolerance: 0 or more");
     if (code == OK && !o->help && argc - optind != 1)
@@ -164,7 +173,7 @@ int command_tune(int argc, char **argv)
 {
     tune_command o;
     failure fail;
-    error_code code = read_options(&o, argc, argv, &fail);
+    error_code code = read_tune_options(&o, argc, argv, &fail);
     if (code == OK && o.help) {
         fputs(usage, stdout);
         return 0;

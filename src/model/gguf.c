@@ -480,7 +480,8 @@ static error_code map_file(gguf *file, failure *fail)
 {
     int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block us */
     if (fd < 0)
-        return failure_set(fail, ERR_IO, "cannot open: %s", strerror(errno));
+        return failure_set(fail, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot open: %s",
+                           strerror(errno));
     struct stat st;
     error_code code = OK;
     if (fstat(fd, &st) != 0)

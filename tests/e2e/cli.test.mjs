@@ -43,7 +43,7 @@ test('configurations', (t) => {
   check((text) => text.replace('"{conversation}', '"'), 4, /\{conversation\}/);
   check((text) => text.replace('name: adaptive', 'name: clever'), 4, /clever.*adaptive/);
   check((text) => text.replace('role: large', 'role: huge'), 4, /changed\.yaml:\d+: .*role.*huge/);
-  check((text) => text.replace('small.gguf', 'missing.gguf'), 6, /missing\.gguf/);
+  check((text) => text.replace('small.gguf', 'missing.gguf'), 3, /missing\.gguf/);
   check((text) => `${text}\n\t- {`, 4, /changed\.yaml:\d+/);
   refused(['serve', '--check', '--config', '/nonexistent.yaml'], 3, /\/nonexistent\.yaml/);
   const sound = run(['serve', '--check']);
@@ -86,6 +86,6 @@ test('model files', (t) => {
   const entry = type.indexOf('blk.0.attn_q.weight') + 'blk.0.attn_q.weight'.length;
   type.writeUInt32LE(77, entry + 4 + 16); // after the number of dimensions and two of them
   unknown('type.gguf', type, /type 77/);
-  refused(['inspect', path.join(folder, 'missing.gguf')], 6, /missing\.gguf/);
+  refused(['inspect', path.join(folder, 'missing.gguf')], 3, /missing\.gguf/);
   refused(['inspect', folder], 6, /./);
 });

@@ -159,8 +159,8 @@ static const struct {
     {2, "the prompt is empty", {"run", "-p", ""}},
     {2, "no prompt beside it", {"route", "--jsonl", "a"}},
     {3, "cannot open /nowhere", {"run", "--config", "/nowhere", "a"}},
-    {6, "/nowhere", {"run", "-m", "/nowhere", "a"}},
-    {4, "policy.name: \"best\"", {"run", "--policy", "best", "a"}},
+    {3, "/nowhere", {"run", "-m", "/nowhere", "a"}},
+    {2, "--policy best: policy.name: \"best\"", {"run", "--policy", "best", "a"}},
     {5, "not a GGUF file", {"run", "-m", "config/demo.yaml", "a"}},
     {3, "no model \"gpt\"; there are: auto, small, large", {"run", "--model", "gpt", "a"}},
     {3, "chatml", {"run", "-m", SMALL, "--chat-template", "nonsense", "a"}},
@@ -227,8 +227,9 @@ static void check_manual(const char *help, const char *manual)
 static void test_help(void **state)
 {
     (void)state;
-    static const char *const commands[] = {"run",    "route", "serve",    "inspect",   "tokenize",
-                                           "logits", "bench", "quantize", "calibrate", "replay", "report", "tune"};
+    static const char *const commands[] = {"run",       "route",  "serve",  "inspect",
+                                           "tokenize",  "logits", "bench",  "quantize",
+                                           "calibrate", "replay", "report", "tune"};
     buffer manual;
     buffer_init(&manual, 1 << 20);
     int fd = open("docs/a-io.1", O_RDONLY);

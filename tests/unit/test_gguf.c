@@ -69,11 +69,11 @@ static void empty_and_missing(void **state)
     failure fail;
     assert_int_equal(open_bytes(&file, "", 0, &fail), ERR_FORMAT);
     assert_non_null(strstr(fail.text, "empty"));
-    assert_int_equal(gguf_open(&file, "/nonexistent/model.gguf", &fail), ERR_IO);
+    assert_int_equal(gguf_open(&file, "/nonexistent/model.gguf", &fail), ERR_NOT_FOUND);
     assert_string_equal(fail.text,
                         "/nonexistent/model.gguf: cannot open: No such file or directory");
     assert_int_equal(gguf_open(&file, "/tmp", &fail), ERR_IO);
-    assert_int_equal(gguf_open(&file, "/nonexistent/model.gguf", NULL), ERR_IO);
+    assert_int_equal(gguf_open(&file, "/nonexistent/model.gguf", NULL), ERR_NOT_FOUND);
 }
 
 static void versions(void **state)
