@@ -35,6 +35,7 @@ static const config defaults = {
               .reuse = true},
     .policy = {.name = "adaptive",
                .entropy_limit = 0.45,
+               .certain_limit = NAN,
                .prompt_limit = 2048,
                .seed = 0,
                .sticky = true},

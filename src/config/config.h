@@ -97,6 +97,13 @@ typedef enum config_session {
     CONFIG_SESSION_UNNAMED, /* it does not */
 } config_session;
 
+/* Of the calibration's entropy limit. */
+typedef enum config_certain {
+    CONFIG_CERTAIN_ANY,
+    CONFIG_CERTAIN,   /* entropy at most the limit */
+    CONFIG_UNCERTAIN, /* above it */
+} config_certain;
+
 /* What a rule sets where the client said nothing. */
 typedef enum config_sampling_bits {
     CONFIG_TEMPERATURE = 1,
@@ -122,6 +129,7 @@ typedef struct config_rule {
     char *name;
     uint64_t intents; /* bit i: label i of the probe */
     config_bound bounds[CONFIG_QUANTITIES];
+    config_certain certain;
     config_session session;
     config_header *headers; /* all must hold */
     uint32_t n_headers;
@@ -135,6 +143,8 @@ typedef struct config_policy {
     char *name;            /* "adaptive", "paper", "small", "large", "random", or "rules" */
     double entropy_limit;  /* nats; adaptive and paper */
     bool is_limit_given;   /* else a calibration's own limit goes before the default */
+    double certain_limit;  /* nats; of rules that say certain: the calibration's own, set by who has
+                              read it; NAN: not known */
     uint32_t prompt_limit; /* tokens; adaptive and paper */
     uint64_t seed;         /* random and rules: of the coin */
     bool sticky;           /* a conversation stays with its model, unless it goes small → large */

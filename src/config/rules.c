@@ -27,6 +27,12 @@ static error_code no_memory(failure *fail)
     return failure_set(fail, ERR_MEMORY, "no memory for the configuration");
 }
 
+bool config_flag_parse(const char *text, bool *out)
+{
+    *out = strcmp(text, "true") == 0;
+    return *out || strcmp(text, "false") == 0;
+}
+
 /* ---- intents -------------------------------------------------------------------------------- */
 
 static error_code add_intent(config_rule *r, const char *name, const char *key, const config *c,
@@ -126,6 +132,27 @@ static error_code take_load(config_rule *r, const file_rule *f, size_t i, failur
         BOUND(is_small ? CONFIG_SMALL_WAITING : CONFIG_LARGE_WAITING, l->above_waiting,
               l->max_waiting);
     }
+    return OK;
+}
+
+/* The limit is put in when the calibration has been read. */
+static error_code take_certain(config_rule *r, const file_rule *f, const config *c, size_t i,
+                               failure *fail)
+{
+    bool certain;
+    if (f->certain == NULL)
+        return OK;
+    if (!config_flag_parse(f->certain, &certain))
+        return refuse(fail, i, "certain", "\"%.64s\" is unknown; allowed: true, false", f->certain);
+    if (f->above_entropy != NULL || f->max_entropy != NULL)
+        return refuse(fail, i, "certain",
+                      "stands beside a bound of the entropy; it is one itself: at most, or above, "
+                      "the calibration's limit");
+    if (c->probe.calibration == NULL)
+        return refuse(fail, i, "certain",
+                      "needs the limit of a calibration, and probe.calibration names none: run "
+                      "a-io calibrate, or give max_entropy");
+    r->certain = certain ? CONFIG_CERTAIN : CONFIG_UNCERTAIN;
     return OK;
 }
 
@@ -294,12 +321,6 @@ static error_code take_plan(config_rule *r, const file_rule *f, const config *c,
     return take_sampling(&r->sampling, f->sampling, i, fail);
 }
 
-bool config_flag_parse(const char *text, bool *out)
-{
-    *out = strcmp(text, "true") == 0;
-    return *out || strcmp(text, "false") == 0;
-}
-
 /* ---- all of it ------------------------------------------------------------------------------ */
 
 error_code config_rule_take(config_rule *r, const file_rule *f, const config *c, size_t i,
@@ -316,6 +337,8 @@ error_code config_rule_take(config_rule *r, const file_rule *f, const config *c,
     error_code code = take_intents(r, f, c, i, fail);
     if (code == OK)
         code = take_bounds(r, f, i, fail);
+    if (code == OK)
+        code = take_certain(r, f, c, i, fail);
     if (code == OK)
         code = take_headers(r, f, i, fail);
     return code == OK ? take_plan(r, f, c, i, fail) : code;

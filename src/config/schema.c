@@ -91,6 +91,7 @@ static const cyaml_schema_field_t rule_fields[] = {
                                CONFIG_MAX_LABELS),
     REAL(above_entropy, file_rule),
     REAL(max_entropy, file_rule),
+    TEXT(certain, OPTIONAL, file_rule),
     REAL(above_margin, file_rule),
     REAL(max_margin, file_rule),
     UINT(above_prompt_tokens, file_rule),

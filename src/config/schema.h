@@ -64,6 +64,7 @@ typedef struct file_rule {
     char **intents;
     uint32_t n_intents;
     double *above_entropy, *max_entropy;
+    char *certain;
     double *above_margin, *max_margin;
     double *above_coin, *max_coin;
     uint32_t *above_prompt_tokens, *max_prompt_tokens;

@@ -169,6 +169,8 @@ static error_code create_policy(orchestra *o, failure *fail)
 {
     config changed = *o->config; /* its lists stay the config's */
     changed.policy.entropy_limit = o->entropy_limit;
+    if (o->config->probe.calibration != NULL && o->calibration.goal != LIMIT_NONE)
+        changed.policy.certain_limit = o->calibration.effect.limit;
     return policy_create(&o->policy, &changed, backend_context(o->players[o->small].backend), fail);
 }
 

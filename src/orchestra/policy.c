@@ -135,18 +135,41 @@ static void note_headers(policy *p, const config_rule *r)
     }
 }
 
-static void add_configured(policy *p, const config_policy *c)
+/* The calibration's limit in the place of the word. */
+static error_code put_limit(config_rule *r, double limit, size_t i, failure *fail)
 {
+    if (r->certain == CONFIG_CERTAIN_ANY)
+        return OK;
+    if (isnan(limit))
+        return failure_set(
+            fail, ERR_CONFIG,
+            "policy.rules[%zu].certain: the calibration's entropy limit is not known "
+            "here; calibrate with --max-misroute or --share-large, or give "
+            "max_entropy",
+            i);
+    if (r->certain == CONFIG_CERTAIN)
+        r->bounds[CONFIG_ENTROPY].max = limit;
+    else
+        r->bounds[CONFIG_ENTROPY].above = limit;
+    return OK;
+}
+
+static error_code add_configured(policy *p, const config_policy *c, failure *fail)
+{
+    error_code code = OK;
     p->is_configured = true;
-    for (size_t i = 0; i < c->n_rules; i++) {
-        p->rules[p->n_rules++] = c->rules[i];
+    for (size_t i = 0; i < c->n_rules && code == OK; i++) {
+        p->rules[p->n_rules] = c->rules[i];
+        code = put_limit(&p->rules[p->n_rules++], c->certain_limit, i, fail);
         note_headers(p, &c->rules[i]);
     }
+    return code;
 }
 
 error_code policy_create(policy **out, const config *c, size_t small_context, failure *fail)
 {
     const char *name = c->policy.name;
+    error_code code = OK;
     size_t room =
         c->policy.n_rules + c->probe.n_labels + 6; /* the longest table, and the last rule */
     policy *p = calloc(1, sizeof *p + room * sizeof p->rules[0]);
@@ -165,7 +188,12 @@ error_code policy_create(policy **out, const config *c, size_t small_context, fa
     else if (strcmp(name, "random") == 0)
         add_random(p);
     else if (strcmp(name, "rules") == 0)
-        add_configured(p, &c->policy);
+        code = add_configured(p, &c->policy, fail);
+    if (code != OK) {
+        policy_destroy(p);
+        *out = NULL;
+        return code;
+    }
     const char *last = p->is_configured ? "no_rule" : name;
     if (p->n_rules == 0 || !is_unconditional(&p->rules[p->n_rules - 1]))
         add_rule(p, last, CONFIG_ANY_INTENT, ROLE_LARGE, lookup_auto);

@@ -37,7 +37,8 @@ typedef struct policy_facts {
     const policy_kept *kept;      /* NULL: the conversation has no plan yet, or none sticks */
 } policy_facts;
 
-/* `small_context`: the limit of what the small model takes, tokens. The config must outlive it. */
+/* `small_context`: the limit of what the small model takes, tokens. The config must outlive it.
+ * ERR_CONFIG for a rule that says certain where policy.certain_limit is not known. */
 error_code policy_create(policy **out, const config *c, size_t small_context, failure *fail);
 void policy_destroy(policy *p);
 

@@ -62,6 +62,19 @@ test('a configuration names it', { skip: isSanitized && 'takes minutes' }, (t) =
   assert.ok(calibrated.intent.entropy > raw.intent.entropy, 'less sure of itself');
   assert.equal(calibrated.plan.role === 'small', calibrated.intent.label === 'code' && calibrated.intent.entropy <= limit);
 
+  const byRules = (text) => text.replace(/policy:[^]*?\n\n/, 'policy:\n  name: rules\n  rules:\n' +
+    '    - {name: sure, intent: code, certain: true, model: small}\n    - {name: doubt, certain: false, model: large}\n\n');
+  const ruled = run(['serve', '--check', '--config', withKeys(byRules)]);
+  assert.equal(ruled.status, 0, ruled.stderr);
+  assert.match(ruled.stdout, /name: sure.*max_entropy: /);
+  const decided = decide(['--config', withKeys(byRules)]);
+  assert.equal(decided.plan.rule === 'sure', calibrated.plan.role === 'small');
+  assert.equal(decided.plan.rule === 'doubt', calibrated.intent.entropy > limit);
+  assert.match(decided.plan.reason, /entropy [\d.]+ nats/);
+  const uncalibrated = run(['serve', '--check', '--config', changedConfig(t, byRules)]);
+  assert.equal(uncalibrated.status, 4, uncalibrated.stderr);
+  assert.match(uncalibrated.stderr, /policy\.rules\[0\]\.certain: .*probe\.calibration names none/);
+
   const own = run(['serve', '--check', '--config', withKeys((text) => text)]);
   assert.match(own.stdout, /policy\.entropy_limit is given and counts instead/);
   const other = run(['serve', '--check', '--config', withKeys((text) => text.replace(/window_tail: .*/, 'window_tail: 77'))]);

@@ -86,6 +86,14 @@ test('a rule may let the small model draft, where the vocabularies are the same'
   const differing = drafting(`path: ${other}\n    chat_template: chatml`);
   assert.equal(differing.status, 4, differing.stderr);
   assert.match(differing.stderr, /policy\.rules\[0\] \(all\)\.lookup: draft: a vocabulary of \d+ tokens cannot draft/);
+  // As many tokens, one of them another.
+  const changed = path.join(temporaryFolder(t), 'changed.gguf');
+  const bytes = fs.readFileSync(path.join(root, 'models/demo/large.gguf'));
+  bytes.write('<|endofpage|>', bytes.indexOf('<|endoftext|>'));
+  fs.writeFileSync(changed, bytes);
+  const one = drafting(`path: ${changed}`);
+  assert.equal(one.status, 4, one.stderr);
+  assert.match(one.stderr, /lookup: draft: the vocabularies differ at token \d+ \("<\|endoftext\|>" and "<\|endofpage\|>"\)/);
 });
 
 test('the answer is the same whether it takes over what the probe prefilled or not', async (t) => {

@@ -304,10 +304,55 @@ static void test_known_step_cost(void **state)
     conductor_destroy(c);
 }
 
+/* What a reply that repeats its prompt drafts where a step of n > 1 rows costs so much more. */
+static size_t drafted_at(const house *like, double factor, size_t *tokens)
+{
+    conductor *c;
+    engine *e;
+    failure fail;
+    engine_options o = engine_defaults();
+    o.step_ms[1] = 1;
+    for (size_t n = 2; n < LOOKUP_MAX_DRAFT + 2; n++)
+        o.step_ms[n] = factor;
+    o.prefill_row_ms = 0.1;
+    assert_int_equal(conductor_create(&c, 1, &fail), OK);
+    assert_int_equal(conductor_add(c, like->m, &o, &e, &fail), OK);
+    assert_int_equal(conductor_start(c, &fail), OK);
+    int32_t prompt[128];
+    size_t drafted = 0;
+    for (size_t i = 0; i < 128; i++)
+        prompt[i] = prompt_tokens[i % 64];
+    for (int i = 0; i < 5; i++) {
+        sequence *s;
+        sequence_request r = {.prompt = prompt, .n_prompt = 128, .forced = prompt, .n_forced = 128};
+        r.sampling = sampling_defaults();
+        r.lookup = (lookup_setting){.mode = LOOKUP_AUTO};
+        assert_int_equal(engine_submit(e, &r, &s, &fail), OK);
+        sequence_poll_result result = wait_for_end(s, NULL);
+        assert_int_equal(result.stats.reply_tokens, 128);
+        *tokens += result.stats.reply_tokens;
+        drafted += result.stats.drafted;
+        sequence_release(s);
+    }
+    conductor_destroy(c);
+    return drafted;
+}
+
+/* A static-graph accelerator rebuilds its graph for every new number of rows: n > 1 costs hundreds
+ * of steps of one. Known from the start (engine: machine:), auto never drafts. */
+static void test_jumping_step_cost(void **state)
+{
+    size_t tokens = 0;
+    assert_int_equal(drafted_at(*state, 500, &tokens), 0);
+    assert_int_equal(tokens, 5 * 128);
+    assert_true(drafted_at(*state, 1.05, &tokens) > 128);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_step_cost),
+        cmocka_unit_test(test_jumping_step_cost),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_forced_reply),
         cmocka_unit_test(test_length_is_kept),

@@ -1,5 +1,6 @@
 /* The policies: what every built-in one decides at its boundaries, and which decisions need no
  * probe. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,6 +44,21 @@ static fixture open_policy(const char *yaml)
     failure fail;
     assert_int_equal(policy_create(&f.policy, f.config, SMALL_CONTEXT, &fail), OK);
     return f;
+}
+
+static config *configured_with_certain(double limit)
+{
+    config *c = NULL;
+    failure fail;
+    const char *text = "version: 1\nmodels:\n  - {name: s, role: small, path: s}\n"
+                       "  - {name: l, role: large, path: l}\nprobe: {calibration: f}\n"
+                       "policy:\n  name: rules\n  rules:\n"
+                       "    - {name: doubt, certain: false, intents: [code, qa], model: large}\n"
+                       "    - {name: sure, certain: true, model: small}\n";
+    if (config_parse(&c, text, strlen(text), "x", &fail) != OK)
+        fail_msg("%s", fail.text);
+    c->policy.certain_limit = limit;
+    return c;
 }
 
 static void close_policy(fixture f)
@@ -487,15 +503,50 @@ static void test_table_is_a_configuration(void **state)
     }
 }
 
+/* What is certain, the calibration says: its limit stands for the word, on both sides. */
+static void test_certain(void **state)
+{
+    (void)state;
+    failure fail;
+    fixture f = {.config = configured_with_certain(0.31)};
+    assert_int_equal(policy_create(&f.policy, f.config, SMALL_CONTEXT, &fail), OK);
+    plan at = decide(f, CODE, 0.31, 10), above = decide(f, CODE, 0.32, 10);
+    plan math = decide(f, MATH, 0.32, 10);
+    assert_string_equal(at.rule, "sure");
+    assert_int_equal(at.role, ROLE_SMALL);
+    assert_int_equal(at.fallback, FALLBACK_NONE);
+    assert_string_equal(above.rule, "doubt");
+    assert_int_equal(above.fallback, FALLBACK_ENTROPY);
+    assert_string_equal(above.reason, "intent code, entropy 0.32 > 0.31 nats");
+    assert_string_equal(math.rule, "no_rule");
+    json_t *table = table_json(f.policy); /* can be put into a configuration: numbers */
+    assert_true(json_real_value(json_object_get(json_array_get(table, 1), "max_entropy")) == 0.31);
+    json_decref(table);
+    close_policy(f);
+    /* A calibration without a limit is no answer. */
+    f = (fixture){.config = configured_with_certain(NAN)};
+    assert_int_equal(policy_create(&f.policy, f.config, SMALL_CONTEXT, &fail), ERR_CONFIG);
+    assert_non_null(strstr(fail.text, "policy.rules[0].certain"));
+    assert_null(f.policy);
+    close_policy(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_adaptive),    cmocka_unit_test(test_small_context_limits),
-        cmocka_unit_test(test_paper),       cmocka_unit_test(test_static),
-        cmocka_unit_test(test_random),      cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_probe_error), cmocka_unit_test(test_request_conditions),
-        cmocka_unit_test(test_fallbacks),   cmocka_unit_test(test_conversations),
-        cmocka_unit_test(test_reachable),   cmocka_unit_test(test_table_is_a_configuration),
+        cmocka_unit_test(test_certain),
+        cmocka_unit_test(test_adaptive),
+        cmocka_unit_test(test_small_context_limits),
+        cmocka_unit_test(test_paper),
+        cmocka_unit_test(test_static),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_probe_error),
+        cmocka_unit_test(test_request_conditions),
+        cmocka_unit_test(test_fallbacks),
+        cmocka_unit_test(test_conversations),
+        cmocka_unit_test(test_reachable),
+        cmocka_unit_test(test_table_is_a_configuration),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
