@@ -66,11 +66,11 @@ test('a configuration names it', { skip: isSanitized && 'takes minutes' }, (t) =
     '    - {name: sure, intent: code, certain: true, model: small}\n    - {name: doubt, certain: false, model: large}\n\n');
   const ruled = run(['serve', '--check', '--config', withKeys(byRules)]);
   assert.equal(ruled.status, 0, ruled.stderr);
-  assert.match(ruled.stdout, /name: sure.*max_entropy: /);
+  assert.match(ruled.stdout, /"name": "sure", "intent": "code", "max_entropy": /);
   const decided = decide(['--config', withKeys(byRules)]);
   assert.equal(decided.plan.rule === 'sure', calibrated.plan.role === 'small');
   assert.equal(decided.plan.rule === 'doubt', calibrated.intent.entropy > limit);
-  assert.match(decided.plan.reason, /entropy [\d.]+ nats/);
+  assert.match(decided.plan.reason, /entropy [\d.]+ (≤|>) [\d.]+ nats/);
   const uncalibrated = run(['serve', '--check', '--config', changedConfig(t, byRules)]);
   assert.equal(uncalibrated.status, 4, uncalibrated.stderr);
   assert.match(uncalibrated.stderr, /policy\.rules\[0\]\.certain: .*probe\.calibration names none/);
