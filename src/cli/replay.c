@@ -13,6 +13,7 @@
 #include "evidence/redecide.h"
 #include "evidence/replay.h"
 #include "evidence/scenario.h"
+#include "evidence/server_block.h"
 #include "evidence/trace.h"
 
 static const char usage[] =
@@ -39,6 +40,11 @@ static const char usage[] =
     "                       without-lookup-switch, without-entropy-fallback, without-probe-reuse\n"
     "      --requests N     of each scenario (default: 100)\n"
     "      --seed S         chooses the requests, their order and the arrivals (default: 1)\n"
+    "      --server URL     through an OpenAI-compatible server (http://host:port[/v1]) instead of "
+    "local\n"
+    "                       engines; A_IO_API_KEY, where set, is its key\n"
+    "      --models LIST    of the server, instead of policies (default: auto, which an A-IO "
+    "routes)\n"
     "      --half 1|2       only requests of one half of all; the halves share none\n"
     "      --in-flight N    closed loop: so many requests at once (default: 1)\n"
     "      --rate R         open loop instead: R requests a second, at random (Poisson)\n"
@@ -74,9 +80,12 @@ static const char usage[] =
     "for a\n"
     "file that cannot be read or written; 8 when it was interrupted.\n";
 
+#define MODELS_LIMIT 4096 /* bytes of --models */
+
 typedef struct replay_options {
     stage_options stage;
-    const char *scenarios, *policies, *output, *trace, *simulate, *decisions, *step_cost;
+    const char *scenarios, *policies, *output, *trace, *simulate, *decisions, *step_cost, *server,
+        *models;
     uint64_t requests, seed, half, in_flight, rounds, max_tokens;
     float rate, temperature, ttft_bound, between_bound;
     bool arrivals, json, help;
@@ -101,7 +110,9 @@ enum {
     OUTPUT,
     JSON,
     KV,
-    STEP_COST
+    STEP_COST,
+    SERVER,
+    MODELS
 };
 
 /* ---- options ------------------------------------------------------------------------------ */
@@ -168,6 +179,12 @@ static error_code read_option(replay_options *o, int c, char **argv, failure *fa
     case KV:
         o->stage.kv = optarg;
         return OK;
+    case SERVER:
+        o->server = optarg;
+        return OK;
+    case MODELS:
+        o->models = optarg;
+        return OK;
     case STEP_COST:
         o->step_cost = optarg;
         return OK;
@@ -177,6 +194,26 @@ static error_code read_option(replay_options *o, int c, char **argv, failure *fa
     default:
         return read_load_option(o, c, argv, fail);
     }
+}
+
+static error_code check_server_options(const replay_options *o, failure *fail)
+{
+    if (o->server == NULL && o->models != NULL)
+        return failure_set(fail, ERR_INVALID, "--models: names of a --server; here --policies");
+    if (o->server == NULL)
+        return OK;
+    if (o->policies != NULL)
+        return failure_set(
+            fail, ERR_INVALID,
+            "--policies: a server decides by its own policy; --models auto,small,large "
+            "asks for its models");
+    if (o->simulate != NULL || o->decisions != NULL)
+        return failure_set(fail, ERR_INVALID, "--server: nothing is sent");
+    if (o->step_cost != NULL || o->stage.kv != NULL || o->stage.threads > 0 || o->stage.context > 0)
+        return failure_set(fail, ERR_INVALID,
+                           "--step-cost, --kv, --threads and --context are of engines here, not of "
+                           "a server");
+    return OK;
 }
 
 static error_code check_options(const replay_options *o, failure *fail)
@@ -197,6 +234,9 @@ static error_code check_options(const replay_options *o, failure *fail)
                            "depends on the clock; one at a time");
     if (o->step_cost != NULL && (o->simulate != NULL || o->decisions != NULL))
         return failure_set(fail, ERR_INVALID, "--step-cost: no step runs");
+    error_code code = check_server_options(o, fail);
+    if (code != OK)
+        return code;
     if (o->simulate != NULL && (o->scenarios != NULL || o->trace != NULL || o->output != NULL))
         return failure_set(fail, ERR_INVALID,
                            "--simulate has scenarios of its own and runs nothing: only --policies "
@@ -239,6 +279,8 @@ static error_code read_options(replay_options *o, int argc, char **argv, failure
                                           {"output", required_argument, NULL, OUTPUT},
                                           {"json", no_argument, NULL, JSON},
                                           {"kv", required_argument, NULL, KV},
+                                          {"server", required_argument, NULL, SERVER},
+                                          {"models", required_argument, NULL, MODELS},
                                           {"step-cost", required_argument, NULL, STEP_COST},
                                           {"threads", required_argument, NULL, 't'},
                                           {"context", required_argument, NULL, 'c'},
@@ -376,7 +418,7 @@ static json_t *settings_of(const replay_options *o, const replay_plan *p)
         json_array_append_new(policies, json_string(p->arms[i]->name));
     return json_pack(
         "{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:I, s:f, s:I, s:I, s:f, s:f, s:f, s:o, s:o, "
-        "s:I, s:I}",
+        "s:I, s:I, s:o}",
         "scenarios", text_or_null(o->scenarios), "trace", text_or_null(o->trace), "policies",
         policies, "config", text_or_null(o->stage.config_path), "requests",
         (json_int_t)(o->requests > 0 ? o->requests : 100), "seed", (json_int_t)o->seed, "half",
@@ -386,7 +428,7 @@ static json_t *settings_of(const replay_options *o, const replay_plan *p)
         (double)o->temperature, "ttft_bound_ms", (double)o->ttft_bound, "between_bound_ms",
         (double)o->between_bound, "kv", text_or_null(o->stage.kv), "step_cost",
         text_or_null(o->step_cost), "threads", (json_int_t)o->stage.threads, "context",
-        (json_int_t)o->stage.context);
+        (json_int_t)o->stage.context, "server", text_or_null(o->server));
 }
 
 static error_code configure(void *context, config **out, failure *fail)
@@ -479,11 +521,48 @@ static int redecide(const char *path, bool json)
     return r.same == r.decisions ? 0 : 1;
 }
 
+/* The server's models in the place of policies; `arms` and `names` are their storage. */
+static error_code list_models(replay_plan *p, const char *list, arm *arms, char *names,
+                              failure *fail)
+{
+    char *rest = names;
+    for (char *name; (name = strsep(&rest, ",")) != NULL; p->n_arms++) {
+        if (p->n_arms == ARM_MAX || name[0] == '\0' || strlen(name) > 100)
+            return failure_set(fail, ERR_INVALID,
+                               "--models: \"%.60s\": names with commas between them", list);
+        for (size_t i = 0; i < p->n_arms; i++)
+            if (strcmp(arms[i].name, name) == 0)
+                return failure_set(fail, ERR_INVALID, "--models: %s is named twice", name);
+        arms[p->n_arms] = (arm){.name = name, .what = "a server's", .way = ARM_SERVER};
+        p->arms[p->n_arms] = &arms[p->n_arms];
+    }
+    return OK;
+}
+
+static error_code choose_arms(replay_plan *p, const replay_options *o, arm *arms, char *names,
+                              char **address, failure *fail)
+{
+    if (o->server == NULL)
+        return arm_list(o->policies != NULL ? o->policies : "small,large,adaptive", p->arms,
+                        &p->n_arms, fail);
+    const char *list = o->models != NULL ? o->models : "auto";
+    snprintf(names, MODELS_LIMIT, "%s", list);
+    error_code code = strlen(list) < MODELS_LIMIT
+                          ? list_models(p, list, arms, names, fail)
+                          : failure_set(fail, ERR_INVALID, "--models: the list is too long");
+    if (code == OK)
+        code = server_address(o->server, address, fail);
+    p->server = *address;
+    return code == OK ? server_check(*address, fail) : code;
+}
+
 int command_replay(int argc, char **argv)
 {
     replay_options o;
     failure fail;
     replay_plan p = {.n_sets = 0};
+    arm arms[ARM_MAX];
+    char names[MODELS_LIMIT], *address = NULL;
     json_t *results = NULL, *settings = NULL;
     error_code code = read_options(&o, argc, argv, &fail);
     if (code == OK && o.help) {
@@ -497,8 +576,7 @@ int command_replay(int argc, char **argv)
         return code == OK ? 0 : command_failed("replay", &fail);
     }
     if (code == OK)
-        code = arm_list(o.policies != NULL ? o.policies : "small,large,adaptive", p.arms, &p.n_arms,
-                        &fail);
+        code = choose_arms(&p, &o, arms, names, &address, &fail);
     if (code == OK)
         code = gather_sets(&p, &o, &fail);
     if (code == OK) {
@@ -513,6 +591,7 @@ int command_replay(int argc, char **argv)
         replay_print(results);
     json_decref(results);
     json_decref(settings);
+    free(address);
     for (size_t i = 0; i < p.n_sets; i++)
         task_list_free(&p.sets[i].tasks);
     return code == OK ? 0 : command_failed("replay", &fail);

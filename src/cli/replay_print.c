@@ -34,6 +34,10 @@ static void print_run(const json_t *r)
     if (refused > 0)
         printf("  %zu refused", refused);
     putchar('\n');
+    const char *error;
+    const json_t *count;
+    json_object_foreach(json_object_get(r, "errors"), error, count)
+        printf("    %5" JSON_INTEGER_FORMAT " × %s\n", json_integer_value(count), error);
 }
 
 void replay_print(const json_t *results)

@@ -16,6 +16,7 @@ typedef enum arm_way {
     ARM_LARGE,
     ARM_ORACLE,       /* the policy decides from the true label, at no cost */
     ARM_PROBED_LARGE, /* probe and decision as usual, then the large model whatever they say */
+    ARM_SERVER,       /* a server answers; the arm's name is the model that it is asked for */
     ARM_DERIVED,      /* nothing runs: read off other arms (best-single) */
 } arm_way;
 

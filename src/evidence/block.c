@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "evidence/item.h"
 #include "orchestra/describe.h"
 #include "orchestra/policy.h"
 
@@ -72,45 +73,9 @@ static void wait_for_news(block *b, double ms)
 
 /* ---- items -------------------------------------------------------------------------------- */
 
-static uint32_t digest(const char *text)
-{
-    uint32_t hash = UINT32_C(2166136261); /* FNV-1a */
-    for (; text != NULL && *text != '\0'; text++)
-        hash = (hash ^ (unsigned char)*text) * UINT32_C(16777619);
-    return hash;
-}
-
 static bool is_fallback(const plan *p)
 {
     return p->fallback != FALLBACK_NONE && p->fallback != FALLBACK_PINNED;
-}
-
-static json_t *optional_text(const char *text)
-{
-    return text != NULL ? json_string(text) : json_null();
-}
-
-static json_t *new_item(const task *t)
-{
-    return json_pack("{s:s, s:s, s:o, s:n, s:n, s:n, s:n, s:n, s:b, s:n, s:n, s:i, s:i, s:n, "
-                     "s:{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}, "
-                     "s:{s:i, s:i, s:i, s:i, s:i, s:i}}",
-                     "id", t->id, "kind", t->kind, "intent", optional_text(t->intent), "label",
-                     "entropy", "model", "lookup", "rule", "fallback", 0, "error", "right",
-                     "prompt_tokens", 0, "tokens", 0, "digest", "ms", "ttft", 0.0, "latency", 0.0,
-                     "between", 0.0, "template", 0.0, "prefill", 0.0, "decide", 0.0, "switch", 0.0,
-                     "overhead", 0.0, "work", "cached_tokens", 0, "steps", 0, "drafted", 0,
-                     "accepted", 0, "weight_bytes", 0, "kv_bytes", 0);
-}
-
-static void put_integer(json_t *object, const char *key, uint64_t value)
-{
-    json_object_set_new(object, key, json_integer((json_int_t)value));
-}
-
-static void put_real(json_t *object, const char *key, double value)
-{
-    json_object_set_new(object, key, json_real(json_finite(value)));
 }
 
 static void describe_plan(json_t *item, const flight *f, const arm *a)
@@ -120,7 +85,7 @@ static void describe_plan(json_t *item, const flight *f, const arm *a)
     bool is_pinned = a->way == ARM_SMALL || a->way == ARM_LARGE || a->way == ARM_ORACLE;
     if (i->known) {
         json_object_set_new(item, "label", json_string(i->labels[i->best]));
-        put_real(item, "entropy", i->entropy);
+        item_put_real(item, "entropy", i->entropy);
     }
     json_object_set_new(item, "model", json_string(p->role == ROLE_SMALL ? "small" : "large"));
     json_object_set_new(item, "lookup", lookup_json(&p->lookup));
@@ -130,25 +95,25 @@ static void describe_plan(json_t *item, const flight *f, const arm *a)
 
 static void describe_times(json_t *ms, const flight *f, const overhead *o)
 {
-    put_real(ms, "ttft", f->first_ms > 0 ? f->first_ms - f->due_ms : 0);
-    put_real(ms, "latency", f->last_ms - f->due_ms);
-    put_real(ms, "between",
-             f->tokens > 1 ? (f->last_ms - f->first_ms) / (double)(f->tokens - 1) : 0);
-    put_real(ms, "template", o->template_ms);
-    put_real(ms, "prefill", o->prefill_ms);
-    put_real(ms, "decide", o->decide_ms);
-    put_real(ms, "switch", o->switch_ms);
-    put_real(ms, "overhead", o->total_ms);
+    item_put_real(ms, "ttft", f->first_ms > 0 ? f->first_ms - f->due_ms : 0);
+    item_put_real(ms, "latency", f->last_ms - f->due_ms);
+    item_put_real(ms, "between",
+                  f->tokens > 1 ? (f->last_ms - f->first_ms) / (double)(f->tokens - 1) : 0);
+    item_put_real(ms, "template", o->template_ms);
+    item_put_real(ms, "prefill", o->prefill_ms);
+    item_put_real(ms, "decide", o->decide_ms);
+    item_put_real(ms, "switch", o->switch_ms);
+    item_put_real(ms, "overhead", o->total_ms);
 }
 
 static void describe_work(json_t *work, const sequence_stats *s, const sequence_stats *probe)
 {
-    put_integer(work, "cached_tokens", s->cached_tokens);
-    put_integer(work, "steps", s->steps);
-    put_integer(work, "drafted", s->drafted);
-    put_integer(work, "accepted", s->accepted);
-    put_integer(work, "weight_bytes", s->weight_bytes + probe->weight_bytes);
-    put_integer(work, "kv_bytes", s->kv_bytes + probe->kv_bytes);
+    item_put_integer(work, "cached_tokens", s->cached_tokens);
+    item_put_integer(work, "steps", s->steps);
+    item_put_integer(work, "drafted", s->drafted);
+    item_put_integer(work, "accepted", s->accepted);
+    item_put_integer(work, "weight_bytes", s->weight_bytes + probe->weight_bytes);
+    item_put_integer(work, "kv_bytes", s->kv_bytes + probe->kv_bytes);
 }
 
 /* What a pinned run costs before its first step is no decision: only the switch is counted. */
@@ -170,7 +135,7 @@ static void note_error(block *b, const flight *f, const failure *why)
 {
     json_t *item = b->items[f->task];
     json_object_set_new(item, "error", json_string(error_code_text(why->code)));
-    put_real(json_object_get(item, "ms"), "latency", clock_ms() - f->due_ms);
+    item_put_real(json_object_get(item, "ms"), "latency", clock_ms() - f->due_ms);
 }
 
 static void note_answer(block *b, flight *f)
@@ -181,9 +146,9 @@ static void note_answer(block *b, flight *f)
     describe_plan(item, f, b->arm);
     describe_times(json_object_get(item, "ms"), f, &o);
     describe_work(json_object_get(item, "work"), &cost->reply, &cost->probe);
-    put_integer(item, "prompt_tokens", cost->reply.prompt_tokens);
-    put_integer(item, "tokens", cost->reply.reply_tokens);
-    put_integer(item, "digest", digest(f->text.data));
+    item_put_integer(item, "prompt_tokens", cost->reply.prompt_tokens);
+    item_put_integer(item, "tokens", cost->reply.reply_tokens);
+    item_put_integer(item, "digest", item_digest(f->text.data));
     b->answers[f->task] = strdup(f->text.data != NULL ? f->text.data : "");
 }
 
@@ -280,7 +245,7 @@ static error_code launch(block *b, size_t index, double due_ms, failure *fail)
     *f = (flight){.task = index, .due_ms = due_ms, .text = text, .ids = ids};
     f->only_decides = options.decide_only;
     buffer_clear(&f->text);
-    b->items[index] = new_item(t);
+    b->items[index] = item_new(t);
     if (b->items[index] == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the results");
     code = orchestra_submit(b->orchestra, &q, &options, (wakeup){wake_up, b}, &f->run, &why);
@@ -403,27 +368,6 @@ static error_code fly(block *b, failure *fail)
 
 /* ---- preparing ---------------------------------------------------------------------------- */
 
-static error_code plan_arrivals(block *b, failure *fail)
-{
-    const block_options *o = b->options;
-    double at = 0;
-    for (size_t i = 0; i < b->n_tasks; i++) {
-        if (o->load == LOAD_POISSON)
-            at += -1e3 * log(1 - random_uniform(o->seed, 1, i)) / o->per_second;
-        else if (b->tasks[i].arrival_ms < 0)
-            return failure_set(fail, ERR_INVALID, "task %s has no arrival_ms", b->tasks[i].id);
-        else if (b->tasks[i].arrival_ms < at)
-            return failure_set(fail, ERR_INVALID,
-                               "task %s arrives before the one above it: the trace must be in "
-                               "the order of arrival_ms",
-                               b->tasks[i].id);
-        else
-            at = b->tasks[i].arrival_ms;
-        b->due[i] = at;
-    }
-    return OK;
-}
-
 static error_code name_models(block *b, failure *fail)
 {
     for (uint32_t i = 0; i < b->config->n_models; i++) {
@@ -459,7 +403,9 @@ static error_code prepare(block *b, failure *fail)
     if (b->arm->way == ARM_ORACLE)
         code = policy_create(&b->policy, b->config,
                              backend_context(orchestra_backend(b->orchestra, b->small)), fail);
-    return code == OK && b->options->load != LOAD_CLOSED ? plan_arrivals(b, fail) : code;
+    return code == OK && b->options->load != LOAD_CLOSED
+               ? load_arrivals(b->options, b->tasks, b->n_tasks, b->due, fail)
+               : code;
 }
 
 static void clean_up(block *b)
@@ -483,23 +429,6 @@ static void clean_up(block *b)
         close(b->wake);
 }
 
-/* ---- checking ----------------------------------------------------------------------------- */
-
-/* After the clock has stopped. A request without an answer is wrong. */
-static error_code check_answers(block *b, checker *judge, failure *fail)
-{
-    for (size_t i = 0; i < b->n_tasks; i++) {
-        const json_t *check = b->tasks[i].check;
-        bool right = false;
-        if (check == NULL)
-            continue;
-        if (b->answers[i] != NULL && checker_check(judge, check, b->answers[i], &right, fail) != OK)
-            return failure_prefix(fail, "task %s", b->tasks[i].id);
-        json_object_set_new(b->items[i], "right", json_boolean(right));
-    }
-    return OK;
-}
-
 error_code block_run(orchestra *o, const config *c, const arm *a, const task *tasks, size_t n_tasks,
                      const block_options *options, checker *judge, json_t **items, double *seconds,
                      failure *fail)
@@ -517,7 +446,7 @@ error_code block_run(orchestra *o, const config *c, const arm *a, const task *ta
         code = fly(&b, fail);
     *seconds = (b.end_ms - b.begin_ms) / 1e3;
     if (code == OK)
-        code = check_answers(&b, judge, fail);
+        code = items_check(b.items, b.answers, tasks, n_tasks, judge, fail);
     if (code == OK)
         *items = json_array();
     for (size_t i = 0; code == OK && i < n_tasks; i++)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "evidence/server_block.h"
 
 typedef struct replay {
     const replay_plan *plan;
@@ -144,6 +145,9 @@ static error_code run_block(replay *r, const arm *a, const task *tasks, size_t n
     load.context = r;
     load.progress = on_progress;
     load.stopped = is_stopped;
+    if (a->way == ARM_SERVER)
+        return server_block_run(r->plan->server, a->name, tasks, n, &load, r->judge, items, seconds,
+                                fail);
     error_code code = r->configure(r->context, &c, fail);
     if (code == OK)
         code = arm_apply(a, c, fail);

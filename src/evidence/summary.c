@@ -282,6 +282,7 @@ json_t *summary_run(const char *scenario, const char *policy, json_t *items, dou
     json_object_set_new(run, "intents", confusion(items));
     json_object_set_new(run, "models", count_texts(items, "model"));
     json_object_set_new(run, "rules", count_texts(items, "rule"));
+    json_object_set_new(run, "errors", count_texts(items, "error"));
     json_object_set_new(run, "acceptance", acceptance(items));
     json_object_set(run, "items", items);
     return run;

@@ -1,0 +1,23 @@
+/* event_stream.h: the events of a text/event-stream, as its bytes come in pieces of any size. */
+#ifndef BACKEND_EVENT_STREAM_H
+#define BACKEND_EVENT_STREAM_H
+
+#include "base/buffer.h"
+
+typedef struct event_stream {
+    buffer line; /* the one that has begun */
+    buffer data; /* of the event that has begun: its lines, with newlines between them */
+} event_stream;
+
+#define EVENT_LIMIT ((size_t)16 << 20) /* bytes of one event */
+
+void event_stream_init(event_stream *s);
+void event_stream_free(event_stream *s);
+
+/* `event` is told the data of each event that is complete (a NUL follows it); its other fields and
+ * comments are read over. ERR_TOO_LARGE, ERR_MEMORY. */
+error_code event_stream_feed(event_stream *s, const char *bytes, size_t length,
+                             void (*event)(void *context, const char *data, size_t length),
+                             void *context);
+
+#endif

@@ -1,0 +1,190 @@
+#include "backend/http_client.h"
+
+#include <curl/curl.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+struct http_client {
+    CURLM *multi;
+};
+
+struct http_call {
+    http_client *client;
+    CURL *easy;
+    struct curl_slist *headers;
+    size_t limit, received;
+    void (*data)(void *context, const char *data, size_t length);
+    void *context;
+    bool done, is_too_large;
+    CURLcode result;
+};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void start_library(void)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+error_code http_client_create(http_client **out, failure *fail)
+{
+    pthread_once(&once, start_library);
+    http_client *c = calloc(1, sizeof *c);
+    if (c != NULL)
+        c->multi = curl_multi_init();
+    if (c == NULL || c->multi == NULL) {
+        free(c);
+        return failure_set(fail, ERR_MEMORY, "no memory for an HTTP client");
+    }
+    *out = c;
+    return OK;
+}
+
+void http_client_destroy(http_client *c)
+{
+    if (c == NULL)
+        return;
+    curl_multi_cleanup(c->multi);
+    free(c);
+}
+
+/* ---- one call ----------------------------------------------------------------------------- */
+
+static size_t take(char *data, size_t size, size_t n, void *context)
+{
+    http_call *c = context;
+    size_t length = size * n;
+    c->received += length;
+    c->is_too_large = c->received > c->limit;
+    if (c->is_too_large)
+        return CURL_WRITEFUNC_ERROR;
+    if (c->data != NULL)
+        c->data(c->context, data, length);
+    return length;
+}
+
+static bool add_header(http_call *c, const char *text)
+{
+    struct curl_slist *longer = curl_slist_append(c->headers, text);
+    if (longer != NULL)
+        c->headers = longer;
+    return longer != NULL;
+}
+
+static bool add_bearer(http_call *c, const char *token)
+{
+    char text[4096];
+    int length = snprintf(text, sizeof text, "Authorization: Bearer %s", token);
+    return length > 0 && (size_t)length < sizeof text && add_header(c, text);
+}
+
+static bool prepare(http_call *c, const http_call_options *o)
+{
+    CURL *e = c->easy;
+    bool sound = o->bearer == NULL || o->bearer[0] == '\0' || add_bearer(c, o->bearer);
+    sound = sound && curl_easy_setopt(e, CURLOPT_URL, o->url) == CURLE_OK &&
+            curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK;
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, take);
+    curl_easy_setopt(e, CURLOPT_WRITEDATA, c);
+    curl_easy_setopt(e, CURLOPT_PRIVATE, c);
+    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)o->connect_ms);
+    if (o->silence_ms > 0) {
+        curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)((o->silence_ms + 999) / 1e3));
+    }
+    if (sound && o->json != NULL) {
+        sound = add_header(c, "Content-Type: application/json") && add_header(c, "Expect:") &&
+                curl_easy_setopt(e, CURLOPT_COPYPOSTFIELDS, o->json) == CURLE_OK;
+    }
+    return sound && curl_easy_setopt(e, CURLOPT_HTTPHEADER, c->headers) == CURLE_OK;
+}
+
+error_code http_call_start(http_client *client, const http_call_options *o, http_call **out,
+                           failure *fail)
+{
+    http_call *c = calloc(1, sizeof *c);
+    *out = NULL;
+    if (c == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for an HTTP request");
+    *c = (http_call){.client = client,
+                     .easy = curl_easy_init(),
+                     .limit = o->limit,
+                     .data = o->data,
+                     .context = o->context};
+    if (c->easy == NULL || !prepare(c, o) ||
+        curl_multi_add_handle(client->multi, c->easy) != CURLM_OK) {
+        http_call_release(c);
+        return failure_set(fail, ERR_MEMORY, "cannot make an HTTP request");
+    }
+    *out = c;
+    return OK;
+}
+
+void http_call_release(http_call *c)
+{
+    if (c == NULL)
+        return;
+    if (c->easy != NULL) {
+        curl_multi_remove_handle(c->client->multi, c->easy);
+        curl_easy_cleanup(c->easy);
+    }
+    curl_slist_free_all(c->headers);
+    free(c);
+}
+
+/* ---- all calls ---------------------------------------------------------------------------- */
+
+static bool note_done(CURLM *multi)
+{
+    int left;
+    bool any = false;
+    for (CURLMsg *m; (m = curl_multi_info_read(multi, &left)) != NULL;) {
+        http_call *c = NULL;
+        if (m->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&c);
+        c->result = m->data.result;
+        c->done = any = true;
+    }
+    return any;
+}
+
+error_code http_client_run(http_client *c, double wait_ms, failure *fail)
+{
+    int running;
+    CURLMcode code = curl_multi_perform(c->multi, &running);
+    if (code == CURLM_OK && !note_done(c->multi)) {
+        code = curl_multi_poll(c->multi, NULL, 0, (int)ceil(wait_ms), NULL);
+        if (code == CURLM_OK)
+            code = curl_multi_perform(c->multi, &running);
+        note_done(c->multi);
+    }
+    if (code != CURLM_OK)
+        return failure_set(fail, ERR_IO, "HTTP: %s", curl_multi_strerror(code));
+    return OK;
+}
+
+bool http_call_is_done(const http_call *c)
+{
+    return c->done;
+}
+
+int http_call_status(const http_call *c)
+{
+    long status = 0;
+    curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+    return (int)status;
+}
+
+error_code http_call_result(const http_call *c, failure *fail)
+{
+    if (c->is_too_large)
+        return failure_set(fail, ERR_TOO_LARGE, "the response is longer than %zu bytes", c->limit);
+    if (c->result == CURLE_OPERATION_TIMEDOUT)
+        return failure_set(fail, ERR_TIMEOUT, "%s", curl_easy_strerror(c->result));
+    if (c->result != CURLE_OK)
+        return failure_set(fail, ERR_IO, "%s", curl_easy_strerror(c->result));
+    return OK;
+}
