@@ -97,7 +97,7 @@ static int run_command(const struct command *c, int argc, char **argv)
     return c->call(argc, argv);
 }
 
-int main(int argc, char **argv)
+static int dispatch(int argc, char **argv)
 {
     if (!set_log_level())
         return error_code_exit(ERR_INVALID);
@@ -114,4 +114,14 @@ int main(int argc, char **argv)
     }
     const struct command *c = find_command(name);
     return c == NULL ? error_code_exit(ERR_INVALID) : run_command(c, argc - 1, argv + 1);
+}
+
+/* Whatever a command printed: what did not arrive was not done. */
+int main(int argc, char **argv)
+{
+    int status = dispatch(argc, argv);
+    if (status != 0 || (fflush(stdout) == 0 && !ferror(stdout)))
+        return status;
+    fputs("a-io: cannot write to standard output\n", stderr);
+    return error_code_exit(ERR_IO);
 }

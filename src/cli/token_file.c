@@ -14,7 +14,8 @@ static error_code parse_tokens(char *at, const char *path, size_t n_vocab, token
         char *end;
         long id = strtol(at, &end, 10);
         if (end == at || (*end != '\0' && strchr(separators, *end) == NULL))
-            return failure_set(fail, ERR_INVALID, "%s: '%.20s' is not a token id", path, at);
+            return failure_set(fail, ERR_INVALID, "%s: \"%.*s\" is not a token id", path,
+                               (int)strcspn(at, separators), at);
         if (id < 0 || (size_t)id >= n_vocab)
             return failure_set(fail, ERR_INVALID, "%s: token %ld is not in the vocabulary of %zu",
                                path, id, n_vocab);

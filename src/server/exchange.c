@@ -112,15 +112,16 @@ void exchange_log(const exchange *e, bool completed)
 {
     int status = completed ? e->status : 499;
     metrics_count_answer(e->server->metrics, status);
-    char decision[3 * HEADER_VALUE_SIZE + 160] = "";
+    char decision[3 * HEADER_VALUE_SIZE + 160] = "", tokens[64] = "";
     if (e->plan.known)
-        snprintf(decision, sizeof decision,
-                 " model=%s intent=%s lookup=%s reason=%s priority=%s prompt=%zu reply=%zu",
+        snprintf(decision, sizeof decision, " model=%s intent=%s lookup=%s reason=%s priority=%s",
                  e->plan.model, e->plan.has_intent ? e->plan.intent : "-", e->plan.lookup,
-                 e->plan.reason, e->priority == SEQUENCE_BATCH ? "batch" : "interactive",
-                 e->stats.prompt_tokens, e->stats.reply_tokens);
-    log_info("%s %s %s %d %.1f ms%s%s%s%s", e->id, e->method == NULL ? "?" : e->method, e->path,
-             status, clock_ms() - e->start_ms, decision, e->user[0] != '\0' ? " user=" : "",
+                 e->plan.reason, e->priority == SEQUENCE_BATCH ? "batch" : "interactive");
+    if (e->plan.known && !e->decide_only)
+        snprintf(tokens, sizeof tokens, " prompt=%zu reply=%zu", e->stats.prompt_tokens,
+                 e->stats.reply_tokens);
+    log_info("%s %s %s %d %.1f ms%s%s%s%s%s", e->id, e->method == NULL ? "?" : e->method, e->path,
+             status, clock_ms() - e->start_ms, decision, tokens, e->user[0] != '\0' ? " user=" : "",
              e->user, completed ? "" : " (client went away)");
 }
 

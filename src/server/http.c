@@ -116,6 +116,14 @@ static const route routes[] = {
     {"GET", "/metrics", false, metrics_begin, NULL},
 };
 
+/* "/v1/route, /v1/policy, ..." */
+static void list_routes(char *out, size_t size)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof routes / sizeof *routes && n < size; i++)
+        n += (size_t)snprintf(out + n, size - n, "%s%s", i == 0 ? "" : ", ", routes[i].path);
+}
+
 static const route *find_route(const char *path, const char **argument)
 {
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
@@ -160,8 +168,12 @@ static bool check_headers(exchange *e, const char *path, api_error *error)
 {
     server *s = e->server;
     e->route = find_route(path, &e->argument);
-    if (e->route == NULL)
-        return api_error_set(error, 404, NULL, "", "there is nothing at %s", e->path);
+    if (e->route == NULL) {
+        char list[256];
+        list_routes(list, sizeof list);
+        return api_error_set(error, 404, NULL, "", "there is nothing at %.64s; there are %s",
+                             e->path, list);
+    }
     if (!method_fits(e->route, e->method))
         return api_error_set(error, 405, NULL, "", "%s takes %s, not %s", e->route->path,
                              e->route->method, e->method);

@@ -33,6 +33,17 @@ test('commands and options', () => {
   refused(['run', '-m', smallModel, '--temperature', '-1', 'hello'], 2, /temperature/);
 });
 
+test('what cannot be printed was not done', (t) => {
+  const full = fs.openSync('/dev/full', 'w');
+  t.after(() => fs.closeSync(full));
+  for (const args of [['help'], ['--version'], ['tune', '--help'], ['route', 'hello'], ['run', 'hello'],
+    ['inspect', smallModel], ['serve', '--check']]) {
+    const result = run(args, { stdio: ['ignore', full, 'pipe'] });
+    assert.equal(result.status, 6, `${args.join(' ')}: ${result.stderr}`);
+    assert.match(result.stderr, /cannot write/);
+  }
+});
+
 test('configurations', (t) => {
   const check = (change, status, message) =>
     refused(['serve', '--check', '--config', changedConfig(t, change)], status, message);
