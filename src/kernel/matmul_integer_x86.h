@@ -4,11 +4,21 @@
 
 /* ---- blocks of 32 --------------------------------------------------------------------------- */
 
+/* Bytes alone need no unpacking: one column leaves the hardware's own prefetch room to work, and up
+ * to five ask less far ahead than types of nibbles, which leaves more of the first-level cache to
+ * the activations. See docs/speed.md. */
+INLINE size_t prefetch_q8_0(size_t columns)
+{
+    if (columns == 1)
+        return PREFETCH_NONE;
+    return columns <= 5 ? PREFETCH_NEAR_BYTES : PREFETCH_BYTES;
+}
+
 INLINE void add_q8_0(const void *record, const char *x, size_t x_stride, size_t columns,
                      rows_f32 total[TILE_COLUMNS])
 {
     const record_q8_0 *w = record;
-    const size_t ahead = columns == 1 ? PREFETCH_NONE : PREFETCH_BYTES;
+    const size_t ahead = prefetch_q8_0(columns);
     UNROLL for (size_t b = 0; b < 2; b++)
     {
         rows_i32 dot[TILE_COLUMNS];
