@@ -142,7 +142,7 @@ bench-kv: setup
 
 bench-probe: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/probe
-	$(VARIANT)/bench/probe demo 100
+	$(VARIANT)/bench/probe demo 100 256 60
 	$(VARIANT)/bench/probe demo 100 96 160
 	$(VARIANT)/bench/probe pangu-1b:q4_0 6
 	$(VARIANT)/bench/probe pangu-1b:q4_0 6 96 160
