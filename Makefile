@@ -12,7 +12,7 @@
 #   make bench-steps    what mixed work costs: pace beside a long prompt, probes, pauses, streams, switches
 #   make bench-idle     what an idle server takes of a core
 #   make bench-lookup   what prompt lookup gains on real texts, from one measured T(n) (MODELS=pangu-1b:q4_0)
-#   make bench-lookup-wall   the same by the clock, with forced replies (MODELS=pangu-1b:q4_0 TOKENS=192 TURNS=3 TEXTS=16)
+#   make bench-lookup-wall   the same by the clock, with forced replies (MODELS=pangu-1b:q4_0 TOKENS=192 TURNS=3 TEXTS=16 LONGEST=1000)
 #   make stress         many requests at once, every answer beside its solo run (REQUESTS=10000 SEED=1 STREAMS=8)
 #   make bench-calibrate  the demo probe on unseen requests, before and after calibration, and its limits
 #   make bench-draft    what a draft model gains and costs beside prompt lookup
@@ -193,10 +193,11 @@ bench-draft: setup
 TOKENS ?= 192
 TURNS ?= 3
 TEXTS ?= 16
+LONGEST ?= 1000
 bench-lookup-wall: bench-lookup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/lookup_wall
 	for m in $(LOOKUP_MODELS); do \
-	  $(VARIANT)/bench/lookup_wall $$m $(VARIANT)/lookup-texts.jsonl $(WORDS) $(VARIANT)/lookup-judged-$$(basename $$m) $(TOKENS) $(TURNS) $(TEXTS) || exit 1; done
+	  $(VARIANT)/bench/lookup_wall $$m $(VARIANT)/lookup-texts.jsonl $(WORDS) $(VARIANT)/lookup-judged-$$(basename $$m) $(TOKENS) $(TURNS) $(TEXTS) $(LONGEST) || exit 1; done
 
 # make bench-peer MODELS=pangu-7b-llama:q4_0 PAIRS=5 THREADS=2 PEER_OPTIONS='--depths 0 --steps 1,8'
 bench-peer: MODELS ?= qwen2.5-0.5b:q4_0 qwen2.5-0.5b:q8_0 pangu-1b-llama:q4_0 pangu-1b-llama:q8_0 pangu-1b-llama:q4_k

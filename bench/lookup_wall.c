@@ -1,15 +1,16 @@
 /* What prompt lookup gains on this machine's clock, beside what bench/lookup.c
  * judges: `make bench-lookup-wall`.
  *
- *   lookup_wall MODEL TEXTS WORDS JUDGED TOKENS TURNS MOST [STREAMS…]
+ *   lookup_wall MODEL TEXTS WORDS JUDGED TOKENS TURNS MOST LONGEST [STREAMS…]
  *
  * Every reply is forced: the model computes and verifies all of it, only the
  * choice is given. Off, auto, the published setting (look-ahead 2) and the fixed
  * length that JUDGED (what bench/lookup.c printed) names as the best of the cell
- * take turns on the same texts, MOST at most, of which a stream takes the next
- * when one has ended, the first TOKENS tokens of each reply; prompts stay in the
- * prefix cache, so that what is timed is decoding. What the model itself would
- * have sampled is compared: it must be the same with lookup and without.
+ * take turns on the same texts: MOST of them, with prompts of LONGEST tokens at
+ * most, the first TOKENS tokens of each reply. A stream takes the next when one
+ * has ended; prompts stay in the prefix cache, so that what is timed is decoding.
+ * What the model itself would have sampled is compared: it must be the same with
+ * lookup and without.
  */
 #include <unistd.h>
 
@@ -17,7 +18,7 @@
 #include "engine/engine.h"
 #include "lookup_texts.h"
 
-enum { MAX_STREAMS = 8, TEXTS = 16, MAX_TURNS = 41, LONGEST_PROMPT = 1000, CONTEXT = 2048 };
+enum { MAX_STREAMS = 8, TEXTS = 16, MAX_TURNS = 41, CONTEXT = 2048 };
 
 enum { OFF, AUTO, PAPER, BEST, SETTINGS };
 static const char *const names[SETTINGS] = {"off", "auto", "paper", "fixed"};
@@ -96,7 +97,7 @@ static uint32_t read_best(const char *judged, const char *kind, size_t n_streams
 
 typedef struct cell {
     const text_kind *kind;
-    size_t n_streams, n_tokens, turns, most_texts;
+    size_t n_streams, n_tokens, turns, most_texts, longest;
     lookup_setting settings[SETTINGS];
 } cell;
 
@@ -120,8 +121,7 @@ static void show_cell(engine *e, const cell *c)
     double ms[SETTINGS][MAX_TURNS];
     outcome o[SETTINGS];
     size_t room = engine_context(e) - c->n_tokens;
-    size_t n =
-        choose_texts(c->kind, texts, c->most_texts, room < LONGEST_PROMPT ? room : LONGEST_PROMPT);
+    size_t n = choose_texts(c->kind, texts, c->most_texts, room < c->longest ? room : c->longest);
     run(e, texts, n, 1, c->settings[OFF]); /* fills the prefix cache */
     bool same = true;
     for (size_t turn = 0; turn < c->turns; turn++)
@@ -129,10 +129,8 @@ static void show_cell(engine *e, const cell *c)
             size_t which = (i + turn) % SETTINGS;
             o[which] = run(e, texts, n, c->n_tokens, c->settings[which]);
             ms[which][turn] = o[which].ms;
-            same = same && (turn == 0 || o[which].sampled_hash == o[OFF].sampled_hash);
+            same = same && o[which].sampled_hash == o[OFF].sampled_hash;
         }
-    for (size_t i = 0; i < SETTINGS; i++)
-        same = same && o[i].sampled_hash == o[OFF].sampled_hash;
     printf("%-6s %zu streams, %zu texts, %zu turns  off %7.1f ms", c->kind->name, c->n_streams, n,
            c->turns, spread_of(ms[OFF], c->turns).median);
     for (size_t i = AUTO; i < SETTINGS; i++)
@@ -169,20 +167,22 @@ int main(int argc, char **argv)
     failure fail;
     static const size_t standard[] = {1, 4, 8};
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (argc < 8) {
-        fprintf(stderr,
-                "usage: lookup_wall MODEL TEXTS WORDS JUDGED TOKENS TURNS MOST [STREAMS...]\n");
+    if (argc < 9) {
+        fprintf(
+            stderr,
+            "usage: lookup_wall MODEL TEXTS WORDS JUDGED TOKENS TURNS MOST LONGEST [STREAMS...]\n");
         return 2;
     }
     must(kernel_init(NULL, &fail), &fail);
     model *m = load_model(argv[1]);
     tokenizer *t = load_words(argv[3]);
     text_kind *kinds = load_texts(argv[2], t);
-    for (int i = 8; i < (argc > 8 ? argc : 11); i++) {
-        cell c = {.n_streams = argc > 8 ? at_most(argv[i], MAX_STREAMS) : standard[i - 8],
+    for (int i = 9; i < (argc > 9 ? argc : 12); i++) {
+        cell c = {.n_streams = argc > 9 ? at_most(argv[i], MAX_STREAMS) : standard[i - 9],
                   .n_tokens = strtoul(argv[5], NULL, 10),
                   .turns = at_most(argv[6], MAX_TURNS),
-                  .most_texts = at_most(argv[7], TEXTS)};
+                  .most_texts = at_most(argv[7], TEXTS),
+                  .longest = strtoul(argv[8], NULL, 10)};
         for (uint32_t k = 0; k < TEXT_KINDS; k++) {
             c.kind = &kinds[k];
             c.settings[AUTO] = (lookup_setting){LOOKUP_AUTO, 0, k};
