@@ -210,8 +210,10 @@ error_code backend_classify(backend *b, const request *r, const probe_template *
 {
     (void)t, (void)labels, (void)n_labels;
     assert_true(b->is_small);
+    pthread_mutex_lock(&world_lock);
     world.probe_left_ms = r->deadline_ms;
     world.n_probes++;
+    pthread_mutex_unlock(&world_lock);
     if (world.classify_code != OK)
         return failure_set(fail, world.classify_code, "no slot");
     *out = calloc(1, sizeof **out);
@@ -249,6 +251,7 @@ error_code backend_submit(backend *b, const request *r, const lookup_setting *lo
 {
     if (world.submit_code != OK)
         return failure_set(fail, world.submit_code, "%s refuses", b->name);
+    pthread_mutex_lock(&world_lock);
     world.lookup = *lookup;
     world.sampling = r->sampling;
     world.max_tokens = r->max_tokens;
@@ -257,6 +260,7 @@ error_code backend_submit(backend *b, const request *r, const lookup_setting *lo
     snprintf(world.prompt, sizeof world.prompt, "%s|%s|%.1f", text,
              r->n_stops > 0 ? r->stops[r->n_stops - 1] : "",
              r->sampling.n_biases > 0 ? (double)r->sampling.biases[0].bias : 0.0);
+    pthread_mutex_unlock(&world_lock);
     *out = calloc(1, sizeof **out);
     start_worker(&(*out)->worker, wake);
     return OK;
