@@ -208,7 +208,7 @@ test('what is refused', (t) => {
   refused(['--scenario', 'A', 'models/demo/requests.jsonl', '--requests', '50'], 2, /needs 35 tasks of the kind code; the trace has 7/);
   refused(['--simulate', 'config/paper-910b.yaml', '--scenario', 'A'], 2, /--simulate/);
   refused(['--simulate', 'config/demo.yaml'], 4, /config\/demo\.yaml/);
-  refused(['--scenario', 'A', '--step-cost', '/nonexistent.json'], 6, /nonexistent/);
+  refused(['--scenario', 'A', '--step-cost', '/nonexistent.json'], 3, /nonexistent/);
   refused(['--scenario', 'A', '--step-cost', 'x', '--in-flight', '2'], 2, /--step-cost.*one at a time/);
   refused(['--simulate', 'config/paper-910b.yaml', '--step-cost', 'x'], 2, /no step runs/);
   refused(['/nonexistent.jsonl'], 3, /nonexistent/);
