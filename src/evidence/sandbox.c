@@ -47,8 +47,7 @@ static const char runner[] =
     "    null = os.open('/dev/null', os.O_RDWR)\n"
     "    for fd in range(3):\n"
     "        os.dup2(null, fd)\n"
-    "    cpu = int(job['seconds']) + 1\n"
-    "    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))\n"
+    "    resource.setrlimit(resource.RLIMIT_CPU, (job['cpu_seconds'],) * 2)\n"
     "    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))\n"
     "    try:\n"
     "        good = is_right(job)\n"
@@ -89,8 +88,10 @@ struct sandbox {
 
 sandbox_limits sandbox_defaults(void)
 {
-    return (sandbox_limits){
-        .seconds = 5, .memory_bytes = (size_t)1 << 30, .file_bytes = (size_t)16 << 20};
+    return (sandbox_limits){.cpu_seconds = 5,
+                            .wall_seconds = 30,
+                            .memory_bytes = (size_t)1 << 30,
+                            .file_bytes = (size_t)16 << 20};
 }
 
 /* ---- the process -------------------------------------------------------------------------- */
@@ -205,7 +206,7 @@ static error_code ask(sandbox *s, const char *text, size_t length, const char *s
     char line[64] = "", right[64];
     error_code code = write_all(s->to, text, length);
     if (code == OK)
-        code = read_line(s->from, s->limits.seconds, line, sizeof line);
+        code = read_line(s->from, s->limits.wall_seconds, line, sizeof line);
     snprintf(right, sizeof right, "%s 1", secret);
     *passed = code == OK && strcmp(line, right) == 0;
     return code;
@@ -217,7 +218,7 @@ static error_code give_job(sandbox *s, const json_t *job, buffer *out, char secr
     make_secret(secret);
     json_t *copy = json_copy((json_t *)(uintptr_t)job);
     if (copy == NULL || json_object_set_new(copy, "secret", json_string(secret)) != 0 ||
-        json_object_set_new(copy, "seconds", json_real(s->limits.seconds)) != 0 ||
+        json_object_set_new(copy, "cpu_seconds", json_integer(s->limits.cpu_seconds)) != 0 ||
         json_write(out, copy) != OK || buffer_add_text(out, "\n") != OK)
         return failure_set(fail, ERR_MEMORY, "no memory for the code to run");
     return OK;

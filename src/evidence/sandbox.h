@@ -23,11 +23,12 @@
 typedef struct sandbox sandbox;
 
 typedef struct sandbox_limits {
-    double seconds; /* a job, by the wall clock; its CPU time is limited to a second more */
+    unsigned cpu_seconds; /* of a job: what decides, so that a busy machine makes nobody wrong */
+    double wall_seconds;  /* for one that waits instead of computing */
     size_t memory_bytes, file_bytes;
 } sandbox_limits;
 
-sandbox_limits sandbox_defaults(void); /* 5 s, 1 GiB, 16 MiB */
+sandbox_limits sandbox_defaults(void); /* 5 s, 30 s, 1 GiB, 16 MiB */
 
 /* ERR_UNSUPPORTED where the kernel cannot confine a process; ERR_NOT_FOUND without python3. */
 error_code sandbox_create(sandbox **out, const sandbox_limits *limits, failure *fail);
