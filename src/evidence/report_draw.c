@@ -5,18 +5,24 @@
 
 #include "evidence/report_internal.h"
 
+/* Each colour is also given plainly: not every renderer of SVG knows variables. */
 const char report_style[] =
     ":root{--ink:#1c2430;--soft:#5c6878;--grid:#d8dee6;--paper:#fff;--s:#c2701c;--l:#2b62a8;"
     "--a:#0b7d58;--o:#7a4bb0;--p1:#2b62a8;--p2:#c2701c;--p3:#0b7d58;--p4:#7a4bb0}"
     "@media(prefers-color-scheme:dark){:root{--ink:#e4e9f0;--soft:#9aa7b8;--grid:#35404e;"
     "--paper:#12171e;--s:#f0a04e;--l:#74a9ee;--a:#3fc794;--o:#b893ea;--p1:#74a9ee;--p2:#f0a04e;"
     "--p3:#3fc794;--p4:#b893ea}}"
-    "svg{font:12px system-ui,'DejaVu Sans',sans-serif;fill:var(--ink)}"
-    ".grid{stroke:var(--grid);stroke-width:1}.soft{fill:var(--soft)}"
-    ".line{stroke:var(--soft);stroke-width:1.5;stroke-dasharray:5 4;fill:none}"
-    ".small{fill:var(--s)}.large{fill:var(--l)}.aio{fill:var(--a)}.other{fill:var(--o)}"
-    ".halo{paint-order:stroke;stroke:var(--paper);stroke-width:4px;stroke-linejoin:round}"
-    ".b1{fill:var(--p1)}.b2{fill:var(--p2)}.b3{fill:var(--p3)}.b4{fill:var(--p4)}";
+    "svg{font:12px system-ui,'DejaVu Sans',sans-serif;fill:#1c2430;fill:var(--ink)}"
+    ".paper{fill:#fff;fill:var(--paper)}"
+    ".grid{stroke:#d8dee6;stroke:var(--grid);stroke-width:1}.soft{fill:#5c6878;fill:var(--soft)}"
+    ".line{stroke:#5c6878;stroke:var(--soft);stroke-width:1.5;stroke-dasharray:5 4;fill:none}"
+    ".leader{stroke:#5c6878;stroke:var(--soft);stroke-width:.8;fill:none}"
+    ".small{fill:#c2701c;fill:var(--s)}.large{fill:#2b62a8;fill:var(--l)}"
+    ".aio{fill:#0b7d58;fill:var(--a)}.other{fill:#7a4bb0;fill:var(--o)}"
+    ".halo{paint-order:stroke;stroke:#fff;stroke:var(--paper);stroke-width:4px;"
+    "stroke-linejoin:round}"
+    ".b1{fill:#2b62a8;fill:var(--p1)}.b2{fill:#c2701c;fill:var(--p2)}"
+    ".b3{fill:#0b7d58;fill:var(--p3)}.b4{fill:#7a4bb0;fill:var(--p4)}";
 
 /* ---- scales ------------------------------------------------------------------------------- */
 
@@ -39,6 +45,7 @@ static double round_step(double range, int most)
 #define TOP 34
 #define PLOT_WIDTH (PANEL_WIDTH - LEFT - 14)
 #define PLOT_HEIGHT (PANEL_HEIGHT - TOP - 44)
+#define SAME_SPOT 6 /* px between two points' centres: less than a point's width */
 
 static const struct mark {
     const char *policy, *colour;
@@ -51,10 +58,19 @@ typedef struct box {
     double left, top, right, bottom;
 } box;
 
+/* Points that coincide to the eye have one label, with all their names. */
+typedef struct spot {
+    double x, y; /* of the first of them */
+    const char *names[N_MARKS];
+    size_t n_names;
+} spot;
+
 typedef struct panel {
     double x, fastest, low, high; /* left edge; tokens/s; per cent */
     box taken[2 * N_MARKS];       /* by points and labels */
     size_t n_taken;
+    spot spots[N_MARKS];
+    size_t n_spots;
 } panel;
 
 static double at_x(const panel *p, double speed)
@@ -141,6 +157,21 @@ static box free_place(panel *p, double x, double y, size_t letters)
     return b;
 }
 
+static bool is_adaptive(const char *policy)
+{
+    return strcmp(policy, "adaptive") == 0;
+}
+
+static void add_name(panel *p, double x, double y, const char *policy)
+{
+    size_t i = 0;
+    while (i < p->n_spots && hypot(p->spots[i].x - x, p->spots[i].y - y) > SAME_SPOT)
+        i++;
+    if (i == p->n_spots)
+        p->spots[p->n_spots++] = (spot){.x = x, .y = y};
+    p->spots[i].names[p->spots[i].n_names++] = policy;
+}
+
 static void draw_point(buffer *out, panel *p, const json_t *r, const struct mark *m)
 {
     double accuracy = report_number(r, NULL, "accuracy");
@@ -149,22 +180,37 @@ static void draw_point(buffer *out, panel *p, const json_t *r, const struct mark
     buffer_add_format(out,
                       "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%g\"><title>%s: %.2f %%, "
                       "%.0f tokens/s</title></circle>",
-                      m->colour, x, y, strcmp(m->policy, "adaptive") == 0 ? 6.5 : 4.5, m->policy,
-                      accuracy, speed);
+                      m->colour, x, y, is_adaptive(m->policy) ? 6.5 : 4.5, m->policy, accuracy,
+                      speed);
     p->taken[p->n_taken++] = (box){x - 6, y - 6, x + 6, y + 6};
+    add_name(p, x, y, m->policy);
 }
 
-static void draw_label(buffer *out, panel *p, const json_t *r, const struct mark *m)
+/* From a label that does not stand beside its point to that point. */
+static void draw_leader(buffer *out, const spot *s, const box *b, bool to_left)
 {
-    double x = at_x(p, report_number(r, NULL, "tokens_per_s"));
-    double y = at_y(p, report_number(r, NULL, "accuracy"));
-    box b = free_place(p, x, y, strlen(m->policy));
-    bool to_left = b.right < x;
+    if (fabs((b->top + b->bottom) / 2 - s->y) > 1)
+        buffer_add_format(out, "<path class=\"leader\" d=\"M%.1f %.1fL%.1f %.1f\"/>",
+                          to_left ? b->right + 2 : b->left - 2, (b->top + b->bottom) / 2, s->x,
+                          s->y);
+}
+
+static void draw_label(buffer *out, panel *p, const spot *s)
+{
+    size_t letters = 2 * (s->n_names - 1);
+    for (size_t i = 0; i < s->n_names; i++)
+        letters += strlen(s->names[i]);
+    box b = free_place(p, s->x, s->y, letters);
+    bool to_left = b.right < s->x;
     p->taken[p->n_taken++] = b;
-    buffer_add_format(out, "<text class=\"halo\" x=\"%.1f\" y=\"%.1f\"%s%s>%s</text>",
+    draw_leader(out, s, &b, to_left);
+    buffer_add_format(out, "<text class=\"halo\" x=\"%.1f\" y=\"%.1f\"%s>",
                       to_left ? b.right : b.left, b.bottom - 2,
-                      to_left ? " text-anchor=\"end\"" : "",
-                      strcmp(m->policy, "adaptive") == 0 ? " font-weight=\"600\"" : "", m->policy);
+                      to_left ? " text-anchor=\"end\"" : "");
+    for (size_t i = 0; i < s->n_names; i++)
+        buffer_add_format(out, "%s<tspan%s>%s</tspan>", i > 0 ? ", " : "",
+                          is_adaptive(s->names[i]) ? " font-weight=\"600\"" : "", s->names[i]);
+    buffer_add_text(out, "</text>");
 }
 
 static void draw_panel(buffer *out, const json_t *runs, const char *scenario, size_t index)
@@ -184,11 +230,8 @@ static void draw_panel(buffer *out, const json_t *runs, const char *scenario, si
         if (r != NULL)
             draw_point(out, &p, r, &marks[i]);
     }
-    for (size_t i = N_MARKS; i-- > 0;) {
-        const json_t *r = report_find(runs, scenario, marks[i].policy);
-        if (r != NULL)
-            draw_label(out, &p, r, &marks[i]);
-    }
+    for (size_t i = p.n_spots; i-- > 0;)
+        draw_label(out, &p, &p.spots[i]);
 }
 
 void report_scatter(buffer *out, const json_t *runs)
@@ -200,8 +243,8 @@ void report_scatter(buffer *out, const json_t *runs)
                       "second</title>",
                       s.n * PANEL_WIDTH, PANEL_HEIGHT, s.n * PANEL_WIDTH, PANEL_HEIGHT);
     buffer_add_format(out,
-                      "<style>%s</style><rect width=\"100%%\" height=\"100%%\" "
-                      "fill=\"var(--paper)\"/>",
+                      "<style>%s</style><rect class=\"paper\" width=\"100%%\" "
+                      "height=\"100%%\"/>",
                       report_style);
     for (size_t i = 0; i < s.n; i++)
         draw_panel(out, runs, s.names[i], i);

@@ -22,6 +22,8 @@ test('results become a page and rules', (t) => {
   assert.equal(page.match(/<svg/g).length, page.match(/<\/svg>/g).length);
   assert.doesNotMatch(page.replaceAll('http://www.w3.org/2000/svg', ''), /https?:|<script|<link|nan|inf\b/);
   assert.match(fs.readFileSync(at('page.svg'), 'utf8'), /^<svg xmlns[^]*prefers-color-scheme:dark[^]*<\/svg>\n$/);
+  // A renderer that knows no variables takes the plain colour before each.
+  assert.doesNotMatch(fs.readFileSync(at('page.svg'), 'utf8'), /(?<!#\w+;)(fill|stroke):var|"var/);
   const { runs } = JSON.parse(fs.readFileSync(at('results.json'), 'utf8'));
   const markdown = fs.readFileSync(at('page.md'), 'utf8');
   for (const r of runs) assert.match(markdown, new RegExp(`\\| ${r.policy} \\| ${r.accuracy.toFixed(2)} \\|`));
@@ -32,6 +34,18 @@ test('results become a page and rules', (t) => {
   fs.writeFileSync(at('hostile.json'), JSON.stringify(hostile));
   good(['report', at('hostile.json'), '--html', at('hostile.html')]);
   assert.doesNotMatch(fs.readFileSync(at('hostile.html'), 'utf8'), /<script>/);
+
+  // Points that coincide share a label; one that finds no place beside its point is led to it.
+  const drawn = (speeds) => {
+    const points = Object.entries(speeds).map(([policy, tokens_per_s]) => ({ scenario: 'A', policy, accuracy: 50, tokens_per_s, items: [] }));
+    fs.writeFileSync(at('points.json'), JSON.stringify({ runs: points }));
+    good(['report', at('points.json'), '--svg', at('points.svg')]);
+    const svg = fs.readFileSync(at('points.svg'), 'utf8');
+    const labels = [...svg.matchAll(/<text class="halo"[^>]*>(.*?)<\/text>/g)].map((m) => m[1].replace(/<[^>]*>/g, ''));
+    return { labels: labels.sort(), leaders: svg.split('<path class="leader"').length - 1 };
+  };
+  assert.deepEqual(drawn({ small: 10, large: 100, oracle: 100, adaptive: 101 }), { labels: ['large, oracle, adaptive', 'small'], leaders: 0 });
+  assert.deepEqual(drawn({ small: 100, adaptive: 105, large: 110 }), { labels: ['adaptive', 'large', 'small'], leaders: 1 });
 
   good(['tune', at('results.json'), '--least', '2', '--output', at('tuned.yaml')]);
   const rules = fs.readFileSync(at('tuned.yaml'), 'utf8');
