@@ -47,8 +47,9 @@ static const char usage[] =
     "                       the window before. The stride is N-1: every token is counted once.\n"
     "                       Nats: mean of -ln p; error: its standard error, tokens taken as\n"
     "                       independent; perplexity: e^nats, comparable within one vocabulary\n"
-    "                       only. Special tokens in the text are ordinary text. Not with --tests,\n"
-    "                       --prompt, --runs or --together\n"
+    "                       only. Not with --tests, --prompt, --runs or --together\n"
+    "  --special            with --perplexity: texts of special tokens, such as chat markers, are\n"
+    "                       those tokens (default: ordinary text)\n"
     "  -t, --threads N      default: the physical cores this process may use\n"
     "  --json               one JSON object instead of a table\n"
     "  -h, --help           this text\n"
@@ -95,6 +96,7 @@ enum {
     OPTION_RUNS,
     OPTION_KV,
     OPTION_PERPLEXITY,
+    OPTION_SPECIAL,
     OPTION_JSON
 };
 
@@ -109,6 +111,7 @@ static const struct option option_names[] = {
     {"runs", required_argument, NULL, OPTION_RUNS},
     {"kv", required_argument, NULL, OPTION_KV},
     {"perplexity", required_argument, NULL, OPTION_PERPLEXITY},
+    {"special", no_argument, NULL, OPTION_SPECIAL},
     {"threads", required_argument, NULL, 't'},
     {"json", no_argument, NULL, OPTION_JSON},
     {"help", no_argument, NULL, 'h'},
@@ -183,6 +186,9 @@ static error_code take_option(void *context, int option, failure *fail)
     case OPTION_PERPLEXITY:
         o->perplexity_path = optarg;
         return OK;
+    case OPTION_SPECIAL:
+        o->special = true;
+        return OK;
     case 't':
         return option_number("--threads", optarg, 1, 1024, &o->threads, fail);
     case OPTION_JSON:
@@ -218,6 +224,8 @@ static error_code read_bench_options(int argc, char **argv, bench_options *o, fa
         return failure_set(
             fail, ERR_INVALID,
             "no model named: give -m FILE or --synthetic SHAPE:TYPE; try: a-io bench --help");
+    if (o->special && o->perplexity_path == NULL)
+        return failure_set(fail, ERR_INVALID, "--special is for --perplexity's text");
     return o->perplexity_path == NULL ? OK : check_perplexity(o, fail);
 }
 

@@ -67,6 +67,7 @@ typedef struct bench_options {
     const char *perplexity_path; /* NULL: speed is measured */
     const char *speed_option;    /* one that only speed takes and that was given; NULL: none */
     uint64_t window;             /* of perplexity, in tokens; 0: as many as the context has */
+    bool special;                /* special tokens in that text are read as such */
     uint64_t runs;
     uint64_t threads;
     kv_type kv[KV_TYPES]; /* measured in turns; the first one is the one others are compared to */

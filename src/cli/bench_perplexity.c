@@ -81,7 +81,7 @@ static error_code measure_source(const bench_options *o, const bench_source *sou
         code = model_load(&m, path, &options, fail);
     if (code == OK)
         code = tokenizer_encode(m->tokenizer, text->length > 0 ? text->data : "", text->length,
-                                false, true, &ids, fail);
+                                o->special, true, &ids, fail);
     const char *called = source->path == NULL ? source->synthetic.shape : source->path;
     utf8_printable(called, strlen(called), name, sizeof name);
     if (code == OK)

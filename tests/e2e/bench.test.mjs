@@ -1,7 +1,9 @@
 // `a-io bench`: what it refuses, and the object that --json prints.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
-import { isSanitized, run, smallModel } from './helper.mjs';
+import { isSanitized, run, smallModel, temporaryFolder } from './helper.mjs';
 
 function refused(args, status, message) {
   const result = run(['bench', ...args]);
@@ -18,7 +20,7 @@ test('options', () => {
   refused(['-m', smallModel, '--tests', 'walk:3'], 2, /walk:3/);
 });
 
-test('perplexity', () => {
+test('perplexity', (t) => {
   const text = ['--perplexity', 'README.md', '-m', smallModel];
   refused([...text, '--runs', '2'], 2, /--runs.*not with --perplexity/);
   refused([...text, '--depth', '1'], 2, /--depth/);
@@ -34,6 +36,17 @@ test('perplexity', () => {
   }
   assert.equal(rows[0].nats, rows[2].nats);
   assert.notEqual(rows[0].nats, rows[1].nats);
+
+  // Chat markers are letters, or the tokens that they name.
+  const chat = path.join(temporaryFolder(t), 'chat.txt');
+  fs.writeFileSync(chat, '<|im_start|>user\nWho founded Nintendo?<|im_end|>\n'.repeat(5));
+  const tokens = (...more) => {
+    const read = run(['bench', '--perplexity', chat, '-m', smallModel, '--json', ...more]);
+    assert.equal(read.status, 0, read.stderr);
+    return JSON.parse(read.stdout).perplexity[0].tokens;
+  };
+  assert.ok(tokens() - tokens('--special') >= 5 * 2 * 3);
+  refused(['-m', smallModel, '--special'], 2, /--special is for --perplexity/);
 });
 
 test('one object', { skip: isSanitized && 'reading gigabytes takes too long' }, () => {

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "engine/sample.h"
@@ -133,26 +134,85 @@ static void own_words_are_likely(void **state)
     subject_destroy(s);
 }
 
-/* Random weights know nothing: logits with a deviation of about one give e^(1/2) × vocabulary. */
+/* Random weights; the file is gone when the test ends. */
+static void write_random_model(char *path)
+{
+    const synthetic_shape shape = small_shape("qwen2", false);
+    const synthetic_options options = {.type = TENSOR_F32, .seed = 1};
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    expect_ok(synthetic_write_shape(&shape, &options, path, &fail));
+}
+
+static model *load_raw(const char *path)
+{
+    const model_options raw = {.chat_template = "none"};
+    model *m;
+    expect_ok(model_load(&m, path, &raw, &fail));
+    return m;
+}
+
+/* Logits with a deviation of about one give e^(1/2) × vocabulary. */
 static void random_weights_know_nothing(void **state)
 {
     (void)state;
     char path[] = "/tmp/a-io-perplexity-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
-    const synthetic_shape shape = small_shape("qwen2", false);
-    const synthetic_options options = {.type = TENSOR_F32, .seed = 1};
-    const model_options raw = {.chat_template = "none"};
-    model *m;
-    expect_ok(synthetic_write_shape(&shape, &options, path, &fail));
-    expect_ok(model_load(&m, path, &raw, &fail));
+    write_random_model(path);
+    model *m = load_raw(path);
     unlink(path);
     token_list text = random_text(m, 500);
     perplexity_result r = measured(m, text.ids, 500, 128, 64, 2);
     if (r.perplexity < 900 || r.perplexity > 2500)
         fail_msg("perplexity %.1f", r.perplexity);
     token_list_free(&text);
+    model_destroy(m);
+}
+
+/* In the file: the key, its type (4 bytes), the value. */
+static void make_it_add_bos(const char *path)
+{
+    static const char key[] = "tokenizer.ggml.add_bos_token";
+    buffer file;
+    buffer_init(&file, (size_t)64 << 20);
+    expect_ok(buffer_read_file(&file, path, &fail));
+    char *at = memmem(file.data, file.length, key, strlen(key));
+    assert_non_null(at);
+    at[strlen(key) + 4] = 1;
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    assert_int_equal(fwrite(file.data, 1, file.length, out), file.length);
+    fclose(out);
+    buffer_free(&file);
+}
+
+/* Where the model adds bos, each window begins with it: even the first token is counted. */
+static void bos_begins_every_window(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/a-io-perplexity-XXXXXX";
+    write_random_model(path);
+    model *plain = load_raw(path);
+    unlink(path);
+    write_random_model(strcpy(path, "/tmp/a-io-perplexity-XXXXXX"));
+    make_it_add_bos(path);
+    model *m = load_raw(path);
+    unlink(path);
+    assert_true(tokenizer_adds_bos(m->tokenizer) && !tokenizer_adds_bos(plain->tokenizer));
+    token_list text = random_text(m, 40);
+    perplexity_result all = measured(m, text.ids, 40, 21, 64, 1);
+    assert_int_equal(all.tokens, 40);
+    assert_int_equal(all.windows, 2);
+    double sum = 0;
+    for (size_t half = 0; half < 2; half++) {
+        int32_t given[21] = {tokenizer_bos(m->tokenizer)};
+        memcpy(given + 1, text.ids + 20 * half, 20 * sizeof given[0]);
+        sum += measured(plain, given, 21, 21, 64, 1).nats;
+    }
+    assert_true(fabs(all.nats - sum / 2) < 1e-12);
+    assert_int_equal(measured(m, text.ids, 1, 21, 64, 1).tokens, 1);
+    token_list_free(&text);
+    model_destroy(plain);
     model_destroy(m);
 }
 
@@ -177,6 +237,7 @@ int main(void)
         cmocka_unit_test(every_token_is_counted_once),
         cmocka_unit_test(own_words_are_likely),
         cmocka_unit_test(random_weights_know_nothing),
+        cmocka_unit_test(bos_begins_every_window),
         cmocka_unit_test(what_cannot_be_is_refused),
     };
     return cmocka_run_group_tests_name("perplexity", tests, open_all, close_all);
