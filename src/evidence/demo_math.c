@@ -66,12 +66,18 @@ static void boxes_extra(story *s)
          "{n} has {a} {bx} of {b} {it} and {c} single {it}. What is the total number of {it}?");
 }
 
-static void boxes_minus(story *s)
+/* Full boxes, of which some are lost. */
+static void lose_of_boxes(story *s)
 {
     s->a = draw(s, 2, 9), s->b = draw(s, 6, 20);
     s->c = draw(s, 2, s->a * s->b - 4);
-    s->box = CHOICE(s->random, boxes);
     s->result = s->a * s->b - s->c;
+}
+
+static void boxes_minus(story *s)
+{
+    lose_of_boxes(s);
+    s->box = CHOICE(s->random, boxes);
     s->place = CHOICE(s->random, places);
     FORM(s, "A {place} gets {a} {bx} with {b} {it} each and sells {c} {it}. How many {it} remain?",
          "{n} packs {a} {bx} of {b} {it}. {m} takes away {c} {it}. How many {it} are left?",
@@ -181,11 +187,10 @@ static void change(story *s)
 
 static void three_steps(story *s)
 {
-    s->a = draw(s, 2, 9), s->b = draw(s, 6, 20);
-    s->c = draw(s, 2, s->a * s->b - 4);
+    lose_of_boxes(s);
     s->d = draw(s, 11, 90);
+    s->result += s->d;
     s->box = CHOICE(s->random, boxes);
-    s->result = s->a * s->b - s->c + s->d;
     s->place = CHOICE(s->random, places);
     FORM(s,
          "{n} has {a} {bx} with {b} {it} each. {n} gives {c} {it} to {m} and then finds {d} more. "
