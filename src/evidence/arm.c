@@ -105,8 +105,10 @@ error_code arm_list(const char *text, const arm **out, size_t *n, failure *fail)
 error_code arm_apply(const arm *a, config *c, failure *fail)
 {
     error_code code = a->policy != NULL ? config_set_policy(c, a->policy, fail) : OK;
-    if (a->without_entropy_limit)
+    if (a->without_entropy_limit) {
         c->policy.entropy_limit = ANY_ENTROPY;
+        c->policy.is_limit_given = true; /* before a calibration's */
+    }
     if (a->without_prefix_cache)
         c->engine.prefix_cache = false;
     return code;

@@ -37,7 +37,6 @@ typedef struct block {
     const task *tasks;
     size_t n_tasks;
     const block_options *options;
-    policy *policy;       /* ARM_ORACLE */
     const char *names[2]; /* of the models, by role */
     size_t small;         /* index of the small one */
     config_lookup lookup;
@@ -196,7 +195,7 @@ static error_code consult_oracle(block *b, const task *t, const request *q, plan
     policy_facts facts = {.intent = &known, .turn = 1};
     error_code code = backend_count_tokens(orchestra_backend(b->orchestra, b->small), q,
                                            &facts.prompt_tokens, fail);
-    if (code == OK && !policy_decide(b->policy, &facts, out))
+    if (code == OK && !policy_decide(orchestra_policy(b->orchestra), &facts, out))
         return failure_set(fail, ERR_INTERNAL, "the policy does not decide a known intent");
     return code;
 }
@@ -400,12 +399,9 @@ static error_code prepare(block *b, failure *fail)
     b->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (b->wake < 0)
         return failure_set(fail, ERR_IO, "cannot make an eventfd: %s", strerror(errno));
-    if (b->arm->way == ARM_ORACLE)
-        code = policy_create(&b->policy, b->config,
-                             backend_context(orchestra_backend(b->orchestra, b->small)), fail);
-    return code == OK && b->options->load != LOAD_CLOSED
+    return b->options->load != LOAD_CLOSED
                ? load_arrivals(b->options, b->tasks, b->n_tasks, b->due, fail)
-               : code;
+               : OK;
 }
 
 static void clean_up(block *b)
@@ -424,7 +420,6 @@ static void clean_up(block *b)
     free(b->due);
     free(b->items);
     free(b->answers);
-    policy_destroy(b->policy);
     if (b->wake >= 0)
         close(b->wake);
 }

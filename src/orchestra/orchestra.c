@@ -303,6 +303,11 @@ const probe_record *orchestra_calibration(const orchestra *o)
     return o->config->probe.calibration != NULL && o->n_players > 1 ? &o->calibration : NULL;
 }
 
+const policy *orchestra_policy(const orchestra *o)
+{
+    return o->policy;
+}
+
 double orchestra_entropy_limit(const orchestra *o)
 {
     return o->entropy_limit;

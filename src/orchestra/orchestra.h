@@ -100,6 +100,9 @@ const model *orchestra_model(const orchestra *o, size_t index);
 /* What the configuration's probe.calibration holds; NULL: it names none. */
 typedef struct probe_record probe_record;
 const probe_record *orchestra_calibration(const orchestra *o);
+/* What routes, with the limits that count; NULL: one model, no routing. */
+struct policy;
+const struct policy *orchestra_policy(const orchestra *o);
 /* The entropy limit of the policies adaptive and paper: the configuration's, else the
  * calibration's, else the default. Nats. */
 double orchestra_entropy_limit(const orchestra *o);

@@ -38,7 +38,7 @@ test('probabilities are truer, the limit holds', { skip: isSanitized && 'takes m
 
 test('a configuration names it', { skip: isSanitized && 'takes minutes' }, (t) => {
   const folder = temporaryFolder(t);
-  const [calibration] = makeRequests(folder);
+  const [calibration, unseen] = makeRequests(folder);
   const few = path.join(folder, 'few.jsonl');
   fs.writeFileSync(few, fs.readFileSync(calibration, 'utf8').split('\n').slice(0, 600).join('\n'));
   const found = path.join(folder, 'found.json');
@@ -74,6 +74,18 @@ test('a configuration names it', { skip: isSanitized && 'takes minutes' }, (t) =
   const uncalibrated = run(['serve', '--check', '--config', changedConfig(t, byRules)]);
   assert.equal(uncalibrated.status, 4, uncalibrated.stderr);
   assert.match(uncalibrated.stderr, /policy\.rules\[0\]\.certain: .*probe\.calibration names none/);
+
+  // Replayed: the calibration's limit decides, but not in the ablation that has none, nor for the oracle.
+  const trace = path.join(folder, 'trace.jsonl');
+  const requests = fs.readFileSync(unseen, 'utf8').split('\n').slice(0, 200).map((line) => JSON.parse(line));
+  fs.writeFileSync(trace, requests.map(({ prompt: asked, intent }) => `${JSON.stringify({ prompt: asked, intent, max_tokens: 2 })}\n`).join(''));
+  const replayed = run(['replay', trace, '--json', '--policies', 'adaptive,oracle,without-entropy-fallback', '--config', config]);
+  assert.equal(replayed.status, 0, replayed.stderr);
+  const [adaptive, oracle, unlimited] = JSON.parse(replayed.stdout).runs.map((r) => r.items);
+  const doubtful = adaptive.flatMap((item, i) => (item.label === 'code' && item.entropy > limit ? [i] : []));
+  assert.ok(doubtful.length > 0);
+  for (const i of doubtful) assert.deepEqual([adaptive[i].model, unlimited[i].model], ['large', 'small']);
+  oracle.forEach((item, i) => assert.equal(item.model, requests[i].intent === 'code' ? 'small' : 'large'));
 
   const own = run(['serve', '--check', '--config', withKeys((text) => text)]);
   assert.match(own.stdout, /policy\.entropy_limit is given and counts instead/);
