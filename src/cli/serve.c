@@ -22,6 +22,7 @@ static const char usage[] =
     "usage: a-io serve [options]\n"
     "\n"
     "Answers OpenAI's /v1/chat/completions and /v1/models and, for the decision alone, /v1/route;\n"
+    "/v1/feedback takes what an intent really was (probe.online);\n"
     "/health, /ready and /metrics (Prometheus) are for those who run it.\n"
     "\n"
     "      --config FILE           configuration (default: config/demo.yaml)\n"
@@ -281,6 +282,10 @@ static void print_calibration(const stage *st)
            100 * (misroute ? r->effect.misroute_upper : r->effect.large_upper), r->effect.n,
            st->config->policy.is_limit_given ? "; policy.entropy_limit is given and counts instead"
                                              : "");
+    if (orchestra_online_limit(st->orchestra) != NULL)
+        printf("it moves with what POST /v1/feedback tells: by %g nats for a misroute, up by %g "
+               "nats for everything else\n",
+               st->config->probe.online_step, st->config->probe.online_step * r->target);
 }
 
 static error_code check(stage *st, failure *fail)

@@ -127,6 +127,24 @@ static error_code check_probe(const config_probe *p, failure *fail)
     return code;
 }
 
+static error_code check_online(const config *c, failure *fail)
+{
+    const config_probe *p = &c->probe;
+    if (!p->is_online)
+        return OK;
+    if (p->calibration == NULL)
+        return bad(fail, "probe.online",
+                   "moves the limit of a calibration, and probe.calibration names none: run a-io "
+                   "calibrate --max-misroute");
+    if (!(p->online_step > 0 && p->online_step <= 1))
+        return bad(fail, "probe.online.step", "must be above 0 and at most 1 (nats)");
+    if (c->policy.is_limit_given)
+        return bad(fail, "probe.online",
+                   "moves the calibration's limit, but policy.entropy_limit counts instead; remove "
+                   "one of the two");
+    return OK;
+}
+
 /* ---- policy ------------------------------------------------------------------------------- */
 
 static const struct {
@@ -245,6 +263,8 @@ error_code config_check(const config *c, failure *fail)
     error_code code = check_models(c, fail);
     if (code == OK)
         code = check_probe(&c->probe, fail);
+    if (code == OK)
+        code = check_online(c, fail);
     if (code == OK)
         code = config_check_policy(c, fail);
     return code == OK ? check_engine_and_server(c, fail) : code;

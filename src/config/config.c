@@ -159,6 +159,9 @@ static error_code take_probe(config_probe *p, const file_probe *f, const char *f
     TAKE(p->timeout_ms, f->timeout_ms);
     if (!copy_path(&p->calibration, f->calibration, file))
         return no_memory(fail);
+    p->is_online = f->online != NULL;
+    if (p->is_online)
+        TAKE(p->online_step, f->online->step);
     TAKE(p->cache, f->cache);
     TAKE(p->reuse, f->reuse);
     if (!copy_text(&p->template, f->template, defaults.probe.template))

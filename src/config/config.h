@@ -61,7 +61,9 @@ typedef struct config_probe {
     bool reuse; /* answers take over what the probe prefilled, and the probe what others did */
     config_label *labels;
     uint32_t n_labels;
-    char *calibration; /* a file of `a-io calibrate`; NULL: the probabilities as they come */
+    char *calibration;  /* a file of `a-io calibrate`; NULL: the probabilities as they come */
+    bool is_online;     /* its entropy limit moves with what POST /v1/feedback tells */
+    double online_step; /* nats; by so much for a misroute */
 } config_probe;
 
 /* What a rule may bound. A bound holds when above < value ≤ max, so that the same number splits the

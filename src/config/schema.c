@@ -42,6 +42,11 @@ static const cyaml_schema_field_t label_fields[] = {
 static const cyaml_schema_value_t label_value = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, file_label, label_fields)};
 
+static const cyaml_schema_field_t online_fields[] = {
+    CYAML_FIELD_FLOAT_PTR("step", REQUIRED, file_online, step),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t probe_fields[] = {
     TEXT(template, OPTIONAL, file_probe),
     UINT(window_head, file_probe),
@@ -52,6 +57,7 @@ static const cyaml_schema_field_t probe_fields[] = {
     CYAML_FIELD_SEQUENCE_COUNT("labels", OPTIONAL, file_probe, labels, n_labels, &label_value, 2,
                                CONFIG_MAX_LABELS),
     TEXT(calibration, OPTIONAL, file_probe),
+    CYAML_FIELD_MAPPING_PTR("online", OPTIONAL, file_probe, online, online_fields),
     CYAML_FIELD_END,
 };
 
@@ -203,7 +209,7 @@ static const cyaml_schema_field_t *fields_of(const char *name)
         {"models", model_fields},   {"labels", label_fields},        {"probe", probe_fields},
         {"headers", header_fields}, {"load", load_fields},           {"sampling", sampling_fields},
         {"rules", rule_fields},     {"policy", policy_fields},       {"engine", engine_fields},
-        {"server", server_fields},  {"decisions", decisions_fields},
+        {"server", server_fields},  {"decisions", decisions_fields},   {"online", online_fields},
     };
     for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
         if (strcmp(name, sections[i].name) == 0)

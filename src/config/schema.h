@@ -29,6 +29,10 @@ typedef struct file_label {
     char *token;
 } file_label;
 
+typedef struct file_online {
+    double *step;
+} file_online;
+
 typedef struct file_probe {
     char *template;
     uint32_t *window_head;
@@ -39,6 +43,7 @@ typedef struct file_probe {
     file_label *labels;
     uint32_t n_labels;
     char *calibration;
+    file_online *online;
 } file_probe;
 
 typedef struct file_header {

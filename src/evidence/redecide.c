@@ -1,6 +1,7 @@
 #include "evidence/redecide.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,30 @@ static error_code write_config(buffer *out, const json_t *logged)
     return code == OK ? json_write(out, section) : code;
 }
 
+/* Marks the rules whose limit moved: every decision has its own. */
+static error_code follow_limit(config *c, const json_t *online, failure *fail)
+{
+    config_policy *p = &c->policy;
+    const json_t *rules = json_object_get(online, "rules"),
+                 *start = json_object_get(online, "start");
+    if (online == NULL)
+        return OK;
+    bool right = json_is_number(start) && json_is_array(rules);
+    p->certain_limit = json_number_value(start);
+    for (size_t i = 0; right && i < json_array_size(rules); i++) {
+        const json_t *number = json_array_get(rules, i);
+        size_t at = (size_t)json_integer_value(number);
+        right = json_is_integer(number) && at < p->n_rules;
+        if (right)
+            p->rules[at].certain = p->rules[at].bounds[CONFIG_ENTROPY].max < INFINITY
+                                       ? CONFIG_CERTAIN
+                                       : CONFIG_UNCERTAIN;
+    }
+    return right ? OK
+                 : failure_set(fail, ERR_FORMAT,
+                               "\"online\" needs start and the numbers of its rules");
+}
+
 static error_code read_table(table *t, const json_t *line, failure *fail)
 {
     const json_t *logged = json_object_get(line, "policy");
@@ -56,6 +81,8 @@ static error_code read_table(table *t, const json_t *line, failure *fail)
         code = failure_set(fail, ERR_FORMAT, "the policy line lacks labels, seed or sticky");
     if (code == OK)
         code = config_parse(&t->config, text.data, text.length, "the logged policy", fail);
+    if (code == OK)
+        code = follow_limit(t->config, json_object_get(logged, "online"), fail);
     if (code == OK)
         code = policy_create(&t->policy, t->config, (size_t)json_integer_value(context), fail);
     buffer_free(&text);

@@ -156,6 +156,10 @@ error_code facts_gather(known_facts *k, orchestra *o, const request *q, const ru
     f->coin = random_uniform(o->config->policy.seed, 0, atomic_fetch_add(&o->routed, 1));
     f->load[ROLE_SMALL] = load_of(o, o->small);
     f->load[ROLE_LARGE] = load_of(o, o->large);
+    if (o->online != NULL) {
+        k->entropy_limit = online_limit_now(o->online);
+        f->entropy_limit = &k->entropy_limit;
+    }
     f->turn = q->prompt != NULL ? 1 : 0;
     for (size_t i = 0; q->prompt == NULL && i < q->n_messages; i++)
         f->turn += is_user(&q->messages[i]);

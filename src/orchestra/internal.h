@@ -5,6 +5,7 @@
  *   facts.c         what a decision looks at, gathered from one request
  *   policy.c        from facts to a plan
  *   probe.c         from logits to an intent
+ *   online_limit.c  the entropy limit that moves
  *   recent.c        conversations and probes that were recent
  *   decision_log.c  what was decided, for later
  *   record.c        the lines of that log
@@ -17,6 +18,7 @@
 
 #include "orchestra/calibration_file.h"
 #include "orchestra/decision_log.h"
+#include "orchestra/online_limit.h"
 #include "orchestra/orchestra.h"
 #include "orchestra/policy.h"
 #include "orchestra/recent.h"
@@ -40,6 +42,7 @@ struct orchestra {
     probe_template template;
     probe_record calibration; /* when the config names one */
     double entropy_limit;     /* nats */
+    online_limit *online;     /* NULL: the calibration's limit stays */
     const char *label_names[SEQUENCE_MAX_LABELS];
     const char *label_tokens[SEQUENCE_MAX_LABELS];
     size_t n_labels;
@@ -70,6 +73,7 @@ void request_copy_free(request_copy *copy); /* a zeroed one too */
 typedef struct known_facts {
     policy_facts facts;
     policy_kept kept;
+    double entropy_limit; /* where it moves */
     failure probe_failure;
     char **headers;          /* one block of memory */
     recent_key probe;        /* what the probe reads of them */

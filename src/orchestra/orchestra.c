@@ -1,6 +1,7 @@
 #include "orchestra/orchestra.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -174,6 +175,30 @@ static error_code create_policy(orchestra *o, failure *fail)
     return policy_create(&o->policy, &changed, backend_context(o->players[o->small].backend), fail);
 }
 
+/* After the policy. */
+static error_code create_online(orchestra *o, failure *fail)
+{
+    const config_probe *p = &o->config->probe;
+    if (!p->is_online)
+        return OK;
+    if (o->calibration.goal != LIMIT_MISROUTE)
+        return failure_set(fail, ERR_CONFIG,
+                           "probe.online: %s has no target for misroutes to hold; calibrate with "
+                           "--max-misroute",
+                           p->calibration);
+    if (!policy_follows_limit(o->policy)) {
+        log_warn("probe.online: the policy %s does not look at the calibration's limit: nothing "
+                 "moves",
+                 o->config->policy.name);
+        return OK;
+    }
+    const online_limit_options options = {.start = o->calibration.effect.limit,
+                                          .highest = log((double)o->n_labels),
+                                          .target = o->calibration.target,
+                                          .step = p->online_step};
+    return online_limit_create(&o->online, &options, fail);
+}
+
 static error_code prepare_routing(orchestra *o, failure *fail)
 {
     const config *c = o->config;
@@ -190,6 +215,8 @@ static error_code prepare_routing(orchestra *o, failure *fail)
     error_code code = read_calibration(o, fail);
     if (code == OK)
         code = create_policy(o, fail);
+    if (code == OK)
+        code = create_online(o, fail);
     if (code == OK && c->policy.sticky)
         code = recent_create(&o->conversations, MAX_CONVERSATIONS, sizeof(policy_kept), fail);
     if (code == OK && c->probe.cache > 0)
@@ -266,6 +293,7 @@ void orchestra_destroy(orchestra *o)
     recent_destroy(o->conversations);
     recent_destroy(o->probes);
     policy_destroy(o->policy);
+    online_limit_destroy(o->online);
     free(o);
 }
 
@@ -311,6 +339,11 @@ const policy *orchestra_policy(const orchestra *o)
 double orchestra_entropy_limit(const orchestra *o)
 {
     return o->entropy_limit;
+}
+
+online_limit *orchestra_online_limit(const orchestra *o)
+{
+    return o->online;
 }
 
 bool orchestra_has_template(const orchestra *o, size_t index)

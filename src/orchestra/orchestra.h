@@ -106,6 +106,9 @@ const struct policy *orchestra_policy(const orchestra *o);
 /* The entropy limit of the policies adaptive and paper: the configuration's, else the
  * calibration's, else the default. Nats. */
 double orchestra_entropy_limit(const orchestra *o);
+/* What moves the calibration's limit; NULL: it stays. */
+typedef struct online_limit online_limit;
+online_limit *orchestra_online_limit(const orchestra *o);
 /* False: the model has no chat template and takes raw prompts only. */
 bool orchestra_has_template(const orchestra *o, size_t index);
 
@@ -129,9 +132,10 @@ const char *orchestra_label_name(const orchestra *o, size_t index);
 
 /* `model`: "auto" or NULL routes, a name pins (ERR_NOT_FOUND lists the names). `lookup` overrides
  * the plan's when not NULL. `decide_only`: the run finishes once the plan is there, and nothing is
- * remembered of it. The request is copied. The rest is for the rules and the decision log; all of
- * it may be left out. `header` gives the value of the request's header of that name (letters of
- * either case), or NULL; it is called within orchestra_submit only. */
+ * remembered of it but what the online limit may be told. The request is copied. The rest is for
+ * the rules and the decision log; all of it may be left out. `header` gives the value of the
+ * request's header of that name (letters of either case), or NULL; it is called within
+ * orchestra_submit only. */
 typedef struct run_options {
     const char *model;
     const lookup_setting *lookup;

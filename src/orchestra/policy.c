@@ -79,6 +79,7 @@ static void add_small_for_code(policy *p, const config_policy *c, config_lookup 
     config_rule *r = add_rule(p, CONFIG_LABEL_CODE, code, ROLE_SMALL, on_code);
     r->bounds[CONFIG_PROMPT_TOKENS].max = limit;
     r->bounds[CONFIG_ENTROPY].max = c->entropy_limit;
+    r->certain = CONFIG_CERTAIN;
     if (on_code.mode != on_rest.mode) {
         r = add_rule(p, "long_context", code, ROLE_LARGE, on_code);
         r->bounds[CONFIG_PROMPT_TOKENS].above = limit;
@@ -88,9 +89,11 @@ static void add_small_for_code(policy *p, const config_policy *c, config_lookup 
     if (on_code.mode != on_rest.mode) {
         r = add_rule(p, "entropy", code, ROLE_LARGE, on_code);
         r->bounds[CONFIG_ENTROPY].above = c->entropy_limit;
+        r->certain = CONFIG_UNCERTAIN;
     }
     r = add_rule(p, "entropy", CONFIG_ANY_INTENT, ROLE_LARGE, on_rest);
     r->bounds[CONFIG_ENTROPY].above = c->entropy_limit;
+    r->certain = CONFIG_UNCERTAIN;
     for (size_t i = 0; i < p->n_labels; i++)
         if ((code & UINT64_C(1) << i) == 0)
             add_rule(p, p->labels[i].name, UINT64_C(1) << i, ROLE_LARGE, on_rest);
@@ -251,6 +254,14 @@ const config_rule *policy_rule(const policy *p, size_t index)
     return &p->rules[index];
 }
 
+bool policy_follows_limit(const policy *p)
+{
+    for (size_t i = 0; i < p->n_rules; i++)
+        if (p->rules[i].certain != CONFIG_CERTAIN_ANY)
+            return true;
+    return false;
+}
+
 /* ---- evaluation --------------------------------------------------------------------------- */
 
 /* NAN: not known. */
@@ -278,6 +289,17 @@ static double value_of(config_quantity q, const policy_facts *f)
     }
 }
 
+/* The calibration's limit may have moved since the table was made. */
+static config_bound bound_of(const config_rule *r, config_quantity q, const policy_facts *f)
+{
+    config_bound b = r->bounds[q];
+    if (q == CONFIG_ENTROPY && f->entropy_limit != NULL && r->certain == CONFIG_CERTAIN)
+        b.max = *f->entropy_limit;
+    if (q == CONFIG_ENTROPY && f->entropy_limit != NULL && r->certain == CONFIG_UNCERTAIN)
+        b.above = *f->entropy_limit;
+    return b;
+}
+
 static bool request_fits(const policy *p, const config_rule *r, const policy_facts *f)
 {
     if (r->session != CONFIG_SESSION_ANY && f->has_session != (r->session == CONFIG_SESSION_NAMED))
@@ -298,13 +320,13 @@ static truth rule_holds(const policy *p, const config_rule *r, const policy_fact
     if (!request_fits(p, r, f))
         return NO;
     for (config_quantity q = 0; q < CONFIG_QUANTITIES; q++) {
-        const config_bound *b = &r->bounds[q];
+        const config_bound b = bound_of(r, q, f);
         double value = value_of(q, f);
-        if (!is_bounded(b))
+        if (!is_bounded(&b))
             continue;
         if (isnan(value))
             result = UNKNOWN;
-        else if (value <= b->above || value > b->max)
+        else if (value <= b.above || value > b.max)
             return NO;
     }
     if (r->intents == CONFIG_ANY_INTENT)
@@ -367,9 +389,11 @@ static void explain(const config_rule *r, bool is_first, const policy_facts *f, 
     out->reason[0] = '\0';
     if (r->intents != CONFIG_ANY_INTENT)
         say(out->reason, "intent %s", f->intent->labels[f->intent->best]);
-    for (config_quantity q = 0; q < CONFIG_QUANTITIES; q++)
-        if (is_bounded(&r->bounds[q]))
-            say_bound(out->reason, q, &r->bounds[q], value_of(q, f));
+    for (config_quantity q = 0; q < CONFIG_QUANTITIES; q++) {
+        const config_bound b = bound_of(r, q, f);
+        if (is_bounded(&b))
+            say_bound(out->reason, q, &b, value_of(q, f));
+    }
     if (r->session != CONFIG_SESSION_ANY)
         say(out->reason,
             r->session == CONFIG_SESSION_NAMED ? "a session is named" : "no session is named");

@@ -35,6 +35,7 @@ typedef struct policy_facts {
     const char *const *headers;   /* values by the numbers of policy_header; NULL: not sent */
     policy_load load[2];          /* by config_role */
     const policy_kept *kept;      /* NULL: the conversation has no plan yet, or none sticks */
+    const double *entropy_limit;  /* nats; the calibration's, as it was; NULL: the table's */
 } policy_facts;
 
 /* `small_context`: the limit of what the small model takes, tokens. The config must outlive it.
@@ -62,6 +63,8 @@ size_t policy_label_count(const policy *p);
 const char *policy_label(const policy *p, size_t index);
 size_t policy_rule_count(const policy *p);
 const config_rule *policy_rule(const policy *p, size_t index);
+/* Whether any rule has the calibration's entropy limit, so that facts may bring another one. */
+bool policy_follows_limit(const policy *p);
 /* Whether some request can reach the rule: no, when earlier ones take every one it would. Errs on
  * the side of yes. */
 bool policy_reachable(const policy *p, size_t index);

@@ -126,12 +126,16 @@ static json_t *failure_facts(const failure *why)
 
 static json_t *facts_json(const orchestra *o, const policy_facts *f)
 {
-    return json_pack("{s:I, s:I, s:b, s:f, s:o, s:{s:o, s:o}, s:o, s:o, s:o}", "prompt_tokens",
-                     (json_int_t)f->prompt_tokens, "turn", (json_int_t)f->turn, "session",
-                     (int)f->has_session, "coin", f->coin, "headers", headers_facts(o, f), "load",
-                     "small", load_facts(&f->load[ROLE_SMALL]), "large",
-                     load_facts(&f->load[ROLE_LARGE]), "kept", kept_facts(f->kept), "probe_failure",
-                     failure_facts(f->probe_failure), "intent", intent_facts(f->intent));
+    json_t *facts =
+        json_pack("{s:I, s:I, s:b, s:f, s:o, s:{s:o, s:o}, s:o, s:o, s:o}", "prompt_tokens",
+                  (json_int_t)f->prompt_tokens, "turn", (json_int_t)f->turn, "session",
+                  (int)f->has_session, "coin", f->coin, "headers", headers_facts(o, f), "load",
+                  "small", load_facts(&f->load[ROLE_SMALL]), "large",
+                  load_facts(&f->load[ROLE_LARGE]), "kept", kept_facts(f->kept), "probe_failure",
+                  failure_facts(f->probe_failure), "intent", intent_facts(f->intent));
+    if (f->entropy_limit != NULL)
+        json_object_set_new(facts, "entropy_limit", json_real(*f->entropy_limit));
+    return facts;
 }
 
 /* ---- what was decided, and what came of it -------------------------------------------------- */

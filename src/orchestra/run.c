@@ -154,6 +154,8 @@ static void note_plan(run *r, const player *p)
     atomic_fetch_add(&o->counts.kept, r->plan.is_kept);
     if (r->intent.known)
         atomic_fetch_add(&o->counts.intents[r->intent.best], 1);
+    if (r->intent.known && o->online != NULL)
+        online_limit_note(o->online, r->id, r->plan.role == ROLE_SMALL, r->intent.best);
 }
 
 static error_code start_reply(run *r, player *p, const request *q, failure *fail)

@@ -146,6 +146,17 @@ json_t *table_json(const policy *p)
     return rules;
 }
 
+/* Which rules have the limit that moves, so that a log can be decided again. */
+static json_t *online_json(const orchestra *o)
+{
+    json_t *rules = json_array();
+    for (size_t i = 0; i < policy_rule_count(o->policy); i++)
+        if (policy_rule(o->policy, i)->certain != CONFIG_CERTAIN_ANY)
+            json_array_append_new(rules, json_integer((json_int_t)i));
+    return json_pack("{s:f, s:f, s:f, s:o}", "start", o->calibration.effect.limit, "target",
+                     o->calibration.target, "step", o->config->probe.online_step, "rules", rules);
+}
+
 /* ---- the whole policy ----------------------------------------------------------------------- */
 
 json_t *policy_json(const orchestra *o)
@@ -155,11 +166,14 @@ json_t *policy_json(const orchestra *o)
     json_t *labels = json_array();
     for (size_t i = 0; i < o->n_labels; i++)
         json_array_append_new(labels, json_string(o->label_names[i]));
-    return json_pack("{s:s, s:o, s:I, s:b, s:I, s:o}", "name", o->config->policy.name, "labels",
-                     labels, "small_context",
-                     (json_int_t)backend_context(o->players[o->small].backend), "sticky",
-                     (int)o->config->policy.sticky, "seed", (json_int_t)o->config->policy.seed,
-                     "rules", table_json(o->policy));
+    json_t *whole = json_pack("{s:s, s:o, s:I, s:b, s:I, s:o}", "name", o->config->policy.name,
+                              "labels", labels, "small_context",
+                              (json_int_t)backend_context(o->players[o->small].backend), "sticky",
+                              (int)o->config->policy.sticky, "seed",
+                              (json_int_t)o->config->policy.seed, "rules", table_json(o->policy));
+    if (o->online != NULL)
+        json_object_set_new(whole, "online", online_json(o));
+    return whole;
 }
 
 void policy_digest(const orchestra *o, char out[POLICY_DIGEST_SIZE])

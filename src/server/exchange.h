@@ -163,6 +163,10 @@ enum MHD_Result completion_begin(exchange *e);
 enum MHD_Result route_begin(exchange *e);
 enum MHD_Result completion_resume(exchange *e);
 
+/* ---- feedback.c: what an intent really was -------------------------------------------------- */
+
+enum MHD_Result feedback_begin(exchange *e);
+
 /* ---- stream.c: the reply as server-sent events ---------------------------------------------- */
 
 enum MHD_Result stream_begin(exchange *e);

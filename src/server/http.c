@@ -108,6 +108,7 @@ static enum MHD_Result policy_begin(exchange *e)
 static const route routes[] = {
     {"POST", "/v1/chat/completions", true, completion_begin, completion_resume},
     {"POST", "/v1/route", true, route_begin, completion_resume},
+    {"POST", "/v1/feedback", true, feedback_begin, NULL},
     {"GET", "/v1/policy", true, policy_begin, NULL},
     {"GET", "/v1/models", true, models_begin, NULL},
     {"GET", "/v1/models/", true, model_begin, NULL},

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "orchestra/online_limit.h"
+
 #define MAX_STATUSES 16 /* more than there are */
 
 typedef struct summary {
@@ -266,6 +268,33 @@ static void write_fallbacks(page *p)
     put_count(p, c.kept);
 }
 
+static void write_online_limit(page *p)
+{
+    online_limit *l = orchestra_online_limit(p->metrics->orchestra);
+    if (l == NULL)
+        return;
+    online_limit_counts c;
+    online_limit_read(l, &c);
+    const struct {
+        const char *verdict;
+        uint64_t count;
+    } verdicts[] = {
+        {"right", c.right}, {"wrong", c.wrong - c.misrouted}, {"misrouted", c.misrouted}};
+    const char *name = "a_io_feedback_total";
+    put_head(
+        p, name, "counter",
+        "Truths told, by verdict on the intent; misrouted: wrong, and sent to the small model.");
+    for (size_t i = 0; i < sizeof verdicts / sizeof *verdicts; i++) {
+        put(p, name);
+        put_label(p, "{", "verdict", verdicts[i].verdict);
+        put(p, "}");
+        put_count(p, verdicts[i].count);
+    }
+    put_head(p, "a_io_entropy_limit", "gauge", "The entropy limit as it is now, nats.");
+    if (p->code == OK)
+        p->code = buffer_add_format(p->out, "a_io_entropy_limit %.9g\n", c.limit);
+}
+
 static void put_summary(page *p, const char *name, const char *label, const char *value,
                         const summary *s)
 {
@@ -487,6 +516,7 @@ error_code metrics_write(metrics *m, const server_load *load, buffer *out)
     write_answers(&p);
     write_decisions(&p);
     write_fallbacks(&p);
+    write_online_limit(&p);
     write_overhead(&p);
     write_reply_times(&p);
     write_reply_counts(&p);

@@ -67,6 +67,9 @@ typedef struct request_text {
     const char *deadline_ms; /* x-a-io-deadline-ms */
 } request_text;
 
+/* The body, new; NULL: it is not a JSON object, `e` says why. */
+json_t *request_object(const char *body, size_t length, api_error *e);
+
 /* False: `e` says what is wrong, and nothing needs to be freed. */
 bool chat_request_parse(chat_request *out, const request_text *text,
                         const request_defaults *defaults, api_error *e);

@@ -588,7 +588,7 @@ static bool draw_seed(parser *p)
     return true;
 }
 
-static json_t *load_object(const char *body, size_t length, api_error *e)
+json_t *request_object(const char *body, size_t length, api_error *e)
 {
     json_error_t error;
     json_t *object = json_loadb(body == NULL ? "" : body, length, JSON_REJECT_DUPLICATES, &error);
@@ -611,7 +611,7 @@ bool chat_request_parse(chat_request *out, const request_text *text,
                           .request.max_tokens = defaults->max_tokens,
                           .request.priority = defaults->priority,
                           .request.deadline_ms = defaults->deadline_ms};
-    out->body = load_object(text->body, text->length, e);
+    out->body = request_object(text->body, text->length, e);
     if (out->body == NULL)
         return false;
     parser p = {.out = out, .error = e};

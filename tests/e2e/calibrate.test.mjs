@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { changedConfig, isSanitized, root, run, temporaryFolder } from './helper.mjs';
+import { changedConfig, isSanitized, root, run, Server, temporaryFolder } from './helper.mjs';
 
 function makeRequests(folder) {
   const made = spawnSync('python3', ['tools/demo/calibration_requests.py', folder], { cwd: root });
@@ -36,7 +36,53 @@ test('probabilities are truer, the limit holds', { skip: isSanitized && 'takes m
   assert.equal(written.machine, undefined);
 });
 
-test('a configuration names it', { skip: isSanitized && 'takes minutes' }, (t) => {
+// The limit moves with what is told; the log has the limit of each decision.
+async function checkFeedback(t, config, limit) {
+  const log = path.join(temporaryFolder(t), 'decisions.jsonl');
+  fs.appendFileSync(config, `\ndecisions: {file: ${log}}\n`);
+  const shown = run(['serve', '--check', '--config', config]);
+  assert.match(shown.stdout, /it moves with what POST \/v1\/feedback tells: by 0\.9 nats for a misroute/);
+  const server = await Server.start({ args: ['--config', config] });
+  t.after(() => server.stop());
+  const call = async (route, body, id) => {
+    const answer = await fetch(server.url + route, {
+      method: 'POST', body: JSON.stringify(body), headers: id ? { 'x-request-id': id } : {} });
+    return { status: answer.status, body: await answer.json() };
+  };
+  const decide = (id) => call('/v1/route',
+    { messages: [{ role: 'user', content: 'Write a Python function that reverses a string.' }] }, id);
+  const first = await decide('one');
+  assert.deepEqual([first.body.intent.label, first.body.plan.role], ['code', 'small']);
+  const tell = (id, label, more = {}) => call('/v1/feedback', { id, label, ...more });
+  for (const [answer, status, message] of [
+    [await tell('two', 'qa'), 404, /no decision by intent of the id 'two'/],
+    [await tell('one', 'cooking'), 400, /'cooking' is not a label; there are code, qa, math/],
+    [await tell('one', 'qa', { why: 1 }), 400, /unknown field 'why'/],
+    [await tell('one', 1), 400, /'label'/],
+    [await call('/v1/feedback', []), 400, /JSON object/],
+  ]) {
+    assert.equal(answer.status, status, answer.body.error.message);
+    assert.match(answer.body.error.message, message);
+  }
+  const told = await tell('one', 'qa');
+  assert.deepEqual([told.status, told.body.said, told.body.misrouted], [200, 'code', true]);
+  assert.ok(Math.abs(told.body.entropy_limit - (limit - 0.9 * 0.95)) < 1e-9);
+  assert.equal((await tell('one', 'qa')).status, 409);
+  const second = await decide('two');
+  assert.equal(second.body.plan.role, second.body.intent.entropy <= told.body.entropy_limit ? 'small' : 'large');
+  assert.equal((await tell('two', 'code')).body.wrong, false);
+  const metrics = await (await fetch(`${server.url}/metrics`)).text();
+  assert.match(metrics, /a_io_feedback_total\{verdict="right"\} 1\n/);
+  assert.match(metrics, /a_io_feedback_total\{verdict="misrouted"\} 1\n/);
+  assert.match(metrics, /a_io_entropy_limit -?[\d.e-]+\n/);
+  const again = run(['replay', '--decisions', log]);
+  assert.equal(again.status, 0, again.stderr);
+  const limits = fs.readFileSync(log, 'utf8').trim().split('\n').map((text) => JSON.parse(text).facts?.entropy_limit);
+  assert.deepEqual(limits.slice(0, 2), [undefined, limit]);
+  assert.ok(Math.abs(limits[2] - told.body.entropy_limit) < 1e-9); // the log has all digits
+}
+
+test('a configuration names it', { skip: isSanitized && 'takes minutes' }, async (t) => {
   const folder = temporaryFolder(t);
   const [calibration, unseen] = makeRequests(folder);
   const few = path.join(folder, 'few.jsonl');
@@ -54,6 +100,8 @@ test('a configuration names it', { skip: isSanitized && 'takes minutes' }, (t) =
   assert.equal(checked.status, 0, checked.stderr);
   assert.match(checked.stdout, /calibrated by .*found\.json \(.*fitted on \d+ requests\)/);
   assert.ok(checked.stdout.includes(`its entropy limit: ${limit.toFixed(4)} nats`), checked.stdout);
+
+  await checkFeedback(t, withKeys((text) => noLimit(text).replace('  labels:', '  online: {step: 0.9}\n  labels:')), limit);
 
   const prompt = 'Before that: who founded Nintendo? But really write the Dart function that deals a deck of cards.';
   const decide = (args) => JSON.parse(run(['route', '--json', ...args, prompt]).stdout);

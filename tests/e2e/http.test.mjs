@@ -81,6 +81,12 @@ test('request ids: a sane one is echoed, another one replaced', async () => {
   assert.match(strange.headers.get('x-request-id'), /^req-/);
 });
 
+test('feedback where nothing learns from it says how to turn it on', async () => {
+  const { status, body } = await server.json('/v1/feedback', { id: 'req-1', label: 'qa' });
+  assert.equal(status, 409);
+  assert.match(body.error.message, /probe\.calibration .*probe\.online/);
+});
+
 test('unknown paths, wrong methods', async () => {
   const missing = await server.json('/v2/nothing');
   assert.equal(missing.status, 404);

@@ -519,6 +519,17 @@ static void test_certain(void **state)
     assert_int_equal(above.fallback, FALLBACK_ENTROPY);
     assert_string_equal(above.reason, "intent code, entropy 0.32 > 0.31 nats");
     assert_string_equal(math.rule, "no_rule");
+    /* A limit that has moved comes with the facts. */
+    double moved = 0.3;
+    intent i = {.known = true, .n_labels = 3, .best = CODE, .entropy = 0.31, .margin = 0.9};
+    memcpy(i.labels, labels, sizeof labels);
+    policy_facts facts = {.intent = &i, .prompt_tokens = 10, .entropy_limit = &moved};
+    assert_true(policy_follows_limit(f.policy));
+    assert_true(policy_decide(f.policy, &facts, &at));
+    assert_string_equal(at.reason, "intent code, entropy 0.31 > 0.30 nats");
+    moved = 0.32;
+    assert_true(policy_decide(f.policy, &facts, &at));
+    assert_string_equal(at.rule, "sure");
     json_t *table = table_json(f.policy); /* can be put into a configuration: numbers */
     assert_true(json_real_value(json_object_get(json_array_get(table, 1), "max_entropy")) == 0.31);
     json_decref(table);
