@@ -12,7 +12,11 @@
 
 #define RUNS 5
 #define STEP_TESTS (LOOKUP_MAX_DRAFT + 1)
-#define MAX_TESTS (STEP_TESTS + 1 + CALIBRATION_MAX_PROBES)
+#define MAX_TESTS (STEP_TESTS + N_WIDE_STEPS + 1 + CALIBRATION_MAX_PROBES)
+
+/* Rows that sequences draft together: between them T(n) is taken for a line. */
+static const size_t wide_steps[] = {24, 32, 48, ENGINE_STEP_ROWS};
+#define N_WIDE_STEPS (sizeof wide_steps / sizeof wide_steps[0])
 
 static const size_t probe_sizes[] = {64, 256, 1024};
 #define N_PROBE_SIZES (sizeof probe_sizes / sizeof probe_sizes[0])
@@ -82,7 +86,9 @@ static error_code measure_subject(job *j, subject *s, size_t context, machine_mo
     j->n = 0;
     for (size_t n = 1; n <= STEP_TESTS; n++)
         add_test(j, s, SPEED_STEP, n, context);
-    if (j->n < STEP_TESTS || context < ENGINE_KNOWN_PREFILL)
+    for (size_t i = 0; i < N_WIDE_STEPS; i++)
+        add_test(j, s, SPEED_STEP, wide_steps[i], context);
+    if (j->n < STEP_TESTS + N_WIDE_STEPS || context < ENGINE_KNOWN_PREFILL)
         return failure_set(
             fail, ERR_CONTEXT,
             "%s: its context of %zu tokens is too short: a prefill of %d is measured", out->name,
@@ -123,7 +129,8 @@ static error_code measure_all(job *j, machine_record *out, const stage *s, failu
     error_code code = read_peak_create(&j->peak, j->threads, READ_PEAK_BYTES, fail);
     if (code == OK)
         code = read_peak_survey(j->peak, &out->read_peak_gb_s, fail);
-    j->all = orchestra_model_count(s->orchestra) * RUNS * (STEP_TESTS + 1 + N_PROBE_SIZES);
+    j->all = orchestra_model_count(s->orchestra) * RUNS *
+             (STEP_TESTS + N_WIDE_STEPS + 1 + N_PROBE_SIZES);
     for (size_t i = 0; code == OK && i < orchestra_model_count(s->orchestra); i++)
         code = measure_model(j, orchestra_model(s->orchestra, i), kv_types[s->config->models[i].kv],
                              &out->models[out->n_models++], fail);

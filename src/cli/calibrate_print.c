@@ -98,6 +98,9 @@ static void print_machine(const machine_record *m)
         printf("%s, KV %s: a step of n rows, ms:", speed->name, kv_type_name(speed->kv));
         for (size_t n = 1; n < LOOKUP_MAX_DRAFT + 2; n++)
             printf(" %.3g", speed->step_ms[n]);
+        for (size_t n = LOOKUP_MAX_DRAFT + 2; n <= ENGINE_STEP_ROWS; n++)
+            if (speed->step_ms[n] > 0)
+                printf(", %zu: %.3g", n, speed->step_ms[n]);
         printf("\n  a prompt row %.3g ms", speed->prefill_row_ms);
         for (size_t k = 0; k < speed->n_probes; k++)
             printf(", a probe of %zu tokens %.3g ms", speed->probe_tokens[k], speed->probe_ms[k]);

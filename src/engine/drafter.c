@@ -82,9 +82,9 @@ error_code drafter_create(drafter **out, engine *e, const model *small, size_t n
     return code;
 }
 
-void drafter_fix_cost(drafter *d, const double step_ms[LOOKUP_MAX_DRAFT + 2])
+void drafter_fix_cost(drafter *d, const double step_ms[ENGINE_STEP_ROWS + 1])
 {
-    for (size_t n = 1; n < LOOKUP_MAX_DRAFT + 2; n++)
+    for (size_t n = 1; n <= ENGINE_STEP_ROWS; n++)
         step_cost_learn(&d->cost, n, step_ms[n]);
     d->cost.fixed = true;
 }

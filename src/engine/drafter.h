@@ -19,7 +19,7 @@ error_code drafter_create(drafter **out, engine *e, const model *small, size_t n
                           failure *fail);
 void drafter_destroy(drafter *d);
 /* The small model's T(n) is step_ms and stays so. */
-void drafter_fix_cost(drafter *d, const double step_ms[LOOKUP_MAX_DRAFT + 2]);
+void drafter_fix_cost(drafter *d, const double step_ms[ENGINE_STEP_ROWS + 1]);
 
 /* The most memory that its KV can take. */
 size_t drafter_kv_bytes(const drafter *d);

@@ -293,8 +293,9 @@ static void learn_step_cost(engine *e)
     }
     const measured_size prompt = {ENGINE_KNOWN_PREFILL, 1, true};
     learn_size(e, &prompt, o->prefill_row_ms * ENGINE_KNOWN_PREFILL);
-    for (size_t n = 1; n < LOOKUP_MAX_DRAFT + 2; n++)
-        learn_size(e, &(measured_size){n, 1, false}, o->step_ms[n]);
+    for (size_t n = 1; n <= ENGINE_STEP_ROWS; n++)
+        if (o->step_ms[n] > 0)
+            learn_size(e, &(measured_size){n, 1, false}, o->step_ms[n]);
     e->cost.fixed = o->fixed_step_cost;
 }
 

@@ -29,6 +29,7 @@ typedef struct sequence sequence;
 
 #define LOOKUP_MAX_DRAFT 16
 #define ENGINE_KNOWN_PREFILL 128
+#define ENGINE_STEP_ROWS 64 /* decode steps are known by their rows up to so many */
 
 typedef struct engine_options {
     size_t context; /* tokens a sequence may hold; 0: what the model was trained for */
@@ -44,7 +45,7 @@ typedef struct engine_options {
     bool prefix_cache;     /* a prompt takes the KV that an earlier one left of its prefix */
     kv_type kv;
     /* What steps cost, where it is known already; step_ms[1] 0: conductor_start measures. */
-    double step_ms[LOOKUP_MAX_DRAFT + 2]; /* T(n) */
+    double step_ms[ENGINE_STEP_ROWS + 1]; /* T(n); 0: unknown */
     double prefill_row_ms; /* a row's part of a prefill of ENGINE_KNOWN_PREFILL tokens */
     bool fixed_step_cost;  /* T(n) stays step_ms: drafts follow from the tokens alone */
 } engine_options;
@@ -76,7 +77,6 @@ size_t engine_context(const engine *e);
 typedef enum lookup_mode { LOOKUP_OFF, LOOKUP_AUTO, LOOKUP_FIXED, LOOKUP_DRAFT } lookup_mode;
 
 #define LOOKUP_CLASSES 16
-#define ENGINE_STEP_ROWS 64 /* decode steps are known by their rows up to so many */
 
 typedef struct lookup_setting {
     lookup_mode mode;
@@ -113,7 +113,7 @@ typedef struct sequence_request {
     const int32_t *labels;
     size_t n_labels;
 
-    bool is_alone; /* takes no prefix that others left, and leaves none to others */
+    bool is_alone;              /* takes no prefix that others left, and leaves none to others */
     sequence_priority priority; /* of a reply; classifications go before all replies */
     double deadline_ms;         /* after submission: then it fails with ERR_TIMEOUT; 0: none */
 

@@ -35,11 +35,11 @@ static size_t measured_below(const step_cost *c, size_t rows)
     return rows;
 }
 
-/* The line through two measured points. */
-static double on_line(const step_cost *c, size_t a, size_t b, size_t rows)
+/* From point `from` on along the slope between the measured points a and b. */
+static double on_line(const step_cost *c, size_t a, size_t b, size_t from, size_t rows)
 {
     double slope = (c->ms[b] - c->ms[a]) / ((double)b - (double)a);
-    return c->ms[a] + (slope > 0 ? slope : 0) * ((double)rows - (double)a);
+    return c->ms[from] + (slope > 0 ? slope : 0) * ((double)rows - (double)from);
 }
 
 double step_cost_of(const step_cost *c, size_t rows)
@@ -51,12 +51,15 @@ double step_cost_of(const step_cost *c, size_t rows)
     if (below == rows)
         return c->ms[rows];
     if (above <= STEP_COST_ROWS)
-        return below > 0 ? on_line(c, below, above, rows) : c->ms[above];
-    /* Nothing larger was measured: as the last two go on, and with only one as if rows cost
-     * nothing, so that it is tried. */
-    size_t before = below > 0 ? measured_below(c, below - 1) : 0;
+        return below > 0 ? on_line(c, below, above, below, rows) : c->ms[above];
+    /* Nothing larger was measured: as it went on from half as many rows, for noise would tilt the
+     * line through two neighbours; and with only one as if rows cost nothing, so that it is tried.
+     */
+    size_t before = measured_below(c, below / 2);
+    if (before == 0 && below > 0)
+        before = measured_below(c, below - 1);
     if (before > 0)
-        return on_line(c, before, below, rows);
+        return on_line(c, before, below, below, rows);
     return below > 0 ? c->ms[below] : 1.0;
 }
 

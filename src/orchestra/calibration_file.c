@@ -72,16 +72,21 @@ json_t *probe_record_json(const probe_record *r, const config *c, const model *s
 
 static json_t *machine_model_json(const machine_model *m)
 {
-    json_t *steps = json_array(), *probes = json_array();
+    json_t *steps = json_array(), *wide = json_array(), *probes = json_array();
     for (size_t n = 1; n < LOOKUP_MAX_DRAFT + 2; n++)
         json_array_append_new(steps, json_real(m->step_ms[n]));
+    for (size_t n = LOOKUP_MAX_DRAFT + 2; n <= ENGINE_STEP_ROWS; n++)
+        if (m->step_ms[n] > 0)
+            json_array_append_new(
+                wide, json_pack("{s:I, s:f}", "rows", (json_int_t)n, "ms", m->step_ms[n]));
     for (size_t i = 0; i < m->n_probes; i++)
         json_array_append_new(probes,
                               json_pack("{s:I, s:f}", "tokens", (json_int_t)m->probe_tokens[i],
                                         "ms", m->probe_ms[i]));
-    return json_pack("{s:s, s:o, s:s, s:o, s:f, s:o}", "fingerprint", m->fingerprint, "name",
+    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:f, s:o}", "fingerprint", m->fingerprint, "name",
                      json_text(m->name, strlen(m->name)), "kv", kv_type_name(m->kv), "step_ms",
-                     steps, "prefill_row_ms", m->prefill_row_ms, "probes", probes);
+                     steps, "wide_step_ms", wide, "prefill_row_ms", m->prefill_row_ms, "probes",
+                     probes);
 }
 
 json_t *machine_record_json(const machine_record *r)
@@ -315,14 +320,40 @@ static error_code read_steps(machine_model *out, json_t *steps, failure *fail)
     bool whole = json_array_size(steps) == LOOKUP_MAX_DRAFT + 1;
     json_array_foreach(steps, n, item)
     {
-        whole = whole && json_is_real(item) && is_positive(json_real_value(item));
+        whole = whole && is_positive(json_number_value(item));
         if (whole)
-            out->step_ms[n + 1] = json_real_value(item);
+            out->step_ms[n + 1] = json_number_value(item);
     }
     return whole ? OK
                  : failure_set(fail, ERR_CONFIG,
                                "machine.models: step_ms must be %d numbers of ms above 0",
                                LOOKUP_MAX_DRAFT + 1);
+}
+
+/* Files without it hold no more than step_ms. */
+static error_code read_wide_steps(machine_model *out, json_t *steps, failure *fail)
+{
+    size_t i;
+    json_t *item;
+    json_int_t last = LOOKUP_MAX_DRAFT + 1;
+    if (steps != NULL && !json_is_array(steps))
+        return failure_set(fail, ERR_CONFIG, "machine.models: wide_step_ms must be a list");
+    json_array_foreach(steps, i, item)
+    {
+        json_error_t error;
+        json_int_t rows;
+        double ms;
+        if (json_unpack_ex(item, &error, JSON_STRICT, "{s:I, s:F}", "rows", &rows, "ms", &ms) != 0)
+            return failure_set(fail, ERR_CONFIG, "machine.models: wide_step_ms: %s", error.text);
+        if (rows <= last || rows > ENGINE_STEP_ROWS || !is_positive(ms))
+            return failure_set(fail, ERR_CONFIG,
+                               "machine.models: wide_step_ms must be of growing rows from %d to "
+                               "%d, with ms above 0",
+                               LOOKUP_MAX_DRAFT + 2, ENGINE_STEP_ROWS);
+        out->step_ms[rows] = ms;
+        last = rows;
+    }
+    return OK;
 }
 
 static error_code read_probes(machine_model *out, json_t *probes, failure *fail)
@@ -348,11 +379,12 @@ static error_code read_probes(machine_model *out, json_t *probes, failure *fail)
 static error_code read_machine_model(machine_model *out, json_t *item, failure *fail)
 {
     const char *fingerprint, *name, *kv;
-    json_t *steps, *probes;
+    json_t *steps, *wide = NULL, *probes;
     json_error_t error;
-    if (json_unpack_ex(item, &error, JSON_STRICT, "{s:s, s:s, s:s, s:o, s:F, s:o}", "fingerprint",
-                       &fingerprint, "name", &name, "kv", &kv, "step_ms", &steps, "prefill_row_ms",
-                       &out->prefill_row_ms, "probes", &probes) != 0)
+    if (json_unpack_ex(item, &error, JSON_STRICT, "{s:s, s:s, s:s, s:o, s?o, s:F, s:o}",
+                       "fingerprint", &fingerprint, "name", &name, "kv", &kv, "step_ms", &steps,
+                       "wide_step_ms", &wide, "prefill_row_ms", &out->prefill_row_ms, "probes",
+                       &probes) != 0)
         return failure_set(fail, ERR_CONFIG, "machine.models: %s", error.text);
     snprintf(out->fingerprint, sizeof out->fingerprint, "%s", fingerprint);
     snprintf(out->name, sizeof out->name, "%s", name);
@@ -361,6 +393,8 @@ static error_code read_machine_model(machine_model *out, json_t *item, failure *
     if (!is_positive(out->prefill_row_ms))
         return failure_set(fail, ERR_CONFIG, "machine.models: prefill_row_ms must be above 0");
     error_code code = read_steps(out, steps, fail);
+    if (code == OK)
+        code = read_wide_steps(out, wide, fail);
     return code == OK ? read_probes(out, probes, fail) : code;
 }
 

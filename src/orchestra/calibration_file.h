@@ -42,8 +42,9 @@ typedef struct machine_model {
     char fingerprint[17]; /* sixteen hexadecimal digits */
     char name[256];       /* of its file */
     kv_type kv;
-    double step_ms[LOOKUP_MAX_DRAFT + 2]; /* T(n) by n, from 1; median */
-    double prefill_row_ms;                /* a row's part of a prefill of ENGINE_KNOWN_PREFILL */
+    /* T(n) by n, medians: all of 1 … LOOKUP_MAX_DRAFT + 1, and some beyond; 0: not measured. */
+    double step_ms[ENGINE_STEP_ROWS + 1];
+    double prefill_row_ms; /* a row's part of a prefill of ENGINE_KNOWN_PREFILL */
     size_t n_probes;
     size_t probe_tokens[CALIBRATION_MAX_PROBES];
     double probe_ms[CALIBRATION_MAX_PROBES]; /* of a query of so many tokens */

@@ -100,6 +100,8 @@ static void test_machine_again(void **state)
                                   .probe_ms = {3}};
     for (size_t n = 1; n < LOOKUP_MAX_DRAFT + 2; n++)
         m.models[0].step_ms[n] = (double)n / 7;
+    m.models[0].step_ms[24] = 1.0 / 3;
+    m.models[0].step_ms[ENGINE_STEP_ROWS] = 9.1;
     /* As the calibration names the small model. */
     json_t *part = probe_record_json(&probe, h->config, h->small);
     snprintf(m.models[0].fingerprint, sizeof m.models[0].fingerprint, "%s",
@@ -118,6 +120,50 @@ static void test_machine_again(void **state)
     assert_int_equal(found->probe_tokens[0], 64);
     assert_null(machine_find(&r, h->small, KV_F16));
     assert_null(machine_find(&r, h->large, KV_Q8_0));
+}
+
+/* One model's wide_step_ms: NULL in `what`: is read. */
+static void read_wide(const house *h, const char *wide, const char *what)
+{
+    machine_record r;
+    failure fail;
+    FILE *file = fopen(h->path, "we");
+    assert_non_null(file);
+    fputs("{\"version\": 1, \"machine\": {\"cpu\": \"c\", \"kernel\": \"k\", \"threads\": 1, "
+          "\"read_peak_gb_s\": 1.5, \"models\": [{\"fingerprint\": \"0123456789abcdef\", "
+          "\"name\": \"m\", \"kv\": \"f16\", \"step_ms\": [0.5",
+          file);
+    for (size_t n = 2; n < LOOKUP_MAX_DRAFT + 2; n++)
+        fprintf(file, ", %zu.5", n);
+    fprintf(file, "], %s\"prefill_row_ms\": 0.1, \"probes\": []}]}}\n", wide);
+    fclose(file);
+    error_code code = calibration_file_read_machine(&r, h->path, &fail);
+    if (what != NULL) {
+        assert_int_equal(code, ERR_CONFIG);
+        if (strstr(fail.text, what) == NULL)
+            fail_msg("\"%s\" lacks \"%s\"", fail.text, what);
+        return;
+    }
+    if (code != OK)
+        fail_msg("%s", fail.text);
+    assert_true(r.models[0].step_ms[17] == 17.5 && r.models[0].step_ms[18] == 0);
+    assert_true(r.models[0].step_ms[32] == (*wide == '\0' ? 0 : 33));
+}
+
+static void test_wide_steps(void **state)
+{
+    const house *h = *state;
+    read_wide(h, "", NULL); /* a file from before there were any */
+    read_wide(h, "\"wide_step_ms\": [{\"rows\": 32, \"ms\": 33}, {\"rows\": 64, \"ms\": 70}], ",
+              NULL);
+    read_wide(h, "\"wide_step_ms\": 3, ", "wide_step_ms must be a list");
+    read_wide(h, "\"wide_step_ms\": [{\"rows\": 17, \"ms\": 33}], ", "from 18 to 64");
+    read_wide(h, "\"wide_step_ms\": [{\"rows\": 65, \"ms\": 33}], ", "from 18 to 64");
+    read_wide(h, "\"wide_step_ms\": [{\"rows\": 32, \"ms\": 0}], ", "above 0");
+    read_wide(h, "\"wide_step_ms\": [{\"rows\": 32, \"ms\": 1}, {\"rows\": 32, \"ms\": 1}], ",
+              "growing rows");
+    read_wide(h, "\"wide_step_ms\": [{\"rows\": 32}], ", "ms");
+    read_wide(h, "\"wide_step_ms\": [{\"rows\": 32, \"ms\": 1, \"x\": 1}], ", "x");
 }
 
 static void refused(const house *h, const model *small, const char *what)
@@ -196,9 +242,8 @@ static void test_malformed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_probe_again),
-        cmocka_unit_test(test_machine_again),
-        cmocka_unit_test(test_not_made_for),
+        cmocka_unit_test(test_probe_again), cmocka_unit_test(test_machine_again),
+        cmocka_unit_test(test_wide_steps),  cmocka_unit_test(test_not_made_for),
         cmocka_unit_test(test_malformed),
     };
     return cmocka_run_group_tests(tests, open_house, close_house);

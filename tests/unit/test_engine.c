@@ -287,6 +287,7 @@ static void test_known_step_cost(void **state)
     engine_options o = engine_defaults();
     for (size_t n = 1; n < LOOKUP_MAX_DRAFT + 2; n++)
         o.step_ms[n] = 1000.0 + (double)n;
+    o.step_ms[ENGINE_STEP_ROWS] = 5000;
     o.prefill_row_ms = 77;
     assert_int_equal(conductor_create(&c, 1, &fail), OK);
     assert_int_equal(conductor_add(c, h->m, &o, &e, &fail), OK);
@@ -299,6 +300,7 @@ static void test_known_step_cost(void **state)
     }
     for (size_t n = 1; n < LOOKUP_MAX_DRAFT + 2; n++)
         assert_true(fabs(status.step_ms[n] - 1000.0 - (double)n) < 1e-9);
+    assert_true(status.step_ms[32] == 0 && status.step_ms[ENGINE_STEP_ROWS] == 5000);
     /* Attention has a part of it. */
     assert_true(status.prefill_row_ms > 30 && status.prefill_row_ms <= 77);
     conductor_destroy(c);

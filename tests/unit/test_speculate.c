@@ -225,6 +225,32 @@ static double flat_step_ms(size_t rows)
     return 10 + 0.1 * (double)rows;
 }
 
+/* Between measured points a line; beyond the last one the line from half as many rows: two
+ * neighbours that noise moved do not decide. */
+static void test_step_cost_of_many_rows(void **state)
+{
+    (void)state;
+    step_cost c = {.fixed = false};
+    for (size_t n = 1; n <= 17; n++)
+        step_cost_learn(&c, n, 10 + (double)n);
+    assert_true(fabs(step_cost_of(&c, 44) - 54) < 1e-9);
+    c.ms[16] = 29; /* above the next */
+    assert_true(fabs(step_cost_of(&c, 44) - 54) < 1e-9);
+    c.ms[16] = 20; /* far below it */
+    assert_true(fabs(step_cost_of(&c, 44) - 54) < 1e-9);
+    c.ms[16] = 26;
+    step_cost_learn(&c, 24, 41);
+    step_cost_learn(&c, 32, 49);
+    assert_true(fabs(step_cost_of(&c, 20) - 33) < 1e-9);
+    assert_true(fabs(step_cost_of(&c, 28) - 45) < 1e-9);
+    assert_true(fabs(step_cost_of(&c, 40) - (49 + 23.0 / 16 * 8)) < 1e-9);
+    step_cost_learn(&c, 64, 113);
+    assert_true(fabs(step_cost_of(&c, 48) - 81) < 1e-9);
+    assert_true(fabs(step_cost_of(&c, 80) - 145) < 1e-9);
+    c.ms[32] = 150; /* rows never cost less than nothing */
+    assert_true(fabs(step_cost_of(&c, 80) - 113) < 1e-9);
+}
+
 static void test_auto_turns_off_where_rows_cost_a_graph(void **state)
 {
     (void)state;
@@ -246,6 +272,7 @@ int main(void)
         cmocka_unit_test(test_step_cost_follows_the_machine),
         cmocka_unit_test(test_streams_share_rows),
         cmocka_unit_test(test_a_whole_draft_counts_no_refusal),
+        cmocka_unit_test(test_step_cost_of_many_rows),
         cmocka_unit_test(test_auto_turns_off_where_rows_cost_a_graph),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
