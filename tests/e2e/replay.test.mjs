@@ -102,6 +102,36 @@ test('step costs from a file: two replays differ in times alone', (t) => {
   assert.deepEqual(dear[0].items.map((i) => i.digest), first[0].items.map((i) => i.digest));
 });
 
+// A configuration with figures as if measured on this machine: T(1) is 1 ms, T(n > 1) `factor`.
+function asThisMachine(t, factor) {
+  const file = stepCosts(temporaryFolder(t), 1);
+  const record = JSON.parse(fs.readFileSync(file, 'utf8'));
+  const config = changedConfig(t, (text) => text.replace('# engine:', `engine:\n  machine: ${file}\n#`));
+  const { stderr } = run(['serve', '--check', '--config', config]);
+  const [, cpu, kernel, threads] = /this one: (.*), kernel (\w+), (\d+) threads\)/.exec(stderr);
+  Object.assign(record.machine, { cpu, kernel, threads: Number(threads) });
+  for (const model of record.machine.models) {
+    model.step_ms = model.step_ms.map((_, n) => (n === 0 ? 1 : factor));
+    model.wide_step_ms = [24, 32, 48, 64].map((rows) => ({ rows, ms: factor }));
+  }
+  fs.writeFileSync(file, JSON.stringify(record));
+  const again = run(['serve', '--check', '--config', config]);
+  assert.equal(again.status, 0, again.stderr);
+  assert.doesNotMatch(again.stderr, /another machine|no figures/);
+  return config;
+}
+
+// A static-graph accelerator rebuilds its graph for every new number of rows.
+test('engine: machine: whose steps of more than one row jump: auto drafts nothing', (t) => {
+  const drafts = (factor) => JSON.parse(replay('--config', asThisMachine(t, factor), '--scenario', 'A',
+    '--requests', '8', '--seed', '5', '--policies', 'adaptive', '--json')).runs[0];
+  const jumping = drafts(500), flat = drafts(1.05);
+  assert.equal(jumping.drafted, 0);
+  assert.ok(jumping.steps > 0);
+  assert.ok(flat.drafted > 0);
+  assert.deepEqual(jumping.items.map((i) => i.digest), flat.items.map((i) => i.digest));
+});
+
 test('load: several at once and as they arrive give the same answers', () => {
   const args = ['--scenario', 'B', '--policies', 'adaptive', '--requests', '10', '--json'];
   const single = lasting(JSON.parse(replay(...args)));
