@@ -1,13 +1,12 @@
 #include "config/schema.h"
 
-#include <cyaml/cyaml.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <yaml.h>
 
 #include "config/config.h"
+#include "config/yaml_reader.h"
 
 /* ---- the schema --------------------------------------------------------------------------- */
 
@@ -132,14 +131,10 @@ static const cyaml_schema_field_t policy_fields[] = {
 };
 
 static const cyaml_schema_field_t engine_fields[] = {
-    UINT(threads, file_engine),
-    UINT(prefill_chunk, file_engine),
-    UINT(queue_limit, file_engine),
-    UINT(step_budget_ms, file_engine),
-    UINT(memory_limit_mb, file_engine),
-    FLAG(prefix_cache, file_engine),
-    TEXT(machine, OPTIONAL, file_engine),
-    CYAML_FIELD_END,
+    UINT(threads, file_engine),           UINT(prefill_chunk, file_engine),
+    UINT(queue_limit, file_engine),       UINT(step_budget_ms, file_engine),
+    UINT(memory_limit_mb, file_engine),   FLAG(prefix_cache, file_engine),
+    TEXT(machine, OPTIONAL, file_engine), CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t server_fields[] = {
@@ -184,20 +179,18 @@ static void hear(cyaml_log_t level, void *context, const char *format, va_list a
 {
     (void)level;
     complaint *c = context;
-    char text[256];
-    vsnprintf(text, sizeof text, format, args);
-    text[strcspn(text, "\n")] = '\0';
-    const char *place = strstr(text, "(line: ");
+    char text[YAML_LINE_SIZE];
+    const char *line = yaml_reader_line(text, format, args);
+    const char *place = strstr(line, "(line: ");
     if (place == NULL) {
-        const char *body = strncmp(text, "Load: ", 6) == 0 ? text + 6 : text;
-        if (c->what[0] == '\0' && strcmp(body, "Backtrace:") != 0)
-            snprintf(c->what, sizeof c->what, "%s", body);
+        if (c->what[0] == '\0' && strcmp(line, "Backtrace:") != 0)
+            snprintf(c->what, sizeof c->what, "%s", line);
         return;
     }
     if (c->line == 0)
         sscanf(place, "(line: %d, column: %d", &c->line, &c->column);
     if (c->field[0] == '\0')
-        sscanf(text, " in mapping field '%63[^']", c->field);
+        sscanf(line, " in mapping field '%63[^']", c->field);
 }
 
 static const cyaml_schema_field_t *fields_of(const char *name)
@@ -277,21 +270,11 @@ static error_code refuse(cyaml_err_t error, const char *text, size_t length, con
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
-/* Aliases are refused: they would let a short file grow without bound. */
-static cyaml_config_t reader_with(complaint *c)
-{
-    return (cyaml_config_t){.log_level = CYAML_LOG_WARNING,
-                            .log_fn = hear,
-                            .log_ctx = c,
-                            .mem_fn = cyaml_mem,
-                            .flags = CYAML_CFG_NO_ALIAS};
-}
-
 error_code file_config_read(file_config **out, const char *text, size_t length, const char *file,
                             failure *fail)
 {
     complaint c = {.line = 0};
-    cyaml_config_t reader = reader_with(&c);
+    cyaml_config_t reader = yaml_reader(hear, &c);
     file_config *f = NULL;
     *out = NULL;
     cyaml_err_t error = cyaml_load_data((const uint8_t *)text, length, &reader, &top_value,
@@ -313,6 +296,6 @@ error_code file_config_read(file_config **out, const char *text, size_t length, 
 void file_config_free(file_config *f)
 {
     complaint c = {.line = 0};
-    cyaml_config_t reader = reader_with(&c);
+    cyaml_config_t reader = yaml_reader(hear, &c);
     cyaml_free(&reader, &top_value, f, 0);
 }

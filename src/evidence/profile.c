@@ -1,11 +1,11 @@
 #include "evidence/profile.h"
 
-#include <cyaml/cyaml.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buffer.h"
+#include "config/yaml_reader.h"
 #include "evidence/arm.h"
 
 /* ---- the schema --------------------------------------------------------------------------- */
@@ -115,29 +115,18 @@ static void hear(cyaml_log_t level, void *context, const char *format, va_list a
 {
     (void)level;
     complaint *c = context;
-    char text[160];
-    vsnprintf(text, sizeof text, format, args);
-    text[strcspn(text, "\n")] = '\0';
-    const char *body = strncmp(text, "Load: ", 6) == 0 ? text + 6 : text;
-    if (strstr(text, "(line: ") != NULL && c->where[0] == '\0')
-        snprintf(c->where, sizeof c->where, "%s", body);
+    char text[YAML_LINE_SIZE];
+    const char *line = yaml_reader_line(text, format, args);
+    if (strstr(line, "(line: ") != NULL && c->where[0] == '\0')
+        snprintf(c->where, sizeof c->where, "%s", line);
     else if (c->what[0] == '\0')
-        snprintf(c->what, sizeof c->what, "%s", body);
-}
-
-static cyaml_config_t reader_with(complaint *c)
-{
-    return (cyaml_config_t){.log_level = CYAML_LOG_WARNING,
-                            .log_fn = hear,
-                            .log_ctx = c,
-                            .mem_fn = cyaml_mem,
-                            .flags = CYAML_CFG_NO_ALIAS};
+        snprintf(c->what, sizeof c->what, "%s", line);
 }
 
 void profile_free(profile *p)
 {
     complaint c = {.what = ""};
-    cyaml_config_t reader = reader_with(&c);
+    cyaml_config_t reader = yaml_reader(hear, &c);
     cyaml_free(&reader, &top_value, p, 0);
 }
 
@@ -238,7 +227,7 @@ error_code profile_load(profile **out, const char *path, failure *fail)
 {
     buffer text;
     complaint c = {.what = ""};
-    cyaml_config_t reader = reader_with(&c);
+    cyaml_config_t reader = yaml_reader(hear, &c);
     *out = NULL;
     buffer_init(&text, (size_t)16 << 20);
     error_code code = buffer_read_file(&text, path, fail);
