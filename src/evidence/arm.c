@@ -108,6 +108,7 @@ error_code arm_apply(const arm *a, config *c, failure *fail)
     if (a->without_entropy_limit) {
         c->policy.entropy_limit = ANY_ENTROPY;
         c->policy.is_limit_given = true; /* before a calibration's */
+        c->probe.is_online = false;      /* nor one that moves */
     }
     if (a->without_prefix_cache)
         c->engine.prefix_cache = false;

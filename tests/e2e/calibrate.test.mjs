@@ -96,12 +96,13 @@ test('a configuration names it', { skip: isSanitized && 'takes minutes' }, async
     .replace('  labels:', `  calibration: ${found}\n  labels:`));
   const noLimit = (text) => text.replace(/ {2}entropy_limit: .*\n/, '');
   const config = withKeys(noLimit);
+  const moving = () => withKeys((text) => noLimit(text).replace('  labels:', '  online: {step: 0.9}\n  labels:'));
+  await checkFeedback(t, moving(), limit);
   const checked = run(['serve', '--check', '--config', config]);
   assert.equal(checked.status, 0, checked.stderr);
   assert.match(checked.stdout, /calibrated by .*found\.json \(.*fitted on \d+ requests\)/);
   assert.ok(checked.stdout.includes(`its entropy limit: ${limit.toFixed(4)} nats`), checked.stdout);
 
-  await checkFeedback(t, withKeys((text) => noLimit(text).replace('  labels:', '  online: {step: 0.9}\n  labels:')), limit);
 
   const prompt = 'Before that: who founded Nintendo? But really write the Dart function that deals a deck of cards.';
   const decide = (args) => JSON.parse(run(['route', '--json', ...args, prompt]).stdout);
@@ -123,11 +124,11 @@ test('a configuration names it', { skip: isSanitized && 'takes minutes' }, async
   assert.equal(uncalibrated.status, 4, uncalibrated.stderr);
   assert.match(uncalibrated.stderr, /policy\.rules\[0\]\.certain: .*probe\.calibration names none/);
 
-  // Replayed: the calibration's limit decides, but not in the ablation that has none, nor for the oracle.
+  // Replayed: the calibration's limit decides, also where it may move, but not in the ablation that has none, nor for the oracle.
   const trace = path.join(folder, 'trace.jsonl');
   const requests = fs.readFileSync(unseen, 'utf8').split('\n').slice(0, 200).map((line) => JSON.parse(line));
   fs.writeFileSync(trace, requests.map(({ prompt: asked, intent }) => `${JSON.stringify({ prompt: asked, intent, max_tokens: 2 })}\n`).join(''));
-  const replayed = run(['replay', trace, '--json', '--policies', 'adaptive,oracle,without-entropy-fallback', '--config', config]);
+  const replayed = run(['replay', trace, '--json', '--policies', 'adaptive,oracle,without-entropy-fallback', '--config', moving()]);
   assert.equal(replayed.status, 0, replayed.stderr);
   const [adaptive, oracle, unlimited] = JSON.parse(replayed.stdout).runs.map((r) => r.items);
   const doubtful = adaptive.flatMap((item, i) => (item.label === 'code' && item.entropy > limit ? [i] : []));
