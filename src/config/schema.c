@@ -202,7 +202,7 @@ static const cyaml_schema_field_t *fields_of(const char *name)
         {"models", model_fields},   {"labels", label_fields},        {"probe", probe_fields},
         {"headers", header_fields}, {"load", load_fields},           {"sampling", sampling_fields},
         {"rules", rule_fields},     {"policy", policy_fields},       {"engine", engine_fields},
-        {"server", server_fields},  {"decisions", decisions_fields},   {"online", online_fields},
+        {"server", server_fields},  {"decisions", decisions_fields}, {"online", online_fields},
     };
     for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
         if (strcmp(name, sections[i].name) == 0)
