@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "evidence/item.h"
+#include "evidence/workload.h"
 #include "orchestra/describe.h"
 #include "orchestra/policy.h"
 
@@ -34,19 +35,12 @@ typedef struct block {
     orchestra *orchestra;
     const config *config;
     const arm *arm;
-    const task *tasks;
-    size_t n_tasks;
-    const block_options *options;
+    workload load;
     const char *names[2]; /* of the models, by role */
     size_t small;         /* index of the small one */
     config_lookup lookup;
     flight *flights;
-    size_t n_flights, capacity, next, done;
-    double *due; /* open loop: when each task arrives, after the begin */
-    double begin_ms, end_ms;
     int wake;
-    json_t **items; /* by task; NULL: not there yet */
-    char **answers;
 } block;
 
 /* ---- waiting ------------------------------------------------------------------------------ */
@@ -132,14 +126,14 @@ static overhead overhead_of(const flight *f, const arm *a)
 
 static void note_error(block *b, const flight *f, const failure *why)
 {
-    json_t *item = b->items[f->task];
+    json_t *item = b->load.items[f->task];
     json_object_set_new(item, "error", json_string(error_code_text(why->code)));
     item_put_real(json_object_get(item, "ms"), "latency", clock_ms() - f->due_ms);
 }
 
 static void note_answer(block *b, flight *f)
 {
-    json_t *item = b->items[f->task];
+    json_t *item = b->load.items[f->task];
     const receipt *cost = run_receipt(f->run);
     overhead o = overhead_of(f, b->arm);
     describe_plan(item, f, b->arm);
@@ -148,7 +142,7 @@ static void note_answer(block *b, flight *f)
     item_put_integer(item, "prompt_tokens", cost->reply.prompt_tokens);
     item_put_integer(item, "tokens", cost->reply.reply_tokens);
     item_put_integer(item, "digest", item_digest(f->text.data));
-    b->answers[f->task] = strdup(f->text.data != NULL ? f->text.data : "");
+    b->load.answers[f->task] = strdup(f->text.data != NULL ? f->text.data : "");
 }
 
 /* ---- submitting --------------------------------------------------------------------------- */
@@ -158,9 +152,9 @@ static request request_of(const block *b, const task *t)
     request q = {.messages = t->messages,
                  .n_messages = t->n_messages,
                  .sampling = sampling_defaults(),
-                 .max_tokens = t->max_tokens > 0 ? t->max_tokens : b->options->max_tokens};
-    q.sampling.temperature = b->options->temperature;
-    q.sampling.seed = b->options->seed;
+                 .max_tokens = t->max_tokens > 0 ? t->max_tokens : b->load.options->max_tokens};
+    q.sampling.temperature = b->load.options->temperature;
+    q.sampling.seed = b->load.options->seed;
     return q;
 }
 
@@ -230,8 +224,8 @@ static error_code options_of(block *b, const task *t, const request *q, run_opti
 
 static error_code launch(block *b, size_t index, double due_ms, failure *fail)
 {
-    flight *f = &b->flights[b->n_flights];
-    const task *t = &b->tasks[index];
+    flight *f = &b->flights[b->load.in_flight];
+    const task *t = &b->load.tasks[index];
     request q = request_of(b, t);
     run_options options;
     lookup_setting setting;
@@ -244,17 +238,16 @@ static error_code launch(block *b, size_t index, double due_ms, failure *fail)
     *f = (flight){.task = index, .due_ms = due_ms, .text = text, .ids = ids};
     f->only_decides = options.decide_only;
     buffer_clear(&f->text);
-    b->items[index] = item_new(t);
-    if (b->items[index] == NULL)
+    b->load.items[index] = item_new(t);
+    if (b->load.items[index] == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the results");
     code = orchestra_submit(b->orchestra, &q, &options, (wakeup){wake_up, b}, &f->run, &why);
     if (code == OK) {
-        b->n_flights++;
+        b->load.in_flight++;
         wake_up(b); /* the first poll tells the state */
     } else {
         note_error(b, f, &why);
-        b->done++;
-        b->end_ms = clock_ms();
+        workload_count_done(&b->load);
     }
     return OK;
 }
@@ -264,7 +257,7 @@ static error_code answer_anyway(block *b, flight *f, failure *why)
 {
     lookup_setting setting = run_plan(f->run)->lookup;
     run_options options = {.model = b->names[ROLE_LARGE], .lookup = &setting};
-    request q = request_of(b, &b->tasks[f->task]);
+    request q = request_of(b, &b->load.tasks[f->task]);
     f->decided = run_receipt(f->run)->overhead;
     f->sensed = *run_intent(f->run);
     f->only_decides = false;
@@ -306,18 +299,15 @@ static bool advance(block *b, flight *f)
 static void land(block *b, size_t index)
 {
     flight ended = b->flights[index];
-    b->flights[index] = b->flights[--b->n_flights];
-    b->flights[b->n_flights] = ended; /* keeps its buffers */
+    b->flights[index] = b->flights[--b->load.in_flight];
+    b->flights[b->load.in_flight] = ended; /* keeps its buffers */
     run_release(ended.run);
-    b->done++;
-    b->end_ms = clock_ms();
-    if (b->options->progress != NULL)
-        b->options->progress(b->options->context, b->done);
+    workload_count_done(&b->load);
 }
 
 static void advance_all(block *b)
 {
-    for (size_t i = 0; i < b->n_flights;) {
+    for (size_t i = 0; i < b->load.in_flight;) {
         if (advance(b, &b->flights[i]))
             land(b, i);
         else
@@ -325,42 +315,30 @@ static void advance_all(block *b)
     }
 }
 
-/* When the next request is due, in ms from now; negative: none before another ends. */
-static double next_due(const block *b)
-{
-    if (b->next == b->n_tasks)
-        return -1;
-    if (b->options->load == LOAD_CLOSED)
-        return b->n_flights < b->options->in_flight ? 0 : -1;
-    double left = b->begin_ms + b->due[b->next] - clock_ms();
-    return left > 0 ? left : 0;
-}
-
 static error_code launch_due(block *b, failure *fail)
 {
+    size_t index;
+    double due_ms;
     error_code code = OK;
-    while (code == OK && next_due(b) == 0) {
-        bool is_closed = b->options->load == LOAD_CLOSED;
-        double due_ms = is_closed ? clock_ms() : b->begin_ms + b->due[b->next];
-        code = launch(b, b->next++, due_ms, fail);
-    }
+    while (code == OK && workload_take_due(&b->load, &index, &due_ms))
+        code = launch(b, index, due_ms, fail);
     return code;
 }
 
 static error_code fly(block *b, failure *fail)
 {
     error_code code = OK;
-    b->begin_ms = b->end_ms = clock_ms();
-    while (code == OK && b->done < b->n_tasks) {
+    workload_begin(&b->load);
+    while (code == OK && b->load.done < b->load.n_tasks) {
         code = launch_due(b, fail);
-        if (code == OK && b->options->stopped != NULL && b->options->stopped(b->options->context))
-            code = failure_set(fail, ERR_CANCELLED, "stopped");
-        if (code != OK || b->done == b->n_tasks)
+        if (code == OK)
+            code = workload_check_stopped(&b->load, fail);
+        if (code != OK || b->load.done == b->load.n_tasks)
             break;
-        wait_for_news(b, next_due(b));
+        wait_for_news(b, workload_next_due(&b->load));
         advance_all(b);
     }
-    for (size_t i = 0; i < b->n_flights; i++)
+    for (size_t i = 0; i < b->load.in_flight; i++)
         run_release(b->flights[i].run);
     return code;
 }
@@ -387,39 +365,25 @@ static error_code prepare(block *b, failure *fail)
         return code;
     if (b->arm->lookup != NULL && !config_lookup_parse(b->arm->lookup, &b->lookup))
         return failure_set(fail, ERR_INTERNAL, "arm %s: bad lookup", b->arm->name);
-    b->capacity = b->options->load == LOAD_CLOSED ? b->options->in_flight : b->n_tasks;
-    b->flights = calloc(b->capacity, sizeof b->flights[0]);
-    b->due = calloc(b->n_tasks, sizeof b->due[0]);
-    b->items = calloc(b->n_tasks, sizeof(json_t *));
-    b->answers = calloc(b->n_tasks, sizeof b->answers[0]);
-    if (b->flights == NULL || b->due == NULL || b->items == NULL || b->answers == NULL)
+    b->flights = calloc(b->load.capacity, sizeof b->flights[0]);
+    if (b->flights == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the replay");
-    for (size_t i = 0; i < b->capacity; i++)
+    for (size_t i = 0; i < b->load.capacity; i++)
         buffer_init(&b->flights[i].text, ANSWER_LIMIT);
     b->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (b->wake < 0)
         return failure_set(fail, ERR_IO, "cannot make an eventfd: %s", strerror(errno));
-    return b->options->load != LOAD_CLOSED
-               ? load_arrivals(b->options, b->tasks, b->n_tasks, b->due, fail)
-               : OK;
+    return OK;
 }
 
 static void clean_up(block *b)
 {
-    for (size_t i = 0; b->flights != NULL && i < b->capacity; i++) {
+    for (size_t i = 0; b->flights != NULL && i < b->load.capacity; i++) {
         buffer_free(&b->flights[i].text);
         token_list_free(&b->flights[i].ids);
     }
-    for (size_t i = 0; i < b->n_tasks; i++) {
-        if (b->items != NULL)
-            json_decref(b->items[i]);
-        if (b->answers != NULL)
-            free(b->answers[i]);
-    }
     free(b->flights);
-    free(b->due);
-    free(b->items);
-    free(b->answers);
+    workload_free(&b->load);
     if (b->wake >= 0)
         close(b->wake);
 }
@@ -428,25 +392,15 @@ error_code block_run(orchestra *o, const config *c, const arm *a, const task *ta
                      const block_options *options, checker *judge, json_t **items, double *seconds,
                      failure *fail)
 {
-    block b = {.orchestra = o,
-               .config = c,
-               .arm = a,
-               .tasks = tasks,
-               .n_tasks = n_tasks,
-               .options = options,
-               .wake = -1};
+    block b = {.orchestra = o, .config = c, .arm = a, .wake = -1};
     *items = NULL;
-    error_code code = prepare(&b, fail);
+    error_code code = workload_prepare(&b.load, tasks, n_tasks, options, fail);
+    if (code == OK)
+        code = prepare(&b, fail);
     if (code == OK)
         code = fly(&b, fail);
-    *seconds = (b.end_ms - b.begin_ms) / 1e3;
     if (code == OK)
-        code = items_check(b.items, b.answers, tasks, n_tasks, judge, fail);
-    if (code == OK)
-        *items = json_array();
-    for (size_t i = 0; code == OK && i < n_tasks; i++)
-        if (json_array_append(*items, b.items[i]) != 0)
-            code = failure_set(fail, ERR_MEMORY, "no memory for the results");
+        code = workload_results(&b.load, judge, items, seconds, fail);
     clean_up(&b);
     return code;
 }

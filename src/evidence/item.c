@@ -1,10 +1,6 @@
 #include "evidence/item.h"
 
-#include <math.h>
-
 #include "base/json.h"
-
-/* ---- items -------------------------------------------------------------------------------- */
 
 uint32_t item_digest(const char *text)
 {
@@ -40,44 +36,4 @@ void item_put_integer(json_t *object, const char *key, uint64_t value)
 void item_put_real(json_t *object, const char *key, double value)
 {
     json_object_set_new(object, key, json_real(json_finite(value)));
-}
-
-/* ---- checking ----------------------------------------------------------------------------- */
-
-error_code items_check(json_t **items, char *const *answers, const task *tasks, size_t n,
-                       checker *judge, failure *fail)
-{
-    for (size_t i = 0; i < n; i++) {
-        const json_t *check = tasks[i].check;
-        bool right = false;
-        if (check == NULL)
-            continue;
-        if (answers[i] != NULL && checker_check(judge, check, answers[i], &right, fail) != OK)
-            return failure_prefix(fail, "task %s", tasks[i].id);
-        json_object_set_new(items[i], "right", json_boolean(right));
-    }
-    return OK;
-}
-
-/* ---- when they arrive ---------------------------------------------------------------------- */
-
-error_code load_arrivals(const block_options *o, const task *tasks, size_t n_tasks, double *due,
-                         failure *fail)
-{
-    double at = 0;
-    for (size_t i = 0; i < n_tasks; i++) {
-        if (o->load == LOAD_POISSON)
-            at += -1e3 * log(1 - random_uniform(o->seed, 1, i)) / o->per_second;
-        else if (tasks[i].arrival_ms < 0)
-            return failure_set(fail, ERR_INVALID, "task %s has no arrival_ms", tasks[i].id);
-        else if (tasks[i].arrival_ms < at)
-            return failure_set(fail, ERR_INVALID,
-                               "task %s arrives before the one above it: the trace must be in "
-                               "the order of arrival_ms",
-                               tasks[i].id);
-        else
-            at = tasks[i].arrival_ms;
-        due[i] = at;
-    }
-    return OK;
 }

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "evidence/item.h"
+#include "evidence/workload.h"
 
 #define RESPONSE_LIMIT ((size_t)64 << 20) /* bytes */
 #define REFUSAL_LIMIT ((size_t)64 << 10)  /* bytes of a response that is no stream */
@@ -31,16 +32,9 @@ typedef struct exchange {
 
 typedef struct server_block {
     const char *url, *name, *key;
-    const task *tasks;
-    size_t n_tasks;
-    const block_options *options;
+    workload load;
     http_client *client;
     exchange **flights;
-    size_t n_flights, capacity, next, done;
-    double *due;
-    double begin_ms, end_ms;
-    json_t **items;
-    char **answers;
 } server_block;
 
 /* ---- what comes back ------------------------------------------------------------------------ */
@@ -184,7 +178,7 @@ static void describe_times(json_t *item, const exchange *x, size_t tokens)
 
 static void note_answer(server_block *b, const exchange *x)
 {
-    json_t *item = b->items[x->task];
+    json_t *item = b->load.items[x->task];
     json_t *counted = json_object_get(x->usage, "completion_tokens");
     size_t tokens = json_is_integer(counted) ? (size_t)json_integer_value(counted) : x->pieces;
     copy(item, "prompt_tokens", x->usage, "prompt_tokens");
@@ -193,12 +187,12 @@ static void note_answer(server_block *b, const exchange *x)
     if (x->account != NULL)
         describe_account(item, x->account);
     describe_times(item, x, tokens);
-    b->answers[x->task] = strdup(x->text.data != NULL ? x->text.data : "");
+    b->load.answers[x->task] = strdup(x->text.data != NULL ? x->text.data : "");
 }
 
 static void note_error(server_block *b, const exchange *x)
 {
-    json_t *item = b->items[x->task];
+    json_t *item = b->load.items[x->task];
     json_object_set_new(item, "error", json_text(x->error, strlen(x->error)));
     item_put_real(json_object_get(item, "ms"), "latency", clock_ms() - x->due_ms);
 }
@@ -207,12 +201,12 @@ static void note_error(server_block *b, const exchange *x)
 
 static error_code write_body(const server_block *b, const task *t, buffer *out)
 {
-    size_t limit = t->max_tokens > 0 ? t->max_tokens : b->options->max_tokens;
+    size_t limit = t->max_tokens > 0 ? t->max_tokens : b->load.options->max_tokens;
     return json_write(out, json_pack("{s:s, s:O, s:b, s:{s:b}, s:I, s:f, s:I}", "model", b->name,
                                      "messages", t->source, "stream", 1, "stream_options",
                                      "include_usage", 1, "max_tokens", (json_int_t)limit,
-                                     "temperature", (double)b->options->temperature, "seed",
-                                     (json_int_t)b->options->seed));
+                                     "temperature", (double)b->load.options->temperature, "seed",
+                                     (json_int_t)b->load.options->seed));
 }
 
 static void exchange_free(exchange *x)
@@ -230,10 +224,10 @@ static void exchange_free(exchange *x)
 
 static error_code send_task(server_block *b, size_t index, double due_ms, failure *fail)
 {
-    const task *t = &b->tasks[index];
+    const task *t = &b->load.tasks[index];
     exchange *x = calloc(1, sizeof *x);
-    b->items[index] = item_new(t);
-    if (x == NULL || b->items[index] == NULL) {
+    b->load.items[index] = item_new(t);
+    if (x == NULL || b->load.items[index] == NULL) {
         free(x);
         return failure_set(fail, ERR_MEMORY, "no memory for the replay");
     }
@@ -242,7 +236,7 @@ static error_code send_task(server_block *b, size_t index, double due_ms, failur
     event_stream_init(&x->events);
     buffer_init(&x->text, RESPONSE_LIMIT);
     buffer_init(&x->refusal, REFUSAL_LIMIT);
-    b->flights[b->n_flights++] = x;
+    b->flights[b->load.in_flight++] = x;
     buffer body;
     buffer_init(&body, RESPONSE_LIMIT);
     error_code code = write_body(b, t, &body);
@@ -264,31 +258,19 @@ static error_code send_task(server_block *b, size_t index, double due_ms, failur
 
 /* ---- the loop ----------------------------------------------------------------------------- */
 
-/* When the next request is due, in ms from now; negative: none before another ends. */
-static double next_due(const server_block *b)
-{
-    if (b->next == b->n_tasks)
-        return -1;
-    if (b->options->load == LOAD_CLOSED)
-        return b->n_flights < b->capacity ? 0 : -1;
-    double left = b->begin_ms + b->due[b->next] - clock_ms();
-    return left > 0 ? left : 0;
-}
-
 static error_code send_due(server_block *b, failure *fail)
 {
+    size_t index;
+    double due_ms;
     error_code code = OK;
-    while (code == OK && next_due(b) == 0) {
-        bool is_closed = b->options->load == LOAD_CLOSED;
-        double due_ms = is_closed ? clock_ms() : b->begin_ms + b->due[b->next];
-        code = send_task(b, b->next++, due_ms, fail);
-    }
+    while (code == OK && workload_take_due(&b->load, &index, &due_ms))
+        code = send_task(b, index, due_ms, fail);
     return code;
 }
 
 static void land_done(server_block *b)
 {
-    for (size_t i = 0; i < b->n_flights;) {
+    for (size_t i = 0; i < b->load.in_flight;) {
         exchange *x = b->flights[i];
         if (!http_call_is_done(x->call)) {
             i++;
@@ -300,26 +282,24 @@ static void land_done(server_block *b)
         else
             note_answer(b, x);
         exchange_free(x);
-        b->flights[i] = b->flights[--b->n_flights];
-        b->done++;
-        b->end_ms = clock_ms();
-        if (b->options->progress != NULL)
-            b->options->progress(b->options->context, b->done);
+        b->flights[i] = b->flights[--b->load.in_flight];
+        workload_count_done(&b->load);
     }
 }
 
 static error_code fly(server_block *b, failure *fail)
 {
     error_code code = OK;
-    b->begin_ms = b->end_ms = clock_ms();
-    while (code == OK && b->done < b->n_tasks) {
+    workload_begin(&b->load);
+    while (code == OK && b->load.done < b->load.n_tasks) {
         code = send_due(b, fail);
-        if (code == OK && b->options->stopped != NULL && b->options->stopped(b->options->context))
-            code = failure_set(fail, ERR_CANCELLED, "stopped");
-        double due = next_due(b), wait = due >= 0 && due < LOOK_MS ? due : LOOK_MS;
+        if (code == OK)
+            code = workload_check_stopped(&b->load, fail);
+        double due = workload_next_due(&b->load), wait = due >= 0 && due < LOOK_MS ? due : LOOK_MS;
         if (code == OK)
             code = http_client_run(b->client, wait, fail);
-        land_done(b);
+        if (code == OK)
+            land_done(b); /* what could not be sent has no call */
     }
     return code;
 }
@@ -328,33 +308,18 @@ static error_code fly(server_block *b, failure *fail)
 
 static error_code prepare(server_block *b, failure *fail)
 {
-    b->capacity = b->options->load == LOAD_CLOSED ? b->options->in_flight : b->n_tasks;
-    b->flights = calloc(b->capacity, sizeof(exchange *));
-    b->due = calloc(b->n_tasks, sizeof b->due[0]);
-    b->items = calloc(b->n_tasks, sizeof(json_t *));
-    b->answers = calloc(b->n_tasks, sizeof b->answers[0]);
-    if (b->flights == NULL || b->due == NULL || b->items == NULL || b->answers == NULL)
+    b->flights = calloc(b->load.capacity, sizeof(exchange *));
+    if (b->flights == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the replay");
-    error_code code = http_client_create(&b->client, fail);
-    if (code == OK && b->options->load != LOAD_CLOSED)
-        code = load_arrivals(b->options, b->tasks, b->n_tasks, b->due, fail);
-    return code;
+    return http_client_create(&b->client, fail);
 }
 
 static void clean_up(server_block *b)
 {
-    for (size_t i = 0; i < b->n_flights; i++)
+    for (size_t i = 0; i < b->load.in_flight; i++)
         exchange_free(b->flights[i]);
-    for (size_t i = 0; i < b->n_tasks; i++) {
-        if (b->items != NULL)
-            json_decref(b->items[i]);
-        if (b->answers != NULL)
-            free(b->answers[i]);
-    }
     free(b->flights);
-    free(b->due);
-    free(b->items);
-    free(b->answers);
+    workload_free(&b->load);
     http_client_destroy(b->client);
 }
 
@@ -363,25 +328,16 @@ error_code server_block_run(const char *address, const char *name, const task *t
                             json_t **items, double *seconds, failure *fail)
 {
     char url[2048];
-    server_block b = {.url = url,
-                      .name = name,
-                      .key = getenv("A_IO_API_KEY"),
-                      .tasks = tasks,
-                      .n_tasks = n_tasks,
-                      .options = options};
+    server_block b = {.url = url, .name = name, .key = getenv("A_IO_API_KEY")};
     *items = NULL;
     snprintf(url, sizeof url, "%s/chat/completions", address);
-    error_code code = prepare(&b, fail);
+    error_code code = workload_prepare(&b.load, tasks, n_tasks, options, fail);
+    if (code == OK)
+        code = prepare(&b, fail);
     if (code == OK)
         code = fly(&b, fail);
-    *seconds = (b.end_ms - b.begin_ms) / 1e3;
     if (code == OK)
-        code = items_check(b.items, b.answers, tasks, n_tasks, judge, fail);
-    if (code == OK)
-        *items = json_array();
-    for (size_t i = 0; code == OK && i < n_tasks; i++)
-        if (json_array_append(*items, b.items[i]) != 0)
-            code = failure_set(fail, ERR_MEMORY, "no memory for the results");
+        code = workload_results(&b.load, judge, items, seconds, fail);
     clean_up(&b);
     return code;
 }
