@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "orchestra/describe.h"
+#include "orchestra/policy.h"
 
 /* ---- options ------------------------------------------------------------------------------ */
 
@@ -53,15 +54,12 @@ error_code option_real(const char *option, const char *text, float *out, failure
 
 error_code option_lookup(const char *text, lookup_setting *out, failure *fail)
 {
-    static const lookup_mode modes[] = {[CONFIG_LOOKUP_OFF] = LOOKUP_OFF,
-                                        [CONFIG_LOOKUP_AUTO] = LOOKUP_AUTO,
-                                        [CONFIG_LOOKUP_FIXED] = LOOKUP_FIXED};
     config_lookup l;
     if (!config_lookup_parse(text, &l) || l.mode == CONFIG_LOOKUP_DRAFT)
         return failure_set(fail, ERR_INVALID,
                            "--lookup: \"%s\" is none of off, auto, or a length from 1 to %d", text,
                            CONFIG_MAX_DRAFT);
-    *out = (lookup_setting){.mode = modes[l.mode], .length = l.length};
+    *out = policy_lookup(&l, 0);
     return OK;
 }
 

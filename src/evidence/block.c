@@ -158,15 +158,6 @@ static request request_of(const block *b, const task *t)
     return q;
 }
 
-static lookup_setting setting_of(config_lookup l)
-{
-    static const lookup_mode modes[] = {[CONFIG_LOOKUP_OFF] = LOOKUP_OFF,
-                                        [CONFIG_LOOKUP_AUTO] = LOOKUP_AUTO,
-                                        [CONFIG_LOOKUP_FIXED] = LOOKUP_FIXED,
-                                        [CONFIG_LOOKUP_DRAFT] = LOOKUP_DRAFT};
-    return (lookup_setting){.mode = modes[l.mode], .length = l.length};
-}
-
 /* The policy's plan for the true label, as if the probe had been sure of it. */
 static error_code consult_oracle(block *b, const task *t, const request *q, plan *out,
                                  failure *fail)
@@ -201,7 +192,7 @@ static error_code options_of(block *b, const task *t, const request *q, run_opti
     plan told;
     error_code code = OK;
     *out = (run_options){.decide_only = b->arm->way == ARM_PROBED_LARGE};
-    *setting = setting_of(b->lookup);
+    *setting = policy_lookup(&b->lookup, 0);
     switch (b->arm->way) {
     case ARM_SMALL:
     case ARM_LARGE:

@@ -429,7 +429,7 @@ static uint32_t prior_of(const intent *known)
     return (uint32_t)(known != NULL && known->best < last ? known->best : last);
 }
 
-static lookup_setting lookup_of(const config_lookup *l, uint32_t prior)
+lookup_setting policy_lookup(const config_lookup *l, uint32_t prior)
 {
     static const lookup_mode modes[] = {[CONFIG_LOOKUP_OFF] = LOOKUP_OFF,
                                         [CONFIG_LOOKUP_AUTO] = LOOKUP_AUTO,
@@ -442,7 +442,7 @@ static void take_rule(const policy *p, size_t number, uint32_t prior, plan *out)
 {
     const config_rule *r = &p->rules[number];
     out->role = r->model;
-    out->lookup = lookup_of(&r->lookup, prior);
+    out->lookup = policy_lookup(&r->lookup, prior);
     out->rule = r->name;
     out->number = number;
     out->fallback = fallback_of(r);
@@ -454,7 +454,7 @@ static void take_rule(const policy *p, size_t number, uint32_t prior, plan *out)
 static void take_large(const char *why, fallback kind, const policy_facts *f, plan *out)
 {
     out->role = ROLE_LARGE;
-    out->lookup = lookup_of(&lookup_auto, prior_of(f->intent));
+    out->lookup = policy_lookup(&lookup_auto, prior_of(f->intent));
     out->rule = why;
     out->number = PLAN_NO_RULE;
     out->fallback = kind;

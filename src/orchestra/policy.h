@@ -57,6 +57,10 @@ const char *policy_header(const policy *p, size_t index);
  * and a conversation for which the rules say small again keeps the plan it has. */
 bool policy_decide(const policy *p, const policy_facts *facts, plan *out);
 
+/* A configured lookup as a sequence takes it. `prior`: the class whose acceptance a draft of an
+ * unknown kind starts from, below LOOKUP_CLASSES. */
+lookup_setting policy_lookup(const config_lookup *l, uint32_t prior);
+
 /* ---- the table ------------------------------------------------------------------------------ */
 
 size_t policy_label_count(const policy *p);
