@@ -5,6 +5,10 @@
  * whole chunk and its group of query heads. Softmax is kept online: per query the largest score so
  * far, the sum of exponentials, and the weighted values, rescaled block by block. Every span starts
  * anew and is then merged with those before it.
+ *
+ * With a window the first block is the one that holds the first position a row sees, and so is the
+ * first span. Both stay counted from 0: where a row's sums are cut depends on its position alone,
+ * not on the rows beside it.
  */
 #include "kernel/internal.h"
 
@@ -14,6 +18,9 @@
 #include "kernel/vector_reference.h"
 
 enum { CHUNK_QUERIES = 64 }; /* so that queries, sums and one block of keys stay in cache */
+
+/* The first block of a window is read from a multiple of this, which is what scores are made in. */
+enum { SCORE_STEP = 16 };
 
 static size_t chunk_rows(const attention_shape *shape, size_t n_rows)
 {
@@ -57,6 +64,7 @@ typedef struct chunk {
     const kernel_set *kernel;
     size_t rows, queries;
     size_t first_position; /* of the chunk's first row */
+    size_t window;         /* 0 too when it is longer than what is there */
     float *expanded;       /* ATTENTION_BLOCK × head_dim of keys or values; NULL for few queries */
     float *q;              /* queries × head_dim, scaled */
     float *scores;         /* queries × ATTENTION_BLOCK */
@@ -70,6 +78,7 @@ static chunk chunk_start(const attention_shape *shape, const float *q, size_t q_
     size_t head_dim = shape->head_dim, queries = rows * shape->group;
     chunk c = {.shape = shape, .kernel = kernel_active(), .rows = rows, .queries = queries};
     c.first_position = first_position;
+    c.window = shape->window < first_position + rows ? shape->window : 0;
     c.q = scratch;
     if (queries >= EXPAND_QUERIES) {
         c.expanded = scratch;
@@ -87,84 +96,160 @@ static chunk chunk_start(const attention_shape *shape, const float *q, size_t q_
     return c;
 }
 
-/* Keys or values of n positions, in a form that suits the chunk's queries. */
-typedef struct kv_block {
-    kv_type type;
-    const void *values;
-    const void *next;
-} kv_block;
-
-static kv_block chunk_load(const chunk *c, const void *values, size_t n, const void *next)
-{
-    kv_type type = c->shape->type;
-    if (type != KV_Q8_0 || c->expanded == NULL)
-        return (kv_block){type, values, next};
-    c->kernel->expand(type, c->expanded, values, n * c->shape->head_dim, next);
-    return (kv_block){KV_F32, c->expanded, NULL};
-}
-
-/* Positions of the block at `first` that row r sees. */
-static size_t seen_positions(const chunk *c, size_t r, size_t first)
-{
-    size_t seen = c->first_position + r + 1 - first;
-    return seen < ATTENTION_BLOCK ? seen : ATTENTION_BLOCK;
-}
-
-/* Values that not every row sees: those from position `common` of the block on, row by row. What
- * lies after a row is not even multiplied by zero, for it may be no number. */
-static void accumulate_rest(const chunk *c, const gathered *to, const kv_block *v, size_t first_row,
-                            size_t first, size_t common)
-{
-    size_t head_dim = c->shape->head_dim, group = c->shape->group;
-    const char *rest = (const char *)v->values + kv_bytes(v->type, common * head_dim);
-    for (size_t r = first_row; r < c->rows; r++) {
-        size_t query = r * group, n = seen_positions(c, r, first) - common;
-        if (n == 0)
-            continue;
-        for (size_t i = 0; i < group; i++)
-            c->rescale[query + i] = 1;
-        c->kernel->accumulate(v->type, to->sums + query * head_dim, c->rescale + query,
-                              c->scores + query * ATTENTION_BLOCK + common, group, rest, n,
-                              head_dim, NULL);
-    }
-}
-
-/* The block of positions from `first` on, for the rows that see any of it. Values are asked for
- * while keys are read, and then `next`, the next block's keys (NULL: none). */
-static void chunk_block(const chunk *c, const gathered *to, const void *keys, const void *values,
-                        size_t first, const void *next)
-{
-    size_t head_dim = c->shape->head_dim;
-    size_t first_row = first > c->first_position ? first - c->first_position : 0;
-    size_t query = first_row * c->shape->group;
-    size_t queries = (c->rows - first_row) * c->shape->group;
-    size_t n = seen_positions(c, c->rows - 1, first);
-    size_t common = seen_positions(c, first_row, first); /* what every row sees */
-    float *scores = c->scores + query * ATTENTION_BLOCK;
-    kv_block k = chunk_load(c, keys, n, values);
-    c->kernel->scores(k.type, c->q + query * head_dim, queries, k.values, n, head_dim, k.next,
-                      scores);
-    for (size_t i = query; i < query + queries; i++)
-        c->rescale[i] = c->kernel->softmax(c->scores + i * ATTENTION_BLOCK,
-                                           seen_positions(c, i / c->shape->group, first),
-                                           &to->max[i], &to->total[i]);
-    kv_block v = chunk_load(c, values, n, next);
-    c->kernel->accumulate(v.type, to->sums + query * head_dim, c->rescale + query, scores, queries,
-                          v.values, common, head_dim, v.next);
-    accumulate_rest(c, to, &v, first_row, first, common);
-}
-
-/* The first keys, which nobody has asked for. */
-static void prefetch_first(const char *k, size_t bytes)
-{
-    enum { CACHE_LINE = 64, MOST_BYTES = 8192 };
-    for (size_t i = 0; i < bytes && i < MOST_BYTES; i += CACHE_LINE)
-        __builtin_prefetch(k + i);
-}
-
 static size_t least(size_t a, size_t b)
 {
     return a < b ? a : b;
+}
+
+static size_t most(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The first position that row r sees. */
+static size_t row_start(const chunk *c, size_t r)
+{
+    size_t end = c->first_position + r + 1;
+    return c->window > 0 && end > c->window ? end - c->window : 0;
+}
+
+/* Positions [begin, end) of a block, counted from its first. */
+typedef struct range {
+    size_t begin, end;
+} range;
+
+/* What row r sees of the block at `first`, which must be some. */
+static range row_range(const chunk *c, size_t r, size_t first)
+{
+    size_t start = row_start(c, r);
+    return (range){start > first ? start - first : 0,
+                   least(c->first_position + r + 1 - first, ATTENTION_BLOCK)};
+}
+
+/* A block of positions and the rows [row_begin, row_end) that see any of it. */
+typedef struct block {
+    size_t first; /* position */
+    size_t row_begin, row_end;
+    range read;   /* positions that are read for them */
+    range common; /* positions that all of them see; empty when its end is not after its begin */
+    const char *keys, *values; /* from read.begin on */
+    const char *next;          /* the next block's keys; NULL: none */
+} block;
+
+static block block_at(const chunk *c, size_t first, const char *k, const char *v, const char *next)
+{
+    size_t position_bytes = kv_value_bytes(c->shape->type, c->shape->head_dim);
+    block b = {.first = first, .row_end = c->rows, .next = next};
+    b.row_begin = first > c->first_position ? first - c->first_position : 0;
+    if (c->window > 0) /* rows whose window begins before the block's end */
+        b.row_end = least(c->rows, first + ATTENTION_BLOCK + c->window - 1 - c->first_position);
+    range earliest = row_range(c, b.row_begin, first), latest = row_range(c, b.row_end - 1, first);
+    b.read = (range){earliest.begin / SCORE_STEP * SCORE_STEP, latest.end};
+    b.common = (range){latest.begin, earliest.end};
+    b.keys = k + (first + b.read.begin) * position_bytes;
+    b.values = v + (first + b.read.begin) * position_bytes;
+    return b;
+}
+
+/* Keys or values of n positions, in a form that suits the chunk's queries. */
+typedef struct kv_part {
+    kv_type type;
+    const void *values;
+    const void *next;
+} kv_part;
+
+static kv_part chunk_load(const chunk *c, const void *values, size_t n, const void *next)
+{
+    kv_type type = c->shape->type;
+    if (type != KV_Q8_0 || c->expanded == NULL)
+        return (kv_part){type, values, next};
+    c->kernel->expand(type, c->expanded, values, n * c->shape->head_dim, next);
+    return (kv_part){KV_F32, c->expanded, NULL};
+}
+
+/* Scores become weights. What lies before a row's window gets none: it goes as a score of −∞. */
+static void weigh_row(const chunk *c, const gathered *to, const block *b, size_t r)
+{
+    range seen = row_range(c, r, b->first);
+    size_t group = c->shape->group;
+    for (size_t i = r * group; i < (r + 1) * group; i++) {
+        float *scores = c->scores + i * ATTENTION_BLOCK;
+        if (c->shape->soft_cap > 0)
+            c->kernel->soft_cap(scores + seen.begin, c->shape->soft_cap, seen.end - seen.begin);
+        for (size_t j = 0; j < seen.begin; j++)
+            scores[j] = -INFINITY;
+        c->rescale[i] = c->kernel->softmax(scores, seen.end, &to->max[i], &to->total[i]);
+    }
+}
+
+/* Values that not every row sees: those of `part`, row by row. What lies beyond a row's sight is
+ * not even multiplied by zero, for it may be no number. What a row gathers later is not rescaled
+ * again.
+ */
+static void accumulate_rows(const chunk *c, const gathered *to, const block *b, const kv_part *v,
+                            range part)
+{
+    size_t head_dim = c->shape->head_dim, group = c->shape->group;
+    for (size_t r = b->row_begin; r < b->row_end; r++) {
+        range seen = row_range(c, r, b->first);
+        size_t query = r * group, begin = most(seen.begin, part.begin);
+        size_t end = least(seen.end, part.end);
+        if (begin >= end)
+            continue;
+        const char *values =
+            (const char *)v->values + kv_bytes(v->type, (begin - b->read.begin) * head_dim);
+        c->kernel->accumulate(v->type, to->sums + query * head_dim, c->rescale + query,
+                              c->scores + query * ATTENTION_BLOCK + begin, group, values,
+                              end - begin, head_dim, NULL);
+        for (size_t i = query; i < query + group; i++)
+            c->rescale[i] = 1;
+    }
+}
+
+/* Values that every row sees, read once for all. */
+static void accumulate_common(const chunk *c, const gathered *to, const block *b, const kv_part *v)
+{
+    size_t head_dim = c->shape->head_dim, query = b->row_begin * c->shape->group;
+    size_t queries = (b->row_end - b->row_begin) * c->shape->group;
+    const char *values =
+        (const char *)v->values + kv_bytes(v->type, (b->common.begin - b->read.begin) * head_dim);
+    c->kernel->accumulate(v->type, to->sums + query * head_dim, c->rescale + query,
+                          c->scores + query * ATTENTION_BLOCK + b->common.begin, queries, values,
+                          b->common.end - b->common.begin, head_dim, v->next);
+    for (size_t i = query; i < query + queries; i++)
+        c->rescale[i] = 1;
+}
+
+/* Values are asked for while keys are read, and then the next block's keys. A row's values are
+ * added in the order of their positions, whoever sees them with it. */
+static void chunk_block(const chunk *c, const gathered *to, const block *b)
+{
+    size_t head_dim = c->shape->head_dim, query = b->row_begin * c->shape->group;
+    size_t queries = (b->row_end - b->row_begin) * c->shape->group;
+    size_t n = b->read.end - b->read.begin;
+    kv_part k = chunk_load(c, b->keys, n, b->values);
+    c->kernel->scores(k.type, c->q + query * head_dim, queries, k.values, n, head_dim, k.next,
+                      c->scores + query * ATTENTION_BLOCK + b->read.begin);
+    for (size_t r = b->row_begin; r < b->row_end; r++)
+        weigh_row(c, to, b, r);
+    kv_part v = chunk_load(c, b->values, n, b->next);
+    if (b->common.begin >= b->common.end) {
+        accumulate_rows(c, to, b, &v, (range){0, ATTENTION_BLOCK});
+        return;
+    }
+    accumulate_rows(c, to, b, &v, (range){0, b->common.begin});
+    accumulate_common(c, to, b, &v);
+    accumulate_rows(c, to, b, &v, (range){b->common.end, ATTENTION_BLOCK});
+}
+
+/* The first keys, which nobody has asked for. */
+static void prefetch_first(const chunk *c, const char *k, size_t end)
+{
+    enum { CACHE_LINE = 64, MOST_BYTES = 8192 };
+    size_t position_bytes = kv_value_bytes(c->shape->type, c->shape->head_dim);
+    size_t start = row_start(c, 0), bytes = (end - start) * position_bytes;
+    for (size_t i = 0; i < bytes && i < MOST_BYTES; i += CACHE_LINE)
+        __builtin_prefetch(k + start * position_bytes + i);
 }
 
 /* One span for the rows that see any of it, which must be some. Keys are asked for up to position
@@ -173,17 +258,17 @@ static void chunk_span(const chunk *c, const gathered *to, const char *k, const 
                        size_t span, size_t end)
 {
     size_t position_bytes = kv_value_bytes(c->shape->type, c->shape->head_dim);
-    size_t first = span * ATTENTION_SPAN;
-    size_t span_end = least(c->first_position + c->rows, first + ATTENTION_SPAN);
+    size_t start = row_start(c, 0) / ATTENTION_BLOCK * ATTENTION_BLOCK;
+    size_t span_end = least(end, (span + 1) * ATTENTION_SPAN);
     memset(to->sums, 0, c->queries * c->shape->head_dim * sizeof *to->sums);
     for (size_t i = 0; i < c->queries; i++) {
         to->max[i] = -INFINITY;
         to->total[i] = 0;
     }
-    for (size_t p = first; p < span_end; p += ATTENTION_BLOCK) {
+    for (size_t p = most(start, span * ATTENTION_SPAN); p < span_end; p += ATTENTION_BLOCK) {
         size_t after = p + ATTENTION_BLOCK;
-        chunk_block(c, to, k + p * position_bytes, v + p * position_bytes, p,
-                    after < end ? k + after * position_bytes : NULL);
+        block b = block_at(c, p, k, v, after < end ? k + after * position_bytes : NULL);
+        chunk_block(c, to, &b);
     }
 }
 
@@ -199,24 +284,45 @@ static void merge_query(const kernel_set *kernel, size_t head_dim, float *sums, 
     *max = larger;
 }
 
-/* Spans that the row at `position` sees. */
-static size_t row_spans(size_t position)
+/* What query i gathered from a later span than the chunk's first joins what it has. */
+static void join_span(const chunk *c, size_t span, size_t i)
 {
-    return position / ATTENTION_SPAN + 1;
+    size_t head_dim = c->shape->head_dim, r = i / c->shape->group;
+    size_t first = row_start(c, r) / ATTENTION_SPAN;
+    size_t last = (c->first_position + r) / ATTENTION_SPAN;
+    float *sums = c->before.sums + i * head_dim;
+    const float *now = c->now.sums + i * head_dim;
+    if (span == first) { /* it has nothing yet */
+        memcpy(sums, now, head_dim * sizeof *sums);
+        c->before.max[i] = c->now.max[i];
+        c->before.total[i] = c->now.total[i];
+    } else if (span > first && span <= last) {
+        merge_query(c->kernel, head_dim, sums, &c->before.max[i], &c->before.total[i], now,
+                    c->now.max[i], c->now.total[i]);
+    }
 }
 
 static void chunk_attend(const chunk *c, const char *k, const char *v)
 {
-    size_t head_dim = c->shape->head_dim, end = c->first_position + c->rows;
-    chunk_span(c, &c->before, k, v, 0, end);
-    for (size_t span = 1; span < row_spans(end - 1); span++) {
+    size_t end = c->first_position + c->rows, first = row_start(c, 0) / ATTENTION_SPAN;
+    chunk_span(c, &c->before, k, v, first, end);
+    for (size_t span = first + 1; span * ATTENTION_SPAN < end; span++) {
         chunk_span(c, &c->now, k, v, span, end);
         for (size_t i = 0; i < c->queries; i++)
-            if (span < row_spans(c->first_position + i / c->shape->group))
-                merge_query(c->kernel, head_dim, c->before.sums + i * head_dim, &c->before.max[i],
-                            &c->before.total[i], c->now.sums + i * head_dim, c->now.max[i],
-                            c->now.total[i]);
+            join_span(c, span, i);
     }
+}
+
+/* What query i's sums are multiplied with to become its result: the sink joins the denominator, and
+ * may be larger than every score. */
+static float final_factor(const chunk *c, size_t i)
+{
+    float max = c->before.max[i], total = c->before.total[i];
+    if (c->shape->sinks == NULL)
+        return 1 / total;
+    float sink = c->shape->sinks[i % c->shape->group], larger = sink > max ? sink : max;
+    float rescale = reference_exp(max - larger);
+    return rescale / fmaf(total, rescale, reference_exp(sink - larger));
 }
 
 static void chunk_finish(const chunk *c, float *out, size_t out_stride)
@@ -224,97 +330,20 @@ static void chunk_finish(const chunk *c, float *out, size_t out_stride)
     size_t head_dim = c->shape->head_dim, group = c->shape->group;
     for (size_t i = 0; i < c->queries; i++)
         c->kernel->scale(out + i / group * out_stride + i % group * head_dim,
-                         c->before.sums + i * head_dim, 1 / c->before.total[i], head_dim);
+                         c->before.sums + i * head_dim, final_factor(c, i), head_dim);
 }
 
 void attention_head(const attention_shape *shape, const float *q, size_t q_stride, const void *k,
                     const void *v, size_t first_position, size_t n_rows, float *scratch, float *out,
                     size_t out_stride)
 {
-    prefetch_first(k, kv_value_bytes(shape->type, (first_position + n_rows) * shape->head_dim));
     for (size_t r = 0; r < n_rows;) {
         size_t rows = chunk_rows(shape, n_rows - r);
         chunk c = chunk_start(shape, q + r * q_stride, q_stride, rows, first_position + r, scratch);
+        if (r == 0)
+            prefetch_first(&c, k, first_position + n_rows);
         chunk_attend(&c, k, v);
         chunk_finish(&c, out + r * out_stride, out_stride);
         r += rows;
     }
-}
-
-/* ---- the KV cache's types -------------------------------------------------------------------- */
-
-static const char *const kv_names[KV_TYPES] = {
-    [KV_F32] = "f32", [KV_F16] = "f16", [KV_Q8_0] = "q8_0"};
-
-const char *kv_type_name(kv_type type)
-{
-    return kv_names[type];
-}
-
-bool kv_type_find(const char *name, kv_type *out)
-{
-    for (int i = 0; i < KV_TYPES; i++)
-        if (strcmp(name, kv_names[i]) == 0) {
-            *out = (kv_type)i;
-            return true;
-        }
-    return false;
-}
-
-size_t kv_block_values(kv_type type)
-{
-    return type == KV_Q8_0 ? KV_BLOCK : 1;
-}
-
-size_t kv_value_bytes(kv_type type, size_t n)
-{
-    return kv_bytes(type, n);
-}
-
-/* The scale becomes an f16 only after the division: its rounding moves a value by at most 1/32 of a
- * step, and the kernel's own quantisation can be used. */
-static void store_q8_0(kv_q8_0 *dst, const float *src, size_t n)
-{
-    const float largest_f16 = 65504;
-    _Static_assert((int)KV_BLOCK == (int)BLOCK_COLUMNS, "blocks are an activation's");
-    for (size_t i = 0; i < n; i += KV_BLOCK, dst++) {
-        activation_block block;
-        kernel_active()->quantize(&block, src + i, 1);
-        dst->d = f32_to_f16(block.scale < largest_f16 ? block.scale : largest_f16);
-        memcpy(dst->q, block.q, sizeof dst->q);
-    }
-}
-
-void kv_store(kv_type type, void *dst, const float *src, size_t n)
-{
-    if (type == KV_F16)
-        kernel_active()->store_f16(dst, src, n);
-    else if (type == KV_Q8_0)
-        store_q8_0(dst, src, n);
-    else
-        memcpy(dst, src, n * sizeof *src);
-}
-
-/* ---- small vector operations -------------------------------------------------------------------
- */
-
-void vector_rms_norm(float *out, const float *x, const float *weight, size_t n, float epsilon)
-{
-    kernel_active()->rms_norm(out, x, weight, n, epsilon);
-}
-
-void vector_add(float *x, const float *y, size_t n)
-{
-    kernel_active()->add(x, y, n);
-}
-
-void vector_silu_multiply(float *gate, const float *up, size_t n)
-{
-    kernel_active()->silu_multiply(gate, up, n);
-}
-
-void vector_rotate(float *x, const float *cosines, const float *sines, size_t pairs,
-                   rotate_layout layout)
-{
-    kernel_active()->rotate(x, cosines, sines, pairs, layout);
 }

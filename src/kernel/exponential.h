@@ -1,10 +1,13 @@
 /*
- * exponential.h: one way to compute exp in every instruction set, so that softmax and SiLU agree
- * bit for bit between them.
+ * exponential.h: one way to compute exp in every instruction set, so that softmax, the gates
+ * and tanh agree bit for bit between them.
  *
  * exp(x) = 2^n · exp(r) with n = round(x / ln 2) and |r| ≤ ln 2 / 2; exp(r) by its Taylor series to
  * r^7 (the next term is below 6e-9), Horner with fused multiply-adds. ln 2 is split in two floats
  * so that r is exact to well below one unit in the last place. Below EXP_LOWEST the result is 0.
+ *
+ * tanh(x) = −t / (2 + t) with x's sign, t = exp(−2|x|) − 1: the series without its 1 is exp(r) − 1
+ * = r · slope, so t = 2^n · r · slope + (2^n − 1) loses nothing near zero, where n is 0.
  */
 #ifndef KERNEL_EXPONENTIAL_H
 #define KERNEL_EXPONENTIAL_H
@@ -20,5 +23,13 @@
 #define EXP_C4 (1.0f / 24)
 #define EXP_C3 (1.0f / 6)
 #define EXP_C2 0.5f
+
+/* The exponent of gelu's sigmoid: √(8/π) · (g + 0.044715 g³). */
+#define GELU_LINEAR 1.5957691216057308f
+#define GELU_CUBIC ((float)(0.044715 * 1.5957691216057308))
+
+/* gpt-oss's gate. */
+#define SWIGLU_LIMIT 7.0f
+#define SWIGLU_ALPHA 1.702f
 
 #endif

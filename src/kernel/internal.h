@@ -2,10 +2,10 @@
  * internal.h: what the files of the kernel room share and nobody else sees: the packed layouts, the
  * activation's layout, and the table of functions that one instruction set provides.
  *
- * Packed layout. A matrix part is cut into groups of sixteen rows, a group into records of 32, 64
- * or 256 columns, and records follow one another in the order in which a product reads them: one
- * linear stream. Inside a record the rows are interleaved: four consecutive columns ("a quad") of
- * each of the sixteen rows fill 64 bytes, which is one 512-bit register, two 256-bit ones, or
+ * Packed layout. A matrix part is cut into groups of sixteen rows, a group into records of 32, 64,
+ * 128 or 256 columns, and records follow one another in the order in which a product reads them:
+ * one linear stream. Inside a record the rows are interleaved: four consecutive columns ("a quad")
+ * of each of the sixteen rows fill 64 bytes, which is one 512-bit register, two 256-bit ones, or
  * q[quad][row][4] in C. Integers are stored unsigned; the zero point comes back as −zero_point ·
  * Σx, summed once per activation. Every record is a multiple of 64 bytes, and at most 3 % larger
  * than the file's blocks.
@@ -21,6 +21,8 @@
 #ifndef KERNEL_INTERNAL_H
 #define KERNEL_INTERNAL_H
 
+#include <string.h>
+
 #include "kernel/kernel.h"
 
 enum {
@@ -32,6 +34,7 @@ enum {
     K_COLUMNS = 256,       /* columns of a K-quant's super-block */
     K_BLOCKS = K_COLUMNS / BLOCK_COLUMNS,
     PAIR_COLUMNS = 2 * BLOCK_COLUMNS, /* columns of a Q8_0 or Q4_0 record */
+    FOUR_BLOCKS = 4,                  /* blocks of an MXFP4 record */
     ATTENTION_BLOCK = 64,             /* positions reduced together */
 };
 
@@ -130,6 +133,24 @@ typedef struct record_iq4_xs { /* value = d · scale · iq4_values[q] */
 /* What the sixteen nibbles of IQ4_NL and IQ4_XS stand for. */
 extern const int8_t iq4_values[16];
 
+/* Four blocks, so that their scales fill a cache line. */
+typedef struct record_mxfp4 { /* value = mxfp4_scale(e) · mxfp4_values[q] */
+    uint8_t e[FOUR_BLOCKS][GROUP_ROWS];
+    uint8_t q[FOUR_BLOCKS][BLOCK_QUADS / 2][GROUP_ROWS][4];
+} record_mxfp4;
+
+/* Twice what MXFP4's nibbles stand for, so that they are integers. */
+extern const int8_t mxfp4_values[16];
+
+/* Half of the scale 2^(e − 127) that the byte stands for; 255 is no number (OCP MX 1.0, E8M0). */
+static inline float mxfp4_scale(uint8_t e)
+{
+    uint32_t bits = e < 2 ? 0x00200000u << e : e < 255 ? (e - 1u) << 23 : 0x7FC00000u;
+    float scale;
+    memcpy(&scale, &bits, sizeof scale);
+    return scale;
+}
+
 /* How a tensor type is kept in memory. `pack` fills one record, which is all zeros when it is
  * called, from sixteen rows: rows[r] points at the file's blocks for the record's first column,
  * NULL for a row of padding; `columns` of the record's columns exist, the rest stay zero. */
@@ -158,12 +179,13 @@ typedef enum packed_index {
     PACKED_Q5_K,
     PACKED_Q6_K,
     PACKED_IQ4_XS,
+    PACKED_MXFP4,
     PACKED_COUNT
 } packed_index;
 
 extern const packed_format format_f32, format_f16, format_bf16, format_q8_0, format_q4_0,
     format_q4_1, format_q5_0, format_q5_1, format_iq4_nl, format_q2_k, format_q3_k, format_q4_k,
-    format_q5_k, format_q6_k, format_iq4_xs;
+    format_q5_k, format_q6_k, format_iq4_xs, format_mxfp4;
 
 /* PACKED_COUNT when the type is unknown. */
 packed_index packed_find(uint32_t type);
@@ -236,7 +258,11 @@ typedef struct kernel_set {
     void (*rms_norm)(float *out, const float *x, const float *weight, size_t n, float epsilon);
     void (*add)(float *x, const float *y, size_t n);
     void (*scale)(float *out, const float *x, float factor, size_t n); /* out = x · factor */
+    void (*layer_norm)(float *out, const float *x, const float *weight, size_t n, float epsilon);
+    void (*soft_cap)(float *x, float cap, size_t n);
     void (*silu_multiply)(float *gate, const float *up, size_t n);
+    void (*gelu_multiply)(float *gate, const float *up, size_t n);
+    void (*swiglu_oai_multiply)(float *gate, const float *up, size_t n);
     void (*rotate)(float *x, const float *cosines, const float *sines, size_t pairs,
                    rotate_layout layout);
     /* The largest value, NaN passed over; −infinity when there is none. */

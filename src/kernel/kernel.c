@@ -116,11 +116,12 @@ error_code kernel_init(const char *name, failure *fail)
 }
 
 static const packed_format *const formats[PACKED_COUNT] = {
-    [PACKED_F32] = &format_f32,   [PACKED_F16] = &format_f16,   [PACKED_BF16] = &format_bf16,
-    [PACKED_Q8_0] = &format_q8_0, [PACKED_Q4_0] = &format_q4_0, [PACKED_Q4_1] = &format_q4_1,
-    [PACKED_Q5_0] = &format_q5_0, [PACKED_Q5_1] = &format_q5_1, [PACKED_IQ4_NL] = &format_iq4_nl,
-    [PACKED_Q2_K] = &format_q2_k, [PACKED_Q3_K] = &format_q3_k, [PACKED_Q4_K] = &format_q4_k,
-    [PACKED_Q5_K] = &format_q5_k, [PACKED_Q6_K] = &format_q6_k, [PACKED_IQ4_XS] = &format_iq4_xs,
+    [PACKED_F32] = &format_f32,     [PACKED_F16] = &format_f16,   [PACKED_BF16] = &format_bf16,
+    [PACKED_Q8_0] = &format_q8_0,   [PACKED_Q4_0] = &format_q4_0, [PACKED_Q4_1] = &format_q4_1,
+    [PACKED_Q5_0] = &format_q5_0,   [PACKED_Q5_1] = &format_q5_1, [PACKED_IQ4_NL] = &format_iq4_nl,
+    [PACKED_Q2_K] = &format_q2_k,   [PACKED_Q3_K] = &format_q3_k, [PACKED_Q4_K] = &format_q4_k,
+    [PACKED_Q5_K] = &format_q5_k,   [PACKED_Q6_K] = &format_q6_k, [PACKED_IQ4_XS] = &format_iq4_xs,
+    [PACKED_MXFP4] = &format_mxfp4,
 };
 
 packed_index packed_find(uint32_t type)

@@ -49,6 +49,7 @@ typedef enum tensor_type {
     TENSOR_IQ4_NL = 20,
     TENSOR_IQ4_XS = 23,
     TENSOR_BF16 = 30,
+    TENSOR_MXFP4 = 39, /* 32 values of 4 bits and their power of two, a byte (OCP MX) */
 } tensor_type;
 
 typedef struct tensor_type_info {
@@ -167,8 +168,10 @@ void kv_store(kv_type type, void *dst, const float *src, size_t n);
  *   k,v: contiguous positions × head_dim values of `type`, from position 0
  *   row r stands at position first_position + r and attends to positions 0 … first_position + r
  *   out: n_rows × group × head_dim (row stride out_stride floats)
+ * With a window a row sees no more than its last `window` positions, itself included: what lies
+ * before them may have been given back, and costs nothing.
  * Softmax is reduced in fixed blocks of positions counted from 0, and in spans of ATTENTION_SPAN
- * positions that are then merged, so a row's result depends only on its own q and the KV before it,
+ * positions that are then merged, so a row's result depends only on its own q and the KV it sees,
  * not on n_rows.
  *   scratch: attention_scratch_floats(...) floats of the calling thread's own. */
 #define ATTENTION_SPAN 1024
@@ -178,6 +181,10 @@ typedef struct attention_shape {
     size_t group;    /* query heads per KV head */
     size_t head_dim; /* multiple of 8 and of kv_block_values(type) */
     float scale;     /* 1/sqrt(head_dim) */
+    size_t window;   /* the row at p sees positions max(0, p − window + 1) … p; 0: from 0 on */
+    float soft_cap;  /* c > 0: a score s becomes c · tanh(s / c) before the softmax; 0: it stays */
+    const float *sinks; /* `group` scores, one a query head, of which each joins its softmax's
+                           denominator and nothing else; NULL: none */
 } attention_shape;
 
 size_t attention_scratch_floats(const attention_shape *shape, size_t max_rows);
@@ -189,8 +196,21 @@ void attention_head(const attention_shape *shape, const float *q, size_t q_strid
 
 /* out = x / rms(x) · weight; out may be x. */
 void vector_rms_norm(float *out, const float *x, const float *weight, size_t n, float epsilon);
-void vector_add(float *x, const float *y, size_t n);               /* x += y */
-void vector_silu_multiply(float *gate, const float *up, size_t n); /* gate = silu(gate) · up */
+/* out = (x − mean(x)) / sqrt(variance(x) + epsilon) · weight; out may be x. */
+void vector_layer_norm(float *out, const float *x, const float *weight, size_t n, float epsilon);
+void vector_add(float *x, const float *y, size_t n); /* x += y */
+void vector_scale(float *x, float factor, size_t n); /* x = x · factor */
+void vector_soft_cap(float *x, float cap, size_t n); /* x = cap · tanh(x / cap), cap > 0 */
+
+/* The gates of feed-forward blocks: gate becomes f(gate) · up.
+ *   silu    f(g) = g · sigmoid(g)
+ *   gelu    f(g) = g / 2 · (1 + tanh(√(2/π) · (g + 0.044715 g³))), the approximation models train
+ *           with
+ *   swiglu_oai   gpt-oss: f(g) = g · sigmoid(1.702 g) of min(gate, 7), times up clamped to −7 … 7,
+ *           plus 1 */
+void vector_silu_multiply(float *gate, const float *up, size_t n);
+void vector_gelu_multiply(float *gate, const float *up, size_t n);
+void vector_swiglu_oai_multiply(float *gate, const float *up, size_t n);
 
 /* RoPE: pair i of x, of `pairs`, is turned by the angle whose cosine and sine are given: a becomes
  * a · cos − b · sin, and b becomes b · cos + a · sin, every product rounded before the sum. A

@@ -170,12 +170,14 @@ static void add_q5_1(const void *record, const activation_block *x, sums *total)
         }
 }
 
-static int32_t dot_iq4(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], size_t r, const int8_t *x)
+/* What nibbles stand for in the table, times x. */
+static int32_t dot_table(const int8_t table[16], const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4],
+                         size_t r, const int8_t *x)
 {
     int32_t dot = 0;
     for (size_t k = 0; k < BLOCK_COLUMNS / 2; k++) {
         uint8_t both = q[k / 4][r][k % 4];
-        dot += iq4_values[both & 15] * x[k] + iq4_values[both >> 4] * x[k + BLOCK_COLUMNS / 2];
+        dot += table[both & 15] * x[k] + table[both >> 4] * x[k + BLOCK_COLUMNS / 2];
     }
     return dot;
 }
@@ -185,7 +187,18 @@ static void add_iq4_nl(const void *record, const activation_block *x, sums *tota
     const record_iq4_nl *w = record;
     for (size_t b = 0; b < 2; b++, x++)
         for (size_t r = 0; r < GROUP_ROWS; r++) {
-            float value = (float)dot_iq4(w->q[b], r, x->q) * f16_to_f32(w->d[b][r]);
+            float value = (float)dot_table(iq4_values, w->q[b], r, x->q) * f16_to_f32(w->d[b][r]);
+            total->row[r] = fmaf(value, x->scale, total->row[r]);
+        }
+}
+
+static void add_mxfp4(const void *record, const activation_block *x, sums *total)
+{
+    const record_mxfp4 *w = record;
+    for (size_t b = 0; b < FOUR_BLOCKS; b++, x++)
+        for (size_t r = 0; r < GROUP_ROWS; r++) {
+            float value =
+                (float)dot_table(mxfp4_values, w->q[b], r, x->q) * mxfp4_scale(w->e[b][r]);
             total->row[r] = fmaf(value, x->scale, total->row[r]);
         }
 }
@@ -305,7 +318,7 @@ static void add_iq4_xs(const void *record, const activation_block *x, sums *tota
     for (size_t b = 0; b < K_BLOCKS; b++, x++)
         for (size_t r = 0; r < GROUP_ROWS; r++) {
             float scale = f16_to_f32(w->d[r]) * (float)w->scale[b][r];
-            float value = (float)dot_iq4(w->q[b], r, x->q) * scale;
+            float value = (float)dot_table(iq4_values, w->q[b], r, x->q) * scale;
             total->row[r] = fmaf(value, x->scale, total->row[r]);
         }
 }
@@ -365,6 +378,13 @@ void reference_tile_iq4_nl(const void *records, size_t n_records, const void *x,
 {
     tile_blocks(add_iq4_nl, sizeof(record_iq4_nl), 2, records, n_records, x, x_stride, columns, y,
                 y_stride);
+}
+
+void reference_tile_mxfp4(const void *records, size_t n_records, const void *x, size_t x_stride,
+                          size_t columns, float *y, size_t y_stride)
+{
+    tile_blocks(add_mxfp4, sizeof(record_mxfp4), FOUR_BLOCKS, records, n_records, x, x_stride,
+                columns, y, y_stride);
 }
 
 void reference_tile_q2_k(const void *records, size_t n_records, const void *x, size_t x_stride,

@@ -7,7 +7,7 @@
 tile_function reference_tile_f32, reference_tile_f16, reference_tile_bf16, reference_tile_q8_0,
     reference_tile_q4_0, reference_tile_q4_1, reference_tile_q5_0, reference_tile_q5_1,
     reference_tile_iq4_nl, reference_tile_q2_k, reference_tile_q3_k, reference_tile_q4_k,
-    reference_tile_q5_k, reference_tile_q6_k, reference_tile_iq4_xs;
+    reference_tile_q5_k, reference_tile_q6_k, reference_tile_iq4_xs, reference_tile_mxfp4;
 
 /* A block whose largest value is below this becomes zero: 127 / max would overflow. */
 #define QUANTIZE_TINY 1e-30f

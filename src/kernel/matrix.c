@@ -15,6 +15,9 @@ enum {
     PACK_SLICE_BYTES = 16 * 1024 * 1024,
     PACK_ALONE_BYTES = 1024 * 1024, /* below, threads would cost more than they save */
     MAX_PACK_THREADS = 32,
+    /* Activations end with whole records of the blocks of 32; those of K-quants are whole anyway.
+     */
+    PADDED_COLUMNS = FOUR_BLOCKS * BLOCK_COLUMNS,
 };
 
 typedef struct matrix_part {
@@ -245,7 +248,7 @@ void matrix_share(size_t first, size_t rows, int thread, int n_threads, size_t *
 /* ---- activations ---------------------------------------------------------------------------- */
 
 struct activation {
-    size_t max_length; /* whole records of every type fit: a multiple of PAIR_COLUMNS */
+    size_t max_length; /* whole records of blocks of 32 fit: a multiple of PADDED_COLUMNS */
     size_t max_columns;
     size_t floats_stride; /* bytes from one column to the next */
     size_t blocks_stride;
@@ -266,7 +269,7 @@ error_code activation_create(activation **out, size_t max_length, size_t max_col
     if (max_length == 0 || max_columns == 0 || max_length > SIZE_MAX / 64 - 2 * K_COLUMNS)
         return failure_set(fail, ERR_INVALID, "an activation of %zu × %zu", max_columns,
                            max_length);
-    size_t length = (max_length + PAIR_COLUMNS - 1) / PAIR_COLUMNS * PAIR_COLUMNS;
+    size_t length = (max_length + PADDED_COLUMNS - 1) / PADDED_COLUMNS * PADDED_COLUMNS;
     size_t floats_stride = spread_stride(length * sizeof(float));
     size_t blocks_stride = spread_stride(length / BLOCK_COLUMNS * sizeof(activation_block));
     size_t floats_bytes, blocks_bytes;
@@ -301,8 +304,7 @@ void activation_destroy(activation *a)
     free(a);
 }
 
-/* `pad`: an empty block follows, which completes the last record. */
-static void set_blocks(activation_block *blocks, const float *x, size_t length, bool pad)
+static void set_blocks(activation_block *blocks, const float *x, size_t length)
 {
     const kernel_set *kernel = kernel_active();
     size_t n = length / BLOCK_COLUMNS, rest = length % BLOCK_COLUMNS;
@@ -310,10 +312,16 @@ static void set_blocks(activation_block *blocks, const float *x, size_t length, 
     if (rest != 0) {
         float padded[BLOCK_COLUMNS] = {0};
         memcpy(padded, x + n * BLOCK_COLUMNS, rest * sizeof *x);
-        kernel->quantize(blocks + n++, padded, 1);
+        kernel->quantize(blocks + n, padded, 1);
     }
-    if (pad)
-        memset(blocks + n, 0, sizeof *blocks);
+}
+
+/* Empty blocks behind a column `length` long, which complete the last record of every type. */
+static void pad_blocks(activation_block *blocks, size_t length)
+{
+    size_t n = (length + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS;
+    size_t whole = (length + PADDED_COLUMNS - 1) / PADDED_COLUMNS * PADDED_COLUMNS / BLOCK_COLUMNS;
+    memset(blocks + n, 0, (whole - n) * sizeof *blocks);
 }
 
 void activation_set_part(activation *a, size_t column, size_t first, const float *x, size_t n,
@@ -330,8 +338,9 @@ void activation_set_part(activation *a, size_t column, size_t first, const float
     if (m->wants_blocks) {
         activation_block *blocks =
             (activation_block *)(void *)(a->blocks + column * a->blocks_stride);
-        set_blocks(blocks + first / BLOCK_COLUMNS, x, n,
-                   last && (length + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS % 2 != 0);
+        set_blocks(blocks + first / BLOCK_COLUMNS, x, n);
+        if (last)
+            pad_blocks(blocks, length);
     }
 }
 

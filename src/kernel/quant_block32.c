@@ -1,9 +1,11 @@
-/* quant_block32.c: the types with blocks of 32 values, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 and IQ4_NL:
- * decoding and packing. */
+/* quant_block32.c: the types with blocks of 32 values, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, IQ4_NL
+ * and MXFP4: decoding and packing. */
 #include "kernel/quant_parts.h"
 
 const int8_t iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                1,    13,   25,  38,  53,  69,  89,  113};
+
+const int8_t mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 static void five_bits_of(const uint8_t q[BLOCK_COLUMNS / 2], const uint8_t high[BLOCK_COLUMNS / 8],
                          uint8_t values[BLOCK_COLUMNS])
@@ -80,6 +82,18 @@ static void decode_iq4_nl(const void *src, float *dst, size_t n)
         nibble_halves_of(block->q, values);
         for (size_t k = 0; k < BLOCK_COLUMNS; k++)
             dst[i + k] = d * (float)iq4_values[values[k]];
+    }
+}
+
+static void decode_mxfp4(const void *src, float *dst, size_t n)
+{
+    const file_mxfp4 *block = src;
+    for (size_t i = 0; i < n; i += BLOCK_COLUMNS, block++) {
+        float d = mxfp4_scale(block->e);
+        uint8_t values[BLOCK_COLUMNS];
+        nibble_halves_of(block->q, values);
+        for (size_t k = 0; k < BLOCK_COLUMNS; k++)
+            dst[i + k] = d * (float)mxfp4_values[values[k]];
     }
 }
 
@@ -170,6 +184,18 @@ static void pack_q5_1(void *record, const uint8_t *const rows[GROUP_ROWS], size_
     }
 }
 
+static void pack_mxfp4(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
+{
+    record_mxfp4 *out = record;
+    for (size_t r = 0; r < GROUP_ROWS; r++) {
+        const file_mxfp4 *block = (const void *)rows[r];
+        for (size_t b = 0; block != NULL && b < columns / BLOCK_COLUMNS; b++, block++) {
+            out->e[b][r] = block->e;
+            copy_quads(out->q[b], r, block->q, BLOCK_QUADS / 2);
+        }
+    }
+}
+
 const packed_format format_q8_0 = {
     .info = {TENSOR_Q8_0, "Q8_0", BLOCK_COLUMNS, sizeof(file_q8_0), decode_q8_0},
     .columns = PAIR_COLUMNS,
@@ -210,4 +236,11 @@ const packed_format format_iq4_nl = {
     .columns = PAIR_COLUMNS,
     .record_bytes = sizeof(record_iq4_nl),
     .pack = pack_q4_0, /* the same nibbles */
+};
+
+const packed_format format_mxfp4 = {
+    .info = {TENSOR_MXFP4, "MXFP4", BLOCK_COLUMNS, sizeof(file_mxfp4), decode_mxfp4},
+    .columns = FOUR_BLOCKS * BLOCK_COLUMNS,
+    .record_bytes = sizeof(record_mxfp4),
+    .pack = pack_mxfp4,
 };

@@ -35,6 +35,11 @@ typedef struct file_q5_1 {
     uint8_t q[BLOCK_COLUMNS / 2];
 } file_q5_1;
 
+typedef struct file_mxfp4 {
+    uint8_t e;                    /* the scale is 2^(e − 127) */
+    uint8_t q[BLOCK_COLUMNS / 2]; /* low nibbles are values 0–15, high nibbles 16–31 */
+} file_mxfp4;
+
 /* ---- super-blocks of 256 values ------------------------------------------------------------- */
 
 typedef struct file_q2_k {

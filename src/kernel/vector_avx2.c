@@ -1,6 +1,7 @@
 /* vector_avx2.c: the small vector operations for AVX2, and the AVX2 set itself. */
 #if defined(__x86_64__)
 #include "kernel/matmul_avx2.h"
+#include "kernel/matmul_reference.h"
 #include "kernel/simd_avx2.h"
 #include "kernel/vector_reference.h"
 
@@ -143,6 +144,7 @@ const kernel_set kernel_avx2 = {
             [PACKED_Q5_K] = avx2_tile_q5_k,
             [PACKED_Q6_K] = avx2_tile_q6_k,
             [PACKED_IQ4_XS] = avx2_tile_iq4_xs,
+            [PACKED_MXFP4] = reference_tile_mxfp4,
         },
     .quantize = avx2_quantize,
     .expand = avx2_expand,
@@ -153,7 +155,11 @@ const kernel_set kernel_avx2 = {
     .rms_norm = rms_norm,
     .add = add,
     .scale = scale,
+    .layer_norm = reference_layer_norm,
+    .soft_cap = reference_soft_cap,
     .silu_multiply = silu_multiply,
+    .gelu_multiply = reference_gelu_multiply,
+    .swiglu_oai_multiply = reference_swiglu_oai_multiply,
     .rotate = rotate,
     .largest = largest,
 };

@@ -1,7 +1,9 @@
 /* vector_avx512.c: the small vector operations for AVX-512, and the AVX-512 set itself. */
 #if defined(__x86_64__)
 #include "kernel/matmul_avx512.h"
+#include "kernel/matmul_reference.h"
 #include "kernel/simd_avx512.h"
+#include "kernel/vector_reference.h"
 
 /* The lanes that exist of the sixteen from i on. */
 INLINE __mmask16 lanes_at(size_t i, size_t n)
@@ -155,6 +157,7 @@ const kernel_set kernel_avx512 = {
             [PACKED_Q5_K] = avx512_tile_q5_k,
             [PACKED_Q6_K] = avx512_tile_q6_k,
             [PACKED_IQ4_XS] = avx512_tile_iq4_xs,
+            [PACKED_MXFP4] = reference_tile_mxfp4,
         },
     .quantize = avx512_quantize,
     .expand = avx512_expand,
@@ -165,7 +168,11 @@ const kernel_set kernel_avx512 = {
     .rms_norm = rms_norm,
     .add = add,
     .scale = scale,
+    .layer_norm = reference_layer_norm,
+    .soft_cap = reference_soft_cap,
     .silu_multiply = silu_multiply,
+    .gelu_multiply = reference_gelu_multiply,
+    .swiglu_oai_multiply = reference_swiglu_oai_multiply,
     .rotate = rotate,
     .largest = largest,
 };

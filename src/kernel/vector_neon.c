@@ -1,6 +1,7 @@
 /* vector_neon.c: the small vector operations for NEON, and the NEON set itself. */
 #if defined(__aarch64__)
 #include "kernel/matmul_neon.h"
+#include "kernel/matmul_reference.h"
 #include "kernel/simd_neon.h"
 #include "kernel/vector_reference.h"
 
@@ -142,6 +143,7 @@ const kernel_set kernel_neon = {
             [PACKED_Q5_K] = neon_tile_q5_k,
             [PACKED_Q6_K] = neon_tile_q6_k,
             [PACKED_IQ4_XS] = neon_tile_iq4_xs,
+            [PACKED_MXFP4] = reference_tile_mxfp4,
         },
     .quantize = neon_quantize,
     .expand = neon_expand,
@@ -152,7 +154,11 @@ const kernel_set kernel_neon = {
     .rms_norm = rms_norm,
     .add = add,
     .scale = scale,
+    .layer_norm = reference_layer_norm,
+    .soft_cap = reference_soft_cap,
     .silu_multiply = silu_multiply,
+    .gelu_multiply = reference_gelu_multiply,
+    .swiglu_oai_multiply = reference_swiglu_oai_multiply,
     .rotate = rotate,
     .largest = largest,
 };

@@ -7,25 +7,45 @@
 #include "kernel/exponential.h"
 #include "kernel/matmul_reference.h"
 
+enum { NORM_LANES = 8 };
+
+/* exp(x) = power · (1 + r · slope) */
+typedef struct exp_parts {
+    float r, slope, power;
+} exp_parts;
+
+/* x from EXP_LOWEST to EXP_HIGHEST */
+static exp_parts exp_parts_of(float x)
+{
+    float n = rintf(x * EXP_LOG2_E);
+    exp_parts e = {.r = fmaf(n, -EXP_LN_2_LOW, fmaf(n, -EXP_LN_2_HIGH, x)), .slope = EXP_C7};
+    e.slope = fmaf(e.slope, e.r, EXP_C6);
+    e.slope = fmaf(e.slope, e.r, EXP_C5);
+    e.slope = fmaf(e.slope, e.r, EXP_C4);
+    e.slope = fmaf(e.slope, e.r, EXP_C3);
+    e.slope = fmaf(e.slope, e.r, EXP_C2);
+    e.slope = fmaf(e.slope, e.r, 1);
+    uint32_t bits = (uint32_t)((int32_t)n + 127) << 23; /* 2^n */
+    memcpy(&e.power, &bits, sizeof bits);
+    return e;
+}
+
 float reference_exp(float x)
 {
     if (!(x >= EXP_LOWEST)) /* also −∞ */
         return 0;
-    x = x > EXP_HIGHEST ? EXP_HIGHEST : x;
-    float n = rintf(x * EXP_LOG2_E);
-    float r = fmaf(n, -EXP_LN_2_LOW, fmaf(n, -EXP_LN_2_HIGH, x));
-    float p = EXP_C7;
-    p = fmaf(p, r, EXP_C6);
-    p = fmaf(p, r, EXP_C5);
-    p = fmaf(p, r, EXP_C4);
-    p = fmaf(p, r, EXP_C3);
-    p = fmaf(p, r, EXP_C2);
-    p = fmaf(p, r, 1);
-    p = fmaf(p, r, 1);
-    uint32_t bits = (uint32_t)((int32_t)n + 127) << 23; /* 2^n */
-    float power;
-    memcpy(&power, &bits, sizeof power);
-    return p * power;
+    exp_parts e = exp_parts_of(x > EXP_HIGHEST ? EXP_HIGHEST : x);
+    return fmaf(e.slope, e.r, 1) * e.power;
+}
+
+float reference_tanh(float x)
+{
+    float twice = -2 * fabsf(x);
+    if (isnan(twice))
+        return x;
+    exp_parts e = exp_parts_of(twice < EXP_LOWEST ? EXP_LOWEST : twice);
+    float less_one = fmaf(e.r * e.slope, e.power, e.power - 1);
+    return copysignf(less_one / (2 + less_one), x);
 }
 
 static void store_f16(uint16_t *dst, const float *src, size_t n)
@@ -34,18 +54,43 @@ static void store_f16(uint16_t *dst, const float *src, size_t n)
         dst[i] = f32_to_f16(src[i]);
 }
 
+/* lanes[0] becomes the sum of all, added up as a tree. */
+static double sum_of_lanes(double lanes[NORM_LANES])
+{
+    for (size_t half = NORM_LANES / 2; half > 0; half /= 2)
+        for (size_t l = 0; l < half; l++)
+            lanes[l] += lanes[l + half];
+    return lanes[0];
+}
+
 /* The sum of squares in double, where a square is exact; eight partial sums added up as a tree. */
 static void rms_norm(float *out, const float *x, const float *weight, size_t n, float epsilon)
 {
-    double lanes[8] = {0};
+    double lanes[NORM_LANES] = {0};
     for (size_t i = 0; i < n; i++)
-        lanes[i % 8] += (double)x[i] * (double)x[i];
-    for (size_t half = 4; half > 0; half /= 2)
-        for (size_t l = 0; l < half; l++)
-            lanes[l] += lanes[l + half];
-    float factor = (float)(1 / sqrt(lanes[0] / (double)n + (double)epsilon));
+        lanes[i % NORM_LANES] += (double)x[i] * (double)x[i];
+    float factor = (float)(1 / sqrt(sum_of_lanes(lanes) / (double)n + (double)epsilon));
     for (size_t i = 0; i < n; i++)
         out[i] = x[i] * factor * weight[i];
+}
+
+/* In double as rms_norm, but with two passes, as squares of what is not near zero would lose the
+ * variance. */
+void reference_layer_norm(float *out, const float *x, const float *weight, size_t n, float epsilon)
+{
+    double sums[NORM_LANES] = {0}, squares[NORM_LANES] = {0};
+    for (size_t i = 0; i < n; i++)
+        sums[i % NORM_LANES] += (double)x[i];
+    double mean = sum_of_lanes(sums) / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        double difference = (double)x[i] - mean;
+        double *lane = &squares[i % NORM_LANES];
+        *lane = fma(difference, difference, *lane);
+    }
+    double variance = sum_of_lanes(squares) / (double)n;
+    float factor = (float)(1 / sqrt(variance + (double)epsilon));
+    for (size_t i = 0; i < n; i++)
+        out[i] = (float)((double)x[i] - mean) * factor * weight[i];
 }
 
 static void add(float *x, const float *y, size_t n)
@@ -64,6 +109,31 @@ static void silu_multiply(float *gate, const float *up, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         gate[i] = gate[i] / (1 + reference_exp(-gate[i])) * up[i];
+}
+
+void reference_soft_cap(float *x, float cap, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = cap * reference_tanh(x[i] / cap);
+}
+
+/* (1 + tanh(u)) / 2 = 1 / (1 + exp(−2u)), which loses nothing where tanh is near −1. */
+void reference_gelu_multiply(float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float g = gate[i], twice = g * fmaf(g * g, GELU_CUBIC, GELU_LINEAR);
+        gate[i] = g / (1 + reference_exp(-twice)) * up[i];
+    }
+}
+
+void reference_swiglu_oai_multiply(float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float g = gate[i] > SWIGLU_LIMIT ? SWIGLU_LIMIT : gate[i];
+        float u = up[i] > SWIGLU_LIMIT ? SWIGLU_LIMIT : up[i];
+        u = u < -SWIGLU_LIMIT ? -SWIGLU_LIMIT : u;
+        gate[i] = g / (1 + reference_exp(g * -SWIGLU_ALPHA)) * (u + 1);
+    }
 }
 
 /* The pairs from `first` on. Names for the products, so that no compiler fuses them with the sum.
@@ -121,6 +191,7 @@ const kernel_set kernel_reference = {
             [PACKED_Q5_K] = reference_tile_q5_k,
             [PACKED_Q6_K] = reference_tile_q6_k,
             [PACKED_IQ4_XS] = reference_tile_iq4_xs,
+            [PACKED_MXFP4] = reference_tile_mxfp4,
         },
     .quantize = reference_quantize,
     .expand = reference_expand,
@@ -131,7 +202,11 @@ const kernel_set kernel_reference = {
     .rms_norm = rms_norm,
     .add = add,
     .scale = scale,
+    .layer_norm = reference_layer_norm,
+    .soft_cap = reference_soft_cap,
     .silu_multiply = silu_multiply,
+    .gelu_multiply = reference_gelu_multiply,
+    .swiglu_oai_multiply = reference_swiglu_oai_multiply,
     .rotate = rotate,
     .largest = largest,
 };

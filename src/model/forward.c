@@ -85,8 +85,10 @@ error_code forward_create(forward **out, const model *m, int n_threads, size_t m
     f->max_rows = max_rows;
     f->max_outputs = max_outputs;
     f->max_length = max_size(max_size(c->n_embd, c->n_ff), c->n_heads * c->head_dim);
-    f->shape = (attention_shape){KV_F32, c->n_heads / c->n_kv_heads, c->head_dim,
-                                 1.0f / sqrtf((float)c->head_dim)};
+    f->shape = (attention_shape){.type = KV_F32,
+                                 .group = c->n_heads / c->n_kv_heads,
+                                 .head_dim = c->head_dim,
+                                 .scale = 1.0f / sqrtf((float)c->head_dim)};
     error_code code = allocate_buffers(f);
     if (code != OK)
         failure_set(fail, code, "no memory for steps of %zu rows", max_rows);

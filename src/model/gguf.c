@@ -250,7 +250,7 @@ static error_code read_tensor_type(reader *r, gguf_tensor *tensor)
             r->fail, ERR_UNSUPPORTED,
             "%s has type %" PRIu32
             " (byte %zu), which is not supported; convert the model to F32, F16, BF16, Q8_0, "
-            "Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL or IQ4_XS",
+            "Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS or MXFP4",
             r->item, id, begin);
     return OK;
 }

@@ -16,9 +16,9 @@
 #include "kernel/kernel.h"
 
 static const tensor_type kernel_test_types[] = {
-    TENSOR_F32,  TENSOR_F16,  TENSOR_BF16, TENSOR_Q8_0,   TENSOR_Q4_0,
-    TENSOR_Q4_1, TENSOR_Q5_0, TENSOR_Q5_1, TENSOR_IQ4_NL, TENSOR_Q2_K,
-    TENSOR_Q3_K, TENSOR_Q4_K, TENSOR_Q5_K, TENSOR_Q6_K,   TENSOR_IQ4_XS};
+    TENSOR_F32,  TENSOR_F16,  TENSOR_BF16,   TENSOR_Q8_0, TENSOR_Q4_0, TENSOR_Q4_1,
+    TENSOR_Q5_0, TENSOR_Q5_1, TENSOR_IQ4_NL, TENSOR_Q2_K, TENSOR_Q3_K, TENSOR_Q4_K,
+    TENSOR_Q5_K, TENSOR_Q6_K, TENSOR_IQ4_XS, TENSOR_MXFP4};
 enum { TYPE_COUNT = sizeof kernel_test_types / sizeof kernel_test_types[0] };
 
 static uint64_t random_state = 88172645463325252u;
@@ -77,6 +77,9 @@ static inline void put_scales(tensor_type type, uint8_t *block)
     case TENSOR_Q5_K:
         put_half(block, d);
         put_half(block + 2, 0.5f * d);
+        break;
+    case TENSOR_MXFP4: /* 2^-9 to 2^-6 */
+        block[0] = (uint8_t)(118 + random_u32() % 4);
         break;
     case TENSOR_Q6_K:
         put_half(block + 208, d);

@@ -23,7 +23,8 @@ static void fill_kv(const scene *s, void *values, float *f32, size_t n)
 static scene make_scene(kv_type type, size_t group, size_t head_dim, size_t positions)
 {
     scene s = {.positions = positions};
-    s.shape = (attention_shape){type, group, head_dim, 1 / sqrtf((float)head_dim)};
+    s.shape = (attention_shape){
+        .type = type, .group = group, .head_dim = head_dim, .scale = 1 / sqrtf((float)head_dim)};
     size_t n = positions * head_dim;
     s.q = checked_alloc(n * group, sizeof(float));
     s.k = checked_alloc(n, sizeof(float));

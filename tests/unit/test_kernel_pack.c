@@ -111,6 +111,14 @@ static void plain_q5_1(void *record, size_t r, size_t b, const uint8_t *block)
     }
 }
 
+static void plain_mxfp4(void *record, size_t r, size_t b, const uint8_t *block)
+{
+    record_mxfp4 *out = record;
+    out->e[b][r] = block[0];
+    for (size_t k = 0; k < 32; k++)
+        put_nibble(out->q[b], r, k, nibble(block + 1, k));
+}
+
 /* ---- super-blocks of 256 -------------------------------------------------------------------- */
 
 /* Block b's four bits where 32 bytes hold two blocks, its two bits where they hold four. */
@@ -222,14 +230,14 @@ typedef struct plain_format {
 } plain_format;
 
 static const plain_format plain[PACKED_COUNT] = {
-    [PACKED_F32] = {.all = plain_f32},        [PACKED_F16] = {.all = plain_16_bits},
-    [PACKED_BF16] = {.all = plain_16_bits},   [PACKED_Q8_0] = {.block = plain_q8_0},
-    [PACKED_Q4_0] = {.block = plain_q4_0},    [PACKED_Q4_1] = {.block = plain_q4_1},
-    [PACKED_Q5_0] = {.block = plain_q5_0},    [PACKED_Q5_1] = {.block = plain_q5_1},
-    [PACKED_IQ4_NL] = {.block = plain_q4_0},  [PACKED_Q2_K] = {.block = plain_q2_k},
-    [PACKED_Q3_K] = {.block = plain_q3_k},    [PACKED_Q4_K] = {.block = plain_q4_k},
-    [PACKED_Q5_K] = {.block = plain_q5_k},    [PACKED_Q6_K] = {.block = plain_q6_k},
-    [PACKED_IQ4_XS] = {.block = plain_iq4_xs}};
+    [PACKED_F32] = {.all = plain_f32},         [PACKED_F16] = {.all = plain_16_bits},
+    [PACKED_BF16] = {.all = plain_16_bits},    [PACKED_Q8_0] = {.block = plain_q8_0},
+    [PACKED_Q4_0] = {.block = plain_q4_0},     [PACKED_Q4_1] = {.block = plain_q4_1},
+    [PACKED_Q5_0] = {.block = plain_q5_0},     [PACKED_Q5_1] = {.block = plain_q5_1},
+    [PACKED_IQ4_NL] = {.block = plain_q4_0},   [PACKED_Q2_K] = {.block = plain_q2_k},
+    [PACKED_Q3_K] = {.block = plain_q3_k},     [PACKED_Q4_K] = {.block = plain_q4_k},
+    [PACKED_Q5_K] = {.block = plain_q5_k},     [PACKED_Q6_K] = {.block = plain_q6_k},
+    [PACKED_IQ4_XS] = {.block = plain_iq4_xs}, [PACKED_MXFP4] = {.block = plain_mxfp4}};
 
 static void pack_plainly(packed_index index, void *record, rows_16 rows, size_t columns)
 {
