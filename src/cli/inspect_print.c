@@ -48,6 +48,36 @@ static void print_size(FILE *out, const char *label, size_t value)
     fprintf(out, "%-20s%zu\n", label, value);
 }
 
+static size_t window_layers(const model_config *c, size_t *window)
+{
+    size_t n = 0;
+    *window = 0;
+    for (size_t i = 0; i < c->n_layers; i++)
+        if (config_layer(c, i)->window > 0) {
+            *window = config_layer(c, i)->window;
+            n++;
+        }
+    return n;
+}
+
+static void print_windows(const model_config *c, FILE *out)
+{
+    size_t window, n = window_layers(c, &window);
+    if (n > 0)
+        fprintf(out, "%-20s%zu tokens, in %zu of the layers\n", "attention window", window, n);
+}
+
+static void print_rope(const char *label, const rope_plan *p, FILE *out)
+{
+    fprintf(out, "%-20sbase %g, %zu values in %s pairs", label, (double)p->base, p->dims,
+            p->layout == ROTATE_ADJACENT ? "adjacent" : "half-split");
+    if (p->scale < 1.0F)
+        fprintf(out, ", positions × %g", (double)p->scale);
+    if (p->yarn_mix > 0)
+        fprintf(out, " by YaRN");
+    fprintf(out, "%s\n", p->divided ? ", with frequency factors" : "");
+}
+
 static void print_config(const inspection *in, FILE *out)
 {
     const model_config *c = &in->config;
@@ -57,16 +87,17 @@ static void print_config(const inspection *in, FILE *out)
     }
     print_size(out, "layers", c->n_layers);
     print_size(out, "width", c->n_embd);
-    print_size(out, "feed-forward", c->n_ff);
+    if (c->n_ff > 0)
+        print_size(out, "feed-forward", c->n_ff);
+    if (c->n_experts > 0)
+        fprintf(out, "%-20s%zu of %zu, %zu of them for each token\n", "experts", c->n_experts,
+                c->n_expert_ff, c->n_experts_used);
     fprintf(out, "%-20s%zu of %zu values, %zu KV heads\n", "attention heads", c->n_heads,
             c->head_dim, c->n_kv_heads);
-    fprintf(out, "%-20sbase %g, %zu values in %s pairs", "RoPE", (double)c->rope_base, c->rope_dims,
-            c->rope == ROTATE_ADJACENT ? "adjacent" : "half-split");
-    if (c->rope_scale < 1.0F)
-        fprintf(out, ", positions × %g", (double)c->rope_scale);
-    fprintf(out, "%s\n",
-            gguf_tensor_find(in->file, "rope_freqs.weight") != NULL ? ", with frequency factors"
-                                                                    : "");
+    print_windows(c, out);
+    print_rope("RoPE", &c->ropes[0], out);
+    if (c->ropes[1].dims > 0)
+        print_rope("RoPE in windows", &c->ropes[1], out);
     fprintf(out, "%-20s%s\n", "output head", c->tied_output ? "the embedding (tied)" : "its own");
 }
 
@@ -242,13 +273,20 @@ static void config_json(const inspection *in, object o)
     set_count(m, "layers", c->n_layers);
     set_count(m, "width", c->n_embd);
     set_count(m, "feed_forward", c->n_ff);
+    set_count(m, "experts", c->n_experts);
+    set_count(m, "experts_used", c->n_experts_used);
+    set_count(m, "expert_feed_forward", c->n_expert_ff);
     set_count(m, "heads", c->n_heads);
     set_count(m, "kv_heads", c->n_kv_heads);
     set_count(m, "head_size", c->head_dim);
     set_count(m, "vocabulary", c->n_vocab);
-    set(m, "rope_base", json_real((double)c->rope_base));
-    set(m, "rope_pairs", json_string(c->rope == ROTATE_ADJACENT ? "adjacent" : "half-split"));
-    set(m, "rope_position_scale", json_real((double)c->rope_scale));
+    const rope_plan *rope = &c->ropes[0];
+    set(m, "rope_base", json_real((double)rope->base));
+    set(m, "rope_pairs", json_string(rope->layout == ROTATE_ADJACENT ? "adjacent" : "half-split"));
+    set(m, "rope_position_scale", json_real((double)rope->scale));
+    size_t window, n_windows = window_layers(c, &window);
+    set_count(m, "attention_window", window);
+    set_count(m, "layers_with_window", n_windows);
     set(m, "tied_output", json_boolean(c->tied_output));
     set_count(o, "weight_bytes_per_token", in->weight_bytes_per_token);
     set_count(o, "kv_bytes_per_token", in->kv_bytes_per_token);

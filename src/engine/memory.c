@@ -16,7 +16,8 @@ static size_t resident_bytes(const model *m)
     for (size_t i = 0; i < m->config.n_layers && n > 0; i++) {
         size_t all = 0;
         for (size_t k = 0; k < n; k++)
-            all += matrix_bytes(m->layers[i].gate_up[k]) + matrix_bytes(m->layers[i].down[k]);
+            all += matrix_bytes(m->layers[i].expert_gate_up[k]) +
+                   matrix_bytes(m->layers[i].expert_down[k]);
         bytes += all - all / n * m->config.n_experts_used;
     }
     return bytes;

@@ -13,8 +13,8 @@
 static double row_products(const model_config *c)
 {
     double heads = (double)(c->n_heads * c->head_dim), kv = (double)(c->n_kv_heads * c->head_dim);
-    double experts = c->n_experts > 0 ? (double)c->n_experts_used : 1;
-    double layer = (double)c->n_embd * (2 * heads + 2 * kv + 3 * experts * (double)c->n_ff);
+    double ff = (double)c->n_ff + (double)c->n_experts_used * (double)c->n_expert_ff;
+    double layer = (double)c->n_embd * (2 * heads + 2 * kv + 3 * ff);
     return (double)c->n_layers * layer;
 }
 

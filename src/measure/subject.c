@@ -352,12 +352,14 @@ static double matrix_values(const matrix *m)
 double subject_multiply_adds(const subject *s)
 {
     const model_config *c = &s->m->config;
-    double used = c->n_experts == 0 ? 1 : (double)c->n_experts_used;
+    double used = (double)c->n_experts_used;
     double sum = matrix_values(s->m->output);
     for (size_t i = 0; i < c->n_layers; i++) {
         const layer_weights *l = &s->m->layers[i];
         sum += matrix_values(l->qkv) + matrix_values(l->attn_output) + matrix_values(l->router);
-        sum += used * (matrix_values(l->gate_up[0]) + matrix_values(l->down[0]));
+        sum += matrix_values(l->gate_up) + matrix_values(l->down);
+        if (used > 0)
+            sum += used * (matrix_values(l->expert_gate_up[0]) + matrix_values(l->expert_down[0]));
     }
     return sum;
 }

@@ -2,26 +2,15 @@
  * do is in forward_stages.c. */
 #include "model/forward_internal.h"
 
-#include <math.h>
 #include <stdlib.h>
+
+#include "model/rope.h"
 
 /* ---- creation ------------------------------------------------------------------------------ */
 
 static size_t max_size(size_t a, size_t b)
 {
     return a > b ? a : b;
-}
-
-static void compute_frequencies(forward *f)
-{
-    const model_config *c = &f->m->config;
-    for (size_t i = 0; i < c->rope_dims / 2; i++) {
-        double frequency =
-            pow((double)c->rope_base, -2.0 * (double)i / (double)c->rope_dims) * c->rope_scale;
-        if (f->m->rope_factors != NULL)
-            frequency /= (double)f->m->rope_factors[i];
-        f->frequencies[i] = frequency;
-    }
 }
 
 static float *take(float **next, size_t n)
@@ -31,24 +20,49 @@ static float *take(float **next, size_t n)
     return p;
 }
 
+static size_t rope_pairs(const model_config *c)
+{
+    return (c->ropes[0].dims + c->ropes[1].dims) / 2;
+}
+
+static error_code allocate_ropes(forward *f)
+{
+    for (size_t i = 0; i < MODEL_ROPES; i++) {
+        const rope_plan *p = &f->m->config.ropes[i];
+        rope_scratch *r = &f->ropes[i];
+        if (p->dims == 0)
+            continue;
+        r->pairs = p->dims / 2;
+        r->frequencies = malloc(r->pairs * sizeof *r->frequencies);
+        if (r->frequencies == NULL)
+            return ERR_MEMORY;
+        rope_frequencies(p, f->m->rope_factors, r->frequencies);
+    }
+    return OK;
+}
+
 static error_code allocate_buffers(forward *f)
 {
     const model_config *c = &f->m->config;
-    size_t half = c->rope_dims / 2, n = f->max_rows;
-    size_t floats = n * (c->n_embd + forward_qkv_rows(c) + c->n_heads * c->head_dim + 2 * half) +
-                    f->max_outputs * c->n_vocab + 16 * 16;
+    size_t n = f->max_rows;
+    size_t row =
+        2 * c->n_embd + forward_qkv_rows(c) + c->n_heads * c->head_dim + 2 * rope_pairs(c) + 1;
+    size_t floats = n * row + f->max_outputs * c->n_vocab + 16 * 16;
     f->memory = aligned_alloc(64, (floats * sizeof(float) + 63) / 64 * 64);
-    f->frequencies = malloc(half * sizeof *f->frequencies);
     f->segments = malloc(n * sizeof *f->segments);
     f->outputs = malloc(f->max_outputs * sizeof *f->outputs);
-    if (f->memory == NULL || f->frequencies == NULL || f->segments == NULL || f->outputs == NULL)
+    if (f->memory == NULL || f->segments == NULL || f->outputs == NULL || allocate_ropes(f) != OK)
         return ERR_MEMORY;
     float *next = f->memory;
     f->x = take(&next, n * c->n_embd);
+    f->block = take(&next, n * c->n_embd);
     f->qkv = take(&next, n * forward_qkv_rows(c));
     f->mixed = take(&next, n * c->n_heads * c->head_dim);
-    f->cosines = take(&next, n * half);
-    f->sines = take(&next, n * half);
+    for (size_t i = 0; i < MODEL_ROPES; i++) {
+        f->ropes[i].cosines = take(&next, n * f->ropes[i].pairs);
+        f->ropes[i].sines = take(&next, n * f->ropes[i].pairs);
+    }
+    f->temperatures = take(&next, n);
     f->logits = take(&next, f->max_outputs * c->n_vocab);
     return OK;
 }
@@ -85,10 +99,8 @@ error_code forward_create(forward **out, const model *m, int n_threads, size_t m
     f->max_rows = max_rows;
     f->max_outputs = max_outputs;
     f->max_length = max_size(max_size(c->n_embd, c->n_ff), c->n_heads * c->head_dim);
-    f->shape = (attention_shape){.type = KV_F32,
-                                 .group = c->n_heads / c->n_kv_heads,
-                                 .head_dim = c->head_dim,
-                                 .scale = 1.0f / sqrtf((float)c->head_dim)};
+    f->shape = (attention_shape){
+        .type = KV_F32, .group = c->n_heads / c->n_kv_heads, .head_dim = c->head_dim};
     error_code code = allocate_buffers(f);
     if (code != OK)
         failure_set(fail, code, "no memory for steps of %zu rows", max_rows);
@@ -96,7 +108,7 @@ error_code forward_create(forward **out, const model *m, int n_threads, size_t m
         code = allocate_workers(f, fail);
     if (code == OK)
         code = activation_create(&f->shared, f->max_length, max_rows, fail);
-    if (code == OK && c->n_experts == 0)
+    if (code == OK && c->n_ff > 0)
         code = activation_create(&f->ffn, c->n_ff, max_rows, fail);
     if (code == OK)
         code = team_loop_create(&f->loop, n_threads, fail);
@@ -106,7 +118,6 @@ error_code forward_create(forward **out, const model *m, int n_threads, size_t m
         forward_destroy(f);
         return code;
     }
-    compute_frequencies(f);
     *out = f;
     return OK;
 }
@@ -128,7 +139,8 @@ void forward_destroy(forward *f)
     forward_experts_destroy(f);
     free(f->segments);
     free(f->outputs);
-    free(f->frequencies);
+    for (size_t i = 0; i < MODEL_ROPES; i++)
+        free(f->ropes[i].frequencies);
     free(f->memory);
     free(f);
 }
@@ -200,5 +212,10 @@ float *forward_logits(forward *f, size_t index)
 size_t forward_kv_bytes(const model *m, kv_type type, size_t position)
 {
     const model_config *c = &m->config;
-    return 2 * c->n_layers * c->n_kv_heads * (position + 1) * kv_value_bytes(type, c->head_dim);
+    size_t positions = 0; /* of all layers */
+    for (size_t i = 0; i < c->n_layers; i++) {
+        size_t window = config_layer(c, i)->window;
+        positions += window > 0 && window < position + 1 ? window : position + 1;
+    }
+    return 2 * c->n_kv_heads * positions * kv_value_bytes(type, c->head_dim);
 }

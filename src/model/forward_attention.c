@@ -2,13 +2,32 @@
  * bias, norm and RoPE, storing keys and values, and attention itself. */
 #include "model/forward_internal.h"
 
-static void finish_head(const worker *w, size_t row, float *head, const float *norm)
+void forward_normalise_qk(const worker *w, const layer_weights *l, size_t row)
 {
     const model_config *c = w->c;
-    size_t pairs = c->rope_dims / 2;
-    if (norm != NULL)
-        vector_rms_norm(head, head, norm, c->head_dim, c->rms_epsilon);
-    vector_rotate(head, w->f->cosines + row * pairs, w->f->sines + row * pairs, pairs, c->rope);
+    float *q = w->f->qkv + row * forward_qkv_rows(c), *k = q + c->n_heads * c->head_dim;
+    forward_normalise(w, q, q, l->q_norm, c->n_heads * c->head_dim);
+    forward_normalise(w, k, k, l->k_norm, c->n_kv_heads * c->head_dim);
+}
+
+static void finish_head(const worker *w, const layer_plan *plan, size_t row, float *head,
+                        const float *norm)
+{
+    if (plan->qk_norm == QK_NORM_HEAD)
+        forward_normalise(w, head, head, norm, w->c->head_dim);
+    if (plan->rope == LAYER_NO_ROPE)
+        return;
+    const rope_scratch *r = &w->f->ropes[plan->rope];
+    vector_rotate(head, r->cosines + row * r->pairs, r->sines + row * r->pairs, r->pairs,
+                  w->c->ropes[plan->rope].layout);
+}
+
+static void finish_query(const worker *w, const layer_plan *plan, size_t row, float *head,
+                         const float *norm)
+{
+    finish_head(w, plan, row, head, norm);
+    if (w->c->temperature_length > 0)
+        vector_scale(head, w->f->temperatures[row], w->c->head_dim);
 }
 
 static char *kv_position(const model_config *c, const kv_view *kv, char *base, size_t layer,
@@ -22,6 +41,7 @@ void forward_finish_head(const worker *w, size_t layer, size_t row, size_t head)
 {
     forward *f = w->f;
     const model_config *c = w->c;
+    const layer_plan *plan = config_layer(c, layer);
     const layer_weights *l = &f->m->layers[layer];
     const forward_row *r = &f->rows[row];
     size_t d = c->head_dim, group = c->n_heads / c->n_kv_heads;
@@ -34,8 +54,8 @@ void forward_finish_head(const worker *w, size_t layer, size_t row, size_t head)
         vector_add(qkv + v_at, l->qkv_bias + v_at, d);
     }
     for (size_t g = 0; g < group; g++)
-        finish_head(w, row, qkv + q_at + g * d, l->q_norm);
-    finish_head(w, row, qkv + k_at, l->k_norm);
+        finish_query(w, plan, row, qkv + q_at + g * d, l->q_norm);
+    finish_head(w, plan, row, qkv + k_at, l->k_norm);
     kv_store(r->kv->type, kv_position(c, r->kv, r->kv->keys, layer, head, r->position), qkv + k_at,
              d);
     kv_store(r->kv->type, kv_position(c, r->kv, r->kv->values, layer, head, r->position),
@@ -46,8 +66,14 @@ void forward_attend(const worker *w, size_t layer, const segment *s, size_t head
 {
     forward *f = w->f;
     const model_config *c = w->c;
+    const layer_plan *plan = config_layer(c, layer);
+    const float *sinks = f->m->layers[layer].sinks;
     attention_shape shape = f->shape;
     shape.type = s->kv->type;
+    shape.scale = plan->attention_scale;
+    shape.window = plan->window;
+    shape.soft_cap = plan->attention_soft_cap;
+    shape.sinks = sinks == NULL ? NULL : sinks + head * shape.group;
     size_t at = head * shape.group * c->head_dim;
     size_t width = forward_qkv_rows(c), out_width = c->n_heads * c->head_dim;
     attention_head(&shape, f->qkv + s->first_row * width + at, width,

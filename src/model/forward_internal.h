@@ -23,17 +23,20 @@ typedef struct segment {
     const kv_view *kv;
 } segment;
 
-/* In this order, from QKV to DOWN or EXPERTS for every layer; between two stages all threads meet.
- */
+/* In this order, from QKV to FFN_NORM for every layer, which skips those it has no use for; between
+ * two stages all threads meet. */
 typedef enum stage {
     STAGE_EMBED,
     STAGE_QKV,
-    STAGE_HEADS, /* bias, norm and RoPE of each row and KV head; storing keys and values */
+    STAGE_QK_ROWS, /* norms over the whole of q and of k */
+    STAGE_HEADS,   /* bias, norm and RoPE of each row and KV head; storing keys and values */
     STAGE_ATTENTION,
     STAGE_ATTENTION_OUTPUT,
+    STAGE_ATTENTION_NORM, /* what attention gave is normalised and joins the residual stream */
     STAGE_GATE_UP,
     STAGE_DOWN,
-    STAGE_EXPERTS, /* instead of gate/up and down */
+    STAGE_EXPERTS,
+    STAGE_FFN_NORM, /* as STAGE_ATTENTION_NORM */
     STAGE_OUTPUTS,
     STAGE_LOGITS,
     STAGE_END,
@@ -52,10 +55,18 @@ typedef struct expert_scratch {
     uint32_t *chosen;     /* pairs: the expert */
     uint32_t *order;      /* execution index of each pair */
     uint32_t *starts;     /* n_experts + 1: where each expert's pairs begin in that order */
-    float *gate, *up;     /* pairs in execution order × n_ff */
+    float *shares;        /* rows: how much the expert counts that every token meets */
+    float *gate, *up;     /* pairs in execution order × n_expert_ff */
     float *result;        /* pairs in execution order × n_embd */
     activation *inputs;   /* pairs columns */
 } expert_scratch;
+
+/* The angles of a step's rows by one rope_plan. */
+typedef struct rope_scratch {
+    size_t pairs;
+    double *frequencies;    /* pairs: radians a position */
+    float *cosines, *sines; /* rows × pairs, times the plan's magnitude */
+} rope_scratch;
 
 typedef struct worker_scratch {
     activation *own;  /* PRIVATE_ROWS columns */
@@ -68,17 +79,18 @@ struct forward {
     const model *m;
     int n_threads;
     size_t max_rows, max_outputs, max_length;
-    attention_shape shape;  /* type is that of the largest scratch; set per segment when used */
-    double *frequencies;    /* rope_dims / 2 */
-    float *memory;          /* one block behind the pointers below */
-    float *x;               /* rows × n_embd: the residual stream */
-    float *qkv;             /* rows × (n_heads + 2 n_kv_heads) head_dim */
-    float *mixed;           /* rows × n_heads head_dim: attention's result */
-    float *cosines, *sines; /* rows × rope_dims / 2 */
-    float *logits;          /* outputs × n_vocab */
-    activation *shared;     /* max_rows columns */
-    activation *ffn;        /* max_rows columns of n_ff; models without experts only */
-    team_loop *loop;        /* the pieces of the product that runs now */
+    attention_shape shape; /* type, scale, window, caps and sinks are set when it is used */
+    rope_scratch ropes[MODEL_ROPES];
+    float *memory;       /* one block behind the pointers below */
+    float *x;            /* rows × n_embd: the residual stream */
+    float *block;        /* rows × n_embd: what a part of a layer gave, before it joins x */
+    float *qkv;          /* rows × (n_heads + 2 n_kv_heads) head_dim */
+    float *mixed;        /* rows × n_heads head_dim: attention's result */
+    float *temperatures; /* rows: what queries are multiplied with; models that do so only */
+    float *logits;       /* outputs × n_vocab */
+    activation *shared;  /* max_rows columns */
+    activation *ffn;     /* max_rows columns of n_ff; or NULL where that is 0 */
+    team_loop *loop;     /* the pieces of the product that runs now */
     worker_scratch *workers;
     segment *segments;
     expert_scratch experts; /* models with experts only */
@@ -109,11 +121,34 @@ static inline size_t forward_qkv_rows(const model_config *c)
 /* One thread's part of a step, from where it stands to its end or to a pause. A team_work. */
 void forward_run_worker(void *context, int thread, int n_threads);
 
+/* out = x as the model normalises it, times weight. */
+static inline void forward_normalise(const worker *w, float *out, const float *x,
+                                     const float *weight, size_t n)
+{
+    if (w->c->layer_norm)
+        vector_layer_norm(out, x, weight, n, w->c->norm_epsilon);
+    else
+        vector_rms_norm(out, x, weight, n, w->c->norm_epsilon);
+}
+
+/* gate becomes what the network's two halves give together. */
+static inline void forward_activate(ffn_activation kind, float *gate, const float *up, size_t n)
+{
+    if (kind == ACTIVATE_GELU)
+        vector_gelu_multiply(gate, up, n);
+    else if (kind == ACTIVATE_SWIGLU_OAI)
+        vector_swiglu_oai_multiply(gate, up, n);
+    else
+        vector_silu_multiply(gate, up, n);
+}
+
 /* The right-hand side of a product with m: the rows of `input` (length floats apart), normalised
  * when weight is not NULL. Every thread of the step must call it. */
 const activation *forward_prepare(const worker *w, const float *input, size_t length,
                                   const float *weight, const matrix *m);
 
+/* Normalises the whole of a row's q, and of its k. */
+void forward_normalise_qk(const worker *w, const layer_weights *l, size_t row);
 /* One row's part of one KV head and of the query heads that share it: makes queries and key ready,
  * stores key and value. */
 void forward_finish_head(const worker *w, size_t layer, size_t row, size_t head);
@@ -122,7 +157,8 @@ void forward_attend(const worker *w, size_t layer, const segment *s, size_t head
 
 error_code forward_experts_create(forward *f, failure *fail);
 void forward_experts_destroy(forward *f);
-/* x += the experts' share of the feed-forward network, for every row. Ends without a barrier. */
-void forward_experts_run(const worker *w, const layer_weights *l);
+/* x += what the experts give, for every row; the one that every token meets has left its part in
+ * f->block. Ends without a barrier. */
+void forward_experts_run(const worker *w, size_t layer);
 
 #endif

@@ -18,7 +18,7 @@ const activation *forward_prepare(const worker *w, const float *input, size_t le
     for (size_t i = own ? 0 : (size_t)w->thread; i < n_rows; i += step) {
         const float *x = input + i * length;
         if (weight != NULL) {
-            vector_rms_norm(w->scratch->normed, x, weight, length, w->c->rms_epsilon);
+            forward_normalise(w, w->scratch->normed, x, weight, length);
             x = w->scratch->normed;
         }
         activation_set(a, i, x, length, m);
@@ -59,9 +59,33 @@ static void multiply_qkv(const worker *w, const layer_weights *l, size_t piece)
     matrix_multiply(l->qkv, forward_prepared(w), f->n_rows, r.begin, r.end, f->qkv, rows);
 }
 
-/* x += W a (+ bias) for one piece of rows. */
-static void multiply_into_residual(const worker *w, const matrix *m, const activation *a,
-                                   const float *bias, size_t piece)
+/* Where a product of the layer goes: to the residual stream, or first to f->block. */
+static bool attention_waits(const layer_plan *plan, const layer_weights *l)
+{
+    return plan->is_parallel || l->attn_post_norm != NULL;
+}
+
+static bool ffn_waits(const layer_weights *l)
+{
+    return l->ffn_post_norm != NULL || l->router != NULL;
+}
+
+/* f->block = W a (+ bias) for one piece of rows. */
+static void multiply_into_block(const worker *w, const matrix *m, const activation *a,
+                                const float *bias, size_t piece)
+{
+    forward *f = w->f;
+    size_t n = w->c->n_embd;
+    row_range r = piece_rows(m, f->n_rows, n, piece);
+    matrix_multiply(m, a, f->n_rows, r.begin, r.end, f->block, n);
+    for (size_t i = 0; bias != NULL && i < f->n_rows; i++)
+        vector_add(f->block + i * n + r.begin, bias + r.begin, r.end - r.begin);
+}
+
+/* x += scale · (W a (+ bias)) for one piece of rows; what waits in f->block comes with it. */
+static void multiply_into_residual(const worker *w, const layer_plan *plan, const matrix *m,
+                                   const activation *a, const float *bias, bool with_block,
+                                   size_t piece)
 {
     forward *f = w->f;
     row_range r = piece_rows(m, f->n_rows, w->c->n_embd, piece);
@@ -69,42 +93,99 @@ static void multiply_into_residual(const worker *w, const matrix *m, const activ
     size_t n = w->c->n_embd, rows = r.end - r.begin;
     matrix_multiply(m, a, f->n_rows, r.begin, r.end, tile - r.begin, rows);
     for (size_t i = 0; i < f->n_rows; i++) {
+        float *out = tile + i * rows;
         if (bias != NULL)
-            vector_add(tile + i * rows, bias + r.begin, rows);
-        vector_add(f->x + i * n + r.begin, tile + i * rows, rows);
+            vector_add(out, bias + r.begin, rows);
+        if (with_block)
+            vector_add(out, f->block + i * n + r.begin, rows);
+        if (plan->residual_scale != 1.0f)
+            vector_scale(out, plan->residual_scale, rows);
+        vector_add(f->x + i * n + r.begin, out, rows);
     }
 }
 
-/* Leaves silu(gate) · up in f->ffn, as down's right-hand side. */
-static void multiply_gate_up(const worker *w, const layer_weights *l, size_t piece)
+static void multiply_attention_output(const worker *w, size_t layer, size_t piece)
+{
+    const layer_weights *l = &w->f->m->layers[layer];
+    const layer_plan *plan = config_layer(w->c, layer);
+    const activation *a = forward_prepared(w);
+    if (attention_waits(plan, l))
+        multiply_into_block(w, l->attn_output, a, l->attn_output_bias, piece);
+    else
+        multiply_into_residual(w, plan, l->attn_output, a, l->attn_output_bias, false, piece);
+}
+
+static void multiply_down(const worker *w, size_t layer, size_t piece)
+{
+    const layer_weights *l = &w->f->m->layers[layer];
+    const layer_plan *plan = config_layer(w->c, layer);
+    if (ffn_waits(l))
+        multiply_into_block(w, l->down, w->f->ffn, l->down_bias, piece);
+    else
+        multiply_into_residual(w, plan, l->down, w->f->ffn, l->down_bias, plan->is_parallel, piece);
+}
+
+/* Leaves activation(gate) · up in f->ffn, as down's right-hand side. */
+static void multiply_gate_up(const worker *w, size_t layer, size_t piece)
 {
     forward *f = w->f;
-    const matrix *m = l->gate_up[0];
+    const layer_weights *l = &f->m->layers[layer];
     const activation *a = forward_prepared(w);
-    row_range r = piece_rows(m, f->n_rows, w->c->n_ff, piece);
+    row_range r = piece_rows(l->gate_up, f->n_rows, w->c->n_ff, piece);
     size_t n = w->c->n_ff, rows = r.end - r.begin;
     float *gate = w->scratch->tile, *up = gate + rows * f->n_rows;
-    matrix_multiply(m, a, f->n_rows, r.begin, r.end, gate - r.begin, rows);
+    matrix_multiply(l->gate_up, a, f->n_rows, r.begin, r.end, gate - r.begin, rows);
     /* The up rows follow the gate rows. */
-    matrix_multiply(m, a, f->n_rows, n + r.begin, n + r.end, up - n - r.begin, rows);
+    matrix_multiply(l->gate_up, a, f->n_rows, n + r.begin, n + r.end, up - n - r.begin, rows);
     for (size_t i = 0; i < f->n_rows; i++) {
-        vector_silu_multiply(gate + i * rows, up + i * rows, rows);
-        activation_set_part(f->ffn, i, r.begin, gate + i * rows, rows, n, l->down[0]);
+        if (l->gate_up_bias != NULL) {
+            vector_add(gate + i * rows, l->gate_up_bias + r.begin, rows);
+            vector_add(up + i * rows, l->gate_up_bias + n + r.begin, rows);
+        }
+        forward_activate(config_layer(w->c, layer)->activation, gate + i * rows, up + i * rows,
+                         rows);
+        activation_set_part(f->ffn, i, r.begin, gate + i * rows, rows, n, l->down);
     }
+}
+
+/* x += scale · norm(block) of one row. */
+static void add_normalised(const worker *w, const layer_plan *plan, const float *weight, size_t row)
+{
+    forward *f = w->f;
+    size_t n = w->c->n_embd;
+    float *given = f->block + row * n;
+    forward_normalise(w, given, given, weight, n);
+    if (plan->residual_scale != 1.0f)
+        vector_scale(given, plan->residual_scale, n);
+    vector_add(f->x + row * n, given, n);
 }
 
 /* ---- before and after the layers ---------------------------------------------------------------
  */
 
+static void set_angles(const worker *w, size_t row)
+{
+    double position = (double)w->f->rows[row].position;
+    for (size_t i = 0; i < MODEL_ROPES; i++) {
+        const rope_scratch *r = &w->f->ropes[i];
+        double magnitude = (double)w->c->ropes[i].magnitude;
+        for (size_t j = 0; j < r->pairs; j++) {
+            double angle = position * r->frequencies[j];
+            r->cosines[row * r->pairs + j] = (float)(cos(angle) * magnitude);
+            r->sines[row * r->pairs + j] = (float)(sin(angle) * magnitude);
+        }
+    }
+}
+
 static void embed_row(const worker *w, size_t row)
 {
     forward *f = w->f;
-    size_t half = w->c->rope_dims / 2;
-    model_embed(f->m, f->rows[row].token, f->x + row * w->c->n_embd);
-    for (size_t j = 0; j < half; j++) {
-        double angle = (double)f->rows[row].position * f->frequencies[j];
-        f->cosines[row * half + j] = (float)cos(angle);
-        f->sines[row * half + j] = (float)sin(angle);
+    const model_config *c = w->c;
+    model_embed(f->m, f->rows[row].token, f->x + row * c->n_embd);
+    set_angles(w, row);
+    if (c->temperature_length > 0) {
+        size_t times = f->rows[row].position / c->temperature_length;
+        f->temperatures[row] = (float)(1 + (double)c->temperature_scale * log(1 + (double)times));
     }
 }
 
@@ -112,17 +193,23 @@ static void normalise_output(const worker *w, size_t output)
 {
     forward *f = w->f;
     size_t n = w->c->n_embd;
-    vector_rms_norm(w->scratch->normed, f->x + f->outputs[output] * n, f->m->output_norm, n,
-                    w->c->rms_epsilon);
+    forward_normalise(w, w->scratch->normed, f->x + f->outputs[output] * n, f->m->output_norm, n);
     activation_set(f->shared, output, w->scratch->normed, n, f->m->output);
 }
 
 static void multiply_output(const worker *w, size_t piece)
 {
     forward *f = w->f;
-    size_t n_vocab = w->c->n_vocab;
-    row_range r = piece_rows(f->m->output, f->n_outputs, n_vocab, piece);
-    matrix_multiply(f->m->output, f->shared, f->n_outputs, r.begin, r.end, f->logits, n_vocab);
+    const model_config *c = w->c;
+    row_range r = piece_rows(f->m->output, f->n_outputs, c->n_vocab, piece);
+    matrix_multiply(f->m->output, f->shared, f->n_outputs, r.begin, r.end, f->logits, c->n_vocab);
+    for (size_t i = 0; i < f->n_outputs; i++) {
+        float *logits = f->logits + i * c->n_vocab + r.begin;
+        if (c->logit_scale != 1.0f)
+            vector_scale(logits, c->logit_scale, r.end - r.begin);
+        if (c->logit_soft_cap > 0)
+            vector_soft_cap(logits, c->logit_soft_cap, r.end - r.begin);
+    }
 }
 
 /* ---- stages ------------------------------------------------------------------------------------
@@ -138,9 +225,9 @@ static void prepare_stage(const worker *w, place at)
     else if (at.stage == STAGE_ATTENTION_OUTPUT)
         forward_prepare(w, f->mixed, w->c->n_heads * w->c->head_dim, NULL, l->attn_output);
     else if (at.stage == STAGE_GATE_UP)
-        forward_prepare(w, f->x, n, l->ffn_norm, l->gate_up[0]);
+        forward_prepare(w, f->x, n, l->ffn_norm, l->gate_up);
     else if (at.stage == STAGE_EXPERTS)
-        forward_experts_run(w, l);
+        forward_experts_run(w, at.layer);
 }
 
 static size_t count_pieces(const forward *f, place at)
@@ -149,6 +236,9 @@ static size_t count_pieces(const forward *f, place at)
     const layer_weights *l = &f->m->layers[at.layer];
     switch (at.stage) {
     case STAGE_EMBED:
+    case STAGE_QK_ROWS:
+    case STAGE_ATTENTION_NORM:
+    case STAGE_FFN_NORM:
         return f->n_rows;
     case STAGE_QKV:
         return row_pieces(l->qkv, f->n_rows, forward_qkv_rows(c));
@@ -159,9 +249,9 @@ static size_t count_pieces(const forward *f, place at)
     case STAGE_ATTENTION_OUTPUT:
         return row_pieces(l->attn_output, f->n_rows, c->n_embd);
     case STAGE_GATE_UP:
-        return row_pieces(l->gate_up[0], f->n_rows, c->n_ff);
+        return row_pieces(l->gate_up, f->n_rows, c->n_ff);
     case STAGE_DOWN:
-        return row_pieces(l->down[0], f->n_rows, c->n_embd);
+        return row_pieces(l->down, f->n_rows, c->n_embd);
     case STAGE_OUTPUTS:
         return f->n_outputs;
     case STAGE_LOGITS:
@@ -183,6 +273,9 @@ static void run_piece(const worker *w, place at, size_t piece)
     case STAGE_QKV:
         multiply_qkv(w, l, piece);
         return;
+    case STAGE_QK_ROWS:
+        forward_normalise_qk(w, l, piece);
+        return;
     case STAGE_HEADS:
         forward_finish_head(w, at.layer, piece / heads, piece % heads);
         return;
@@ -190,13 +283,19 @@ static void run_piece(const worker *w, place at, size_t piece)
         forward_attend(w, at.layer, &f->segments[piece / heads], piece % heads);
         return;
     case STAGE_ATTENTION_OUTPUT:
-        multiply_into_residual(w, l->attn_output, forward_prepared(w), l->attn_output_bias, piece);
+        multiply_attention_output(w, at.layer, piece);
+        return;
+    case STAGE_ATTENTION_NORM:
+        add_normalised(w, config_layer(w->c, at.layer), l->attn_post_norm, piece);
         return;
     case STAGE_GATE_UP:
-        multiply_gate_up(w, l, piece);
+        multiply_gate_up(w, at.layer, piece);
         return;
     case STAGE_DOWN:
-        multiply_into_residual(w, l->down[0], f->ffn, NULL, piece);
+        multiply_down(w, at.layer, piece);
+        return;
+    case STAGE_FFN_NORM:
+        add_normalised(w, config_layer(w->c, at.layer), l->ffn_post_norm, piece);
         return;
     case STAGE_OUTPUTS:
         normalise_output(w, piece);
@@ -209,22 +308,36 @@ static void run_piece(const worker *w, place at, size_t piece)
     }
 }
 
+/* Whether a layer has anything to do in a stage of its kind. */
+static bool has_stage(const forward *f, place at)
+{
+    const layer_weights *l = &f->m->layers[at.layer];
+    switch (at.stage) {
+    case STAGE_QK_ROWS:
+        return config_layer(&f->m->config, at.layer)->qk_norm == QK_NORM_ROW;
+    case STAGE_ATTENTION_NORM:
+        return l->attn_post_norm != NULL;
+    case STAGE_GATE_UP:
+    case STAGE_DOWN:
+        return l->gate_up != NULL;
+    case STAGE_EXPERTS:
+        return l->router != NULL;
+    case STAGE_FFN_NORM:
+        return l->ffn_post_norm != NULL;
+    default:
+        return true;
+    }
+}
+
 static place next_place(const forward *f, place at)
 {
-    bool experts = f->m->config.n_experts > 0;
-    switch (at.stage) {
-    case STAGE_ATTENTION_OUTPUT:
-        at.stage = experts ? STAGE_EXPERTS : STAGE_GATE_UP;
-        return at;
-    case STAGE_DOWN:
-    case STAGE_EXPERTS:
-        at.layer++;
-        at.stage = at.layer < f->m->config.n_layers ? STAGE_QKV : STAGE_OUTPUTS;
-        return at;
-    default:
-        at.stage++;
-        return at;
-    }
+    do {
+        if (at.stage == STAGE_FFN_NORM && at.layer + 1 < f->m->config.n_layers)
+            at = (place){STAGE_QKV, at.layer + 1};
+        else
+            at.stage++;
+    } while (!has_stage(f, at));
+    return at;
 }
 
 static bool pause_wanted(const forward *f)

@@ -51,7 +51,8 @@ bool gguf_text(const gguf *file, const char *key, gguf_string *out);
 /* Arrays of strings, in file order: *items lives until gguf_close. False when absent or of another
  * type. */
 bool gguf_text_array(const gguf *file, const char *key, const gguf_string **items, size_t *count);
-/* Copies an array of numbers, converted; *out is malloc'ed and the caller's. */
+/* Copies an array of numbers, converted; *out is malloc'ed and the caller's. Of truths i32 makes 0
+ * and 1. */
 error_code gguf_f32_array(const gguf *file, const char *key, float **out, size_t *count,
                           failure *fail);
 error_code gguf_i32_array(const gguf *file, const char *key, int32_t **out, size_t *count,

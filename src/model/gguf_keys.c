@@ -120,6 +120,10 @@ static bool i32_at(gguf_type type, const unsigned char *p, int32_t *out)
 {
     uint64_t bits;
     bool negative;
+    if (type == GGUF_BOOL) {
+        *out = *p == 1;
+        return true;
+    }
     if (!integer_at(type, p, &bits, &negative))
         return false;
     if (negative ? (int64_t)bits < INT32_MIN : bits > INT32_MAX)
@@ -193,14 +197,14 @@ bool gguf_text_array(const gguf *file, const char *key, const gguf_string **item
     return true;
 }
 
-/* The array of numbers under `key`, and memory for `value_bytes` for each of them. */
-static error_code number_array(const gguf *file, const char *key, size_t value_bytes,
+/* The array of numbers (or truths) under `key`, and memory for `value_bytes` for each of them. */
+static error_code number_array(const gguf *file, const char *key, bool truths, size_t value_bytes,
                                const gguf_key **found, void **memory, failure *fail)
 {
     const gguf_key *k = find(file, key);
     if (k == NULL)
         return failure_set(fail, ERR_NOT_FOUND, "%s: key '%s' is missing", file->path, key);
-    if (k->type != GGUF_ARRAY || k->element == GGUF_STRING || k->element == GGUF_BOOL)
+    if (k->type != GGUF_ARRAY || k->element == GGUF_STRING || (k->element == GGUF_BOOL && !truths))
         return failure_set(fail, ERR_FORMAT, "%s: key '%s' is not an array of numbers", file->path,
                            key);
     *memory = calloc(k->count + 1, value_bytes);
@@ -216,7 +220,7 @@ error_code gguf_f32_array(const gguf *file, const char *key, float **out, size_t
 {
     const gguf_key *k;
     void *memory;
-    error_code code = number_array(file, key, sizeof(float), &k, &memory, fail);
+    error_code code = number_array(file, key, false, sizeof(float), &k, &memory, fail);
     if (code != OK)
         return code;
     float *values = memory;
@@ -236,7 +240,7 @@ error_code gguf_i32_array(const gguf *file, const char *key, int32_t **out, size
 {
     const gguf_key *k;
     void *memory;
-    error_code code = number_array(file, key, sizeof(int32_t), &k, &memory, fail);
+    error_code code = number_array(file, key, true, sizeof(int32_t), &k, &memory, fail);
     if (code != OK)
         return code;
     int32_t *values = memory;

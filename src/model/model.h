@@ -2,9 +2,9 @@
  * model.h: one model file in memory: what the architecture is (data), its packed weights, its
  * tokenizer and chat template.
  *
- * Architectures are data: one forward pass (forward.h) reads a model_config; a new architecture is
- * an entry of the table in model.c. A model owns everything it points to and is read-only after
- * loading.
+ * Architectures are data: one forward pass (forward.h) reads a model_config and its layer plans; a
+ * new architecture is an entry of the table in architecture.c. A model owns everything it points to
+ * and is read-only after loading.
  */
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
@@ -16,43 +16,74 @@
 #include "base/failure.h"
 #include "kernel/kernel.h"
 #include "model/chat.h"
+#include "model/layer_plan.h"
 #include "model/tokenizer.h"
 
 #define MODEL_MAX_EXPERTS 1024
+#define MODEL_MAX_LAYERS 512
+#define MODEL_LAYER_KINDS 2
+#define MODEL_ROPES 2
 
 typedef struct model_config {
     const char *architecture; /* "qwen2"; static text */
-    size_t n_layers;
+    size_t n_layers;          /* at most MODEL_MAX_LAYERS */
     size_t n_embd;
-    size_t n_ff;           /* of one expert, where there are experts */
+    size_t n_ff;           /* of the dense network, or of the expert that every token meets; or 0 */
     size_t n_experts;      /* 0: one dense feed-forward network */
     size_t n_experts_used; /* experts a token goes through */
+    size_t n_expert_ff;    /* of one expert */
+    bool experts_keep_softmax; /* the chosen experts' weights are not made to sum to 1 */
     size_t n_heads;
     size_t n_kv_heads;
     size_t head_dim;
     size_t n_vocab;
     size_t context_length; /* tokens the model was trained for */
-    float rms_epsilon;
-    rotate_layout rope; /* adjacent: "NORM", halves: "NEOX" */
-    size_t rope_dims;
-    float rope_base;
-    float rope_scale; /* position factor: 1 / rope.scaling.factor for linear scaling, else 1 */
+    bool layer_norm;       /* norms take the mean away first (LayerNorm), else RMS */
+    float norm_epsilon;
+    rope_plan ropes[MODEL_ROPES];
+    layer_plan kinds[MODEL_LAYER_KINDS]; /* layers that differ; config_layer says which is whose */
+    unsigned char kind_of_layer[MODEL_MAX_LAYERS];
+    float embedding_scale;
+    float logit_scale;
+    float logit_soft_cap; /* 0: none */
+    /* Queries at position p are multiplied by 1 + scale · ln(1 + ⌊p / length⌋). Length 0: not. */
+    float temperature_scale;
+    size_t temperature_length;
     bool tied_output;
 } model_config;
 
+static inline const layer_plan *config_layer(const model_config *c, size_t layer)
+{
+    return &c->kinds[c->kind_of_layer[layer]];
+}
+
 typedef struct layer_weights {
-    const float *attn_norm; /* n_embd */
+    const float *attn_norm; /* n_embd, or NULL: the layer reads the residual stream as it is */
     matrix *qkv;            /* (n_heads + 2 n_kv_heads) · head_dim × n_embd: q, k, v stacked */
     const float *qkv_bias;  /* its rows, or NULL */
-    const float *q_norm;    /* head_dim, or NULL */
-    const float *k_norm;    /* head_dim, or NULL */
+    const float *q_norm;    /* head_dim, or all heads' (QK_NORM_ROW), or NULL */
+    const float *k_norm;    /* the same for k */
+    const float *sinks;     /* n_heads logits beside the scores (gpt-oss), or NULL */
     matrix *attn_output;    /* n_embd × n_heads · head_dim */
     const float *attn_output_bias; /* n_embd, or NULL */
-    const float *ffn_norm;         /* n_embd */
-    /* Dense: one of each. Experts: n_experts of each, and a router. */
-    matrix **gate_up; /* 2 n_ff × n_embd: gate, then up */
-    matrix **down;    /* n_embd × n_ff */
-    matrix *router;   /* n_experts × n_embd, or NULL */
+    const float *attn_post_norm;   /* n_embd, over what attention gives; or NULL */
+
+    const float *ffn_norm;      /* n_embd, or NULL; where layers are parallel, attn_norm */
+    matrix *gate_up;            /* 2 n_ff × n_embd: gate, then up; NULL: experts only */
+    const float *gate_up_bias;  /* its rows, or NULL */
+    matrix *down;               /* n_embd × n_ff; NULL: experts only */
+    const float *down_bias;     /* n_embd, or NULL */
+    const float *ffn_post_norm; /* n_embd, over what the network gives; or NULL */
+
+    matrix *router;                   /* n_experts × n_embd, or NULL */
+    const float *router_bias;         /* n_experts, or NULL */
+    matrix **expert_gate_up;          /* n_experts of 2 n_expert_ff × n_embd */
+    const float *expert_gate_up_bias; /* n_experts × its rows, or NULL */
+    matrix **expert_down;             /* n_experts of n_embd × n_expert_ff */
+    const float *expert_down_bias;    /* n_experts × n_embd, or NULL */
+    /* n_embd: the sigmoid of its product with the input weighs the expert that every token meets;
+     * NULL: 1. */
+    const float *shared_gate;
 } layer_weights;
 
 typedef struct model {
@@ -60,7 +91,7 @@ typedef struct model {
     layer_weights *layers;        /* n_layers */
     const float *output_norm;     /* n_embd */
     matrix *output;               /* n_vocab × n_embd */
-    const float *rope_factors;    /* rope_dims / 2 divisors of the frequencies, or NULL */
+    const float *rope_factors;    /* rope dims / 2 divisors of the frequencies, or NULL */
     weight_memory *weights;       /* where the matrices lie */
     gguf *file;                   /* kept open: the embedding rows are read from it */
     const gguf_tensor *embedding; /* n_vocab rows of n_embd */
@@ -74,6 +105,8 @@ typedef struct model {
 typedef struct model_options {
     const char
         *chat_template; /* override by name; "none": raw prompts only; NULL: what the file says */
+    size_t context;     /* positions that will be used: of RoPE factors for short and for long
+                           contexts (LongRoPE) it chooses; 0: what the model was trained for */
     void (*progress)(void *context,
                      double fraction); /* or NULL; 0 … 1 while weights are repacked */
     void *progress_context;
@@ -85,7 +118,7 @@ void model_destroy(model *m);
 /* Reads only the configuration (for `inspect`): no weights are touched. */
 error_code model_config_read(model_config *out, const gguf *file, failure *fail);
 
-/* The f32 embedding of one token: n_embd values. */
+/* The f32 embedding of one token, scaled as the model wants it: n_embd values. */
 void model_embed(const model *m, int32_t token, float *out);
 
 #endif

@@ -1,0 +1,200 @@
+#include "model/weight_loader.h"
+
+#include <stdlib.h>
+
+/* ---- tensors ----------------------------------------------------------------------------------
+ */
+
+bool loader_has(const weight_loader *l, const char *name)
+{
+    return gguf_tensor_find(l->m->file, name) != NULL;
+}
+
+const gguf_tensor *loader_tensor(weight_loader *l, const char *name, size_t cols, size_t rows,
+                                 size_t planes)
+{
+    if (l->code != OK)
+        return NULL;
+    const gguf_tensor *t = gguf_tensor_find(l->m->file, name);
+    if (t == NULL) {
+        l->code = failure_set(l->fail, ERR_FORMAT, "tensor '%s' is missing", name);
+        return NULL;
+    }
+    if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != planes || t->dims[3] != 1) {
+        l->code = failure_set(l->fail, ERR_FORMAT,
+                              "tensor '%s' is %llu x %llu x %llu, must be %zu x %zu x %zu", name,
+                              (unsigned long long)t->dims[0], (unsigned long long)t->dims[1],
+                              (unsigned long long)t->dims[2], cols, rows, planes);
+        return NULL;
+    }
+    l->used++;
+    return t;
+}
+
+/* ---- vectors ----------------------------------------------------------------------------------
+ */
+
+/* Memory for a vector that the model owns; NULL: it failed. */
+static float *new_vector(weight_loader *l, size_t length)
+{
+    model *m = l->m;
+    float **grown = realloc(m->vectors, (m->n_vectors + 1) * sizeof *grown);
+    if (grown != NULL)
+        m->vectors = grown;
+    float *values = grown == NULL ? NULL : malloc(length * sizeof *values);
+    if (values == NULL) {
+        l->code = failure_set(l->fail, ERR_MEMORY, "no memory for %zu values", length);
+        return NULL;
+    }
+    m->vectors[m->n_vectors++] = values;
+    m->weight_bytes += length * sizeof(float);
+    return values;
+}
+
+void loader_vectors(weight_loader *l, const char *const *names, const size_t *lengths,
+                    size_t n_parts, const float **out)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < n_parts; i++)
+        total += lengths[i];
+    float *values = l->code == OK ? new_vector(l, total) : NULL;
+    *out = values;
+    for (size_t i = 0; i < n_parts; i++) {
+        const gguf_tensor *t = loader_tensor(l, names[i], lengths[i], 1, 1);
+        if (t == NULL)
+            return;
+        t->type->decode(t->data, values, lengths[i]);
+        values += lengths[i];
+    }
+}
+
+void loader_vector(weight_loader *l, const char *name, presence wanted, size_t length,
+                   const float **out)
+{
+    if (wanted == REQUIRED || (wanted == OPTIONAL && loader_has(l, name)))
+        loader_vectors(l, &name, &length, 1, out);
+}
+
+void loader_expert_bias(weight_loader *l, const char *const *names, size_t n_parts, size_t length,
+                        const float **out)
+{
+    size_t n = l->m->config.n_experts;
+    float *values = l->code == OK ? new_vector(l, n * n_parts * length) : NULL;
+    *out = values;
+    for (size_t part = 0; part < n_parts; part++) {
+        const gguf_tensor *t = loader_tensor(l, names[part], length, n, 1);
+        if (t == NULL)
+            return;
+        for (size_t i = 0; i < n; i++)
+            t->type->decode((const char *)t->data + i * (t->bytes / n),
+                            values + (i * n_parts + part) * length, length);
+    }
+}
+
+/* ---- matrices ---------------------------------------------------------------------------------
+ */
+
+static void drop_file_pages(void *file)
+{
+    gguf_drop_pages(file);
+}
+
+/* Packed matrices are at most 3 % larger than the file's, and a few rows. What should not find room
+ * after all gets memory of its own. */
+void loader_start(weight_loader *l)
+{
+    size_t file_bytes = (size_t)gguf_file_bytes(l->m->file);
+    l->code = weight_memory_create(&l->m->weights, file_bytes + file_bytes / 16, l->fail);
+}
+
+static void report_progress(const weight_loader *l)
+{
+    if (l->options->progress != NULL)
+        l->options->progress(l->options->progress_context,
+                             (double)l->used / (double)gguf_tensor_count(l->m->file));
+}
+
+static void pack(weight_loader *l, const char *name, const matrix_source *sources, size_t n,
+                 size_t cols, matrix **out)
+{
+    /* As it goes, not at the end: the file and its packed copy are never resident together. */
+    const matrix_packing how = {l->m->weights, drop_file_pages, l->m->file};
+    l->code = matrix_create_packed(out, sources, n, cols, &how, l->fail);
+    if (l->code != OK)
+        failure_prefix(l->fail, "tensor '%s'", name);
+    else
+        report_progress(l);
+}
+
+static void pack_read_always(weight_loader *l, const char *name, const matrix_source *sources,
+                             size_t n, size_t cols, matrix **out)
+{
+    pack(l, name, sources, n, cols, out);
+    if (l->code == OK)
+        l->m->weight_bytes += matrix_bytes(*out);
+}
+
+void loader_matrix(weight_loader *l, const char *const *names, const size_t *rows, size_t n_parts,
+                   size_t cols, matrix **out)
+{
+    matrix_source sources[MAX_PARTS];
+    for (size_t i = 0; i < n_parts; i++) {
+        const gguf_tensor *t = loader_tensor(l, names[i], cols, rows[i], 1);
+        if (t == NULL)
+            return;
+        sources[i] = (matrix_source){t->type->type, t->data, rows[i]};
+    }
+    pack_read_always(l, names[0], sources, n_parts, cols, out);
+}
+
+void loader_divided_matrix(weight_loader *l, const char *name, const size_t *rows, size_t n_parts,
+                           size_t cols, matrix **out)
+{
+    matrix_source sources[MAX_PARTS];
+    size_t total = 0;
+    for (size_t i = 0; i < n_parts; i++)
+        total += rows[i];
+    const gguf_tensor *t = loader_tensor(l, name, cols, total, 1);
+    if (t == NULL)
+        return;
+    const char *at = t->data;
+    for (size_t i = 0; i < n_parts; i++) {
+        sources[i] = (matrix_source){t->type->type, at, rows[i]};
+        at += t->bytes / total * rows[i];
+    }
+    pack_read_always(l, name, sources, n_parts, cols, out);
+}
+
+void loader_one_matrix(weight_loader *l, const char *name, size_t rows, size_t cols, matrix **out)
+{
+    loader_matrix(l, &name, &rows, 1, cols, out);
+}
+
+static matrix_source plane_of(const gguf_tensor *t, size_t plane)
+{
+    size_t bytes = t->bytes / (size_t)t->dims[2];
+    return (matrix_source){t->type->type, (const char *)t->data + plane * bytes,
+                           (size_t)t->dims[1]};
+}
+
+void loader_experts(weight_loader *l, const char *const *names, size_t n_parts, size_t rows,
+                    size_t cols, matrix ***out)
+{
+    const gguf_tensor *tensors[MAX_PARTS];
+    size_t n = l->m->config.n_experts, bytes = 0;
+    for (size_t i = 0; i < n_parts; i++)
+        if ((tensors[i] = loader_tensor(l, names[i], cols, rows, n)) == NULL)
+            return;
+    *out = calloc(n, sizeof **out);
+    if (*out == NULL)
+        l->code = failure_set(l->fail, ERR_MEMORY, "no memory for %zu experts", n);
+    for (size_t i = 0; l->code == OK && i < n; i++) {
+        matrix_source planes[MAX_PARTS];
+        for (size_t part = 0; part < n_parts; part++)
+            planes[part] = plane_of(tensors[part], i);
+        pack(l, names[0], planes, n_parts, cols, &(*out)[i]);
+        if (l->code == OK)
+            bytes += matrix_bytes((*out)[i]);
+    }
+    l->m->weight_bytes += bytes / n * l->m->config.n_experts_used; /* what one row reads */
+}

@@ -1,0 +1,52 @@
+/*
+ * weight_loader.h: inside the model room only: finding, checking and packing single tensors.
+ *
+ * After the first failure every further call does nothing, so that a layer can be read as a list.
+ */
+#ifndef MODEL_WEIGHT_LOADER_H
+#define MODEL_WEIGHT_LOADER_H
+
+#include "model/architecture.h"
+
+#define MAX_PARTS 3 /* matrices stacked in one: q, k and v */
+
+typedef struct weight_loader {
+    model *m;
+    const architecture *architecture;
+    const model_options *options;
+    failure *fail;
+    error_code code; /* of the first failure */
+    size_t used;     /* tensors bound so far */
+} weight_loader;
+
+/* Makes room for the weights. */
+void loader_start(weight_loader *l);
+
+bool loader_has(const weight_loader *l, const char *name);
+/* The tensor, whose shape must be this: rows 1 for a vector; planes 1 but for experts, which are
+ * stacked in the third dimension. NULL: it failed. */
+const gguf_tensor *loader_tensor(weight_loader *l, const char *name, size_t cols, size_t rows,
+                                 size_t planes);
+
+/* n_parts vectors one after the other as one f32 vector that the model owns. */
+void loader_vectors(weight_loader *l, const char *const *names, const size_t *lengths,
+                    size_t n_parts, const float **out);
+/* One, which may have no place or be absent: then *out stays. */
+void loader_vector(weight_loader *l, const char *name, presence wanted, size_t length,
+                   const float **out);
+
+/* n_parts matrices stacked, and the same from one tensor that holds them all. */
+void loader_matrix(weight_loader *l, const char *const *names, const size_t *rows, size_t n_parts,
+                   size_t cols, matrix **out);
+void loader_divided_matrix(weight_loader *l, const char *name, const size_t *rows, size_t n_parts,
+                           size_t cols, matrix **out);
+void loader_one_matrix(weight_loader *l, const char *name, size_t rows, size_t cols, matrix **out);
+
+/* One matrix an expert, of n_parts tensors' planes stacked, each of `rows` rows. */
+void loader_experts(weight_loader *l, const char *const *names, size_t n_parts, size_t rows,
+                    size_t cols, matrix ***out);
+/* n_experts vectors, each of n_parts tensors' rows one after the other. */
+void loader_expert_bias(weight_loader *l, const char *const *names, size_t n_parts, size_t length,
+                        const float **out);
+
+#endif
