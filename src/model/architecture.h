@@ -23,6 +23,7 @@ typedef enum rope_use {
     ROPE_EVERYWHERE,
     ROPE_IN_WINDOWS,    /* layers with a window only, where the model has any */
     ROPE_EXCEPT_FOURTH, /* not in every fourth layer */
+    ROPE_SWITCHED,      /* nowhere, where `rope.scaling.finetuned` is false */
 } rope_use;
 
 /* What a part of a layer may be in a file. */
@@ -101,6 +102,7 @@ float key_float(key_reader *r, const char *suffix, double fallback);
 float key_optional_float(key_reader *r, const char *suffix, double fallback);
 /* Whether the key's text is `text`; false where it is absent. */
 bool key_is(const key_reader *r, const char *suffix, const char *text);
+bool key_is_false(const key_reader *r, const char *suffix);
 /* Keys whose meaning this forward pass does not have: a file that sets one would run, wrongly. */
 void key_refuse(key_reader *r, const char *suffix, double neutral);
 

@@ -211,6 +211,8 @@ static void read_layers(key_reader *r, const architecture *a, model_config *c)
     size_t window = read_window(r, a, c);
     if (r->code != OK)
         return;
+    if (a->rope_use == ROPE_SWITCHED && key_is_false(r, "rope.scaling.finetuned"))
+        plain.rope = LAYER_NO_ROPE;
     layer_plan other = plain;
     if (a->window == WINDOW_EVERY_LAYER) {
         plain.window = window;

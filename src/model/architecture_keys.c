@@ -107,6 +107,13 @@ bool key_is(const key_reader *r, const char *suffix, const char *text)
            memcmp(value.data, text, value.length) == 0;
 }
 
+bool key_is_false(const key_reader *r, const char *suffix)
+{
+    char name[KEY_NAME_SIZE];
+    bool value = true;
+    return gguf_bool(r->file, key_name(r, suffix, name), &value) && !value;
+}
+
 void key_refuse(key_reader *r, const char *suffix, double neutral)
 {
     char name[KEY_NAME_SIZE];
