@@ -101,7 +101,7 @@ static error_code make_kv(rig *r, kv_type type, size_t context, size_t slots, fa
 {
     kv_destroy(r->kv);
     r->kv = NULL;
-    return kv_create(&r->kv, &r->m->config, type, context, slots, fail);
+    return kv_create(&r->kv, &r->m->config, type, context, context, slots, fail);
 }
 
 /* ---- resident memory ------------------------------------------------------------------------ */

@@ -67,7 +67,7 @@ static error_code evaluate(const logits_job *job, const model *m, const token_li
     if (code == OK)
         code = forward_create(&f, m, (int)job->threads, job->chunk, job->chunk, fail);
     if (code == OK)
-        code = kv_create(&kv, &m->config, job->kv, tokens->length, 1, fail);
+        code = kv_create(&kv, &m->config, job->kv, tokens->length, tokens->length, 1, fail);
     if (code == OK)
         code = write_steps(job, m, f, threads, kv_acquire(kv, tokens->ids, 1), tokens, file, fail);
     kv_destroy(kv);

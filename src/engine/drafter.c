@@ -53,8 +53,8 @@ static error_code create_parts(drafter *d, failure *fail)
     d->drafted = calloc(n, sizeof(sequence *));
     if (d->rows == NULL || d->drafted == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for a draft model");
-    error_code code =
-        kv_create(&d->kv, &d->model->config, d->engine->options.kv, d->context, n, fail);
+    error_code code = kv_create(&d->kv, &d->model->config, d->engine->options.kv, d->context,
+                                d->context, n, fail);
     if (code == OK)
         code = forward_create(&d->forward, d->model, team_size(d->engine->conductor->threads),
                               n + PROMPT_ROWS, n, fail);

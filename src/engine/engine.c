@@ -90,7 +90,7 @@ static error_code create_parts(engine *e, failure *fail)
     if (code == OK)
         code = step_create(&e->urgent, e, URGENT_ROWS, CLASSIFICATION_SLOTS, fail);
     if (code == OK)
-        code = kv_create(&e->kv, &e->model->config, o->kv, o->context,
+        code = kv_create(&e->kv, &e->model->config, o->kv, o->context, o->prefill_chunk + outputs,
                          o->slots + o->parked + CLASSIFICATION_SLOTS, fail);
     return code;
 }

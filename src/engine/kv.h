@@ -8,6 +8,10 @@
  * slots (addresses) and memory are different limits: kv_read_usage and kv_sequence_bytes count the
  * memory, kv_evict makes room in it.
  *
+ * Windows. A layer whose rows see only the last positions keeps these, and a few before them: as a
+ * sequence grows, the pages below are given back. So its prefix can be taken as long as the window
+ * before its end is there; a much shorter one cannot.
+ *
  * Prefix cache. A slot that was given back keeps its tokens and their KV until the slot or its
  * memory is needed, the least recently used first. A new sequence takes the longest common prefix
  * of all slots, running ones included (below the common prefix nothing changes any more): in place,
@@ -35,8 +39,10 @@ struct kv_slot {
     double last_used_ms;
     size_t kept;      /* positions whose pages shall stay: written, or soon to be */
     size_t committed; /* positions whose pages may be there; what lies above kept is given back */
-    kv_slot *source;  /* being copied from, or NULL */
-    size_t wanted;    /* tokens to be had from the source */
+    /* Layers with a window hold nothing below this position any more. */
+    size_t window_from;
+    kv_slot *source; /* being copied from, or NULL */
+    size_t wanted;   /* tokens to be had from the source */
 };
 
 typedef struct kv_usage {
@@ -45,10 +51,11 @@ typedef struct kv_usage {
     size_t idle_bytes;      /* of that, held by finished sequences */
 } kv_usage;
 
-/* ERR_UNSUPPORTED where the type's blocks do not fit the heads; ERR_MEMORY where the addresses
+/* ahead: the most positions beyond a slot's tokens that kv_commit is told of.
+ * ERR_UNSUPPORTED where the type's blocks do not fit the heads; ERR_MEMORY where the addresses
  * cannot be reserved, saying which of the system's limits to look at. */
 error_code kv_create(kv_cache **out, const model_config *c, kv_type type, size_t context,
-                     size_t n_slots, failure *fail);
+                     size_t ahead, size_t n_slots, failure *fail);
 void kv_destroy(kv_cache *kv);
 
 /* A slot for a sequence that begins with the n tokens, holding a prefix of at most n - 1 of them
@@ -70,8 +77,8 @@ bool kv_work(kv_cache *kv, double budget_ms);
 /* Positions below n are about to be written: counts the memory that this will commit. */
 void kv_commit(kv_cache *kv, kv_slot *slot, size_t n);
 kv_usage kv_read_usage(const kv_cache *kv);
-/* Memory for the KV of n positions. Page tables come on top: at most 1/512 of a full slot, but one
- * page a region for a short one. */
+/* Memory for the KV of n positions, at most. Page tables come on top: at most 1/512 of a full slot,
+ * but one page a region for a short one. */
 size_t kv_sequence_bytes(const kv_cache *kv, size_t n);
 /* Forgets finished sequences, least recently used first, until at least so many bytes of memory
  * have gone back to the system or no finished sequence is left; returns how many. */

@@ -105,7 +105,7 @@ error_code measure_perplexity(const model *m, const token_list *text,
         code = forward_create(&r.forward, m, team_size(options->threads), options->chunk,
                               options->chunk, fail);
     if (code == OK)
-        code = kv_create(&r.kv, &m->config, options->kv, options->window, 1, fail);
+        code = kv_create(&r.kv, &m->config, options->kv, options->window, options->window, 1, fail);
     if (code == OK) {
         r.slot = kv_acquire(r.kv, text->ids, 1);
         read_text(&r, text);

@@ -91,7 +91,7 @@ static error_code create_parts(subject *s, const subject_options *o, failure *fa
         code =
             forward_create(&s->forward, s->m, team_size(s->threads), max_rows, STEP_MAX_ROWS, fail);
     if (code == OK)
-        code = kv_create(&s->kv, &s->m->config, o->kv, s->positions, 1, fail);
+        code = kv_create(&s->kv, &s->m->config, o->kv, s->positions, s->positions, 1, fail);
     if (code == OK)
         s->slot = kv_acquire(s->kv, s->prompt, 1);
     return code;

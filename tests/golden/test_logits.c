@@ -53,7 +53,7 @@ static void evaluate(const model *m, const golden *g, team *threads, kv_type typ
     forward *f;
     kv_cache *kv;
     assert_int_equal(forward_create(&f, m, team_size(threads), chunk, chunk, &fail), OK);
-    assert_int_equal(kv_create(&kv, &m->config, type, g->positions, 1, &fail), OK);
+    assert_int_equal(kv_create(&kv, &m->config, type, g->positions, g->positions, 1, &fail), OK);
     kv_slot *slot = kv_acquire(kv, g->tokens, 1);
     forward_row rows[64];
     for (size_t at = 0; at < g->positions; at += chunk) {

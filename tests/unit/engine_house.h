@@ -214,7 +214,7 @@ static inline void check_solo(const errand *e, outcome *got)
 static inline size_t kv_bytes_of(int where, size_t tokens)
 {
     kv_cache *kv;
-    assert_int_equal(kv_create(&kv, &house_models[where]->config, KV_F16, 2048, 1, NULL), OK);
+    assert_int_equal(kv_create(&kv, &house_models[where]->config, KV_F16, 2048, 2048, 1, NULL), OK);
     size_t bytes = kv_sequence_bytes(kv, tokens);
     kv_destroy(kv);
     return bytes;

@@ -42,7 +42,7 @@ static void make_fixture(fixture *x, const char *path, int n_threads)
     must(team_create(&x->threads, n_threads, &fail), &fail);
     must(forward_create(&x->step, x->m, n_threads, ROWS, ROWS, &fail), &fail);
     must(forward_create(&x->urgent, x->m, n_threads, 2, 2, &fail), &fail);
-    must(kv_create(&x->kv, &x->m->config, KV_F16, POSITIONS, 2, &fail), &fail);
+    must(kv_create(&x->kv, &x->m->config, KV_F16, POSITIONS, POSITIONS, 2, &fail), &fail);
     int32_t token = 0;
     for (size_t i = 0; i < 2; i++)
         x->slots[i] = kv_acquire(x->kv, &token, 1);

@@ -89,7 +89,7 @@ static kv_cache *create(const model_config *c, kv_type type, size_t context, siz
 {
     kv_cache *kv;
     failure fail;
-    if (kv_create(&kv, c, type, context, slots, &fail) != OK)
+    if (kv_create(&kv, c, type, context, context, slots, &fail) != OK)
         fail_msg("%s", fail.text);
     return kv;
 }
@@ -215,7 +215,7 @@ static void test_blocks_must_be_whole(void **state)
     const model_config c = {.n_layers = 1, .n_kv_heads = 1, .head_dim = 48};
     kv_cache *kv;
     failure fail;
-    assert_int_equal(kv_create(&kv, &c, KV_Q8_0, 16, 2, &fail), ERR_UNSUPPORTED);
+    assert_int_equal(kv_create(&kv, &c, KV_Q8_0, 16, 16, 2, &fail), ERR_UNSUPPORTED);
     assert_non_null(strstr(fail.text, "q8_0"));
     assert_non_null(strstr(fail.text, "48"));
 }
@@ -227,7 +227,8 @@ static void test_too_much_is_refused(void **state)
     kv_cache *kv;
     failure fail;
     for (size_t i = 0; i < sizeof contexts / sizeof contexts[0]; i++) {
-        assert_int_equal(kv_create(&kv, &pangu_1b, KV_F16, contexts[i], 64, &fail), ERR_MEMORY);
+        assert_int_equal(kv_create(&kv, &pangu_1b, KV_F16, contexts[i], contexts[i], 64, &fail),
+                         ERR_MEMORY);
         assert_non_null(strstr(fail.text, "fewer slots or a smaller context"));
         printf("  %s\n", fail.text);
     }
@@ -247,7 +248,7 @@ static void test_limit_of_addresses_is_named(void **state)
     small = old;
     small.rlim_cur = (rlim_t)4 << 30;
     assert_int_equal(setrlimit(RLIMIT_AS, &small), 0);
-    error_code code = kv_create(&kv, &pangu_1b, KV_F16, 32768, 64, &fail);
+    error_code code = kv_create(&kv, &pangu_1b, KV_F16, 32768, 32768, 64, &fail);
     assert_int_equal(setrlimit(RLIMIT_AS, &old), 0);
     assert_int_equal(code, ERR_MEMORY);
     printf("  %s\n", fail.text);

@@ -63,7 +63,7 @@ static kv_cache *create(kv_type type, size_t slots)
 {
     kv_cache *kv;
     failure fail;
-    if (kv_create(&kv, &shape, type, CONTEXT, slots, &fail) != OK)
+    if (kv_create(&kv, &shape, type, CONTEXT, CONTEXT, slots, &fail) != OK)
         fail_msg("%s", fail.text);
     return kv;
 }

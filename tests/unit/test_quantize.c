@@ -369,7 +369,7 @@ static float *logits_of(const char *path, size_t *n)
     int32_t first = 1;
     assert_int_equal(team_create(&one, 1, &fail), OK);
     assert_int_equal(forward_create(&f, m, 1, N_TOKENS, N_TOKENS, &fail), OK);
-    assert_int_equal(kv_create(&kv, &m->config, KV_F32, N_TOKENS, 1, &fail), OK);
+    assert_int_equal(kv_create(&kv, &m->config, KV_F32, N_TOKENS, N_TOKENS, 1, &fail), OK);
     kv_slot *slot = kv_acquire(kv, &first, 1);
     for (uint32_t i = 0; i < N_TOKENS; i++)
         rows[i] = (forward_row){(int32_t)(i * 7 % 200 + 1), i, &slot->view, WANT_LOGITS};

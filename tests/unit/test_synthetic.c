@@ -48,7 +48,7 @@ static void check_logits(const model *m)
     forward_row rows[8];
     assert_int_equal(team_create(&one, 1, &fail), OK);
     assert_int_equal(forward_create(&f, m, 1, 8, 8, &fail), OK);
-    assert_int_equal(kv_create(&kv, &m->config, KV_F32, 8, 1, &fail), OK);
+    assert_int_equal(kv_create(&kv, &m->config, KV_F32, 8, 8, 1, &fail), OK);
     kv_slot *slot = kv_acquire(kv, tokens, 1);
     for (uint32_t i = 0; i < 8; i++)
         rows[i] = (forward_row){tokens[i], i, &slot->view, WANT_LOGITS};
