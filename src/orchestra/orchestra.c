@@ -26,7 +26,7 @@ static error_code load_model(player *p, const config_model *m, const orchestra_p
                              failure *fail)
 {
     loading l = {.progress = progress, .name = m->name};
-    model_options options = {.chat_template = m->chat_template};
+    model_options options = {.chat_template = m->chat_template, .context = m->context};
     if (progress->call != NULL) {
         options.progress = report_loading;
         options.progress_context = &l;
