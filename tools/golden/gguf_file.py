@@ -28,8 +28,8 @@ def _value(value):
         return 6, struct.pack("<f", value)
     if isinstance(value, str):
         return _TEXT, _text(value)
-    if isinstance(value, np.ndarray):  # int32 or float32
-        element = {"int32": 5, "float32": 6}[value.dtype.name]
+    if isinstance(value, np.ndarray):
+        element = {"int32": 5, "float32": 6, "bool": 7}[value.dtype.name]
         return _ARRAY, struct.pack("<IQ", element, len(value)) + value.tobytes()
     items = b"".join(_text(item) for item in value)
     return _ARRAY, struct.pack("<IQ", _TEXT, len(value)) + items
@@ -81,7 +81,7 @@ class Unsupported(Exception):
 
 
 def read(path):
-    """(keys, tensors): tensors as float64 arrays, decoded exactly."""
+    """(keys, tensors, kinds): tensors as float64 arrays, decoded exactly, and the names of their types."""
     with open(path, "rb") as f:
         c = _Cursor(f.read())
     assert c.raw[:4] == b"GGUF"
@@ -98,12 +98,12 @@ def read(path):
         infos.append((name, dims, *c.unpack("<IQ")))
     alignment = keys.get("general.alignment", ALIGNMENT)
     begin = c.at + -c.at % alignment
-    tensors = {}
+    tensors, kinds = {}, {}
     for name, dims, kind, offset in infos:
         if kind not in quantise.NAME_OF_ID:
             raise Unsupported(f"type {kind}")
-        kind = quantise.NAME_OF_ID[kind]
+        kind = kinds[name] = quantise.NAME_OF_ID[kind]
         _, block, block_bytes = quantise.TYPES[kind]
         size = int(np.prod(dims)) // block * block_bytes
         tensors[name] = quantise.decode(kind, c.raw[begin + offset:begin + offset + size], dims[::-1])
-    return keys, tensors
+    return keys, tensors, kinds

@@ -1,4 +1,4 @@
-"""The seven weight types: numpy float64 rows to the file's bytes and back.
+"""The eight weight types: numpy float64 rows to the file's bytes and back.
 
 Quantising is plain rounding to the nearest level; it only has to be valid, not good. Decoding is exact:
 it is the definition that the reference logits are computed from."""
@@ -7,8 +7,9 @@ import numpy as np
 # name: (id in the file, values a block, bytes a block)
 TYPES = {
     "F32": (0, 1, 4), "F16": (1, 1, 2), "BF16": (30, 1, 2), "Q8_0": (8, 32, 34), "Q4_0": (2, 32, 18),
-    "Q4_K": (12, 256, 144), "Q6_K": (14, 256, 210),
+    "Q4_K": (12, 256, 144), "Q6_K": (14, 256, 210), "MXFP4": (39, 32, 17),
 }
+FLOAT_TYPES = {"F32", "F16", "BF16"}  # multiplied with activations that stay float32
 NAME_OF_ID = {row[0]: name for name, row in TYPES.items()}
 
 
@@ -65,6 +66,27 @@ def _q4_0_decode(raw):
     d = np.ascontiguousarray(b[:, :2]).view("<f2").astype(np.float64)
     q = np.concatenate([b[:, 2:] & 15, b[:, 2:] >> 4], axis=1)
     return (d * (q.astype(np.float64) - 8)).ravel()
+
+
+# A block has one exponent of base two (a byte, 127 is 0); a level is a sign and one of these, halved.
+_MXFP4_LEVELS = np.array([0, 1, 2, 3, 4, 6, 8, 12], np.float64)
+
+
+def _mxfp4_encode(x):
+    x = x.reshape(-1, 32)
+    largest = np.abs(x).max(axis=1, keepdims=True)
+    exponent = np.where(largest > 0, np.frexp(largest)[1] - 3, 0)  # the largest becomes a level of 4 to 6, or a bit more
+    levels = np.ldexp(np.abs(x), 1 - exponent)
+    middles = (_MXFP4_LEVELS[1:] + _MXFP4_LEVELS[:-1]) / 2
+    q = np.searchsorted(middles, levels).astype(np.uint8) | (x < 0).astype(np.uint8) << 3
+    return _bytes((exponent + 127).astype(np.uint8), q[:, :16] | q[:, 16:] << 4)
+
+
+def _mxfp4_decode(raw):
+    b = np.frombuffer(raw, np.uint8).reshape(-1, 17)
+    q = np.concatenate([b[:, 1:] & 15, b[:, 1:] >> 4], axis=1)
+    value = _MXFP4_LEVELS[q & 7] * np.where(q & 8, -1.0, 1.0)
+    return np.ldexp(value, b[:, :1].astype(np.int64) - 128).ravel()
 
 
 # ---- blocks of 256 -----------------------------------------------------------------------------
@@ -146,6 +168,7 @@ _CODECS = {
     "Q4_0": (_q4_0_encode, _q4_0_decode),
     "Q4_K": (_q4_k_encode, _q4_k_decode),
     "Q6_K": (_q6_k_encode, _q6_k_decode),
+    "MXFP4": (_mxfp4_encode, _mxfp4_decode),
 }
 
 
