@@ -104,8 +104,15 @@ setup:
 test: setup
 	@$(MAKE) --no-print-directory test-c test-neon test-e2e SANITIZE=$(SANITIZE)
 
-test-c: $(PROGRAM) $(TEST_PROGRAMS) $(VARIANT)/bench/stress
+test-c: $(PROGRAM) $(TEST_PROGRAMS) $(VARIANT)/bench/stress $(GOLDEN)
 	@tests/run.sh $(VARIANT) $(TEST_PROGRAMS) $(VARIANT)/bench/stress
+
+# Models of every architecture with reference logits, made anew when what makes them has changed.
+GOLDEN := build/golden/made
+WITH_NUMPY = $(firstword $(foreach python,python3 /usr/bin/python3,$(shell $(python) -c 'import numpy' 2>/dev/null && echo $(python))) python3)
+$(GOLDEN): $(sort $(wildcard tools/golden/*.py)) tests/golden/families.json
+	@$(WITH_NUMPY) tools/golden/families.py $(@D)
+	@touch $@
 
 NEON_CC ?= aarch64-linux-gnu-gcc
 NEON_EMULATOR ?= qemu-aarch64

@@ -3,7 +3,7 @@
 # when all are there. Used by `make demo` and `make test`.
 set -eu
 needed="gcc make pkg-config libc6-dev libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev libcyaml-dev libyaml-dev
-libpcre2-dev libcmocka-dev python3 ca-certificates"
+libpcre2-dev libcmocka-dev python3 python3-numpy ca-certificates"
 command -v node >/dev/null 2>&1 || needed="$needed nodejs"
 command -v npm >/dev/null 2>&1 || needed="$needed npm"
 

@@ -1,165 +1,9 @@
 /* Logits of small random models against float64 references: the project's own set, and, where it is
  * present, the independent one in ../shared/golden; under every kernel this machine can run. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <jansson.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/buffer.h"
-#include "engine/kv.h"
-#include "model/forward.h"
+#include "golden_set.h"
 
 #define OWN_SET "tests/golden/data"
 #define SHARED_SET "../shared/golden"
-/* What KV in q8_0 may move the logits from those of KV in f16: a third above the most that was seen
- * (1.5e-2, and 2.9e-2 where activations are rounded to eight bits, too). Random weights amplify it.
- */
-#define SMALL_KV_BOUND_FLOAT 2e-2
-#define SMALL_KV_BOUND 4e-2
-
-typedef struct golden {
-    const char *folder;
-    const char *model;
-    size_t positions, n_vocab;
-    double bound;
-    bool is_float; /* all weights are: products do not round activations to eight bits */
-    const float *reference;
-    const int32_t *tokens;
-} golden;
-
-static double relative_error(const float *ours, const float *reference, size_t n)
-{
-    double difference = 0, norm = 0;
-    for (size_t i = 0; i < n; i++) {
-        double d = (double)ours[i] - (double)reference[i];
-        difference += d * d;
-        norm += (double)reference[i] * (double)reference[i];
-    }
-    return sqrt(difference / norm);
-}
-
-/* All positions in steps of `chunk` rows. */
-static void evaluate(const model *m, const golden *g, team *threads, kv_type type, size_t chunk,
-                     float *out)
-{
-    failure fail;
-    forward *f;
-    kv_cache *kv;
-    assert_int_equal(forward_create(&f, m, team_size(threads), chunk, chunk, &fail), OK);
-    assert_int_equal(kv_create(&kv, &m->config, type, g->positions, g->positions, 1, &fail), OK);
-    kv_slot *slot = kv_acquire(kv, g->tokens, 1);
-    forward_row rows[64];
-    for (size_t at = 0; at < g->positions; at += chunk) {
-        size_t n = g->positions - at < chunk ? g->positions - at : chunk;
-        for (size_t i = 0; i < n; i++)
-            rows[i] =
-                (forward_row){g->tokens[at + i], (uint32_t)(at + i), &slot->view, WANT_LOGITS};
-        forward_step(f, threads, rows, n);
-        memcpy(out + at * g->n_vocab, forward_logits(f, 0), n * g->n_vocab * sizeof(float));
-    }
-    kv_destroy(kv);
-    forward_destroy(f);
-}
-
-/* A KV cache of eight bits moves the logits by about its own rounding (half of 1/127 of a block's
- * largest value), and promise 1 holds in it too. `exact`: by KV in f32. */
-static void check_small_kv(const model *m, const golden *g, team *one, team *two,
-                           const float *exact)
-{
-    size_t n = g->positions * g->n_vocab;
-    float *half = malloc(n * sizeof *half);
-    float *a = malloc(n * sizeof *a), *b = malloc(n * sizeof *b);
-    if (m->config.head_dim % kv_block_values(KV_Q8_0) == 0) {
-        double bound = g->is_float ? SMALL_KV_BOUND_FLOAT : SMALL_KV_BOUND;
-        evaluate(m, g, one, KV_F16, 16, half);
-        evaluate(m, g, one, KV_Q8_0, 16, a);
-        double error = relative_error(a, half, n);
-        printf("  %-9s %-28s KV: f16 %.2e from f32, q8_0 %.2e from f16, bound %.2e\n",
-               kernel_name(), g->model, relative_error(half, exact, n), error, bound);
-        if (!(error <= bound))
-            fail_msg("%s: KV in q8_0: relative difference %.3e is above %.3e", g->model, error,
-                     bound);
-        evaluate(m, g, two, KV_Q8_0, 7, b);
-        assert_memory_equal(a, b, n * sizeof *a);
-    }
-    free(half);
-    free(a);
-    free(b);
-}
-
-static void check_model(const golden *g)
-{
-    char path[512];
-    failure fail = {0};
-    model *m;
-    team *one, *two;
-    const model_options options = {.chat_template = "none"};
-    snprintf(path, sizeof path, "%s/%s", g->folder, g->model);
-    if (model_load(&m, path, &options, &fail) != OK)
-        fail_msg("%s", fail.text);
-    assert_int_equal(m->config.n_vocab, g->n_vocab);
-    assert_int_equal(team_create(&one, 1, &fail), OK);
-    assert_int_equal(team_create(&two, 2, &fail), OK);
-    size_t n = g->positions * g->n_vocab;
-    float *a = malloc(n * sizeof *a), *b = malloc(n * sizeof *b);
-    evaluate(m, g, one, KV_F32, 16, a);
-    double error = relative_error(a, g->reference, n);
-    printf("  %-9s %-28s error %.2e, bound %.2e\n", kernel_name(), g->model, error, g->bound);
-    if (!(error <= g->bound))
-        fail_msg("%s: relative error %.3e is above %.3e", g->model, error, g->bound);
-    /* Promise 1: the same bits from other cuts and from two threads. */
-    evaluate(m, g, two, KV_F32, 1, b);
-    assert_memory_equal(a, b, n * sizeof *a);
-    evaluate(m, g, two, KV_F32, 7, b);
-    assert_memory_equal(a, b, n * sizeof *a);
-    check_small_kv(m, g, one, two, a);
-    free(a);
-    free(b);
-    team_destroy(one);
-    team_destroy(two);
-    model_destroy(m);
-}
-
-static void *read_whole(const char *folder, const char *name, size_t *length)
-{
-    char path[512];
-    failure fail = {0};
-    buffer b;
-    buffer_init(&b, 1u << 30);
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (buffer_read_file(&b, path, &fail) != OK)
-        fail_msg("%s", fail.text);
-    *length = b.length;
-    return b.data;
-}
-
-static size_t read_tokens(const char *folder, int32_t *tokens, size_t most)
-{
-    size_t length, n = 0;
-    char *text = read_whole(folder, "tokens.txt", &length), *at = text, *end;
-    for (long id = strtol(at, &end, 10); end != at && n < most; id = strtol(at, &end, 10)) {
-        tokens[n++] = (int32_t)id;
-        at = end;
-    }
-    free(text);
-    return n;
-}
-
-static double bound_of(const json_t *entry)
-{
-    const json_t *own = json_object_get(entry, "relative_error");
-    if (own != NULL)
-        return json_number_value(own);
-    double theirs = json_number_value(json_object_get(entry, "another_engine_relative_error"));
-    return fmax(2e-6, 1.5 * theirs);
-}
 
 static bool in_scope(const json_t *entry)
 {
@@ -180,33 +24,15 @@ static bool in_scope(const json_t *entry)
 static void check_set(const char *folder)
 {
     char path[512];
-    int32_t tokens[256];
-    size_t n_tokens = read_tokens(folder, tokens, 256), checked = 0;
+    size_t i, checked = 0;
     snprintf(path, sizeof path, "%s/manifest.json", folder);
-    json_t *manifest = json_load_file(path, 0, NULL);
+    json_t *manifest = json_load_file(path, 0, NULL), *entry;
     assert_true(json_is_array(manifest));
-    size_t i;
-    json_t *entry;
     json_array_foreach(manifest, i, entry)
     {
         if (!in_scope(entry))
             continue;
-        size_t bytes;
-        golden g = {
-            .folder = folder,
-            .model = json_string_value(json_object_get(entry, "model")),
-            .positions = (size_t)json_integer_value(json_object_get(entry, "positions")),
-            .n_vocab = (size_t)json_integer_value(json_object_get(entry, "vocab")),
-            .bound = bound_of(entry),
-            .is_float = strchr(json_string_value(json_object_get(entry, "type")), 'F') != NULL,
-            .tokens = tokens,
-        };
-        g.reference =
-            read_whole(folder, json_string_value(json_object_get(entry, "logits")), &bytes);
-        assert_true(g.positions <= n_tokens);
-        assert_int_equal(bytes, g.positions * g.n_vocab * sizeof(float));
-        check_model(&g);
-        free((void *)g.reference);
+        check_entry(folder, entry);
         checked++;
     }
     json_decref(manifest);

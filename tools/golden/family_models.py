@@ -17,6 +17,7 @@ class Spec:
     name: str
     arch: str
     why: str
+    seed: int = 1
     layers: int = 2
     embd: int = 64
     heads: int = 4
@@ -36,6 +37,7 @@ class Spec:
     fused_ffn: bool = False
     factors: typing.Tuple[str, ...] = ()
     embedding_size: float = 1.0    # deviation of the embeddings' values
+    after_norm: float = 1.0        # mean weight of the norms after the blocks
     only_f16: bool = False
     keys: typing.Dict = dataclasses.field(default_factory=dict)
 
@@ -78,12 +80,12 @@ SPECS = [
     Spec("qwen3-b", "qwen3", "YaRN, heads of 64", vocab=vocabulary.chatml, base=1e6, heads=4, kv=1, dim=64,
          keys=_yarn(4.0, 512)),
     Spec("qwen2moe-a", "qwen2moe", "4 experts of which 2, not renormalised; one shared, behind a sigmoid",
-         vocab=vocabulary.chatml, base=1e6, qkv_bias=True, experts=4, used=2, shared_ff=256, **_SQUARE),
+         vocab=vocabulary.chatml, base=1e6, qkv_bias=True, embedding_size=4.0, seed=12, experts=4, used=2, shared_ff=256, **_SQUARE),
     Spec("qwen2moe-b", "qwen2moe", "5 experts of which 3, a wider shared one", vocab=vocabulary.chatml, base=1e6,
-         qkv_bias=True, experts=5, used=3, ff=128, shared_ff=512, **_SQUARE),
-    Spec("qwen3moe-a", "qwen3moe", "8 experts of which 3, renormalised", vocab=vocabulary.chatml, base=1e6, experts=8,
+         qkv_bias=True, embedding_size=4.0, seed=23, experts=5, used=3, ff=128, shared_ff=512, **_SQUARE),
+    Spec("qwen3moe-a", "qwen3moe", "8 experts of which 3, renormalised", vocab=vocabulary.chatml, base=1e6, embedding_size=4.0, seed=20, experts=8,
          used=3, ff=64),
-    Spec("qwen3moe-b", "qwen3moe", "4 experts of which 2, tied", vocab=vocabulary.chatml, base=1e6, experts=4, used=2,
+    Spec("qwen3moe-b", "qwen3moe", "4 experts of which 2, tied", vocab=vocabulary.chatml, base=1e6, embedding_size=4.0, seed=6, experts=4, used=2,
          kv=1, tied=True),
 
     Spec("gemma2-a", "gemma2", "small caps of scores and logits, every second layer with a window", layers=4,
@@ -92,7 +94,7 @@ SPECS = [
     Spec("gemma2-b", "gemma2", "caps of 50 and 30 without keys", layers=3, kv=1,
          keys={"attention.sliding_window": 24}, **_GEMMA),
     Spec("gemma2-46-layers", "gemma2", "scores scaled by width / heads, as in the largest", layers=46, embd=32, heads=2,
-         kv=1, ff=64, only_f16=True, keys={"attention.sliding_window": 16}, **_GEMMA),
+         kv=1, ff=64, after_norm=0.3, only_f16=True, keys={"attention.sliding_window": 16}, **_GEMMA),
     Spec("gemma3-a", "gemma3", "five layers with a window and RoPE of their own, then one without and with scaled RoPE",
          layers=7, base=1e6, keys={"attention.sliding_window": 16, "rope.scaling.type": "linear",
                                    "rope.scaling.factor": F32(8.0)}, **_GEMMA),
@@ -101,7 +103,7 @@ SPECS = [
                                     "rope.freq_base_swa": F32(5000.0), "final_logit_softcapping": F32(5.0)},
          **_GEMMA | dict(tied=False)),
     Spec("gemma3-62-layers", "gemma3", "scores scaled by width / heads, as in the largest", layers=62, embd=32, heads=2,
-         kv=1, ff=64, base=1e6, only_f16=True, keys={"attention.sliding_window": 16}, **_GEMMA),
+         kv=1, ff=64, base=1e6, after_norm=0.3, only_f16=True, keys={"attention.sliding_window": 16}, **_GEMMA),
 
     Spec("phi3-long", "phi3", "long RoPE factors and their magnitude, fused matrices", vocab=vocabulary.sentencepiece,
          fused_qkv=True, fused_ffn=True, factors=("rope_factors_long", "rope_factors_short"),
@@ -118,10 +120,10 @@ SPECS = [
                "logit_scale": F32(2.5)}, **_SQUARE),
     Spec("granite-b", "granite", "no RoPE where the file says so, logits divided by their scale alone",
          keys={"rope.scaling.finetuned": False, "logit_scale": F32(0.7)}, **_ODD_SQUARE),
-    Spec("granitemoe-a", "granitemoe", "4 experts of which 2, and the four scales", tied=True, embedding_size=0.4, experts=4,
+    Spec("granitemoe-a", "granitemoe", "4 experts of which 2, and the four scales", tied=True, seed=10, experts=4,
          used=2, keys={"embedding_scale": F32(3.0), "residual_scale": F32(0.5), "attention.scale": F32(0.25),
                        "logit_scale": F32(2.0)}, **_SQUARE),
-    Spec("granitemoe-b", "granitemoe", "6 experts of which 3 beside a shared one", experts=6, used=3, ff=64, shared_ff=256,
+    Spec("granitemoe-b", "granitemoe", "6 experts of which 3 beside a shared one", embedding_size=2.5, seed=31, experts=6, used=3, ff=64, shared_ff=256,
          keys={"embedding_scale": F32(1.5), "residual_scale": F32(0.6), "attention.scale": F32(0.15),
                "logit_scale": F32(1.5)}, **_ODD_SQUARE),
     Spec("olmo2-a", "olmo2", "norms after the blocks only, of q and k over their whole width", base=500000.0, **_SQUARE),
@@ -137,17 +139,19 @@ SPECS = [
     Spec("exaone4-b", "exaone4", "windows in three of four layers, RoPE in these only", layers=5, base=1e6,
          keys={"attention.sliding_window": 20, "attention.sliding_window_pattern": _pattern("LLLGL")}, **_ODD_SQUARE),
     Spec("exaone4-64-layers", "exaone4", "the period that the largest has without a key", layers=64, embd=32, heads=1, kv=1,
-         ff=64, base=1e6, only_f16=True, keys={"attention.sliding_window": 16}),
+         ff=64, base=1e6, after_norm=0.3, only_f16=True, keys={"attention.sliding_window": 16}),
     Spec("cohere2-a", "cohere2", "one LayerNorm before both blocks, windows in three of four layers, RoPE in these only",
          layers=4, base=50000.0, tied=True, keys={"attention.sliding_window": 16, "logit_scale": F32(0.25),
                                                   "rope.scaling.type": "none"}, **_SQUARE),
     Spec("cohere2-b", "cohere2", "every second layer with a window", layers=3, base=50000.0, tied=True,
          keys={"attention.sliding_window": 24, "attention.sliding_window_pattern": 2, "logit_scale": F32(0.0625)},
          **_ODD_SQUARE),
-    Spec("gpt-oss-a", "gpt-oss", "sinks, windows in every second layer, YaRN, 4 experts of which 2 with biases", layers=4,
+    Spec("gpt-oss-a", "gpt-oss", "sinks, windows in every second layer, YaRN, 4 experts of which 2 with biases", embedding_size=10.0, seed=9,
+         layers=4,
          ff=64, experts=4, used=2, base=150000.0, qkv_bias=True, out_bias=True,
          keys=_yarn(32.0, 4096) | {"attention.sliding_window": 16}),
-    Spec("gpt-oss-b", "gpt-oss", "7 experts of which 3, an odd number of layers, YaRN of a short context", layers=3, ff=96,
+    Spec("gpt-oss-b", "gpt-oss", "7 experts of which 3, an odd number of layers, YaRN of a short context", embedding_size=10.0, seed=39,
+         layers=3, ff=96,
          experts=7, used=3, heads=2, kv=1, dim=64, base=150000.0, qkv_bias=True, out_bias=True,
          keys=_yarn(4.0, 64) | {"attention.sliding_window": 24}),
     Spec("pangu-a", "pangu-embedded", "biases of all four attention matrices", vocab=vocabulary.sentencepiece,

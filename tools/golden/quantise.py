@@ -190,3 +190,8 @@ def round_activations(x):
     b = x.reshape(x.shape[:-1] + (-1, 32))
     d = (np.abs(b).max(axis=-1, keepdims=True) / 127).astype(np.float32).astype(np.float64)
     return (_round_div(b, np.broadcast_to(d, b.shape)) * d).reshape(x.shape)
+
+
+def rounded(name, x):
+    """x as it comes back from this type."""
+    return decode(name, encode(name, x), x.shape)

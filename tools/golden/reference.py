@@ -33,7 +33,7 @@ class Model:
         """context: positions the run has room for."""
         self.tensors, self.kinds = tensors, kinds
         self.plan = plans.read_plan(keys, tensors, context)
-        self.round_input = False
+        self.round_input, self.kv = False, "F32"
 
     def weight(self, name):
         return self.tensors.get(name)
@@ -78,6 +78,8 @@ class Model:
         q, k, v = self.project(x, layer)
         if plan.layers[layer].rope is not None:
             q, k = plan.layers[layer].rope.rotate(q), plan.layers[layer].rope.rotate(k)
+        if self.kv != "F32":
+            k, v = quantise.rounded(self.kv, k), quantise.rounded(self.kv, v)
         position = np.arange(n)
         if plan.temperature_scale:
             growth = np.log(np.floor(position / plan.temperature_length) + 1)
@@ -146,9 +148,10 @@ class Model:
         read = self.norm_named(x, layer, family.before_ffn)
         return x + self.norm_named(self.feed_forward(read, layer), layer, family.after_ffn) * scale
 
-    def logits(self, tokens, round_input=False):
-        """positions × vocabulary, for token ids from position 0; with round_input as integer kernels see the activations."""
-        self.round_input = round_input
+    def logits(self, tokens, round_input=False, kv="F32"):
+        """positions × vocabulary, for token ids from position 0; with round_input as integer kernels see the activations; kv is
+        the type that keys and values are kept in."""
+        self.round_input, self.kv = round_input, kv
         x = self.weight("token_embd.weight")[np.asarray(tokens)] * self.plan.embedding_scale
         for layer in range(len(self.plan.layers)):
             x = self.layer(x, layer)
