@@ -21,9 +21,9 @@
 #include "engine/kv.h"
 #include "model/forward.h"
 
-/* What KV in q8_0 may move the logits from those of KV in f16 where a manifest does not say: a third
- * above the most that was seen (1.5e-2, and 2.9e-2 where activations are rounded to eight bits, too).
- * Random weights amplify it. */
+/* What KV in q8_0 may move the logits from those of KV in f16, where a manifest does not say it: a
+ * third above the most that was seen (1.5e-2, and 2.9e-2 where activations are rounded to eight
+ * bits, too). Random weights amplify it. */
 #define SMALL_KV_BOUND_FLOAT 2e-2
 #define SMALL_KV_BOUND 4e-2
 
@@ -83,8 +83,7 @@ static void check_small_kv(const model *m, const golden *g, team *one, team *two
         evaluate(m, g, one, KV_Q8_0, 16, a);
         double error = relative_error(a, half, n);
         printf("  %-9s %-28s KV: f16 %.2e from f32, q8_0 %.2e from f16, bound %.2e\n",
-               kernel_name(), g->model, relative_error(half, exact, n), error,
-               g->small_kv_bound);
+               kernel_name(), g->model, relative_error(half, exact, n), error, g->small_kv_bound);
         if (!(error <= g->small_kv_bound))
             fail_msg("%s: KV in q8_0: relative difference %.3e is above %.3e", g->model, error,
                      g->small_kv_bound);

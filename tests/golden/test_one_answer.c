@@ -250,7 +250,7 @@ static void test_one_answer(void **state)
     }
 }
 
-/* Architectures differ in what attention sees and in what a step leaves behind it, not in sampling. */
+/* Architectures differ in what attention sees and in what a step leaves behind, not in sampling. */
 static void test_family(void **state)
 {
     char path[512];
@@ -275,7 +275,7 @@ int main(void)
     json_array_foreach(models, i, entry)
     {
         if (strcmp(json_string_value(json_object_get(entry, "type")), "F16") == 0)
-            continue; /* their twins with weights in few bits take the same ways, and integers' too */
+            continue; /* their twins in few bits take the same ways, and those of integers too */
         tests[n++] = (struct CMUnitTest){
             .name = json_string_value(json_object_get(entry, "model")),
             .test_func = test_family,

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Changes one property at a time in the models of build/golden, as a wrong engine would have it, and says how far the logits move:
-what moves them by less than the bound would go unnoticed. Exits 1 where no model of an architecture notices a property."""
+"""Changes one property at a time in the models of build/golden, as a wrong engine would have it, and says how far the logits
+move: what moves them by less than the bound would go unnoticed. Exits 1 where no model of an architecture notices a property."""
 import argparse
 import collections
 import dataclasses
