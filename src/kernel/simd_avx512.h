@@ -19,26 +19,47 @@ INLINE __mmask16 first_lanes(size_t n)
     return (__mmask16)((1u << n) - 1);
 }
 
-/* As exponential.h says. */
+/* exp(x) = power · (1 + r · slope), as exponential.h says; x from EXP_LOWEST to EXP_HIGHEST. */
+typedef struct exp_parts {
+    __m512 r, slope, power;
+} exp_parts;
+
+INLINE exp_parts exp_parts_of(__m512 x)
+{
+    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(EXP_LOG2_E)),
+                                    _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    exp_parts e = {.r = _mm512_fmadd_ps(n, _mm512_set1_ps(-EXP_LN_2_HIGH), x),
+                   .slope = _mm512_set1_ps(EXP_C7)};
+    e.r = _mm512_fmadd_ps(n, _mm512_set1_ps(-EXP_LN_2_LOW), e.r);
+    e.slope = _mm512_fmadd_ps(e.slope, e.r, _mm512_set1_ps(EXP_C6));
+    e.slope = _mm512_fmadd_ps(e.slope, e.r, _mm512_set1_ps(EXP_C5));
+    e.slope = _mm512_fmadd_ps(e.slope, e.r, _mm512_set1_ps(EXP_C4));
+    e.slope = _mm512_fmadd_ps(e.slope, e.r, _mm512_set1_ps(EXP_C3));
+    e.slope = _mm512_fmadd_ps(e.slope, e.r, _mm512_set1_ps(EXP_C2));
+    e.slope = _mm512_fmadd_ps(e.slope, e.r, _mm512_set1_ps(1));
+    __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    e.power = _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
+    return e;
+}
+
 INLINE __m512 exponential(__m512 x)
 {
     __mmask16 above = _mm512_cmp_ps_mask(x, _mm512_set1_ps(EXP_LOWEST), _CMP_GE_OQ);
     x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(EXP_LOWEST)), _mm512_set1_ps(EXP_HIGHEST));
-    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(EXP_LOG2_E)),
-                                    _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(-EXP_LN_2_HIGH), x);
-    r = _mm512_fmadd_ps(n, _mm512_set1_ps(-EXP_LN_2_LOW), r);
-    __m512 p = _mm512_set1_ps(EXP_C7);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_C6));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_C5));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_C4));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_C3));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_C2));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1));
-    __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
-    __m512 power = _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
-    return _mm512_maskz_mul_ps(above, p, power);
+    exp_parts e = exp_parts_of(x);
+    return _mm512_maskz_mul_ps(above, _mm512_fmadd_ps(e.slope, e.r, _mm512_set1_ps(1)), e.power);
+}
+
+/* tanh, as exponential.h says. The maximum gives its second argument for a NaN. */
+INLINE __m512 hyperbolic_tangent(__m512 x)
+{
+    __m512 sign = _mm512_set1_ps(-0.0f), magnitude = _mm512_andnot_ps(sign, x);
+    __m512 twice = _mm512_mul_ps(magnitude, _mm512_set1_ps(-2));
+    exp_parts e = exp_parts_of(_mm512_max_ps(_mm512_set1_ps(EXP_LOWEST), twice));
+    __m512 less_one = _mm512_fmadd_ps(_mm512_mul_ps(e.r, e.slope), e.power,
+                                      _mm512_sub_ps(e.power, _mm512_set1_ps(1)));
+    __m512 value = _mm512_div_ps(less_one, _mm512_add_ps(_mm512_set1_ps(2), less_one));
+    return _mm512_or_ps(_mm512_andnot_ps(sign, value), _mm512_and_ps(sign, x));
 }
 
 /* The tree of attention_reference.c. */

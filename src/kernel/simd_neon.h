@@ -34,26 +34,45 @@ INLINE float largest_lane(float32x4_t a)
     return low > high ? low : high;
 }
 
-/* As exponential.h says. */
+/* exp(x) = power · (1 + r · slope), as exponential.h says; x from EXP_LOWEST to EXP_HIGHEST. */
+typedef struct exp_parts {
+    float32x4_t r, slope, power;
+} exp_parts;
+
+INLINE exp_parts exp_parts_of(float32x4_t x)
+{
+    float32x4_t n = vrndnq_f32(vmulq_n_f32(x, EXP_LOG2_E));
+    exp_parts e = {.r = vfmaq_n_f32(x, n, -EXP_LN_2_HIGH), .slope = vdupq_n_f32(EXP_C7)};
+    e.r = vfmaq_n_f32(e.r, n, -EXP_LN_2_LOW);
+    e.slope = vfmaq_f32(vdupq_n_f32(EXP_C6), e.slope, e.r);
+    e.slope = vfmaq_f32(vdupq_n_f32(EXP_C5), e.slope, e.r);
+    e.slope = vfmaq_f32(vdupq_n_f32(EXP_C4), e.slope, e.r);
+    e.slope = vfmaq_f32(vdupq_n_f32(EXP_C3), e.slope, e.r);
+    e.slope = vfmaq_f32(vdupq_n_f32(EXP_C2), e.slope, e.r);
+    e.slope = vfmaq_f32(vdupq_n_f32(1), e.slope, e.r);
+    int32x4_t exponent = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
+    e.power = vreinterpretq_f32_s32(vshlq_n_s32(exponent, 23));
+    return e;
+}
+
 INLINE float32x4_t exponential(float32x4_t x)
 {
     uint32x4_t above = vcgeq_f32(x, vdupq_n_f32(EXP_LOWEST));
     x = vminq_f32(vmaxq_f32(x, vdupq_n_f32(EXP_LOWEST)), vdupq_n_f32(EXP_HIGHEST));
-    float32x4_t n = vrndnq_f32(vmulq_n_f32(x, EXP_LOG2_E));
-    float32x4_t r = vfmaq_n_f32(x, n, -EXP_LN_2_HIGH);
-    r = vfmaq_n_f32(r, n, -EXP_LN_2_LOW);
-    float32x4_t p = vdupq_n_f32(EXP_C7);
-    p = vfmaq_f32(vdupq_n_f32(EXP_C6), p, r);
-    p = vfmaq_f32(vdupq_n_f32(EXP_C5), p, r);
-    p = vfmaq_f32(vdupq_n_f32(EXP_C4), p, r);
-    p = vfmaq_f32(vdupq_n_f32(EXP_C3), p, r);
-    p = vfmaq_f32(vdupq_n_f32(EXP_C2), p, r);
-    p = vfmaq_f32(vdupq_n_f32(1), p, r);
-    p = vfmaq_f32(vdupq_n_f32(1), p, r);
-    int32x4_t exponent = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
-    float32x4_t power = vreinterpretq_f32_s32(vshlq_n_s32(exponent, 23));
-    uint32x4_t product = vreinterpretq_u32_f32(vmulq_f32(p, power));
-    return vreinterpretq_f32_u32(vandq_u32(above, product));
+    exp_parts e = exp_parts_of(x);
+    float32x4_t product = vmulq_f32(vfmaq_f32(vdupq_n_f32(1), e.slope, e.r), e.power);
+    return vreinterpretq_f32_u32(vandq_u32(above, vreinterpretq_u32_f32(product)));
+}
+
+/* tanh, as exponential.h says. */
+INLINE float32x4_t hyperbolic_tangent(float32x4_t x)
+{
+    float32x4_t twice = vmulq_n_f32(vabsq_f32(x), -2);
+    exp_parts e = exp_parts_of(vmaxq_f32(vdupq_n_f32(EXP_LOWEST), twice));
+    float32x4_t less_one = vsubq_f32(e.power, vdupq_n_f32(1));
+    less_one = vfmaq_f32(less_one, vmulq_f32(e.r, e.slope), e.power);
+    float32x4_t value = vdivq_f32(less_one, vaddq_f32(vdupq_n_f32(2), less_one));
+    return vbslq_f32(vdupq_n_u32(0x80000000), x, value);
 }
 
 /* Sixteen partial sums, by the tree of attention_reference.c: four of eight, not yet added up. */

@@ -17,31 +17,83 @@ static void store_f16(uint16_t *dst, const float *src, size_t n)
         dst[i] = f32_to_f16(src[i]);
 }
 
+/* Four values in double. */
+INLINE __m256d load_double(const float *x)
+{
+    return _mm256_cvtps_pd(_mm_loadu_ps(x));
+}
+
 static void rms_norm(float *out, const float *x, const float *weight, size_t n, float epsilon)
 {
     __m256d low = _mm256_setzero_pd(), high = low;
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
-        __m256d a = _mm256_cvtps_pd(_mm_loadu_ps(x + i));
-        __m256d b = _mm256_cvtps_pd(_mm_loadu_ps(x + i + 4));
+        __m256d a = load_double(x + i), b = load_double(x + i + 4);
         low = _mm256_fmadd_pd(a, a, low);
         high = _mm256_fmadd_pd(b, b, high);
     }
-    double lanes[LANES];
+    double lanes[NORM_LANES];
     _mm256_storeu_pd(lanes, low);
     _mm256_storeu_pd(lanes + 4, high);
     for (; i < n; i++)
         lanes[i % LANES] += (double)x[i] * (double)x[i];
-    for (size_t half = LANES / 2; half > 0; half /= 2)
-        for (size_t l = 0; l < half; l++)
-            lanes[l] += lanes[l + half];
-    float factor = (float)(1 / sqrt(lanes[0] / (double)n + (double)epsilon));
+    float factor = (float)(1 / sqrt(reference_sum_lanes(lanes) / (double)n + (double)epsilon));
     for (i = 0; i + LANES <= n; i += LANES) {
         __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(factor));
         _mm256_storeu_ps(out + i, _mm256_mul_ps(scaled, _mm256_loadu_ps(weight + i)));
     }
     for (; i < n; i++)
         out[i] = x[i] * factor * weight[i];
+}
+
+static double mean_of(const float *x, size_t n)
+{
+    __m256d low = _mm256_setzero_pd(), high = low;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        low = _mm256_add_pd(low, load_double(x + i));
+        high = _mm256_add_pd(high, load_double(x + i + 4));
+    }
+    double lanes[NORM_LANES];
+    _mm256_storeu_pd(lanes, low);
+    _mm256_storeu_pd(lanes + 4, high);
+    for (; i < n; i++)
+        lanes[i % NORM_LANES] += (double)x[i];
+    return reference_sum_lanes(lanes) / (double)n;
+}
+
+static double variance_of(const float *x, size_t n, double mean)
+{
+    __m256d low = _mm256_setzero_pd(), high = low, middle = _mm256_set1_pd(mean);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        __m256d a = _mm256_sub_pd(load_double(x + i), middle);
+        __m256d b = _mm256_sub_pd(load_double(x + i + 4), middle);
+        low = _mm256_fmadd_pd(a, a, low);
+        high = _mm256_fmadd_pd(b, b, high);
+    }
+    double lanes[NORM_LANES];
+    _mm256_storeu_pd(lanes, low);
+    _mm256_storeu_pd(lanes + 4, high);
+    for (; i < n; i++) {
+        double difference = (double)x[i] - mean;
+        lanes[i % NORM_LANES] = fma(difference, difference, lanes[i % NORM_LANES]);
+    }
+    return reference_sum_lanes(lanes) / (double)n;
+}
+
+static void layer_norm(float *out, const float *x, const float *weight, size_t n, float epsilon)
+{
+    double mean = mean_of(x, n);
+    float factor = (float)(1 / sqrt(variance_of(x, n, mean) + (double)epsilon));
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        __m128 centred = _mm256_cvtpd_ps(_mm256_sub_pd(load_double(x + i), _mm256_set1_pd(mean)));
+        __m128 scaled = _mm_mul_ps(centred, _mm_set1_ps(factor));
+        _mm_storeu_ps(out + i, _mm_mul_ps(scaled, _mm_loadu_ps(weight + i)));
+    }
+    for (; i < n; i++)
+        out[i] = (float)((double)x[i] - mean) * factor * weight[i];
 }
 
 static void add(float *x, const float *y, size_t n)
@@ -62,17 +114,58 @@ static void scale(float *out, const float *x, float factor, size_t n)
         out[i] = x[i] * factor;
 }
 
+static void soft_cap(float *x, float cap, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        __m256 share = _mm256_div_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(cap));
+        _mm256_storeu_ps(x + i, _mm256_mul_ps(_mm256_set1_ps(cap), hyperbolic_tangent(share)));
+    }
+    reference_soft_cap(x + i, cap, n - i);
+}
+
+/* g · sigmoid(x) */
+INLINE __m256 sigmoid_times(__m256 g, __m256 x)
+{
+    __m256 e = exponential(_mm256_sub_ps(_mm256_setzero_ps(), x));
+    return _mm256_div_ps(g, _mm256_add_ps(_mm256_set1_ps(1), e));
+}
+
 static void silu_multiply(float *gate, const float *up, size_t n)
 {
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
         __m256 g = _mm256_loadu_ps(gate + i);
-        __m256 e = exponential(_mm256_sub_ps(_mm256_setzero_ps(), g));
-        __m256 silu = _mm256_div_ps(g, _mm256_add_ps(_mm256_set1_ps(1), e));
-        _mm256_storeu_ps(gate + i, _mm256_mul_ps(silu, _mm256_loadu_ps(up + i)));
+        _mm256_storeu_ps(gate + i, _mm256_mul_ps(sigmoid_times(g, g), _mm256_loadu_ps(up + i)));
     }
     for (; i < n; i++)
         gate[i] = gate[i] / (1 + reference_exp(-gate[i])) * up[i];
+}
+
+static void gelu_multiply(float *gate, const float *up, size_t n)
+{
+    const __m256 cubic = _mm256_set1_ps(GELU_CUBIC), linear = _mm256_set1_ps(GELU_LINEAR);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        __m256 g = _mm256_loadu_ps(gate + i);
+        __m256 twice = _mm256_mul_ps(g, _mm256_fmadd_ps(_mm256_mul_ps(g, g), cubic, linear));
+        _mm256_storeu_ps(gate + i, _mm256_mul_ps(sigmoid_times(g, twice), _mm256_loadu_ps(up + i)));
+    }
+    reference_gelu_multiply(gate + i, up + i, n - i);
+}
+
+/* Minimum and maximum give their second argument for a NaN. */
+static void swiglu_oai_multiply(float *gate, const float *up, size_t n)
+{
+    const __m256 most = _mm256_set1_ps(SWIGLU_LIMIT), least = _mm256_set1_ps(-SWIGLU_LIMIT);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        __m256 g = _mm256_min_ps(most, _mm256_loadu_ps(gate + i));
+        __m256 u = _mm256_max_ps(least, _mm256_min_ps(most, _mm256_loadu_ps(up + i)));
+        __m256 gated = sigmoid_times(g, _mm256_mul_ps(g, _mm256_set1_ps(SWIGLU_ALPHA)));
+        _mm256_storeu_ps(gate + i, _mm256_mul_ps(gated, _mm256_add_ps(u, _mm256_set1_ps(1))));
+    }
+    reference_swiglu_oai_multiply(gate + i, up + i, n - i);
 }
 
 static void rotate(float *x, const float *cosines, const float *sines, size_t pairs,
@@ -155,11 +248,11 @@ const kernel_set kernel_avx2 = {
     .rms_norm = rms_norm,
     .add = add,
     .scale = scale,
-    .layer_norm = reference_layer_norm,
-    .soft_cap = reference_soft_cap,
+    .layer_norm = layer_norm,
+    .soft_cap = soft_cap,
     .silu_multiply = silu_multiply,
-    .gelu_multiply = reference_gelu_multiply,
-    .swiglu_oai_multiply = reference_swiglu_oai_multiply,
+    .gelu_multiply = gelu_multiply,
+    .swiglu_oai_multiply = swiglu_oai_multiply,
     .rotate = rotate,
     .largest = largest,
 };

@@ -21,24 +21,60 @@ static void store_f16(uint16_t *dst, const float *src, size_t n)
     }
 }
 
+INLINE __mmask8 eight_at(size_t i, size_t n)
+{
+    return n - i < 8 ? (__mmask8)first_lanes(n - i) : 0xff;
+}
+
+INLINE __m512d load_eight(const float *x, __mmask8 lanes)
+{
+    return _mm512_cvtps_pd(_mm256_maskz_loadu_ps(lanes, x));
+}
+
+/* The tree of vector_reference.c. */
+INLINE double sum_eight(__m512d a)
+{
+    __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1));
+    __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
 static void rms_norm(float *out, const float *x, const float *weight, size_t n, float epsilon)
 {
     __m512d squares = _mm512_setzero_pd();
     for (size_t i = 0; i < n; i += 8) {
-        __mmask8 lanes = n - i < 8 ? (__mmask8)first_lanes(n - i) : 0xff;
-        __m512d values = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(lanes, x + i));
+        __m512d values = load_eight(x + i, eight_at(i, n));
         squares = _mm512_fmadd_pd(values, values, squares);
     }
-    __m256d four =
-        _mm256_add_pd(_mm512_castpd512_pd256(squares), _mm512_extractf64x4_pd(squares, 1));
-    __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
-    double sum = _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
-    __m512 factor = _mm512_set1_ps((float)(1 / sqrt(sum / (double)n + (double)epsilon)));
+    double mean = sum_eight(squares) / (double)n;
+    __m512 factor = _mm512_set1_ps((float)(1 / sqrt(mean + (double)epsilon)));
     for (size_t i = 0; i < n; i += LANES) {
         __mmask16 lanes = lanes_at(i, n);
         __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, x + i), factor);
         scaled = _mm512_mul_ps(scaled, _mm512_maskz_loadu_ps(lanes, weight + i));
         _mm512_mask_storeu_ps(out + i, lanes, scaled);
+    }
+}
+
+static void layer_norm(float *out, const float *x, const float *weight, size_t n, float epsilon)
+{
+    __m512d sums = _mm512_setzero_pd(), squares = sums;
+    for (size_t i = 0; i < n; i += 8)
+        sums = _mm512_add_pd(sums, load_eight(x + i, eight_at(i, n)));
+    __m512d mean = _mm512_set1_pd(sum_eight(sums) / (double)n);
+    for (size_t i = 0; i < n; i += 8) {
+        __mmask8 lanes = eight_at(i, n);
+        __m512d difference = _mm512_maskz_sub_pd(lanes, load_eight(x + i, lanes), mean);
+        squares = _mm512_fmadd_pd(difference, difference, squares);
+    }
+    double variance = sum_eight(squares) / (double)n;
+    __m256 factor = _mm256_set1_ps((float)(1 / sqrt(variance + (double)epsilon)));
+    for (size_t i = 0; i < n; i += 8) {
+        __mmask8 lanes = eight_at(i, n);
+        __m256 centred = _mm512_cvtpd_ps(_mm512_sub_pd(load_eight(x + i, lanes), mean));
+        __m256 scaled = _mm256_mul_ps(centred, factor);
+        scaled = _mm256_mul_ps(scaled, _mm256_maskz_loadu_ps(lanes, weight + i));
+        _mm256_mask_storeu_ps(out + i, lanes, scaled);
     }
 }
 
@@ -61,15 +97,56 @@ static void scale(float *out, const float *x, float factor, size_t n)
     }
 }
 
+static void soft_cap(float *x, float cap, size_t n)
+{
+    for (size_t i = 0; i < n; i += LANES) {
+        __mmask16 lanes = lanes_at(i, n);
+        __m512 share = _mm512_div_ps(_mm512_maskz_loadu_ps(lanes, x + i), _mm512_set1_ps(cap));
+        __m512 capped = _mm512_mul_ps(_mm512_set1_ps(cap), hyperbolic_tangent(share));
+        _mm512_mask_storeu_ps(x + i, lanes, capped);
+    }
+}
+
+/* g · sigmoid(x) */
+INLINE __m512 sigmoid_times(__m512 g, __m512 x)
+{
+    __m512 e = exponential(_mm512_sub_ps(_mm512_setzero_ps(), x));
+    return _mm512_div_ps(g, _mm512_add_ps(_mm512_set1_ps(1), e));
+}
+
 static void silu_multiply(float *gate, const float *up, size_t n)
 {
     for (size_t i = 0; i < n; i += LANES) {
         __mmask16 lanes = lanes_at(i, n);
         __m512 g = _mm512_maskz_loadu_ps(lanes, gate + i);
-        __m512 e = exponential(_mm512_sub_ps(_mm512_setzero_ps(), g));
-        __m512 silu = _mm512_div_ps(g, _mm512_add_ps(_mm512_set1_ps(1), e));
-        _mm512_mask_storeu_ps(gate + i, lanes,
-                              _mm512_mul_ps(silu, _mm512_maskz_loadu_ps(lanes, up + i)));
+        __m512 u = _mm512_maskz_loadu_ps(lanes, up + i);
+        _mm512_mask_storeu_ps(gate + i, lanes, _mm512_mul_ps(sigmoid_times(g, g), u));
+    }
+}
+
+static void gelu_multiply(float *gate, const float *up, size_t n)
+{
+    const __m512 cubic = _mm512_set1_ps(GELU_CUBIC), linear = _mm512_set1_ps(GELU_LINEAR);
+    for (size_t i = 0; i < n; i += LANES) {
+        __mmask16 lanes = lanes_at(i, n);
+        __m512 g = _mm512_maskz_loadu_ps(lanes, gate + i);
+        __m512 u = _mm512_maskz_loadu_ps(lanes, up + i);
+        __m512 twice = _mm512_mul_ps(g, _mm512_fmadd_ps(_mm512_mul_ps(g, g), cubic, linear));
+        _mm512_mask_storeu_ps(gate + i, lanes, _mm512_mul_ps(sigmoid_times(g, twice), u));
+    }
+}
+
+/* Minimum and maximum give their second argument for a NaN. */
+static void swiglu_oai_multiply(float *gate, const float *up, size_t n)
+{
+    const __m512 most = _mm512_set1_ps(SWIGLU_LIMIT), least = _mm512_set1_ps(-SWIGLU_LIMIT);
+    for (size_t i = 0; i < n; i += LANES) {
+        __mmask16 lanes = lanes_at(i, n);
+        __m512 g = _mm512_min_ps(most, _mm512_maskz_loadu_ps(lanes, gate + i));
+        __m512 u = _mm512_min_ps(most, _mm512_maskz_loadu_ps(lanes, up + i));
+        u = _mm512_add_ps(_mm512_max_ps(least, u), _mm512_set1_ps(1));
+        __m512 gated = sigmoid_times(g, _mm512_mul_ps(g, _mm512_set1_ps(SWIGLU_ALPHA)));
+        _mm512_mask_storeu_ps(gate + i, lanes, _mm512_mul_ps(gated, u));
     }
 }
 
@@ -168,11 +245,11 @@ const kernel_set kernel_avx512 = {
     .rms_norm = rms_norm,
     .add = add,
     .scale = scale,
-    .layer_norm = reference_layer_norm,
-    .soft_cap = reference_soft_cap,
+    .layer_norm = layer_norm,
+    .soft_cap = soft_cap,
     .silu_multiply = silu_multiply,
-    .gelu_multiply = reference_gelu_multiply,
-    .swiglu_oai_multiply = reference_swiglu_oai_multiply,
+    .gelu_multiply = gelu_multiply,
+    .swiglu_oai_multiply = swiglu_oai_multiply,
     .rotate = rotate,
     .largest = largest,
 };

@@ -17,30 +17,93 @@ static void store_f16(uint16_t *dst, const float *src, size_t n)
         dst[i] = f32_to_f16(src[i]);
 }
 
+/* As many sums as a norm has, two a register. */
+typedef struct norm_sums {
+    float64x2_t pair[NORM_LANES / 2];
+} norm_sums;
+
+INLINE norm_sums no_sums(void)
+{
+    float64x2_t zero = vdupq_n_f64(0);
+    return (norm_sums){{zero, zero, zero, zero}};
+}
+
+#define EACH_PAIR UNROLL for (size_t j = 0; j < NORM_LANES / 2; j++)
+
+INLINE float64x2_t load_two(const float *x)
+{
+    return vcvt_f64_f32(vld1_f32(x));
+}
+
+INLINE void store_sums(double lanes[NORM_LANES], norm_sums sums)
+{
+    EACH_PAIR vst1q_f64(lanes + 2 * j, sums.pair[j]);
+}
+
 static void rms_norm(float *out, const float *x, const float *weight, size_t n, float epsilon)
 {
-    enum { SUMS = 8 };
-    float64x2_t sums[SUMS / 2];
-    UNROLL for (size_t j = 0; j < SUMS / 2; j++) sums[j] = vdupq_n_f64(0);
+    norm_sums sums = no_sums();
     size_t i = 0;
-    for (; i + SUMS <= n; i += SUMS)
-        UNROLL for (size_t j = 0; j < SUMS / 2; j++)
+    for (; i + NORM_LANES <= n; i += NORM_LANES)
+        EACH_PAIR
         {
-            float64x2_t two = vcvt_f64_f32(vld1_f32(x + i + 2 * j));
-            sums[j] = vfmaq_f64(sums[j], two, two);
+            float64x2_t two = load_two(x + i + 2 * j);
+            sums.pair[j] = vfmaq_f64(sums.pair[j], two, two);
         }
-    double lanes[SUMS];
-    UNROLL for (size_t j = 0; j < SUMS / 2; j++) vst1q_f64(lanes + 2 * j, sums[j]);
+    double lanes[NORM_LANES];
+    store_sums(lanes, sums);
     for (; i < n; i++)
-        lanes[i % SUMS] += (double)x[i] * (double)x[i];
-    for (size_t half = SUMS / 2; half > 0; half /= 2)
-        for (size_t l = 0; l < half; l++)
-            lanes[l] += lanes[l + half];
-    float factor = (float)(1 / sqrt(lanes[0] / (double)n + (double)epsilon));
+        lanes[i % NORM_LANES] += (double)x[i] * (double)x[i];
+    float factor = (float)(1 / sqrt(reference_sum_lanes(lanes) / (double)n + (double)epsilon));
     for (i = 0; i + LANES <= n; i += LANES)
         vst1q_f32(out + i, vmulq_f32(vmulq_n_f32(vld1q_f32(x + i), factor), vld1q_f32(weight + i)));
     for (; i < n; i++)
         out[i] = x[i] * factor * weight[i];
+}
+
+static double mean_of(const float *x, size_t n)
+{
+    norm_sums sums = no_sums();
+    size_t i = 0;
+    for (; i + NORM_LANES <= n; i += NORM_LANES)
+        EACH_PAIR sums.pair[j] = vaddq_f64(sums.pair[j], load_two(x + i + 2 * j));
+    double lanes[NORM_LANES];
+    store_sums(lanes, sums);
+    for (; i < n; i++)
+        lanes[i % NORM_LANES] += (double)x[i];
+    return reference_sum_lanes(lanes) / (double)n;
+}
+
+static double variance_of(const float *x, size_t n, double mean)
+{
+    norm_sums sums = no_sums();
+    size_t i = 0;
+    for (; i + NORM_LANES <= n; i += NORM_LANES)
+        EACH_PAIR
+        {
+            float64x2_t difference = vsubq_f64(load_two(x + i + 2 * j), vdupq_n_f64(mean));
+            sums.pair[j] = vfmaq_f64(sums.pair[j], difference, difference);
+        }
+    double lanes[NORM_LANES];
+    store_sums(lanes, sums);
+    for (; i < n; i++) {
+        double difference = (double)x[i] - mean;
+        lanes[i % NORM_LANES] = fma(difference, difference, lanes[i % NORM_LANES]);
+    }
+    return reference_sum_lanes(lanes) / (double)n;
+}
+
+static void layer_norm(float *out, const float *x, const float *weight, size_t n, float epsilon)
+{
+    double mean = mean_of(x, n);
+    float factor = (float)(1 / sqrt(variance_of(x, n, mean) + (double)epsilon));
+    size_t i = 0;
+    for (; i + 2 <= n; i += 2) {
+        float32x2_t centred = vcvt_f32_f64(vsubq_f64(load_two(x + i), vdupq_n_f64(mean)));
+        vst1_f32(out + i, vmul_f32(vmul_n_f32(centred, factor), vld1_f32(weight + i)));
+    }
+    if (i < n)
+        out[i] = (float)((double)x[i] - mean) * factor * weight[i];
 }
 
 static void add(float *x, const float *y, size_t n)
@@ -61,17 +124,56 @@ static void scale(float *out, const float *x, float factor, size_t n)
         out[i] = x[i] * factor;
 }
 
+static void soft_cap(float *x, float cap, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        float32x4_t share = vdivq_f32(vld1q_f32(x + i), vdupq_n_f32(cap));
+        vst1q_f32(x + i, vmulq_n_f32(hyperbolic_tangent(share), cap));
+    }
+    reference_soft_cap(x + i, cap, n - i);
+}
+
+/* g · sigmoid(x) */
+INLINE float32x4_t sigmoid_times(float32x4_t g, float32x4_t x)
+{
+    return vdivq_f32(g, vaddq_f32(vdupq_n_f32(1), exponential(vnegq_f32(x))));
+}
+
 static void silu_multiply(float *gate, const float *up, size_t n)
 {
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
         float32x4_t g = vld1q_f32(gate + i);
-        float32x4_t e = exponential(vnegq_f32(g));
-        float32x4_t silu = vdivq_f32(g, vaddq_f32(vdupq_n_f32(1), e));
-        vst1q_f32(gate + i, vmulq_f32(silu, vld1q_f32(up + i)));
+        vst1q_f32(gate + i, vmulq_f32(sigmoid_times(g, g), vld1q_f32(up + i)));
     }
     for (; i < n; i++)
         gate[i] = gate[i] / (1 + reference_exp(-gate[i])) * up[i];
+}
+
+static void gelu_multiply(float *gate, const float *up, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        float32x4_t g = vld1q_f32(gate + i);
+        float32x4_t slope = vfmaq_n_f32(vdupq_n_f32(GELU_LINEAR), vmulq_f32(g, g), GELU_CUBIC);
+        float32x4_t gated = sigmoid_times(g, vmulq_f32(g, slope));
+        vst1q_f32(gate + i, vmulq_f32(gated, vld1q_f32(up + i)));
+    }
+    reference_gelu_multiply(gate + i, up + i, n - i);
+}
+
+static void swiglu_oai_multiply(float *gate, const float *up, size_t n)
+{
+    const float32x4_t most = vdupq_n_f32(SWIGLU_LIMIT), least = vdupq_n_f32(-SWIGLU_LIMIT);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        float32x4_t g = vminq_f32(vld1q_f32(gate + i), most);
+        float32x4_t u = vmaxq_f32(vminq_f32(vld1q_f32(up + i), most), least);
+        float32x4_t gated = sigmoid_times(g, vmulq_n_f32(g, SWIGLU_ALPHA));
+        vst1q_f32(gate + i, vmulq_f32(gated, vaddq_f32(u, vdupq_n_f32(1))));
+    }
+    reference_swiglu_oai_multiply(gate + i, up + i, n - i);
 }
 
 /* Four pairs (a, b), turned. */
@@ -154,11 +256,11 @@ const kernel_set kernel_neon = {
     .rms_norm = rms_norm,
     .add = add,
     .scale = scale,
-    .layer_norm = reference_layer_norm,
-    .soft_cap = reference_soft_cap,
+    .layer_norm = layer_norm,
+    .soft_cap = soft_cap,
     .silu_multiply = silu_multiply,
-    .gelu_multiply = reference_gelu_multiply,
-    .swiglu_oai_multiply = reference_swiglu_oai_multiply,
+    .gelu_multiply = gelu_multiply,
+    .swiglu_oai_multiply = swiglu_oai_multiply,
     .rotate = rotate,
     .largest = largest,
 };

@@ -7,8 +7,6 @@
 #include "kernel/exponential.h"
 #include "kernel/matmul_reference.h"
 
-enum { NORM_LANES = 8 };
-
 /* exp(x) = power · (1 + r · slope) */
 typedef struct exp_parts {
     float r, slope, power;
@@ -54,8 +52,7 @@ static void store_f16(uint16_t *dst, const float *src, size_t n)
         dst[i] = f32_to_f16(src[i]);
 }
 
-/* lanes[0] becomes the sum of all, added up as a tree. */
-static double sum_of_lanes(double lanes[NORM_LANES])
+double reference_sum_lanes(double lanes[NORM_LANES])
 {
     for (size_t half = NORM_LANES / 2; half > 0; half /= 2)
         for (size_t l = 0; l < half; l++)
@@ -69,7 +66,7 @@ static void rms_norm(float *out, const float *x, const float *weight, size_t n, 
     double lanes[NORM_LANES] = {0};
     for (size_t i = 0; i < n; i++)
         lanes[i % NORM_LANES] += (double)x[i] * (double)x[i];
-    float factor = (float)(1 / sqrt(sum_of_lanes(lanes) / (double)n + (double)epsilon));
+    float factor = (float)(1 / sqrt(reference_sum_lanes(lanes) / (double)n + (double)epsilon));
     for (size_t i = 0; i < n; i++)
         out[i] = x[i] * factor * weight[i];
 }
@@ -81,13 +78,13 @@ void reference_layer_norm(float *out, const float *x, const float *weight, size_
     double sums[NORM_LANES] = {0}, squares[NORM_LANES] = {0};
     for (size_t i = 0; i < n; i++)
         sums[i % NORM_LANES] += (double)x[i];
-    double mean = sum_of_lanes(sums) / (double)n;
+    double mean = reference_sum_lanes(sums) / (double)n;
     for (size_t i = 0; i < n; i++) {
         double difference = (double)x[i] - mean;
         double *lane = &squares[i % NORM_LANES];
         *lane = fma(difference, difference, *lane);
     }
-    double variance = sum_of_lanes(squares) / (double)n;
+    double variance = reference_sum_lanes(squares) / (double)n;
     float factor = (float)(1 / sqrt(variance + (double)epsilon));
     for (size_t i = 0; i < n; i++)
         out[i] = (float)((double)x[i] - mean) * factor * weight[i];

@@ -527,22 +527,28 @@ static void check_stores(void)
 static void check_vectors(size_t n, float factor)
 {
     float *x = allocate(n * sizeof *x), *y = allocate(n * sizeof *y);
-    float *expected = allocate(4 * n * sizeof *expected), *out = allocate(4 * n * sizeof *out);
+    enum { PARTS = 8 };
+    float *expected = allocate(PARTS * n * sizeof *expected);
+    float *out = allocate(PARTS * n * sizeof *out);
     random_floats(x, n, factor);
     random_floats(y, n, 1);
     for (size_t set = 0; set <= n_sets; set++) {
         const kernel_set *kernel = set == 0 ? &kernel_reference : sets[set - 1];
         float *to = set == 0 ? expected : out;
-        for (size_t part = 0; part < 4; part++)
+        for (size_t part = 0; part < PARTS; part++)
             memcpy(to + part * n, x, n * sizeof *x);
         kernel->rms_norm(to, to, y, n, 1e-6f);
         kernel->add(to + n, y, n);
         kernel->silu_multiply(to + 2 * n, y, n);
         kernel->scale(to + 3 * n, x, 0.3f, n);
+        kernel->layer_norm(to + 4 * n, x, y, n, 1e-6f);
+        kernel->soft_cap(to + 5 * n, 3, n);
+        kernel->gelu_multiply(to + 6 * n, y, n);
+        kernel->swiglu_oai_multiply(to + 7 * n, y, n);
         if (set == 0)
-            add_to_digest(expected, 4 * n * sizeof *expected);
+            add_to_digest(expected, PARTS * n * sizeof *expected);
         else
-            check(kernel, "vector operations", n, 0, out, expected, 4 * n, sizeof *out);
+            check(kernel, "vector operations", n, 0, out, expected, PARTS * n, sizeof *out);
     }
     free(x);
     free(y);

@@ -1,4 +1,4 @@
-/* test_kernel_attention.c: attention and the vector operations, by every kernel. */
+/* test_kernel_attention.c: attention and the KV cache's types, by every kernel. */
 #include "kernel_test.h"
 
 typedef struct scene {
@@ -255,114 +255,12 @@ static void test_kv_q8_0(void **state)
     assert_false(kv_type_find("q8_1", &type));
 }
 
-static void check_vectors(size_t n)
-{
-    float *x = checked_alloc(n, sizeof(float)), *y = checked_alloc(n, sizeof(float));
-    float *out = checked_alloc(n, sizeof(float));
-    random_floats(x, n);
-    random_floats(y, n);
-    double squares = 0;
-    for (size_t i = 0; i < n; i++)
-        squares += (double)x[i] * (double)x[i];
-    double scale = 1 / sqrt(squares / (double)n + 1e-5);
-    vector_rms_norm(out, x, y, n, 1e-5f);
-    for (size_t i = 0; i < n; i++)
-        assert_true(fabs((double)out[i] - (double)x[i] * scale * (double)y[i]) <=
-                    3e-7 * fabs((double)x[i] * scale * (double)y[i]));
-    memcpy(out, x, n * sizeof *x);
-    vector_rms_norm(out, out, y, n, 1e-5f); /* in place */
-    vector_add(out, y, n);
-    for (size_t i = 0; i < n; i++) {
-        float normed = x[i] * (float)scale * y[i];
-        assert_true(fabsf(out[i] - (normed + y[i])) <= 1e-6f);
-    }
-    for (size_t i = 0; i < n; i++)
-        x[i] *= i % 3 == 0 ? 200 : 10;
-    memcpy(out, x, n * sizeof *x);
-    vector_silu_multiply(out, y, n);
-    for (size_t i = 0; i < n; i++) {
-        double expected = (double)x[i] / (1 + exp(-(double)x[i])) * (double)y[i];
-        assert_true(fabs((double)out[i] - expected) <= 4e-7 * fabs(expected) + 1e-30);
-    }
-    free(x);
-    free(y);
-    free(out);
-}
-
-static void test_vectors(void **state)
-{
-    (void)state;
-    for (const char *const *name = kernel_names(); *name != NULL; name++) {
-        use_kernel(*name);
-        for (size_t n = 1; n < 70; n++)
-            check_vectors(n);
-        check_vectors(4096);
-    }
-}
-
-static void test_vectors_same_bits(void **state)
-{
-    (void)state;
-    enum { N = 331 };
-    float x[N], y[N], expected[3][N], out[3][N];
-    random_floats(x, N);
-    random_floats(y, N);
-    for (size_t i = 0; i < N; i++)
-        x[i] *= 30;
-    for (const char *const *name = kernel_names(); *name != NULL; name++) {
-        for (int pass = 0; pass < 2; pass++) {
-            use_kernel(pass == 0 ? "reference" : *name);
-            float(*to)[N] = pass == 0 ? expected : out;
-            vector_rms_norm(to[0], x, y, N, 1e-6f);
-            memcpy(to[1], x, sizeof x);
-            vector_silu_multiply(to[1], y, N);
-            memcpy(to[2], x, sizeof x);
-            vector_add(to[2], y, N);
-        }
-        assert_memory_equal(out, expected, sizeof out);
-    }
-}
-
-/* The same as one pair after the other, and nothing beyond the pairs is touched. */
-static void check_rotate(size_t pairs, rotate_layout layout)
-{
-    enum { MOST = 70, AFTER = 16 };
-    float x[2 * MOST + AFTER], out[2 * MOST + AFTER], cosines[MOST], sines[MOST];
-    random_floats(x, 2 * MOST + AFTER);
-    random_floats(cosines, MOST);
-    random_floats(sines, MOST);
-    memcpy(out, x, sizeof x);
-    vector_rotate(out, cosines, sines, pairs, layout);
-    for (size_t i = 0; i < pairs; i++) {
-        size_t a = layout == ROTATE_ADJACENT ? 2 * i : i;
-        size_t b = layout == ROTATE_ADJACENT ? a + 1 : i + pairs;
-        float first[2] = {x[a] * cosines[i], x[b] * sines[i]};
-        float second[2] = {x[b] * cosines[i], x[a] * sines[i]};
-        assert_true(out[a] == first[0] - first[1]);
-        assert_true(out[b] == second[0] + second[1]);
-    }
-    assert_memory_equal(out + 2 * pairs, x + 2 * pairs, sizeof x - 2 * pairs * sizeof *x);
-}
-
-static void test_rotate(void **state)
-{
-    (void)state;
-    for (const char *const *name = kernel_names(); *name != NULL; name++) {
-        use_kernel(*name);
-        for (size_t pairs = 1; pairs <= 70; pairs++) {
-            check_rotate(pairs, ROTATE_ADJACENT);
-            check_rotate(pairs, ROTATE_HALVES);
-        }
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_attention),         cmocka_unit_test(test_spans),
-        cmocka_unit_test(test_future_is_unseen),  cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_kv_q8_0),           cmocka_unit_test(test_vectors),
-        cmocka_unit_test(test_vectors_same_bits), cmocka_unit_test(test_rotate),
+        cmocka_unit_test(test_attention),        cmocka_unit_test(test_spans),
+        cmocka_unit_test(test_future_is_unseen), cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_kv_q8_0),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
