@@ -338,96 +338,27 @@ static inline void tile_blocks(add_function *add, size_t record_bytes, size_t re
     }
 }
 
-void reference_tile_q8_0(const void *records, size_t n_records, const void *x, size_t x_stride,
-                         size_t columns, float *y, size_t y_stride)
-{
-    tile_blocks(add_q8_0, sizeof(record_q8_0), 2, records, n_records, x, x_stride, columns, y,
-                y_stride);
-}
+#define DEFINE_TILE(type, record_blocks)                                                           \
+    void reference_tile_##type(const void *records, size_t n_records, const void *x,               \
+                               size_t x_stride, size_t columns, float *y, size_t y_stride)         \
+    {                                                                                              \
+        tile_blocks(add_##type, sizeof(record_##type), record_blocks, records, n_records, x,       \
+                    x_stride, columns, y, y_stride);                                               \
+    }
 
-void reference_tile_q4_0(const void *records, size_t n_records, const void *x, size_t x_stride,
-                         size_t columns, float *y, size_t y_stride)
-{
-    tile_blocks(add_q4_0, sizeof(record_q4_0), 2, records, n_records, x, x_stride, columns, y,
-                y_stride);
-}
-
-void reference_tile_q4_1(const void *records, size_t n_records, const void *x, size_t x_stride,
-                         size_t columns, float *y, size_t y_stride)
-{
-    tile_blocks(add_q4_1, sizeof(record_q4_1), 2, records, n_records, x, x_stride, columns, y,
-                y_stride);
-}
-
-void reference_tile_q5_0(const void *records, size_t n_records, const void *x, size_t x_stride,
-                         size_t columns, float *y, size_t y_stride)
-{
-    tile_blocks(add_q5_0, sizeof(record_q5_0), 2, records, n_records, x, x_stride, columns, y,
-                y_stride);
-}
-
-void reference_tile_q5_1(const void *records, size_t n_records, const void *x, size_t x_stride,
-                         size_t columns, float *y, size_t y_stride)
-{
-    tile_blocks(add_q5_1, sizeof(record_q5_1), 2, records, n_records, x, x_stride, columns, y,
-                y_stride);
-}
-
-void reference_tile_iq4_nl(const void *records, size_t n_records, const void *x, size_t x_stride,
-                           size_t columns, float *y, size_t y_stride)
-{
-    tile_blocks(add_iq4_nl, sizeof(record_iq4_nl), 2, records, n_records, x, x_stride, columns, y,
-                y_stride);
-}
-
-void reference_tile_mxfp4(const void *records, size_t n_records, const void *x, size_t x_stride,
-                          size_t columns, float *y, size_t y_stride)
-{
-    tile_blocks(add_mxfp4, sizeof(record_mxfp4), FOUR_BLOCKS, records, n_records, x, x_stride,
-                columns, y, y_stride);
-}
-
-void reference_tile_q2_k(const void *records, size_t n_records, const void *x, size_t x_stride,
-                         size_t columns, float *y, size_t y_stride)
-{
-    tile_blocks(add_q2_k, sizeof(record_q2_k), K_BLOCKS, records, n_records, x, x_stride, columns,
-                y, y_stride);
-}
-
-void reference_tile_q3_k(const void *records, size_t n_records, const void *x, size_t x_stride,
-                         size_t columns, float *y, size_t y_stride)
-{
-    tile_blocks(add_q3_k, sizeof(record_q3_k), K_BLOCKS, records, n_records, x, x_stride, columns,
-                y, y_stride);
-}
-
-void reference_tile_q4_k(const void *records, size_t n_records, const void *x, size_t x_stride,
-                         size_t columns, float *y, size_t y_stride)
-{
-    tile_blocks(add_q4_k, sizeof(record_q4_k), K_BLOCKS, records, n_records, x, x_stride, columns,
-                y, y_stride);
-}
-
-void reference_tile_q5_k(const void *records, size_t n_records, const void *x, size_t x_stride,
-                         size_t columns, float *y, size_t y_stride)
-{
-    tile_blocks(add_q5_k, sizeof(record_q5_k), K_BLOCKS, records, n_records, x, x_stride, columns,
-                y, y_stride);
-}
-
-void reference_tile_q6_k(const void *records, size_t n_records, const void *x, size_t x_stride,
-                         size_t columns, float *y, size_t y_stride)
-{
-    tile_blocks(add_q6_k, sizeof(record_q6_k), K_BLOCKS, records, n_records, x, x_stride, columns,
-                y, y_stride);
-}
-
-void reference_tile_iq4_xs(const void *records, size_t n_records, const void *x, size_t x_stride,
-                           size_t columns, float *y, size_t y_stride)
-{
-    tile_blocks(add_iq4_xs, sizeof(record_iq4_xs), K_BLOCKS, records, n_records, x, x_stride,
-                columns, y, y_stride);
-}
+DEFINE_TILE(q8_0, 2)
+DEFINE_TILE(q4_0, 2)
+DEFINE_TILE(q4_1, 2)
+DEFINE_TILE(q5_0, 2)
+DEFINE_TILE(q5_1, 2)
+DEFINE_TILE(iq4_nl, 2)
+DEFINE_TILE(mxfp4, FOUR_BLOCKS)
+DEFINE_TILE(q2_k, K_BLOCKS)
+DEFINE_TILE(q3_k, K_BLOCKS)
+DEFINE_TILE(q4_k, K_BLOCKS)
+DEFINE_TILE(q5_k, K_BLOCKS)
+DEFINE_TILE(q6_k, K_BLOCKS)
+DEFINE_TILE(iq4_xs, K_BLOCKS)
 
 void reference_quantize(activation_block *blocks, const float *x, size_t n_blocks)
 {
