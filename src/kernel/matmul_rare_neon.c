@@ -63,21 +63,17 @@ INLINE void add_q5_1(const void *record, const char *x, size_t x_stride, size_t 
 
 /* ---- values from a table -------------------------------------------------------------------- */
 
-/* What sixteen nibbles stand for: signed bytes. */
-INLINE uint8x16_t iq4_values_of(uint8x16_t nibbles)
+INLINE void dot_table(const int8_t values_of[16], const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4],
+                      size_t quarter, const char *x, size_t x_stride, size_t block, size_t columns,
+                      int32x4_t dot[TILE_COLUMNS])
 {
-    return vqtbl1q_u8(vreinterpretq_u8_s8(vld1q_s8(iq4_values)), nibbles);
-}
-
-INLINE void dot_iq4(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], size_t quarter, const char *x,
-                    size_t x_stride, size_t block, size_t columns, int32x4_t dot[TILE_COLUMNS])
-{
+    uint8x16_t table = vreinterpretq_u8_s8(vld1q_s8(values_of)); /* signed bytes */
     EACH_COLUMN dot[c] = vdupq_n_s32(0);
     UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
     {
         uint8x16_t both = load_quad(q[i], quarter);
-        uint8x16_t low = iq4_values_of(low_nibbles(both));
-        uint8x16_t high = iq4_values_of(high_nibbles(both));
+        uint8x16_t low = vqtbl1q_u8(table, low_nibbles(both));
+        uint8x16_t high = vqtbl1q_u8(table, high_nibbles(both));
         EACH_COLUMN
         {
             const int8_t *values = block_of(x, x_stride, c, block)->q;
@@ -95,8 +91,32 @@ INLINE void add_iq4_nl(const void *record, const char *x, size_t x_stride, size_
         EACH_QUARTER
         {
             int32x4_t dot[TILE_COLUMNS];
-            dot_iq4(w->q[b], quarter, x, x_stride, b, columns, dot);
+            dot_table(iq4_values, w->q[b], quarter, x, x_stride, b, columns, dot);
             float32x4_t d = load_halves(w->d[b], quarter);
+            EACH_COLUMN total[c].quarter[quarter] =
+                add_scaled(total[c].quarter[quarter], dot[c], d, block_of(x, x_stride, c, b));
+        }
+}
+
+/* As in matmul_rare_x86.h. */
+INLINE float32x4_t mxfp4_scales(uint32_t four)
+{
+    uint32x4_t e = vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four))));
+    float32x4_t whole = vreinterpretq_f32_u32(vshlq_n_u32(e, 23));
+    float32x4_t half = vfmaq_n_f32(vmulq_n_f32(whole, 0), whole, 0.5f);
+    return vmaxq_f32(vdupq_n_f32(0x1p-128f), half);
+}
+
+INLINE void add_mxfp4(const void *record, const char *x, size_t x_stride, size_t columns,
+                      rows_f32 total[TILE_COLUMNS])
+{
+    const record_mxfp4 *w = record;
+    for (size_t b = 0; b < FOUR_BLOCKS; b++)
+        EACH_QUARTER
+        {
+            int32x4_t dot[TILE_COLUMNS];
+            dot_table(mxfp4_values, w->q[b], quarter, x, x_stride, b, columns, dot);
+            float32x4_t d = mxfp4_scales(four_bytes(w->e[b], quarter));
             EACH_COLUMN total[c].quarter[quarter] =
                 add_scaled(total[c].quarter[quarter], dot[c], d, block_of(x, x_stride, c, b));
         }
@@ -110,7 +130,7 @@ INLINE void add_iq4_xs(const void *record, const char *x, size_t x_stride, size_
         EACH_QUARTER
         {
             int32x4_t dot[TILE_COLUMNS];
-            dot_iq4(w->q[b], quarter, x, x_stride, b, columns, dot);
+            dot_table(iq4_values, w->q[b], quarter, x, x_stride, b, columns, dot);
             float32x4_t scale = scales_of(w->d, w->scale[b], quarter);
             EACH_COLUMN total[c].quarter[quarter] =
                 add_scaled(total[c].quarter[quarter], dot[c], scale, block_of(x, x_stride, c, b));
@@ -226,6 +246,7 @@ DEFINE_TILE(q4_1, add_q4_1, TILE_COLUMNS, record_q4_1, 2 * sizeof(activation_blo
 DEFINE_TILE(q5_0, add_q5_0, TILE_COLUMNS, record_q5_0, 2 * sizeof(activation_block))
 DEFINE_TILE(q5_1, add_q5_1, TILE_COLUMNS, record_q5_1, 2 * sizeof(activation_block))
 DEFINE_TILE(iq4_nl, add_iq4_nl, TILE_COLUMNS, record_iq4_nl, 2 * sizeof(activation_block))
+DEFINE_TILE(mxfp4, add_mxfp4, TILE_COLUMNS, record_mxfp4, FOUR_BLOCKS * sizeof(activation_block))
 DEFINE_TILE(q2_k, add_q2_k, TILE_COLUMNS, record_q2_k, K_BLOCKS * sizeof(activation_block))
 DEFINE_TILE(q3_k, add_q3_k, TILE_COLUMNS, record_q3_k, K_BLOCKS * sizeof(activation_block))
 DEFINE_TILE(iq4_xs, add_iq4_xs, TILE_COLUMNS, record_iq4_xs, K_BLOCKS * sizeof(activation_block))

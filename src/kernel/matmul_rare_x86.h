@@ -1,5 +1,5 @@
-/* matmul_rare_x86.h: the products of the types fewer models use: Q4_1, Q5_0, Q5_1, IQ4_NL, Q2_K,
- * Q3_K and IQ4_XS, as matmul_integer_x86.h. */
+/* matmul_rare_x86.h: the products of the types fewer models use: Q4_1, Q5_0, Q5_1, IQ4_NL, MXFP4,
+ * Q2_K, Q3_K and IQ4_XS, as matmul_integer_x86.h. */
 #include "kernel/tile_x86.h"
 
 /* ---- blocks of 32 --------------------------------------------------------------------------- */
@@ -84,6 +84,43 @@ INLINE void add_iq4_nl(const void *record, const char *x, size_t x_stride, size_
         rows_i32 dot[TILE_COLUMNS];
         dot_iq4(w->q[b], x, x_stride, b, columns, dot);
         rows_f32 d = load_halves(w->d[b]);
+        EACH_COLUMN total[c] = add_scaled(total[c], dot[c], d, block_of(x, x_stride, c, b));
+    }
+}
+
+/* As mxfp4_scale of internal.h: half of 2^(e − 127), which as a float of exponent e is zero for the
+ * lowest e and infinite for the highest. ∞ · 0 is no number. */
+INLINE rows_f32 mxfp4_scales(__m128i e)
+{
+    rows_f32 whole = as_f32(shift(bytes_to_i32(e), 23));
+    rows_f32 half = multiply_add(whole, all_f32(0.5f), multiply(whole, zero_f32()));
+    return larger_f32(all_f32(0x1p-128f), half);
+}
+
+/* MXFP4's table with a zero point of 16: five bits, which every set multiplies by two at once. */
+INLINE void add_mxfp4(const void *record, const char *x, size_t x_stride, size_t columns,
+                      rows_f32 total[TILE_COLUMNS])
+{
+    const record_mxfp4 *w = record;
+    __m128i table = _mm_loadu_si128((const __m128i *)(const void *)mxfp4_values);
+    table = _mm_add_epi8(table, _mm_set1_epi8(16));
+    UNROLL for (size_t b = 0; b < FOUR_BLOCKS; b++)
+    {
+        rows_i32 dot[TILE_COLUMNS];
+        EACH_COLUMN dot[c] = all_i32(2 * block_of(x, x_stride, c, b)->minus_8_sum);
+        UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
+        {
+            quads both = load_quads(w->q[b][i]);
+            quads low = look_up(table, low_nibbles(both));
+            quads high = look_up(table, high_nibbles(both));
+            EACH_COLUMN
+            {
+                const int8_t *values = block_of(x, x_stride, c, b)->q + 4 * i;
+                dot[c] = dot_two(dot[c], low, values, high, values + BLOCK_COLUMNS / 2);
+            }
+        }
+        const void *e = b == 0 ? with_prefetch(w->e[b]) : w->e[b]; /* they share a line */
+        rows_f32 d = mxfp4_scales(_mm_load_si128(e));
         EACH_COLUMN total[c] = add_scaled(total[c], dot[c], d, block_of(x, x_stride, c, b));
     }
 }
@@ -220,6 +257,7 @@ DEFINE_TILE(q4_1, add_q4_1, MOST_COLUMNS, record_q4_1, 2 * sizeof(activation_blo
 DEFINE_TILE(q5_0, add_q5_0, MOST_COLUMNS, record_q5_0, 2 * sizeof(activation_block))
 DEFINE_TILE(q5_1, add_q5_1, MOST_COLUMNS, record_q5_1, 2 * sizeof(activation_block))
 DEFINE_TILE(iq4_nl, add_iq4_nl, MOST_COLUMNS, record_iq4_nl, 2 * sizeof(activation_block))
+DEFINE_TILE(mxfp4, add_mxfp4, MOST_COLUMNS, record_mxfp4, FOUR_BLOCKS * sizeof(activation_block))
 DEFINE_TILE(q2_k, add_q2_k, MOST_COLUMNS, record_q2_k, K_BLOCKS * sizeof(activation_block))
 DEFINE_TILE(q3_k, add_q3_k, MOST_COLUMNS, record_q3_k, K_BLOCKS * sizeof(activation_block))
 DEFINE_TILE(iq4_xs, add_iq4_xs, MOST_COLUMNS, record_iq4_xs, K_BLOCKS * sizeof(activation_block))

@@ -187,6 +187,7 @@ static void pack_q5_1(void *record, const uint8_t *const rows[GROUP_ROWS], size_
 static void pack_mxfp4(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
 {
     record_mxfp4 *out = record;
+    memset(out->e, 127, sizeof out->e); /* of padding: subnormal scales would be slow */
     for (size_t r = 0; r < GROUP_ROWS; r++) {
         const file_mxfp4 *block = (const void *)rows[r];
         for (size_t b = 0; block != NULL && b < columns / BLOCK_COLUMNS; b++, block++) {

@@ -110,6 +110,18 @@ INLINE rows_f32 signed_bytes_to_f32(__m128i bytes)
         {_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(_mm_srli_si128(bytes, HALF_ROWS))}});
 }
 
+/* b where either is no number. */
+INLINE rows_f32 larger_f32(rows_f32 a, rows_f32 b)
+{
+    return (rows_f32){{_mm256_max_ps(a.half[0], b.half[0]), _mm256_max_ps(a.half[1], b.half[1])}};
+}
+
+/* The same bits. */
+INLINE rows_f32 as_f32(rows_i32 bits)
+{
+    return (rows_f32){{_mm256_castsi256_ps(bits.half[0]), _mm256_castsi256_ps(bits.half[1])}};
+}
+
 /* ---- weights -------------------------------------------------------------------------------- */
 
 INLINE quads load_quads_at(const uint8_t q[GROUP_ROWS][4], size_t ahead)

@@ -81,6 +81,18 @@ INLINE rows_f32 signed_bytes_to_f32(__m128i bytes)
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
 }
 
+/* b where either is no number. */
+INLINE rows_f32 larger_f32(rows_f32 a, rows_f32 b)
+{
+    return _mm512_max_ps(a, b);
+}
+
+/* The same bits. */
+INLINE rows_f32 as_f32(rows_i32 bits)
+{
+    return _mm512_castsi512_ps(bits);
+}
+
 /* ---- weights -------------------------------------------------------------------------------- */
 
 INLINE quads load_quads_at(const uint8_t q[GROUP_ROWS][4], size_t ahead)

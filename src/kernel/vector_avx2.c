@@ -1,7 +1,6 @@
 /* vector_avx2.c: the small vector operations for AVX2, and the AVX2 set itself. */
 #if defined(__x86_64__)
 #include "kernel/matmul_avx2.h"
-#include "kernel/matmul_reference.h"
 #include "kernel/simd_avx2.h"
 #include "kernel/vector_reference.h"
 
@@ -237,7 +236,7 @@ const kernel_set kernel_avx2 = {
             [PACKED_Q5_K] = avx2_tile_q5_k,
             [PACKED_Q6_K] = avx2_tile_q6_k,
             [PACKED_IQ4_XS] = avx2_tile_iq4_xs,
-            [PACKED_MXFP4] = reference_tile_mxfp4,
+            [PACKED_MXFP4] = avx2_tile_mxfp4,
         },
     .quantize = avx2_quantize,
     .expand = avx2_expand,

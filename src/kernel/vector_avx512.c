@@ -1,7 +1,6 @@
 /* vector_avx512.c: the small vector operations for AVX-512, and the AVX-512 set itself. */
 #if defined(__x86_64__)
 #include "kernel/matmul_avx512.h"
-#include "kernel/matmul_reference.h"
 #include "kernel/simd_avx512.h"
 #include "kernel/vector_reference.h"
 
@@ -234,7 +233,7 @@ const kernel_set kernel_avx512 = {
             [PACKED_Q5_K] = avx512_tile_q5_k,
             [PACKED_Q6_K] = avx512_tile_q6_k,
             [PACKED_IQ4_XS] = avx512_tile_iq4_xs,
-            [PACKED_MXFP4] = reference_tile_mxfp4,
+            [PACKED_MXFP4] = avx512_tile_mxfp4,
         },
     .quantize = avx512_quantize,
     .expand = avx512_expand,

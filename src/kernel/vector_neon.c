@@ -1,7 +1,6 @@
 /* vector_neon.c: the small vector operations for NEON, and the NEON set itself. */
 #if defined(__aarch64__)
 #include "kernel/matmul_neon.h"
-#include "kernel/matmul_reference.h"
 #include "kernel/simd_neon.h"
 #include "kernel/vector_reference.h"
 
@@ -245,7 +244,7 @@ const kernel_set kernel_neon = {
             [PACKED_Q5_K] = neon_tile_q5_k,
             [PACKED_Q6_K] = neon_tile_q6_k,
             [PACKED_IQ4_XS] = neon_tile_iq4_xs,
-            [PACKED_MXFP4] = reference_tile_mxfp4,
+            [PACKED_MXFP4] = neon_tile_mxfp4,
         },
     .quantize = neon_quantize,
     .expand = neon_expand,

@@ -220,6 +220,33 @@ static void check_tiles(void)
                 check_tile(index, n_records, round == 2);
 }
 
+/* MXFP4's scales, all but the one that is no number, whose bits may differ. */
+static void check_powers(void)
+{
+    enum { RECORDS = 4, BLOCKS = RECORDS * FOUR_BLOCKS };
+    record_mxfp4 *records = allocate(RECORDS * sizeof *records);
+    float x[BLOCKS * BLOCK_COLUMNS], expected[GROUP_ROWS], y[GROUP_ROWS];
+    activation_block blocks[BLOCKS];
+    random_floats(x, BLOCKS * BLOCK_COLUMNS, 1);
+    kernel_reference.quantize(blocks, x, BLOCKS);
+    for (size_t i = 0; i < RECORDS * sizeof *records; i++)
+        ((uint8_t *)records)[i] = (uint8_t)random_u32();
+    for (size_t e = 0; e < 255; e++) {
+        for (size_t b = 0; b < BLOCKS; b++)
+            for (size_t r = 0; r < GROUP_ROWS; r++)
+                records[b / FOUR_BLOCKS].e[b % FOUR_BLOCKS][r] = (uint8_t)((e + b + r) % 255);
+        tile_function *reference = kernel_reference.tile[PACKED_MXFP4];
+        for (size_t n = 1; n <= RECORDS; n++) {
+            reference(records, n, blocks, sizeof blocks, 1, expected, GROUP_ROWS);
+            for (size_t set = 0; set < n_sets; set++) {
+                sets[set]->tile[PACKED_MXFP4](records, n, blocks, sizeof blocks, 1, y, GROUP_ROWS);
+                check(sets[set], "powers of two", e, n, y, expected, GROUP_ROWS, sizeof y[0]);
+            }
+        }
+    }
+    free(records);
+}
+
 /* Through the room's front door: ragged rows and columns, tiles of a prefill. */
 static void multiply(const kernel_set *set, const matrix_source *source, size_t cols,
                      const float *x, size_t columns, float *y)
@@ -597,6 +624,7 @@ int main(int argc, char **argv)
     }
     find_sets();
     check_tiles();
+    check_powers();
     check_matrices();
     check_quantize();
     check_attention();

@@ -201,6 +201,7 @@ static void test_invariance(void **state)
     joined five = make_joined(TENSOR_Q4_1, TENSOR_Q5_0, TENSOR_Q5_1, 96);
     joined low = make_joined(TENSOR_Q2_K, TENSOR_Q3_K, TENSOR_IQ4_XS, 768);
     joined iq = make_joined(TENSOR_IQ4_NL, TENSOR_Q5_K, TENSOR_IQ4_NL, 256);
+    joined mx = make_joined(TENSOR_MXFP4, TENSOR_Q8_0, TENSOR_MXFP4, 2880);
     joined f = make_joined(TENSOR_F32, TENSOR_F16, TENSOR_BF16, 333);
     for (const char *const *name = kernel_names(); *name != NULL; name++) {
         use_kernel(*name);
@@ -209,6 +210,7 @@ static void test_invariance(void **state)
         check_invariance(&five, 96);
         check_invariance(&low, 768);
         check_invariance(&iq, 256);
+        check_invariance(&mx, 2880);
         check_invariance(&f, 333);
     }
     free_joined(&k);
@@ -216,6 +218,7 @@ static void test_invariance(void **state)
     free_joined(&five);
     free_joined(&low);
     free_joined(&iq);
+    free_joined(&mx);
     free_joined(&f);
 }
 
@@ -290,12 +293,54 @@ static void test_extremes(void **state)
     }
 }
 
+/* MXFP4's scales beyond what binary16 holds, and those that are no number: the row's result is none
+ * either, its neighbours' are as ever. */
+static void test_mxfp4_scales(void **state)
+{
+    (void)state;
+    enum { COLS = 160, ROWS = 19 };
+    uint8_t *data = random_tensor(TENSOR_MXFP4, ROWS, COLS);
+    for (size_t b = 0; b < ROWS * COLS / 32; b++) {
+        size_t row = b / (COLS / 32);
+        data[b * 17] = (uint8_t)(row < 3 ? row : row == 3 ? 255 : row == 4 ? 240 : 60 + 10 * row);
+    }
+    float x[COLS], weights[COLS], expected[ROWS], y[ROWS];
+    double kept[COLS];
+    random_floats(x, COLS);
+    quantised(x, kept, COLS);
+    matrix *m = make_matrix(&(matrix_source){TENSOR_MXFP4, data, ROWS}, 1, COLS);
+    use_kernel("reference");
+    activation *a = make_activation(x, COLS, 1, m);
+    matrix_multiply(m, a, 1, 0, ROWS, expected, ROWS);
+    for (size_t r = 0; r < ROWS; r++) {
+        double sum = 0, magnitude = 0;
+        tensor_type_find(TENSOR_MXFP4)->decode(data + r * COLS / 32 * 17, weights, COLS);
+        for (size_t k = 0; k < COLS; k++) {
+            sum += (double)weights[k] * kept[k];
+            magnitude += fabs((double)weights[k] * kept[k]);
+        }
+        assert_int_equal(isnan(expected[r]) != 0, r == 3);
+        if (r != 3) /* 1e-43: below it f32 has few bits */
+            assert_true(fabs((double)expected[r] - sum) <= 1e-6 * magnitude + 1e-43);
+    }
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        use_kernel(*name);
+        matrix_multiply(m, a, 1, 0, ROWS, y, ROWS);
+        assert_true(isnan(y[3]));
+        y[3] = expected[3];
+        assert_memory_equal(y, expected, sizeof y);
+    }
+    activation_destroy(a);
+    matrix_destroy(m);
+    free(data);
+}
+
 /* A column set part by part gives the products of one set as a whole, over an older longer one. */
 static void test_parts(void **state)
 {
     (void)state;
-    enum { COLS = 32 * 7, LONGER = 512 };
-    joined j = make_joined(TENSOR_Q4_0, TENSOR_Q8_0, TENSOR_F16, COLS);
+    enum { COLS = 32 * 9, LONGER = 512 };
+    joined j = make_joined(TENSOR_Q4_0, TENSOR_MXFP4, TENSOR_F16, COLS);
     float x[LONGER], whole[128], parts[128];
     random_floats(x, COLS);
     for (size_t i = COLS; i < LONGER; i++)
@@ -479,12 +524,12 @@ static void test_offered(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products),      cmocka_unit_test(test_joined),
-        cmocka_unit_test(test_invariance),    cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_extremes),      cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_weight_memory), cmocka_unit_test(test_share),
-        cmocka_unit_test(test_bytes),         cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_offered),
+        cmocka_unit_test(test_products),     cmocka_unit_test(test_joined),
+        cmocka_unit_test(test_invariance),   cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_extremes),     cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_mxfp4_scales), cmocka_unit_test(test_weight_memory),
+        cmocka_unit_test(test_share),        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_offered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -114,6 +114,8 @@ static void plain_q5_1(void *record, size_t r, size_t b, const uint8_t *block)
 static void plain_mxfp4(void *record, size_t r, size_t b, const uint8_t *block)
 {
     record_mxfp4 *out = record;
+    if (r == 0 && b == 0) /* what no block fills */
+        memset(out->e, 127, sizeof out->e);
     out->e[b][r] = block[0];
     for (size_t k = 0; k < 32; k++)
         put_nibble(out->q[b], r, k, nibble(block + 1, k));

@@ -146,6 +146,28 @@ static void test_decode_iq4(void **state)
     assert_true(out[161] == 3.5f && out[177] == 3.5f * 113);
 }
 
+/* The sixteen values at every scale; both ends of the scale's range. */
+static void test_decode_mxfp4(void **state)
+{
+    (void)state;
+    static const double magnitudes[8] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+    for (unsigned e = 0; e < 256; e++) {
+        uint8_t block[17] = {(uint8_t)e};
+        float out[32];
+        for (unsigned k = 0; k < 16; k++)
+            block[1 + k] = (uint8_t)(k | (15 - k) << 4); /* values k and k + 16 */
+        tensor_type_find(TENSOR_MXFP4)->decode(block, out, 32);
+        for (unsigned k = 0; k < 32; k++) {
+            unsigned q = k < 16 ? k : 31 - k;
+            float expected = (float)ldexp(magnitudes[q % 8], (int)e - 127);
+            if (e == 255) /* no number (OCP MX) */
+                assert_true(isnan(out[k]));
+            else
+                assert_true(out[k] == (q < 8 ? expected : -expected));
+        }
+    }
+}
+
 static void test_decode_low_k(void **state)
 {
     (void)state;
@@ -222,6 +244,7 @@ int main(void)
         cmocka_unit_test(test_decode_q5_k),
         cmocka_unit_test(test_decode_five_bits),
         cmocka_unit_test(test_decode_iq4),
+        cmocka_unit_test(test_decode_mxfp4),
         cmocka_unit_test(test_decode_low_k),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
