@@ -183,14 +183,13 @@ static void weigh_row(const chunk *c, const gathered *to, const block *b, size_t
 }
 
 /* Values that not every row sees: those of `part`, row by row. What lies beyond a row's sight is
- * not even multiplied by zero, for it may be no number. What a row gathers later is not rescaled
- * again.
- */
+ * not even multiplied by zero, for it may be no number. Sums are rescaled once a block: by the
+ * first values that a row gets. */
 static void accumulate_rows(const chunk *c, const gathered *to, const block *b, const kv_part *v,
                             range part)
 {
     size_t head_dim = c->shape->head_dim, group = c->shape->group;
-    for (size_t r = b->row_begin; r < b->row_end; r++) {
+    for (size_t r = b->row_begin; part.begin < part.end && r < b->row_end; r++) {
         range seen = row_range(c, r, b->first);
         size_t query = r * group, begin = most(seen.begin, part.begin);
         size_t end = least(seen.end, part.end);
@@ -216,7 +215,7 @@ static void accumulate_common(const chunk *c, const gathered *to, const block *b
     c->kernel->accumulate(v->type, to->sums + query * head_dim, c->rescale + query,
                           c->scores + query * ATTENTION_BLOCK + b->common.begin, queries, values,
                           b->common.end - b->common.begin, head_dim, v->next);
-    for (size_t i = query; i < query + queries; i++)
+    for (size_t i = query; b->common.end < b->read.end && i < query + queries; i++)
         c->rescale[i] = 1;
 }
 
@@ -234,12 +233,12 @@ static void chunk_block(const chunk *c, const gathered *to, const block *b)
         weigh_row(c, to, b, r);
     kv_part v = chunk_load(c, b->values, n, b->next);
     if (b->common.begin >= b->common.end) {
-        accumulate_rows(c, to, b, &v, (range){0, ATTENTION_BLOCK});
+        accumulate_rows(c, to, b, &v, (range){0, b->read.end});
         return;
     }
     accumulate_rows(c, to, b, &v, (range){0, b->common.begin});
     accumulate_common(c, to, b, &v);
-    accumulate_rows(c, to, b, &v, (range){b->common.end, ATTENTION_BLOCK});
+    accumulate_rows(c, to, b, &v, (range){b->common.end, b->read.end});
 }
 
 /* The first keys, which nobody has asked for. */
@@ -284,7 +283,8 @@ static void merge_query(const kernel_set *kernel, size_t head_dim, float *sums, 
     *max = larger;
 }
 
-/* What query i gathered from a later span than the chunk's first joins what it has. */
+/* What query i gathered from a later span than the chunk's first joins what it has. A chunk's rows
+ * are so few that they begin in its first span or in the next. */
 static void join_span(const chunk *c, size_t span, size_t i)
 {
     size_t head_dim = c->shape->head_dim, r = i / c->shape->group;
@@ -296,7 +296,7 @@ static void join_span(const chunk *c, size_t span, size_t i)
         memcpy(sums, now, head_dim * sizeof *sums);
         c->before.max[i] = c->now.max[i];
         c->before.total[i] = c->now.total[i];
-    } else if (span > first && span <= last) {
+    } else if (span <= last) {
         merge_query(c->kernel, head_dim, sums, &c->before.max[i], &c->before.total[i], now,
                     c->now.max[i], c->now.total[i]);
     }

@@ -166,13 +166,13 @@ void kv_store(kv_type type, void *dst, const float *src, size_t n);
  * of query heads that share it.
  *   q:   n_rows × group × head_dim (row stride q_stride floats), not yet scaled
  *   k,v: contiguous positions × head_dim values of `type`, from position 0
- *   row r stands at position first_position + r and attends to positions 0 … first_position + r
+ *   row r stands at position first_position + r and attends to positions up to that
  *   out: n_rows × group × head_dim (row stride out_stride floats)
  * With a window a row sees no more than its last `window` positions, itself included: what lies
  * before them may have been given back, and costs nothing.
  * Softmax is reduced in fixed blocks of positions counted from 0, and in spans of ATTENTION_SPAN
  * positions that are then merged, so a row's result depends only on its own q and the KV it sees,
- * not on n_rows.
+ * not on n_rows, nor on the query heads beside its own: a group may be attended to in parts.
  *   scratch: attention_scratch_floats(...) floats of the calling thread's own. */
 #define ATTENTION_SPAN 1024
 
@@ -180,7 +180,7 @@ typedef struct attention_shape {
     kv_type type;
     size_t group;    /* query heads per KV head */
     size_t head_dim; /* multiple of 8 and of kv_block_values(type) */
-    float scale;     /* 1/sqrt(head_dim) */
+    float scale;     /* of scores; 1/sqrt(head_dim) in most models */
     size_t window;   /* the row at p sees positions max(0, p − window + 1) … p; 0: from 0 on */
     float soft_cap;  /* c > 0: a score s becomes c · tanh(s / c) before the softmax; 0: it stays */
     const float *sinks; /* `group` scores, one a query head, of which each joins its softmax's

@@ -1,4 +1,6 @@
 /* test_kernel_attention.c: attention and the KV cache's types, by every kernel. */
+#include <sys/mman.h>
+
 #include "kernel_test.h"
 
 typedef struct scene {
@@ -7,6 +9,7 @@ typedef struct scene {
     float *q;             /* positions × group × head_dim */
     void *k, *v;          /* positions × head_dim of the type */
     float *k_f32, *v_f32; /* what k and v hold */
+    float *sinks;         /* group */
 } scene;
 
 static void fill_kv(const scene *s, void *values, float *f32, size_t n)
@@ -20,23 +23,32 @@ static void fill_kv(const scene *s, void *values, float *f32, size_t n)
         tensor_type_find(TENSOR_Q8_0)->decode(values, f32, n);
 }
 
-static scene make_scene(kv_type type, size_t group, size_t head_dim, size_t positions)
+static scene make_scene_of(attention_shape shape, size_t positions)
 {
-    scene s = {.positions = positions};
-    s.shape = (attention_shape){
-        .type = type, .group = group, .head_dim = head_dim, .scale = 1 / sqrtf((float)head_dim)};
-    size_t n = positions * head_dim;
-    s.q = checked_alloc(n * group, sizeof(float));
+    scene s = {.shape = shape, .positions = positions};
+    size_t n = positions * shape.head_dim;
+    s.shape.scale = 1 / sqrtf((float)shape.head_dim);
+    s.q = checked_alloc(n * shape.group, sizeof(float));
     s.k = checked_alloc(n, sizeof(float));
     s.v = checked_alloc(n, sizeof(float));
     s.k_f32 = checked_alloc(n, sizeof(float));
     s.v_f32 = checked_alloc(n, sizeof(float));
-    random_floats(s.q, n * group);
-    for (size_t i = 0; i < n * group; i++)
+    s.sinks = checked_alloc(shape.group, sizeof(float));
+    random_floats(s.q, n * shape.group);
+    for (size_t i = 0; i < n * shape.group; i++)
         s.q[i] *= 8; /* a softmax with peaks */
+    random_floats(s.sinks, shape.group);
+    for (size_t i = 0; i < shape.group; i++)
+        s.sinks[i] *= 4;
     fill_kv(&s, s.k, s.k_f32, n);
     fill_kv(&s, s.v, s.v_f32, n);
     return s;
+}
+
+static scene make_scene(kv_type type, size_t group, size_t head_dim, size_t positions)
+{
+    const attention_shape shape = {.type = type, .group = group, .head_dim = head_dim};
+    return make_scene_of(shape, positions);
 }
 
 static void free_scene(scene *s)
@@ -46,6 +58,7 @@ static void free_scene(scene *s)
     free(s->v);
     free(s->k_f32);
     free(s->v_f32);
+    free(s->sinks);
 }
 
 static void attend(const scene *s, size_t first, size_t rows, float *out)
@@ -57,20 +70,25 @@ static void attend(const scene *s, size_t first, size_t rows, float *out)
     free(scratch);
 }
 
-/* One query by definition, in double. */
-static void attend_double(const scene *s, size_t position, const float *q, double *out)
+/* Query head g of the row at `position` by definition, in double. */
+static void attend_double(const scene *s, size_t position, size_t g, double *out)
 {
-    size_t head_dim = s->shape.head_dim;
-    double *scores = checked_alloc(position + 1, sizeof(double));
-    double max = -INFINITY, sum = 0;
-    for (size_t p = 0; p <= position; p++) {
+    size_t head_dim = s->shape.head_dim, window = s->shape.window;
+    const float *q = s->q + (position * s->shape.group + g) * head_dim;
+    size_t start = window > 0 && position + 1 > window ? position + 1 - window : 0;
+    double *scores = checked_alloc(position + 1, sizeof(double)), cap = (double)s->shape.soft_cap;
+    double sink = s->shape.sinks != NULL ? (double)s->shape.sinks[g] : -INFINITY, max = sink;
+    for (size_t p = start; p <= position; p++) {
         for (size_t d = 0; d < head_dim; d++)
             scores[p] += (double)q[d] * (double)s->k_f32[p * head_dim + d];
         scores[p] *= (double)s->shape.scale;
+        if (cap > 0)
+            scores[p] = cap * tanh(scores[p] / cap);
         max = fmax(max, scores[p]);
     }
+    double sum = exp(sink - max);
     memset(out, 0, head_dim * sizeof *out);
-    for (size_t p = 0; p <= position; p++) {
+    for (size_t p = start; p <= position; p++) {
         double weight = exp(scores[p] - max);
         sum += weight;
         for (size_t d = 0; d < head_dim; d++)
@@ -81,39 +99,56 @@ static void attend_double(const scene *s, size_t position, const float *q, doubl
     free(scores);
 }
 
-static void check_scene(kv_type type, size_t group, size_t head_dim, size_t positions)
+/* Rows [first, positions) of out. */
+static double relative_error(const scene *s, size_t first, const float *out)
 {
-    scene s = make_scene(type, group, head_dim, positions);
-    size_t width = group * head_dim;
+    size_t head_dim = s->shape.head_dim, group = s->shape.group;
+    double *expected = checked_alloc(head_dim, sizeof(double)), error = 0, norm = 0;
+    for (size_t i = first * group; i < s->positions * group; i++) {
+        attend_double(s, i / group, i % group, expected);
+        for (size_t d = 0; d < head_dim; d++) {
+            double difference = (double)out[i * head_dim + d] - expected[d];
+            error += difference * difference;
+            norm += expected[d] * expected[d];
+        }
+    }
+    free(expected);
+    return sqrt(error / norm);
+}
+
+/* Rows from `first` on against the definition, and, however they are cut, the same bits. */
+static void check_shape(attention_shape shape, size_t first, size_t positions)
+{
+    scene s = make_scene_of(shape, positions);
+    if (shape.sinks != NULL)
+        s.shape.sinks = s.sinks;
+    size_t width = shape.group * shape.head_dim, n = (positions - first) * width;
     float *out = checked_alloc(positions * width, sizeof(float));
     float *again = checked_alloc(positions * width, sizeof(float));
-    double *expected = checked_alloc(head_dim, sizeof(double));
-    attend(&s, 0, positions, out);
-    double error = 0, norm = 0;
-    for (size_t p = 0; p < positions; p++)
-        for (size_t g = 0; g < group; g++) {
-            attend_double(&s, p, s.q + p * width + g * head_dim, expected);
-            for (size_t d = 0; d < head_dim; d++) {
-                double difference = (double)out[p * width + g * head_dim + d] - expected[d];
-                error += difference * difference;
-                norm += expected[d] * expected[d];
-            }
+    attend(&s, first, positions - first, out);
+    double error = relative_error(&s, first, out);
+    if (!(error < 1e-6))
+        fail_msg("%s: %s, group %zu, head_dim %zu, window %zu, cap %g, %zu positions: error %.3g",
+                 kernel_name(), kv_type_name(shape.type), shape.group, shape.head_dim, shape.window,
+                 (double)shape.soft_cap, positions, error);
+    for (int pass = 0; pass < 2; pass++) { /* in a few rows, and each alone */
+        for (size_t at = first; at < positions;) {
+            size_t rows = pass == 0 ? 1 + random_u32() % 9 : 1;
+            rows = rows < positions - at ? rows : positions - at;
+            attend(&s, at, rows, again);
+            at += rows;
         }
-    if (!(sqrt(error / norm) < 1e-6))
-        fail_msg("%s: group %zu, head_dim %zu, %zu positions: relative error %.3g", kernel_name(),
-                 group, head_dim, positions, sqrt(error / norm));
-    /* Any cut of the rows, the same bits. */
-    for (size_t first = 0; first < positions;) {
-        size_t rows = 1 + random_u32() % 9;
-        rows = rows < positions - first ? rows : positions - first;
-        attend(&s, first, rows, again);
-        first += rows;
+        assert_memory_equal(out + first * width, again + first * width, n * sizeof(float));
     }
-    assert_memory_equal(out, again, positions * width * sizeof(float));
     free(out);
     free(again);
-    free(expected);
     free_scene(&s);
+}
+
+static void check_scene(kv_type type, size_t group, size_t head_dim, size_t positions)
+{
+    check_shape((attention_shape){.type = type, .group = group, .head_dim = head_dim}, 0,
+                positions);
 }
 
 static void test_attention(void **state)
@@ -140,19 +175,8 @@ static void test_attention(void **state)
 /* Histories that end just before, at and after the end of a span. */
 static void check_spans(kv_type type, size_t group, size_t head_dim, size_t first, size_t rows)
 {
-    scene s = make_scene(type, group, head_dim, first + rows);
-    size_t width = group * head_dim;
-    float *out = checked_alloc((first + rows) * width, sizeof(float));
-    double *expected = checked_alloc(head_dim, sizeof(double));
-    attend(&s, first, rows, out);
-    for (size_t i = first * group; i < (first + rows) * group; i++) {
-        attend_double(&s, i / group, s.q + i * head_dim, expected);
-        for (size_t d = 0; d < head_dim; d++)
-            assert_true(fabs((double)out[i * head_dim + d] - expected[d]) < 1e-5);
-    }
-    free(out);
-    free(expected);
-    free_scene(&s);
+    check_shape((attention_shape){.type = type, .group = group, .head_dim = head_dim}, first,
+                first + rows);
 }
 
 static void test_spans(void **state)
@@ -165,6 +189,58 @@ static void test_spans(void **state)
         check_spans(KV_F16, 2, 32, ATTENTION_SPAN, 1);
         check_spans(KV_F32, 3, 8, ATTENTION_SPAN - 3, 5); /* only the last rows see the next span */
         check_spans(KV_Q8_0, 7, 32, 3 * ATTENTION_SPAN - 11, 16); /* more than one chunk */
+    }
+}
+
+/* Window, cap and sinks, alone and together, over every type, the head sizes and groups that models
+ * have, and windows that end within blocks and at their ends. */
+static void test_variants(void **state)
+{
+    (void)state;
+    static const size_t windows[] = {1, 3, 16, 63, 64, 65, 100, 128};
+    static const size_t head_dims[] = {64, 80, 96, 112, 128, 192, 256, 40};
+    static const size_t groups[] = {1, 2, 3, 4, 6, 8, 16, 71};
+    const float some = 0; /* not NULL: the scene's own are meant */
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        use_kernel(*name);
+        for (size_t i = 0; i < 48; i++) {
+            size_t head_dim = head_dims[(i / 8 + i) % 8];
+            kv_type type = (kv_type)(i % KV_TYPES);
+            attention_shape shape = {
+                .type = head_dim % kv_block_values(type) == 0 ? type : KV_F16,
+                .group = groups[(i / 3 + i) % 8],
+                .head_dim = head_dim,
+                .window = i % 4 == 3 ? 0 : windows[i % 8],
+                .soft_cap = i % 3 == 1   ? 0
+                            : i % 3 == 2 ? 2
+                                         : 50,
+                .sinks = i / 8 % 2 == 0 ? &some : NULL,
+            };
+            size_t positions = 33 + 40 * (i % 5);
+            size_t rows = shape.group > 8 ? 12 : 33; /* more than one chunk of some groups */
+            check_shape(shape, positions - rows, positions);
+        }
+    }
+}
+
+/* Windows that begin in another span than the row's, whose rows begin in different ones. */
+static void test_window_spans(void **state)
+{
+    (void)state;
+    const float some = 0;
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        use_kernel(*name);
+        attention_shape shape = {.type = KV_F16, .group = 2, .head_dim = 32, .window = 100};
+        check_shape(shape, ATTENTION_SPAN - 3, ATTENTION_SPAN + 3);
+        check_shape(shape, ATTENTION_SPAN + 97, ATTENTION_SPAN + 103);
+        check_shape(shape, ATTENTION_SPAN + 60, ATTENTION_SPAN + 140);
+        shape.window = ATTENTION_SPAN;
+        check_shape(shape, ATTENTION_SPAN - 3, ATTENTION_SPAN + 3);
+        check_shape(shape, 2 * ATTENTION_SPAN - 5, 2 * ATTENTION_SPAN + 5);
+        shape.type = KV_Q8_0;
+        shape.sinks = &some;
+        shape.window = ATTENTION_SPAN + 70;
+        check_shape(shape, 2 * ATTENTION_SPAN + 50, 2 * ATTENTION_SPAN + 90);
     }
 }
 
@@ -191,17 +267,158 @@ static void test_future_is_unseen(void **state)
     }
 }
 
-static void check_same_bits(kv_type type, size_t head_dim, size_t positions)
+/* Nor may the KV before a row's window, also where a row beside it sees it. */
+static void test_past_is_unseen(void **state)
 {
-    size_t n = positions * 5 * head_dim;
-    scene s = make_scene(type, 5, head_dim, positions);
+    (void)state;
+    enum { WIDTH = 2 * 24, WINDOW = 70, FIRST = 150, ROWS = 9 };
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        use_kernel(*name);
+        attention_shape shape = {.type = KV_F32, .group = 2, .head_dim = 24, .window = WINDOW};
+        scene s = make_scene_of(shape, FIRST + ROWS);
+        float *out = checked_alloc((FIRST + ROWS) * WIDTH, sizeof(float));
+        float *again = checked_alloc((FIRST + ROWS) * WIDTH, sizeof(float));
+        float *k = s.k, *v = s.v;
+        attend(&s, FIRST, ROWS, out);
+        memset(k, 0, (FIRST + 1 - WINDOW) * 24 * sizeof *k); /* given back */
+        memset(v, 0, (FIRST + 1 - WINDOW) * 24 * sizeof *v);
+        attend(&s, FIRST, ROWS, again);
+        assert_memory_equal(out + FIRST * WIDTH, again + FIRST * WIDTH,
+                            ROWS * WIDTH * sizeof(float));
+        for (size_t i = 0; i < (FIRST + 5 - WINDOW) * 24; i++)
+            k[i] = v[i] = NAN;
+        attend(&s, FIRST, ROWS, again); /* four rows see some of it */
+        assert_memory_equal(out + (FIRST + 4) * WIDTH, again + (FIRST + 4) * WIDTH,
+                            (ROWS - 4) * WIDTH * sizeof(float));
+        for (size_t i = FIRST * WIDTH; i < (FIRST + 4) * WIDTH; i++)
+            assert_true(isnan(again[i]));
+        free(out);
+        free(again);
+        free_scene(&s);
+    }
+}
+
+/* Whole pages before the window are not read at all: a step costs its window. */
+static void test_past_is_unread(void **state)
+{
+    (void)state;
+    enum {
+        DIM = 64,
+        PAGE_POSITIONS = 4096 / (DIM * sizeof(float)),
+        POSITIONS = 2600,
+        WINDOW = 100
+    };
+    size_t bytes = POSITIONS * DIM * sizeof(float);
+    float *kv = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(kv, MAP_FAILED);
+    random_floats(kv, POSITIONS * DIM);
+    const attention_shape shape = {
+        .type = KV_F32, .group = 3, .head_dim = DIM, .scale = 0.125f, .window = WINDOW};
+    float *scratch = checked_alloc(attention_scratch_floats(&shape, 8), sizeof(float));
+    float q[8 * 3 * DIM], out[8 * 3 * DIM];
+    random_floats(q, 8 * 3 * DIM);
+    for (size_t first = 10; first + 8 < POSITIONS; first += 37) {
+        size_t start = first + 1 > WINDOW ? first + 1 - WINDOW : 0;
+        size_t unread = start / PAGE_POSITIONS * 4096;
+        assert_int_equal(unread > 0 ? mprotect(kv, unread, PROT_NONE) : 0, 0);
+        for (const char *const *name = kernel_names(); *name != NULL; name++) {
+            use_kernel(*name);
+            attention_head(&shape, q, 3 * DIM, kv, kv, first, 8, scratch, out, 3 * DIM);
+        }
+    }
+    munmap(kv, bytes);
+    free(scratch);
+}
+
+/* A window that reaches to the beginning, or beyond, is none. */
+static void test_wide_window(void **state)
+{
+    (void)state;
+    static const size_t windows[] = {131, 132, 4096, SIZE_MAX};
+    size_t n = 131 * 3 * 40;
+    scene s = make_scene(KV_F16, 3, 40, 131);
+    float *expected = checked_alloc(n, sizeof(float)), *out = checked_alloc(n, sizeof(float));
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        use_kernel(*name);
+        s.shape.window = 0;
+        attend(&s, 0, 131, expected);
+        for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) {
+            s.shape.window = windows[i];
+            attend(&s, 0, 131, out);
+            assert_memory_equal(out, expected, n * sizeof(float));
+        }
+    }
+    free(expected);
+    free(out);
+    free_scene(&s);
+}
+
+/* A sink far below every score changes nothing, one far above leaves nothing. */
+static void test_sinks(void **state)
+{
+    (void)state;
+    enum { WIDTH = 2 * 32 };
+    scene s = make_scene(KV_F32, 2, 32, 30);
+    float out[30 * WIDTH], plain[30 * WIDTH];
+    for (const char *const *name = kernel_names(); *name != NULL; name++) {
+        use_kernel(*name);
+        s.shape.sinks = NULL;
+        attend(&s, 0, 30, plain);
+        s.shape.sinks = (const float[]){-INFINITY, 1e30f};
+        attend(&s, 0, 30, out);
+        for (size_t i = 0; i < 30; i++) {
+            assert_memory_equal(out + i * WIDTH, plain + i * WIDTH, 32 * sizeof(float));
+            for (size_t d = 32; d < WIDTH; d++)
+                assert_true(out[i * WIDTH + d] == 0);
+        }
+    }
+    free_scene(&s);
+}
+
+/* A group's query heads in two calls, as threads may share them, give the bits of one. */
+static void test_parts_of_a_group(void **state)
+{
+    (void)state;
+    enum { GROUP = 9, DIM = 32, WIDTH = GROUP * DIM, ROWS = 90 };
+    for (int type = 0; type < KV_TYPES; type++) {
+        scene s = make_scene((kv_type)type, GROUP, DIM, ROWS);
+        float *whole = checked_alloc(ROWS * WIDTH, sizeof(float));
+        float *parts = checked_alloc(ROWS * WIDTH, sizeof(float));
+        s.shape.sinks = s.sinks;
+        s.shape.window = 50;
+        float *scratch = checked_alloc(attention_scratch_floats(&s.shape, ROWS), sizeof(float));
+        for (const char *const *name = kernel_names(); *name != NULL; name++) {
+            use_kernel(*name);
+            attend(&s, 0, ROWS, whole);
+            for (size_t head = 0; head < GROUP; head += 4) {
+                attention_shape part = s.shape;
+                part.group = GROUP - head < 4 ? GROUP - head : 4;
+                part.sinks += head;
+                attention_head(&part, s.q + head * DIM, WIDTH, s.k, s.v, 0, ROWS, scratch,
+                               parts + head * DIM, WIDTH);
+            }
+            assert_memory_equal(parts, whole, ROWS * WIDTH * sizeof(float));
+        }
+        free(scratch);
+        free(whole);
+        free(parts);
+        free_scene(&s);
+    }
+}
+
+static void check_same_bits(attention_shape shape, size_t first, size_t positions)
+{
+    scene s = make_scene_of(shape, positions);
+    if (shape.sinks != NULL)
+        s.shape.sinks = s.sinks;
+    size_t n = positions * shape.group * shape.head_dim;
     float *expected = checked_alloc(n, sizeof(float));
     float *out = checked_alloc(n, sizeof(float));
     use_kernel("reference");
-    attend(&s, 0, positions, expected);
+    attend(&s, first, positions - first, expected);
     for (const char *const *name = kernel_names(); *name != NULL; name++) {
         use_kernel(*name);
-        attend(&s, 0, positions, out);
+        attend(&s, first, positions - first, out);
         assert_memory_equal(out, expected, n * sizeof(float));
     }
     free(expected);
@@ -213,9 +430,22 @@ static void check_same_bits(kv_type type, size_t head_dim, size_t positions)
 static void test_same_bits(void **state)
 {
     (void)state;
-    for (int type = 0; type < KV_TYPES; type++)
-        check_same_bits((kv_type)type, type == KV_Q8_0 ? 96 : 72, 150);
-    check_same_bits(KV_F16, 24, ATTENTION_SPAN + 9);
+    const float some = 0;
+    attention_shape shape = {.group = 5};
+    for (int variant = 0; variant < 4; variant++) {
+        for (int type = 0; type < KV_TYPES; type++) {
+            shape.type = (kv_type)type;
+            shape.head_dim = type == KV_Q8_0 ? 96 : 72;
+            check_same_bits(shape, variant == 0 ? 0 : 110, 150);
+        }
+        shape.window = variant == 0 ? 37 : 80;
+        shape.soft_cap = variant == 1 ? 5 : 0;
+        shape.sinks = variant == 2 ? &some : NULL;
+    }
+    shape = (attention_shape){.type = KV_F16, .group = 5, .head_dim = 24};
+    check_same_bits(shape, 0, ATTENTION_SPAN + 9);
+    shape.window = 900;
+    check_same_bits(shape, ATTENTION_SPAN - 30, ATTENTION_SPAN + 9);
 }
 
 /* Quantised KV stays within half a step of its block's largest value, whatever the kernel; and it
@@ -258,8 +488,17 @@ static void test_kv_q8_0(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_attention),        cmocka_unit_test(test_spans),
-        cmocka_unit_test(test_future_is_unseen), cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_spans),
+        cmocka_unit_test(test_variants),
+        cmocka_unit_test(test_window_spans),
+        cmocka_unit_test(test_future_is_unseen),
+        cmocka_unit_test(test_past_is_unseen),
+        cmocka_unit_test(test_past_is_unread),
+        cmocka_unit_test(test_wide_window),
+        cmocka_unit_test(test_sinks),
+        cmocka_unit_test(test_parts_of_a_group),
+        cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_kv_q8_0),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
