@@ -49,6 +49,7 @@ typedef struct architecture {
     window_use window;
     size_t window_pattern; /* every so manieth layer has no window: the last of each group */
     size_t default_window; /* without the key; 0: no layer has one then */
+    size_t default_window_layers; /* with so many layers only; 0: always */
 
     presence qkv_bias, attn_output_bias, ffn_bias;
     qk_norm qk_norm;

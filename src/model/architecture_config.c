@@ -151,7 +151,9 @@ static size_t read_window(key_reader *r, const architecture *a, const model_conf
     size_t window = key_optional_count(r, "attention.sliding_window", 1u << 30);
     if (window >= c->context_length) /* more than there ever is: all */
         window = 0;
-    if (!key_has(r, "attention.sliding_window"))
+    bool by_default = !key_has(r, "attention.sliding_window") &&
+                      (a->default_window_layers == 0 || c->n_layers == a->default_window_layers);
+    if (by_default)
         window = a->default_window;
     if (a->window == WINDOW_NEVER && window > 0 && r->code == OK)
         r->code = failure_set(r->fail, ERR_UNSUPPORTED,
