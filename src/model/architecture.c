@@ -31,6 +31,7 @@ static const architecture architectures[] = {
      .shared_gate = true},
     {.name = "qwen3", .rope = ROTATE_HALVES, .qk_norm = QK_NORM_HEAD},
     {.name = "qwen3moe", .rope = ROTATE_HALVES, .qk_norm = QK_NORM_HEAD, .experts = REQUIRED},
+    {.name = "gemma", .rope = ROTATE_HALVES, .activation = ACTIVATE_GELU, .embedding_root = true},
     {.name = "gemma2",
      .rope = ROTATE_HALVES,
      .window = WINDOW_PATTERN,

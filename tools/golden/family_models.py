@@ -89,6 +89,8 @@ SPECS = [
     Spec("qwen3moe-b", "qwen3moe", "4 experts of which 2, tied", vocab=vocabulary.chatml, base=1e6, embedding_size=4.0,
          seed=6, experts=4, used=2, kv=1, tied=True),
 
+    Spec("gemma-a", "gemma", "GELU, embeddings multiplied with the root of their width", **_GEMMA),
+    Spec("gemma-b", "gemma", "heads that are not the width, one of keys and values", heads=2, kv=1, dim=64, **_GEMMA),
     Spec("gemma2-a", "gemma2", "small caps of scores and logits, every second layer with a window", layers=4,
          keys={"attn_logit_softcapping": F32(2.0), "final_logit_softcapping": F32(4.0), "attention.sliding_window": 16},
          **_GEMMA),

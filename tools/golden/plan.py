@@ -51,6 +51,7 @@ FAMILIES = {
     "qwen3": Family(qk_norm="head"),
     "qwen2moe": Family(renormalise=False, shared_expert="gated"),
     "qwen3moe": Family(qk_norm="head"),
+    "gemma": Family(activation="gelu", embedding_by_width=True),
     "gemma2": Family(window=4096, period=2, scale_by_width=46, score_cap=50.0, logit_cap=30.0, **_GEMMA),
     "gemma3": Family(qk_norm="head", period=6, window_base=10000.0, plain_window_rope=True, scale_by_width=62, **_GEMMA),
     "phi3": Family(period=0),
