@@ -2,12 +2,17 @@
  * tokenizer_internal.h: what the tokenizer's own files share; of others only chat.c
  * includes it, to look for specials in its template spans.
  *
- *   tokenizer.c         loading, small questions, cutting text at special tokens
- *   tokenizer_table.c   piece → id, pair → merge, the sorted index of specials
- *   tokenizer_merge.c   the merge loop of both kinds: best pair first, O(n log n)
- *   tokenizer_bpe.c     byte-level BPE: byte alphabet, splitting patterns, merges
- *   tokenizer_spm.c     SentencePiece: spaces, scores, byte fallback
- *   tokenizer_decode.c  streaming decode
+ *   tokenizer.c          small questions, cutting text at special tokens
+ *   tokenizer_load.c     from a GGUF file's keys to tokens
+ *   tokenizer_control.c  tokens that are control tokens, and ends of a turn, by their texts
+ *   tokenizer_table.c    piece → id, pair → merge
+ *   tokenizer_special.c  the sorted indices of special tokens
+ *   tokenizer_merge.c    the merge loop of all kinds: best pair first, O(n log n)
+ *   tokenizer_pre.c      the names of tokenizer.ggml.pre: how each splits text into words
+ *   tokenizer_split.c    splitting text by such a rule
+ *   tokenizer_bpe.c      BPE by a list of merges, on bytes or on characters
+ *   tokenizer_spm.c      SentencePiece: scores
+ *   tokenizer_decode.c   streaming decode
  */
 #ifndef MODEL_TOKENIZER_INTERNAL_H
 #define MODEL_TOKENIZER_INTERNAL_H
@@ -27,17 +32,25 @@ enum {
     TOKEN_BYTE = 6,
 };
 
+typedef enum vocabulary_kind {
+    VOCABULARY_SPM,      /* characters, merged by scores; spaces written as U+2581 */
+    VOCABULARY_BYTE_BPE, /* bytes in GPT-2's alphabet, merged by a list */
+    VOCABULARY_TEXT_BPE, /* characters, merged by a list; spaces written as U+2581 */
+} vocabulary_kind;
+
 typedef struct token_entry {
     uint32_t begin; /* what the token stands for in a text: arena bytes [begin, begin + length) */
     uint32_t length;
     uint32_t priority; /* SentencePiece: smaller merges first (a higher score) */
     uint8_t type;
     bool is_end;
+    bool strips_after; /* a special that takes the white space after it along */
 } token_entry;
 
 typedef struct piece_slot {
     uint32_t hash;
-    int32_t id; /* -1: empty */
+    int32_t id;             /* -1: empty */
+    uint32_t begin, length; /* the token's own, here so that looking up touches less memory */
 } piece_slot;
 
 typedef struct pair_slot {
@@ -46,19 +59,70 @@ typedef struct pair_slot {
     int32_t merged;
 } pair_slot;
 
-typedef struct pattern {
-    pcre2_code *code;
-    bool jit; /* compiled for pcre2_jit_match */
-} pattern;
+/* ---- tokenizer_pre.c ---- */
 
-#define MAX_PATTERNS 5
+#define MAX_PATTERNS 6
+
+/* Each pattern splits what the one before left: matches are words, and so is what lies between. */
+typedef struct split_rule {
+    const char *patterns[MAX_PATTERNS];
+    unsigned threes; /* bit i: a match of pattern i is cut into threes, counted from its end */
+} split_rule;
+
+enum {
+    PRE_IGNORES_MERGES = 1,  /* a whole word of the vocabulary is taken without merging */
+    PRE_ADDS_BOS = 2,        /* when the file does not say */
+    PRE_FORCES_BOS = 4,      /* whatever the file says */
+    PRE_TEXT = 8,            /* VOCABULARY_TEXT_BPE */
+    PRE_WHOLE_NEWLINES = 16, /* a run of newlines that is a token is taken without merging */
+};
+
+typedef struct pre_type {
+    const char *name;
+    const split_rule *rule;
+    unsigned flags;
+} pre_type;
+
+const pre_type *pre_type_find(gguf_string name); /* NULL: unknown */
+const pre_type *pre_type_at(size_t index);       /* in order of the table; NULL past its end */
+
+/* ---- tokenizer_split.c ---- */
+
+typedef struct splitter {
+    struct {
+        pcre2_code *code;
+        bool jit; /* compiled for pcre2_jit_match */
+    } patterns[MAX_PATTERNS];
+    size_t n_patterns;
+    unsigned threes;
+    pcre2_match_context *context;
+} splitter;
+
+typedef error_code split_handler(void *context, const char *word, size_t length);
+
+error_code splitter_init(splitter *s, const split_rule *rule, failure *fail);
+void splitter_free(splitter *s);
+/* Calls `handler` for each word of well-formed UTF-8, in order; together they are the text. `match`
+ * has room for one pair. */
+error_code splitter_run(const splitter *s, pcre2_match_data *match, const char *text, size_t length,
+                        split_handler *handler, void *context, failure *fail);
+
+/* ---- the tokenizer ---- */
+
+/* Special tokens sorted by their bytes. */
+typedef struct special_index {
+    int32_t *ids;
+    size_t n;
+    uint32_t first[257]; /* those that begin with byte b: [first[b], first[b + 1]) */
+} special_index;
 
 struct tokenizer {
-    bool is_spm;
-    char *pre;
+    vocabulary_kind kind;
+    const pre_type *pre;       /* NULL for SentencePiece */
     int32_t bos, eos, unknown; /* -1: none */
     bool adds_bos;
-    bool adds_space; /* SentencePiece: a space before the text that begins a sequence */
+    bool adds_space;  /* SentencePiece: a space before the text that begins a sequence */
+    bool spaces_each; /* and before text that follows a special token */
 
     token_entry *tokens;
     size_t size;
@@ -73,18 +137,14 @@ struct tokenizer {
      * in on the way by whoever finds out first; every thread finds the same. */
     _Atomic uint8_t *memo;
 
-    pair_slot *pairs; /* byte-level BPE */
+    pair_slot *pairs; /* BPE */
     size_t pairs_mask;
-    pattern patterns[MAX_PATTERNS];
-    size_t n_patterns;
-    pcre2_match_context *match_context;
-    bool ignores_merges; /* a whole word of the vocabulary is taken without merging */
+    splitter splitter;
 
     bool words_apart; /* SentencePiece: no piece has a space after a letter, so words never merge */
 
-    int32_t *specials; /* control and user-defined tokens, sorted by their bytes */
-    size_t n_specials;
-    uint32_t special_first[257]; /* specials that begin with byte b: [first[b], first[b + 1]) */
+    special_index specials; /* control, unknown and user-defined tokens */
+    special_index added;    /* of these the user-defined ones: they are found in any text */
 };
 
 enum { MEMO_ALONE = 1, MEMO_SPLITS = 2 };
@@ -97,17 +157,35 @@ static inline const char *token_text(const tokenizer *t, int32_t id)
 /* True for tokens that ordinary text can become by merging. */
 bool token_is_piece(const tokenizer *t, int32_t id);
 
+/* ---- tokenizer_load.c, tokenizer_control.c ---- */
+
+/* SentencePiece writes a space as U+2581; tokens are kept with plain spaces. Returns the length. */
+#define SPACE_MARK "\xE2\x96\x81"
+size_t unmark_spaces(const char *text, size_t length, char *bytes);
+
+/* Corrects the types of tokens whose texts say that they are control tokens, and marks those that
+ * end a turn. */
+void control_tokens_mark(tokenizer *t, bool is_pangu);
+
 /* ---- tokenizer_table.c ---- */
 
 error_code piece_table_build(tokenizer *t, failure *fail);
 int32_t piece_find(const tokenizer *t, const char *text, size_t length); /* -1: none */
 error_code pair_table_build(tokenizer *t, const gguf_string *merges, size_t n, failure *fail);
 const pair_slot *pair_find(const tokenizer *t, int32_t left, int32_t right); /* NULL: none */
-error_code special_index_build(tokenizer *t, failure *fail);
+
+/* ---- tokenizer_special.c ---- */
+
+error_code special_indices_build(tokenizer *t, failure *fail);
 /* The longest special that `text` begins with, or -1. */
 int32_t special_match(const tokenizer *t, const char *text, size_t length);
 /* The first special at or after `from`: its id and place, or -1 with *at = length. */
 int32_t special_next(const tokenizer *t, const char *text, size_t length, size_t from, size_t *at);
+/* The same among the tokens of one index. */
+int32_t special_next_of(const tokenizer *t, const special_index *index, const char *text,
+                        size_t length, size_t from, size_t *at);
+/* Where text goes on after the special `id` found at `at`. */
+size_t special_end(const tokenizer *t, int32_t id, const char *text, size_t length, size_t at);
 
 /* ---- tokenizer_merge.c ---- */
 
@@ -164,7 +242,11 @@ error_code bpe_encode(encoder *e, const char *text, size_t length);
  * how many; SIZE_MAX when a letter is not of the byte alphabet. */
 size_t bpe_decode_text(const char *text, size_t length, char *bytes);
 
+/* `text` with each U+2581 made a space, as tokens are kept. */
+error_code unmark_text(buffer *b, const char *text, size_t length);
+
 error_code spm_load(tokenizer *t, const gguf *file, failure *fail);
-error_code spm_encode(encoder *e, const char *text, size_t length, bool at_start);
+/* `spaced`: a space goes before the text. */
+error_code spm_encode(encoder *e, const char *text, size_t length, bool spaced);
 
 #endif

@@ -84,7 +84,7 @@ static error_code offer(const tokenizer *t, merge_space *m, const char *text, ui
     const merge_symbol *a = &m->symbols[left], *b = &m->symbols[right];
     uint32_t priority;
     int32_t merged;
-    if (t->is_spm) {
+    if (t->kind == VOCABULARY_SPM) {
         merged = piece_find(t, text + a->begin, (size_t)a->length + b->length);
         if (merged < 0)
             return OK;

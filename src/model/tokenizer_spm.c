@@ -6,10 +6,6 @@
 
 #include "base/utf8.h"
 
-/* SentencePiece writes a space as U+2581. Tokens are kept with plain spaces (tokenizer.c), so texts
- * need no rewriting unless they hold that character themselves. */
-#define SPM_SPACE "\xE2\x96\x81"
-
 /* ---- loading ---- */
 
 /* Order-preserving: the higher score gets the smaller number. */
@@ -53,14 +49,21 @@ static bool space_inside(const char *text, size_t length)
     return false;
 }
 
+/* Tokenizers normalise each part of a text between special tokens by itself, so each gets a space.
+ * From its second version on, which made [INST] a token, Mistral's gives one to the first only: its
+ * templates write the others. */
+static bool is_mistral_3(const tokenizer *t)
+{
+    int32_t id = special_match(t, "[INST]", 6);
+    return id >= 0 && t->tokens[id].length == 6 && t->tokens[id].type == TOKEN_CONTROL;
+}
+
 error_code spm_load(tokenizer *t, const gguf *file, failure *fail)
 {
-    t->pre = strdup("");
-    if (t->pre == NULL)
-        return failure_set(fail, ERR_MEMORY, "no memory for the tokenizer");
     t->adds_bos = true;
     t->adds_space = true;
     gguf_bool(file, "tokenizer.ggml.add_space_prefix", &t->adds_space);
+    t->spaces_each = t->adds_space && !is_mistral_3(t);
     t->words_apart = true;
     for (size_t id = 0; id < t->size; id++)
         if (token_is_piece(t, (int32_t)id) &&
@@ -125,14 +128,11 @@ static error_code encode_words(encoder *e, const char *text, size_t length)
     return code;
 }
 
-/* The text with U+2581 made a space and, with `prefix`, a space before it. */
-static error_code spaced(buffer *b, const char *text, size_t length, bool prefix)
+error_code unmark_text(buffer *b, const char *text, size_t length)
 {
-    error_code code = buffer_reserve(b, length + 1);
-    if (code == OK && prefix)
-        code = buffer_add(b, " ", 1);
+    error_code code = OK;
     while (code == OK && length > 0) {
-        const char *found = memmem(text, length, SPM_SPACE, 3);
+        const char *found = memmem(text, length, SPACE_MARK, 3);
         size_t before = found == NULL ? length : (size_t)(found - text);
         code = buffer_add(b, text, before);
         if (code == OK && found != NULL)
@@ -144,14 +144,17 @@ static error_code spaced(buffer *b, const char *text, size_t length, bool prefix
     return code;
 }
 
-error_code spm_encode(encoder *e, const char *text, size_t length, bool at_start)
+error_code spm_encode(encoder *e, const char *text, size_t length, bool spaced)
 {
-    bool prefix = at_start && e->tokenizer->adds_space;
-    if (!prefix && memmem(text, length, SPM_SPACE, 3) == NULL)
+    if (!spaced && memmem(text, length, SPACE_MARK, 3) == NULL)
         return encode_words(e, text, length);
     buffer b;
     buffer_init(&b, length + 1);
-    error_code code = spaced(&b, text, length, prefix);
+    error_code code = buffer_reserve(&b, length + 1);
+    if (code == OK && spaced)
+        code = buffer_add(&b, " ", 1);
+    if (code == OK)
+        code = unmark_text(&b, text, length);
     if (code == OK)
         code = encode_words(e, b.data, b.length);
     buffer_free(&b);

@@ -184,8 +184,9 @@ static void test_spm(void **state)
     expect_ids(t, "▁hi", 5, false, false, IDS(space_hi)); /* U+2581 is a space */
     expect_ids(t, "é", 2, false, false, IDS(tokenizer_find(t, "é", 2)));
     expect_ids(t, "中", 3, false, false, IDS(SPM_BYTES + 0xE4, SPM_BYTES + 0xB8, SPM_BYTES + 0xAD));
-    expect_ids(t, "<s>hi", 5, true, true, IDS(SPM_BOS, hi));
-    expect_ids(t, "hi<s>hi", 7, true, true, IDS(space_hi, SPM_BOS, hi));
+    expect_ids(t, "<s>hi", 5, true, true, IDS(SPM_BOS, space_hi)); /* each part gets its space */
+    expect_ids(t, "hi<s>hi", 7, true, true, IDS(space_hi, SPM_BOS, space_hi));
+    expect_ids(t, "hi<s>hi", 7, true, false, IDS(hi, SPM_BOS, space_hi));
     expect_ids(t, "", 0, false, true, (const int[]){-1});
     tokenizer_destroy(t);
 }
@@ -339,8 +340,10 @@ static void test_refusals(void **state)
     vocabulary_bpe(&v);
     v.pre = "tekken\n";
     expect_refusal(&v, ERR_UNSUPPORTED, "pre type \"tekken\\x0a\"");
-    v.pre = "default";
-    expect_refusal(&v, ERR_UNSUPPORTED, "\"default\"");
+    v.pre = "qwen";
+    expect_refusal(&v, ERR_UNSUPPORTED, "\"qwen\"");
+    v.pre = "";
+    expect_refusal(&v, ERR_UNSUPPORTED, "docs/tokenizers.md");
     v.pre = "qwen2";
     v.model = "t5";
     expect_refusal(&v, ERR_UNSUPPORTED, "tokenizer model \"t5\"");
@@ -371,7 +374,7 @@ static void test_missing_pre(void **state)
 {
     (void)state;
     tokenizer *t = load_bpe(NULL);
-    assert_string_equal(tokenizer_pre(t), "gpt-2");
+    assert_string_equal(tokenizer_pre(t), "default");
     expect_ids(t, "hello", 5, false, true, IDS(BPE_HELLO));
     tokenizer_destroy(t);
 }

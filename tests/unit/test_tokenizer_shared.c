@@ -1,10 +1,13 @@
-/* Six real vocabularies against another engine's ids for 220 hard texts (../shared/tokenizers). */
+/* Seventeen real vocabularies against another engine's ids for 220 hard texts: fourteen of
+ * ../shared/tokenizers, and those of the real models where $A_IO_REAL_MODELS or the cache directory
+ * holds their files. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,8 +15,19 @@
 
 #define FOLDER "../shared/tokenizers/"
 
-static const char *const names[] = {"gpt-2",          "llama-bpe", "qwen2",
-                                    "deepseek-coder", "llama-spm", "phi-3"};
+static const char *const names[] = {
+    "baichuan", "command-r", "deepseek-coder", "deepseek-llm", "falcon", "gemma-4", "gpt-2",
+    "gpt-neox", "llama-bpe", "llama-spm",      "phi-3",        "qwen2",  "qwen35",  "starcoder",
+};
+
+static const struct {
+    const char *ids, *file;
+} real[] = {
+    {"smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"},
+    {"gemma-3", "gemma-3-270m-q4_k_m.gguf"},
+    {"qwen2.5-coder", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"},
+    {"qwen2.5-coder", "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"},
+};
 
 static json_t *read_json(const char *name)
 {
@@ -51,18 +65,17 @@ static bool decodes_to(const tokenizer *t, const token_list *ids, const char *te
     return same;
 }
 
-static void check(const char *name, const json_t *cases)
+static void check(const char *path, const char *name, const json_t *cases)
 {
-    char path[128];
-    snprintf(path, sizeof path, FOLDER "%s.gguf", name);
     failure fail = {0};
     gguf *file;
     tokenizer *t;
     if (gguf_open(&file, path, &fail) != OK || tokenizer_load(&t, file, &fail) != OK)
         fail_msg("%s: %s", path, fail.text);
     gguf_close(file);
-    snprintf(path, sizeof path, "%s.ids.json", name);
-    json_t *want = read_json(path);
+    char ids_name[64];
+    snprintf(ids_name, sizeof ids_name, "%s.ids.json", name);
+    json_t *want = read_json(ids_name);
     size_t n = json_array_size(cases), equal = 0, back = 0;
     for (size_t i = 0; i < n; i++) {
         const json_t *text = json_array_get(cases, i);
@@ -84,22 +97,71 @@ static void check(const char *name, const json_t *cases)
     assert_int_equal(back, n);
 }
 
-static void test_vocabularies(void **state)
+/* The cases, or NULL after a word that they are not here. */
+static json_t *read_cases(void)
 {
-    (void)state;
     if (access(FOLDER "cases.json", R_OK) != 0) {
         print_message("skipped: " FOLDER " is not here\n");
-        skip();
+        return NULL;
     }
     json_t *cases = read_json("cases.json");
     assert_true(json_array_size(cases) > 0);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        check(names[i], cases);
+    return cases;
+}
+
+static void test_vocabularies(void **state)
+{
+    (void)state;
+    json_t *cases = read_cases();
+    if (cases == NULL)
+        skip();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[128];
+        snprintf(path, sizeof path, FOLDER "%s.gguf", names[i]);
+        check(path, names[i], cases);
+    }
     json_decref(cases);
+}
+
+static void real_path(const char *name, char *path, size_t size)
+{
+    const char *folder = getenv("A_IO_REAL_MODELS");
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (folder != NULL)
+        snprintf(path, size, "%s/%s", folder, name);
+    else if (cache != NULL && cache[0] != '\0')
+        snprintf(path, size, "%s/a-io/real/%s", cache, name);
+    else
+        snprintf(path, size, "%s/.cache/a-io/real/%s", home == NULL ? "" : home, name);
+}
+
+static void test_real_models(void **state)
+{
+    (void)state;
+    json_t *cases = read_cases();
+    if (cases == NULL)
+        skip();
+    size_t found = 0;
+    for (size_t i = 0; i < sizeof real / sizeof *real; i++) {
+        char path[4096];
+        real_path(real[i].file, path, sizeof path);
+        if (access(path, R_OK) != 0) {
+            print_message("skipped: %s is not here\n", path);
+            continue;
+        }
+        check(path, real[i].ids, cases);
+        found++;
+    }
+    json_decref(cases);
+    if (found == 0)
+        skip();
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_vocabularies)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_vocabularies),
+        cmocka_unit_test(test_real_models),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
