@@ -1,5 +1,6 @@
 /*
- * tokenizer.h: text to token ids and back: byte-level BPE (`gpt2`) and SentencePiece (`llama`).
+ * tokenizer.h: text to token ids and back: BPE on bytes (`gpt2`) and on characters (`gemma4`), and
+ * SentencePiece (`llama`). docs/tokenizers.md says which files are read and how each splits text.
  *
  * A tokenizer is made from a GGUF file's tokenizer.ggml.* keys and owns all it needs (the file may
  * be closed). It is read-only after loading: any thread may use it at once.
@@ -23,7 +24,7 @@ error_code tokenizer_load(tokenizer **out, const gguf *file, failure *fail);
 void tokenizer_destroy(tokenizer *t);
 
 size_t tokenizer_size(const tokenizer *t);
-const char *tokenizer_model(const tokenizer *t); /* "gpt2" or "llama" */
+const char *tokenizer_model(const tokenizer *t); /* "gpt2", "gemma4" or "llama" */
 const char *tokenizer_pre(const tokenizer *t);   /* "" for SentencePiece */
 int32_t tokenizer_bos(const tokenizer *t);       /* -1 when the file names none */
 int32_t tokenizer_eos(const tokenizer *t);       /* -1 when the file names none */
@@ -32,10 +33,11 @@ bool tokenizer_adds_bos(const tokenizer *t);
 bool tokenizer_is_end(const tokenizer *t, int32_t id);
 bool tokenizer_is_control(const tokenizer *t, int32_t id);
 
-/* Appends the ids of text to `out`. With `specials`, texts of control and user-defined tokens
- * become those tokens; without, they are ordinary text. Never adds bos. Any bytes are allowed, NUL
- * and invalid UTF-8 included. `at_start` says that the text begins a sequence (SentencePiece then
- * puts its space before it when the model asks for that). */
+/* Appends the ids of text to `out`. Texts of user-defined tokens (words that were added to the
+ * vocabulary) always become those tokens; those of control tokens do with `specials` and are
+ * ordinary text without. Never adds bos or eos. Any bytes are allowed, NUL and invalid UTF-8
+ * included. `at_start` says that the text begins a sequence (SentencePiece then puts its space
+ * before it when the model asks for that). */
 error_code tokenizer_encode(const tokenizer *t, const char *text, size_t length, bool specials,
                             bool at_start, token_list *out, failure *fail);
 
@@ -49,7 +51,7 @@ const char *tokenizer_bytes(const tokenizer *t, int32_t id, bool specials, size_
 /* Streaming decode: gives out only whole UTF-8 characters; holds back an unfinished one. */
 typedef struct text_decoder {
     const tokenizer *tokenizer;
-    bool at_start; /* SentencePiece: the first space of a sequence is not text */
+    bool at_start; /* SentencePiece: the first space, here or after a special, is not text */
     unsigned char held[4];
     size_t n_held;
 } text_decoder;

@@ -28,17 +28,25 @@ static error_code push_byte(text_decoder *d, unsigned char byte, buffer *out)
     return OK;
 }
 
+/* True when encoding puts a space before text that follows this token. */
+static bool is_followed_by_space(const tokenizer *t, int32_t id)
+{
+    if (!t->spaces_each || id < 0 || (size_t)id >= t->size)
+        return false;
+    uint8_t type = t->tokens[id].type;
+    return type == TOKEN_CONTROL || type == TOKEN_UNKNOWN || type == TOKEN_USER_DEFINED;
+}
+
 error_code text_decoder_push(text_decoder *d, int32_t id, buffer *out)
 {
     size_t length;
     const char *bytes = tokenizer_bytes(d->tokenizer, id, false, &length);
-    if (d->at_start && length > 0) {
-        d->at_start = false;
-        if (bytes[0] == ' ') {
-            bytes++;
-            length--;
-        }
+    bool at_start = d->at_start && length == 0;
+    if (d->at_start && length > 0 && bytes[0] == ' ') {
+        bytes++;
+        length--;
     }
+    d->at_start = at_start || is_followed_by_space(d->tokenizer, id);
     if (d->n_held == 0) { /* the common case: whole characters */
         size_t whole = utf8_valid_prefix(bytes, length);
         error_code code = buffer_add(out, bytes, whole);

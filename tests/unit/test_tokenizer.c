@@ -136,6 +136,113 @@ static void expect_bytes(const tokenizer *t, const char *text, size_t length)
     token_list_free(&ids);
 }
 
+/* Words that were added to a vocabulary are found in any text; control tokens, and what must be one
+ * by its text, only where specials are wanted. */
+static void test_added_tokens(void **state)
+{
+    (void)state;
+    vocabulary v;
+    vocabulary_bpe(&v);
+    int spaces = vocabulary_add(&v, "   ", 4, 0);
+    int turn = vocabulary_add(&v, "<|START_OF_TURN|>", 4, 0);
+    int hole = vocabulary_add(&v, "<fim_middle>", 4, 0);
+    int foreign = vocabulary_add(&v, "ü", 4, 0);
+    strcpy(v.tokens[0xFC], "gone"); /* ü is the letter of byte 0xFC: DeepSeek lists it as added */
+    tokenizer *t = load(&v);
+    expect_ids(t, "hello<think>x", 13, false, true, IDS(BPE_HELLO, BPE_THINK, 'x'));
+    expect_ids(t, "       w", 8, false, true, IDS(spaces, spaces, BPE_SPACE_W));
+    expect_ids(t, "  <think>", 9, false, true, IDS(' ', ' ', BPE_THINK));
+    expect_ids(t, "ü", 2, false, true, IDS(foreign));
+    expect_ids(t, "\xFC", 1, false, true, IDS(foreign)); /* no other token stands for it */
+    expect_ids(t, "<|START_OF_TURN|>", 17, true, true, IDS(turn));
+    expect_ids(t, "<fim_middle>", 12, true, true, IDS(hole));
+    assert_true(tokenizer_is_control(t, turn) && tokenizer_is_control(t, hole));
+    assert_false(tokenizer_is_control(t, spaces) || tokenizer_is_control(t, BPE_THINK));
+    token_list ids = {0};
+    assert_int_equal(tokenizer_encode(t, "<|START_OF_TURN|>", 17, false, true, &ids, NULL), OK);
+    assert_int_equal(ids.length, 17);
+    token_list_free(&ids);
+    tokenizer_destroy(t);
+}
+
+static bool ends(const vocabulary *v, int id)
+{
+    tokenizer *t = load(v);
+    bool is_end = tokenizer_is_end(t, id);
+    tokenizer_destroy(t);
+    return is_end;
+}
+
+static void test_ends_by_text(void **state)
+{
+    (void)state;
+    vocabulary v;
+    vocabulary_bpe(&v);
+    int end = vocabulary_add(&v, "<|end|>", 3, 0);
+    int eot = vocabulary_add(&v, "[EOT]", 4, 0), plain = vocabulary_add(&v, "<|eot_id|>", 1, 0);
+    int strike = vocabulary_add(&v, "</s>", 1, 0);
+    assert_true(ends(&v, end) && ends(&v, eot) && ends(&v, plain));
+    assert_false(ends(&v, strike)); /* a word like others here */
+    int done = vocabulary_add(&v, "<|return|>", 3, 0);
+    assert_true(ends(&v, end) && ends(&v, done));
+    vocabulary_add(&v, "<|call|>", 3, 0); /* gpt-oss: <|end|> ends a message, not the turn */
+    assert_false(ends(&v, end));
+    assert_true(ends(&v, done));
+}
+
+/* A merge may speak of tokens that the file calls added; none makes a control token. */
+static void test_merges_of_added_tokens(void **state)
+{
+    (void)state;
+    vocabulary v;
+    vocabulary_bpe(&v);
+    v.types[BPE_HELL] = 4;
+    tokenizer *t = load(&v);
+    expect_ids(t, "hello", 5, false, true, IDS(BPE_HELL, 'o')); /* cut out before words are made */
+    tokenizer_destroy(t);
+    vocabulary_bpe(&v);
+    v.types[BPE_HELLO] = 3;
+    t = load(&v);
+    expect_ids(t, "hello", 5, false, true, IDS(BPE_HELL, 'o'));
+    expect_ids(t, "hello", 5, true, true, IDS(BPE_HELLO));
+    tokenizer_destroy(t);
+}
+
+/* BPE on characters: spaces as U+2581, bytes as <0xNN>, runs of newlines taken whole. */
+static void test_text_bpe(void **state)
+{
+    (void)state;
+    vocabulary v = {.model = "gemma4",
+                    .merges = {"▁ h", "h i", "▁ hi", "\n \n"},
+                    .bos = 0,
+                    .eos = -1,
+                    .unknown = -1,
+                    .add_bos = 0};
+    vocabulary_add(&v, "<bos>", 3, 0);
+    for (unsigned byte = 0; byte < 256; byte++) {
+        char text[8];
+        snprintf(text, sizeof text, "<0x%02X>", byte);
+        vocabulary_add(&v, text, 6, 0);
+    }
+    int space = vocabulary_add(&v, "▁", 1, 0), h = vocabulary_add(&v, "h", 1, 0);
+    int i = vocabulary_add(&v, "i", 1, 0), newline = vocabulary_add(&v, "\n", 1, 0);
+    int space_h = vocabulary_add(&v, "▁h", 1, 0), hi = vocabulary_add(&v, "hi", 1, 0);
+    vocabulary_add(&v, "▁hi", 1, 0);
+    int two = vocabulary_add(&v, "\n\n", 1, 0), three = vocabulary_add(&v, "\n\n\n", 1, 0);
+    tokenizer *t = load(&v);
+    assert_string_equal(tokenizer_model(t), "gemma4");
+    assert_true(tokenizer_adds_bos(t));                    /* whatever the file says */
+    expect_ids(t, " hi", 3, false, true, IDS(space_h, i)); /* the better rank first */
+    expect_ids(t, "▁hi", 5, false, true, IDS(space_h, i));
+    expect_ids(t, "hi h", 4, false, true, IDS(hi, space_h));
+    expect_ids(t, "h\n\n\ni", 5, false, true, IDS(h, three, i));
+    expect_ids(t, "\n\n\n\n", 4, false, true, IDS(two, two));
+    expect_ids(t, "\n ", 2, false, true, IDS(newline, space));
+    expect_ids(t, "é\xFF", 3, false, true, IDS(1 + 0xC3, 1 + 0xA9, 1 + 0xFF));
+    expect_bytes(t, "hi é \n\n\xFF中 h", 15);
+    tokenizer_destroy(t);
+}
+
 static void test_any_bytes(void **state)
 {
     (void)state;
@@ -188,6 +295,36 @@ static void test_spm(void **state)
     expect_ids(t, "hi<s>hi", 7, true, true, IDS(space_hi, SPM_BOS, space_hi));
     expect_ids(t, "hi<s>hi", 7, true, false, IDS(hi, SPM_BOS, space_hi));
     expect_ids(t, "", 0, false, true, (const int[]){-1});
+    tokenizer_destroy(t);
+}
+
+/* Added words in SentencePiece, spaces after specials, and the two models that differ. */
+static void test_spm_specials(void **state)
+{
+    (void)state;
+    vocabulary v;
+    vocabulary_spm(&v);
+    int tag = vocabulary_add(&v, "<b>", 4, 0), spaces = vocabulary_add(&v, "▁▁▁", 4, 0);
+    int user = vocabulary_add(&v, "<|user|>", 3, 0);
+    tokenizer *t = load(&v);
+    int hi = tokenizer_find(t, "hi", 2), space_hi = tokenizer_find(t, " hi", 3);
+    expect_ids(t, "hi<b>hi", 7, false, true, IDS(space_hi, tag, space_hi));
+    expect_ids(t, "hi   hi", 7, false, true, IDS(space_hi, spaces, space_hi));
+    expect_ids(t, "<|user|>\n hi", 12, true, true,
+               IDS(user, SPM_SPACE, SPM_BYTES + '\n', space_hi));
+    tokenizer_destroy(t);
+
+    v.architecture = "phi3"; /* its special tokens take white space along */
+    t = load(&v);
+    expect_ids(t, "<|user|>\n\xE3\x80\x80 hi", 15, true, true, IDS(user, space_hi));
+    expect_ids(t, "<s> hi", 6, true, true, IDS(SPM_BOS, SPM_SPACE, space_hi));
+    tokenizer_destroy(t);
+
+    v.architecture = NULL;
+    int instruction = vocabulary_add(&v, "[INST]", 3, 0); /* Mistral: the first part only */
+    t = load(&v);
+    expect_ids(t, "hi[INST]hi[INST] hi", 19, true, true,
+               IDS(space_hi, instruction, hi, instruction, space_hi));
     tokenizer_destroy(t);
 }
 
@@ -305,6 +442,7 @@ static void test_spm_decoder(void **state)
     expect_decoded(t, IDS(hi, hi), false, " hi hi");
     expect_decoded(t, IDS(two, hi), true, "  hi");
     expect_decoded(t, IDS(SPM_BYTES + 0xC3, SPM_BYTES + 0xA9), true, "é");
+    expect_decoded(t, IDS(hi, SPM_EOS, hi, hi), true, "hihi hi");
     tokenizer_destroy(t);
 }
 
@@ -456,7 +594,9 @@ int main(void)
         cmocka_unit_test(test_decoder),       cmocka_unit_test(test_spm_decoder),
         cmocka_unit_test(test_decoder_limit), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_missing_pre),   cmocka_unit_test(test_broken_files),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_threads),       cmocka_unit_test(test_added_tokens),
+        cmocka_unit_test(test_ends_by_text),  cmocka_unit_test(test_merges_of_added_tokens),
+        cmocka_unit_test(test_text_bpe),      cmocka_unit_test(test_spm_specials),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
