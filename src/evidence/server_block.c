@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "backend/event_stream.h"
-#include "backend/http_client.h"
 #include "base/clock.h"
+#include "base/http_client.h"
 #include "base/json.h"
 #include "evidence/item.h"
 #include "evidence/workload.h"
@@ -93,13 +93,14 @@ static void on_event(void *context, const char *data, size_t length)
     json_decref(event);
 }
 
-static void on_data(void *context, const char *data, size_t length)
+static bool on_data(void *context, const char *data, size_t length)
 {
     exchange *x = context;
     if (http_call_status(x->call) != 200)
         buffer_add(&x->refusal, data, length); /* what does not fit is not shown */
     else if (event_stream_feed(&x->events, data, length, on_event, x) != OK)
         note_problem(x, "an event of the stream is too long", "");
+    return true;
 }
 
 /* The server's own words, where it has any. */

@@ -5,11 +5,12 @@
  * The client outlives its calls. Nothing happens between two calls of http_client_run; `data` is
  * called from within it. One thread at a time.
  */
-#ifndef BACKEND_HTTP_CLIENT_H
-#define BACKEND_HTTP_CLIENT_H
+#ifndef BASE_HTTP_CLIENT_H
+#define BASE_HTTP_CLIENT_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/failure.h"
 
@@ -21,12 +22,16 @@ void http_client_destroy(http_client *c); /* NULL too; its calls have been relea
 
 typedef struct http_call_options {
     const char *url;
-    const char *json;   /* body of a POST, copied; NULL: a GET */
+    const char *json;  /* body of a POST, copied; NULL: a GET */
+    bool is_head;      /* a HEAD: the response's headers alone */
+    uint64_t from;     /* asks for the body from this byte on; a server may send all of it anyway */
+    const char *agent; /* User-Agent; NULL: none */
     const char *bearer; /* the token of an Authorization header; NULL: none */
     double connect_ms;  /* to have a connection; 0: libcurl's default */
     double silence_ms;  /* fails when nothing came for so long, whole seconds; 0: waits for ever */
     size_t limit;       /* bytes of the response's body; more makes it fail */
-    void (*data)(void *context, const char *data, size_t length); /* as the body comes; or NULL */
+    /* As the body comes, or NULL; false ends the call with ERR_CANCELLED. */
+    bool (*data)(void *context, const char *data, size_t length);
     void *context;
 } http_call_options;
 
@@ -42,8 +47,23 @@ error_code http_client_run(http_client *c, double wait_ms, failure *fail);
 bool http_call_is_done(const http_call *c);
 /* 200, 404 …; 0: no head yet. */
 int http_call_status(const http_call *c);
+/* A header of the response, the last one of this name; NULL: it has none. Lives until the release.
+ */
+const char *http_call_header(const http_call *c, const char *name);
+/* Where a redirect leads, absolute; NULL: it is none. Redirects are not followed: who does decides
+ * what the other place may know. Lives until the release. */
+const char *http_call_redirect(const http_call *c);
+double http_call_retry_after_s(const http_call *c); /* what Retry-After says; 0: nothing */
 /* Of a call that is done. OK: a whole response, whatever its status. The text says no address and
  * no time, so that equal causes have equal texts. */
 error_code http_call_result(const http_call *c, failure *fail);
+
+/* ---- addresses ---------------------------------------------------------------------------- */
+
+/* True when both have the same scheme, host and port: what one may know the other may. */
+bool http_same_origin(const char *url, const char *other);
+/* `text` as a part of an address, everything but letters, digits and -._~ escaped; `keep_slashes`:
+ * and /. The caller frees it; NULL: no memory. */
+char *http_escape(const char *text, bool keep_slashes);
 
 #endif

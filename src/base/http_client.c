@@ -1,9 +1,12 @@
-#include "backend/http_client.h"
+#include "base/http_client.h"
 
 #include <curl/curl.h>
+#include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct http_client {
     CURLM *multi;
@@ -14,9 +17,9 @@ struct http_call {
     CURL *easy;
     struct curl_slist *headers;
     size_t limit, received;
-    void (*data)(void *context, const char *data, size_t length);
+    bool (*data)(void *context, const char *data, size_t length);
     void *context;
-    bool done, is_too_large;
+    bool done, is_too_large, is_stopped;
     CURLcode result;
 };
 
@@ -59,9 +62,8 @@ static size_t take(char *data, size_t size, size_t n, void *context)
     c->is_too_large = c->received > c->limit;
     if (c->is_too_large)
         return CURL_WRITEFUNC_ERROR;
-    if (c->data != NULL)
-        c->data(c->context, data, length);
-    return length;
+    c->is_stopped = c->data != NULL && !c->data(c->context, data, length);
+    return c->is_stopped ? CURL_WRITEFUNC_ERROR : length;
 }
 
 static bool add_header(http_call *c, const char *text)
@@ -79,6 +81,14 @@ static bool add_bearer(http_call *c, const char *token)
     return length > 0 && (size_t)length < sizeof text && add_header(c, text);
 }
 
+/* Not CURLOPT_RESUME_FROM: that fails where a server sends the whole body instead. */
+static bool ask_from(CURL *e, uint64_t from)
+{
+    char range[32];
+    snprintf(range, sizeof range, "%" PRIu64 "-", from);
+    return curl_easy_setopt(e, CURLOPT_RANGE, range) == CURLE_OK;
+}
+
 static bool prepare(http_call *c, const http_call_options *o)
 {
     CURL *e = c->easy;
@@ -90,6 +100,11 @@ static bool prepare(http_call *c, const http_call_options *o)
     curl_easy_setopt(e, CURLOPT_WRITEDATA, c);
     curl_easy_setopt(e, CURLOPT_PRIVATE, c);
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)o->connect_ms);
+    curl_easy_setopt(e, CURLOPT_NOBODY, o->is_head ? 1L : 0L);
+    if (o->agent != NULL)
+        sound = sound && curl_easy_setopt(e, CURLOPT_USERAGENT, o->agent) == CURLE_OK;
+    if (o->from > 0)
+        sound = sound && ask_from(e, o->from);
     if (o->silence_ms > 0) {
         curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
         curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)((o->silence_ms + 999) / 1e3));
@@ -178,13 +193,81 @@ int http_call_status(const http_call *c)
     return (int)status;
 }
 
+const char *http_call_header(const http_call *c, const char *name)
+{
+    struct curl_header *first, *last;
+    if (curl_easy_header(c->easy, name, 0, CURLH_HEADER, -1, &first) != CURLHE_OK ||
+        curl_easy_header(c->easy, name, first->amount - 1, CURLH_HEADER, -1, &last) != CURLHE_OK)
+        return NULL;
+    return last->value;
+}
+
+const char *http_call_redirect(const http_call *c)
+{
+    const char *url = NULL;
+    curl_easy_getinfo(c->easy, CURLINFO_REDIRECT_URL, &url);
+    return url;
+}
+
+double http_call_retry_after_s(const http_call *c)
+{
+    curl_off_t seconds = 0;
+    curl_easy_getinfo(c->easy, CURLINFO_RETRY_AFTER, &seconds);
+    return (double)seconds;
+}
+
 error_code http_call_result(const http_call *c, failure *fail)
 {
     if (c->is_too_large)
         return failure_set(fail, ERR_TOO_LARGE, "the response is longer than %zu bytes", c->limit);
+    if (c->is_stopped)
+        return failure_set(fail, ERR_CANCELLED, "stopped by its receiver");
     if (c->result == CURLE_OPERATION_TIMEDOUT)
         return failure_set(fail, ERR_TIMEOUT, "%s", curl_easy_strerror(c->result));
     if (c->result != CURLE_OK)
         return failure_set(fail, ERR_IO, "%s", curl_easy_strerror(c->result));
     return OK;
+}
+
+/* ---- addresses ---------------------------------------------------------------------------- */
+
+/* "https://host:443/"; to be freed with curl_free. NULL: no address. */
+static char *origin(const char *url)
+{
+    CURLU *parts = curl_url();
+    char *whole = NULL;
+    static const CURLUPart others[] = {CURLUPART_PATH,     CURLUPART_QUERY,   CURLUPART_FRAGMENT,
+                                       CURLUPART_PASSWORD, CURLUPART_OPTIONS, CURLUPART_USER};
+    bool sound = parts != NULL && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK;
+    for (size_t i = 0; sound && i < sizeof others / sizeof others[0]; i++)
+        sound = curl_url_set(parts, others[i], NULL, 0) == CURLUE_OK;
+    if (sound)
+        curl_url_get(parts, CURLUPART_URL, &whole, CURLU_DEFAULT_PORT);
+    curl_url_cleanup(parts);
+    return whole;
+}
+
+bool http_same_origin(const char *url, const char *other)
+{
+    char *a = origin(url), *b = origin(other);
+    bool same = a != NULL && b != NULL && strcasecmp(a, b) == 0;
+    curl_free(a);
+    curl_free(b);
+    return same;
+}
+
+char *http_escape(const char *text, bool keep_slashes)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    char *escaped = malloc(3 * strlen(text) + 1), *end = escaped;
+    for (; escaped != NULL && *text != '\0'; text++) {
+        if (strchr(plain, *text) != NULL || (keep_slashes && *text == '/'))
+            *end++ = *text;
+        else
+            end += sprintf(end, "%%%02X", (unsigned)(unsigned char)*text);
+    }
+    if (escaped != NULL)
+        *end = '\0';
+    return escaped;
 }
