@@ -1,0 +1,46 @@
+#include "base/path.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+char *path_expand_home(const char *path)
+{
+    const char *home = getenv("HOME");
+    char *whole = NULL;
+    if (path[0] != '~' || (path[1] != '/' && path[1] != '\0') || home == NULL || home[0] == '\0')
+        return strdup(path);
+    return asprintf(&whole, "%s%s", home, path + 1) < 0 ? NULL : whole;
+}
+
+bool path_is_file(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && !S_ISDIR(info.st_mode);
+}
+
+bool path_is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+error_code path_make_parents(const char *path, failure *fail)
+{
+    char *folder = strdup(path);
+    if (folder == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for a path");
+    error_code code = OK;
+    for (char *slash = strchr(folder + 1, '/'); code == OK && slash != NULL;
+         slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+            code =
+                failure_set(fail, ERR_IO, "cannot make the folder %s: %s", folder, strerror(errno));
+        *slash = '/';
+    }
+    free(folder);
+    return code;
+}

@@ -1,0 +1,19 @@
+/* path.h: names of files, as people write them. */
+#ifndef BASE_PATH_H
+#define BASE_PATH_H
+
+#include <stdbool.h>
+
+#include "base/failure.h"
+
+/* A copy in which a leading "~" or "~/" is the home directory (HOME; nothing changes without one).
+ * The caller frees it; NULL: no memory. */
+char *path_expand_home(const char *path);
+
+bool path_is_file(const char *path); /* there, through links, and no directory */
+bool path_is_folder(const char *path);
+
+/* Makes the folder that holds `path`, and those above it, where they are not there. */
+error_code path_make_parents(const char *path, failure *fail);
+
+#endif
