@@ -21,6 +21,7 @@
     X(ERR_CONFIG, "bad configuration", 4, 500)                                                     \
     X(ERR_FORMAT, "malformed file", 5, 500)                                                        \
     X(ERR_UNSUPPORTED, "not supported", 5, 501)                                                    \
+    X(ERR_DENIED, "access refused", 6, 403)                                                        \
     X(ERR_IO, "input/output error", 6, 500)                                                        \
     X(ERR_MEMORY, "out of memory", 7, 503)                                                         \
     X(ERR_BUSY, "no capacity left", 7, 429)                                                        \
