@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/buffer.h"
+#include "base/path.h"
 #include "config/check.h"
 #include "config/rules.h"
 #include "config/schema.h"
@@ -92,15 +93,16 @@ bool config_kv_parse(const char *text, config_kv *out)
     return false;
 }
 
-/* Relative paths are relative to the directory of the file that names them. */
+/* Relative paths are relative to the directory of the file that names them, "~" to the home. */
 static char *resolve_path(const char *path, const char *file)
 {
     const char *slash = strrchr(file, '/');
-    if (path[0] == '/' || path[0] == '\0' || slash == NULL)
-        return strdup(path);
-    char *whole = NULL;
-    if (asprintf(&whole, "%.*s/%s", (int)(slash - file), file, path) < 0)
-        return NULL;
+    char *expanded = path_expand_home(path), *whole = NULL;
+    if (expanded == NULL || expanded[0] == '/' || expanded[0] == '\0' || slash == NULL)
+        return expanded;
+    if (asprintf(&whole, "%.*s/%s", (int)(slash - file), file, expanded) < 0)
+        whole = NULL;
+    free(expanded);
     return whole;
 }
 
@@ -119,7 +121,8 @@ static error_code take_model(config_model *m, const file_model *f, size_t i, con
     TAKE(m->slots, f->slots);
     TAKE(m->parked, f->parked);
     m->path = resolve_path(f->path, file);
-    if (m->path == NULL || !copy_text(&m->name, f->name, NULL) ||
+    if (m->path == NULL || !copy_text(&m->given, f->path, NULL) ||
+        !copy_text(&m->name, f->name, NULL) ||
         !copy_text(&m->chat_template, f->chat_template, NULL))
         return no_memory(fail);
     if (f->kv != NULL && !config_kv_parse(f->kv, &m->kv))
@@ -401,10 +404,12 @@ error_code config_for_model(config **out, const char *model_path, failure *fail)
         c->n_models = 1;
         c->models[0] = (config_model){.name = name_of_file(model_path),
                                       .role = ROLE_LARGE,
-                                      .path = strdup(model_path),
+                                      .given = strdup(model_path),
+                                      .path = path_expand_home(model_path),
                                       .slots = DEFAULT_SLOTS};
     }
-    if (code == OK && (c->models == NULL || c->models[0].name == NULL || c->models[0].path == NULL))
+    if (code == OK && (c->models == NULL || c->models[0].name == NULL ||
+                       c->models[0].given == NULL || c->models[0].path == NULL))
         code = no_memory(fail);
     if (code != OK)
         config_free(c);
@@ -468,6 +473,7 @@ void config_free(config *c)
         return;
     for (uint32_t i = 0; i < c->n_models; i++) {
         free(c->models[i].name);
+        free(c->models[i].given);
         free(c->models[i].path);
         free(c->models[i].chat_template);
     }

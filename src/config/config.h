@@ -1,7 +1,7 @@
 /*
  * config.h: the YAML configuration as one plain struct. Schema-checked: an unknown or malformed key
  * is refused with its name and line. Knows no behaviour. A config owns all its strings; config_free
- * gives them back. Relative paths in a file are relative to that file.
+ * gives them back. Relative paths in a file are relative to that file; a leading ~ is the home.
  */
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
@@ -39,7 +39,8 @@ typedef struct config_lookup {
 typedef struct config_model {
     char *name; /* what a client pins */
     config_role role;
-    char *path;
+    char *given;         /* the path as it is written, which may be a name of another kind */
+    char *path;          /* of the file */
     char *chat_template; /* override by name, or NULL */
     uint32_t context;    /* tokens; 0: what the model was trained for */
     uint32_t slots;      /* replies that run at once */

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -310,6 +311,33 @@ static void test_for_model(void **state)
     config_free(c);
 }
 
+/* "~" is the home, wherever the file is; what was written stays to be read as another kind of name.
+ */
+static void test_home(void **state)
+{
+    (void)state;
+    static const char text[] = "version: 1\nmodels:\n"
+                               "  - {name: s, role: small, path: ~/s.gguf}\n"
+                               "  - {name: l, role: large, path: \"owner/repo:Q4_0\"}\n"
+                               "probe: {calibration: ~/c.yaml}\nengine: {machine: \"~/m.yaml\"}\n"
+                               "decisions: {file: ~/d.jsonl}\n";
+    config *c = NULL;
+    failure fail = {.code = OK};
+    setenv("HOME", "/home/me", 1);
+    if (config_parse(&c, text, strlen(text), "a/b.yaml", &fail) != OK)
+        fail_msg("%s", fail.text);
+    assert_string_equal(c->models[0].path, "/home/me/s.gguf");
+    assert_string_equal(c->models[1].path, "a/owner/repo:Q4_0");
+    assert_string_equal(c->models[1].given, "owner/repo:Q4_0");
+    assert_string_equal(c->probe.calibration, "/home/me/c.yaml");
+    assert_string_equal(c->engine.machine, "/home/me/m.yaml");
+    assert_string_equal(c->decisions.file, "/home/me/d.jsonl");
+    config_free(c);
+    assert_int_equal(config_for_model(&c, "~/x.gguf", &fail), OK);
+    assert_string_equal(c->models[0].path, "/home/me/x.gguf");
+    config_free(c);
+}
+
 static void test_set_policy(void **state)
 {
     (void)state;
@@ -341,8 +369,8 @@ int main(void)
         cmocka_unit_test(test_defaults),       cmocka_unit_test(test_values),
         cmocka_unit_test(test_rules),          cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_mutilated_text), cmocka_unit_test(test_files),
-        cmocka_unit_test(test_for_model),      cmocka_unit_test(test_set_policy),
-        cmocka_unit_test(test_lookup_texts),
+        cmocka_unit_test(test_for_model),      cmocka_unit_test(test_home),
+        cmocka_unit_test(test_set_policy),     cmocka_unit_test(test_lookup_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
