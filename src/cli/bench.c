@@ -15,7 +15,9 @@ static const char usage[] =
     "Measures a model on this machine: the time of prefill, decode, steps of several rows and\n"
     "probes, as a share of the speed at which memory can be read, which is measured around them.\n"
     "\n"
-    "  -m, --model FILE     a model file; may be given several times\n"
+    "  -m, --model FILE     a model file, or a name at the Hugging Face hub (see a-io pull "
+    "--help);\n"
+    "                       may be given several times\n"
     "  --synthetic S:T      a model of a real one's shape with random weights, all matrices of "
     "one\n"
     "                       type: pangu-1b:q4_0, qwen2.5-7b:q8_0 ...; may be given several times.\n"
@@ -52,6 +54,7 @@ static const char usage[] =
     "                       those tokens (default: ordinary text)\n"
     "  -t, --threads N      default: the physical cores this process may use\n"
     "  --json               one JSON object instead of a table\n"
+    "  --offline            fetch nothing: models named in the hub's way must be in its cache\n"
     "  -h, --help           this text\n"
     "\n"
     "Share: bytes (weights and KV that must be read) over time, over the larger of the read peaks\n"
@@ -114,6 +117,7 @@ static const struct option option_names[] = {
     {"special", no_argument, NULL, OPTION_SPECIAL},
     {"threads", required_argument, NULL, 't'},
     {"json", no_argument, NULL, OPTION_JSON},
+    OFFLINE_OPTION,
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };

@@ -52,7 +52,7 @@ void bench_progress(const char *text);
 #define BENCH_MOST_ATTEMPTS 3 /* of one run while memory is not steady */
 
 typedef struct bench_source {
-    const char *path; /* NULL: synthetic */
+    const char *path; /* or a name at the hub; NULL: synthetic */
     bench_synthetic synthetic;
 } bench_source;
 
@@ -75,6 +75,10 @@ typedef struct bench_options {
     bool json;
     bool help;
 } bench_options;
+
+/* The file that a source names, made or fetched now if it is not there. */
+error_code bench_find_file(const bench_options *options, const bench_source *source,
+                           char path[BENCH_PATH_SIZE], failure *fail);
 
 /* Measures and prints. */
 error_code bench_run(const bench_options *options, failure *fail);

@@ -67,16 +67,11 @@ static error_code measure_model(const bench_options *o, const char *name, const 
 static error_code measure_source(const bench_options *o, const bench_source *source,
                                  const buffer *text, team *threads, json_t *results, failure *fail)
 {
-    char made[BENCH_PATH_SIZE], name[256];
-    const char *path = source->path;
+    char path[BENCH_PATH_SIZE], name[256];
     const model_options options = {.chat_template = "none"};
     model *m = NULL;
     token_list ids = {0};
-    error_code code = OK;
-    if (path == NULL) {
-        code = bench_synthetic_file(&source->synthetic, o->synthetic_folder, made, fail);
-        path = made;
-    }
+    error_code code = bench_find_file(o, source, path, fail);
     if (code == OK)
         code = model_load(&m, path, &options, fail);
     if (code == OK)

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/utf8.h"
+#include "cli/model_file.h"
 #include "cli/token_file.h"
 #include "model/forward.h"
 
@@ -74,14 +75,17 @@ static void show_run(void *context, size_t member, size_t turn, size_t attempt)
 
 /* ---- loading -------------------------------------------------------------------------------- */
 
-static error_code find_file(const bench_options *o, const bench_source *source, bench_model *out,
-                            char path[BENCH_PATH_SIZE], failure *fail)
+error_code bench_find_file(const bench_options *o, const bench_source *source,
+                           char path[BENCH_PATH_SIZE], failure *fail)
 {
-    const char *name = source->path == NULL ? source->synthetic.shape : source->path;
-    utf8_printable(name, strlen(name), out->name, sizeof out->name);
+    char *found;
     if (source->path == NULL)
         return bench_synthetic_file(&source->synthetic, o->synthetic_folder, path, fail);
-    int length = snprintf(path, BENCH_PATH_SIZE, "%s", source->path);
+    error_code code = model_file_find(source->path, NULL, &found, fail);
+    if (code != OK)
+        return code;
+    int length = snprintf(path, BENCH_PATH_SIZE, "%s", found);
+    free(found);
     return length < BENCH_PATH_SIZE
                ? OK
                : failure_set(fail, ERR_INVALID, "the model's path is too long: %.60s…",
@@ -190,7 +194,9 @@ static error_code stage_model(stage *s, const bench_source *source, failure *fai
     l->out->set = s->set;
     s->set->n_models = s->n_models;
     char path[BENCH_PATH_SIZE];
-    error_code code = find_file(s->o, source, l->out, path, fail);
+    const char *name = source->path == NULL ? source->synthetic.shape : source->path;
+    utf8_printable(name, strlen(name), l->out->name, sizeof l->out->name);
+    error_code code = bench_find_file(s->o, source, path, fail);
     if (code == OK && s->n_models > 1)
         code = check_room(path, fail);
     if (code == OK)

@@ -46,6 +46,7 @@ static const char usage[] =
     "      --config FILE       configuration (default: config/demo.yaml)\n"
     "  -t, --threads N         threads that compute (default: physical cores)\n"
     "      --kv f16|f32|q8_0   type of the KV cache (default: f16)\n"
+    "      --offline           fetch nothing: models named in the hub's way must be in its cache\n"
     "  -h, --help              this text\n"
     "\n"
     "Exit status: 0; 2 for a bad option or request, or a target that cannot be shown; 3 for a "
@@ -149,6 +150,7 @@ static error_code read_options(calibrate_options *o, int argc, char **argv, fail
                                           {"kv", required_argument, NULL, KV},
                                           {"output", required_argument, NULL, 'o'},
                                           {"threads", required_argument, NULL, 't'},
+                                          OFFLINE_OPTION,
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     *o = (calibrate_options){.labelled = NULL};

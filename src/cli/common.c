@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "cli/model_file.h"
 #include "orchestra/describe.h"
 #include "orchestra/policy.h"
 
@@ -97,13 +98,21 @@ static bool take_stage_option(stage_options *o, int option, error_code *code, fa
     }
 }
 
+static error_code take_option(const option_table *t, int option, failure *fail)
+{
+    if (option != OPTION_OFFLINE)
+        return t->take(t->context, option, fail);
+    model_files_stay_offline();
+    return OK;
+}
+
 error_code options_read(const option_table *t, int argc, char **argv, failure *fail)
 {
     error_code code = OK;
     opterr = 0;
     optind = 1;
     for (int c; code == OK && (c = getopt_long(argc, argv, t->letters, t->names, NULL)) != -1;)
-        code = c == '?' || c == ':' ? option_refused(c, argv, fail) : t->take(t->context, c, fail);
+        code = c == '?' || c == ':' ? option_refused(c, argv, fail) : take_option(t, c, fail);
     return code;
 }
 

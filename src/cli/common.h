@@ -27,6 +27,14 @@ typedef struct option_table {
     void *context;
 } option_table;
 
+/* Of every command that takes a model by name: models come from the cache alone. options_read knows
+ * it itself (model_file.h); the commands' tables list it. */
+#define OFFLINE_OPTION                                                                             \
+    {                                                                                              \
+        "offline", no_argument, NULL, OPTION_OFFLINE                                               \
+    }
+#define OPTION_OFFLINE 255 /* below all of the commands' own, above all letters */
+
 /* Reads all options, in order; what is left begins at optind. Unknown options and missing values
  * are refused by name. */
 error_code options_read(const option_table *t, int argc, char **argv, failure *fail);
@@ -64,7 +72,8 @@ enum {
 /* clang-format off */
 #define STAGE_CONFIG_OPTIONS                                  \
     {"config", required_argument, NULL, STAGE_CONFIG},        \
-    {"policy", required_argument, NULL, STAGE_POLICY}
+    {"policy", required_argument, NULL, STAGE_POLICY},        \
+    OFFLINE_OPTION
 #define STAGE_MODEL_FILE_OPTIONS                              \
     {"model-file", required_argument, NULL, 'm'},             \
     {"chat-template", required_argument, NULL, STAGE_CHAT_TEMPLATE}

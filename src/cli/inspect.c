@@ -1,19 +1,25 @@
 #include "cli/cli.h"
 #include "cli/inspect.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/utf8.h"
 #include "cli/common.h"
+#include "cli/model_file.h"
 
 static const char usage[] = "usage: a-io inspect [--json] [--keys] FILE\n"
                             "\n"
                             "Says what a GGUF file holds: architecture, sizes, tensor types, "
                             "tokenizer, chat template, and the\n"
-                            "bytes that generating one token reads.\n"
+                            "bytes that generating one token reads. FILE may be a name at the "
+                            "Hugging Face hub (see a-io pull\n"
+                            "--help).\n"
                             "\n"
                             "  --json      one JSON object instead of text\n"
                             "  --keys      also every key of the file, with its value\n"
+                            "  --offline   fetch nothing: a model's name must be in the hub's "
+                            "cache\n"
                             "  -h, --help  this text\n"
                             "\n"
                             "Exit status: 0 when A-IO can use the file, 3 when it is not there, 5 "
@@ -136,6 +142,7 @@ int command_inspect(int argc, char **argv)
 {
     static const struct option names[] = {{"json", no_argument, NULL, JSON},
                                           {"keys", no_argument, NULL, KEYS},
+                                          OFFLINE_OPTION,
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     inspect_options o = {.json = false};
@@ -149,6 +156,10 @@ int command_inspect(int argc, char **argv)
     if (code == OK && argc - optind != 1)
         code = failure_set(&fail, ERR_INVALID, "%s; try: a-io inspect --help",
                            argc == optind ? "no file named" : "one file at a time");
-    return code == OK ? inspect_file(argv[optind], o.json, o.keys)
-                      : command_failed("inspect", &fail);
+    char *path = NULL;
+    if (code == OK)
+        code = model_file_find(argv[optind], NULL, &path, &fail);
+    int status = code == OK ? inspect_file(path, o.json, o.keys) : command_failed("inspect", &fail);
+    free(path);
+    return status;
 }

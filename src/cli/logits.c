@@ -6,6 +6,7 @@
 #include "base/buffer.h"
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/model_file.h"
 #include "cli/token_file.h"
 #include "engine/kv.h"
 #include "model/forward.h"
@@ -13,7 +14,8 @@
 static const char help[] =
     "usage: a-io logits MODEL --tokens FILE --output FILE [options]\n"
     "\n"
-    "Evaluates token ids from position 0 and writes the logits of every position.\n"
+    "Evaluates token ids from position 0 and writes the logits of every position. MODEL is a GGUF\n"
+    "file, or a name at the Hugging Face hub (see a-io pull --help).\n"
     "\n"
     "  --tokens FILE    token ids as text, separated by white space or commas\n"
     "  --output FILE    little-endian float32, positions x vocabulary, row-major\n"
@@ -21,6 +23,7 @@ static const char help[] =
     "                   q8_0\n"
     "  --chunk N        rows a step, 1 to 512 (default 64); the result does not depend on it\n"
     "  -t, --threads N  threads (default: the physical cores this process may use)\n"
+    "  --offline        fetch nothing: a model's name must be in the hub's cache\n"
     "  -h, --help       this text\n"
     "\n"
     "Exit status: 0; 2 for a bad option or token; 3 for a file that is not there; 5 for a model "
@@ -93,7 +96,11 @@ static error_code run_job(const logits_job *job, failure *fail)
     const model_options options = {.chat_template = "none"};
     model *m = NULL;
     token_list tokens = {0};
-    error_code code = model_load(&m, job->model_path, &options, fail);
+    char *path;
+    error_code code = model_file_find(job->model_path, NULL, &path, fail);
+    if (code == OK)
+        code = model_load(&m, path, &options, fail);
+    free(path);
     if (code == OK)
         code = token_file_read(job->tokens_path, m->config.n_vocab, &tokens, fail);
     if (code == OK)
@@ -141,6 +148,7 @@ int command_logits(int argc, char **argv)
         {"kv", required_argument, NULL, KV},
         {"chunk", required_argument, NULL, CHUNK},
         {"threads", required_argument, NULL, 't'},
+        OFFLINE_OPTION,
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };

@@ -9,7 +9,7 @@
 
 void progress_start(progress *p, const char *what)
 {
-    *p = (progress){what, isatty(STDERR_FILENO), clock_ms(), -1};
+    *p = (progress){what, isatty(STDERR_FILENO), clock_ms(), -1, -1};
 }
 
 void progress_show(progress *p, double fraction)
@@ -18,11 +18,14 @@ void progress_show(progress *p, double fraction)
     int width = (int)sizeof full - 1, filled = (int)(fraction * width);
     int percent = (int)(100 * fraction);
     double ms = clock_ms() - p->start_ms;
+    if (p->start < 0)
+        p->start = fraction;
     if (!p->on_terminal || ms < PATIENCE_MS || percent == p->percent)
         return;
     p->percent = percent;
+    double done = fraction - p->start;
     fprintf(stderr, "\r%s [%.*s%*s] %3d %%, %.0f s to go\033[K", p->what, filled, full,
-            width - filled, "", percent, fraction > 0 ? ms / 1e3 * (1 - fraction) / fraction : 0);
+            width - filled, "", percent, done > 0 ? ms / 1e3 * (1 - fraction) / done : 0);
     fflush(stderr);
 }
 

@@ -8,7 +8,8 @@ typedef struct progress {
     const char *what; /* "quantizing" */
     bool on_terminal;
     double start_ms;
-    int percent; /* shown last; -1: nothing is */
+    double start; /* the fraction that was there before: it says nothing of what is to go */
+    int percent;  /* shown last; -1: nothing is */
 } progress;
 
 void progress_start(progress *p, const char *what);

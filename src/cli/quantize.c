@@ -12,6 +12,7 @@
 #include "base/utf8.h"
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/model_file.h"
 #include "cli/progress.h"
 #include "kernel/quantize.h"
 #include "model/gguf_write.h"
@@ -27,6 +28,8 @@ static const char help_head[] =
     "q8_0, q6_k, q4_k or q4_0 (8.5, 6.6, 4.5 and 4.5 bits a weight; q4_k errs less than q4_0).\n"
     "Vectors and the routers of experts become F32; all other keys of the file are kept.\n"
     "\n"
+    "INPUT may be a name at the Hugging Face hub (see a-io pull --help).\n"
+    "\n"
     "INPUT may also be synthetic:SHAPE: a model of a real shape with random weights, to measure\n"
     "speed with. TYPE may then be f32, f16 and bf16 too. Shapes:\n"
     "\n";
@@ -34,6 +37,7 @@ static const char help_head[] =
 static const char help_tail[] =
     "\n"
     "  -t, --threads N  threads (default: the physical cores this process may use)\n"
+    "  --offline        fetch nothing: a model's name must be in the hub's cache\n"
     "  -h, --help       this text\n"
     "\n"
     "OUTPUT appears when it is whole; until then the data is in OUTPUT.partial.\n"
@@ -423,6 +427,7 @@ static error_code take_option(void *context, int option, failure *fail)
 int command_quantize(int argc, char **argv)
 {
     static const struct option names[] = {{"threads", required_argument, NULL, 't'},
+                                          OFFLINE_OPTION,
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     failure fail = {0};
@@ -437,8 +442,15 @@ int command_quantize(int argc, char **argv)
         code = take_arguments(&job, argc - optind, argv + optind, &fail);
     if (code != OK)
         return command_failed("quantize", &fail);
-    catch_signals();
     bool synthetic = strncmp(job.input, SYNTHETIC, strlen(SYNTHETIC)) == 0;
+    char *input = NULL;
+    if (!synthetic)
+        code = model_file_find(job.input, NULL, &input, &fail);
+    if (code != OK)
+        return command_failed("quantize", &fail);
+    catch_signals();
+    job.input = synthetic ? job.input : input;
     code = synthetic ? write_synthetic(&job, &fail) : quantize_file(&job, &fail);
+    free(input);
     return code == OK ? 0 : command_failed("quantize", &fail);
 }

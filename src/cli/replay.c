@@ -69,6 +69,7 @@ static const char usage[] =
     "calibrate\n"
     "                       instead of from the clock, so that two replays differ in times alone.\n"
     "                       One request at a time\n"
+    "      --offline        fetch nothing: models named in the hub's way must be in its cache\n"
     "  -h, --help           this text\n"
     "\n"
     "Answers to code tasks are run: by python3, confined (docs/replay.md says to what).\n"
@@ -282,6 +283,7 @@ static error_code read_options(replay_options *o, int argc, char **argv, failure
                                           {"step-cost", required_argument, NULL, STEP_COST},
                                           {"threads", required_argument, NULL, 't'},
                                           {"context", required_argument, NULL, 'c'},
+                                          OFFLINE_OPTION,
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     *o = (replay_options){

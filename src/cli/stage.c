@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/common.h"
+#include "cli/model_file.h"
 #include "cli/progress.h"
 
 /* ---- progress ----------------------------------------------------------------------------- */
@@ -127,11 +128,28 @@ error_code stage_configure(stage *s, const stage_options *options, failure *fail
     return code;
 }
 
+/* Models that the configuration names in the hub's way become files. */
+static error_code find_models(config *c, failure *fail)
+{
+    error_code code = OK;
+    for (uint32_t i = 0; code == OK && i < c->n_models; i++) {
+        char *path;
+        code = model_file_find(c->models[i].given, c->models[i].path, &path, fail);
+        if (code == OK) {
+            free(c->models[i].path);
+            c->models[i].path = path;
+        }
+    }
+    return code;
+}
+
 error_code stage_load(stage *s, failure *fail)
 {
     loading l = {.bar.percent = -1};
-    error_code code =
-        orchestra_create(&s->orchestra, s->config, (orchestra_progress){show_loading, &l}, fail);
+    error_code code = find_models(s->config, fail);
+    if (code != OK)
+        return code;
+    code = orchestra_create(&s->orchestra, s->config, (orchestra_progress){show_loading, &l}, fail);
     progress_end(&l.bar);
     return code;
 }

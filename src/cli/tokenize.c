@@ -3,10 +3,12 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/utf8.h"
 #include "cli/common.h"
+#include "cli/model_file.h"
 #include "model/tokenizer.h"
 
 #define MAX_INPUT ((size_t)1 << 30)
@@ -17,11 +19,14 @@ static const char usage[] =
     "usage: a-io tokenize MODEL [--json [--decode]] < INPUT\n"
     "\n"
     "Turns text on standard input into the token ids of a model (a GGUF file, with or without\n"
-    "weights). Special tokens in the text stay ordinary text, and none are added.\n"
+    "weights, or a name at the Hugging Face hub: see a-io pull --help). Special tokens in the "
+    "text\n"
+    "stay ordinary text, and none are added.\n"
     "\n"
     "  --json      a JSON array of texts in, a JSON array of arrays of ids out;\n"
     "              without it plain text in, one line a token out: its id and its text\n"
     "  --decode    the other way: a JSON array of arrays of ids in, a JSON array of texts out\n"
+    "  --offline   fetch nothing: a model's name must be in the hub's cache\n"
     "  -h, --help  this text\n"
     "\n"
     "Exit status: 0; 2 for malformed input; 3 for a file that is not there; 5 for one that is\n"
@@ -148,17 +153,27 @@ static error_code print_ids(const tokenizer *t, const buffer *input, tokenize_mo
 
 /* ---- the command ---------------------------------------------------------------------------- */
 
-static error_code tokenize(const char *path, tokenize_mode mode, failure *fail)
+static error_code load(tokenizer **out, const char *path, failure *fail)
 {
     gguf *file;
-    tokenizer *t = NULL;
     error_code code = gguf_open(&file, path, fail);
     if (code != OK)
         return code;
-    code = tokenizer_load(&t, file, fail);
+    code = tokenizer_load(out, file, fail);
     if (code != OK)
         failure_prefix(fail, "%s", path);
     gguf_close(file);
+    return code;
+}
+
+static error_code tokenize(const char *named, tokenize_mode mode, failure *fail)
+{
+    tokenizer *t = NULL;
+    char *path;
+    error_code code = model_file_find(named, NULL, &path, fail);
+    if (code == OK)
+        code = load(&t, path, fail);
+    free(path);
     buffer input;
     buffer_init(&input, MAX_INPUT);
     if (code == OK)
@@ -199,6 +214,7 @@ int command_tokenize(int argc, char **argv)
 {
     static const struct option names[] = {{"json", no_argument, NULL, JSON},
                                           {"decode", no_argument, NULL, DECODE},
+                                          OFFLINE_OPTION,
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     tokenize_options o = {.json = false};
