@@ -19,6 +19,9 @@ static const struct command {
     {"run", command_run, "answer a prompt: sense its intent, choose the model, generate"},
     {"route", command_route, "decide only: intent, model and lookup of a prompt, or of many"},
     {"serve", command_serve, "answer over HTTP in the shape of OpenAI's API"},
+    {"pull", command_pull, "fetch a model by name from the Hugging Face hub"},
+    {"models", command_models, "list the models in the hub's cache, and which of them run"},
+    {"rm", command_rm, "remove a model from the hub's cache"},
     {"inspect", command_inspect, "say what a model file holds"},
     {"tokenize", command_tokenize, "turn text into a model's token ids, and back"},
     {"quantize", command_quantize, "write a model file with smaller weights, or with random ones"},
@@ -94,6 +97,7 @@ static int run_command(const struct command *c, int argc, char **argv)
         return error_code_exit(code);
     }
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is a failed write, told where it happens */
+    signal(SIGXFSZ, SIG_IGN); /* likewise a file that may not grow (RLIMIT_FSIZE) */
     return c->call(argc, argv);
 }
 

@@ -160,6 +160,15 @@ static const struct {
     {2, "no prompt beside it", {"route", "--jsonl", "a"}},
     {3, "cannot open /nowhere", {"run", "--config", "/nowhere", "a"}},
     {3, "/nowhere", {"run", "-m", "/nowhere", "a"}},
+    {3, "models/demo/none.gguf", {"run", "-m", "models/demo/none.gguf", "a"}},
+    {3, "a-io pull no/model:Q4_0", {"run", "--offline", "-m", "no/model:Q4_0", "a"}},
+    {3, "a-io pull no/model/x.gguf", {"inspect", "--offline", "no/model/x.gguf"}},
+    {2, "no model named", {"pull"}},
+    {2, "one model at a time", {"pull", "a/b", "c/d"}},
+    {2, "is neither OWNER/REPO", {"pull", "demo.gguf"}},
+    {2, "--revision: \"../x\"", {"pull", "a/b", "--revision", "../x"}},
+    {2, "one argument too many", {"models", "a"}},
+    {2, "no model's name", {"rm", "x"}},
     {2, "--policy best: policy.name: \"best\"", {"run", "--policy", "best", "a"}},
     {5, "not a GGUF file", {"run", "-m", "config/demo.yaml", "a"}},
     {3, "no model \"gpt\"; there are: auto, small, large", {"run", "--model", "gpt", "a"}},
@@ -229,7 +238,8 @@ static void test_help(void **state)
     (void)state;
     static const char *const commands[] = {"run",       "route",  "serve",  "inspect",
                                            "tokenize",  "logits", "bench",  "quantize",
-                                           "calibrate", "replay", "report", "tune"};
+                                           "calibrate", "replay", "report", "tune",
+                                           "pull",      "models", "rm"};
     buffer manual;
     buffer_init(&manual, 1 << 20);
     int fd = open("docs/a-io.1", O_RDONLY);

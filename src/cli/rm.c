@@ -1,0 +1,87 @@
+/* rm.c: `a-io rm`: models out of the hub's cache. */
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "cli/common.h"
+#include "cli/model_file.h"
+
+static const char usage[] =
+    "usage: a-io rm NAME [options]\n"
+    "\n"
+    "Removes a model from the Hugging Face hub's cache, without asking, and says what that freed.\n"
+    "NAME is as a-io models lists it; OWNER/REPO alone is everything that is cached of the\n"
+    "repository, unfinished downloads and other tools' files too. Without a revision the model "
+    "goes\n"
+    "from all revisions; what another file or revision needs stays.\n"
+    "\n"
+    "      --revision REV  from this branch, tag or commit only\n"
+    "  -h, --help          this text\n"
+    "\n"
+    "Exit status: 0; 2 for a bad option or name; 3 when the cache has no such model; 6 when it\n"
+    "cannot be removed; 7 while another process fetches it.\n";
+
+typedef struct rm_options {
+    const char *revision;
+    bool help;
+} rm_options;
+
+enum { REVISION = 256 };
+
+static error_code take_option(void *context, int option, failure *fail)
+{
+    (void)fail;
+    rm_options *o = context;
+    if (option == REVISION)
+        o->revision = optarg;
+    else
+        o->help = true;
+    return OK;
+}
+
+static error_code remove_model(const hub_name *name, failure *fail)
+{
+    hub_settings s;
+    uint64_t freed = 0;
+    char text[HUB_NAME_SIZE];
+    error_code code = model_file_settings(&s, fail);
+    if (code == OK)
+        code = hub_remove(&s, name, &freed, fail);
+    hub_settings_free(&s);
+    hub_name_text(name, text);
+    if (code == OK)
+        printf("%s: removed, %.1f MB freed\n", text, (double)freed / 1e6);
+    return code;
+}
+
+static error_code read_name(const rm_options *o, int n, char **words, hub_name *name, failure *fail)
+{
+    if (n != 1)
+        return failure_set(fail, ERR_INVALID, "%s; try: a-io rm --help",
+                           n == 0 ? "no model named" : "one model at a time");
+    if (!hub_name_parse(name, words[0]))
+        return failure_set(fail, ERR_INVALID,
+                           "\"%s\" is no model's name; a-io models lists those there are",
+                           words[0]);
+    return o->revision != NULL ? hub_name_set_revision(name, o->revision, fail) : OK;
+}
+
+int command_rm(int argc, char **argv)
+{
+    static const struct option names[] = {{"revision", required_argument, NULL, REVISION},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    rm_options o = {.help = false};
+    const option_table table = {names, ":h", take_option, &o};
+    hub_name name;
+    failure fail;
+    error_code code = options_read(&table, argc, argv, &fail);
+    if (code == OK && o.help) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    if (code == OK)
+        code = read_name(&o, argc - optind, argv + optind, &name, &fail);
+    if (code == OK)
+        code = remove_model(&name, &fail);
+    return code == OK ? 0 : command_failed("rm", &fail);
+}
