@@ -1,16 +1,28 @@
 #include "base/path.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+static const char *find_home(void)
+{
+    const char *home = getenv("HOME");
+    if (home != NULL && home[0] != '\0')
+        return home;
+    const struct passwd *user = getpwuid(getuid());
+    return user != NULL ? user->pw_dir : NULL;
+}
 
 char *path_expand_home(const char *path)
 {
-    const char *home = getenv("HOME");
     char *whole = NULL;
-    if (path[0] != '~' || (path[1] != '/' && path[1] != '\0') || home == NULL || home[0] == '\0')
+    bool is_home = path[0] == '~' && (path[1] == '/' || path[1] == '\0');
+    const char *home = is_home ? find_home() : NULL;
+    if (home == NULL)
         return strdup(path);
     return asprintf(&whole, "%s%s", home, path + 1) < 0 ? NULL : whole;
 }

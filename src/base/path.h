@@ -6,8 +6,8 @@
 
 #include "base/failure.h"
 
-/* A copy in which a leading "~" or "~/" is the home directory (HOME; nothing changes without one).
- * The caller frees it; NULL: no memory. */
+/* A copy in which a leading "~" or "~/" is the home directory: HOME, else what the system
+ * knows of the user. The caller frees it; NULL: no memory. */
 char *path_expand_home(const char *path);
 
 bool path_is_file(const char *path); /* there, through links, and no directory */

@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/model_file.h"
 #include "cli/replay.h"
 #include "evidence/tune.h"
 
@@ -101,7 +102,9 @@ static void add_model(buffer *out, const config_model *m)
     buffer_add_text(out, "  - name: ");
     add_quoted(out, m->name);
     buffer_add_format(out, "\n    role: %s\n    path: ", m->role == ROLE_SMALL ? "small" : "large");
-    add_quoted(out, path != NULL ? path : m->path);
+    hub_name name; /* which stays one: the hub's folders are nobody's to write down */
+    bool is_name = path == NULL && hub_name_parse(&name, m->given);
+    add_quoted(out, path != NULL ? path : is_name ? m->given : m->path);
     free(path);
     if (m->chat_template != NULL) {
         buffer_add_text(out, "\n    chat_template: ");

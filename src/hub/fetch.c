@@ -103,7 +103,8 @@ static bool read_size(const http_call *call, uint64_t *size)
            sscanf(text, "%" SCNu64 "%n", size, &used) == 1 && text[used] == '\0';
 }
 
-/* What the hub knows of a file: its checksum, size, and the commit that it belongs to. */
+/* What the hub knows of a file: its checksum, size, and the commit that it belongs to. The size in
+ * `out` is the one of the repository's list, 0 where that has none. */
 static error_code read_metadata(const http_call *call, const char *url, const char *commit,
                                 hub_blob *out, failure *fail)
 {
@@ -114,8 +115,12 @@ static error_code read_metadata(const http_call *call, const char *url, const ch
                            "%s is no hub's answer: it names no commit, or another", url);
     if (!read_etag(etag != NULL ? etag : http_call_header(call, "ETag"), out->etag))
         return failure_set(fail, ERR_FORMAT, "%s: the answer has no checksum", url);
-    if (!read_size(call, &out->size))
-        return failure_set(fail, ERR_FORMAT, "%s: the answer has no size", url);
+    uint64_t size;
+    bool is_said = read_size(call, &size);
+    if ((!is_said && out->size == 0) || (is_said && out->size > 0 && size != out->size))
+        return failure_set(fail, ERR_FORMAT, "%s: the answer has no size, or another than the list",
+                           url);
+    out->size = is_said ? size : out->size;
     return OK;
 }
 
@@ -168,10 +173,10 @@ static char *file_url(const hub_session *s, const char *commit, const char *file
     return url;
 }
 
-static error_code fetch_missing(hub_session *s, const char *commit, const char *pointer,
-                                hub_files *out, failure *fail)
+static error_code fetch_missing(hub_session *s, const char *commit, uint64_t size,
+                                const char *pointer, hub_files *out, failure *fail)
 {
-    hub_blob b = {.size = 0};
+    hub_blob b = {.size = size};
     char *url = file_url(s, commit, s->progress.file);
     if (url == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for an address");
@@ -196,7 +201,7 @@ static error_code fetch_file(hub_session *s, const char *commit, const hub_file 
         cache_path(s->settings, s->name, pointer, fail, "/snapshots/%s/%s", commit, f->name);
     if (code == OK && f->size > 0 && has_size(pointer, f->size))
         return add_path(out, pointer, f->size, fail);
-    return code == OK ? fetch_missing(s, commit, pointer, out, fail) : code;
+    return code == OK ? fetch_missing(s, commit, f->size, pointer, out, fail) : code;
 }
 
 /* ---- all of it --------------------------------------------------------------------------------

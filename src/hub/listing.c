@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/utf8.h"
 #include "hub/internal.h"
 
 #define MAX_LISTING ((size_t)64 << 20) /* bytes of JSON: about 300,000 files */
@@ -49,9 +50,11 @@ static error_code parse_listing(const buffer *text, const char *url, hub_listing
     json_error_t error;
     json_t *answer = json_loadb(text->data != NULL ? text->data : "", text->length,
                                 JSON_REJECT_DUPLICATES, &error);
+    char shown[160]; /* jansson quotes what it cannot read */
+    utf8_printable(error.text, answer == NULL ? strlen(error.text) : 0, shown, sizeof shown);
     error_code code = answer != NULL
                           ? read_listing(answer, out, fail)
-                          : failure_set(fail, ERR_FORMAT, "the answer is not JSON: %s", error.text);
+                          : failure_set(fail, ERR_FORMAT, "the answer is not JSON: %s", shown);
     json_decref(answer);
     if (code != OK) {
         hub_listing_free(out);

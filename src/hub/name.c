@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/utf8.h"
 #include "hub/internal.h"
 
 #define MAX_PART 96 /* the hub's limit for an owner's and a repository's name */
@@ -59,16 +60,18 @@ bool hub_revision_is_valid(const char *text)
     return true;
 }
 
-/* A file within a repository: no part of it may lead elsewhere, or be hidden. */
+/* A file within a repository: no part of it may lead elsewhere or be hidden, and a terminal that
+ * shows it may not be steered (which the second control characters do too, C2 80 … C2 9F). */
 bool hub_file_is_valid(const char *text)
 {
     size_t length = strlen(text);
-    if (length == 0 || length >= HUB_FILE_SIZE || text[length - 1] == '/')
+    if (length == 0 || length >= HUB_FILE_SIZE || text[length - 1] == '/' ||
+        utf8_valid_prefix(text, length) != length)
         return false;
     for (size_t i = 0; i < length; i++) {
-        bool starts = i == 0 || text[i - 1] == '/';
-        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f || text[i] == '\\' ||
-            (starts && (text[i] == '.' || text[i] == '/')))
+        unsigned char c = (unsigned char)text[i], before = i > 0 ? (unsigned char)text[i - 1] : '/';
+        if (c < ' ' || c == 0x7f || c == '\\' || (before == 0xc2 && c < 0xa0) ||
+            (before == '/' && (c == '.' || c == '/')))
             return false;
     }
     return true;

@@ -130,6 +130,9 @@ static error_code refuse_access(const hub_session *s, const char *code, const ch
         return failure_set(fail, ERR_DENIED,
                            "%s does not know the token it was sent (HF_TOKEN or the token file)",
                            hub);
+    if (known && strcmp(code, "RepoNotFound") != 0)
+        return failure_set(fail, ERR_DENIED, "%s refuses %s to the account of HF_TOKEN", hub,
+                           repository);
     return failure_set(fail, ERR_NOT_FOUND, "no repository %s at %s, or it is private: %s",
                        repository, hub,
                        known ? "the account of HF_TOKEN cannot see it"

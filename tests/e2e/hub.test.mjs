@@ -61,6 +61,7 @@ function environment(env) {
 function begin(command, args, env, options = {}) {
   const child = spawn(command, args, { cwd: root, env: environment(env), stdio: ['pipe', 'pipe', 'pipe'], ...options });
   const result = { child, stdout: '', stderr: '' };
+  child.stdin.on('error', () => {}); // who refuses its options reads none
   child.stdin.end(options.input ?? '');
   for (const name of ['stdout', 'stderr']) {
     child[name].setEncoding('utf8');
@@ -514,7 +515,7 @@ function realClient() {
   if (ready()) return python;
   fs.rmSync(folder, { recursive: true, force: true });
   const steps = [['python3', ['-m', 'venv', folder]],
-    [python, ['-m', 'pip', 'install', '-q', '--disable-pip-version-check', '-r', path.join(root, 'tests/e2e/requirements.txt')]]];
+    [python, ['-m', 'pip', 'install', '-q', '--retries', '1', '--disable-pip-version-check', '-r', path.join(root, 'tests/e2e/requirements.txt')]]];
   for (const [command, args] of steps) {
     if (spawnSync(command, args, { stdio: ['ignore', 'ignore', 'inherit'], timeout: 300000 }).status !== 0) return null;
   }

@@ -85,6 +85,8 @@ static void test_no_names(void **state)
         "https://a/b",
         "C:/a/b.gguf",
         "a/b/.gguf",
+        "a/b/\xff.gguf",
+        "a/b/\xc2\x9b.gguf",
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         hub_name n;
@@ -384,7 +386,7 @@ static void test_home(void **state)
     }
     unsetenv("HOME");
     char *path = path_expand_home("~/a");
-    assert_string_equal(path, "~/a");
+    assert_int_equal(path[0], '/'); /* the system knows one */
     free(path);
 }
 
