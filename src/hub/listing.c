@@ -7,7 +7,7 @@
 #include "base/utf8.h"
 #include "hub/internal.h"
 
-#define MAX_LISTING ((size_t)64 << 20) /* bytes of JSON: about 300,000 files */
+#define MAX_LISTING ((size_t)16 << 20) /* bytes of JSON: about 50,000 files */
 
 static bool keep_text(void *context, const http_call *call, const char *data, size_t length)
 {
