@@ -199,7 +199,8 @@ void inspection_print(const inspection *in, bool keys, FILE *out)
 {
     char text[32];
     fprintf(out, "%-20s%s\n", "file", gguf_path(in->file));
-    print_bytes(out, "size", gguf_file_bytes(in->file), "");
+    snprintf(text, sizeof text, " in %zu files", gguf_part_count(in->file));
+    print_bytes(out, "size", gguf_file_bytes(in->file), gguf_part_count(in->file) > 1 ? text : "");
     fprintf(out, "%-20s%" PRIu32 "\n", "GGUF version", gguf_version(in->file));
     fprintf(out, "%-20s%s\n", "architecture",
             in->architecture[0] != '\0' ? in->architecture : "not named");
@@ -367,6 +368,7 @@ error_code inspection_print_json(const inspection *in, bool keys, FILE *out)
     utf8_printable(gguf_path(in->file), strlen(gguf_path(in->file)), path, sizeof path);
     set_text(o, "file", path);
     set_count(o, "file_bytes", gguf_file_bytes(in->file));
+    set_count(o, "file_parts", gguf_part_count(in->file));
     set_count(o, "gguf_version", gguf_version(in->file));
     set_text(o, "architecture", in->architecture);
     set_text(o, "name", in->name);

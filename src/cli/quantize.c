@@ -221,18 +221,22 @@ static error_code convert_tensor(conversion *c, const gguf_tensor *t)
     return code;
 }
 
+/* What the new file says for itself: its type, and that it is whole. */
+static bool is_replaced(gguf_string key)
+{
+    static const char *const names[] = {"general.file_type", "general.quantization_version",
+                                        "split.no", "split.count", "split.tensors.count"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (key.length == strlen(names[i]) && memcmp(key.data, names[i], key.length) == 0)
+            return true;
+    return false;
+}
+
 static void describe(conversion *c)
 {
-    for (size_t i = 0; i < gguf_key_count(c->in); i++) {
-        gguf_string key = gguf_key_at(c->in, i);
-        static const char *const replaced[] = {"general.file_type", "general.quantization_version"};
-        bool skip = false;
-        for (size_t k = 0; k < 2; k++)
-            skip |=
-                key.length == strlen(replaced[k]) && memcmp(key.data, replaced[k], key.length) == 0;
-        if (!skip)
+    for (size_t i = 0; i < gguf_key_count(c->in); i++)
+        if (!is_replaced(gguf_key_at(c->in, i)))
             gguf_writer_copy_key(c->out, c->in, i);
-    }
     gguf_writer_file_type(c->out, c->job->type);
     for (size_t i = 0; i < gguf_tensor_count(c->in); i++) {
         const gguf_tensor *t = gguf_tensor_at(c->in, i);
@@ -292,12 +296,15 @@ static bool same_file(const char *a, const char *b)
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-static error_code check_output(const quantize_job *job, failure *fail)
+static error_code check_output(const quantize_job *job, const gguf *in, failure *fail)
 {
     char *partial;
     if (asprintf(&partial, "%s.partial", job->output) < 0)
         return failure_set(fail, ERR_MEMORY, "no memory");
-    bool same = same_file(job->input, job->output) || same_file(job->input, partial);
+    bool same = false;
+    for (size_t i = 0; i < gguf_part_count(in); i++)
+        same |= same_file(gguf_part_path(in, i), job->output) ||
+                same_file(gguf_part_path(in, i), partial);
     free(partial);
     if (same)
         return failure_set(fail, ERR_INVALID,
@@ -352,12 +359,12 @@ static error_code quantize_file(const quantize_job *job, failure *fail)
         return failure_set(fail, ERR_UNSUPPORTED,
                            "cannot quantize to %s; choose q8_0, q6_k, q4_k or q4_0",
                            job->type->name);
-    error_code code = check_output(job, fail);
-    if (code == OK)
-        code = gguf_open(&in, job->input, fail);
+    error_code code = gguf_open(&in, job->input, fail);
     if (code != OK)
         return code;
-    code = quantize_open_file(job, in, fail);
+    code = check_output(job, in, fail);
+    if (code == OK)
+        code = quantize_open_file(job, in, fail);
     gguf_close(in);
     return code;
 }

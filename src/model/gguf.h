@@ -4,6 +4,9 @@
  * gguf_open maps the file and checks all of it that it will ever use: a gguf that was opened can be
  * read without further checks. Strings and tensor data point into the mapping and live until
  * gguf_close. Read-only after opening: any thread may use it.
+ *
+ * A split model (NAME-00001-of-0000N.gguf and so on) is opened by its first part's path: the others
+ * are found beside it. Keys are the first part's, tensors those of all parts.
  */
 #ifndef MODEL_GGUF_H
 #define MODEL_GGUF_H
@@ -31,14 +34,17 @@ typedef struct gguf_tensor {
     size_t bytes;
 } gguf_tensor;
 
-/* ERR_IO when the file cannot be read, ERR_FORMAT with what is wrong and at which byte,
- * ERR_UNSUPPORTED for a tensor type or version this program does not know. */
+/* ERR_NOT_FOUND when the file or a part of it is not there, ERR_IO when it cannot be read,
+ * ERR_FORMAT with what is wrong and at which byte, ERR_UNSUPPORTED for a tensor type or version
+ * this program does not know and for a part that is not the first. */
 error_code gguf_open(gguf **out, const char *path, failure *fail);
 void gguf_close(gguf *file);
 
 const char *gguf_path(const gguf *file);
 uint32_t gguf_version(const gguf *file);
-uint64_t gguf_file_bytes(const gguf *file);
+size_t gguf_part_count(const gguf *file); /* 1: one file holds the model */
+const char *gguf_part_path(const gguf *file, size_t index);
+uint64_t gguf_file_bytes(const gguf *file); /* of all parts */
 
 /* Keys. Each getter returns true and sets *out when the key is there with a fitting type (integers
  * of any width and sign that fit are accepted for u64), false when it is absent or of another type.

@@ -64,7 +64,7 @@ static void read_key(const gguf *file, size_t index)
 
 static void read_all(const gguf *file)
 {
-    if (gguf_key_count(file) > 0) {
+    if (gguf_key_count(file) > 0 && gguf_part_count(file) == 1) {
         /* The first key's name stands behind magic, version, two counts and its own length. */
         mapping_begin = (uintptr_t)gguf_key_at(file, 0).data - 32;
         mapping_end = mapping_begin + gguf_file_bytes(file);
@@ -158,12 +158,75 @@ static void golden_model(void **state)
     buffer_free(&b);
 }
 
+/* ---- split models ---------------------------------------------------------------------------- */
+
+static char first_part[64];
+
+static void try_set(sample *s)
+{
+    gguf *file;
+    failure fail = {0};
+    if (gguf_open(&file, first_part, &fail) != OK) {
+        s->refused++;
+        return;
+    }
+    read_all(file);
+    gguf_close(file);
+    s->opened++;
+}
+
+static size_t build_part(buffer *b, uint32_t number, const char *tensor)
+{
+    buffer_init(b, 1 << 16);
+    put_header(b, 3, 1, 3);
+    put_key_u32(b, "split.no", number);
+    put_key_u32(b, "split.count", 2);
+    put_key_u32(b, "split.tensors.count", 2);
+    put_tensor(b, tensor, 1, (uint64_t[]){16}, 0, 0);
+    put_zeros(b, 32, 0);
+    size_t header = b->length;
+    put_zeros(b, 32, 64);
+    return header;
+}
+
+/* A sound part beside one that is broken in every way, in each order. */
+static void split_model(void **state)
+{
+    (void)state;
+    for (uint32_t broken = 0; broken < 2; broken++) {
+        char folder[] = "/tmp/a-io-set-XXXXXX", names[2][64], path[64];
+        assert_non_null(mkdtemp(folder));
+        for (int i = 0; i < 2; i++)
+            snprintf(names[i], sizeof names[i], "%s/m-%05d-of-00002.gguf", folder, i + 1);
+        memcpy(first_part, names[0], sizeof first_part);
+        buffer b, sound;
+        sample s = {.try_file = try_set, .header = build_part(&b, broken, "a")};
+        build_part(&sound, 1 - broken, "b");
+        write_temporary(sound.data, sound.length, path);
+        assert_int_equal(rename(path, names[1 - broken]), 0);
+        /* break_in_every_way changes a file in memory: the next descriptor that is free. */
+        int next = dup(STDIN_FILENO);
+        close(next);
+        snprintf(path, sizeof path, "/proc/self/fd/%d", next);
+        assert_int_equal(symlink(path, names[broken]), 0);
+        s.bytes = b.data;
+        s.length = b.length;
+        break_in_every_way(&s);
+        for (int i = 0; i < 2; i++)
+            unlink(names[i]);
+        rmdir(folder);
+        buffer_free(&b);
+        buffer_free(&sound);
+    }
+}
+
 int main(void)
 {
     alarm(300);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_file),
         cmocka_unit_test(golden_model),
+        cmocka_unit_test(split_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -100,6 +100,11 @@ static void versions(void **state)
     expect_refusal(&b, ERR_UNSUPPORTED, "GGUF version 1 (byte 4) is not supported");
     put_header(&b, 0x03000000, 0, 0);
     expect_refusal(&b, ERR_UNSUPPORTED, "big-endian");
+    put_header(&b, 0x02000000, 0, 0);
+    expect_refusal(&b, ERR_UNSUPPORTED, "big-endian");
+    put_header(&b, 0x03000000, 0, 0);
+    memcpy(b.data, "FUGG", 4);
+    expect_refusal(&b, ERR_UNSUPPORTED, "big-endian");
 }
 
 static void truncated_anywhere(void **state)
