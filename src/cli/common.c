@@ -171,6 +171,17 @@ error_code read_prompt(buffer *out, const char *given, int argc, char **argv, bo
     return code;
 }
 
+error_code read_model_path(const char **out, const char *given, int argc, char **argv,
+                           failure *fail)
+{
+    int n = argc - optind + (given != NULL);
+    if (n != 1)
+        return failure_set(fail, ERR_INVALID, "%s; try: a-io %s --help",
+                           n == 0 ? "no model file named" : "one model file at a time", argv[0]);
+    *out = given != NULL ? given : argv[optind];
+    return OK;
+}
+
 /* ---- showing ------------------------------------------------------------------------------ */
 
 static bool is_coloured(FILE *out)
@@ -178,14 +189,13 @@ static bool is_coloured(FILE *out)
     return isatty(fileno(out)) && getenv("NO_COLOR") == NULL;
 }
 
-/* A report stands apart from the answer: dim on a terminal. */
-static void open_report(FILE *out)
+void report_open(FILE *out)
 {
     if (is_coloured(out))
         fputs("\033[2m", out);
 }
 
-static void close_report(FILE *out)
+void report_close(FILE *out)
 {
     if (is_coloured(out))
         fputs("\033[0m", out);
@@ -196,7 +206,7 @@ void print_plan(FILE *out, const run *r)
 {
     const plan *p = run_plan(r);
     const intent *i = run_intent(r);
-    open_report(out);
+    report_open(out);
     if (i->known) {
         fprintf(out, "intent   %s (", i->labels[i->best]);
         for (size_t k = 0; k < i->n_labels; k++)
@@ -213,7 +223,7 @@ void print_plan(FILE *out, const run *r)
     if (p->fallback != FALLBACK_NONE)
         fprintf(out, " (fallback %s)", fallback_name(p->fallback));
     fputc('\n', out);
-    close_report(out);
+    report_close(out);
 }
 
 static double per_second(double n, double ms)
@@ -228,7 +238,7 @@ void print_receipt(FILE *out, const run *r)
     double bytes = (double)s->weight_bytes + (double)s->kv_bytes;
     /* The first token comes out of the prefill. */
     double decoded = s->reply_tokens > 1 ? (double)s->reply_tokens - 1 : 0;
-    open_report(out);
+    report_open(out);
     fprintf(out,
             "overhead %.2f ms: template %.2f, prefill %.2f, decide %.2f, switch %.2f, the rest "
             "waiting\n",
@@ -244,7 +254,7 @@ void print_receipt(FILE *out, const run *r)
     fprintf(out, "read     %.3f GB of weights, %.3f GB of KV, %.2f GB/s\n",
             (double)s->weight_bytes / 1e9, (double)s->kv_bytes / 1e9,
             per_second(bytes / 1e9, s->prefill_ms + s->decode_ms));
-    close_report(out);
+    report_close(out);
 }
 
 error_code print_json(json_t *value, failure *fail)

@@ -96,6 +96,10 @@ error_code stage_read_options(const option_table *t, int argc, char **argv, stag
 error_code read_prompt(buffer *out, const char *given, int argc, char **argv, bool exact,
                        failure *fail);
 
+/* The model file of a command that takes one: -m (`given`, or NULL) or the only argument. */
+error_code read_model_path(const char **out, const char *given, int argc, char **argv,
+                           failure *fail);
+
 /* ---- models and runs ------------------------------------------------------------------------ */
 
 typedef struct stage {
@@ -111,6 +115,11 @@ error_code stage_configure(stage *s, const stage_options *options, failure *fail
 error_code stage_load(stage *s, failure *fail);
 void stage_close(stage *s); /* a zeroed one too */
 
+/* For a command that goes on after an interrupt: the signal that came is forgotten, and from now on
+ * any number of them end the run in progress, never the process. */
+void stage_go_on(void);
+int stage_signal(void); /* that came since; 0: none */
+
 /* Told of whatever is new: `text` since the last call (to be cleared by the listener). False: stop.
  */
 typedef struct run_listener {
@@ -124,6 +133,11 @@ error_code stage_perform(stage *s, const request *q, const run_options *options,
                          run_listener listener, token_list *tokens, run **out, failure *fail);
 
 /* ---- showing ------------------------------------------------------------------------------ */
+
+/* A report stands apart from the answer: what is printed between the two is dim on a terminal with
+ * colours. */
+void report_open(FILE *out);
+void report_close(FILE *out);
 
 void print_plan(FILE *out, const run *r);
 void print_receipt(FILE *out, const run *r);

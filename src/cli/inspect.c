@@ -8,23 +8,22 @@
 #include "cli/common.h"
 #include "cli/model_file.h"
 
-static const char usage[] = "usage: a-io inspect [--json] [--keys] FILE\n"
-                            "\n"
-                            "Says what a GGUF file holds: architecture, sizes, tensor types, "
-                            "tokenizer, chat template, and the\n"
-                            "bytes that generating one token reads. FILE may be a name at the "
-                            "Hugging Face hub (see a-io pull\n"
-                            "--help).\n"
-                            "\n"
-                            "  --json      one JSON object instead of text\n"
-                            "  --keys      also every key of the file, with its value\n"
-                            "  --offline   fetch nothing: a model's name must be in the hub's "
-                            "cache\n"
-                            "  -h, --help  this text\n"
-                            "\n"
-                            "Exit status: 0 when A-IO can use the file, 3 when it is not there, 5 "
-                            "when it is malformed or\n"
-                            "not supported, 6 when it cannot be read.\n";
+static const char usage[] =
+    "usage: a-io inspect [--json] [--keys] [-m] FILE\n"
+    "\n"
+    "Says what a GGUF file holds: architecture, sizes, tensor types, tokenizer, chat template, "
+    "and\n"
+    "the bytes that generating one token reads. FILE may be a name at the Hugging Face hub (see\n"
+    "a-io pull --help); of a split model it is the first part.\n"
+    "\n"
+    "  -m, --model-file FILE  the file, as other commands take it\n"
+    "      --json             one JSON object instead of text\n"
+    "      --keys             also every key of the file, with its value\n"
+    "      --offline          fetch nothing: a model's name must be in the hub's cache\n"
+    "  -h, --help             this text\n"
+    "\n"
+    "Exit status: 0 when A-IO can use the file, 3 when it is not there, 5 when it is malformed or\n"
+    "not supported, 6 when it cannot be read.\n";
 
 /* ---- gathering ------------------------------------------------------------------------------ */
 
@@ -125,6 +124,7 @@ static int inspect_file(const char *path, bool json, bool keys)
 }
 
 typedef struct inspect_options {
+    const char *model_path;
     bool json, keys, help;
 } inspect_options;
 
@@ -134,31 +134,35 @@ static error_code take_option(void *context, int option, failure *fail)
 {
     (void)fail;
     inspect_options *o = context;
-    *(option == JSON ? &o->json : option == KEYS ? &o->keys : &o->help) = true;
+    if (option == 'm')
+        o->model_path = optarg;
+    else
+        *(option == JSON ? &o->json : option == KEYS ? &o->keys : &o->help) = true;
     return OK;
 }
 
 int command_inspect(int argc, char **argv)
 {
-    static const struct option names[] = {{"json", no_argument, NULL, JSON},
+    static const struct option names[] = {{"model-file", required_argument, NULL, 'm'},
+                                          {"json", no_argument, NULL, JSON},
                                           {"keys", no_argument, NULL, KEYS},
                                           OFFLINE_OPTION,
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     inspect_options o = {.json = false};
-    const option_table table = {names, ":h", take_option, &o};
+    const option_table table = {names, ":m:h", take_option, &o};
+    const char *named = NULL;
+    char *path = NULL;
     failure fail;
     error_code code = options_read(&table, argc, argv, &fail);
     if (code == OK && o.help) {
         fputs(usage, stdout);
         return 0;
     }
-    if (code == OK && argc - optind != 1)
-        code = failure_set(&fail, ERR_INVALID, "%s; try: a-io inspect --help",
-                           argc == optind ? "no file named" : "one file at a time");
-    char *path = NULL;
     if (code == OK)
-        code = model_file_find(argv[optind], NULL, &path, &fail);
+        code = read_model_path(&named, o.model_path, argc, argv, &fail);
+    if (code == OK)
+        code = model_file_find(named, NULL, &path, &fail);
     int status = code == OK ? inspect_file(path, o.json, o.keys) : command_failed("inspect", &fail);
     free(path);
     return status;

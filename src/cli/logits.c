@@ -12,19 +12,21 @@
 #include "model/forward.h"
 
 static const char help[] =
-    "usage: a-io logits MODEL --tokens FILE --output FILE [options]\n"
+    "usage: a-io logits [-m] MODEL --tokens FILE --output FILE [options]\n"
     "\n"
     "Evaluates token ids from position 0 and writes the logits of every position. MODEL is a GGUF\n"
     "file, or a name at the Hugging Face hub (see a-io pull --help).\n"
     "\n"
-    "  --tokens FILE    token ids as text, separated by white space or commas\n"
-    "  --output FILE    little-endian float32, positions x vocabulary, row-major\n"
-    "  --kv TYPE        type of the KV cache: f32 (default here: closest to a reference), f16 or\n"
-    "                   q8_0\n"
-    "  --chunk N        rows a step, 1 to 512 (default 64); the result does not depend on it\n"
-    "  -t, --threads N  threads (default: the physical cores this process may use)\n"
-    "  --offline        fetch nothing: a model's name must be in the hub's cache\n"
-    "  -h, --help       this text\n"
+    "  -m, --model-file FILE  the model, as other commands take it\n"
+    "      --tokens FILE      token ids as text, separated by white space or commas\n"
+    "      --output FILE      little-endian float32, positions x vocabulary, row-major\n"
+    "      --kv TYPE          type of the KV cache: f32 (default here: closest to a reference),\n"
+    "                         f16 or q8_0\n"
+    "      --chunk N          rows a step, 1 to 512 (default 64); the result does not depend on "
+    "it\n"
+    "  -t, --threads N        threads (default: the physical cores this process may use)\n"
+    "      --offline          fetch nothing: a model's name must be in the hub's cache\n"
+    "  -h, --help             this text\n"
     "\n"
     "Exit status: 0; 2 for a bad option or token; 3 for a file that is not there; 5 for a model "
     "that\n"
@@ -119,6 +121,9 @@ static error_code take_option(void *context, int option, failure *fail)
 {
     logits_job *job = context;
     switch (option) {
+    case 'm':
+        job->model_path = optarg;
+        return OK;
     case TOKENS:
         job->tokens_path = optarg;
         return OK;
@@ -143,6 +148,7 @@ static error_code take_option(void *context, int option, failure *fail)
 int command_logits(int argc, char **argv)
 {
     static const struct option names[] = {
+        {"model-file", required_argument, NULL, 'm'},
         {"tokens", required_argument, NULL, TOKENS},
         {"output", required_argument, NULL, OUTPUT},
         {"kv", required_argument, NULL, KV},
@@ -154,18 +160,18 @@ int command_logits(int argc, char **argv)
     };
     failure fail;
     logits_job job = {.kv = KV_F32, .chunk = 64, .threads = (uint64_t)team_default_size()};
-    const option_table table = {names, ":t:h", take_option, &job};
+    const option_table table = {names, ":m:t:h", take_option, &job};
     error_code code = options_read(&table, argc, argv, &fail);
     if (code == OK && job.help) {
         fputs(help, stdout);
         return 0;
     }
-    if (code == OK && (optind + 1 != argc || job.tokens_path == NULL || job.output_path == NULL))
-        code = failure_set(&fail, ERR_INVALID,
-                           "needs MODEL, --tokens and --output; try: a-io logits --help");
-    if (code == OK) {
-        job.model_path = argv[optind];
+    if (code == OK)
+        code = read_model_path(&job.model_path, job.model_path, argc, argv, &fail);
+    if (code == OK && (job.tokens_path == NULL || job.output_path == NULL))
+        code =
+            failure_set(&fail, ERR_INVALID, "needs --tokens and --output; try: a-io logits --help");
+    if (code == OK)
         code = run_job(&job, &fail);
-    }
     return code == OK ? 0 : command_failed("logits", &fail);
 }

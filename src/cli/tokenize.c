@@ -16,18 +16,19 @@
 #define MAX_OUTPUT ((size_t)8 << 30)
 
 static const char usage[] =
-    "usage: a-io tokenize MODEL [--json [--decode]] < INPUT\n"
+    "usage: a-io tokenize [-m] MODEL [--json [--decode]] < INPUT\n"
     "\n"
     "Turns text on standard input into the token ids of a model (a GGUF file, with or without\n"
     "weights, or a name at the Hugging Face hub: see a-io pull --help). Special tokens in the "
     "text\n"
     "stay ordinary text, and none are added.\n"
     "\n"
-    "  --json      a JSON array of texts in, a JSON array of arrays of ids out;\n"
-    "              without it plain text in, one line a token out: its id and its text\n"
-    "  --decode    the other way: a JSON array of arrays of ids in, a JSON array of texts out\n"
-    "  --offline   fetch nothing: a model's name must be in the hub's cache\n"
-    "  -h, --help  this text\n"
+    "  -m, --model-file FILE  the model, as other commands take it\n"
+    "      --json             a JSON array of texts in, a JSON array of arrays of ids out;\n"
+    "                         without it plain text in, one line a token out: its id and its text\n"
+    "      --decode           the other way: a JSON array of arrays of ids in, one of texts out\n"
+    "      --offline          fetch nothing: a model's name must be in the hub's cache\n"
+    "  -h, --help             this text\n"
     "\n"
     "Exit status: 0; 2 for malformed input; 3 for a file that is not there; 5 for one that is\n"
     "malformed or not supported; 6 for one that cannot be read.\n";
@@ -188,6 +189,7 @@ static error_code tokenize(const char *named, tokenize_mode mode, failure *fail)
 }
 
 typedef struct tokenize_options {
+    const char *model_path;
     bool json, decode, help;
 } tokenize_options;
 
@@ -197,28 +199,24 @@ static error_code take_option(void *context, int option, failure *fail)
 {
     (void)fail;
     tokenize_options *o = context;
-    *(option == JSON ? &o->json : option == DECODE ? &o->decode : &o->help) = true;
+    if (option == 'm')
+        o->model_path = optarg;
+    else
+        *(option == JSON ? &o->json : option == DECODE ? &o->decode : &o->help) = true;
     return OK;
-}
-
-static error_code check(const tokenize_options *o, int n_models, failure *fail)
-{
-    const char *why = n_models == 0           ? "no model named"
-                      : n_models > 1          ? "one model at a time"
-                      : o->decode && !o->json ? "--decode reads and writes JSON: add --json"
-                                              : NULL;
-    return why == NULL ? OK : failure_set(fail, ERR_INVALID, "%s; try: a-io tokenize --help", why);
 }
 
 int command_tokenize(int argc, char **argv)
 {
-    static const struct option names[] = {{"json", no_argument, NULL, JSON},
+    static const struct option names[] = {{"model-file", required_argument, NULL, 'm'},
+                                          {"json", no_argument, NULL, JSON},
                                           {"decode", no_argument, NULL, DECODE},
                                           OFFLINE_OPTION,
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     tokenize_options o = {.json = false};
-    const option_table table = {names, ":h", take_option, &o};
+    const option_table table = {names, ":m:h", take_option, &o};
+    const char *path = NULL;
     failure fail;
     error_code code = options_read(&table, argc, argv, &fail);
     if (code == OK && o.help) {
@@ -226,12 +224,11 @@ int command_tokenize(int argc, char **argv)
         return 0;
     }
     if (code == OK)
-        code = check(&o, argc - optind, &fail);
+        code = read_model_path(&path, o.model_path, argc, argv, &fail);
+    if (code == OK && o.decode && !o.json)
+        code = failure_set(&fail, ERR_INVALID,
+                           "--decode reads and writes JSON: add --json; try: a-io tokenize --help");
     if (code == OK)
-        code = tokenize(argv[optind],
-                        o.decode ? MODE_DECODE
-                        : o.json ? MODE_ENCODE
-                                 : MODE_LINES,
-                        &fail);
+        code = tokenize(path, o.decode ? MODE_DECODE : o.json ? MODE_ENCODE : MODE_LINES, &fail);
     return code == OK ? 0 : command_failed("tokenize", &fail);
 }

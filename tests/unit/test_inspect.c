@@ -152,8 +152,8 @@ static void refusals(void **state)
 {
     (void)state;
     expect("--colour", DATA "qwen2.F32.gguf", 2, "--colour is not an option here");
-    expect(NULL, NULL, 2, "no file named");
-    expect(DATA "qwen2.F32.gguf", DATA "qwen2.F16.gguf", 2, "one file at a time");
+    expect(NULL, NULL, 2, "no model file named");
+    expect(DATA "qwen2.F32.gguf", DATA "qwen2.F16.gguf", 2, "one model file at a time");
     expect(NULL, "/nonexistent.gguf", 3, "/nonexistent.gguf: cannot open");
     char path[64];
     write_temporary("PK\3\4", 4, path);
