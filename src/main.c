@@ -17,6 +17,7 @@ static const struct command {
     const char *summary;
 } commands[] = {
     {"run", command_run, "answer a prompt: sense its intent, choose the model, generate"},
+    {"chat", command_chat, "hold a conversation in the terminal"},
     {"route", command_route, "decide only: intent, model and lookup of a prompt, or of many"},
     {"serve", command_serve, "answer over HTTP in the shape of OpenAI's API"},
     {"pull", command_pull, "fetch a model by name from the Hugging Face hub"},

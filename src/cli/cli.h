@@ -4,6 +4,7 @@
 #define CLI_CLI_H
 
 int command_run(int argc, char **argv);
+int command_chat(int argc, char **argv);
 int command_route(int argc, char **argv);
 int command_inspect(int argc, char **argv);
 int command_serve(int argc, char **argv);

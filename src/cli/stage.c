@@ -52,15 +52,31 @@ static void on_signal(int number)
     errno = saved;
 }
 
+static void catch_signals(int flags)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = flags};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
 static error_code watch_signals(failure *fail)
 {
     wake_fd = eventfd(0, EFD_CLOEXEC);
     if (wake_fd < 0)
         return failure_set(fail, ERR_IO, "cannot make an eventfd: %s", strerror(errno));
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    catch_signals((int)SA_RESETHAND);
     return OK;
+}
+
+void stage_go_on(void)
+{
+    interrupted = 0;
+    catch_signals(0);
+}
+
+int stage_signal(void)
+{
+    return interrupted;
 }
 
 static void wait_for_wake(void)

@@ -172,6 +172,17 @@ static const struct {
     {2, "--policy best: policy.name: \"best\"", {"run", "--policy", "best", "a"}},
     {5, "not a GGUF file", {"run", "-m", "config/demo.yaml", "a"}},
     {3, "no model \"gpt\"; there are: auto, small, large", {"run", "--model", "gpt", "a"}},
+    {2, "no model file named", {"tokenize", "--json"}},
+    {2, "one model file at a time", {"tokenize", "-m", SMALL, SMALL}},
+    {2, "add --json", {"tokenize", "-m", SMALL, "--decode"}},
+    {2, "one model file at a time", {"inspect", "-m", SMALL, SMALL}},
+    {2, "no model file named", {"logits", "--tokens", "x", "--output", "y"}},
+    {2, "needs --tokens and --output", {"logits", "-m", SMALL, "--tokens", "x"}},
+    {2, "-m needs a value", {"inspect", "-m"}},
+    {2, "messages come from standard input", {"chat", "a"}},
+    {2, "--model has no effect", {"chat", "-m", "x", "--model", "y"}},
+    {3, "no model \"gpt\"; there are: auto, small, large", {"chat", "--model", "gpt"}},
+    {2, "no chat template", {"chat", "-m", NO_TEMPLATE}},
     {3, "chatml", {"run", "-m", SMALL, "--chat-template", "nonsense", "a"}},
     {2, "no chat template", {"run", "-m", NO_TEMPLATE, "--system", "b", "a"}},
 };
@@ -236,10 +247,9 @@ static void check_manual(const char *help, const char *manual)
 static void test_help(void **state)
 {
     (void)state;
-    static const char *const commands[] = {"run",       "route",  "serve",  "inspect",
-                                           "tokenize",  "logits", "bench",  "quantize",
-                                           "calibrate", "replay", "report", "tune",
-                                           "pull",      "models", "rm"};
+    static const char *const commands[] = {
+        "run",      "chat",      "route",  "serve",  "inspect", "tokenize", "logits", "bench",
+        "quantize", "calibrate", "replay", "report", "tune",    "pull",     "models", "rm"};
     buffer manual;
     buffer_init(&manual, 1 << 20);
     int fd = open("docs/a-io.1", O_RDONLY);
@@ -383,6 +393,31 @@ static void test_too_long(void **state)
     finish(o);
 }
 
+/* A model file is named by -m everywhere, and by its bare name where it always was. */
+static void test_model_file(void **state)
+{
+    (void)state;
+    char ids[] = "/tmp/a-io-ids-XXXXXX", logits[] = "/tmp/a-io-logits-XXXXXX";
+    temporary(ids, "1 2 3");
+    temporary(logits, NULL);
+    const char *const bare[][8] = {{"inspect", SMALL},
+                                   {"tokenize", SMALL},
+                                   {"logits", SMALL, "--tokens", ids, "--output", logits}};
+    for (size_t i = 0; i < sizeof bare / sizeof bare[0]; i++) {
+        const char *named[9] = {bare[i][0], "-m"};
+        for (size_t k = 1; bare[i][k] != NULL; k++)
+            named[k + 1] = bare[i][k];
+        outcome a = start("some text", bare[i]), b = start("some text", named);
+        assert_int_equal(a.status, 0);
+        assert_int_equal(b.status, 0);
+        assert_string_equal(a.out.data, b.out.data);
+        finish(a);
+        finish(b);
+    }
+    unlink(ids);
+    unlink(logits);
+}
+
 static void test_route_lines(void **state)
 {
     (void)state;
@@ -463,11 +498,12 @@ int main(void)
     program[length] = '\0';
     strcpy(strstr(program, "/tests/unit/"), "/a-io");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),    cmocka_unit_test(test_environment),
-        cmocka_unit_test(test_help),        cmocka_unit_test(test_run_json),
-        cmocka_unit_test(test_one_answer),  cmocka_unit_test(test_run_text),
-        cmocka_unit_test(test_raw),         cmocka_unit_test(test_too_long),
-        cmocka_unit_test(test_route_lines), cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_refusals),   cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_help),       cmocka_unit_test(test_run_json),
+        cmocka_unit_test(test_one_answer), cmocka_unit_test(test_run_text),
+        cmocka_unit_test(test_raw),        cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_model_file), cmocka_unit_test(test_route_lines),
+        cmocka_unit_test(test_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
