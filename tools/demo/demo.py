@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""make demo: a mixed handful of requests, each answered by the right model.
+"""make demo, make demo-real: a mixed handful of requests, each answered by the right model.
 
-Starts `a-io serve` with the demo pair, sends models/demo/requests.jsonl through it, and prints what was
-sensed, decided and answered; then the same requests by the small and by the large model alone, each on a
-fresh server, so that nobody profits from another's cache. Python's standard library only.
+Starts `a-io serve` with a pair of models, sends a file of requests through it, and prints what was sensed,
+decided and answered; then the same requests by the small and by the large model alone, each on a fresh
+server, so that nobody profits from another's cache. Python's standard library only.
 """
 import argparse
 import json
@@ -18,9 +18,8 @@ import time
 import urllib.error
 import urllib.request
 
-MAX_TOKENS = 200
-START_SECONDS = 60
-REQUEST_SECONDS = 120
+START_SECONDS = 120
+REQUEST_SECONDS = 300
 RIGHT, WRONG = "right", "wrong"
 
 # Runs in a process of its own with little room: the answer is code that a model wrote.
@@ -87,7 +86,12 @@ class Server:
             time.sleep(0.05)
         raise DemoError(f"a-io serve was not ready within {START_SECONDS} s:\n{self.said().strip()}")
 
-    def ask(self, model, prompt, max_tokens=MAX_TOKENS):
+    def models(self):
+        """The names of the small and the large model."""
+        with urllib.request.urlopen(self.url + "/v1/models", timeout=REQUEST_SECONDS) as reply:
+            return [m["id"] for m in json.load(reply)["data"] if m["id"] != "auto"]
+
+    def ask(self, model, prompt, max_tokens):
         """The reply's JSON, or an error's; and the seconds it took."""
         body = {
             "model": model,
@@ -126,8 +130,14 @@ class Server:
 # ---- right or wrong -----------------------------------------------------------------------------
 
 
+def code_of(answer):
+    """What stands between the first fence and the next, where there is one."""
+    fenced = re.search(r"```[^\n]*\n(.*?)(?:```|\Z)", answer, re.DOTALL)
+    return fenced.group(1) if fenced else answer
+
+
 def runs_correctly(answer, calls):
-    job = json.dumps({"answer": answer, "call": calls})
+    job = json.dumps({"answer": code_of(answer), "call": calls})
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-c", CHECKER],
@@ -147,8 +157,10 @@ def is_right(answer, check):
     if check["type"] == "exact":
         return answer.strip() == check["value"].strip()
     if check["type"] == "final_number":
-        numbers = re.findall(r"-?\d+", answer)
-        return bool(numbers) and numbers[-1] == check["value"]
+        numbers = re.findall(r"-?\d+(?:\.\d+)?", re.sub(r"(?<=\d),(?=\d{3})", "", answer))
+        return bool(numbers) and float(numbers[-1]) == float(check["value"])
+    if check["type"] == "mentions":
+        return any(re.search(rf"\b{re.escape(value)}\b", answer, re.IGNORECASE) for value in check["values"])
     if check["type"] == "python":
         return runs_correctly(answer, check["call"])
     raise DemoError(f"unknown check {check['type']!r} in the requests")
@@ -260,19 +272,23 @@ def show_progress(name, done, total):
         sys.stderr.flush()
 
 
-def answer_all(options, name, model, requests, table=None):
+def answer_all(options, which, requests, table=None):
+    """All requests by A-IO (`which` None) or by the small or large model alone (0 or 1); and its name."""
     outcomes = []
-    show_progress(f"{name}, loading", 0, len(requests))
+    show_progress("loading", 0, len(requests))
     with Server(options.program, options.config) as server:
-        for warm in ("small", "large"):  # the first pages of the weights, for everybody alike
+        models = server.models()
+        model = "auto" if which is None else models[which]
+        name = "A-IO" if which is None else f"static {model}"
+        for warm in models:  # the first pages of the weights, for everybody alike
             server.ask(warm, "Hello", max_tokens=2)
         for request in requests:
             show_progress(name, len(outcomes), len(requests))
-            outcomes.append(Outcome(request, *server.ask(model, request["prompt"])))
+            outcomes.append(Outcome(request, *server.ask(model, request["prompt"], options.max_tokens)))
             show_progress(name, len(requests), len(requests))
             if table is not None:
                 print(table.line(row_of(request, outcomes[-1])), flush=True)
-    return outcomes
+    return name, outcomes
 
 
 def summary(name, outcomes):
@@ -301,37 +317,45 @@ def read_requests(path):
 
 NEXT = """
 Next:
-  {program} run "{prompt}"
-  {program} route --json "What is 12 times 7?"
-  {program} serve        and then, in another terminal:
+  {program} run{config} "{prompt}"
+  {program} chat{config}
+  {program} route{config} --json "What is 12 times 7?"
+  {program} serve{config}        and then, in another terminal:
   curl http://127.0.0.1:8098/v1/chat/completions -H 'Content-Type: application/json' \\
        -d '{{"model": "auto", "messages": [{{"role": "user", "content": "What is 12 times 7?"}}]}}'
-Your own models: copy config/demo.yaml, name a small and a large GGUF file in it, then
+Your own models: copy {config_file}, name a small and a large GGUF file in it, then
   {program} serve --config my.yaml --check"""
+
+DEMO_CONFIG = "config/demo.yaml"
 
 
 def demonstrate(options):
     requests = read_requests(options.requests)
     table = Table(shutil.get_terminal_size((160, 24)).columns)
-    print(f"{len(requests)} requests to the demo pair, routed by A-IO. lookup shows accepted/drafted tokens.\n")
+    print(f"{len(requests)} requests to {options.pair}, routed by A-IO. lookup shows accepted/drafted tokens.\n")
     print(table.head(), flush=True)
-    routed = answer_all(options, "A-IO", "auto", requests, table)
+    name, routed = answer_all(options, None, requests, table)
     print(flush=True)
-    print(summary("A-IO", routed), flush=True)
-    for name in ("small", "large"):
-        print(summary(f"static {name}", answer_all(options, f"static {name}", name, requests)), flush=True)
+    print(summary(name, routed), flush=True)
+    for which in (0, 1):
+        print(summary(*answer_all(options, which, requests)), flush=True)
     print(
         "tokens/s above is decoding alone; in these three lines it is all tokens of the replies over all the\n"
         "time from request to reply, routing included."
     )
     prompt = next((r["prompt"] for r in requests if len(r["prompt"]) < 100 and '"' not in r["prompt"]), "Hello")
-    print(NEXT.format(program=options.program, prompt=" ".join(prompt.split())))
+    config = "" if options.config == DEMO_CONFIG else f" --config {options.config}"
+    print(
+        NEXT.format(program=options.program, prompt=" ".join(prompt.split()), config=config, config_file=options.config)
+    )
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--program", default="build/a-io", help="the a-io to show")
-    parser.add_argument("--config", default="config/demo.yaml")
+    parser.add_argument("--config", default=DEMO_CONFIG)
+    parser.add_argument("--max-tokens", type=int, default=200, help="of an answer (default: %(default)s)")
+    parser.add_argument("--pair", default="the demo pair", help="what the pair is called")
     parser.add_argument("--requests", default="models/demo/requests.jsonl")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
