@@ -115,7 +115,7 @@ static void test_every_architecture(void **state)
         model *m = load();
         assert_string_equal(m->config.architecture, names[i]);
         assert_int_equal(m->config.context_length, 512);
-        assert_float_equal(m->config.rope_base, 1e4, 0);
+        assert_float_equal(m->config.ropes[0].base, 1e4, 0);
         check_logits(m);
         model_destroy(m);
     }
