@@ -22,10 +22,19 @@ enum { CHUNK_QUERIES = 64 }; /* so that queries, sums and one block of keys stay
 /* The first block of a window is read from a multiple of this, which is what scores are made in. */
 enum { SCORE_STEP = 16 };
 
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t most(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 static size_t chunk_rows(const attention_shape *shape, size_t n_rows)
 {
-    size_t most = shape->group < CHUNK_QUERIES ? CHUNK_QUERIES / shape->group : 1;
-    return n_rows < most ? n_rows : most;
+    return least(n_rows, shape->group < CHUNK_QUERIES ? CHUNK_QUERIES / shape->group : 1);
 }
 
 /* From so many queries on a block of quantised keys or values is expanded to f32 once: fewer are
@@ -53,7 +62,7 @@ static gathered gathered_at(float *floats, size_t queries, size_t head_dim)
 
 size_t attention_scratch_floats(const attention_shape *shape, size_t max_rows)
 {
-    size_t queries = chunk_rows(shape, max_rows) * shape->group;
+    size_t queries = least(max_rows * shape->group, most(shape->group, CHUNK_QUERIES));
     size_t expanded = queries < EXPAND_QUERIES ? 0 : ATTENTION_BLOCK * shape->head_dim;
     size_t query = shape->head_dim + ATTENTION_BLOCK + 1; /* its vector, scores and rescale */
     return expanded + queries * query + 2 * gathered_floats(queries, shape->head_dim);
@@ -94,16 +103,6 @@ static chunk chunk_start(const attention_shape *shape, const float *q, size_t q_
     for (size_t r = 0; r < rows; r++)
         c.kernel->scale(c.q + r * width, q + r * q_stride, shape->scale, width);
     return c;
-}
-
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static size_t most(size_t a, size_t b)
-{
-    return a > b ? a : b;
 }
 
 /* The first position that row r sees. */

@@ -187,6 +187,7 @@ typedef struct attention_shape {
                            denominator and nothing else; NULL: none */
 } attention_shape;
 
+/* Enough for up to max_rows rows of the shape, or of parts of its group. */
 size_t attention_scratch_floats(const attention_shape *shape, size_t max_rows);
 void attention_head(const attention_shape *shape, const float *q, size_t q_stride, const void *k,
                     const void *v, size_t first_position, size_t n_rows, float *scratch, float *out,
