@@ -21,6 +21,7 @@
 #   make bench-draft    what a draft model gains and costs beside prompt lookup
 #   make stress-http    the same with the npm client openai against a-io serve (REQUESTS=2000 SEED=1 CLIENTS=16)
 #   make bench-peer     beside llama.cpp from npm, in turns (MODELS=pangu-1b-llama:q4_0 PAIRS=5 THREADS=2)
+#   make bench-render   what a conversation of 2 KB costs from messages to tokens, by chat template (MODELS="FILE ...")
 #   make format         clang-format over src and tests
 
 CC ?= gcc
@@ -33,8 +34,12 @@ WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wvla -Werror
 CFLAGS ?= -O2 -g
 CPPFLAGS += -D_GNU_SOURCE -Isrc
 override CFLAGS += -std=c17 $(WARNINGS) -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
-LDLIBS = $(shell pkg-config --libs $(PACKAGES)) -lm -pthread
+LDLIBS = $(TEMPLATE_LIBRARY) $(shell pkg-config --libs $(PACKAGES)) -lm -pthread
 LDFLAGS += $(if $(SANITIZE),-fsanitize=$(SANITIZE))
+
+# The Jinja of chat templates is Rust: built once for all variants, by tools/cargo.sh.
+TEMPLATE_SOURCES := $(wildcard src/template/*.rs src/template/Cargo.*)
+TEMPLATE_LIBRARY := build/cargo/release/liba_io_template.a
 
 SOURCES := $(sort $(wildcard src/*/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(VARIANT)/obj/%.o)
@@ -51,11 +56,15 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all demo demo-real real-models replay test test-c test-neon test-e2e test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate stress stress-http setup format clean
+.PHONY: all demo demo-real real-models replay test test-c test-neon test-e2e test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean
 all: $(PROGRAM)
 
-$(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY)
-	$(quiet_link)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(TEMPLATE_LIBRARY)
+	$(quiet_link)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(LIBRARY) $(LDLIBS)
+
+$(TEMPLATE_LIBRARY): $(TEMPLATE_SOURCES)
+	$(if $(V),,@echo "  cargo   src/template" && )tools/cargo.sh build --release --locked --quiet --manifest-path src/template/Cargo.toml --target-dir build/cargo
+	@touch $@
 
 $(LIBRARY): $(OBJECTS)
 	@rm -f $@ && ar rcs $@ $^
@@ -76,7 +85,7 @@ $(VARIANT)/obj/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
 	$(quiet_compile)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(VARIANT)/tests/%: tests/%.c $(LIBRARY) Makefile
+$(VARIANT)/tests/%: tests/%.c $(LIBRARY) $(TEMPLATE_LIBRARY) Makefile
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDLIBS) -lcmocka
 
@@ -87,7 +96,7 @@ $(SAME_BITS): tests/neon/same_bits.c $(KERNEL_OBJECTS) Makefile
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(KERNEL_OBJECTS) -lm
 
-$(VARIANT)/bench/%: bench/%.c $(LIBRARY) Makefile
+$(VARIANT)/bench/%: bench/%.c $(LIBRARY) $(TEMPLATE_LIBRARY) Makefile
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDLIBS)
 
@@ -96,11 +105,11 @@ $(VARIANT)/obj/bench/%.o: bench/%.c Makefile
 	$(quiet_compile)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 STRESS_OBJECTS := $(patsubst %.c,$(VARIANT)/obj/%.o,$(sort $(wildcard bench/stress*.c)))
-$(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY)
+$(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY) $(TEMPLATE_LIBRARY)
 	@mkdir -p $(@D)
-	$(quiet_link)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(quiet_link)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(STRESS_OBJECTS) $(LIBRARY) $(LDLIBS)
 
--include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(REAL_TEST_PROGRAMS:=.d) $(SAME_BITS).d $(VARIANT)/bench/kv_memory.d $(VARIANT)/bench/steps.d $(VARIANT)/bench/probe.d $(VARIANT)/bench/lookup.d $(VARIANT)/bench/lookup_wall.d $(VARIANT)/bench/draft_model.d $(STRESS_OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(REAL_TEST_PROGRAMS:=.d) $(SAME_BITS).d $(VARIANT)/bench/kv_memory.d $(VARIANT)/bench/steps.d $(VARIANT)/bench/probe.d $(VARIANT)/bench/lookup.d $(VARIANT)/bench/lookup_wall.d $(VARIANT)/bench/draft_model.d $(VARIANT)/bench/render.d $(STRESS_OBJECTS:.o=.d)
 
 # Installs what is missing (Debian packages), saying so; then the goal runs in a fresh make, because
 # the package flags above could not be known before.
@@ -245,6 +254,10 @@ bench-peer: setup
 	@$(MAKE) --no-print-directory $(PROGRAM)
 	@[ -d bench/peer/node_modules/node-llama-cpp ] || (cd bench/peer && npm ci)
 	node bench/peer/compare.mjs --program $(PROGRAM) --pairs $(PAIRS) --threads $(THREADS) --keep build/bench-peer.jsonl $(MODELS:%=--synthetic %) $(PEER_OPTIONS)
+
+bench-render: setup
+	@$(MAKE) --no-print-directory $(VARIANT)/bench/render
+	$(VARIANT)/bench/render $(or $(MODELS),models/demo/large.gguf)
 
 format:
 	clang-format -i $(shell git ls-files 'src/*.[ch]' 'tests/*.[ch]' 'bench/*.[ch]')

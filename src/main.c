@@ -25,6 +25,7 @@ static const struct command {
     {"rm", command_rm, "remove a model from the hub's cache"},
     {"inspect", command_inspect, "say what a model file holds"},
     {"tokenize", command_tokenize, "turn text into a model's token ids, and back"},
+    {"render", command_render, "print the prompt that a chat template makes of a request"},
     {"quantize", command_quantize, "write a model file with smaller weights, or with random ones"},
     {"logits", command_logits, "write the logits of given tokens"},
     {"replay", command_replay, "measure policies: labelled requests, accuracy, speed, latency"},

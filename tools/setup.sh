@@ -8,6 +8,7 @@ command -v node >/dev/null 2>&1 || needed="$needed nodejs"
 command -v npm >/dev/null 2>&1 || needed="$needed npm"
 # For huggingface_hub, beside which the tests of the hub's cache run.
 python3 -c 'import ensurepip, venv' 2>/dev/null || needed="$needed python3-venv"
+"$(dirname "$0")/cargo.sh" --found || needed="$needed cargo-web" # 12 MB and their compiler
 
 missing=""
 for package in $needed; do

@@ -15,9 +15,20 @@
 #include "engine/engine.h"
 #include "model/chat.h"
 
+/* What a conversation holds beyond roles and texts, as JSON for the chat template; NULL: nothing.
+ */
+typedef struct request_chat {
+    const char
+        *messages_json; /* the whole messages, which are then rendered instead of `messages` */
+    const char *tools_json;
+    const char *documents_json;
+    const char *variables_json; /* chat_template_kwargs */
+} request_chat;
+
 typedef struct request {
     const chat_message *messages; /* a conversation, or … */
     size_t n_messages;
+    request_chat chat;
     const char *prompt; /* … a raw prompt (NULL: messages), with no template around it */
     size_t prompt_length;
     sampling_params sampling;

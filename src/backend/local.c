@@ -78,15 +78,25 @@ static error_code encode_request(const backend *b, const request *r, token_list 
 {
     if (r->prompt != NULL)
         return encode_raw(b, r->prompt, r->prompt_length, out, fail);
-    const chat_template *chat = engine_model(b->engine)->chat;
-    if (chat == NULL)
+    const model *m = engine_model(b->engine);
+    if (m->chat == NULL)
         return failure_set(fail, ERR_UNSUPPORTED,
-                           "model '%s' has no chat template: give it a raw prompt, or set "
+                           "model '%s' has no chat template%s%s: give it a raw prompt, or set "
                            "chat_template: for it",
-                           b->name);
+                           b->name, m->chat_failure.code != OK ? " that works; " : "",
+                           m->chat_failure.code != OK ? m->chat_failure.text : "");
+    const chat_input input = {
+        .messages = r->messages,
+        .n_messages = r->n_messages,
+        .messages_json = r->chat.messages_json,
+        .tools_json = r->chat.tools_json,
+        .documents_json = r->chat.documents_json,
+        .variables_json = r->chat.variables_json,
+        .generation_prompt = true,
+    };
     chat_text text;
     chat_text_init(&text, PROMPT_TEXT_LIMIT);
-    error_code code = chat_render(chat, r->messages, r->n_messages, true, &text, fail);
+    error_code code = chat_render(m->chat, &input, &text, fail);
     if (code == OK)
         code = chat_encode(words(b), &text, out, fail);
     chat_text_free(&text);

@@ -22,6 +22,7 @@
     X(ERR_FORMAT, "malformed file", 5, 500)                                                        \
     X(ERR_UNSUPPORTED, "not supported", 5, 501)                                                    \
     X(ERR_DENIED, "access refused", 6, 403)                                                        \
+    X(ERR_TEMPLATE, "refused by the chat template", 5, 400)                                        \
     X(ERR_IO, "input/output error", 6, 500)                                                        \
     X(ERR_MEMORY, "out of memory", 7, 503)                                                         \
     X(ERR_BUSY, "no capacity left", 7, 429)                                                        \

@@ -13,6 +13,7 @@ int command_tokenize(int argc, char **argv);
 int command_pull(int argc, char **argv);
 int command_models(int argc, char **argv);
 int command_rm(int argc, char **argv);
+int command_render(int argc, char **argv);
 int command_quantize(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_calibrate(int argc, char **argv);

@@ -78,7 +78,8 @@ static void gather_chat(inspection *in)
     gguf_string jinja;
     in->has_chat_template = gguf_text(in->file, "tokenizer.chat_template", &jinja);
     if (in->has_chat_template)
-        chat_template_recognise(&in->chat, jinja.data, jinja.length, &in->chat_failure);
+        chat_template_compile(&in->chat, jinja.data, jinja.length,
+                              (chat_vocabulary){.tokenizer = in->tokenizer}, &in->chat_failure);
 }
 
 static void gather(inspection *in)
@@ -118,6 +119,7 @@ static int inspect_file(const char *path, bool json, bool keys)
             code = parts[i]->code;
             fprintf(stderr, "a-io inspect: %s: %s\n", path, parts[i]->text);
         }
+    chat_template_destroy(in.chat);
     tokenizer_destroy(in.tokenizer);
     gguf_close(file);
     return error_code_exit(code);

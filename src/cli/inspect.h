@@ -38,7 +38,7 @@ typedef struct inspection {
     tokenizer *tokenizer; /* NULL when it could not be loaded */
     failure tokenizer_failure;
     bool has_chat_template;
-    const chat_template *chat; /* NULL when there is none or it is not recognised */
+    chat_template *chat; /* NULL when there is none or it cannot be used */
     failure chat_failure;
 } inspection;
 

@@ -170,7 +170,7 @@ static void print_chat(const inspection *in, FILE *out)
 {
     const char *text = "none: raw prompts only";
     if (in->chat != NULL)
-        text = chat_template_name(in->chat);
+        text = "its own";
     else if (in->has_chat_template)
         text = in->chat_failure.text;
     fprintf(out, "%-20s%s\n", "chat template", text);

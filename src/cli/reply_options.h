@@ -64,7 +64,8 @@ enum {
     "      --model NAME            this model of the configuration, without routing\n"            \
     "  -m, --model-file FILE       one GGUF file without configuration and routing, or a name at\n"\
     "                              the Hugging Face hub (see a-io pull --help)\n"                 \
-    "      --chat-template NAME    with -m: the template by name, instead of the file's own\n"
+    "      --chat-template NAME    with -m, instead of the file's own template: a built-in one\n"     \
+    "                              (chatml, llama3 ...), a file's as file:PATH, or none\n"
 #define REPLY_LENGTH_USAGE                                                                        \
     "  -n, --max-tokens N          at most N tokens (default: until the model ends or its\n"      \
     "                              context is full)\n"                                            \

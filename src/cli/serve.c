@@ -30,7 +30,8 @@ static const char usage[] =
     "                              configuration's\n"
     "  -m, --model-file FILE       one GGUF file without configuration and routing, or a name at\n"
     "                              the Hugging Face hub (see a-io pull --help)\n"
-    "      --chat-template NAME    with -m: the template by name, instead of the file's own\n"
+    "      --chat-template NAME    with -m, instead of the file's own template: a built-in one\n"
+    "                              (chatml, llama3 ...) or a file's as file:PATH\n"
     "      --host ADDRESS          listen there (default: what the configuration says)\n"
     "      --port N                likewise; 0: any free one\n"
     "  -t, --threads N             threads that compute (default: physical cores)\n"
@@ -202,7 +203,8 @@ static error_code check_templates(const orchestra *o, failure *fail)
     for (size_t i = 0; i < orchestra_model_count(o); i++)
         if (!orchestra_has_template(o, i))
             return failure_set(fail, ERR_UNSUPPORTED,
-                               "model %s has no chat template; name one with chat_template: (or "
+                               "model %s has no chat template that works; name one with "
+                               "chat_template: (or "
                                "--chat-template)",
                                orchestra_model_name(o, i));
     return OK;

@@ -106,6 +106,18 @@ static char *resolve_path(const char *path, const char *file)
     return whole;
 }
 
+/* A template's name, or file:PATH with the path resolved. */
+static bool copy_template(char **to, const char *choice, const char *file)
+{
+    static const char mark[] = "file:";
+    if (choice == NULL || strncmp(choice, mark, strlen(mark)) != 0)
+        return copy_text(to, choice, NULL);
+    char *path = resolve_path(choice + strlen(mark), file);
+    bool copied = path != NULL && asprintf(to, "%s%s", mark, path) >= 0;
+    free(path);
+    return copied;
+}
+
 /* Sets *to to the resolved path, or to NULL when the file names none; false: no memory. */
 static bool copy_path(char **to, const char *path, const char *file)
 {
@@ -123,7 +135,7 @@ static error_code take_model(config_model *m, const file_model *f, size_t i, con
     m->path = resolve_path(f->path, file);
     if (m->path == NULL || !copy_text(&m->given, f->path, NULL) ||
         !copy_text(&m->name, f->name, NULL) ||
-        !copy_text(&m->chat_template, f->chat_template, NULL))
+        !copy_template(&m->chat_template, f->chat_template, file))
         return no_memory(fail);
     if (f->kv != NULL && !config_kv_parse(f->kv, &m->kv))
         return failure_set(fail, ERR_CONFIG,

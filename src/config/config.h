@@ -41,7 +41,7 @@ typedef struct config_model {
     config_role role;
     char *given;         /* the path as it is written, which may be a name of another kind */
     char *path;          /* of the file */
-    char *chat_template; /* override by name, or NULL */
+    char *chat_template; /* a built-in one's name, file:PATH or none; NULL: the file's own */
     uint32_t context;    /* tokens; 0: what the model was trained for */
     uint32_t slots;      /* replies that run at once */
     uint32_t parked;     /* batch replies parked besides; 0: as many as slots */

@@ -17,7 +17,6 @@ void chat_text_free(chat_text *text)
     free(text->spans);
     text->spans = NULL;
     text->n_spans = 0;
-    text->starts_with_bos = false;
 }
 
 error_code chat_text_add(chat_text *text, const char *data, size_t length, bool is_template)
@@ -85,7 +84,7 @@ error_code chat_encode(const tokenizer *t, const chat_text *text, token_list *ou
     size_t before = out->length;
     int32_t bos = tokenizer_bos(t);
     error_code code = OK;
-    if (bos >= 0 && (tokenizer_adds_bos(t) || text->starts_with_bos))
+    if (bos >= 0 && tokenizer_adds_bos(t))
         code = token_list_add(out, bos);
     if (code == OK)
         code = encode_spans(t, text, out, fail);

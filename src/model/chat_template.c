@@ -1,93 +1,185 @@
-#include "model/chat_internal.h"
-
+/* chat_template.c: compiled chat templates, and the rendering of conversations. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-/* ---- the templates ---- */
+#include "base/sha256.h"
+#include "model/chat_internal.h"
+#include "model/tokenizer_internal.h"
+#include "template/template.h"
 
-#define CHATML_ROLES                                                                               \
-    .open = {"<|im_start|>system\n", "<|im_start|>user\n", "<|im_start|>assistant\n"},             \
-    .close = "<|im_end|>\n", .generation = "<|im_start|>assistant\n"
+#define MAX_FILE ((size_t)1 << 20)
+#define N_TOKENS 4 /* bos, eos, unk, pad */
 
-#define LLAMA_HEADER(role) "<|start_header_id|>" role "<|end_header_id|>\n\n"
-#define LLAMA_ROLES                                                                                \
-    .open = {LLAMA_HEADER("system"), LLAMA_HEADER("user"), LLAMA_HEADER("assistant")},             \
-    .close = "<|eot_id|>", .generation = LLAMA_HEADER("assistant"), .starts_with_bos = true,       \
-    .trims = true
-#define LLAMA_DATES(today)                                                                         \
-    LLAMA_HEADER("system")                                                                         \
-    "Cutting Knowledge Date: December 2023\nToday Date: " today "\n\n"
-
-static const chat_template templates[] = {
-    {.name = "chatml", CHATML_ROLES},
-    {.name = "qwen1.5", CHATML_ROLES, .default_system = "You are a helpful assistant"},
-    {.name = "qwen2", CHATML_ROLES, .default_system = "You are a helpful assistant."},
-    {.name = "qwen2.5",
-     CHATML_ROLES,
-     .default_system = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."},
-    {.name = "qwen3", CHATML_ROLES, .thinks = true},
-    {.name = "llama3", LLAMA_ROLES},
-    {.name = "llama3.1",
-     LLAMA_ROLES,
-     .first_system = LLAMA_DATES("26 Jul 2024"),
-     .default_system = ""},
-    {.name = "llama3.2", LLAMA_ROLES, .first_system = LLAMA_DATES("{date}"), .default_system = ""},
-    {.name = "pangu",
-     .open = {"<s>[unused9]系统：", "[unused9]用户：", "[unused9]助手："},
-     .close = "[unused10]",
-     .default_system = "",
-     .generation = "[unused9]助手："},
+struct chat_template {
+    template *compiled;
+    char *name;
+    char *tokens[N_TOKENS]; /* or NULL */
+    size_t token_lengths[N_TOKENS];
 };
 
-/* Which Jinja texts each of them is the whole effect of (chat_fingerprint). The failure for an
- * unknown text prints its fingerprint, so that a new entry is one line. */
-static const struct {
-    uint64_t fingerprint;
-    const char *name;
-} fingerprints[] = {
-    {0xC91F394FE8477D74u, "chatml"},
-    {0x9C959AA9863FAAF7u, "chatml"}, /* sets add_generation_prompt when it is not defined */
-    {0x559B122FAAD24009u, "qwen1.5"},
-    {0x0943DDE4262C4ECFu, "qwen2"},
-    {0xC9C3907074DCC649u, "qwen2.5"},
-    {0x061559654DC924DAu, "qwen3"},
-    {0xCB257B70E567D40Eu, "llama3"},
-    {0x202CE8DB51AEB81Cu, "llama3.1"},
-    {0xCEF2C4C5040E0493u, "llama3.2"},
-    {0x6E6C05A888359FFEu, "pangu"},
-    {0x0D5D70926E341376u, "pangu"}, /* loop.index0 == 0 for loop.first */
-};
-
-#define N_TEMPLATES (sizeof templates / sizeof *templates)
-
-const char *chat_template_names(void)
+static template_text text_of(const char *text)
 {
-    return "chatml, qwen1.5, qwen2, qwen2.5, qwen3, llama3, llama3.1, llama3.2, pangu";
+    return (template_text){text, text != NULL ? strlen(text) : 0};
 }
 
-static const chat_template *find(const char *name)
+static error_code code_of(template_status status)
 {
-    for (size_t i = 0; i < N_TEMPLATES; i++)
-        if (strcmp(templates[i].name, name) == 0)
-            return &templates[i];
-    return NULL;
+    static const error_code codes[] = {
+        [TEMPLATE_OK] = OK,
+        [TEMPLATE_SYNTAX] = ERR_FORMAT,
+        [TEMPLATE_RAISED] = ERR_TEMPLATE,
+        [TEMPLATE_FAILED] = ERR_TEMPLATE,
+        [TEMPLATE_LIMIT] = ERR_UNSUPPORTED,
+        [TEMPLATE_REQUEST] = ERR_INVALID,
+        [TEMPLATE_MEMORY] = ERR_MEMORY,
+    };
+    return codes[status];
 }
 
-const chat_template *chat_template_fingerprinted(uint64_t fingerprint)
+/* ---- making --------------------------------------------------------------------------------- */
+
+static error_code no_memory(failure *fail)
 {
-    for (size_t i = 0; i < sizeof fingerprints / sizeof *fingerprints; i++)
-        if (fingerprints[i].fingerprint == fingerprint)
-            return find(fingerprints[i].name);
-    return NULL;
+    return failure_set(fail, ERR_MEMORY, "no memory for a chat template");
 }
 
-error_code chat_template_named(const chat_template **out, const char *name, failure *fail)
+static bool keep_token(chat_template *t, size_t place, const char *text, size_t length)
 {
-    *out = find(name);
-    if (*out == NULL)
-        return failure_set(fail, ERR_NOT_FOUND, "unknown chat template \"%.64s\" (known: %s)", name,
-                           chat_template_names());
+    if (text == NULL || length == 0)
+        return true;
+    t->tokens[place] = malloc(length);
+    if (t->tokens[place] == NULL)
+        return false;
+    memcpy(t->tokens[place], text, length);
+    t->token_lengths[place] = length;
+    return true;
+}
+
+static bool keep_tokens(chat_template *t, chat_vocabulary words)
+{
+    const tokenizer *k = words.tokenizer;
+    if (k == NULL)
+        return keep_token(t, 0, words.tokens.bos, text_of(words.tokens.bos).length) &&
+               keep_token(t, 1, words.tokens.eos, text_of(words.tokens.eos).length);
+    const int32_t ids[] = {tokenizer_bos(k), tokenizer_eos(k), k->unknown};
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        size_t length = 0;
+        const char *text = ids[i] >= 0 ? tokenizer_bytes(k, ids[i], true, &length) : NULL;
+        if (!keep_token(t, i, text, length))
+            return false;
+    }
+    return true;
+}
+
+/* The texts of the control tokens; NULL with *n 0: there are none. */
+static template_text *control_texts(const tokenizer *k, size_t *n)
+{
+    *n = 0;
+    template_text *texts = k != NULL ? calloc(k->n_specials + 1, sizeof *texts) : NULL;
+    for (size_t i = 0; texts != NULL && i < k->n_specials; i++)
+        if (tokenizer_is_control(k, k->specials[i]))
+            texts[(*n)++] =
+                (template_text){token_text(k, k->specials[i]), k->tokens[k->specials[i]].length};
+    return texts;
+}
+
+static error_code compile(chat_template *t, template_text jinja, const tokenizer *k, failure *fail)
+{
+    char words[TEMPLATE_MESSAGE_SIZE] = "";
+    size_t n;
+    template_text *controls = control_texts(k, &n);
+    if (k != NULL && controls == NULL)
+        return no_memory(fail);
+    template_status status = template_compile(&t->compiled, jinja, controls, n, &words);
+    free(controls);
+    if (status == TEMPLATE_OK)
+        return OK;
+    return failure_set(fail, code_of(status), "the chat template cannot be used: %s", words);
+}
+
+/* `name` is taken over. */
+static error_code make(chat_template **out, char *name, template_text jinja, chat_vocabulary words,
+                       failure *fail)
+{
+    chat_template *t = calloc(1, sizeof *t);
+    if (t == NULL || name == NULL) {
+        free(t);
+        free(name);
+        return no_memory(fail);
+    }
+    t->name = name;
+    error_code code =
+        keep_tokens(t, words) ? compile(t, jinja, words.tokenizer, fail) : no_memory(fail);
+    if (code != OK) {
+        chat_template_destroy(t);
+        return code;
+    }
+    *out = t;
     return OK;
+}
+
+/* "own 1f2e3d4c5b6a": what a calibration remembers a template by. */
+static char *own_name(const char *jinja, size_t length)
+{
+    uint8_t digest[SHA256_SIZE];
+    sha256 state;
+    sha256_init(&state);
+    sha256_add(&state, jinja, length);
+    sha256_end(&state, digest);
+    char *name = NULL;
+    int n = asprintf(&name, "own %02x%02x%02x%02x%02x%02x", digest[0], digest[1], digest[2],
+                     digest[3], digest[4], digest[5]);
+    return n < 0 ? NULL : name;
+}
+
+error_code chat_template_compile(chat_template **out, const char *jinja, size_t length,
+                                 chat_vocabulary words, failure *fail)
+{
+    template_text text = {length > 0 ? jinja : "", length};
+    return make(out, own_name(text.data, length), text, words, fail);
+}
+
+static error_code choose_file(chat_template **out, const char *choice, chat_vocabulary words,
+                              failure *fail)
+{
+    const char *path = choice + strlen("file:");
+    buffer jinja;
+    buffer_init(&jinja, MAX_FILE);
+    error_code code = buffer_read_file(&jinja, path, fail);
+    if (code == OK) {
+        template_text text = {jinja.length > 0 ? jinja.data : "", jinja.length};
+        code = make(out, strdup(choice), text, words, fail);
+        if (code != OK)
+            failure_prefix(fail, "%s", path);
+    }
+    buffer_free(&jinja);
+    return code;
+}
+
+error_code chat_template_choose(chat_template **out, const char *choice, chat_vocabulary words,
+                                failure *fail)
+{
+    if (strncmp(choice, "file:", strlen("file:")) == 0)
+        return choose_file(out, choice, words, fail);
+    const char *jinja = chat_builtin_find(choice);
+    if (jinja == NULL)
+        return failure_set(fail, ERR_NOT_FOUND,
+                           "unknown chat template \"%.64s\" (known: %s; or file:PATH)", choice,
+                           chat_builtin_names());
+    return make(out, strdup(choice), text_of(jinja), words, fail);
+}
+
+void chat_template_destroy(chat_template *t)
+{
+    if (t == NULL)
+        return;
+    template_destroy(t->compiled);
+    for (size_t i = 0; i < N_TOKENS; i++)
+        free(t->tokens[i]);
+    free(t->name);
+    free(t);
 }
 
 const char *chat_template_name(const chat_template *t)
@@ -95,208 +187,103 @@ const char *chat_template_name(const chat_template *t)
     return t->name;
 }
 
-/* ---- rendering ---- */
+/* ---- rendering ------------------------------------------------------------------------------ */
 
-typedef struct text_range {
-    const char *data;
-    size_t length;
-} text_range;
-
-typedef struct message_place {
-    bool is_first, is_last;
-    bool after_query; /* after the user's last question */
-} message_place;
-
-static error_code add_template(chat_text *out, const char *text)
+static error_code moment_of(const char *now, template_moment *out, failure *fail)
 {
-    return chat_text_add(out, text, strlen(text), true);
-}
-
-static error_code add_range(chat_text *out, text_range range)
-{
-    return chat_text_add(out, range.data, range.length, false);
-}
-
-static error_code add_first_system(chat_text *out, const chat_template *t)
-{
-    const char *text = t->first_system != NULL ? t->first_system : t->open[ROLE_OF_SYSTEM];
-    const char *mark = strstr(text, "{date}");
-    if (mark == NULL)
-        return add_template(out, text);
-    char date[32];
-    time_t now = time(NULL);
-    struct tm local;
-    if (localtime_r(&now, &local) == NULL || strftime(date, sizeof date, "%d %b %Y", &local) == 0)
-        return ERR_INTERNAL;
-    error_code code = chat_text_add(out, text, (size_t)(mark - text), true);
-    if (code == OK)
-        code = add_template(out, date);
-    return code == OK ? add_template(out, mark + strlen("{date}")) : code;
-}
-
-/* The bytes of the white-space character at the beginning (end) of the range, as Python's str.strip
- * and so Jinja's trim see it; 0: none. */
-static size_t space_bytes(const unsigned char *s, size_t length)
-{
-    if (length == 0)
-        return 0;
-    if ((s[0] >= 0x09 && s[0] <= 0x0D) || (s[0] >= 0x1C && s[0] <= 0x20))
-        return 1;
-    if (length >= 2 && s[0] == 0xC2 && (s[1] == 0x85 || s[1] == 0xA0))
-        return 2;
-    if (length < 3 || s[0] < 0xE1 || s[0] > 0xE3)
-        return 0;
-    unsigned code_point = (s[0] & 0x0Fu) << 12 | (s[1] & 0x3Fu) << 6 | (s[2] & 0x3Fu);
-    bool space = code_point == 0x1680 || (code_point >= 0x2000 && code_point <= 0x200A) ||
-                 code_point == 0x2028 || code_point == 0x2029 || code_point == 0x202F ||
-                 code_point == 0x205F || code_point == 0x3000;
-    return space ? 3 : 0;
-}
-
-static text_range trim(text_range r)
-{
-    const unsigned char *s = (const unsigned char *)r.data;
-    size_t begin = 0, end = r.length, bytes;
-    while ((bytes = space_bytes(s + begin, end - begin)) > 0)
-        begin += bytes;
-    for (;;) {
-        bytes = 0;
-        for (size_t back = 1; back <= 3 && back <= end - begin && bytes == 0; back++)
-            if (space_bytes(s + end - back, back) == back)
-                bytes = back;
-        if (bytes == 0)
-            return (text_range){r.data + begin, end - begin};
-        end -= bytes;
+    struct tm local = {.tm_isdst = -1};
+    time_t seconds = time(NULL);
+    if (now == NULL) {
+        localtime_r(&seconds, &local);
+    } else {
+        char rest = '\0';
+        int n = sscanf(now, "%4d-%2d-%2dT%2d:%2d:%2d%c", &local.tm_year, &local.tm_mon,
+                       &local.tm_mday, &local.tm_hour, &local.tm_min, &local.tm_sec, &rest);
+        if (n != 3 && n != 6)
+            return failure_set(fail, ERR_INVALID,
+                               "\"%.32s\" is no time such as 2026-03-14T09:26:53", now);
+        local.tm_year -= 1900;
+        local.tm_mon -= 1;
+        struct tm normal = local;
+        timegm(&normal); /* finds the day of the week and of the year */
+        local = normal;
     }
+    *out = (template_moment){
+        .year = local.tm_year + 1900,
+        .month = local.tm_mon + 1,
+        .day = local.tm_mday,
+        .hour = local.tm_hour,
+        .minute = local.tm_min,
+        .second = local.tm_sec,
+        .weekday = local.tm_wday,
+        .yearday = local.tm_yday + 1,
+    };
+    return OK;
 }
 
-static text_range strip_newlines(text_range r, bool left, bool right)
-{
-    while (left && r.length > 0 && r.data[0] == '\n') {
-        r.data++;
-        r.length--;
-    }
-    while (right && r.length > 0 && r.data[r.length - 1] == '\n')
-        r.length--;
-    return r;
-}
-
-/* What follows the last (precedes the first) `mark` in r; all of r when there is none. */
-static text_range after_last(text_range r, const char *mark)
-{
-    size_t n = strlen(mark);
-    for (const char *found; (found = memmem(r.data, r.length, mark, n)) != NULL;) {
-        r.length -= (size_t)(found + n - r.data);
-        r.data = found + n;
-    }
-    return r;
-}
-
-static text_range before_first(text_range r, const char *mark)
-{
-    const char *found = memmem(r.data, r.length, mark, strlen(mark));
-    if (found != NULL)
-        r.length = (size_t)(found - r.data);
-    return r;
-}
-
-static bool starts_and_ends(const chat_message *m, const char *start, const char *end)
-{
-    size_t a = strlen(start), b = strlen(end);
-    return m->content_length >= a && memcmp(m->content, start, a) == 0 && m->content_length >= b &&
-           memcmp(m->content + m->content_length - b, end, b) == 0;
-}
-
-/* Qwen3: answers after the last real question keep their thoughts, earlier ones lose them. */
-static size_t last_query(const chat_message *messages, size_t n)
-{
-    for (size_t i = n; i-- > 0;)
-        if (strcmp(messages[i].role, "user") == 0 &&
-            !starts_and_ends(&messages[i], "<tool_response>", "</tool_response>"))
-            return i;
-    return n - 1;
-}
-
-static error_code add_thinking(chat_text *out, text_range content, message_place place)
-{
-    text_range thought = {"", 0};
-    if (memmem(content.data, content.length, "</think>", 8) != NULL) {
-        thought = strip_newlines(before_first(content, "</think>"), false, true);
-        thought = strip_newlines(after_last(thought, "<think>"), true, false);
-        content = strip_newlines(after_last(content, "</think>"), true, false);
-    }
-    if (!place.after_query || (!place.is_last && thought.length == 0))
-        return add_range(out, content);
-    error_code code = add_template(out, "<think>\n");
-    if (code == OK)
-        code = add_range(out, strip_newlines(thought, true, true));
-    if (code == OK)
-        code = add_template(out, "\n</think>\n\n");
-    return code == OK ? add_range(out, strip_newlines(content, true, false)) : code;
-}
-
-static int role_of(const char *name)
-{
-    static const char *const names[N_CHAT_ROLES] = {"system", "user", "assistant"};
-    for (int role = 0; role < N_CHAT_ROLES; role++)
-        if (strcmp(names[role], name) == 0)
-            return role;
-    return -1;
-}
-
-static error_code add_message(chat_text *out, const chat_template *t, const chat_message *message,
-                              message_place place)
-{
-    int role = role_of(message->role);
-    error_code code = place.is_first && role == ROLE_OF_SYSTEM ? add_first_system(out, t)
-                                                               : add_template(out, t->open[role]);
-    if (code != OK)
-        return code;
-    text_range content = {message->content, message->content_length};
-    if (t->trims)
-        content = trim(content);
-    if (t->thinks && role == ROLE_OF_ASSISTANT)
-        code = add_thinking(out, content, place);
-    else
-        code = add_range(out, content);
-    return code == OK ? add_template(out, t->close) : code;
-}
-
-static error_code render(chat_text *out, const chat_template *t, const chat_message *messages,
-                         size_t n, bool generation_prompt)
+/* Spans in turn: what the request wrote, and all else. */
+static error_code add_spans(chat_text *out, const template_output *rendered)
 {
     error_code code = OK;
-    if (out->text.length == 0)
-        out->starts_with_bos = t->starts_with_bos;
-    if (role_of(messages[0].role) != ROLE_OF_SYSTEM && t->default_system != NULL) {
-        code = add_first_system(out, t);
+    size_t at = 0;
+    for (size_t i = 0; code == OK && i < rendered->n_foreign; i++) {
+        template_range foreign = rendered->foreign[i];
+        code = chat_text_add(out, rendered->text + at, foreign.begin - at, true);
         if (code == OK)
-            code = add_template(out, t->default_system);
-        if (code == OK)
-            code = add_template(out, t->close);
+            code = chat_text_add(out, rendered->text + foreign.begin, foreign.end - foreign.begin,
+                                 false);
+        at = foreign.end;
     }
-    size_t query = last_query(messages, n);
-    for (size_t i = 0; code == OK && i < n; i++)
-        code = add_message(out, t, &messages[i], (message_place){i == 0, i == n - 1, i > query});
-    return code == OK && generation_prompt ? add_template(out, t->generation) : code;
+    return code == OK ? chat_text_add(out, rendered->text + at, rendered->length - at, true) : code;
 }
 
-error_code chat_render(const chat_template *t, const chat_message *messages, size_t n_messages,
-                       bool generation_prompt, chat_text *out, failure *fail)
+static error_code run(const chat_template *t, const template_input *input, chat_text *out,
+                      failure *fail)
 {
-    if (n_messages == 0)
-        return failure_set(fail, ERR_INVALID, "the conversation has no messages");
-    for (size_t i = 0; i < n_messages; i++)
-        if (role_of(messages[i].role) < 0)
-            return failure_set(fail, ERR_INVALID,
-                               "message %zu has the role \"%.32s\"; the %s template takes system, "
-                               "user and assistant",
-                               i, messages[i].role, t->name);
-    error_code code = render(out, t, messages, n_messages, generation_prompt);
+    template_output rendered = {.owner = NULL};
+    template_status status = template_render(t->compiled, input, &rendered);
+    if (status == TEMPLATE_RAISED)
+        return failure_set(fail, ERR_TEMPLATE, "%s", rendered.message);
+    if (status == TEMPLATE_REQUEST)
+        return failure_set(fail, ERR_INVALID, "%s", rendered.message);
+    if (status != TEMPLATE_OK)
+        return failure_set(fail, code_of(status), "the chat template fails: %s", rendered.message);
+    error_code code = add_spans(out, &rendered);
+    template_output_free(&rendered);
     if (code == ERR_TOO_LARGE)
         return failure_set(fail, code, "the conversation is larger than %zu bytes",
                            out->text.limit);
+    return code == OK ? OK : failure_set(fail, code, "cannot render the conversation");
+}
+
+error_code chat_render(const chat_template *t, const chat_input *input, chat_text *out,
+                       failure *fail)
+{
+    if (input->messages_json == NULL && input->n_messages == 0)
+        return failure_set(fail, ERR_INVALID, "the conversation has no messages");
+    template_input all = {
+        .n_messages = input->n_messages,
+        .messages_json = text_of(input->messages_json),
+        .tools_json = text_of(input->tools_json),
+        .documents_json = text_of(input->documents_json),
+        .variables_json = text_of(input->variables_json),
+        .generation_prompt = input->generation_prompt,
+    };
+    for (size_t i = 0; i < N_TOKENS; i++)
+        all.tokens[i] = (template_text){t->tokens[i], t->token_lengths[i]};
+    error_code code = moment_of(input->now, &all.now, fail);
     if (code != OK)
-        return failure_set(fail, code, "cannot render the conversation");
-    return OK;
+        return code;
+    template_message *messages = calloc(input->n_messages + 1, sizeof *messages);
+    if (messages == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for the conversation");
+    for (size_t i = 0; i < input->n_messages; i++) {
+        const chat_message *m = &input->messages[i];
+        messages[i].role = text_of(m->role);
+        messages[i].content = (template_text){m->content, m->content_length};
+    }
+    all.messages = messages;
+    code = run(t, &all, out, fail);
+    free(messages);
+    return code;
 }

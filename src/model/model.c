@@ -10,15 +10,19 @@
 static error_code load_chat(model *m, const architecture *a, const char *name, failure *fail)
 {
     gguf_string jinja;
+    chat_vocabulary words = {.tokenizer = m->tokenizer};
     if (name != NULL && strcmp(name, "none") == 0)
         return OK;
     if (name != NULL)
-        return chat_template_named(&m->chat, name, fail);
-    if (gguf_text(m->file, "tokenizer.chat_template", &jinja))
-        return chat_template_recognise(&m->chat, jinja.data, jinja.length, fail);
-    if (a->default_chat != NULL)
-        return chat_template_named(&m->chat, a->default_chat, fail);
-    return OK;
+        return chat_template_choose(&m->chat, name, words, fail);
+    if (!gguf_text(m->file, "tokenizer.chat_template", &jinja))
+        return a->default_chat != NULL
+                   ? chat_template_choose(&m->chat, a->default_chat, words, fail)
+                   : OK;
+    /* A template that does not compile is no reason to refuse raw prompts. */
+    error_code code =
+        chat_template_compile(&m->chat, jinja.data, jinja.length, words, &m->chat_failure);
+    return code == ERR_MEMORY ? failure_set(fail, code, "%s", m->chat_failure.text) : OK;
 }
 
 static error_code load_words(model *m, const architecture *a, const model_options *options,
@@ -68,6 +72,7 @@ void model_destroy(model *m)
     if (m == NULL)
         return;
     model_weights_destroy(m);
+    chat_template_destroy(m->chat);
     tokenizer_destroy(m->tokenizer);
     gguf_close(m->file);
     free(m);

@@ -96,17 +96,18 @@ typedef struct model {
     gguf *file;                   /* kept open: the embedding rows are read from it */
     const gguf_tensor *embedding; /* n_vocab rows of n_embd */
     tokenizer *tokenizer;
-    const chat_template *chat; /* NULL: the file has none; only raw prompts then */
-    size_t weight_bytes;       /* bytes one single-row step reads (embedding row left out) */
-    float **vectors;           /* every small f32 vector above, to be freed */
+    chat_template *chat;  /* NULL: only raw prompts */
+    failure chat_failure; /* why the file's own template cannot be used, or code OK */
+    size_t weight_bytes;  /* bytes one single-row step reads (embedding row left out) */
+    float **vectors;      /* every small f32 vector above, to be freed */
     size_t n_vectors;
 } model;
 
 typedef struct model_options {
-    const char
-        *chat_template; /* override by name; "none": raw prompts only; NULL: what the file says */
-    size_t context;     /* positions that will be used: of RoPE factors for short and for long
-                           contexts (LongRoPE) it chooses; 0: what the model was trained for */
+    /* A built-in template's name or file:PATH; "none": raw prompts only; NULL: the file's own. */
+    const char *chat_template;
+    size_t context; /* positions that will be used: of RoPE factors for short and for long
+                       contexts (LongRoPE) it chooses; 0: what the model was trained for */
     void (*progress)(void *context,
                      double fraction); /* or NULL; 0 … 1 while weights are repacked */
     void *progress_context;

@@ -10,6 +10,17 @@ static bool add_product(size_t *sum, size_t a, size_t b)
     return !__builtin_mul_overflow(a, b, &product) && !__builtin_add_overflow(*sum, product, sum);
 }
 
+#define N_CHAT_TEXTS 4
+
+/* The places of the texts of r->chat. */
+static void chat_texts(request *r, const char **texts[N_CHAT_TEXTS])
+{
+    texts[0] = &r->chat.messages_json;
+    texts[1] = &r->chat.tools_json;
+    texts[2] = &r->chat.documents_json;
+    texts[3] = &r->chat.variables_json;
+}
+
 static bool measure(const request *r, size_t *total)
 {
     *total = 0;
@@ -21,6 +32,12 @@ static bool measure(const request *r, size_t *total)
                add_product(total, r->messages[i].content_length, 1) && add_product(total, 1, 1);
     for (size_t i = 0; fits && i < r->n_stops; i++)
         fits = add_product(total, strlen(r->stops[i]) + 1, 1);
+    request copy = *r;
+    const char **texts[N_CHAT_TEXTS];
+    chat_texts(&copy, texts);
+    for (size_t i = 0; fits && i < N_CHAT_TEXTS; i++)
+        if (*texts[i] != NULL)
+            fits = add_product(total, strlen(*texts[i]) + 1, 1);
     return fits && (r->prompt == NULL ||
                     (add_product(total, r->prompt_length, 1) && add_product(total, 1, 1)));
 }
@@ -62,6 +79,11 @@ error_code request_copy_make(request_copy *out, const request *r, failure *fail)
     }
     for (size_t i = 0; i < r->n_stops; i++)
         stops[i] = place_text(&end, r->stops[i], strlen(r->stops[i]));
+    const char **texts[N_CHAT_TEXTS];
+    chat_texts(&out->request, texts);
+    for (size_t i = 0; i < N_CHAT_TEXTS; i++)
+        if (*texts[i] != NULL)
+            *texts[i] = place_text(&end, *texts[i], strlen(*texts[i]));
     if (r->prompt != NULL)
         out->request.prompt = place_text(&end, r->prompt, r->prompt_length);
     out->request.messages = messages;

@@ -32,7 +32,10 @@ static error_code load_model(player *p, const config_model *m, const orchestra_p
         options.progress_context = &l;
     }
     p->name = m->name;
-    return model_load(&p->model, m->path, &options, fail);
+    error_code code = model_load(&p->model, m->path, &options, fail);
+    if (code == OK && p->model->chat_failure.code != OK)
+        log_warn("model %s: raw prompts only: %s", m->name, p->model->chat_failure.text);
+    return code;
 }
 
 static void warn_of_long_context(const config_model *m, const player *p)

@@ -195,9 +195,11 @@ static void test_not_made_for(void **state)
     p->n_labels--;
     refused(h, h->small, "3 labels");
     p->n_labels++;
-    const chat_template *chat = h->small->chat;
-    assert_int_equal(chat_template_named(&h->small->chat, "llama3", NULL), OK);
+    chat_template *chat = h->small->chat;
+    const chat_vocabulary words = {.tokenizer = h->small->tokenizer};
+    assert_int_equal(chat_template_choose(&h->small->chat, "llama3", words, NULL), OK);
     refused(h, h->small, "llama3");
+    chat_template_destroy(h->small->chat);
     h->small->chat = chat;
 }
 

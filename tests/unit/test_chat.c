@@ -1,13 +1,14 @@
-/* Chat templates: what is recognised, what it renders, and that users never write control tokens.
- */
+/* Chat templates: what they render, what they refuse, and that users never write control tokens. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <dirent.h>
 #include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "model/chat.h"
@@ -16,182 +17,69 @@
 #define FOLDER "../shared/chat/"
 #define LIMIT ((size_t)1 << 20)
 
-static const chat_template *named(const char *name)
-{
-    const chat_template *t = NULL;
-    failure fail = {0};
-    if (chat_template_named(&t, name, &fail) != OK)
-        fail_msg("%s", fail.text);
-    return t;
-}
+#define MORE_FOLDER FOLDER "templates/"
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static const chat_vocabulary few_words = {.tokens = {.bos = "<s>", .eos = "</s>"}};
 
 static chat_message message(const char *role, const char *content)
 {
     return (chat_message){role, content, strlen(content)};
 }
 
-static void expect_text(const char *name, const chat_message *messages, size_t n, bool generation,
-                        const char *want)
+static chat_template *compiled(const char *jinja)
+{
+    chat_template *t = NULL;
+    failure fail = {0};
+    if (chat_template_compile(&t, jinja, strlen(jinja), few_words, &fail) != OK)
+        fail_msg("%s: %s", jinja, fail.text);
+    return t;
+}
+
+static error_code render(const chat_template *t, const chat_input *input, char **out, failure *fail)
 {
     chat_text text;
     chat_text_init(&text, LIMIT);
-    failure fail = {0};
-    assert_int_equal(chat_render(named(name), messages, n, generation, &text, &fail), OK);
-    assert_string_equal(text.text.data, want);
-    size_t at = 0;
-    for (size_t i = 0; i < text.n_spans; i++) { /* spans cover the text, in turn */
-        assert_int_equal(text.spans[i].begin, at);
-        assert_true(text.spans[i].end > at);
-        assert_true(i == 0 || text.spans[i].is_template != text.spans[i - 1].is_template);
-        at = text.spans[i].end;
-    }
-    assert_int_equal(at, text.text.length);
+    error_code code = chat_render(t, input, &text, fail);
+    *out = code == OK ? strdup(text.text.data != NULL ? text.text.data : "") : NULL;
     chat_text_free(&text);
+    return code;
 }
 
-#define COUNT(array) (sizeof(array) / sizeof *(array))
+/* ---- built-in templates --------------------------------------------------------------------- */
 
-/* ---- recognition ---------------------------------------------------------------------------- */
-
-static const char *recognised(const char *jinja)
+static void expect_text(const char *name, const chat_message *messages, size_t n, bool generation,
+                        const char *want)
 {
-    const chat_template *t = NULL;
+    chat_template *t = NULL;
     failure fail = {0};
-    if (chat_template_recognise(&t, jinja, strlen(jinja), &fail) == OK)
-        return chat_template_name(t);
-    assert_int_equal(fail.code, ERR_UNSUPPORTED);
-    assert_non_null(strstr(fail.text, "chat_template:"));
-    assert_null(t);
-    return "refused";
-}
-
-#define FOR "{% for message in messages %}"
-#define PROMPT "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-
-static void test_chatml_spellings(void **state)
-{
-    (void)state;
-    static const char *const same[] = {
-        FOR "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
-            "{% endfor %}" PROMPT,
-        FOR "{{ \"<|im_start|>\" + message.role + \"\\n\" + message[\"content\"] + "
-            "\"<|im_end|>\\n\" }}{% endfor %}" PROMPT "\n",
-        "{%- for message in messages %}\n"
-        "    {{- '<|im_start|>' + message.role + '\\n' }}\n"
-        "    {{- message.content }}{# the content #}\n"
-        "    {{- '<|im_end|>\\n' -}}\n"
-        "{% endfor -%}\n\n"
-        "{%- if add_generation_prompt -%}\n"
-        "    {{ '<|im_start|>assistant\\n' }}\n"
-        "{%- endif %}\n",
-        FOR "\n<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
-            "  {% endfor %}\n"
-            "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
-    };
-    for (size_t i = 0; i < COUNT(same); i++)
-        assert_string_equal(recognised(same[i]), "chatml");
-}
-
-#define ROLE_PART(role, text)                                                                      \
-    "{% if message.role == '" role "' %}{{ '" text                                                 \
-    "' + message.content + '[unused10]' }}{% endif %}"
-
-static void test_other_known_texts(void **state)
-{
-    (void)state;
-    assert_string_equal(
-        recognised(
-            FOR "{% if loop.first and messages[0].role != 'system' %}"
-                "<s>[unused9]系统：[unused10]{% endif %}" ROLE_PART("system", "<s>[unused9]系统：")
-                    ROLE_PART("assistant", "[unused9]助手：") ROLE_PART("tool", "[unused9]工具：")
-                        ROLE_PART("function", "[unused9]方法：") ROLE_PART(
-                            "user", "[unused9]用户：") "{% endfor %}{% if add_generation_prompt "
-                                                       "%}[unused9]助手：{% endif %}"),
-        "pangu");
-    assert_string_equal(
-        recognised(
-            "{% set loop_messages = messages %}\n"
-            "{% for message in loop_messages %}\n"
-            "    {% set content = '<|start_header_id|>' + message.role + "
-            "'<|end_header_id|>\\n\\n' + message.content | trim + '<|eot_id|>' %}\n"
-            "    {% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}\n"
-            "    {{- content }}\n"
-            "{%- endfor %}\n"
-            "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n"
-            "{% endif %}"),
-        "llama3");
-    assert_string_equal(
-        recognised(FOR "{% if loop.first and messages[0].role != 'system' %}<|im_start|>system\n"
-                       "You are a helpful assistant.<|im_end|>\n{{ '' }}{% endif %}"
-                       "<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
-                       "{{ '' }}{% endfor %}" PROMPT),
-        "qwen2");
-}
-
-static void test_refused_texts(void **state)
-{
-    (void)state;
-    static const char *const other[] = {
-        "",
-        "<|im_start|>",
-        "{{ messages",
-        "{{ 'unfinished }}",
-        "{%",
-        "{",
-        /* trims the content */
-        FOR
-        "{{'<|im_start|>' + message['role'] + '\n' + message['content'] | trim + '<|im_end|>\n'}}"
-        "{% endfor %}" PROMPT,
-        /* a blank more in the text */
-        FOR "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|> \n'}}"
-            "{% endfor %}" PROMPT,
-        /* no condition on the generation prompt */
-        FOR "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n'}}"
-            "{% endfor %}{{ '<|im_start|>assistant\n' }}",
-        /* whitespace in the text that no dash takes away */
-        FOR " {{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n'}}"
-            "{% endfor %}" PROMPT,
-        /* says to be ChatML, then does something else */
-        FOR "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n'}}"
-            "{% endfor %}" PROMPT "{{ tools }}",
-    };
-    for (size_t i = 0; i < COUNT(other); i++)
-        assert_string_equal(recognised(other[i]), "refused");
-}
-
-/* Any cut or changed known text is refused or still means the same; it never crashes. */
-static void test_damaged_texts(void **state)
-{
-    (void)state;
-    static const char good[] =
-        "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\\n' + "
-        "message['content'] + \"<|im_end|>\\n\" }}{# c #}{% endfor %}" PROMPT;
-    char text[sizeof good];
-    for (size_t i = 0; i < sizeof good; i++) {
-        memcpy(text, good, sizeof good);
-        text[i] = '\0';
-        if (i + 1 < sizeof good)
-            assert_string_equal(recognised(text), "refused");
-        for (const char *c = "{}%-+'\"\\ \n[.]#"; *c != '\0' && i + 1 < sizeof good; c++) {
-            text[i] = *c;
-            (void)recognised(text);
-        }
-    }
+    if (chat_template_choose(&t, name, few_words, &fail) != OK)
+        fail_msg("%s", fail.text);
+    const chat_input input = {
+        .messages = messages, .n_messages = n, .generation_prompt = generation};
+    char *got = NULL;
+    if (render(t, &input, &got, &fail) != OK)
+        fail_msg("%s: %s", name, fail.text);
+    assert_string_equal(got, want);
+    assert_string_equal(chat_template_name(t), name);
+    free(got);
+    chat_template_destroy(t);
 }
 
 static void test_names(void **state)
 {
     (void)state;
-    const chat_template *t;
+    chat_template *t = NULL;
     failure fail = {0};
-    assert_string_equal(chat_template_name(named("pangu")), "pangu");
-    assert_int_equal(chat_template_named(&t, "alpaca", &fail), ERR_NOT_FOUND);
+    assert_int_equal(chat_template_choose(&t, "alpaca", few_words, &fail), ERR_NOT_FOUND);
     assert_non_null(strstr(fail.text, "alpaca"));
     assert_non_null(strstr(fail.text, "chatml, "));
-    assert_non_null(strstr(fail.text, "pangu"));
+    assert_non_null(strstr(fail.text, "file:PATH"));
+    assert_int_equal(chat_template_choose(&t, "file:/nowhere.jinja", few_words, &fail),
+                     ERR_NOT_FOUND);
+    assert_non_null(strstr(fail.text, "/nowhere.jinja"));
 }
-
-/* ---- rendering ------------------------------------------------------------------------------ */
 
 static void test_rendering(void **state)
 {
@@ -211,7 +99,7 @@ static void test_rendering(void **state)
                 "<s>[unused9]系统：[unused10][unused9]用户： 2+2? [unused10][unused9]助手：");
     const chat_message wide[] = {message("user", " \n\xC2\xA0\xE3\x80\x80 a b\xE2\x80\x83\x1F\t")};
     expect_text("llama3", wide, 1, true,
-                "<|start_header_id|>user<|end_header_id|>\n\na b<|eot_id|>"
+                "<s><|start_header_id|>user<|end_header_id|>\n\na b<|eot_id|>"
                 "<|start_header_id|>assistant<|end_header_id|>\n\n");
 }
 
@@ -240,18 +128,215 @@ static void test_qwen3_without_question(void **state)
                 "<|im_start|>assistant\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n");
 }
 
-static void test_refused_conversations(void **state)
+/* ---- Jinja as Python has it ----------------------------------------------------------------- */
+
+static const char talk_json[] = "[{\"role\": \"user\", \"content\": \"Hi\"}]";
+static const char variables_json[] =
+    "{\"d\": {\"b\": 1, \"a\": [true, null, 1.0]}, \"n\": null, \"big\": 1e16, \"l\": [3, 1, 2]}";
+
+static void test_python(void **state)
 {
     (void)state;
-    chat_text text;
+    static const char *const cases[][2] = {
+        {"{{ d }}", "{'b': 1, 'a': [True, None, 1.0]}"},
+        {"{{ d | tojson }}", "{\"b\": 1, \"a\": [true, null, 1.0]}"},
+        {"{{ l | tojson(indent=2) }}", "[\n  3,\n  1,\n  2\n]"},
+        {"{{ n }}{{ missing }}{{ big }}", "None1e+16"},
+        {"{{ tools }}{{ tools is defined }}", "NoneTrue"},
+        {"{{ bos_token }}{{ eos_token }}{{ unk_token is defined }}", "<s></s>False"},
+        {"{{ d.items() | list }}", "[('b', 1), ('a', [True, None, 1.0])]"},
+        {"{{ d.items is defined }}{{ d['keys'] is defined }}", "TrueTrue"},
+        {"{{ l[1:] }}{{ 'abc'[::-1] }}{{ l[-1] }}", "[1, 2]cba2"},
+        {"{{ '%s=%d' % ('a', 3) }}", "a=3"},
+        {"{{ 'a b'.split()[1] ~ 1 ~ n }}", "b1None"},
+        {"{{ ('<'|safe) + '<' }}", "<&lt;"},
+        {"{{ strftime_now('%d %b %Y, %A') }}", "14 Mar 2026, Saturday"},
+        {"{% generation %}{% set x = 1 %}y{% endgeneration %}{{ x is defined }}", "yFalse"},
+        {"{% for i in l %}{% if i == 1 %}{% continue %}{% endif %}{{ i }}{% endfor %}", "32"},
+        {"  {% if true %}\n a\n  {% endif %}\nb\n", " a\nb"},
+        {"{{ messages | selectattr('role', 'equalto', 'user') | list | length }}", "1"},
+        {"{{ l | sort }}{{ l | sum }}{{ l | map('string') | join('-') }}", "[1, 2, 3]63-1-2"},
+        {"a\r\nb", "a\nb"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const chat_input input = {.messages_json = talk_json,
+                                  .variables_json = variables_json,
+                                  .now = "2026-03-14T09:26:53"};
+        chat_template *t = compiled(cases[i][0]);
+        failure fail = {0};
+        char *got = NULL;
+        if (render(t, &input, &got, &fail) != OK)
+            fail_msg("%s: %s", cases[i][0], fail.text);
+        assert_string_equal(got, cases[i][1]);
+        free(got);
+        chat_template_destroy(t);
+    }
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *jinja;
+        error_code code;
+        const char *says;
+    } cases[] = {
+        {"{{ raise_exception('Only nice words') }}", ERR_TEMPLATE, "Only nice words"},
+        {"{{ missing.x }}", ERR_TEMPLATE, "line 1"},
+        {"{% for x in none %}{% endfor %}", ERR_TEMPLATE, "not iterable"},
+        {"{{ 'a' + 1 }}", ERR_TEMPLATE, "cannot be added"},
+        {"{{ none < 1 }}", ERR_TEMPLATE, "no order"},
+        {"{% include 'other' %}", ERR_TEMPLATE, "another template"},
+        {"{{ [].append(1) }}", ERR_TEMPLATE, "append"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const chat_input input = {.messages_json = talk_json};
+        chat_template *t = compiled(cases[i].jinja);
+        failure fail = {0};
+        char *got = NULL;
+        assert_int_equal(render(t, &input, &got, &fail), cases[i].code);
+        if (strstr(fail.text, cases[i].says) == NULL)
+            fail_msg("%s: %s", cases[i].jinja, fail.text);
+        chat_template_destroy(t);
+    }
+}
+
+static void test_requests(void **state)
+{
+    (void)state;
+    static const chat_input wrong[] = {
+        {.n_messages = 0},
+        {.messages_json = "[]"},
+        {.messages_json = "{}"},
+        {.messages_json = "[1]"},
+        {.messages_json = "[{\"role\""},
+        {.messages_json = talk_json, .tools_json = "nonsense"},
+        {.messages_json = talk_json, .now = "noon"},
+    };
+    chat_template *t = compiled("x{{ messages[0].tool_calls[0].function.arguments.city }}");
     failure fail = {0};
-    chat_text_init(&text, 20);
-    const chat_message bad[] = {message("user", "x"), message("tool", "y")};
-    assert_int_equal(chat_render(named("chatml"), bad, 2, true, &text, &fail), ERR_INVALID);
-    assert_non_null(strstr(fail.text, "message 1 has the role \"tool\""));
-    assert_int_equal(chat_render(named("chatml"), bad, 0, true, &text, &fail), ERR_INVALID);
-    assert_int_equal(chat_render(named("chatml"), bad, 1, true, &text, &fail), ERR_TOO_LARGE);
+    char *got = NULL;
+    for (size_t i = 0; i < COUNT(wrong); i++)
+        assert_int_equal(render(t, &wrong[i], &got, &fail), ERR_INVALID);
+    /* arguments in a text, as OpenAI's API has them */
+    const chat_input call = {
+        .messages_json =
+            "[{\"role\": \"assistant\", \"tool_calls\": [{\"function\": {\"arguments\": "
+            "\"{\\\"city\\\": \\\"Bonn\\\"}\"}}]}]"};
+    assert_int_equal(render(t, &call, &got, &fail), OK);
+    assert_string_equal(got, "xBonn");
+    free(got);
+    chat_text text; /* no more than the caller takes */
+    chat_text_init(&text, 3);
+    assert_int_equal(chat_render(t, &call, &text, &fail), ERR_TOO_LARGE);
     chat_text_free(&text);
+    chat_template_destroy(t);
+}
+
+/* ---- untrusted templates -------------------------------------------------------------------- */
+
+static void append_times(buffer *b, const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(buffer_add_text(b, text), OK);
+}
+
+/* A text nested this deep: refused, or harmless; never a crash. */
+static void try_nested(const char *before, const char *open, const char *inner, const char *close,
+                       size_t n, const char *after)
+{
+    buffer b;
+    buffer_init(&b, (size_t)1 << 24);
+    append_times(&b, before, 1);
+    append_times(&b, open, n);
+    append_times(&b, inner, 1);
+    append_times(&b, close, n);
+    append_times(&b, after, 1);
+    chat_template *t = NULL;
+    failure fail = {0};
+    const chat_input input = {.messages_json = talk_json};
+    if (chat_template_compile(&t, b.data, b.length, few_words, &fail) == OK) {
+        char *got = NULL;
+        (void)render(t, &input, &got, &fail);
+        free(got);
+    } else {
+        assert_int_equal(fail.code, ERR_FORMAT);
+    }
+    chat_template_destroy(t);
+    buffer_free(&b);
+}
+
+static void test_nested_deep(void **state)
+{
+    (void)state;
+    enum { DEEP = 10000 };
+    try_nested("", "{% if 1 %}", "x", "{% endif %}", DEEP, "");
+    try_nested("", "{% for i in [1] %}", "x", "{% endfor %}", DEEP, "");
+    try_nested("{{ ", "(", "1", ")", DEEP, " }}");
+    try_nested("{{ ", "[", "1", "]", DEEP, " }}");
+    try_nested("{{ ", "{1:", "1", "}", DEEP, " }}");
+    try_nested("{{ ", "not ", "1", "", DEEP, " }}");
+    try_nested("{{ ", "-", "1", "", DEEP, " }}");
+    try_nested("{{ 1", "+1", "", "", DEEP, " }}");
+    try_nested("{{ a", ".a", "", "", DEEP, " }}");
+    try_nested("{{ a", "|upper", "", "", DEEP, " }}");
+    try_nested("{% if 0 %}", "{% elif 0 %}", "", "", DEEP, "{% endif %}");
+}
+
+static void test_bounded(void **state)
+{
+    (void)state;
+    static const char *const endless[] = {
+        "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
+        "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}",
+        "{{ 'x' * 10**9 }}",
+        "{% set n = namespace(s='x') %}{% for i in range(99) %}{% set n.s = n.s ~ n.s %}{% endfor "
+        "%}",
+        "{% set n = namespace(s=[1]) %}{% for i in range(99) %}{% set n.s = n.s + n.s %}{% endfor "
+        "%}",
+        "{% set n = namespace(s=[]) %}{% for i in range(99999) %}{% set n.s = [n.s] %}{% endfor %}",
+        "{% set n = namespace(s=[]) %}{% for i in range(90) %}{% set n.s = [n.s, n.s] %}{% endfor "
+        "%}"
+        "{{ n.s }}",
+        "{% set n = namespace() %}{% set n.n = n %}",
+        "{{ range(10**9) }}",
+        "{{ '%999999999d' % 1 }}",
+        "{{ [1] * 10**9 }}",
+        "{{ 'a'.ljust(10**12) }}",
+        "{% for i in range(99999) %}{% for i in range(99999) %}xxxxxxxxxxxxxxxx{% endfor %}{% "
+        "endfor %}",
+    };
+    for (size_t i = 0; i < COUNT(endless); i++) {
+        chat_template *t = compiled(endless[i]);
+        const chat_input input = {.messages_json = talk_json};
+        failure fail = {0};
+        char *got = NULL;
+        if (render(t, &input, &got, &fail) == OK)
+            fail_msg("%s: rendered", endless[i]);
+        assert_true(fail.code == ERR_UNSUPPORTED || fail.code == ERR_TEMPLATE);
+        chat_template_destroy(t);
+    }
+}
+
+static void test_damaged_texts(void **state)
+{
+    (void)state;
+    static const char good[] = "{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' + "
+                               "m['content'] + \"<|im_end|>\" }}"
+                               "{# c #}{% raw %}{{ x }}{% endraw %}{% endfor %}{% if a[1:2] %}{{ "
+                               "a.b(c, d=1) | f }}{% endif %}";
+    char text[sizeof good];
+    for (size_t i = 0; i < sizeof good; i++) {
+        static const char changes[] = "{}%-'\"\\#([.|"; /* and its NUL: cut there */
+        for (size_t k = 0; k < sizeof changes; k++) {
+            memcpy(text, good, sizeof good);
+            text[i] = changes[k];
+            text[sizeof text - 1] = '\0';
+            chat_template *t = NULL;
+            if (chat_template_compile(&t, text, strlen(text), few_words, NULL) == OK)
+                chat_template_destroy(t);
+        }
+    }
 }
 
 /* ---- tokens --------------------------------------------------------------------------------- */
@@ -332,9 +417,6 @@ static void test_bos(void **state)
     chat_text_add(&text, "hello", 5, true);
     expect_ids(asks, &text, IDS(BPE_BOS, BPE_HELLO));
     expect_ids(silent, &text, IDS(BPE_HELLO));
-    text.starts_with_bos = true;
-    expect_ids(asks, &text, IDS(BPE_BOS, BPE_HELLO));
-    expect_ids(silent, &text, IDS(BPE_BOS, BPE_HELLO));
     chat_text_free(&text);
 
     chat_text_init(&text, LIMIT);
@@ -360,135 +442,295 @@ static void test_whole_conversation(void **state)
 {
     (void)state;
     tokenizer *t = load(false);
+    chat_template *chatml = NULL;
+    assert_int_equal(
+        chat_template_choose(&chatml, "chatml", (chat_vocabulary){.tokenizer = t}, NULL), OK);
     const chat_message talk[] = {message("user", "hello<|im_end|>")};
+    const chat_input input = {.messages = talk, .n_messages = 1};
     chat_text text;
     chat_text_init(&text, LIMIT);
-    assert_int_equal(chat_render(named("chatml"), talk, 1, false, &text, NULL), OK);
+    assert_int_equal(chat_render(chatml, &input, &text, NULL), OK);
     expect_ids(t, &text,
                IDS(BPE_IM_START, 'u', 's', 'e', 'r', '\n', BPE_HELLO, '<', '|', 'i', 'm', '_', 'e',
                    'n', 'd', '|', '>', BPE_IM_END, '\n'));
     chat_text_free(&text);
+    chat_template_destroy(chatml);
+    tokenizer_destroy(t);
+}
+
+/* The ids of the one conversation `user` says `content` in, by this Jinja text. */
+static void ids_of(const tokenizer *t, const char *jinja, const char *role, const char *content,
+                   token_list *ids)
+{
+    chat_template *template = NULL;
+    failure fail = {0};
+    if (chat_template_compile(&template, jinja, strlen(jinja), (chat_vocabulary){.tokenizer = t},
+                              &fail) != OK)
+        fail_msg("%s", fail.text);
+    const chat_message talk[] = {message(role, content)};
+    const chat_input input = {.messages = talk, .n_messages = 1};
+    chat_text text;
+    chat_text_init(&text, LIMIT);
+    if (chat_render(template, &input, &text, &fail) != OK)
+        fail_msg("%s", fail.text);
+    assert_int_equal(chat_encode(t, &text, ids, &fail), OK);
+    chat_text_free(&text);
+    chat_template_destroy(template);
+}
+
+static size_t controls_in(const tokenizer *t, const char *jinja, const char *role,
+                          const char *content)
+{
+    token_list ids = {0};
+    size_t n = 0;
+    ids_of(t, jinja, role, content, &ids);
+    for (size_t i = 0; i < ids.length; i++)
+        n += tokenizer_is_control(t, ids.ids[i]);
+    token_list_free(&ids);
+    return n;
+}
+
+/* However a template takes a message apart and puts it together, no text of the message becomes
+ * part of a control token; its own do, also around the name of a known role. */
+static void test_no_token_arises(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *jinja, *role, *content;
+        size_t controls;
+    } cases[] = {
+        {"{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}", "user",
+         "<|im_end|><|im_start|>", 2},
+        /* across the border to the template's text, at both ends */
+        {"{{ messages[0].content }}im_end|>", "user", "<|", 0},
+        {"<|im_{{ messages[0].content }}", "user", "end|>", 0},
+        {"<|{{ messages[0].content }}|>", "user", "im_end", 0},
+        {"<|{{ messages[0].role }}|>", "user", "x", 0},
+        /* put together by the template */
+        {"{{ messages[0].content | replace('x', '') }}", "user", "<|im_xend|>", 0},
+        {"{{ messages[0].content.split('#') | join }}", "user", "<|im_#end|>", 0},
+        {"{{ messages[0].content[::-1] }}", "user", ">|dne_mi|<", 0},
+        {"{{ messages[0].content | upper | lower }}", "user", "<|IM_END|>", 0},
+        {"{{ messages[0] | tojson }}<|im_end|>", "user", "<|im_end|>", 1},
+        {"{{ messages[0] }}<|im_end|>", "user", "<|im_end|>", 1},
+        {"{{ '%s' % messages[0].content }}{{ '{}'.format(messages[0].content) }}", "user",
+         "<|im_end|>", 0},
+        {"{% macro m(x) %}{{ x }}{% endmacro %}{{ m(messages[0].content) ~ '<|im_end|>' }}", "user",
+         "<|im_end|>", 1},
+        {"{% set x %}{{ messages[0].content }}{% endset %}{{ x | trim }}", "user", " <|im_end|> ",
+         0},
+        /* looked at by the template */
+        {"{{ messages[0].content.split('<|im_end|>')[0] }}<|im_end|>", "user", "a<|im_end|>b", 1},
+        {"{% if '<|im_end|>' in messages[0].content %}<|im_start|>{% endif %}"
+         "{{ messages[0].content }}",
+         "user", "<|im_end|>", 1},
+        {"{% if messages[0].content == '<|im_end|>' %}<|im_start|>{% endif %}", "user",
+         "<|im_end|>", 1},
+        {"{% if messages[0].content.startswith('<|im') %}<|im_start|>{% endif %}", "user",
+         "<|im_end|>", 1},
+    };
+    tokenizer *t = load(false);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        size_t n = controls_in(t, cases[i].jinja, cases[i].role, cases[i].content);
+        if (n != cases[i].controls)
+            fail_msg("%s: %zu control tokens, not %zu", cases[i].jinja, n, cases[i].controls);
+    }
+    /* `'<|' + role + '|>'` makes a special token of a known role, and of no other word */
+    assert_int_equal(controls_in(t, "<{{ messages[0].role }}>", "s", "x"), 0);
     tokenizer_destroy(t);
 }
 
 /* ---- ../shared/chat -------------------------------------------------------------------------- */
 
-static char *read_template(const char *name)
+static char *read_file(const char *path)
 {
-    char path[128];
-    snprintf(path, sizeof path, FOLDER "%s.jinja", name);
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
     buffer b;
-    buffer_init(&b, LIMIT);
-    assert_int_equal(buffer_read_fd(&b, fileno(file), NULL), OK);
-    fclose(file);
+    buffer_init(&b, (size_t)1 << 24);
+    failure fail;
+    if (buffer_read_file(&b, path, &fail) != OK)
+        fail_msg("%s", fail.text);
     return b.data;
 }
 
-/* The text with today's date for the day the cases were rendered on. */
-static char *with_today(const char *text, const char *date)
+static chat_template *load_template(const char *folder, const char *name)
 {
-    struct tm day = {0};
-    char then[32], today[32];
-    assert_int_equal(sscanf(date, "%d-%d-%d", &day.tm_year, &day.tm_mon, &day.tm_mday), 3);
-    day.tm_year -= 1900;
-    day.tm_mon -= 1;
-    strftime(then, sizeof then, "%d %b %Y", &day);
-    time_t now = time(NULL);
-    strftime(today, sizeof today, "%d %b %Y", localtime(&now));
-    char *copy = strdup(text);
-    char *found = strstr(copy, then);
-    if (found != NULL)
-        memcpy(found, today, strlen(today));
-    return copy;
+    char path[256];
+    snprintf(path, sizeof path, "%s%s.jinja", folder, name);
+    char *jinja = read_file(path);
+    chat_template *t = compiled(jinja);
+    free(jinja);
+    return t;
 }
 
-static void check_case(const chat_template *t, const json_t *item, const json_t *all)
+/* The JSON of one field, or NULL. */
+static char *field(const json_t *object, const char *name)
 {
-    const json_t *input = json_object_get(item, "input");
-    const json_t *list = json_object_get(input, "messages");
-    const json_t *generation = json_object_get(input, "add_generation_prompt");
-    chat_message messages[8];
-    size_t n = json_array_size(list);
-    assert_true(n <= COUNT(messages));
-    for (size_t i = 0; i < n; i++) {
-        const json_t *m = json_array_get(list, i);
-        const json_t *content = json_object_get(m, "content");
-        messages[i] = (chat_message){json_string_value(json_object_get(m, "role")),
-                                     json_string_value(content), json_string_length(content)};
-    }
-    chat_text text;
-    chat_text_init(&text, LIMIT);
+    const json_t *value = json_object_get(object, name);
+    return value != NULL && !json_is_null(value) ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
+}
+
+static void check_case(const chat_template *t, const json_t *item, const json_t *request,
+                       const char *now)
+{
+    json_t *variables = json_copy((json_t *)request);
+    for (size_t i = 0; i < 3; i++)
+        json_object_del(variables,
+                        (const char *[]){"messages", "tools", "add_generation_prompt"}[i]);
+    char *messages = field(request, "messages"), *tools = field(request, "tools"),
+         *more = json_dumps(variables, 0);
+    const chat_input input = {
+        .messages_json = messages,
+        .tools_json = tools,
+        .variables_json = more,
+        .generation_prompt = !json_is_false(json_object_get(request, "add_generation_prompt")),
+        .now = now,
+    };
     failure fail = {0};
-    if (chat_render(t, messages, n, !json_is_false(generation), &text, &fail) != OK)
-        fail_msg("%s", fail.text);
-    char *want = with_today(json_string_value(json_object_get(item, "expected")),
-                            json_string_value(json_object_get(all, "date")));
-    const char *rest = want;
-    if (text.starts_with_bos) {
-        const char *bos = json_string_value(json_object_get(all, "bos_token"));
-        assert_memory_equal(want, bos, strlen(bos));
-        rest += strlen(bos);
+    char *got = NULL;
+    error_code code = render(t, &input, &got, &fail);
+    const char *want = json_string_value(json_object_get(item, "expected"));
+    if (want == NULL ? code == OK : code != OK || strcmp(got, want) != 0)
+        fail_msg("%s, %s: %s\ngot  %s\nwant %s",
+                 json_string_value(json_object_get(item, "template")),
+                 json_string_value(json_object_get(item, "case")), fail.text,
+                 got != NULL ? got : "an error", want != NULL ? want : "an error");
+    free(got);
+    free(messages);
+    free(tools);
+    free(more);
+    json_decref(variables);
+}
+
+/* Cases of one template stand together. */
+static void check_file(const char *path, const char *folder, const char *now_name)
+{
+    json_t *all = json_load_file(path, 0, NULL);
+    assert_non_null(all);
+    chat_template *t = NULL;
+    const char *of = "";
+    size_t i;
+    const json_t *item;
+    json_array_foreach(json_object_get(all, "cases"), i, item)
+    {
+        const char *name = json_string_value(json_object_get(item, "template"));
+        const json_t *request = json_object_get(item, "input");
+        if (request == NULL)
+            request = json_object_get(json_object_get(all, "inputs"),
+                                      json_string_value(json_object_get(item, "case")));
+        if (strcmp(name, of) != 0) {
+            chat_template_destroy(t);
+            t = load_template(folder, name);
+            of = name;
+        }
+        check_case(t, item, request, json_string_value(json_object_get(all, now_name)));
     }
-    assert_string_equal(text.text.data, rest);
-    free(want);
-    chat_text_free(&text);
+    print_message("%s: %zu cases equal\n", path, i);
+    chat_template_destroy(t);
+    json_decref(all);
+}
+
+static void skip_without_shared(void)
+{
+    if (access(FOLDER "cases.json", R_OK) == 0)
+        return;
+    print_message("skipped: " FOLDER " is not here\n");
+    skip();
 }
 
 static void test_shared_cases(void **state)
 {
     (void)state;
-    if (access(FOLDER "cases.json", R_OK) != 0) {
-        print_message("skipped: " FOLDER " is not here\n");
-        skip();
+    skip_without_shared();
+    check_file(FOLDER "cases.json", FOLDER, "date");
+    check_file(FOLDER "more_cases.json", MORE_FOLDER, "now");
+}
+
+/* Every special token's text in a message, whole and in two halves, leaves the number of control
+ * tokens what it is without. */
+static void check_specials(const tokenizer *t, const char *jinja)
+{
+    static const char *const texts[] = {"<s>", "<|im_start|>", "<|im_end|>", "<a>"};
+    failure fail = {0};
+    chat_template *template = NULL;
+    assert_int_equal(chat_template_compile(&template, jinja, strlen(jinja),
+                                           (chat_vocabulary){.tokenizer = t}, &fail),
+                     OK);
+    size_t expected = 0;
+    for (size_t i = 0; i <= 2 * COUNT(texts); i++) {
+        char content[64] = "Hello";
+        if (i > 0)
+            snprintf(content, sizeof content, i % 2 == 0 ? "Hello %s" : "%s <think>%s</think> x",
+                     texts[(i - 1) / 2], texts[(i - 1) / 2]);
+        const chat_message talk[] = {message("user", content), message("assistant", content),
+                                     message("user", content)};
+        const chat_input input = {.messages = talk, .n_messages = 3, .generation_prompt = true};
+        chat_text text;
+        token_list ids = {0};
+        chat_text_init(&text, LIMIT);
+        error_code code = chat_render(template, &input, &text, &fail);
+        if (code == OK)
+            assert_int_equal(chat_encode(t, &text, &ids, &fail), OK);
+        else if (code != ERR_TEMPLATE || i > 0)
+            fail_msg("%s", fail.text);
+        size_t n = 0;
+        for (size_t k = 0; k < ids.length; k++)
+            n += tokenizer_is_control(t, ids.ids[k]);
+        if (i == 0)
+            expected = n;
+        if (n != expected)
+            fail_msg("\"%s\": %zu control tokens, not %zu", content, n, expected);
+        token_list_free(&ids);
+        chat_text_free(&text);
+        if (code != OK)
+            break; /* one that takes no such conversation */
     }
-    static const char *const known[][2] = {
-        {"chatml", "chatml"},       {"qwen2.5", "qwen2.5"},    {"qwen3", "qwen3"},
-        {"llama-3.1", "llama3.1"},  {"llama-3.2", "llama3.2"}, {"gemma-2", "refused"},
-        {"granite-3.3", "refused"}, {"hermes-3", "refused"},   {"mistral-nemo", "refused"},
-        {"phi-3.5", "refused"},     {"smollm3", "refused"},
-    };
-    json_t *all = json_load_file(FOLDER "cases.json", 0, NULL);
-    assert_non_null(all);
-    for (size_t k = 0; k < COUNT(known); k++) {
-        char *jinja = read_template(known[k][0]);
-        assert_string_equal(recognised(jinja), known[k][1]);
+    chat_template_destroy(template);
+}
+
+static void test_shared_specials(void **state)
+{
+    (void)state;
+    skip_without_shared();
+    tokenizer *t = load(false);
+    DIR *folder = opendir(MORE_FOLDER);
+    assert_non_null(folder);
+    size_t n = 0;
+    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        if (strstr(entry->d_name, ".jinja") == NULL)
+            continue;
+        char path[512];
+        snprintf(path, sizeof path, MORE_FOLDER "%s", entry->d_name);
+        char *jinja = read_file(path);
+        check_specials(t, jinja);
         free(jinja);
-        size_t i, equal = 0;
-        const json_t *item;
-        json_array_foreach(json_object_get(all, "cases"), i, item)
-        {
-            const json_t *input = json_object_get(item, "input");
-            if (strcmp(json_string_value(json_object_get(item, "template")), known[k][0]) != 0 ||
-                json_object_get(input, "tools") != NULL || strcmp(known[k][1], "refused") == 0)
-                continue;
-            check_case(named(known[k][1]), item, all);
-            equal++;
-        }
-        print_message("%-12s %-9s %zu cases equal\n", known[k][0], known[k][1], equal);
-        assert_int_equal(equal > 0, strcmp(known[k][1], "refused") != 0);
+        n++;
     }
-    json_decref(all);
+    closedir(folder);
+    print_message("%zu templates\n", n);
+    assert_true(n > 0);
+    tokenizer_destroy(t);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chatml_spellings),
-        cmocka_unit_test(test_other_known_texts),
-        cmocka_unit_test(test_refused_texts),
-        cmocka_unit_test(test_damaged_texts),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_rendering),
         cmocka_unit_test(test_qwen3_thoughts),
         cmocka_unit_test(test_qwen3_without_question),
-        cmocka_unit_test(test_refused_conversations),
+        cmocka_unit_test(test_python),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_nested_deep),
+        cmocka_unit_test(test_bounded),
+        cmocka_unit_test(test_damaged_texts),
         cmocka_unit_test(test_user_text_is_text),
         cmocka_unit_test(test_merges_cross_borders),
         cmocka_unit_test(test_bos),
         cmocka_unit_test(test_whole_conversation),
+        cmocka_unit_test(test_no_token_arises),
         cmocka_unit_test(test_shared_cases),
+        cmocka_unit_test(test_shared_specials),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -184,6 +184,13 @@ static const struct {
     {3, "no model \"gpt\"; there are: auto, small, large", {"chat", "--model", "gpt"}},
     {2, "no chat template", {"chat", "-m", NO_TEMPLATE}},
     {3, "chatml", {"run", "-m", SMALL, "--chat-template", "nonsense", "a"}},
+    {3, "/nowhere.jinja", {"run", "-m", SMALL, "--chat-template", "file:/nowhere.jinja", "a"}},
+    {2, "-m or --chat-template is needed", {"render"}},
+    {2, "standard input", {"render", "-m", SMALL, "a"}},
+    {2, "--bos and --eos", {"render", "-m", SMALL, "--bos", "x"}},
+    {2, "not JSON", {"render", "-m", SMALL}},
+    {3, "llama3", {"render", "--chat-template", "nonsense"}},
+    {5, "no chat template", {"render", "-m", NO_TEMPLATE}},
     {2, "no chat template", {"run", "-m", NO_TEMPLATE, "--system", "b", "a"}},
 };
 
@@ -219,6 +226,46 @@ static void test_environment(void **state)
     }
 }
 
+/* ---- render ------------------------------------------------------------------------------- */
+
+#define HELLO "\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]"
+
+static void expect_prompt(const char *request, const char *jinja, int status, const char *out,
+                          const char *err)
+{
+    char path[] = "/tmp/a-io-jinja-XXXXXX";
+    temporary(path, jinja);
+    outcome o = START(request, "render", "--chat-template", path, "--bos", "<s>", "--now",
+                      "2026-03-14T09:26:53");
+    assert_string_equal(o.out.data, out);
+    assert_int_equal(o.status, status);
+    assert_non_null(strstr(o.err.data, err));
+    finish(o);
+    unlink(path);
+}
+
+static void test_render(void **state)
+{
+    (void)state;
+    static const char echo[] = "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}"
+                               "{{ add_generation_prompt }}{{ think }}{{ tools | tojson }}"
+                               "{{ strftime_now('%Y') }}\n\n";
+    expect_prompt("{" HELLO "}", echo, 0, "<s>HiTruenull2026\n", "");
+    expect_prompt("{" HELLO ", \"add_generation_prompt\": false, \"tools\": [{\"a\": 1}],"
+                  " \"chat_template_kwargs\": {\"think\": 1}}",
+                  echo, 0, "<s>HiFalse1[{\"a\": 1}]2026\n", "");
+    expect_prompt("{" HELLO "}", "{{ raise_exception('No, thanks.') }}", 5, "",
+                  "a-io render: No, thanks.\n");
+    expect_prompt("{" HELLO "}", "{{ messages.x.y }}", 5, "", "line 1");
+    expect_prompt("{" HELLO "}", "{% if %}", 5, "", "cannot be used");
+    expect_prompt("{}", "x", 2, "", "\"messages\"");
+    expect_prompt("{" HELLO ", \"tools\": 1}", "x", 2, "", "tools");
+    expect_prompt("{" HELLO ", \"add_generation_prompt\": 1}", "x", 2, "", "add_generation_prompt");
+    outcome o = START("{" HELLO "}", "render", "-m", SMALL, "--chat-template", "chatml");
+    assert_string_equal(o.out.data, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
+    finish(o);
+}
+
 /* ---- help --------------------------------------------------------------------------------- */
 
 static void check_columns(const char *text)
@@ -247,9 +294,10 @@ static void check_manual(const char *help, const char *manual)
 static void test_help(void **state)
 {
     (void)state;
-    static const char *const commands[] = {
-        "run",      "chat",      "route",  "serve",  "inspect", "tokenize", "logits", "bench",
-        "quantize", "calibrate", "replay", "report", "tune",    "pull",     "models", "rm"};
+    static const char *const commands[] = {"run",      "chat",   "route", "serve",    "inspect",
+                                           "tokenize", "logits", "bench", "quantize", "calibrate",
+                                           "replay",   "report", "tune",  "pull",     "models",
+                                           "rm",       "render"};
     buffer manual;
     buffer_init(&manual, 1 << 20);
     int fd = open("docs/a-io.1", O_RDONLY);
@@ -503,7 +551,7 @@ int main(void)
         cmocka_unit_test(test_one_answer), cmocka_unit_test(test_run_text),
         cmocka_unit_test(test_raw),        cmocka_unit_test(test_too_long),
         cmocka_unit_test(test_model_file), cmocka_unit_test(test_route_lines),
-        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_ends),       cmocka_unit_test(test_render),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

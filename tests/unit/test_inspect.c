@@ -99,7 +99,7 @@ static void figures(void **state)
     assert_int_equal(number(json_object_get(json, "tokenizer"), "tokens"), 288);
     assert_int_equal(number(json, "context"), 512);
     const json_t *chat = json_object_get(json_object_get(json, "chat_template"), "name");
-    assert_string_equal(json_string_value(chat), "chatml");
+    assert_memory_equal(json_string_value(chat), "own ", 4);
     json_decref(json);
 }
 

@@ -1,0 +1,227 @@
+//! The C interface (template.h) of the Jinja library. No panic and no failed allocation leaves it.
+#![warn(clippy::undocumented_unsafe_blocks)]
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use render::{Failure, Messages, Rendered, Request, Template};
+use strftime::Moment;
+
+mod args;
+mod clock;
+mod filters;
+mod filters_text;
+mod functions;
+mod json;
+mod marks;
+mod memory;
+mod methods;
+mod native;
+mod operators;
+mod render;
+mod rewrite;
+mod source;
+mod strftime;
+mod tests;
+mod value;
+
+/// template_text: bytes that need not end with NUL; data NULL: absent.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Text {
+    data: *const u8,
+    length: usize,
+}
+
+/// template_message
+#[repr(C)]
+pub struct Message {
+    role: Text,
+    content: Text,
+}
+
+/// template_input
+#[repr(C)]
+pub struct Input {
+    messages: *const Message,
+    n_messages: usize,
+    messages_json: Text,
+    tools_json: Text,
+    documents_json: Text,
+    variables_json: Text,
+    tokens: [Text; 4], // bos, eos, unk, pad
+    generation_prompt: bool,
+    now: Moment,
+}
+
+/// template_output
+#[repr(C)]
+pub struct Output {
+    text: *const u8,
+    length: usize,
+    foreign: *const [usize; 2],
+    n_foreign: usize,
+    message: [u8; 400],
+    owner: *mut Rendered,
+}
+
+const TOKENS: [&str; 4] = ["bos_token", "eos_token", "unk_token", "pad_token"];
+
+impl Text {
+    /// # Safety
+    /// The bytes stay where they are for `'a`.
+    unsafe fn get<'a>(self) -> Result<Option<&'a str>, Failure> {
+        if self.data.is_null() {
+            return Ok(None);
+        }
+        match std::str::from_utf8(std::slice::from_raw_parts(self.data, self.length)) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(Failure::Request("a text is not UTF-8".into())),
+        }
+    }
+}
+
+/// # Safety
+/// As C's: `n` items at `data`, which may be NULL when there are none.
+unsafe fn items<'a, T>(data: *const T, n: usize) -> &'a [T] {
+    match n {
+        0 => &[],
+        _ => std::slice::from_raw_parts(data, n),
+    }
+}
+
+/// # Safety
+/// As `Text::get` for all texts of the input.
+unsafe fn request<'a>(input: &Input) -> Result<Request<'a>, Failure> {
+    let messages = match input.messages_json.get()? {
+        Some(json) => Messages::Json(json),
+        None => {
+            let mut plain = Vec::with_capacity(input.n_messages);
+            for message in items(input.messages, input.n_messages) {
+                let role = message.role.get()?.unwrap_or_default();
+                plain.push((role, message.content.get()?.unwrap_or_default()));
+            }
+            Messages::Plain(plain)
+        }
+    };
+    let mut tokens = Vec::new();
+    for (name, token) in TOKENS.into_iter().zip(input.tokens) {
+        if let Ok(Some(text)) = token.get() {
+            tokens.push((name, text)); // one that is not UTF-8 is as good as none
+        }
+    }
+    Ok(Request {
+        messages,
+        tools: input.tools_json.get()?,
+        documents: input.documents_json.get()?,
+        variables: input.variables_json.get()?,
+        tokens,
+        generation_prompt: input.generation_prompt,
+        now: input.now,
+    })
+}
+
+/// template_status
+fn status(failure: &Failure) -> (i32, &str) {
+    match failure {
+        Failure::Syntax(words) => (1, words),
+        Failure::Raised(words) => (2, words),
+        Failure::Failed(words) => (3, words),
+        Failure::Limit(words) => (4, words),
+        Failure::Request(words) => (5, words),
+        Failure::Memory => (6, "no memory"),
+    }
+}
+
+/// Ends with NUL, cut between characters where it is too long.
+fn write_message(message: &mut [u8], words: &str) {
+    let mut n = words.len().min(message.len() - 1);
+    while !words.is_char_boundary(n) {
+        n -= 1;
+    }
+    message[..n].copy_from_slice(&words.as_bytes()[..n]);
+    message[n] = 0;
+}
+
+fn guarded<T>(message: &mut [u8], work: impl FnOnce() -> Result<T, Failure>) -> Result<T, i32> {
+    let result = catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Failure::Failed("the template engine failed".into())));
+    result.map_err(|failure| {
+        let (code, words) = status(&failure);
+        write_message(message, words);
+        code
+    })
+}
+
+/// # Safety
+/// See template.h.
+#[no_mangle]
+pub unsafe extern "C" fn template_compile(
+    out: *mut *mut Template,
+    text: Text,
+    specials: *const Text,
+    n_specials: usize,
+    message: *mut [u8; 400],
+) -> i32 {
+    let result = guarded(&mut *message, || {
+        if !memory::reserve() {
+            return Err(Failure::Memory);
+        }
+        memory::begin();
+        let texts = items(specials, n_specials).iter();
+        // a token that is no text cannot be written by anybody
+        let specials: Vec<&str> = texts.filter_map(|x| x.get().ok().flatten()).collect();
+        let text = text.get().map_err(|_| Failure::Syntax("it is not UTF-8".into()))?;
+        let template = Template::compile(text.unwrap_or_default(), &specials)?;
+        Ok(Box::into_raw(Box::new(template)))
+    });
+    match result {
+        Ok(template) => {
+            *out = template;
+            0
+        }
+        Err(code) => code,
+    }
+}
+
+/// # Safety
+/// See template.h.
+#[no_mangle]
+pub unsafe extern "C" fn template_destroy(template: *mut Template) {
+    if !template.is_null() {
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(Box::from_raw(template))));
+    }
+}
+
+/// # Safety
+/// See template.h.
+#[no_mangle]
+pub unsafe extern "C" fn template_render(
+    template: *const Template,
+    input: *const Input,
+    out: *mut Output,
+) -> i32 {
+    let out = &mut *out;
+    let result = guarded(&mut out.message, || {
+        let rendered = (*template).render(&request(&*input)?)?;
+        Ok(Box::into_raw(Box::new(rendered)))
+    });
+    match result {
+        Ok(rendered) => {
+            out.owner = rendered;
+            let rendered = &*rendered;
+            (out.text, out.length) = (rendered.text.as_ptr(), rendered.text.len());
+            (out.foreign, out.n_foreign) = (rendered.foreign.as_ptr(), rendered.foreign.len());
+            0
+        }
+        Err(code) => code,
+    }
+}
+
+/// # Safety
+/// See template.h.
+#[no_mangle]
+pub unsafe extern "C" fn template_output_free(out: *mut Output) {
+    let owner = std::mem::replace(&mut (*out).owner, std::ptr::null_mut());
+    if !owner.is_null() {
+        drop(Box::from_raw(owner));
+    }
+}
