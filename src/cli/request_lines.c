@@ -1,8 +1,16 @@
 #include "cli/request_lines.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define MAX_MESSAGES 4096
+
+/* Templates pass over a role they do not know in silence. */
+static bool is_role(const char *role)
+{
+    return strcmp(role, "system") == 0 || strcmp(role, "user") == 0 ||
+           strcmp(role, "assistant") == 0;
+}
 
 static error_code read_messages(const json_t *list, chat_message *out, failure *fail)
 {
@@ -15,6 +23,10 @@ static error_code read_messages(const json_t *list, chat_message *out, failure *
         if (!json_is_string(role) || !json_is_string(content))
             return failure_set(fail, ERR_INVALID,
                                "messages[%zu]: role and content are needed, both texts", i);
+        if (!is_role(json_string_value(role)))
+            return failure_set(fail, ERR_INVALID,
+                               "messages[%zu].role: \"%.32s\" is none of system, user, assistant", i,
+                               json_string_value(role));
         out[i] = (chat_message){.role = json_string_value(role),
                                 .content = json_string_value(content),
                                 .content_length = json_string_length(content)};
