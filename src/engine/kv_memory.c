@@ -80,7 +80,7 @@ static error_code reserve(kv_cache *kv, size_t total, size_t context, failure *f
         int reason = errno;
         describe_limit(limit, sizeof limit);
         return failure_set(fail, ERR_MEMORY,
-                           "cannot reserve %.3g GB of addresses for the KV of %zu sequences of %zu "
+                           "no memory to reserve %.3g GB for the KV of %zu sequences of %zu "
                            "tokens: %s%s; use fewer slots or a smaller context",
                            (double)total / 1e9, kv->n_slots, context, strerror(reason), limit);
     }

@@ -24,7 +24,7 @@ error_code weight_memory_create(weight_memory **out, size_t most_bytes, failure 
     w->mapped = mmap(NULL, w->mapped_bytes, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (w->mapped == MAP_FAILED) {
-        failure_set(fail, ERR_MEMORY, "no addresses for %zu bytes of weights", w->mapped_bytes);
+        failure_set(fail, ERR_MEMORY, "no memory for %zu bytes of weights", w->mapped_bytes);
         free(w);
         return ERR_MEMORY;
     }
