@@ -90,6 +90,5 @@ error_code output_push(output *o, int32_t token, buffer *shown, bool *stopped)
 
 error_code output_finish(output *o, buffer *shown)
 {
-    error_code code = text_decoder_finish(&o->decoder, &o->held);
-    return code == OK ? show(o, o->held.length, shown) : code;
+    return show(o, o->held.length, shown);
 }

@@ -27,7 +27,8 @@ void output_free(output *o);
 /* Appends to `shown` what the token makes certain. *stopped: a stop string was completed; the text
  * ends before it. */
 error_code output_push(output *o, int32_t token, buffer *shown, bool *stopped);
-/* The reply ended without a stop string: everything held back is text after all. */
+/* The reply ended without a stop string: every whole character held back is text after all. Of one
+ * that is not whole nothing is shown: its bytes would have come with the next token. */
 error_code output_finish(output *o, buffer *shown);
 
 #endif

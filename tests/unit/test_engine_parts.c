@@ -242,6 +242,10 @@ static void test_stop_strings(void **state)
     check_stop(t, "a\n\nb\n\nQ: x", stops, 2, "a\n\nb", true);
     check_stop(t, "plain \xe4\xbd\xa0\xe5\xa5\xbd", NULL, 0, "plain \xe4\xbd\xa0\xe5\xa5\xbd",
                false);
+    /* A character that the end cuts off is not shown, nor what stands for it. */
+    check_stop(t, "plain \xe4\xbd\xa0\xe5\xa5", NULL, 0, "plain \xe4\xbd\xa0", false);
+    check_stop(t, "\xf0\x9f\x91", stops, 2, "", false);
+    check_stop(t, "EN\xe4", stops, 2, "EN", false);
     tokenizer_destroy(t);
 }
 
