@@ -57,6 +57,10 @@ size_t backend_context(const backend *b); /* tokens */
 
 void backend_read_status(backend *b, engine_status *out);
 
+/* What cannot fit however it is tokenised, told from its bytes alone: tokenising megabytes takes
+ * seconds. ERR_CONTEXT; OK for prompts of a size that is tokenised soon enough. */
+error_code backend_check_length(const backend *b, const request *r, failure *fail);
+
 /* Tokens of the rendered prompt. */
 error_code backend_count_tokens(backend *b, const request *r, size_t *count, failure *fail);
 

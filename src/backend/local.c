@@ -103,6 +103,24 @@ static error_code encode_request(const backend *b, const request *r, token_list 
     return code;
 }
 
+#define LONG_PROMPT ((size_t)64 << 10) /* bytes: a sixteenth of a second */
+
+error_code backend_check_length(const backend *b, const request *r, failure *fail)
+{
+    size_t bytes = r->prompt != NULL ? r->prompt_length : 0;
+    for (size_t i = 0; r->prompt == NULL && i < r->n_messages; i++)
+        bytes += r->messages[i].content_length;
+    if (bytes <= LONG_PROMPT)
+        return OK;
+    size_t fewest = bytes / tokenizer_longest(words(b));
+    if (fewest < backend_context(b))
+        return OK;
+    return failure_set(fail, ERR_CONTEXT,
+                       "the prompt's %zu bytes are at least %zu tokens; model '%s' holds %zu, the "
+                       "reply included",
+                       bytes, fewest, b->name, backend_context(b));
+}
+
 error_code backend_count_tokens(backend *b, const request *r, size_t *count, failure *fail)
 {
     token_list tokens = {0};

@@ -44,6 +44,10 @@ error_code tokenizer_encode(const tokenizer *t, const char *text, size_t length,
 /* The id whose text is exactly this (a special's text, or a piece's decoded bytes), or -1. */
 int32_t tokenizer_find(const tokenizer *t, const char *text, size_t length);
 
+/* The most bytes of a text that one token takes: a text of n bytes has at least n / longest tokens.
+ */
+size_t tokenizer_longest(const tokenizer *t);
+
 /* The bytes that a token stands for; control tokens have none ("") unless `specials`. *length is
  * set; the bytes live as long as the tokenizer. */
 const char *tokenizer_bytes(const tokenizer *t, int32_t id, bool specials, size_t *length);

@@ -188,6 +188,14 @@ void backend_read_status(backend *b, engine_status *out)
     *out = (engine_status){.running = world.running[b->is_small ? 0 : 1]};
 }
 
+error_code backend_check_length(const backend *b, const request *r, failure *fail)
+{
+    (void)b;
+    (void)r;
+    (void)fail;
+    return OK;
+}
+
 error_code backend_count_tokens(backend *b, const request *r, size_t *count, failure *fail)
 {
     (void)r, (void)fail;
