@@ -82,7 +82,9 @@ json_t *counts_json(const orchestra *o)
     orchestra_read_counts(o, &c);
     json_t *fallbacks = json_object(), *intents = json_object();
     for (fallback f = FALLBACK_NONE + 1; f < N_FALLBACKS; f++)
-        json_object_set_new(fallbacks, fallback_name(f), json_integer((json_int_t)c.fallbacks[f]));
+        if (f != FALLBACK_PINNED) /* falls back from nothing */
+            json_object_set_new(fallbacks, fallback_name(f),
+                                json_integer((json_int_t)c.fallbacks[f]));
     for (size_t i = 0; i < orchestra_label_count(o); i++)
         json_object_set_new(intents, orchestra_label_name(o, i),
                             json_integer((json_int_t)c.intents[i]));

@@ -118,8 +118,8 @@ error_code orchestra_open_log(orchestra *o, failure *fail);
 
 /* What was decided since orchestra_create. */
 typedef struct orchestra_counts {
-    uint64_t decisions[2]; /* by config_role; pinned ones among them */
-    uint64_t fallbacks[N_FALLBACKS];
+    uint64_t decisions[2];                 /* by config_role; pinned ones among them */
+    uint64_t fallbacks[N_FALLBACKS];       /* those that changed the model or its lookup */
     uint64_t intents[SEQUENCE_MAX_LABELS]; /* what the probe said, by label */
     uint64_t probes;                       /* forward passes */
     uint64_t cached_probes;                /* requests that an earlier probe answered */

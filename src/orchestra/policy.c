@@ -536,6 +536,37 @@ bool policy_decide(const policy *p, const policy_facts *f, plan *out)
     return true;
 }
 
+/* ---- what a fallback changed ----------------------------------------------------------------- */
+
+static bool bound_holds(const config_rule *r, config_quantity q, const policy_facts *f)
+{
+    double value = value_of(q, f);
+    return value > r->bounds[q].above && value <= r->bounds[q].max;
+}
+
+/* The rule that what was asked would have found, were it certain, short, and nobody else there. */
+static const config_rule *rule_by_intent(const policy *p, const policy_facts *f)
+{
+    for (size_t i = 0; i < p->n_rules; i++) {
+        const config_rule *r = &p->rules[i];
+        bool asks_for = (r->intents == CONFIG_ANY_INTENT || (r->intents >> f->intent->best & 1)) &&
+                        bound_holds(r, CONFIG_TURN, f) && bound_holds(r, CONFIG_COIN, f);
+        if (fallback_of(r) == FALLBACK_NONE && asks_for && request_fits(p, r, f))
+            return r;
+    }
+    return NULL;
+}
+
+bool policy_fallback_matters(const policy *p, const policy_facts *f, const plan *made)
+{
+    if (made->fallback == FALLBACK_NONE || made->fallback == FALLBACK_PINNED)
+        return false;
+    const config_rule *r = f->intent != NULL ? rule_by_intent(p, f) : NULL;
+    return r == NULL || r->model != made->role ||
+           policy_lookup(&r->lookup, 0).mode != made->lookup.mode ||
+           r->lookup.length != made->lookup.length;
+}
+
 /* ---- rules that nothing reaches ------------------------------------------------------------- */
 
 /* A set of requests: what one rule takes, or what is left of it. Headers are left out: a rule that

@@ -57,6 +57,11 @@ const char *policy_header(const policy *p, size_t index);
  * and a conversation for which the rules say small again keeps the plan it has. */
 bool policy_decide(const policy *p, const policy_facts *facts, plan *out);
 
+/* False: the plan's fallback changed nothing: what the intent alone asks for is the same model with
+ * the same lookup. True where no intent is known. A request that names its model fell back from
+ * nothing. */
+bool policy_fallback_matters(const policy *p, const policy_facts *f, const plan *made);
+
 /* A configured lookup as a sequence takes it. `prior`: the class whose acceptance a draft of an
  * unknown kind starts from, below LOOKUP_CLASSES. */
 lookup_setting policy_lookup(const config_lookup *l, uint32_t prior);

@@ -144,13 +144,14 @@ static void note_plan(run *r, const player *p)
     orchestra *o = r->orchestra;
     r->plan.model = p->name;
     r->plan.client_lookup = r->has_lookup;
+    if (policy_fallback_matters(o->policy, &r->known.facts, &r->plan))
+        atomic_fetch_add(&o->counts.fallbacks[r->plan.fallback], 1);
     if (r->has_lookup)
         r->plan.lookup = (lookup_setting){
             .mode = r->lookup.mode, .length = r->lookup.length, .prior = r->plan.lookup.prior};
     r->receipt.overhead.total_ms = clock_ms() - r->start_ms;
     r->is_decided = true;
     atomic_fetch_add(&o->counts.decisions[r->plan.role], 1);
-    atomic_fetch_add(&o->counts.fallbacks[r->plan.fallback], 1);
     atomic_fetch_add(&o->counts.kept, r->plan.is_kept);
     if (r->intent.known)
         atomic_fetch_add(&o->counts.intents[r->intent.best], 1);
@@ -312,12 +313,24 @@ static error_code find_pinned(const orchestra *o, const char *name, size_t *inde
                        second != NULL ? second : "");
 }
 
+/* A model that has no room for the prompt is not asked for its tokens. */
+static error_code check_length(const orchestra *o, size_t pinned, const request *q, failure *fail)
+{
+    if (pinned < o->n_players)
+        return backend_check_length(o->players[pinned].backend, q, fail);
+    error_code code = backend_check_length(o->players[o->large].backend, q, fail);
+    return code == OK || backend_check_length(o->players[o->small].backend, q, NULL) == OK ? OK
+                                                                                           : code;
+}
+
 error_code orchestra_submit(orchestra *o, const request *q, const run_options *options, wakeup wake,
                             run **out, failure *fail)
 {
     size_t pinned = 0;
     *out = NULL;
     error_code code = find_pinned(o, options->model, &pinned, fail);
+    if (code == OK)
+        code = check_length(o, pinned, q, fail);
     if (code != OK)
         return code;
     run *r = calloc(1, sizeof *r);

@@ -252,6 +252,8 @@ static void write_fallbacks(page *p)
     orchestra_read_counts(p->metrics->orchestra, &c);
     put_head(p, name, "counter", "Decisions that are not what the intent alone would have given.");
     for (fallback f = FALLBACK_NONE + 1; f < N_FALLBACKS; f++) {
+        if (f == FALLBACK_PINNED) /* falls back from nothing */
+            continue;
         put(p, name);
         put_label(p, "{", "reason", fallback_name(f));
         put(p, "}");

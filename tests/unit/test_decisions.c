@@ -327,9 +327,10 @@ static void test_log(void **state)
             fallbacks[f] += strcmp(kind, fallback_name(f)) == 0;
         assert_null(json_object_get(json_object_get(line, "prompt"), "text"));
     }
-    /* Each reason came up, and was counted as often as the log says. */
+    /* Each reason came up, and was counted where it changed something. */
     for (fallback f = FALLBACK_NONE + 1; f < N_FALLBACKS; f++) {
-        assert_int_equal(fallbacks[f], counts.fallbacks[f]);
+        assert_true(counts.fallbacks[f] <= fallbacks[f]);
+        assert_true((counts.fallbacks[f] == 0) == (f == FALLBACK_PINNED));
         if (fallbacks[f] == 0)
             fail_msg("%s did not come up", fallback_name(f));
     }

@@ -225,6 +225,42 @@ static plan decide_facts(fixture f, const policy_facts *facts)
     return p;
 }
 
+/* Whether a fallback of these facts is one that changed the model or its lookup. */
+static bool matters(fixture f, size_t label, double entropy, size_t prompt_tokens)
+{
+    intent known = {.known = true,
+                    .n_labels = 3,
+                    .best = label,
+                    .entropy = entropy,
+                    .labels = {"code", "qa", "math"}};
+    policy_facts facts = {.intent = &known, .prompt_tokens = prompt_tokens, .coin = 0.5, .turn = 1};
+    plan p = decide_facts(f, &facts);
+    return policy_fallback_matters(f.policy, &facts, &p);
+}
+
+static void test_fallbacks_that_change_nothing(void **state)
+{
+    (void)state;
+    fixture f = open_policy("{name: adaptive}");
+    assert_true(matters(f, CODE, 0.9, 5));
+    assert_false(matters(f, QA, 0.9, 5)); /* the large model's anyway */
+    assert_false(matters(f, CODE, 0.1, 5));
+    assert_true(matters(f, CODE, 0.1, 5000));
+    assert_false(matters(f, QA, 0.1, 5000));
+    failure why = {.code = ERR_BUSY};
+    policy_facts unknown = {.probe_failure = &why};
+    plan p = decide_facts(f, &unknown);
+    assert_true(policy_fallback_matters(f.policy, &unknown, &p));
+    p.fallback = FALLBACK_PINNED;
+    assert_false(policy_fallback_matters(NULL, &unknown, &p));
+    close_policy(f);
+    f = open_policy("{name: rules, rules: ["
+                    "{name: vague, above_entropy: 0.5, model: large, lookup: off},"
+                    "{name: rest, model: large, lookup: 4}]}");
+    assert_true(matters(f, QA, 0.9, 5)); /* the same model, without its lookup */
+    close_policy(f);
+}
+
 static void test_request_conditions(void **state)
 {
     (void)state;
@@ -553,6 +589,7 @@ int main(void)
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_probe_error),
+        cmocka_unit_test(test_fallbacks_that_change_nothing),
         cmocka_unit_test(test_request_conditions),
         cmocka_unit_test(test_fallbacks),
         cmocka_unit_test(test_conversations),
