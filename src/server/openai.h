@@ -1,9 +1,9 @@
 /*
  * openai.h: OpenAI's JSON, read strictly and written exactly. Inside the server room only.
  *
- * Reading keeps promise 2: a field that is unknown, malformed or would be ignored is refused by
- * name. A field whose value asks for what A-IO does anyway (n: 1, tools: [] …) is accepted; null
- * means absent.
+ * Reading keeps promise 2: a field is honoured, or is of the published hints that cannot change the
+ * text (docs/http.md) and passed over, or is refused by name. A field whose value asks for what
+ * A-IO does anyway (n: 1, tools: [] …) is accepted; null means absent.
  */
 #ifndef SERVER_OPENAI_H
 #define SERVER_OPENAI_H
@@ -44,6 +44,7 @@ typedef struct chat_request {
     const char *model; /* NULL: auto */
     bool stream;
     bool include_usage;
+    bool continuous_usage;
     bool has_lookup;
     lookup_setting lookup;
     unsigned sampling_given;      /* config_sampling_bits that the client set */
@@ -69,6 +70,10 @@ typedef struct request_text {
 
 /* The body, new; NULL: it is not a JSON object, `e` says why. */
 json_t *request_object(const char *body, size_t length, api_error *e);
+
+/* The fields that are known. */
+size_t request_field_count(void);
+const char *request_field_name(size_t index);
 
 /* False: `e` says what is wrong, and nothing needs to be freed. */
 bool chat_request_parse(chat_request *out, const request_text *text,

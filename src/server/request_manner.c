@@ -1,0 +1,96 @@
+/* request_manner.c: how a chat request is answered: by whom, streamed or whole, up to what text. */
+#include "server/request_parser.h"
+
+#include <stdio.h>
+#include <string.h>
+
+bool read_model(parser *p, const char *name, json_t *value)
+{
+    if (!json_is_string(value) || json_string_length(value) == 0 ||
+        strlen(json_string_value(value)) != json_string_length(value))
+        return parser_refuse(p, name,
+                             "must be 'auto' or the name of a model (GET /v1/models lists them)");
+    p->out->model = json_string_value(value);
+    return true;
+}
+
+bool read_user(parser *p, const char *name, json_t *value)
+{
+    if (!json_is_string(value))
+        return parser_refuse(p, name, "must be a string");
+    snprintf(p->out->user, sizeof p->out->user, "%s", json_string_value(value));
+    for (char *c = p->out->user; *c != '\0'; c++)
+        if (*c < '!' || *c > '~')
+            *c = '_'; /* one word of the log line */
+    return true;
+}
+
+bool read_stream(parser *p, const char *name, json_t *value)
+{
+    if (!json_is_boolean(value))
+        return parser_refuse(p, name, "must be true or false");
+    p->out->stream = json_is_true(value);
+    return true;
+}
+
+static bool read_stream_option(parser *p, const char *name, const char *key, json_t *option)
+{
+    bool is_usage = strcmp(key, "include_usage") == 0;
+    bool is_continuous = strcmp(key, "continuous_usage_stats") == 0;
+    bool is_neutral = strcmp(key, "include_obfuscation") == 0 && !json_is_true(option);
+    if (json_is_null(option))
+        return true;
+    if ((!is_usage && !is_continuous && !is_neutral) || !json_is_boolean(option))
+        return api_error_set(p->error, 400, NULL, name,
+                             "'stream_options.%s' is not supported; the options are "
+                             "'include_usage' and 'continuous_usage_stats', true or false",
+                             key);
+    if (is_usage)
+        p->out->include_usage = json_is_true(option);
+    if (is_continuous)
+        p->out->continuous_usage = json_is_true(option);
+    return true;
+}
+
+bool read_stream_options(parser *p, const char *name, json_t *value)
+{
+    if (!json_is_object(value))
+        return parser_refuse(p, name, "must be an object such as {\"include_usage\": true}");
+    const char *key;
+    json_t *option;
+    json_object_foreach(value, key, option)
+    {
+        if (!read_stream_option(p, name, key, option))
+            return false;
+    }
+    p->has_stream_options = true;
+    return true;
+}
+
+static bool add_stop(parser *p, const char *name, json_t *value)
+{
+    request *r = &p->out->request;
+    if (!json_is_string(value) || json_string_length(value) == 0 || r->n_stops == REQUEST_MAX_STOPS)
+        return api_error_set(p->error, 400, NULL, name,
+                             "'%s' must be a string or a list of at most %d strings, none of them "
+                             "empty",
+                             name, REQUEST_MAX_STOPS);
+    if (strlen(json_string_value(value)) != json_string_length(value))
+        return parser_refuse(p, name, "cannot have U+0000");
+    p->out->stops[r->n_stops++] = json_string_value(value);
+    return true;
+}
+
+bool read_stop(parser *p, const char *name, json_t *value)
+{
+    if (!json_is_array(value))
+        return add_stop(p, name, value);
+    size_t i;
+    json_t *stop;
+    json_array_foreach(value, i, stop)
+    {
+        if (!add_stop(p, name, stop))
+            return false;
+    }
+    return true;
+}

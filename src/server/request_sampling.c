@@ -1,0 +1,157 @@
+/* request_sampling.c: numbers of a chat request: sampling, seed, limits, lookup. */
+#include "server/request_parser.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static bool read_float(parser *p, const char *name, json_t *value, double low, double high,
+                       bool above_low, float *out)
+{
+    double number = json_number_value(value);
+    bool in_range =
+        json_is_number(value) && number <= high && (above_low ? number > low : number >= low);
+    if (!in_range)
+        return api_error_set(p->error, 400, NULL, name,
+                             "'%s' must be a number %s %g and at most %g", name,
+                             above_low ? "above" : "of at least", low, high);
+    *out = (float)number;
+    return true;
+}
+
+/* True: a number that is whole, and that a double holds exactly. */
+static bool whole_number(json_t *value, int64_t *out)
+{
+    *out = json_integer_value(value);
+    if (json_is_integer(value))
+        return true;
+    double real = json_real_value(value);
+    const double exact = 9007199254740992.0; /* 2^53 */
+    if (!json_is_real(value) || real != floor(real) || fabs(real) > exact)
+        return false;
+    *out = (int64_t)real;
+    return true;
+}
+
+bool parser_read_integer(parser *p, const char *name, json_t *value, int64_t low, int64_t high,
+                         int64_t *out)
+{
+    if (!whole_number(value, out) || *out < low || *out > high)
+        return api_error_set(p->error, 400, NULL, name, "'%s' must be an integer from %lld to %lld",
+                             name, (long long)low, (long long)high);
+    return true;
+}
+
+bool read_temperature(parser *p, const char *name, json_t *value)
+{
+    p->out->sampling_given |= CONFIG_TEMPERATURE;
+    return read_float(p, name, value, 0, 100, false, &p->out->request.sampling.temperature);
+}
+
+bool read_top_p(parser *p, const char *name, json_t *value)
+{
+    p->out->sampling_given |= CONFIG_TOP_P;
+    return read_float(p, name, value, 0, 1, true, &p->out->request.sampling.top_p);
+}
+
+bool read_min_p(parser *p, const char *name, json_t *value)
+{
+    p->out->sampling_given |= CONFIG_MIN_P;
+    return read_float(p, name, value, 0, 1, false, &p->out->request.sampling.min_p);
+}
+
+bool read_repetition_penalty(parser *p, const char *name, json_t *value)
+{
+    p->out->sampling_given |= CONFIG_REPETITION_PENALTY;
+    return read_float(p, name, value, 0, 100, true, &p->out->request.sampling.repetition_penalty);
+}
+
+bool read_presence_penalty(parser *p, const char *name, json_t *value)
+{
+    p->out->sampling_given |= CONFIG_PRESENCE_PENALTY;
+    return read_float(p, name, value, -2, 2, false, &p->out->request.sampling.presence_penalty);
+}
+
+bool read_frequency_penalty(parser *p, const char *name, json_t *value)
+{
+    p->out->sampling_given |= CONFIG_FREQUENCY_PENALTY;
+    return read_float(p, name, value, -2, 2, false, &p->out->request.sampling.frequency_penalty);
+}
+
+bool read_top_k(parser *p, const char *name, json_t *value)
+{
+    int64_t number = 0;
+    if (!parser_read_integer(p, name, value, -1, INT32_MAX, &number))
+        return false;
+    p->out->request.sampling.top_k = number > 0 ? (uint32_t)number : 0; /* -1, like 0: off */
+    p->out->sampling_given |= CONFIG_TOP_K;
+    return true;
+}
+
+bool read_seed(parser *p, const char *name, json_t *value)
+{
+    if (!parser_read_integer(p, name, value, INT64_MIN, INT64_MAX, &p->out->seed))
+        return false;
+    p->has_seed = true;
+    return true;
+}
+
+/* -1, as llama-server's clients say it: as much as the context holds. */
+bool read_max_tokens(parser *p, const char *name, json_t *value)
+{
+    int64_t number = 0;
+    if (!parser_read_integer(p, name, value, -1, INT32_MAX, &number))
+        return false;
+    if (number == 0)
+        return parser_refuse(p, name, "must be at least 1, or -1 for no limit");
+    size_t limit = number > 0 ? (size_t)number : 0;
+    if (p->limit != NULL && p->out->request.max_tokens != limit)
+        return parser_refuse_difference(p, name, p->limit);
+    p->limit = name;
+    p->out->request.max_tokens = limit;
+    return true;
+}
+
+bool read_lookup(parser *p, const char *name, json_t *value)
+{
+    int64_t number = 0;
+    if (!parser_read_integer(p, name, value, 0, LOOKUP_MAX_DRAFT, &number))
+        return false;
+    if (p->lookup != NULL && p->out->lookup.length != (uint32_t)number)
+        return parser_refuse_difference(p, name, p->lookup);
+    p->lookup = name;
+    p->out->has_lookup = true;
+    p->out->lookup = (lookup_setting){.mode = number == 0 ? LOOKUP_OFF : LOOKUP_FIXED,
+                                      .length = (uint32_t)number};
+    return true;
+}
+
+bool read_logit_bias(parser *p, const char *name, json_t *value)
+{
+    size_t n = json_object_size(value);
+    if (!json_is_object(value) || n > SAMPLING_MAX_BIASES)
+        return api_error_set(p->error, 400, NULL, name,
+                             "'%s' must be an object of at most %d token ids with their biases",
+                             name, SAMPLING_MAX_BIASES);
+    if (n == 0)
+        return true;
+    p->out->biases = malloc(n * sizeof *p->out->biases);
+    if (p->out->biases == NULL)
+        return api_error_set(p->error, 503, NULL, name, "no memory for '%s'", name);
+    sampling_params *sampling = &p->out->request.sampling;
+    sampling->biases = p->out->biases;
+    const char *key;
+    json_t *bias;
+    json_object_foreach(value, key, bias)
+    {
+        char *end;
+        long token = strtol(key, &end, 10);
+        if (key[0] < '0' || key[0] > '9' || *end != '\0' || token > INT32_MAX)
+            return api_error_set(p->error, 400, NULL, name,
+                                 "'%s' has the key '%s', which is not a token id", name, key);
+        logit_bias *b = &p->out->biases[sampling->n_biases++];
+        b->token = (int32_t)token;
+        if (!read_float(p, name, bias, -100, 100, false, &b->bias))
+            return false;
+    }
+    return true;
+}
