@@ -225,6 +225,22 @@ static error_code take_policy(config *c, const file_policy *f, failure *fail)
     return OK;
 }
 
+static bool take_texts(config_texts *to, char *const *texts, uint32_t n)
+{
+    to->texts = n > 0 ? calloc(n, sizeof *to->texts) : NULL;
+    for (; to->n < n && to->texts != NULL; to->n++)
+        if (!copy_text(&to->texts[to->n], texts[to->n], NULL))
+            return false;
+    return to->n == n;
+}
+
+static void free_texts(config_texts *list)
+{
+    for (uint32_t i = 0; i < list->n; i++)
+        free(list->texts[i]);
+    free(list->texts);
+}
+
 static error_code take_engine_and_server(config *c, const file_config *f, const char *file,
                                          failure *fail)
 {
@@ -241,9 +257,15 @@ static error_code take_engine_and_server(config *c, const file_config *f, const 
     if (f->server != NULL) {
         TAKE(c->server.port, f->server->port);
         TAKE(c->server.max_connections, f->server->max_connections);
+        TAKE(c->server.max_connections_per_address, f->server->max_connections_per_address);
         TAKE(c->server.max_body_bytes, f->server->max_body_bytes);
         TAKE(c->server.max_tokens_default, f->server->max_tokens_default);
         TAKE(c->server.deadline_ms_default, f->server->deadline_ms_default);
+        if (!take_texts(&c->server.allowed_hosts, f->server->allowed_hosts,
+                        f->server->n_allowed_hosts) ||
+            !take_texts(&c->server.allowed_origins, f->server->allowed_origins,
+                        f->server->n_allowed_origins))
+            return no_memory(fail);
     }
     const char *host = f->server != NULL ? f->server->host : NULL;
     const char *priority = f->server != NULL ? f->server->priority_default : NULL;
@@ -503,6 +525,8 @@ void config_free(config *c)
     free(c->policy.name);
     free(c->policy.rules);
     free(c->server.host);
+    free_texts(&c->server.allowed_hosts);
+    free_texts(&c->server.allowed_origins);
     free(c->decisions.file);
     free(c);
 }

@@ -16,6 +16,7 @@
 #define CONFIG_MAX_LABELS 64
 #define CONFIG_MAX_RULES 64
 #define CONFIG_MAX_HEADERS 8     /* of one rule */
+#define CONFIG_MAX_ALLOWED 64    /* hosts, and origins, that are served without a key */
 #define CONFIG_MAX_DRAFT 16      /* longest fixed lookup */
 #define CONFIG_LABEL_CODE "code" /* the label that the policies paper and adaptive route by */
 
@@ -166,10 +167,18 @@ typedef struct config_engine {
     bool fixed_step_cost; /* not in files: the machine's figures hold on every machine, and stay */
 } config_engine;
 
+typedef struct config_texts {
+    char **texts;
+    uint32_t n;
+} config_texts;
+
 typedef struct config_server {
     char *host;
     uint16_t port; /* 0: any free one */
     uint32_t max_connections;
+    uint32_t max_connections_per_address; /* 0: half of them, and for this machine all */
+    config_texts allowed_hosts;   /* NAME or NAME:PORT; without a key others are refused … */
+    config_texts allowed_origins; /* … and so are pages of other origins, SCHEME://NAME[:PORT] */
     uint32_t max_body_bytes;
     /* When a request says none. */
     uint32_t max_tokens_default; /* 0: to the context's end */

@@ -60,7 +60,7 @@ static const cyaml_schema_field_t probe_fields[] = {
     CYAML_FIELD_END,
 };
 
-static const cyaml_schema_value_t intent_value = {
+static const cyaml_schema_value_t text_value = {
     CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, MAX_TEXT)};
 
 static const cyaml_schema_field_t header_fields[] = {
@@ -92,7 +92,7 @@ static const cyaml_schema_field_t sampling_fields[] = {
 static const cyaml_schema_field_t rule_fields[] = {
     TEXT(name, REQUIRED, file_rule),
     TEXT(intent, OPTIONAL, file_rule),
-    CYAML_FIELD_SEQUENCE_COUNT("intents", OPTIONAL, file_rule, intents, n_intents, &intent_value, 1,
+    CYAML_FIELD_SEQUENCE_COUNT("intents", OPTIONAL, file_rule, intents, n_intents, &text_value, 1,
                                CONFIG_MAX_LABELS),
     REAL(above_entropy, file_rule),
     REAL(max_entropy, file_rule),
@@ -138,10 +138,19 @@ static const cyaml_schema_field_t engine_fields[] = {
 };
 
 static const cyaml_schema_field_t server_fields[] = {
-    TEXT(host, OPTIONAL, file_server),      UINT(port, file_server),
-    UINT(max_connections, file_server),     UINT(max_body_bytes, file_server),
-    UINT(max_tokens_default, file_server),  TEXT(priority_default, OPTIONAL, file_server),
-    UINT(deadline_ms_default, file_server), CYAML_FIELD_END,
+    TEXT(host, OPTIONAL, file_server),
+    UINT(port, file_server),
+    UINT(max_connections, file_server),
+    UINT(max_connections_per_address, file_server),
+    CYAML_FIELD_SEQUENCE_COUNT("allowed_hosts", OPTIONAL, file_server, allowed_hosts,
+                               n_allowed_hosts, &text_value, 0, CONFIG_MAX_ALLOWED),
+    CYAML_FIELD_SEQUENCE_COUNT("allowed_origins", OPTIONAL, file_server, allowed_origins,
+                               n_allowed_origins, &text_value, 0, CONFIG_MAX_ALLOWED),
+    UINT(max_body_bytes, file_server),
+    UINT(max_tokens_default, file_server),
+    TEXT(priority_default, OPTIONAL, file_server),
+    UINT(deadline_ms_default, file_server),
+    CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t decisions_fields[] = {

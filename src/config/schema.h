@@ -110,6 +110,11 @@ typedef struct file_server {
     char *host;
     uint16_t *port;
     uint32_t *max_connections;
+    uint32_t *max_connections_per_address;
+    char **allowed_hosts;
+    uint32_t n_allowed_hosts;
+    char **allowed_origins;
+    uint32_t n_allowed_origins;
     uint32_t *max_body_bytes;
     uint32_t *max_tokens_default;
     char *priority_default;

@@ -53,13 +53,14 @@ static void test_values(void **state)
     (void)state;
     config *c = NULL;
     failure fail = {.code = OK};
-    const char *text =
-        HEAD "probe:\n  template: 'Q: {query} A:'\n  window_head: 0\n  reuse: false\n  labels:\n"
-             "    - {name: chat}\n    - {name: tool, token: ' tool'}\n"
-             "policy:\n  name: rules\n  rules:\n"
-             "    - {name: sure, intent: tool, max_entropy: 0.2, model: small, lookup: off}\n"
-             "    - {name: rest, above_prompt_tokens: 7, model: large, lookup: 4}\n"
-             "engine: {threads: 2}\nserver: {port: 0, host: '::1'}\n";
+    const char *text = HEAD
+        "probe:\n  template: 'Q: {query} A:'\n  window_head: 0\n  reuse: false\n  labels:\n"
+        "    - {name: chat}\n    - {name: tool, token: ' tool'}\n"
+        "policy:\n  name: rules\n  rules:\n"
+        "    - {name: sure, intent: tool, max_entropy: 0.2, model: small, lookup: off}\n"
+        "    - {name: rest, above_prompt_tokens: 7, model: large, lookup: 4}\n"
+        "engine: {threads: 2}\nserver: {port: 0, host: '::1', allowed_hosts: [a.lan, 'b.lan:9'],"
+        " allowed_origins: ['https://c'], max_connections_per_address: 7}\n";
     assert_int_equal(parse(&c, text, &fail), OK);
     assert_int_equal(c->probe.window_head, 0);
     assert_int_equal(c->probe.window_tail, 48);
@@ -79,6 +80,11 @@ static void test_values(void **state)
     assert_int_equal(r[1].lookup.length, 4);
     assert_int_equal(c->engine.threads, 2);
     assert_int_equal(c->server.port, 0);
+    assert_int_equal(c->server.allowed_hosts.n, 2);
+    assert_string_equal(c->server.allowed_hosts.texts[1], "b.lan:9");
+    assert_int_equal(c->server.allowed_origins.n, 1);
+    assert_string_equal(c->server.allowed_origins.texts[0], "https://c");
+    assert_int_equal(c->server.max_connections_per_address, 7);
     config_free(c);
 }
 
