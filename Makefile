@@ -29,7 +29,7 @@ SANITIZE ?=
 comma := ,
 VARIANT := $(if $(SANITIZE),build/sanitize-$(subst $(comma),-,$(SANITIZE)),build)
 
-PACKAGES := libmicrohttpd libcurl libcrypto jansson libcyaml yaml-0.1 libpcre2-8 libedit
+PACKAGES := libcurl libcrypto jansson libcyaml yaml-0.1 libpcre2-8 libedit
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wvla -Werror
 CFLAGS ?= -O2 -g
 CPPFLAGS += -D_GNU_SOURCE -Isrc

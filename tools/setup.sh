@@ -2,7 +2,7 @@
 # Installs the Debian packages that A-IO needs and this machine lacks, and those named as arguments. Says
 # what it does; does nothing when all are there. Used by `make demo` and `make test`.
 set -eu
-needed="gcc make pkg-config libc6-dev libmicrohttpd-dev libcurl4-openssl-dev libssl-dev libjansson-dev libcyaml-dev
+needed="gcc make pkg-config libc6-dev libcurl4-openssl-dev libssl-dev libjansson-dev libcyaml-dev
 libyaml-dev libpcre2-dev libedit-dev libcmocka-dev python3 python3-numpy ca-certificates $*"
 command -v node >/dev/null 2>&1 || needed="$needed nodejs"
 command -v npm >/dev/null 2>&1 || needed="$needed npm"

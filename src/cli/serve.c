@@ -49,7 +49,10 @@ static const char usage[] =
     "\n"
     "The environment variable A_IO_API_KEY, when set, is the key that every /v1 request must "
     "send.\n"
+    "Without it only localhost, this address and server.allowed_hosts are served, and pages of\n"
+    "server.allowed_origins only.\n"
     "SIGTERM or SIGINT: no new requests, up to 30 s for those that run; a second one: at once.\n"
+    "SIGHUP is ignored.\n"
     "\n"
     "Exit status: 0; 2 for a bad option; 3 for a file that is not there; 4 for a bad "
     "configuration;\n"
@@ -128,14 +131,14 @@ static error_code configure(stage *s, const serve_options *o, failure *fail)
 
 /* ---- stopping ------------------------------------------------------------------------------- */
 
-static int stop_fd = -1;
+static int stop_fd = -1;   /* SIGTERM, SIGINT */
+static int hangup_fd = -1; /* SIGHUP */
 
-static void on_stop_signal(int number)
+static void on_signal(int number)
 {
-    (void)number;
     int kept = errno;
     uint64_t one = 1;
-    if (write(stop_fd, &one, sizeof one) < 0) {
+    if (write(number == SIGHUP ? hangup_fd : stop_fd, &one, sizeof one) < 0) {
         /* The counter is full: the message has arrived. */
     }
     errno = kept;
@@ -144,28 +147,42 @@ static void on_stop_signal(int number)
 static error_code catch_signals(failure *fail)
 {
     stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (stop_fd < 0)
+    hangup_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (stop_fd < 0 || hangup_fd < 0)
         return failure_set(fail, ERR_IO, "cannot wait for signals: %s", strerror(errno));
-    struct sigaction action = {.sa_handler = on_stop_signal, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigaction(SIGHUP, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     return OK;
 }
 
-/* Waits until a stop signal comes (true), or `other_fd` is readable or the time is over (false). */
+static bool was_told(const struct pollfd *signal)
+{
+    uint64_t count;
+    return (signal->revents & POLLIN) != 0 && read(signal->fd, &count, sizeof count) > 0;
+}
+
+/* Waits until a stop signal comes (true), or `other_fd` is readable or the time is over (false). A
+ * terminal that is closed, or an operator who expects a reload, does not end the replies. */
 static bool wait_for_stop(int other_fd, double timeout_ms)
 {
-    struct pollfd fds[] = {{.fd = stop_fd, .events = POLLIN}, {.fd = other_fd, .events = POLLIN}};
+    struct pollfd fds[] = {{.fd = stop_fd, .events = POLLIN},
+                           {.fd = hangup_fd, .events = POLLIN},
+                           {.fd = other_fd, .events = POLLIN}};
     double deadline = clock_ms() + timeout_ms;
     for (;;) {
         double left = deadline - clock_ms();
-        int n = poll(fds, 2, timeout_ms < 0 ? -1 : left > 0 ? (int)left + 1 : 0);
+        int n = poll(fds, 3, timeout_ms < 0 ? -1 : left > 0 ? (int)left + 1 : 0);
         if (n < 0 && errno == EINTR)
             continue;
-        uint64_t count;
-        if (n > 0 && (fds[0].revents & POLLIN) && read(stop_fd, &count, sizeof count) > 0)
+        if (n > 0 && was_told(&fds[0]))
             return true;
-        return false;
+        if (n <= 0 || !was_told(&fds[1]))
+            return false;
+        log_info("SIGHUP is ignored: the configuration is read at start-up only");
+        if (fds[2].revents != 0)
+            return false;
     }
 }
 
@@ -192,7 +209,8 @@ static void greet(const server *s, const stage *st)
         fprintf(stderr, "; policy: %s", st->config->policy.name);
     fprintf(stderr,
             ")\n"
-            "try:  curl %s/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", "
+            "try:  curl %s/v1/chat/completions -H 'Content-Type: application/json' -d "
+            "'{\"messages\": [{\"role\": \"user\", "
             "\"content\": \"Hello\"}]}'\n",
             server_url(s));
 }
@@ -316,6 +334,9 @@ static error_code open_and_serve(stage *st, failure *fail)
         .port = c->port,
         .api_key = key != NULL && key[0] != '\0' ? key : NULL,
         .max_connections = c->max_connections,
+        .max_connections_per_address = c->max_connections_per_address,
+        .allowed_hosts = c->allowed_hosts,
+        .allowed_origins = c->allowed_origins,
         .max_body_bytes = c->max_body_bytes,
         .defaults = {.max_tokens = c->max_tokens_default,
                      .priority = c->priority_default == CONFIG_BATCH ? SEQUENCE_BATCH

@@ -4,7 +4,6 @@
 
 /* ---- small questions ---- */
 
-/* The texts are those of the file: a space there may have three bytes (U+2581), never fewer. */
 size_t tokenizer_longest(const tokenizer *t)
 {
     size_t longest = 4; /* a character of which no piece is known is one token, or one a byte */

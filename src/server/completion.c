@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-static enum MHD_Result answer_failure(exchange *e, const failure *fail)
+static bool answer_failure(exchange *e, const failure *fail)
 {
     api_error error;
     api_error_from_failure(&error, fail);
@@ -10,7 +10,7 @@ static enum MHD_Result answer_failure(exchange *e, const failure *fail)
     return exchange_answer_error(e, &error);
 }
 
-static enum MHD_Result answer_stopping(exchange *e)
+static bool answer_stopping(exchange *e)
 {
     api_error error;
     api_error_set_stopping(&error);
@@ -18,7 +18,7 @@ static enum MHD_Result answer_stopping(exchange *e)
     return exchange_answer_error(e, &error);
 }
 
-static enum MHD_Result answer_finished(exchange *e)
+static bool answer_finished(exchange *e)
 {
     completion_head head = {e->completion_id, e->created, run_plan(e->run)->model, e->service_tier};
     json_t *body = e->decide_only
@@ -28,26 +28,40 @@ static enum MHD_Result answer_finished(exchange *e)
     return exchange_answer(e, 200, body);
 }
 
-/* Moves the run on until it is answered or there is nothing to do but wait. */
-static enum MHD_Result advance(exchange *e)
+/* On a worker's thread: deciding includes tokenising for the model that answers. */
+static void poll_probe(work *w)
 {
-    do {
-        unsigned signals = exchange_take_signals(e);
-        if (signals & SIGNAL_GONE)
-            return MHD_NO; /* closes the connection, which ends the run */
-        if (signals & SIGNAL_STOPPING)
-            return answer_stopping(e);
+    exchange *e = exchange_of(w);
+    e->state = run_poll(e->run, &e->text, NULL);
+    exchange_signal(e, SIGNAL_WORKED);
+}
+
+/* From the plan on there is nothing in a poll that takes long. */
+static bool answer_plan(exchange *e)
+{
+    if (!e->plan.known)
+        exchange_note_plan(e);
+    if (e->stream && !e->decide_only)
+        return stream_begin(e);
+    if (e->state == RUN_REPLYING)
         e->state = run_poll(e->run, &e->text, NULL);
-        if (e->state == RUN_FAILED)
-            return answer_failure(e, run_failure(e->run));
-        if (e->state != RUN_PROBING && !e->plan.known)
-            exchange_note_plan(e);
-        if (e->plan.known && e->stream && !e->decide_only)
-            return stream_begin(e);
-        if (e->state == RUN_FINISHED)
-            return answer_finished(e);
-    } while (!exchange_suspend(e));
-    return MHD_YES;
+    if (e->state == RUN_FAILED)
+        return answer_failure(e, run_failure(e->run));
+    return e->state != RUN_FINISHED || answer_finished(e);
+}
+
+/* Moves the run on until it is answered or there is nothing to do but wait. */
+static bool advance(exchange *e)
+{
+    api_error error;
+    if (e->state == RUN_FAILED)
+        return answer_failure(e, run_failure(e->run));
+    if (e->state != RUN_PROBING)
+        return answer_plan(e);
+    if (!e->has_news)
+        return true;
+    e->has_news = false;
+    return exchange_give_work(e, poll_probe, &error) || exchange_answer_error(e, &error);
 }
 
 static error_code submit(exchange *e, const chat_request *r, failure *fail)
@@ -80,54 +94,41 @@ static bool check_session(exchange *e, api_error *error)
                          "the header 'x-session-id' must have 1 to %d characters", MAX_SESSION);
 }
 
-typedef struct header_reader {
-    request_text *out;
-    api_error *error;
-    bool refused;
-} header_reader;
-
 /* Headers of ours are as strict as fields; all others are none of our business. */
-static enum MHD_Result read_header(void *context, enum MHD_ValueKind kind, const char *name,
-                                   const char *value)
+static bool read_header(const http_header *h, request_text *out, api_error *error)
 {
-    (void)kind;
-    header_reader *h = context;
-    if (strncasecmp(name, "x-a-io-", 7) != 0)
-        return MHD_YES;
-    const char **to = strcasecmp(name + 7, "priority") == 0      ? &h->out->priority
-                      : strcasecmp(name + 7, "deadline-ms") == 0 ? &h->out->deadline_ms
-                                                                 : NULL;
-    h->refused = to == NULL || *to != NULL;
-    if (h->refused) {
-        api_error_set(h->error, 400, NULL, name,
-                      to == NULL ? "unknown header '%s': x-a-io-priority and x-a-io-deadline-ms "
-                                   "are known"
-                                 : "the header '%s' was sent twice",
-                      name);
-        return MHD_NO;
-    }
-    *to = value != NULL ? value : "";
-    return MHD_YES;
+    if (strncasecmp(h->name, "x-a-io-", 7) != 0)
+        return true;
+    const char **to = strcasecmp(h->name + 7, "priority") == 0      ? &out->priority
+                      : strcasecmp(h->name + 7, "deadline-ms") == 0 ? &out->deadline_ms
+                                                                    : NULL;
+    if (to == NULL)
+        return api_error_set(
+            error, 400, NULL, h->name,
+            "unknown header '%s': x-a-io-priority and x-a-io-deadline-ms are known", h->name);
+    if (*to != NULL)
+        return api_error_set(error, 400, NULL, h->name, "the header '%s' was sent twice", h->name);
+    *to = h->value;
+    return true;
 }
 
 static bool parse(exchange *e, chat_request *r, api_error *error)
 {
     request_text text = {.body = e->body.data, .length = e->body.length};
-    header_reader h = {.out = &text, .error = error};
-    MHD_get_connection_values(e->connection, MHD_HEADER_KIND, read_header, &h);
-    return !h.refused && chat_request_parse(r, &text, &e->server->options.defaults, error);
+    for (size_t i = 0; i < e->head->n_headers; i++)
+        if (!read_header(&e->head->headers[i], &text, error))
+            return false;
+    return chat_request_parse(r, &text, &e->server->options.defaults, error);
 }
 
-enum MHD_Result completion_begin(exchange *e)
+static bool parse_and_submit(exchange *e, api_error *error)
 {
     chat_request r;
-    api_error error;
-    if (!check_session(e, &error))
-        return exchange_answer_error(e, &error);
-    if (!parse(e, &r, &error))
-        return exchange_answer_error(e, &error);
+    if (!parse(e, &r, error))
+        return false;
     e->stream = r.stream;
     e->include_usage = r.include_usage;
+    e->continuous_usage = r.include_usage && r.continuous_usage;
     e->seed = r.seed;
     e->priority = r.request.priority;
     e->service_tier = r.service_tier;
@@ -135,17 +136,41 @@ enum MHD_Result completion_begin(exchange *e)
     failure fail;
     error_code code = submit(e, &r, &fail);
     chat_request_free(&r);
-    exchange_drop_body(e); /* a waiting request holds no more than it needs */
-    return code == OK ? advance(e) : answer_failure(e, &fail);
+    if (code != OK)
+        api_error_from_failure(error, &fail);
+    return code == OK;
 }
 
-enum MHD_Result route_begin(exchange *e)
+/* On a worker's thread. */
+static void begin_run(work *w)
+{
+    exchange *e = exchange_of(w);
+    e->has_work_error = !parse_and_submit(e, &e->work_error);
+    exchange_drop_body(e); /* a waiting request holds no more than it needs */
+    if (!e->has_work_error)
+        e->state = run_poll(e->run, &e->text, NULL);
+    exchange_signal(e, SIGNAL_WORKED);
+}
+
+bool completion_begin(exchange *e)
+{
+    api_error error;
+    return (check_session(e, &error) && exchange_give_work(e, begin_run, &error)) ||
+           exchange_answer_error(e, &error);
+}
+
+bool route_begin(exchange *e)
 {
     e->decide_only = true;
     return completion_begin(e);
 }
 
-enum MHD_Result completion_resume(exchange *e)
+bool completion_resume(exchange *e)
 {
-    return advance(e);
+    unsigned signals = exchange_take_signals(e);
+    if ((signals & SIGNAL_STOPPING) && exchange_withdraw_work(e))
+        return answer_stopping(e);
+    if (e->is_working)
+        return true;
+    return e->has_work_error ? exchange_answer_error(e, &e->work_error) : advance(e);
 }

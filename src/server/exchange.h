@@ -2,39 +2,39 @@
  * exchange.h: one HTTP request and its answer, from the first header to the last byte. Inside the
  * server room only.
  *
- * An exchange belongs to libmicrohttpd's thread of its connection: that thread makes it, moves it
- * on and frees it (in the completion callback). Other threads only signal: the conductor that the
- * run has something new, the watch that the client is gone, the stopping server that it is over. A
- * signal wakes the connection if it is suspended and is kept if it is not; no lock is held while
- * run_* is called.
+ * An exchange belongs to the loop's thread: that thread makes it, moves it on and frees it. While
+ * `is_working`, a worker has its body, its run and its text. Other threads only signal: the
+ * conductor that the run has something new, a worker that it is done, the stopping server that it
+ * is over. A signal is kept until the loop's thread takes it; no lock is held while run_* is
+ * called.
  */
 #ifndef SERVER_EXCHANGE_H
 #define SERVER_EXCHANGE_H
 
-#include <microhttpd.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "server/connection.h"
 #include "server/metrics.h"
 #include "server/openai.h"
 #include "server/server.h"
-#include "server/watch.h"
+#include "server/workers.h"
 
 typedef struct exchange exchange;
 
+/* Both return false when the connection is to be closed, because not even an error can be told. */
 typedef struct route {
     const char *method; /* "GET" also answers HEAD */
     const char *path;   /* ends in '/': a prefix, the rest is the argument */
     bool needs_key;
-    enum MHD_Result (*begin)(exchange *e);  /* the whole body is there */
-    enum MHD_Result (*resume)(exchange *e); /* after a suspension; NULL: never suspends */
+    bool (*begin)(exchange *e);  /* the whole body is there */
+    bool (*resume)(exchange *e); /* after a signal; NULL: never waits */
 } route;
 
 typedef enum signal_bits {
     SIGNAL_NEWS = 1,     /* the run has something to poll */
-    SIGNAL_TICK = 2,     /* some seconds went by */
-    SIGNAL_GONE = 4,     /* the client went away; stays */
-    SIGNAL_STOPPING = 8, /* the server ends; stays */
+    SIGNAL_WORKED = 2,   /* a worker is done */
+    SIGNAL_STOPPING = 4, /* the server ends; stays */
 } signal_bits;
 
 #define REQUEST_ID_SIZE 129
@@ -55,13 +55,13 @@ typedef struct plan_headers {
 
 struct exchange {
     server *server;
-    struct MHD_Connection *connection;
+    connection *connection;
     exchange *next, *previous; /* in the server's list; guarded by its lock */
 
     const route *route;
-    const char *argument; /* what followed the route's prefix; MHD's memory */
-    const char *method;
-    char path[128]; /* for the log line */
+    const char *argument;  /* what followed the route's prefix; the head's memory */
+    const http_head *head; /* NULL: it could not be read */
+    char path[128];        /* for the log line */
     char id[REQUEST_ID_SIZE];
     double start_ms;
     int status;           /* 0: not answered yet */
@@ -70,19 +70,23 @@ struct exchange {
     buffer body;
     size_t discarded; /* bytes of a body that will not be read */
     bool has_early_error;
-    api_error early_error; /* found in the headers, told after the body */
+    api_error early_error; /* found before the body was whole, told after it */
 
-    int fd;               /* the client's socket, watched; -1: not */
-    pthread_mutex_t lock; /* guards the three below */
-    unsigned signals;
-    bool suspended;
-    bool receiving; /* the body is not yet complete */
+    pthread_mutex_t lock;
+    unsigned signals; /* guarded by the lock */
+
+    work work;
+    bool is_working; /* queued, or with a worker */
+    bool has_work_error;
+    api_error work_error;
 
     run *run; /* alive until finished, failed or the client is gone */
     run_state state;
+    bool has_news; /* the run woke us up since it was polled last */
     bool decide_only;
     bool stream;
     bool include_usage;
+    bool continuous_usage; /* in every chunk */
     int64_t seed;
     char user[REQUEST_USER_SIZE];
     sequence_priority priority;
@@ -93,8 +97,7 @@ struct exchange {
     sequence_stats stats; /* the reply's, for the log line, once finished */
 
     buffer text; /* of the reply: all of it, or what is not yet sent */
-    buffer out;  /* streaming: events not yet given to MHD, from `out_sent` on */
-    size_t out_sent;
+    buffer out;  /* streaming: events that the connection has not taken */
     double last_event_ms;
     bool stream_ended;
 };
@@ -102,13 +105,13 @@ struct exchange {
 struct server {
     char *host;
     char *api_key;
-    server_options options;
+    server_options options; /* its lists of texts are the configuration's */
     char url[128];
     int listen_fd; /* -1 once it was given away or closed */
     orchestra *orchestra;
     metrics *metrics;
-    struct MHD_Daemon *daemon;
-    watch *watch;
+    workers *workers;
+    loop *loop;
     int64_t created; /* Unix seconds */
     atomic_bool draining;
     atomic_size_t connections;
@@ -120,24 +123,33 @@ struct server {
     int idle_fd;
 };
 
-/* ---- exchange.c: life, signals, answers ----------------------------------------------------- */
+/* ---- exchange.c: life, signals, bodies ------------------------------------------------------ */
 
-exchange *exchange_create(server *s, struct MHD_Connection *connection, const char *path);
-void exchange_destroy(exchange *e); /* cancels its run */
+/* `head` NULL: it could not be read. NULL: no memory. */
+exchange *exchange_create(server *s, connection *c, const http_head *head);
+void exchange_destroy(exchange *e); /* cancels its run; not while it is working */
 /* The request is over: says so in the log and counts it. */
 void exchange_log(const exchange *e, bool completed);
 
 void exchange_signal(exchange *e, unsigned bits); /* any thread */
-/* What was signalled since the last call; GONE and STOPPING stay. */
+/* What was signalled since the last call; STOPPING stays. */
 unsigned exchange_take_signals(exchange *e);
-/* False when a signal is waiting: take it first. */
-bool exchange_suspend(exchange *e);
 
-void exchange_received(exchange *e); /* the whole request is there */
+/* Gives the work to a worker, who must end it with exchange_signal(e, SIGNAL_WORKED). False: there
+ * is no room, and `error` says so. */
+bool exchange_give_work(exchange *e, void (*what)(work *w), api_error *error);
+exchange *exchange_of(work *w);
+/* True once no worker has it, or will. */
+bool exchange_withdraw_work(exchange *e);
 
-/* Takes a piece of the body. ERR_TOO_LARGE: more than one body may have; ERR_BUSY: more than all
- * bodies together may have just now. */
-error_code exchange_add_body(exchange *e, const char *data, size_t length);
+/* What the headers alone decide. False: the body is not waited for, the answer is an error. */
+bool exchange_headers(exchange *e);
+/* Takes a piece of the body, or drops it where the answer is an error. False: enough was dropped,
+ * the answer is given now. */
+bool exchange_body(exchange *e, const char *data, size_t length);
+/* The whole request is there; later, there are signals. False: close the connection. */
+bool exchange_ready(exchange *e);
+bool exchange_resume(exchange *e);
 void exchange_drop_body(exchange *e);
 
 /* Starts or ends work: the count of runs goes with it. */
@@ -148,27 +160,42 @@ void exchange_release_run(exchange *e);
 /* A header of the request, or NULL. */
 const char *exchange_header(void *e, const char *name);
 
-/* Queues the answer; `body` is taken over. */
-enum MHD_Result exchange_answer(exchange *e, int status, json_t *body);
+/* ---- answer.c ------------------------------------------------------------------------------- */
+
+/* Give the answer to the connection; `body` is taken over. False: no memory even for that. */
+bool exchange_answer(exchange *e, int status, json_t *body);
 /* The same with text, whose contents are taken over. */
-enum MHD_Result exchange_answer_text(exchange *e, int status, const char *type, buffer *text);
-enum MHD_Result exchange_answer_error(exchange *e, const api_error *error);
-/* Queues a response that was made elsewhere (a stream), with the headers of every answer. */
-enum MHD_Result exchange_queue(exchange *e, int status, struct MHD_Response *response);
+bool exchange_answer_text(exchange *e, int status, const char *type, buffer *text);
+bool exchange_answer_error(exchange *e, const api_error *error);
+/* The head of a stream, whose body the connection then takes with stream_next. */
+bool exchange_answer_stream(exchange *e);
 void exchange_note_plan(exchange *e); /* from RUN_REPLYING on */
+
+/* ---- routes.c, admit.c: what there is, and who may have it ----------------------------------- */
+
+/* NULL: there is nothing at this path. */
+const route *route_find(const char *path, const char **argument);
+/* "/v1/route, /v1/policy, ..." */
+void route_list(char *out, size_t size);
+/* False: the error is set. */
+bool admit(exchange *e, api_error *error);
 
 /* ---- completion.c: chat completions and decisions ------------------------------------------- */
 
-enum MHD_Result completion_begin(exchange *e);
-enum MHD_Result route_begin(exchange *e);
-enum MHD_Result completion_resume(exchange *e);
+bool completion_begin(exchange *e);
+bool route_begin(exchange *e);
+bool completion_resume(exchange *e);
 
 /* ---- feedback.c: what an intent really was -------------------------------------------------- */
 
-enum MHD_Result feedback_begin(exchange *e);
+bool feedback_begin(exchange *e);
 
 /* ---- stream.c: the reply as server-sent events ---------------------------------------------- */
 
-enum MHD_Result stream_begin(exchange *e);
+typedef enum stream_state { STREAM_EVENTS, STREAM_WAITS, STREAM_ENDED, STREAM_BROKEN } stream_state;
+
+bool stream_begin(exchange *e);
+/* EVENTS: there are some in `out`. WAITS: there will be after a signal, or when time has passed. */
+stream_state stream_next(exchange *e);
 
 #endif

@@ -4,6 +4,8 @@
 #include "orchestra/online_limit.h"
 #include "server/exchange.h"
 
+#define MAX_BODY 65536
+
 typedef struct feedback {
     const char *id;
     const char *label;
@@ -55,7 +57,7 @@ static bool learn(const feedback *f, online_limit *l, online_limit_lesson *out, 
            api_error_set(error, code == ERR_NOT_FOUND ? 404 : 409, NULL, "id", "%s", fail.text);
 }
 
-enum MHD_Result feedback_begin(exchange *e)
+bool feedback_begin(exchange *e)
 {
     orchestra *o = e->server->orchestra;
     online_limit *l = orchestra_online_limit(o);
@@ -67,6 +69,10 @@ enum MHD_Result feedback_begin(exchange *e)
         api_error_set(&error, 409, NULL, "",
                       "nothing learns from feedback here: it needs probe.calibration with a target "
                       "for misroutes, and probe.online (docs/calibration.md)");
+        return exchange_answer_error(e, &error);
+    }
+    if (e->body.length > MAX_BODY) { /* it is read on the thread that all clients share */
+        api_error_set(&error, 413, NULL, "", "the body is larger than %d bytes", MAX_BODY);
         return exchange_answer_error(e, &error);
     }
     json_t *body = request_object(e->body.data, e->body.length, &error);

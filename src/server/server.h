@@ -1,13 +1,14 @@
 /*
  * server.h: the HTTP door: OpenAI's chat completions, models, decisions and health.
  *
- * Knows HTTP and JSON; knows no tensor. A waiting request holds a suspended connection, no thread:
- * the run's `wake` resumes it. Every suspended connection's descriptor is watched, so that a client
- * that goes away cancels its work at once.
+ * Knows HTTP and JSON; knows no tensor. A waiting request holds a connection, no thread: the run's
+ * `wake` posts it to the one loop. A client that goes away cancels its work at once. What takes
+ * long before there is a run (JSON, templates, tokens) is done by workers.
  *
  * Order of calls: server_create (takes the port, so that a busy one is known before the models are
  * loaded), server_start, later server_drain, server_cancel, server_destroy. All of them are called
- * by one thread. The server owns nothing of the orchestra, which must outlive it.
+ * by one thread. The server owns nothing of the orchestra or of its options' lists, which must
+ * outlive it.
  */
 #ifndef SERVER_SERVER_H
 #define SERVER_SERVER_H
@@ -27,14 +28,17 @@ typedef struct request_defaults {
 
 typedef struct server_options {
     const char *host;
-    uint16_t port;            /* 0: any free one */
-    const char *api_key;      /* NULL: no key is asked for */
-    uint32_t max_connections; /* ≥ 1; one more is answered 503 */
-    uint32_t max_body_bytes;  /* a larger body is answered 413 */
+    uint16_t port;                        /* 0: any free one */
+    const char *api_key;                  /* NULL: no key is asked for */
+    uint32_t max_connections;             /* ≥ 1; one more is answered 503 */
+    uint32_t max_connections_per_address; /* 0: half of them, and for this machine all */
+    uint32_t max_body_bytes;              /* a larger body is answered 413 */
+    /* Without a key: the names that are served besides this machine's own, and the pages. */
+    config_texts allowed_hosts, allowed_origins;
     request_defaults defaults;
 } server_options;
 
-/* Binds the address; nobody is answered yet. The options' strings are copied. ERR_IO names the
+/* Binds the address; nobody is answered yet. Host and key are copied. ERR_IO names the
  * address that is taken or not this machine's. */
 error_code server_create(server **out, const server_options *options, failure *fail);
 error_code server_start(server *s, orchestra *o, failure *fail);

@@ -6,8 +6,7 @@
 
 #include "base/clock.h"
 
-#define BLOCK_SIZE 8192      /* what MHD asks for at a time */
-#define KEEP_ALIVE_MS 4000.0 /* silence after which a tick of the watch sends a comment */
+#define KEEP_ALIVE_MS 4000.0 /* silence after which a comment is sent */
 
 static completion_head head_of(const exchange *e)
 {
@@ -25,7 +24,9 @@ static bool add_event(exchange *e, json_t *value)
 
 static bool add_chunk(exchange *e, json_t *chunk)
 {
-    if (chunk != NULL && e->include_usage)
+    if (chunk != NULL && e->continuous_usage)
+        json_object_set_new(chunk, "usage", usage_json(&run_receipt(e->run)->reply));
+    else if (chunk != NULL && e->include_usage)
         json_object_set_new(chunk, "usage", json_null()); /* as OpenAI does: the last one has it */
     return add_event(e, chunk);
 }
@@ -83,13 +84,11 @@ static bool add_error(exchange *e, const api_error *error)
     return end(e, add_event(e, api_error_json(error)));
 }
 
-/* Turns what happened since the last call into events; false: give up, close the connection. */
+/* Turns what happened since the last call into events; false: no memory, close the connection. */
 static bool advance(exchange *e)
 {
     unsigned signals = exchange_take_signals(e);
     api_error error;
-    if (signals & SIGNAL_GONE)
-        return false;
     if (signals & SIGNAL_STOPPING) {
         api_error_set_stopping(&error);
         return add_error(e, &error);
@@ -111,39 +110,16 @@ static bool advance(exchange *e)
     return true;
 }
 
-static ssize_t stream_read(void *context, uint64_t position, char *data, size_t size)
+stream_state stream_next(exchange *e)
 {
-    (void)position;
-    exchange *e = context;
-    for (;;) {
-        size_t left = e->out.length - e->out_sent;
-        if (left > 0) {
-            size_t n = left < size ? left : size;
-            memcpy(data, e->out.data + e->out_sent, n);
-            e->out_sent += n;
-            return (ssize_t)n;
-        }
-        buffer_clear(&e->out);
-        e->out_sent = 0;
-        if (e->stream_ended)
-            return MHD_CONTENT_READER_END_OF_STREAM;
-        if (!advance(e))
-            return MHD_CONTENT_READER_END_WITH_ERROR;
-        if (e->out.length == 0 && exchange_suspend(e))
-            return 0;
-    }
+    if (e->out.length == 0 && !e->stream_ended && !advance(e))
+        return STREAM_BROKEN;
+    if (e->out.length > 0)
+        return STREAM_EVENTS;
+    return e->stream_ended ? STREAM_ENDED : STREAM_WAITS;
 }
 
-enum MHD_Result stream_begin(exchange *e)
+bool stream_begin(exchange *e)
 {
-    if (!add_role(e))
-        return MHD_NO;
-    struct MHD_Response *response =
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_SIZE, stream_read, e, NULL);
-    if (response == NULL)
-        return MHD_NO;
-    MHD_add_response_header(response, "Content-Type", "text/event-stream; charset=utf-8");
-    MHD_add_response_header(response, "Cache-Control", "no-cache");
-    MHD_add_response_header(response, "X-Accel-Buffering", "no");
-    return exchange_queue(e, 200, response);
+    return add_role(e) && exchange_answer_stream(e);
 }

@@ -124,7 +124,7 @@ export class Server {
 export function post(route, body, headers = {}) {
   const text = JSON.stringify(body);
   const lines = Object.entries({
-    Host: 'a-io', 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text), ...headers,
+    Host: 'localhost', 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text), ...headers,
   }).map(([name, value]) => `${name}: ${value}\r\n`);
   return `POST ${route} HTTP/1.1\r\n${lines.join('')}\r\n${text}`;
 }

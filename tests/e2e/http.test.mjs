@@ -173,7 +173,7 @@ test('a body over the limit: 413, also when it comes in chunks', async () => {
   assert.equal(big.status, 413);
   assert.match(big.body.error.message, /larger than \d+ bytes/);
   const { socket, text } = server.connect();
-  socket.write('POST /v1/route HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n');
+  socket.write('POST /v1/route HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n');
   const chunk = 'a'.repeat(1 << 20);
   for (let i = 0; i < 6; i++) socket.write(`100000\r\n${chunk}\r\n`);
   socket.write('0\r\n\r\n');
@@ -181,7 +181,7 @@ test('a body over the limit: 413, also when it comes in chunks', async () => {
   assert.match(text(), /^HTTP\/1.1 413 /);
   socket.destroy();
   const expecting = server.connect();
-  expecting.socket.write('POST /v1/route HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\nExpect: 100-continue\r\n\r\n');
+  expecting.socket.write('POST /v1/route HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\nExpect: 100-continue\r\n\r\n');
   assert.match(await expecting.closed, /^HTTP\/1.1 413 /);
 });
 
@@ -189,7 +189,7 @@ test('bodies that are still arriving have a limit together', async () => {
   const body = Buffer.alloc((4 << 20) - 1, ' ');
   const senders = Array.from({ length: 17 }, () => server.connect());
   for (const { socket } of senders) {
-    socket.write(`POST /v1/route HTTP/1.1\r\nHost: x\r\nContent-Length: ${4 << 20}\r\n\r\n`);
+    socket.write(`POST /v1/route HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${4 << 20}\r\n\r\n`);
     socket.write(body);
   }
   const refused = await until('a refusal', async () => {
@@ -204,9 +204,9 @@ test('bodies that are still arriving have a limit together', async () => {
 test('broken HTTP harms nobody', async () => {
   const broken = [
     'GARBAGE\r\n\r\n', '\0\0\0\0\r\n\r\n', 'GET / HTTP/9.9\r\n\r\n', `GET /${'a'.repeat(100000)} HTTP/1.1\r\n\r\n`,
-    'POST /v1/route HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n',
-    'POST /v1/route HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n',
-    'POST /v1/route HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n',
+    'POST /v1/route HTTP/1.1\r\nHost: localhost\r\nContent-Length: abc\r\n\r\n',
+    'POST /v1/route HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n',
+    'POST /v1/route HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n',
     `GET /health HTTP/1.1\r\n${'x: y\r\n'.repeat(20000)}\r\n`,
   ];
   for (const bytes of broken) {
@@ -228,7 +228,7 @@ test('broken HTTP harms nobody', async () => {
 test('requests sent ahead on one connection are answered in order', async () => {
   const { socket, text } = server.connect();
   socket.write(post('/v1/chat/completions', hello) + post('/v1/route', hello) +
-    'GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
+    'GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n');
   await until('three answers', () => text().split('HTTP/1.1 200').length === 4 && text().includes('"running"'));
   const order = ['chat.completion', '{"intent"', '"running"'].map((part) => text().indexOf(part));
   assert.deepEqual(order, [...order].sort((a, b) => a - b));
@@ -378,11 +378,11 @@ test('SIGTERM: what runs is finished, nothing new is taken', async () => {
   const kept = ending.connect(); // opened before, so that it can ask while the server drains
   const running = ending.json('/v1/chat/completions', longRequest({ max_tokens: tokensInTwoSeconds }));
   await until('it runs', async () => (await ending.running()) === 1);
-  kept.socket.write('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
+  kept.socket.write('GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n');
   await until('an answer', () => kept.text().includes('"running"'));
   ending.child.kill('SIGTERM');
   await until('it drains', () => ending.log.includes('stopping'));
-  kept.socket.write('GET /ready HTTP/1.1\r\nHost: x\r\n\r\n');
+  kept.socket.write('GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n');
   assert.match(await kept.closed, /HTTP\/1.1 503 [\s\S]*unavailable_error/);
   const late = ending.connect();
   assert.equal(await late.closed, "");

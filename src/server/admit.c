@@ -1,0 +1,200 @@
+/*
+ * admit.c: what the head of a request decides: is it for this server, may its sender ask, is there
+ * room.
+ *
+ * Without a key the only thing between a model and any page that its user's browser shows is where
+ * a request says that it comes from. So then only names that mean this machine are served (a page
+ * whose own name was pointed here, "DNS rebinding", says another Host), no other page's requests
+ * (Origin), and no body that a page can send without being asked first (Content-Type).
+ */
+#include "server/exchange.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "server/loop.h"
+
+#define HOST_SIZE 264 /* the longest name, and a port */
+
+static bool method_fits(const route *r, const char *method)
+{
+    return strcmp(r->method, method) == 0 ||
+           (strcmp(r->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
+}
+
+/* Takes as long whatever the first wrong character is. */
+static bool key_fits(const char *key, const char *header)
+{
+    static const char scheme[] = "Bearer ";
+    if (header == NULL || strncasecmp(header, scheme, sizeof scheme - 1) != 0)
+        return false;
+    header += sizeof scheme - 1;
+    size_t n_key = strlen(key), n_header = strlen(header);
+    unsigned char difference = n_key != n_header;
+    for (size_t i = 0; i < n_header; i++)
+        difference |= (unsigned char)(header[i] ^ key[n_key > 0 ? i % n_key : 0]);
+    return difference == 0;
+}
+
+/* ---- the name that it was asked by ----------------------------------------------------------- */
+
+/* "[::1]:8098" → "::1", "localhost.:80" → "localhost". False: it is neither a name nor an address
+ * of a size that there is. */
+static bool split_host(const char *authority, char host[HOST_SIZE])
+{
+    bool is_v6 = authority[0] == '[';
+    size_t n = is_v6 ? strcspn(++authority, "]") : strcspn(authority, ":");
+    const char *rest = authority + n + (is_v6 && authority[n] == ']');
+    bool has_port = *rest == ':' && strspn(rest + 1, "0123456789") == strlen(rest + 1);
+    if (n == 0 || n >= HOST_SIZE || (is_v6 && authority[n] != ']') || (*rest != '\0' && !has_port))
+        return false;
+    memcpy(host, authority, n);
+    host[n] = '\0';
+    if (host[n - 1] == '.')
+        host[n - 1] = '\0';
+    return host[0] != '\0';
+}
+
+static bool is_loopback(const char *host)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (inet_pton(AF_INET, host, &v4) == 1)
+        return (ntohl(v4.s_addr) >> 24) == 127;
+    if (inet_pton(AF_INET6, host, &v6) == 1)
+        return IN6_IS_ADDR_LOOPBACK(&v6);
+    return strcasecmp(host, "localhost") == 0;
+}
+
+/* The very address that the connection came to: a name cannot be pointed at it. */
+static bool is_own_address(const connection *c, const char *host)
+{
+    struct sockaddr_storage own;
+    socklen_t length = sizeof own;
+    char text[NI_MAXHOST];
+    if (getsockname(c->fd, (struct sockaddr *)&own, &length) != 0 ||
+        getnameinfo((struct sockaddr *)&own, length, text, sizeof text, NULL, 0, NI_NUMERICHOST) !=
+            0)
+        return false;
+    const char *v4 = strncasecmp(text, "::ffff:", 7) == 0 ? text + 7 : text;
+    return strcasecmp(v4, host) == 0;
+}
+
+/* The name that the server listens on. Addresses are is_own_address's: 0.0.0.0 means all of them.
+ */
+static bool is_own_name(const server *s, const char *host)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+    return strcasecmp(s->host, host) == 0 && inet_pton(AF_INET, host, address) != 1 &&
+           inet_pton(AF_INET6, host, address) != 1;
+}
+
+static bool is_listed(const config_texts *list, const char *text)
+{
+    for (uint32_t i = 0; i < list->n; i++)
+        if (strcasecmp(list->texts[i], text) == 0)
+            return true;
+    return false;
+}
+
+static bool check_host(const exchange *e, api_error *error)
+{
+    const server *s = e->server;
+    const char *authority = e->head->authority;
+    char host[HOST_SIZE];
+    if (split_host(authority, host) &&
+        (is_loopback(host) || is_own_name(s, host) || is_listed(&s->options.allowed_hosts, host) ||
+         is_listed(&s->options.allowed_hosts, authority) || is_own_address(e->connection, host)))
+        return true;
+    return api_error_set(error, 421, "host_not_allowed", "",
+                         "this server has no key and does not answer to the name '%.64s': ask for "
+                         "localhost, add the name to server.allowed_hosts, or set A_IO_API_KEY",
+                         authority);
+}
+
+static bool is_same_origin(const char *origin, const char *authority)
+{
+    size_t scheme = strncasecmp(origin, "http://", 7) == 0    ? 7
+                    : strncasecmp(origin, "https://", 8) == 0 ? 8 /* a proxy has the certificate */
+                                                              : 0;
+    return scheme > 0 && strcasecmp(origin + scheme, authority) == 0;
+}
+
+static bool check_origin(const exchange *e, api_error *error)
+{
+    const char *origin = exchange_header((void *)e, "Origin");
+    if (origin == NULL || is_same_origin(origin, e->head->authority) ||
+        is_listed(&e->server->options.allowed_origins, origin))
+        return true;
+    return api_error_set(error, 403, "origin_not_allowed", "",
+                         "this server has no key and answers no pages of '%.64s': add the origin "
+                         "to server.allowed_origins, or set A_IO_API_KEY",
+                         origin);
+}
+
+/* A page can send what a form sends to any server. Without a type there is no form; programs that
+ * leave it out are served, and a page's Origin has been looked at. */
+static bool check_type(const exchange *e, api_error *error)
+{
+    const char *type = exchange_header((void *)e, "Content-Type");
+    static const char json[] = "application/json";
+    if (type == NULL)
+        return true;
+    size_t n = strcspn(type, "; \t");
+    if (n == sizeof json - 1 && strncasecmp(type, json, n) == 0)
+        return true;
+    return api_error_set(error, 415, NULL, "",
+                         "the body's Content-Type is '%.64s'; it must be application/json (with "
+                         "curl: -H 'Content-Type: application/json')",
+                         type);
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+static bool check_route(exchange *e, api_error *error)
+{
+    e->route = route_find(e->head->path, &e->argument);
+    if (e->route == NULL) {
+        char list[256];
+        route_list(list, sizeof list);
+        return api_error_set(error, 404, NULL, "", "there is nothing at %.64s; there are %s",
+                             e->path, list);
+    }
+    return method_fits(e->route, e->head->method) ||
+           api_error_set(error, 405, NULL, "", "%s takes %s, not %.32s", e->route->path,
+                         e->route->method, e->head->method);
+}
+
+static bool check_room(const exchange *e, api_error *error)
+{
+    const server *s = e->server;
+    if (atomic_load(&s->draining))
+        return api_error_set_stopping(error);
+    if (loop_has_place(s->loop, e->connection))
+        return true;
+    if (e->connection->excess == EXCESS_ALL)
+        return api_error_set(error, 503, NULL, "", "all %u connections are in use",
+                             (unsigned)s->options.max_connections);
+    return api_error_set(error, 429, "too_many_connections", "",
+                         "as many connections of this address are open as one may have "
+                         "(server.max_connections_per_address)");
+}
+
+bool admit(exchange *e, api_error *error)
+{
+    const server *s = e->server;
+    if (s->api_key == NULL && (!check_host(e, error) || !check_origin(e, error)))
+        return false;
+    if (!check_route(e, error))
+        return false;
+    if (!e->route->needs_key)
+        return true;
+    if (s->api_key != NULL && !key_fits(s->api_key, exchange_header(e, "Authorization")))
+        return api_error_set(error, 401, "invalid_api_key", "",
+                             "send the server's key as 'Authorization: Bearer KEY'");
+    return (strcmp(e->route->method, "POST") != 0 || check_type(e, error)) && check_room(e, error);
+}

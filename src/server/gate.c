@@ -1,0 +1,77 @@
+#include "server/gate.h"
+
+#include <netinet/in.h>
+#include <string.h>
+
+#include "server/exchange.h"
+
+peer peer_of(const struct sockaddr_storage *address)
+{
+    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
+    peer p = {.is_v6 = false};
+    const unsigned char *v4 = NULL;
+    if (address->ss_family == AF_INET) {
+        v4 = (const unsigned char *)&((const struct sockaddr_in *)address)->sin_addr;
+    } else if (address->ss_family == AF_INET6) {
+        const struct in6_addr *v6 = &((const struct sockaddr_in6 *)address)->sin6_addr;
+        if (memcmp(v6->s6_addr, mapped, sizeof mapped) == 0) {
+            v4 = v6->s6_addr + 12;
+        } else {
+            p.is_v6 = true;
+            p.is_loopback = IN6_IS_ADDR_LOOPBACK(v6);
+            memcpy(p.network, v6->s6_addr, sizeof p.network);
+        }
+    }
+    if (v4 != NULL) {
+        memcpy(p.network, v4, 4);
+        p.is_loopback = v4[0] == 127;
+    }
+    return p;
+}
+
+static bool is_same_peer(const peer *a, const peer *b)
+{
+    return a->is_v6 == b->is_v6 && a->is_loopback == b->is_loopback &&
+           memcmp(a->network, b->network, sizeof a->network) == 0;
+}
+
+/* Many clients of a proxy on this machine are one address: without a limit of the operator's, those
+ * of this machine have all. */
+static size_t peer_limit(const server *s, const peer *p)
+{
+    if (s->options.max_connections_per_address > 0)
+        return s->options.max_connections_per_address;
+    size_t all = s->options.max_connections;
+    return p->is_loopback || all < 2 ? all : all / 2;
+}
+
+connection_excess gate_excess(const connection *first, const connection *new)
+{
+    size_t all = 0, same = 0;
+    for (const connection *c = first; c != NULL; c = c->next) {
+        bool counts = c != new && c->fd >= 0 && c->excess == EXCESS_NONE;
+        all += counts;
+        same += counts && is_same_peer(&c->peer, &new->peer);
+    }
+    if (all >= new->server->options.max_connections)
+        return EXCESS_ALL;
+    return same >= peer_limit(new->server, &new->peer) ? EXCESS_PEER : EXCESS_NONE;
+}
+
+bool gate_make_room(connection *first)
+{
+    connection *found = NULL;
+    for (connection *c = first; c != NULL; c = c->next) {
+        if (!connection_is_spare(c) || c->fd < 0)
+            continue;
+        if (c->excess != EXCESS_NONE) {
+            found = c;
+            break;
+        }
+        if (found == NULL)
+            found = c;
+    }
+    if (found != NULL)
+        connection_close(found);
+    return found != NULL;
+}

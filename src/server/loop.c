@@ -1,0 +1,362 @@
+#include "server/loop.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "server/exchange.h"
+#include "server/gate.h"
+
+#define EVENTS_A_WAIT 64
+#define ACCEPTS_A_TURN 64
+#define TICK_MS 500           /* how exact deadlines are */
+#define ACCEPT_PAUSE_MS 250.0 /* while there are no descriptors */
+
+struct loop {
+    server *server;
+    int epoll_fd, wake_fd, listen_fd; /* listen_fd -1: no more */
+    pthread_t thread;
+    bool has_thread;
+    connection *first, *last; /* the oldest first */
+    double accept_after_ms;   /* 0: the listening socket is waited for */
+    double next_tick_ms;
+
+    pthread_mutex_t lock; /* guards the four below */
+    connection *posted;
+    bool woken;
+    bool stops_listening;
+    bool ends;
+};
+
+/* ---- signals from other threads ------------------------------------------------------------- */
+
+/* Under the lock. */
+static void wake(loop *l)
+{
+    uint64_t one = 1;
+    if (!l->woken && write(l->wake_fd, &one, sizeof one) < 0)
+        log_warn("cannot wake the HTTP loop: %s", strerror(errno));
+    l->woken = true;
+}
+
+void loop_post(loop *l, connection *c)
+{
+    pthread_mutex_lock(&l->lock);
+    if (!c->is_posted) {
+        c->is_posted = true;
+        c->next_posted = l->posted;
+        l->posted = c;
+        wake(l);
+    }
+    pthread_mutex_unlock(&l->lock);
+}
+
+void loop_stop_listening(loop *l)
+{
+    pthread_mutex_lock(&l->lock);
+    l->stops_listening = true;
+    wake(l);
+    pthread_mutex_unlock(&l->lock);
+}
+
+/* Empties the wake-up; what is posted from now on wakes anew. */
+static void take_wake_up(loop *l, bool *stops_listening, bool *ends)
+{
+    uint64_t count;
+    pthread_mutex_lock(&l->lock);
+    if (read(l->wake_fd, &count, sizeof count) < 0 && errno != EAGAIN)
+        log_warn("the HTTP loop's wake-ups: %s", strerror(errno));
+    l->woken = false;
+    *stops_listening = l->stops_listening;
+    *ends = l->ends;
+    pthread_mutex_unlock(&l->lock);
+}
+
+static connection *take_posted(loop *l)
+{
+    pthread_mutex_lock(&l->lock);
+    connection *c = l->posted;
+    if (c != NULL) {
+        l->posted = c->next_posted;
+        c->is_posted = false;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return c;
+}
+
+/* ---- the list ------------------------------------------------------------------------------- */
+
+static void enter(loop *l, connection *c)
+{
+    c->previous = l->last;
+    if (l->last != NULL)
+        l->last->next = c;
+    else
+        l->first = c;
+    l->last = c;
+}
+
+static void leave(loop *l, connection *c)
+{
+    if (c->previous != NULL)
+        c->previous->next = c->next;
+    else
+        l->first = c->next;
+    if (c->next != NULL)
+        c->next->previous = c->previous;
+    else
+        l->last = c->previous;
+}
+
+/* A signal of an exchange that has ended may still be on the list. */
+static void forget_posted(loop *l, connection *gone)
+{
+    pthread_mutex_lock(&l->lock);
+    connection **at = &l->posted;
+    while (gone->is_posted && *at != gone)
+        at = &(*at)->next_posted;
+    if (gone->is_posted)
+        *at = gone->next_posted;
+    pthread_mutex_unlock(&l->lock);
+}
+
+/* Only between two turns: events of a turn may still name a connection that it closed. */
+static void free_dead(loop *l)
+{
+    for (connection *c = l->first, *next; c != NULL; c = next) {
+        next = c->next;
+        if (c->state != CONNECTION_OVER)
+            continue;
+        leave(l, c);
+        forget_posted(l, c);
+        connection_free(c);
+    }
+}
+
+void loop_watch(loop *l, connection *c)
+{
+    uint32_t interest = connection_interest(c);
+    if (c->fd < 0 || interest == c->interest)
+        return;
+    struct epoll_event event = {.events = interest, .data.ptr = c};
+    if (epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, c->fd, &event) == 0)
+        c->interest = interest;
+    else
+        connection_close(c);
+}
+
+/* ---- taking connections ---------------------------------------------------------------------- */
+
+bool loop_has_place(loop *l, connection *c)
+{
+    if (c->excess != EXCESS_NONE)
+        c->excess = gate_excess(l->first, c);
+    return c->excess == EXCESS_NONE;
+}
+
+/* A peer that vanished without a word is found out in about a minute, also while it only waits. */
+static void set_options(int fd)
+{
+    const int on = 1, idle_s = 30, interval_s = 10, probes = 3;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
+
+static void take(loop *l, int fd, const struct sockaddr_storage *from)
+{
+    server *s = l->server;
+    size_t most = (size_t)s->options.max_connections + LOOP_RESERVE;
+    if (atomic_load(&s->connections) >= most && !gate_make_room(l->first)) {
+        close(fd); /* all of them have been asked something */
+        return;
+    }
+    peer p = peer_of(from);
+    connection *c = connection_create(s, fd, &p);
+    if (c == NULL)
+        return;
+    set_options(fd);
+    c->excess = gate_excess(l->first, c);
+    enter(l, c);
+    c->interest = connection_interest(c);
+    struct epoll_event event = {.events = c->interest, .data.ptr = c};
+    if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
+        connection_close(c);
+}
+
+static void watch_listener(loop *l, bool on)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &l->listen_fd};
+    epoll_ctl(l->epoll_fd, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, l->listen_fd, &event);
+    l->accept_after_ms = on ? 0 : clock_ms() + ACCEPT_PAUSE_MS;
+}
+
+/* Out of descriptors or memory: what waits in the backlog would wake us up again and again. */
+static bool accept_failed(loop *l, int error)
+{
+    if (error == EINTR || error == ECONNABORTED)
+        return true;
+    if (error == EAGAIN || error == EWOULDBLOCK)
+        return false;
+    if ((error == EMFILE || error == ENFILE) && gate_make_room(l->first))
+        return true;
+    log_warn("cannot take a connection: %s; trying again in %.0f ms", strerror(error),
+             ACCEPT_PAUSE_MS);
+    watch_listener(l, false);
+    return false;
+}
+
+static void take_all(loop *l)
+{
+    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+        struct sockaddr_storage from = {.ss_family = AF_UNSPEC};
+        socklen_t length = sizeof from;
+        int fd =
+            accept4(l->listen_fd, (struct sockaddr *)&from, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0)
+            take(l, fd, &from);
+        else if (!accept_failed(l, errno))
+            return;
+    }
+}
+
+static void stop_listening(loop *l)
+{
+    if (l->listen_fd < 0)
+        return;
+    close(l->listen_fd);
+    l->listen_fd = -1;
+    l->accept_after_ms = 0;
+}
+
+/* ---- the thread ------------------------------------------------------------------------------ */
+
+static void tick(loop *l)
+{
+    double now = clock_ms();
+    if (l->accept_after_ms > 0 && now >= l->accept_after_ms)
+        watch_listener(l, true);
+    if (now < l->next_tick_ms)
+        return;
+    l->next_tick_ms = now + TICK_MS;
+    for (connection *c = l->first; c != NULL; c = c->next) {
+        connection_time(c, now);
+        loop_watch(l, c);
+    }
+}
+
+static int sleep_ms(const loop *l)
+{
+    if (l->accept_after_ms > 0)
+        return (int)ACCEPT_PAUSE_MS;
+    return l->first != NULL ? TICK_MS : -1;
+}
+
+/* True: the loop is to end. */
+static bool take_signals(loop *l)
+{
+    bool stops, ends;
+    take_wake_up(l, &stops, &ends);
+    for (connection *c; (c = take_posted(l)) != NULL;) {
+        connection_posted(c);
+        loop_watch(l, c);
+    }
+    if (stops || ends)
+        stop_listening(l);
+    return ends;
+}
+
+static void *loop_thread(void *context)
+{
+    loop *l = context;
+    struct epoll_event events[EVENTS_A_WAIT];
+    bool ends = false;
+    while (!ends) {
+        int n = epoll_wait(l->epoll_fd, events, EVENTS_A_WAIT, sleep_ms(l));
+        bool accepts = false, woken = false;
+        for (int i = 0; i < n; i++) {
+            void *of = events[i].data.ptr;
+            accepts = accepts || of == &l->listen_fd;
+            woken = woken || of == &l->wake_fd;
+            if (of == &l->listen_fd || of == &l->wake_fd)
+                continue;
+            connection_event(of, events[i].events);
+            loop_watch(l, of);
+        }
+        if (woken)
+            ends = take_signals(l);
+        if (accepts && l->listen_fd >= 0)
+            take_all(l);
+        tick(l);
+        free_dead(l);
+    }
+    return NULL;
+}
+
+static error_code open_loop(loop *l, failure *fail)
+{
+    l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &l->wake_fd};
+    if (l->epoll_fd < 0 || l->wake_fd < 0 ||
+        epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->wake_fd, &event) != 0)
+        return failure_set(fail, ERR_IO, "cannot wait for connections: %s", strerror(errno));
+    watch_listener(l, true);
+    return OK;
+}
+
+error_code loop_create(loop **out, server *s, int listen_fd, failure *fail)
+{
+    loop *l = calloc(1, sizeof *l);
+    if (l == NULL) {
+        close(listen_fd);
+        return failure_set(fail, ERR_MEMORY, "no memory for the HTTP loop");
+    }
+    l->server = s;
+    l->listen_fd = listen_fd;
+    pthread_mutex_init(&l->lock, NULL);
+    s->loop = *out = l; /* before there is a thread that looks at it */
+    error_code code = open_loop(l, fail);
+    int error = code == OK ? pthread_create(&l->thread, NULL, loop_thread, l) : 0;
+    if (error != 0)
+        code = failure_set(fail, ERR_IO, "cannot start the HTTP loop: %s", strerror(error));
+    l->has_thread = code == OK && error == 0;
+    if (code != OK) {
+        loop_destroy(l);
+        s->loop = *out = NULL;
+    }
+    return code;
+}
+
+void loop_destroy(loop *l)
+{
+    if (l == NULL)
+        return;
+    pthread_mutex_lock(&l->lock);
+    l->ends = true;
+    wake(l);
+    pthread_mutex_unlock(&l->lock);
+    if (l->has_thread)
+        pthread_join(l->thread, NULL);
+    stop_listening(l);
+    for (connection *c = l->first; c != NULL; c = c->next) {
+        connection_close(c);
+        if (c->state == CONNECTION_GONE)
+            connection_posted(c);
+    }
+    free_dead(l);
+    close(l->epoll_fd);
+    close(l->wake_fd);
+    pthread_mutex_destroy(&l->lock);
+    free(l);
+}
