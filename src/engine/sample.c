@@ -1,5 +1,6 @@
 #include "engine/sample.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -248,9 +249,11 @@ int32_t sampler_sample(sampler *s, float *logits, uint64_t position)
     const sampling_params *p = &s->params;
     apply_biases_and_penalties(s, logits);
     size_t best = vector_argmax(logits, s->n_vocab);
-    if (p->temperature <= 0.0f)
-        return (int32_t)best;
     float inverse = 1.0f / p->temperature;
+    /* Greedy at 0, and where a temperature is so low, or a logit so large, that a float holds no
+     * quotient: in the limit the largest logit has all of the mass. */
+    if (!isfinite(logits[best] * inverse))
+        return (int32_t)best;
     for (size_t i = 0; i < s->n_vocab; i++)
         logits[i] *= inverse;
     double total = vector_exponentials(logits, s->n_vocab, logits[best]);
