@@ -151,15 +151,31 @@ static inline float mxfp4_scale(uint8_t e)
     return scale;
 }
 
+/* A block's numbers that may be none: `count` fields of 16 bits from byte `at` on, each of which is
+ * an infinity or NaN when all bits of `exponent` are set. */
+typedef struct number_fields {
+    uint8_t at, count;
+    uint16_t exponent;
+} number_fields;
+
+enum {
+    F16_EXPONENT = 0x7C00,
+    F32_EXPONENT = 0x7F80, /* in the upper half, which is also what BF16 keeps */
+    E8M0_EXPONENT = 0x00FC, /* NaN, and scales from 2^125 on: not all values fit f32 */
+};
+
 /* How a tensor type is kept in memory. `pack` fills one record, which is all zeros when it is
  * called, from sixteen rows: rows[r] points at the file's blocks for the record's first column,
- * NULL for a row of padding; `columns` of the record's columns exist, the rest stay zero. */
+ * NULL for a row of padding; `columns` of the record's columns exist, the rest stay zero. `unpack`
+ * makes of one row of a record what `decode` makes of the file's blocks, bit for bit. */
 typedef struct packed_format {
     tensor_type_info info;
     size_t columns; /* columns a record */
     size_t record_bytes;
     bool floats; /* multiplies the activation's f32 form, not its integer form */
+    number_fields numbers;
     void (*pack)(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns);
+    void (*unpack)(const void *record, size_t row, float *dst, size_t columns);
 } packed_format;
 
 /* One line a type; the index is the same in every kernel_set. */

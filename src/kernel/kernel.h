@@ -66,6 +66,10 @@ const tensor_type_info *tensor_type_find(uint32_t id);
 /* By name in any case ("q4_k"); NULL when unknown. */
 const tensor_type_info *tensor_type_find_name(const char *name);
 
+/* Of n blocks in the file's layout, how many come before the first of which a value (for types
+ * without blocks) or a scale is NaN or infinite: n when all are numbers. */
+size_t tensor_finite_blocks(const tensor_type_info *type, const void *data, size_t n);
+
 float f16_to_f32(uint16_t half);
 uint16_t f32_to_f16(float value); /* round to nearest even */
 
@@ -87,9 +91,15 @@ typedef struct matrix_source {
 } matrix_source;
 
 /* cols must be a multiple of 32 for quantised types with blocks of 32, 256 for K-quants and IQ4_XS.
- */
+ * ERR_FORMAT, with tensor and block, when a weight is not a finite number. */
 error_code matrix_create(matrix **out, const matrix_source *sources, size_t n_sources, size_t cols,
                          failure *fail);
+/* Where in a file a source comes from, for messages. */
+typedef struct matrix_origin {
+    const char *tensor;
+    size_t first_block; /* of the source in the tensor */
+} matrix_origin;
+
 /* How a matrix of a model is packed. */
 typedef struct matrix_packing {
     weight_memory *memory; /* where to, as long as it has room; NULL: memory of the matrix's own */
@@ -97,6 +107,7 @@ typedef struct matrix_packing {
      * and its packed copy need not be resident together. NULL: nothing is called. */
     void (*rest)(void *context);
     void *rest_context;
+    const matrix_origin *origins; /* one a source; NULL: they have no names */
 } matrix_packing;
 
 error_code matrix_create_packed(matrix **out, const matrix_source *sources, size_t n_sources,
@@ -105,6 +116,8 @@ void matrix_destroy(matrix *m); /* NULL is allowed */
 size_t matrix_rows(const matrix *m);
 size_t matrix_cols(const matrix *m);
 size_t matrix_bytes(const matrix *m); /* bytes one multiplication reads */
+/* One row as f32, cols values: bit for bit what the file's type decodes to. */
+void matrix_read_row(const matrix *m, size_t row, float *out);
 
 /* ---- activations ---------------------------------------------------------------------------- */
 
@@ -220,6 +233,7 @@ typedef enum rotate_layout { ROTATE_ADJACENT, ROTATE_HALVES } rotate_layout;
 void vector_rotate(float *x, const float *cosines, const float *sines, size_t pairs,
                    rotate_layout layout);
 
+bool vector_is_finite(const float *x, size_t n); /* no NaN, no infinity */
 /* The index of the largest value; the lowest one of several; NaN is never the largest unless first.
  */
 size_t vector_argmax(const float *x, size_t n);

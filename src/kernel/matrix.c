@@ -62,14 +62,24 @@ static error_code measure_part(matrix_part *part, const matrix_source *source, s
     return OK;
 }
 
+/* Puts before a failure which tensor it is about, where that is known. */
+static error_code name_source(const matrix_packing *how, size_t source, error_code code,
+                              failure *fail)
+{
+    if (how->origins != NULL)
+        failure_prefix(fail, "tensor '%s'", how->origins[source].tensor);
+    return code;
+}
+
 /* Fills in the parts and the totals; no memory is taken yet. */
-static error_code measure_matrix(matrix *m, const matrix_source *sources, failure *fail)
+static error_code measure_matrix(matrix *m, const matrix_source *sources, const matrix_packing *how,
+                                 failure *fail)
 {
     for (size_t i = 0; i < m->n_parts; i++) {
         matrix_part *part = &m->parts[i];
         error_code code = measure_part(part, &sources[i], m->cols, fail);
         if (code != OK)
-            return code;
+            return name_source(how, i, code, fail);
         part->first_row = m->rows;
         size_t part_bytes;
         if (__builtin_mul_overflow(part->groups, part->group_bytes, &part_bytes) ||
@@ -90,17 +100,35 @@ typedef struct pack_share {
     const matrix_source *source;
     size_t cols;
     size_t begin, end;
+    size_t bad_block; /* of the source, the first that is no number; NO_BLOCK */
 } pack_share;
+
+#define NO_BLOCK SIZE_MAX
+
+/* Notes the first block of the group that is no number. Its rows are about to be packed: reading
+ * them twice costs little. */
+static bool check_group(pack_share *share, size_t group)
+{
+    const tensor_type_info *type = &packed_format_of(share->part->index)->info;
+    size_t row_blocks = share->cols / type->block_values, first = group * GROUP_ROWS * row_blocks;
+    size_t rows = share->part->rows - group * GROUP_ROWS;
+    size_t n = (rows < GROUP_ROWS ? rows : GROUP_ROWS) * row_blocks;
+    size_t finite = tensor_finite_blocks(
+        type, (const char *)share->source->data + first * type->block_bytes, n);
+    if (finite < n)
+        share->bad_block = first + finite;
+    return finite == n;
+}
 
 static void *pack_groups(void *context)
 {
-    const pack_share *share = context;
+    pack_share *share = context;
     const matrix_part *part = share->part;
     const packed_format *format = packed_format_of(part->index);
     size_t row_bytes = share->cols / format->info.block_values * format->info.block_bytes;
     size_t record_step = format->columns / format->info.block_values * format->info.block_bytes;
     char *record = part->data + share->begin * part->group_bytes;
-    for (size_t g = share->begin; g < share->end; g++) {
+    for (size_t g = share->begin; g < share->end && check_group(share, g); g++) {
         for (size_t i = 0; i < part->n_records; i++, record += format->record_bytes) {
             const uint8_t *rows[GROUP_ROWS] = {NULL};
             for (size_t r = 0; r < GROUP_ROWS && g * GROUP_ROWS + r < part->rows; r++)
@@ -115,8 +143,8 @@ static void *pack_groups(void *context)
 
 /* Groups [begin, end), by as many threads as there are cores when it is worth it. They live for it
  * alone: no team exists yet when models are loaded. What a thread that cannot be made would have
- * done, the caller does. */
-static void pack_slice(const pack_share *slice)
+ * done, the caller does. Returns the first block that is no number, NO_BLOCK. */
+static size_t pack_slice(const pack_share *slice)
 {
     pthread_t threads[MAX_PACK_THREADS];
     pack_share shares[MAX_PACK_THREADS];
@@ -135,22 +163,38 @@ static void pack_slice(const pack_share *slice)
     for (size_t i = 0; i < n; i++)
         if (!started[i])
             pack_groups(&shares[i]);
-    for (size_t i = 0; i < n; i++)
+    size_t bad_block = NO_BLOCK;
+    for (size_t i = 0; i < n; i++) {
         if (started[i])
             pthread_join(threads[i], NULL);
+        bad_block = shares[i].bad_block < bad_block ? shares[i].bad_block : bad_block;
+    }
+    return bad_block;
 }
 
-static void pack_part(const matrix_part *part, const matrix_source *source, size_t cols,
-                      const matrix_packing *how)
+static error_code refuse_block(const matrix_packing *how, size_t source, size_t block,
+                               failure *fail)
+{
+    size_t first = how->origins != NULL ? how->origins[source].first_block : 0;
+    failure_set(fail, ERR_FORMAT, "block %zu is not a number: NaN or infinite", first + block);
+    return name_source(how, source, ERR_FORMAT, fail);
+}
+
+/* Returns the first block that is no number, NO_BLOCK. */
+static size_t pack_part(const matrix_part *part, const matrix_source *source, size_t cols,
+                        const matrix_packing *how)
 {
     size_t step = PACK_SLICE_BYTES / part->group_bytes;
     step = step > 0 ? step : 1;
     for (size_t begin = 0; begin < part->groups; begin += step) {
         size_t end = part->groups - begin < step ? part->groups : begin + step;
-        pack_slice(&(pack_share){part, source, cols, begin, end});
+        size_t bad = pack_slice(&(pack_share){part, source, cols, begin, end, NO_BLOCK});
+        if (bad != NO_BLOCK)
+            return bad;
         if (how->rest != NULL)
             how->rest(how->rest_context);
     }
+    return NO_BLOCK;
 }
 
 error_code matrix_create(matrix **out, const matrix_source *sources, size_t n_sources, size_t cols,
@@ -183,7 +227,7 @@ error_code matrix_create_packed(matrix **out, const matrix_source *sources, size
         return failure_set(fail, ERR_MEMORY, "no memory for a matrix");
     m->cols = cols;
     m->n_parts = n_sources;
-    error_code code = measure_matrix(m, sources, fail);
+    error_code code = measure_matrix(m, sources, how, fail);
     if (code == OK && m->bytes == 0)
         code = failure_set(fail, ERR_FORMAT, "a matrix without rows");
     if (code == OK)
@@ -193,10 +237,15 @@ error_code matrix_create_packed(matrix **out, const matrix_source *sources, size
         return code;
     }
     char *data = m->memory;
-    for (size_t i = 0; i < n_sources; i++) {
+    for (size_t i = 0; code == OK && i < n_sources; i++) {
         m->parts[i].data = data;
-        pack_part(&m->parts[i], &sources[i], cols, how);
+        size_t bad = pack_part(&m->parts[i], &sources[i], cols, how);
+        code = bad == NO_BLOCK ? OK : refuse_block(how, i, bad, fail);
         data += m->parts[i].groups * m->parts[i].group_bytes;
+    }
+    if (code != OK) {
+        matrix_destroy(m);
+        return code;
     }
     *out = m;
     return OK;
@@ -223,6 +272,19 @@ size_t matrix_cols(const matrix *m)
 size_t matrix_bytes(const matrix *m)
 {
     return m->bytes;
+}
+
+void matrix_read_row(const matrix *m, size_t row, float *out)
+{
+    const matrix_part *part = m->parts;
+    while (row >= part->first_row + part->rows)
+        part++;
+    const packed_format *format = packed_format_of(part->index);
+    row -= part->first_row;
+    const char *record = part->data + row / GROUP_ROWS * part->group_bytes;
+    for (size_t at = 0; at < m->cols; at += format->columns, record += format->record_bytes)
+        format->unpack(record, row % GROUP_ROWS, out + at,
+                       m->cols - at < format->columns ? m->cols - at : format->columns);
 }
 
 size_t matrix_piece_rows(const matrix *m, size_t columns)

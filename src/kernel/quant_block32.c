@@ -197,51 +197,131 @@ static void pack_mxfp4(void *record, const uint8_t *const rows[GROUP_ROWS], size
     }
 }
 
+static void unpack_q8_0(const void *record, size_t row, float *dst, size_t columns)
+{
+    const record_q8_0 *in = record;
+    for (size_t i = 0; i < columns; i++) {
+        size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS;
+        dst[i] = f16_to_f32(in->d[b][row]) * (float)(in->q[b][k / 4][row][k % 4] - 128);
+    }
+}
+
+static void unpack_q4_0(const void *record, size_t row, float *dst, size_t columns)
+{
+    const record_q4_0 *in = record;
+    for (size_t i = 0; i < columns; i++) {
+        size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS;
+        dst[i] = f16_to_f32(in->d[b][row]) * (float)((int)nibble_at(in->q[b], row, k) - 8);
+    }
+}
+
+static void unpack_q4_1(const void *record, size_t row, float *dst, size_t columns)
+{
+    const record_q4_1 *in = record;
+    for (size_t i = 0; i < columns; i++) {
+        size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS;
+        dst[i] = f16_to_f32(in->d[b][row]) * (float)nibble_at(in->q[b], row, k) +
+                 f16_to_f32(in->m[b][row]);
+    }
+}
+
+static void unpack_q5_0(const void *record, size_t row, float *dst, size_t columns)
+{
+    const record_q5_0 *in = record;
+    for (size_t i = 0; i < columns; i++) {
+        size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS;
+        unsigned q = nibble_at(in->low.q[b], row, k) | bit_at(in->high[b], row, k) << 4;
+        dst[i] = f16_to_f32(in->low.d[b][row]) * (float)((int)q - 16);
+    }
+}
+
+static void unpack_q5_1(const void *record, size_t row, float *dst, size_t columns)
+{
+    const record_q5_1 *in = record;
+    for (size_t i = 0; i < columns; i++) {
+        size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS;
+        unsigned q = nibble_at(in->low.q[b], row, k) | bit_at(in->high[b], row, k) << 4;
+        dst[i] = f16_to_f32(in->low.d[b][row]) * (float)q + f16_to_f32(in->low.m[b][row]);
+    }
+}
+
+static void unpack_iq4_nl(const void *record, size_t row, float *dst, size_t columns)
+{
+    const record_iq4_nl *in = record;
+    for (size_t i = 0; i < columns; i++) {
+        size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS;
+        dst[i] = f16_to_f32(in->d[b][row]) * (float)iq4_values[nibble_at(in->q[b], row, k)];
+    }
+}
+
+static void unpack_mxfp4(const void *record, size_t row, float *dst, size_t columns)
+{
+    const record_mxfp4 *in = record;
+    for (size_t i = 0; i < columns; i++) {
+        size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS;
+        dst[i] = mxfp4_scale(in->e[b][row]) * (float)mxfp4_values[nibble_at(in->q[b], row, k)];
+    }
+}
+
 const packed_format format_q8_0 = {
     .info = {TENSOR_Q8_0, "Q8_0", BLOCK_COLUMNS, sizeof(file_q8_0), decode_q8_0},
     .columns = PAIR_COLUMNS,
     .record_bytes = sizeof(record_q8_0),
+    .numbers = {offsetof(file_q8_0, d), 1, F16_EXPONENT},
     .pack = pack_q8_0,
+    .unpack = unpack_q8_0,
 };
 
 const packed_format format_q4_0 = {
     .info = {TENSOR_Q4_0, "Q4_0", BLOCK_COLUMNS, sizeof(file_q4_0), decode_q4_0},
     .columns = PAIR_COLUMNS,
     .record_bytes = sizeof(record_q4_0),
+    .numbers = {offsetof(file_q4_0, d), 1, F16_EXPONENT},
     .pack = pack_q4_0,
+    .unpack = unpack_q4_0,
 };
 
 const packed_format format_q4_1 = {
     .info = {TENSOR_Q4_1, "Q4_1", BLOCK_COLUMNS, sizeof(file_q4_1), decode_q4_1},
     .columns = PAIR_COLUMNS,
     .record_bytes = sizeof(record_q4_1),
+    .numbers = {offsetof(file_q4_1, d), 2, F16_EXPONENT},
     .pack = pack_q4_1,
+    .unpack = unpack_q4_1,
 };
 
 const packed_format format_q5_0 = {
     .info = {TENSOR_Q5_0, "Q5_0", BLOCK_COLUMNS, sizeof(file_q5_0), decode_q5_0},
     .columns = PAIR_COLUMNS,
     .record_bytes = sizeof(record_q5_0),
+    .numbers = {offsetof(file_q5_0, d), 1, F16_EXPONENT},
     .pack = pack_q5_0,
+    .unpack = unpack_q5_0,
 };
 
 const packed_format format_q5_1 = {
     .info = {TENSOR_Q5_1, "Q5_1", BLOCK_COLUMNS, sizeof(file_q5_1), decode_q5_1},
     .columns = PAIR_COLUMNS,
     .record_bytes = sizeof(record_q5_1),
+    .numbers = {offsetof(file_q5_1, d), 2, F16_EXPONENT},
     .pack = pack_q5_1,
+    .unpack = unpack_q5_1,
 };
 
 const packed_format format_iq4_nl = {
     .info = {TENSOR_IQ4_NL, "IQ4_NL", BLOCK_COLUMNS, sizeof(file_q4_0), decode_iq4_nl},
     .columns = PAIR_COLUMNS,
     .record_bytes = sizeof(record_iq4_nl),
+    .numbers = {offsetof(file_q4_0, d), 1, F16_EXPONENT},
     .pack = pack_q4_0, /* the same nibbles */
+    .unpack = unpack_iq4_nl,
 };
 
 const packed_format format_mxfp4 = {
     .info = {TENSOR_MXFP4, "MXFP4", BLOCK_COLUMNS, sizeof(file_mxfp4), decode_mxfp4},
     .columns = FOUR_BLOCKS * BLOCK_COLUMNS,
     .record_bytes = sizeof(record_mxfp4),
+    .numbers = {offsetof(file_mxfp4, e), 1, E8M0_EXPONENT},
     .pack = pack_mxfp4,
+    .unpack = unpack_mxfp4,
 };

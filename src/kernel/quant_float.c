@@ -64,12 +64,35 @@ static void pack_16_bits(void *record, const uint8_t *const rows[GROUP_ROWS], si
                       rows[r + 1] != NULL ? rows[r + 1] : padding, columns);
 }
 
+static void unpack_f32(const void *record, size_t row, float *dst, size_t columns)
+{
+    const record_f32 *in = record;
+    for (size_t k = 0; k < columns; k++)
+        dst[k] = in->w[k][row];
+}
+
+static void unpack_f16(const void *record, size_t row, float *dst, size_t columns)
+{
+    const record_f16 *in = record;
+    for (size_t k = 0; k < columns; k++)
+        decode_f16(&in->w[k][row], &dst[k], 1);
+}
+
+static void unpack_bf16(const void *record, size_t row, float *dst, size_t columns)
+{
+    const record_f16 *in = record;
+    for (size_t k = 0; k < columns; k++)
+        decode_bf16(&in->w[k][row], &dst[k], 1);
+}
+
 const packed_format format_f32 = {
     .info = {TENSOR_F32, "F32", 1, 4, decode_f32},
     .columns = BLOCK_COLUMNS,
     .record_bytes = sizeof(record_f32),
     .floats = true,
+    .numbers = {2, 1, F32_EXPONENT},
     .pack = pack_f32,
+    .unpack = unpack_f32,
 };
 
 const packed_format format_f16 = {
@@ -77,7 +100,9 @@ const packed_format format_f16 = {
     .columns = BLOCK_COLUMNS,
     .record_bytes = sizeof(record_f16),
     .floats = true,
+    .numbers = {0, 1, F16_EXPONENT},
     .pack = pack_16_bits,
+    .unpack = unpack_f16,
 };
 
 const packed_format format_bf16 = {
@@ -85,5 +110,7 @@ const packed_format format_bf16 = {
     .columns = BLOCK_COLUMNS,
     .record_bytes = sizeof(record_f16),
     .floats = true,
+    .numbers = {0, 1, F32_EXPONENT},
     .pack = pack_16_bits,
+    .unpack = unpack_bf16,
 };

@@ -169,23 +169,65 @@ static void pack_q6_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_
     }
 }
 
+static void unpack_q4_k(const void *record, size_t row, float *dst, size_t columns)
+{
+    const record_q4_k *in = record;
+    float d = f16_to_f32(in->d[row]), dmin = f16_to_f32(in->dmin[row]);
+    for (size_t i = 0; i < columns; i++) {
+        size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS;
+        dst[i] = d * (float)in->block[b].scale[row] * (float)nibble_at(in->q[b], row, k) -
+                 dmin * (float)in->block[b].min[row];
+    }
+}
+
+static void unpack_q5_k(const void *record, size_t row, float *dst, size_t columns)
+{
+    const record_q5_k *in = record;
+    const record_q4_k *low = &in->low;
+    float d = f16_to_f32(low->d[row]), dmin = f16_to_f32(low->dmin[row]);
+    for (size_t i = 0; i < columns; i++) {
+        size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS;
+        unsigned q = nibble_at(low->q[b], row, k) | bit_at(in->high[b], row, k) << 4;
+        dst[i] = d * (float)low->block[b].scale[row] * (float)q -
+                 dmin * (float)low->block[b].min[row];
+    }
+}
+
+static void unpack_q6_k(const void *record, size_t row, float *dst, size_t columns)
+{
+    const record_q6_k *in = record;
+    float d = f16_to_f32(in->d[row]);
+    for (size_t i = 0; i < columns; i++) {
+        size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS;
+        unsigned high = pair_at(in->block[b].high, row, k);
+        int q = (int)(nibble_at(in->block[b].low, row, k) | high << 4);
+        dst[i] = d * (float)in->scale[b][k / 16][row] * (float)(q - 32);
+    }
+}
+
 const packed_format format_q4_k = {
     .info = {TENSOR_Q4_K, "Q4_K", K_COLUMNS, sizeof(file_q4_k), decode_q4_k},
     .columns = K_COLUMNS,
     .record_bytes = sizeof(record_q4_k),
+    .numbers = {offsetof(file_q4_k, d), 2, F16_EXPONENT},
     .pack = pack_q4_k,
+    .unpack = unpack_q4_k,
 };
 
 const packed_format format_q5_k = {
     .info = {TENSOR_Q5_K, "Q5_K", K_COLUMNS, sizeof(file_q5_k), decode_q5_k},
     .columns = K_COLUMNS,
     .record_bytes = sizeof(record_q5_k),
+    .numbers = {offsetof(file_q5_k, d), 2, F16_EXPONENT},
     .pack = pack_q5_k,
+    .unpack = unpack_q5_k,
 };
 
 const packed_format format_q6_k = {
     .info = {TENSOR_Q6_K, "Q6_K", K_COLUMNS, sizeof(file_q6_k), decode_q6_k},
     .columns = K_COLUMNS,
     .record_bytes = sizeof(record_q6_k),
+    .numbers = {offsetof(file_q6_k, d), 1, F16_EXPONENT},
     .pack = pack_q6_k,
+    .unpack = unpack_q6_k,
 };

@@ -142,23 +142,65 @@ static void pack_iq4_xs(void *record, const uint8_t *const rows[GROUP_ROWS], siz
     }
 }
 
+static void unpack_q2_k(const void *record, size_t row, float *dst, size_t columns)
+{
+    const record_q2_k *in = record;
+    float d = f16_to_f32(in->d[row]), dmin = f16_to_f32(in->dmin[row]);
+    for (size_t i = 0; i < columns; i++) {
+        size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS;
+        uint8_t both = in->scale_min[b][k / 16][row];
+        dst[i] = d * (float)(both & 15) * (float)pair_at(in->q[b], row, k) -
+                 dmin * (float)(both >> 4);
+    }
+}
+
+static void unpack_q3_k(const void *record, size_t row, float *dst, size_t columns)
+{
+    const record_q3_k *in = record;
+    float d = f16_to_f32(in->d[row]);
+    for (size_t i = 0; i < columns; i++) {
+        size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS, s = 2 * b + k / 16;
+        unsigned low = in->scale_low[s / 2][row] >> (s % 2 * 4) & 15u;
+        unsigned high = in->scale_high[s / 4][row] >> (s % 4 * 2) & 3u;
+        unsigned q = pair_at(in->low[b], row, k) | bit_at(in->high[b], row, k) << 2;
+        dst[i] = d * (float)((int)(low | high << 4) - 32) * (float)((int)q - 4);
+    }
+}
+
+static void unpack_iq4_xs(const void *record, size_t row, float *dst, size_t columns)
+{
+    const record_iq4_xs *in = record;
+    float d = f16_to_f32(in->d[row]);
+    for (size_t i = 0; i < columns; i++) {
+        size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS;
+        float scale = d * (float)in->scale[b][row];
+        dst[i] = scale * (float)iq4_values[nibble_at(in->q[b], row, k)];
+    }
+}
+
 const packed_format format_q2_k = {
     .info = {TENSOR_Q2_K, "Q2_K", K_COLUMNS, sizeof(file_q2_k), decode_q2_k},
     .columns = K_COLUMNS,
     .record_bytes = sizeof(record_q2_k),
+    .numbers = {offsetof(file_q2_k, d), 2, F16_EXPONENT},
     .pack = pack_q2_k,
+    .unpack = unpack_q2_k,
 };
 
 const packed_format format_q3_k = {
     .info = {TENSOR_Q3_K, "Q3_K", K_COLUMNS, sizeof(file_q3_k), decode_q3_k},
     .columns = K_COLUMNS,
     .record_bytes = sizeof(record_q3_k),
+    .numbers = {offsetof(file_q3_k, d), 1, F16_EXPONENT},
     .pack = pack_q3_k,
+    .unpack = unpack_q3_k,
 };
 
 const packed_format format_iq4_xs = {
     .info = {TENSOR_IQ4_XS, "IQ4_XS", K_COLUMNS, sizeof(file_iq4_xs), decode_iq4_xs},
     .columns = K_COLUMNS,
     .record_bytes = sizeof(record_iq4_xs),
+    .numbers = {offsetof(file_iq4_xs, d), 1, F16_EXPONENT},
     .pack = pack_iq4_xs,
+    .unpack = unpack_iq4_xs,
 };

@@ -388,7 +388,7 @@ static void test_weight_memory(void **state)
     weight_memory *memory;
     assert_int_equal(weight_memory_create(&memory, 2 * matrix_bytes(single), &fail), OK);
     int rests = 0;
-    const matrix_packing how = {memory, count_rest, &rests};
+    const matrix_packing how = {.memory = memory, .rest = count_rest, .rest_context = &rests};
     for (size_t i = 0; i < 3; i++)
         assert_int_equal(matrix_create_packed(&m[i], j.sources, 3, COLS, &how, &fail), OK);
     assert_int_equal(rests, 9);
