@@ -164,14 +164,25 @@ static error_code choose_tests(const bench_options *o, loaded *l, failure *fail)
     return OK;
 }
 
+/* The loaded model has let go of its file. */
+static error_code measure_rate(const loaded *l, team *threads, failure *fail)
+{
+    gguf *file;
+    error_code code = gguf_open(&file, gguf_path(l->m->file), fail);
+    if (code == OK)
+        code = measure_multiply_rate(file, measure_main_type(file), threads,
+                                     &l->out->multiply_rate, fail);
+    gguf_close(file);
+    return code;
+}
+
 static error_code make_subjects(const bench_options *o, team *threads, loaded *l, failure *fail)
 {
     error_code code = OK;
     if (o->prompt_path != NULL)
         code = token_file_read(o->prompt_path, l->m->config.n_vocab, &l->prompt, fail);
     if (code == OK && has_steps(&l->plan))
-        code = measure_multiply_rate(l->m->file, measure_main_type(l->m->file), threads,
-                                     &l->out->multiply_rate, fail);
+        code = measure_rate(l, threads, fail);
     for (size_t i = 0; code == OK && i < o->n_kv; i++) {
         const subject_options options = {.threads = threads,
                                          .kv = o->kv[i],

@@ -8,7 +8,6 @@
 #include "cli/calibrate.h"
 #include "cli/progress.h"
 #include "measure/measure.h"
-#include "model/fingerprint.h"
 
 #define RUNS 5
 #define STEP_TESTS (LOOKUP_MAX_DRAFT + 1)
@@ -107,7 +106,7 @@ static error_code measure_model(job *j, const model *m, kv_type kv, machine_mode
     const char *path = gguf_path(m->file), *slash = strrchr(path, '/');
     size_t trained = m->config.context_length;
     snprintf(out->name, sizeof out->name, "%s", slash != NULL ? slash + 1 : path);
-    snprintf(out->fingerprint, sizeof out->fingerprint, "%016" PRIx64, model_fingerprint(m));
+    snprintf(out->fingerprint, sizeof out->fingerprint, "%016" PRIx64, m->fingerprint);
     out->kv = kv;
     const subject_options options = {.threads = j->threads,
                                      .kv = kv,

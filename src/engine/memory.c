@@ -9,20 +9,6 @@
 
 /* ---- planning ------------------------------------------------------------------------------- */
 
-/* A model's weight_bytes counts of the experts only those that one token meets. */
-static size_t resident_bytes(const model *m)
-{
-    size_t n = m->config.n_experts, bytes = m->weight_bytes;
-    for (size_t i = 0; i < m->config.n_layers && n > 0; i++) {
-        size_t all = 0;
-        for (size_t k = 0; k < n; k++)
-            all += matrix_bytes(m->layers[i].expert_gate_up[k]) +
-                   matrix_bytes(m->layers[i].expert_down[k]);
-        bytes += all - all / n * m->config.n_experts_used;
-    }
-    return bytes;
-}
-
 static size_t fitting_tokens(const engine *e, size_t bytes)
 {
     size_t low = 0, high = e->options.context;
@@ -42,7 +28,7 @@ error_code memory_plan(conductor *c, failure *fail)
     if (c->memory_limit == 0)
         return OK;
     for (engine *e = c->engines; e != NULL; e = e->next)
-        weights += resident_bytes(e->model) + (e->drafter ? drafter_kv_bytes(e->drafter) : 0);
+        weights += model_resident_bytes(e->model) + (e->drafter ? drafter_kv_bytes(e->drafter) : 0);
     if (weights >= c->memory_limit)
         return failure_set(fail, ERR_MEMORY,
                            "the weights take %.3g GB, the memory limit is %.3g GB: raise it or use "

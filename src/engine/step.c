@@ -38,10 +38,25 @@ static void keep_kv(sequence *s, size_t n)
     held->length += n;
 }
 
+/* The logits of one of the sequence's rows; NULL: one is no number, and the sequence has failed.
+ * Weights are finite (matrix_create refuses others), but what is computed with them may not be. */
+static float *take_logits(sequence *s, size_t row)
+{
+    float *logits = forward_logits(s->step->forward, s->first_logits + row);
+    if (vector_is_finite(logits, s->engine->model->config.n_vocab))
+        return logits;
+    sequence_fail(s, ERR_INTERNAL,
+                  "the model computed a logit that is not a number (NaN or infinite): its weights "
+                  "or its file's settings are broken");
+    return NULL;
+}
+
 static void finish_classification(sequence *s)
 {
-    float *logits = forward_logits(s->step->forward, s->first_logits);
     size_t n_vocab = s->engine->model->config.n_vocab;
+    float *logits = take_logits(s, 0);
+    if (logits == NULL)
+        return;
     s->progress.prefill_ms = clock_ms() - s->started_ms;
     pthread_mutex_lock(&s->lock);
     for (size_t i = 0; i < s->n_labels; i++)
@@ -61,8 +76,10 @@ static bool take_tokens(sequence *s)
     size_t taken = 0, followed = 0;
     s->progress.drafted += d->n_sent;
     while (!ended && as_drafted && taken <= d->n_sent) {
-        int32_t token =
-            sequence_sample(s, forward_logits(s->step->forward, s->first_logits + taken));
+        float *logits = take_logits(s, taken);
+        if (logits == NULL)
+            return true;
+        int32_t token = sequence_sample(s, logits);
         as_drafted = draft_foresaw(d, taken, token);
         followed += as_drafted ? 1 : 0;
         s->progress.accepted += as_drafted && taken < d->n_sent ? 1 : 0;
@@ -93,7 +110,8 @@ static bool take_results(sequence *s, const step *st)
         finish_classification(s);
         return true;
     }
-    return sequence_accept(s, sequence_sample(s, forward_logits(st->forward, s->first_logits)));
+    float *logits = take_logits(s, 0);
+    return logits == NULL || sequence_accept(s, sequence_sample(s, logits));
 }
 
 static void learn_service(engine *e, const sequence *s)

@@ -49,11 +49,11 @@ static error_code encode_stretch(const tokenizer *t, const chat_text *text, size
 {
     error_code code = OK;
     if (end > *from)
-        code =
-            tokenizer_encode(t, text->text.data + *from, end - *from, false, *from == 0, out, fail);
+        code = tokenizer_encode(t, text->text.data + *from, end - *from, false,
+                                *from == 0 || t->spaces_each, out, fail);
     if (code != OK || id < 0)
         return code;
-    *from = end + t->tokens[id].length;
+    *from = special_end(t, id, text->text.data, text->text.length, end);
     /* bos may be there already: asked for by the tokenizer, then written by the template */
     if (id == tokenizer_bos(t) && end == 0 && out->length > 0 && out->ids[out->length - 1] == id)
         return OK;
@@ -67,13 +67,13 @@ static error_code encode_spans(const tokenizer *t, const chat_text *text, token_
     size_t from = 0;
     for (size_t i = 0; code == OK && i < text->n_spans; i++) {
         chat_span span = text->spans[i];
-        size_t at = span.begin;
+        size_t at = span.begin > from ? span.begin : from;
         while (code == OK && span.is_template && at < span.end) {
             int32_t id = special_next(t, text->text.data, span.end, at, &at);
             if (id < 0)
                 break;
             code = encode_stretch(t, text, &from, at, id, out, fail);
-            at += t->tokens[id].length;
+            at = from;
         }
     }
     return code == OK ? encode_stretch(t, text, &from, text->text.length, -1, out, fail) : code;

@@ -77,11 +77,11 @@ static bool keep_tokens(chat_template *t, chat_vocabulary words)
 static template_text *control_texts(const tokenizer *k, size_t *n)
 {
     *n = 0;
-    template_text *texts = k != NULL ? calloc(k->n_specials + 1, sizeof *texts) : NULL;
-    for (size_t i = 0; texts != NULL && i < k->n_specials; i++)
-        if (tokenizer_is_control(k, k->specials[i]))
-            texts[(*n)++] =
-                (template_text){token_text(k, k->specials[i]), k->tokens[k->specials[i]].length};
+    template_text *texts = k != NULL ? calloc(k->specials.n + 1, sizeof *texts) : NULL;
+    for (size_t i = 0; texts != NULL && i < k->specials.n; i++)
+        if (tokenizer_is_control(k, k->specials.ids[i]))
+            texts[(*n)++] = (template_text){token_text(k, k->specials.ids[i]),
+                                            k->tokens[k->specials.ids[i]].length};
     return texts;
 }
 

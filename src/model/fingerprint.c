@@ -27,15 +27,17 @@ static uint64_t mix_tensor(uint64_t hash, const gguf_tensor *t)
     return mix(hash, t->data, t->bytes < SAMPLE_BYTES ? t->bytes : SAMPLE_BYTES);
 }
 
-uint64_t model_fingerprint(const model *m)
+uint64_t fingerprint_of(const gguf *file)
 {
     uint64_t hash = 0xcbf29ce484222325u;
     const gguf_string *tokens;
     size_t n_tokens;
-    if (gguf_text_array(m->file, "tokenizer.ggml.tokens", &tokens, &n_tokens))
+    if (gguf_text_array(file, "tokenizer.ggml.tokens", &tokens, &n_tokens))
         for (size_t i = 0; i < n_tokens; i++)
             hash = mix_text(hash, tokens[i].data, tokens[i].length);
-    for (size_t i = 0; i < gguf_tensor_count(m->file); i++)
-        hash = mix_tensor(hash, gguf_tensor_at(m->file, i));
+    for (size_t i = 0; i < gguf_tensor_count(file); i++) {
+        hash = mix_tensor(hash, gguf_tensor_at(file, i));
+        gguf_drop_pages(file); /* the system maps what lies around a page, up to megabytes */
+    }
     return hash;
 }

@@ -4,11 +4,11 @@
 #ifndef MODEL_FINGERPRINT_H
 #define MODEL_FINGERPRINT_H
 
-#include "model/model.h"
+#include "model/gguf.h"
 
 /* FNV-1a (64 bits) over the vocabulary's texts and, of each tensor, its name, type, shape and first
  * 4 KiB: another vocabulary, another shape, other weights give another number. Not against
  * forgers. */
-uint64_t model_fingerprint(const model *m);
+uint64_t fingerprint_of(const gguf *file);
 
 #endif

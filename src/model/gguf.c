@@ -165,14 +165,17 @@ static error_code map_file(gguf *file, failure *fail)
         code = failure_set(fail, ERR_IO, "cannot open: not a regular file");
     else if (st.st_size > 0) {
         file->bytes = (size_t)st.st_size;
+        file->modified = st.st_mtim;
         void *data = mmap(NULL, file->bytes, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED)
             code =
                 failure_set(fail, ERR_IO, "cannot map %zu bytes: %s", file->bytes, strerror(errno));
-        else
+        else {
             file->data = data;
+            file->mapped_bytes = file->bytes;
+        }
     }
-    close(fd);
+    file->fd = fd;
     return code;
 }
 
@@ -184,6 +187,7 @@ error_code gguf_open_part(gguf **out, const char *path, failure *fail)
         free(file);
         return failure_set(fail, ERR_MEMORY, "%s: no memory", path);
     }
+    file->fd = -1;
     error_code code = map_file(file, fail);
     if (code == OK)
         code = read_header(file, fail);
@@ -219,7 +223,9 @@ void gguf_close(gguf *file)
         gguf_close(file->others[i]);
     free(file->others);
     if (file->data != NULL)
-        munmap((void *)(uintptr_t)file->data, file->bytes);
+        munmap((void *)(uintptr_t)file->data, file->mapped_bytes);
+    if (file->fd >= 0)
+        close(file->fd);
     if (file->keys != NULL)
         for (size_t i = 0; i < file->n_keys; i++)
             free(file->keys[i].items);
@@ -262,7 +268,62 @@ uint64_t gguf_file_bytes(const gguf *file)
 void gguf_drop_pages(const gguf *file)
 {
     if (file->data != NULL)
-        madvise((void *)(uintptr_t)file->data, file->bytes, MADV_DONTNEED);
+        madvise((void *)(uintptr_t)file->data, file->mapped_bytes, MADV_DONTNEED);
     for (size_t i = 0; i < file->n_others; i++)
         gguf_drop_pages(file->others[i]);
+}
+
+static error_code check_unchanged(const gguf *file, failure *fail)
+{
+    struct stat st;
+    if (fstat(file->fd, &st) != 0)
+        return failure_set(fail, ERR_IO, "cannot read: %s", strerror(errno));
+    if ((size_t)st.st_size == file->bytes && st.st_mtim.tv_sec == file->modified.tv_sec &&
+        st.st_mtim.tv_nsec == file->modified.tv_nsec)
+        return OK;
+    return failure_set(fail, ERR_IO,
+                       "the file was written to while it was read; try again when it "
+                       "is whole");
+}
+
+/* The header's pages become a copy of themselves at the same addresses, for strings point to
+ * them; the others go. */
+static error_code copy_header(gguf *file, failure *fail)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t kept = (file->data_begin + page - 1) / page * page;
+    size_t whole = (file->bytes + page - 1) / page * page;
+    size_t used = file->data_begin < file->bytes ? file->data_begin : file->bytes;
+    void *data = (void *)(uintptr_t)file->data, *copy = malloc(used);
+    if (copy == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for %zu bytes of keys", used);
+    memcpy(copy, data, used);
+    kept = kept < whole ? kept : whole;
+    void *fresh =
+        mmap(data, kept, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    if (fresh != MAP_FAILED)
+        memcpy(fresh, copy, used);
+    free(copy);
+    if (fresh == MAP_FAILED)
+        return failure_set(fail, ERR_MEMORY, "no memory for %zu bytes of keys", kept);
+    if (kept < whole)
+        munmap((char *)data + kept, whole - kept);
+    file->mapped_bytes = kept;
+    return OK;
+}
+
+error_code gguf_release_data(gguf *file, failure *fail)
+{
+    error_code code = check_unchanged(file, fail);
+    if (code == OK)
+        code = copy_header(file, fail);
+    for (size_t i = 0; code == OK && i < file->n_others; i++)
+        code = gguf_release_data(file->others[i], fail);
+    if (code != OK)
+        return code;
+    for (size_t i = 0; i < file->n_tensors; i++)
+        file->tensors[i].data = NULL;
+    close(file->fd);
+    file->fd = -1;
+    return OK;
 }

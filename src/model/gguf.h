@@ -3,7 +3,7 @@
  *
  * gguf_open maps the file and checks all of it that it will ever use: a gguf that was opened can be
  * read without further checks. Strings and tensor data point into the mapping and live until
- * gguf_close. Read-only after opening: any thread may use it.
+ * gguf_close, tensor data until gguf_release_data. Read-only after opening: any thread may use it.
  *
  * A split model (NAME-00001-of-0000N.gguf and so on) is opened by its first part's path: the others
  * are found beside it. Keys are the first part's, tensors those of all parts.
@@ -76,5 +76,11 @@ const gguf_tensor *gguf_tensor_find(const gguf *file, const char *name); /* NULL
 /* Drops the file's pages from memory once the weights were repacked; later reads page them in
  * again. */
 void gguf_drop_pages(const gguf *file);
+
+/* Lets go of the file: keys and descriptions of tensors stay, as copies; tensor->data is NULL from
+ * now on. Whatever happens to the file later changes nothing and harms nobody. ERR_IO when the file
+ * was written to since it was opened: what was read of it until now may be neither the old file nor
+ * the new one. Before other threads use it. */
+error_code gguf_release_data(gguf *file, failure *fail);
 
 #endif

@@ -4,6 +4,8 @@
 #ifndef MODEL_GGUF_INTERNAL_H
 #define MODEL_GGUF_INTERNAL_H
 
+#include <time.h>
+
 #include "model/gguf.h"
 
 typedef enum gguf_type {
@@ -35,7 +37,10 @@ typedef struct gguf_key {
 struct gguf {
     char *path;
     const unsigned char *data; /* the mapping */
-    size_t bytes;
+    size_t mapped_bytes;       /* of it; less than bytes once the tensors' data is released */
+    size_t bytes;              /* of the file */
+    int fd;                    /* -1: the data is released */
+    struct timespec modified;  /* when the file was last written to, as it was opened */
     uint32_t version;
     uint64_t alignment;
     size_t data_begin; /* offset of the data section */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "model/architecture.h"
+#include "model/fingerprint.h"
 #include "model/model_weights.h"
 
 static error_code load_chat(model *m, const architecture *a, const char *name, failure *fail)
@@ -50,6 +51,10 @@ static error_code load_all(model *m, const char *path, const model_options *opti
         code = load_words(m, a, options, fail);
     if (code == OK)
         code = model_weights_load(m, a, options, fail);
+    if (code == OK)
+        m->fingerprint = fingerprint_of(m->file);
+    if (code == OK)
+        code = gguf_release_data(m->file, fail);
     return code == OK ? OK : failure_prefix(fail, "%s", path);
 }
 
@@ -78,11 +83,28 @@ void model_destroy(model *m)
     free(m);
 }
 
+/* weight_bytes counts of the experts only those that one token meets. */
+size_t model_resident_bytes(const model *m)
+{
+    size_t n = m->config.n_experts, bytes = m->weight_bytes + m->embedding_bytes;
+    for (size_t i = 0; i < m->config.n_layers && n > 0; i++) {
+        size_t all = 0;
+        for (size_t k = 0; k < n; k++)
+            all += matrix_bytes(m->layers[i].expert_gate_up[k]) +
+                   matrix_bytes(m->layers[i].expert_down[k]);
+        bytes += all - all / n * m->config.n_experts_used;
+    }
+    return bytes;
+}
+
 void model_embed(const model *m, int32_t token, float *out)
 {
-    const gguf_tensor *t = m->embedding;
-    size_t row_bytes = t->bytes / m->config.n_vocab;
-    t->type->decode((const char *)t->data + (size_t)token * row_bytes, out, m->config.n_embd);
+    size_t row_bytes = m->embedding_bytes / m->config.n_vocab;
+    if (m->embedding != NULL)
+        m->embedding_type->decode((const char *)m->embedding + (size_t)token * row_bytes, out,
+                                  m->config.n_embd);
+    else
+        matrix_read_row(m->output, (size_t)token, out);
     if (m->config.embedding_scale != 1.0f)
         vector_scale(out, m->config.embedding_scale, m->config.n_embd);
 }

@@ -88,17 +88,21 @@ typedef struct layer_weights {
 
 typedef struct model {
     model_config config;
-    layer_weights *layers;        /* n_layers */
-    const float *output_norm;     /* n_embd */
-    matrix *output;               /* n_vocab × n_embd */
-    const float *rope_factors;    /* rope dims / 2 divisors of the frequencies, or NULL */
-    weight_memory *weights;       /* where the matrices lie */
-    gguf *file;                   /* kept open: the embedding rows are read from it */
-    const gguf_tensor *embedding; /* n_vocab rows of n_embd */
+    layer_weights *layers;     /* n_layers */
+    const float *output_norm;  /* n_embd */
+    matrix *output;            /* n_vocab × n_embd */
+    const float *rope_factors; /* rope dims / 2 divisors of the frequencies, or NULL */
+    weight_memory *weights;    /* where the matrices lie */
+    const void *embedding;     /* n_vocab × n_embd as the file has it, copied, of which rows are
+                                  read; NULL: it is the output matrix (tied) */
+    const tensor_type_info *embedding_type;
+    size_t embedding_bytes; /* of the copy */
+    gguf *file;             /* its keys and what its tensors are called; their data is gone */
     tokenizer *tokenizer;
     chat_template *chat;  /* NULL: only raw prompts */
     failure chat_failure; /* why the file's own template cannot be used, or code OK */
     size_t weight_bytes;  /* bytes one single-row step reads (embedding row left out) */
+    uint64_t fingerprint; /* of the file (fingerprint.h) */
     float **vectors;      /* every small f32 vector above, to be freed */
     size_t n_vectors;
 } model;
@@ -115,6 +119,9 @@ typedef struct model_options {
 
 error_code model_load(model **out, const char *path, const model_options *options, failure *fail);
 void model_destroy(model *m);
+
+/* What its weights take of memory: all experts, and the embedding. */
+size_t model_resident_bytes(const model *m);
 
 /* Reads only the configuration (for `inspect`): no weights are touched. */
 error_code model_config_read(model_config *out, const gguf *file, failure *fail);

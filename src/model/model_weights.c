@@ -208,11 +208,8 @@ static void load_ends(weight_loader *l)
 {
     model *m = l->m;
     const model_config *c = &m->config;
-    m->embedding = loader_tensor(l, "token_embd.weight", c->n_embd, c->n_vocab, 1);
     load_rope_factors(l);
     loader_vector(l, "output_norm.weight", REQUIRED, c->n_embd, &m->output_norm);
-    if (c->tied_output)
-        l->used--; /* the embedding is found twice */
     loader_one_matrix(l, c->tied_output ? "token_embd.weight" : "output.weight", c->n_vocab,
                       c->n_embd, &m->output);
 }
@@ -236,6 +233,8 @@ error_code model_weights_load(model *m, const architecture *a, const model_optio
     if (m->layers == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for %zu layers", m->config.n_layers);
     loader_start(&l);
+    if (!m->config.tied_output) /* first: while there is room for it beside the matrices */
+        loader_embedding(&l, "token_embd.weight", m->config.n_vocab, m->config.n_embd);
     for (size_t i = 0; l.code == OK && i < m->config.n_layers; i++) {
         load_attention(&l, i, &m->layers[i]);
         load_ffn(&l, i, &m->layers[i]);

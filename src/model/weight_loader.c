@@ -1,6 +1,9 @@
 #include "model/weight_loader.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#define COPY_BYTES ((size_t)16 << 20) /* copied between two times of dropping the file's pages */
 
 /* ---- tensors ----------------------------------------------------------------------------------
  */
@@ -51,6 +54,28 @@ static float *new_vector(weight_loader *l, size_t length)
     return values;
 }
 
+/* Refuses the tensor when one of n blocks from its byte `at` on, which are at `data`, is no number.
+ */
+static void check_numbers(weight_loader *l, const char *name, const gguf_tensor *t, size_t at,
+                          const void *data, size_t n)
+{
+    size_t finite = tensor_finite_blocks(t->type, data, n);
+    if (finite < n)
+        l->code = failure_set(l->fail, ERR_FORMAT,
+                              "tensor '%s': block %zu is not a number: NaN or infinite", name,
+                              at / t->type->block_bytes + finite);
+}
+
+/* Decodes n values from byte `at` of a tensor on; all must be numbers. */
+static void read_values(weight_loader *l, const char *name, const gguf_tensor *t, size_t at,
+                        float *values, size_t n)
+{
+    const char *data = (const char *)t->data + at;
+    check_numbers(l, name, t, at, data, n / t->type->block_values);
+    if (l->code == OK)
+        t->type->decode(data, values, n);
+}
+
 void loader_vectors(weight_loader *l, const char *const *names, const size_t *lengths,
                     size_t n_parts, const float **out)
 {
@@ -63,7 +88,7 @@ void loader_vectors(weight_loader *l, const char *const *names, const size_t *le
         const gguf_tensor *t = loader_tensor(l, names[i], lengths[i], 1, 1);
         if (t == NULL)
             return;
-        t->type->decode(t->data, values, lengths[i]);
+        read_values(l, names[i], t, 0, values, lengths[i]);
         values += lengths[i];
     }
 }
@@ -85,9 +110,9 @@ void loader_expert_bias(weight_loader *l, const char *const *names, size_t n_par
         const gguf_tensor *t = loader_tensor(l, names[part], length, n, 1);
         if (t == NULL)
             return;
-        for (size_t i = 0; i < n; i++)
-            t->type->decode((const char *)t->data + i * (t->bytes / n),
-                            values + (i * n_parts + part) * length, length);
+        for (size_t i = 0; l->code == OK && i < n; i++)
+            read_values(l, names[part], t, i * (t->bytes / n),
+                        values + (i * n_parts + part) * length, length);
     }
 }
 
@@ -114,22 +139,43 @@ static void report_progress(const weight_loader *l)
                              (double)l->used / (double)gguf_tensor_count(l->m->file));
 }
 
-static void pack(weight_loader *l, const char *name, const matrix_source *sources, size_t n,
-                 size_t cols, matrix **out)
+void loader_embedding(weight_loader *l, const char *name, size_t rows, size_t cols)
+{
+    model *m = l->m;
+    const gguf_tensor *t = loader_tensor(l, name, cols, rows, 1);
+    if (t == NULL)
+        return;
+    char *copy = weight_memory_take(m->weights, t->bytes);
+    if (copy == NULL) {
+        l->code = failure_set(l->fail, ERR_MEMORY, "no memory for %zu bytes of embedding", t->bytes);
+        return;
+    }
+    size_t block_bytes = t->type->block_bytes, step = COPY_BYTES / block_bytes * block_bytes;
+    for (size_t at = 0; l->code == OK && at < t->bytes; at += step) {
+        size_t n = t->bytes - at < step ? t->bytes - at : step;
+        memcpy(copy + at, (const char *)t->data + at, n);
+        check_numbers(l, name, t, at, copy + at, n / block_bytes);
+        gguf_drop_pages(m->file);
+    }
+    m->embedding = copy;
+    m->embedding_type = t->type;
+    m->embedding_bytes = t->bytes;
+}
+
+static void pack(weight_loader *l, const matrix_source *sources, const matrix_origin *origins,
+                 size_t n, size_t cols, matrix **out)
 {
     /* As it goes, not at the end: the file and its packed copy are never resident together. */
-    const matrix_packing how = {l->m->weights, drop_file_pages, l->m->file};
+    const matrix_packing how = {l->m->weights, drop_file_pages, l->m->file, origins};
     l->code = matrix_create_packed(out, sources, n, cols, &how, l->fail);
-    if (l->code != OK)
-        failure_prefix(l->fail, "tensor '%s'", name);
-    else
+    if (l->code == OK)
         report_progress(l);
 }
 
-static void pack_read_always(weight_loader *l, const char *name, const matrix_source *sources,
-                             size_t n, size_t cols, matrix **out)
+static void pack_read_always(weight_loader *l, const matrix_source *sources,
+                             const matrix_origin *origins, size_t n, size_t cols, matrix **out)
 {
-    pack(l, name, sources, n, cols, out);
+    pack(l, sources, origins, n, cols, out);
     if (l->code == OK)
         l->m->weight_bytes += matrix_bytes(*out);
 }
@@ -138,31 +184,35 @@ void loader_matrix(weight_loader *l, const char *const *names, const size_t *row
                    size_t cols, matrix **out)
 {
     matrix_source sources[MAX_PARTS];
+    matrix_origin origins[MAX_PARTS];
     for (size_t i = 0; i < n_parts; i++) {
         const gguf_tensor *t = loader_tensor(l, names[i], cols, rows[i], 1);
         if (t == NULL)
             return;
         sources[i] = (matrix_source){t->type->type, t->data, rows[i]};
+        origins[i] = (matrix_origin){names[i], 0};
     }
-    pack_read_always(l, names[0], sources, n_parts, cols, out);
+    pack_read_always(l, sources, origins, n_parts, cols, out);
 }
 
 void loader_divided_matrix(weight_loader *l, const char *name, const size_t *rows, size_t n_parts,
                            size_t cols, matrix **out)
 {
     matrix_source sources[MAX_PARTS];
+    matrix_origin origins[MAX_PARTS];
     size_t total = 0;
     for (size_t i = 0; i < n_parts; i++)
         total += rows[i];
     const gguf_tensor *t = loader_tensor(l, name, cols, total, 1);
     if (t == NULL)
         return;
-    const char *at = t->data;
+    size_t at = 0; /* bytes */
     for (size_t i = 0; i < n_parts; i++) {
-        sources[i] = (matrix_source){t->type->type, at, rows[i]};
+        sources[i] = (matrix_source){t->type->type, (const char *)t->data + at, rows[i]};
+        origins[i] = (matrix_origin){name, at / t->type->block_bytes};
         at += t->bytes / total * rows[i];
     }
-    pack_read_always(l, name, sources, n_parts, cols, out);
+    pack_read_always(l, sources, origins, n_parts, cols, out);
 }
 
 void loader_one_matrix(weight_loader *l, const char *name, size_t rows, size_t cols, matrix **out)
@@ -190,9 +240,13 @@ void loader_experts(weight_loader *l, const char *const *names, size_t n_parts, 
         l->code = failure_set(l->fail, ERR_MEMORY, "no memory for %zu experts", n);
     for (size_t i = 0; l->code == OK && i < n; i++) {
         matrix_source planes[MAX_PARTS];
-        for (size_t part = 0; part < n_parts; part++)
-            planes[part] = plane_of(tensors[part], i);
-        pack(l, names[0], planes, n_parts, cols, &(*out)[i]);
+        matrix_origin origins[MAX_PARTS];
+        for (size_t part = 0; part < n_parts; part++) {
+            const gguf_tensor *t = tensors[part];
+            planes[part] = plane_of(t, i);
+            origins[part] = (matrix_origin){names[part], i * (t->bytes / n / t->type->block_bytes)};
+        }
+        pack(l, planes, origins, n_parts, cols, &(*out)[i]);
         if (l->code == OK)
             bytes += matrix_bytes((*out)[i]);
     }

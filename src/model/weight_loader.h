@@ -35,6 +35,9 @@ void loader_vectors(weight_loader *l, const char *const *names, const size_t *le
 void loader_vector(weight_loader *l, const char *name, presence wanted, size_t length,
                    const float **out);
 
+/* The embedding as the file has it, copied, for reading single rows. */
+void loader_embedding(weight_loader *l, const char *name, size_t rows, size_t cols);
+
 /* n_parts matrices stacked, and the same from one tensor that holds them all. */
 void loader_matrix(weight_loader *l, const char *const *names, const size_t *rows, size_t n_parts,
                    size_t cols, matrix **out);

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/json.h"
-#include "model/fingerprint.h"
 
 #define MAX_FILE_BYTES ((size_t)1 << 20)
 
@@ -21,7 +20,7 @@ static const char *file_name(const model *m)
 
 static void fingerprint_text(const model *m, char text[17])
 {
-    snprintf(text, 17, "%016" PRIx64, model_fingerprint(m));
+    snprintf(text, 17, "%016" PRIx64, m->fingerprint);
 }
 
 static const char *template_name(const model *m)

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "model/fingerprint.h"
 #include "orchestra/internal.h"
 
 /* ---- loading ------------------------------------------------------------------------------ */
@@ -57,7 +56,7 @@ static error_code use_machine(const orchestra *o, const machine_record *r, const
     options->fixed_step_cost = o->config->engine.fixed_step_cost;
     if (found == NULL && options->fixed_step_cost)
         return failure_set(fail, ERR_CONFIG, "%s has no figures for it (%016" PRIx64 ") with KV %s",
-                           o->config->engine.machine, model_fingerprint(p->model),
+                           o->config->engine.machine, p->model->fingerprint,
                            kv_type_name(options->kv));
     if (found == NULL) {
         log_warn("%s has no figures for the model %s with KV %s: measured now",

@@ -222,7 +222,7 @@ static inline size_t kv_bytes_of(int where, size_t tokens)
 
 static inline size_t weight_bytes(void)
 {
-    return house_models[0]->weight_bytes + house_models[1]->weight_bytes;
+    return model_resident_bytes(house_models[0]) + model_resident_bytes(house_models[1]);
 }
 
 #endif

@@ -59,9 +59,9 @@ static void check_peak(const char *path)
     size_t peak = memory_peak_bytes();
     size_t kv = 2 * m->config.n_layers * m->config.n_kv_heads * o.context *
                 kv_value_bytes(o.kv, m->config.head_dim);
-    size_t most = m->weight_bytes + kv + ALLOWANCE;
+    size_t most = model_resident_bytes(m) + kv + ALLOWANCE;
     printf("  %zu KB resident for %zu KB of weights and %zu KB of KV\n", peak >> 10,
-           m->weight_bytes >> 10, kv >> 10);
+           model_resident_bytes(m) >> 10, kv >> 10);
     conductor_destroy(c);
     model_destroy(m);
     if (peak > most)
