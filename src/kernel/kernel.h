@@ -242,7 +242,8 @@ double vector_exponentials(float *x, size_t n, float max);
 
 /* ---- threads -------------------------------------------------------------------------------- */
 
-/* One team of threads for the process's forward passes. The thread that calls team_run is worker 0.
+/* One team of threads for the process's forward passes. More threads than team_default_size are
+ * allowed, and logged. The thread that calls team_run is worker 0.
  * Workers spin for a bounded time, then yield, then sleep: an idle team uses no CPU. */
 typedef struct team team;
 typedef void team_work(void *context, int thread, int n_threads);
@@ -271,7 +272,9 @@ bool team_loop_unfinished(const team_loop *l, int thread, size_t n);
  * any thread and this stands a barrier. */
 void team_loop_next(team_loop *l, int thread);
 
-/* Physical cores this process may use (affinity mask, SMT siblings counted once). */
+/* Physical cores this process may use: affinity mask, SMT siblings counted once, and no more than
+ * the whole CPUs in its container's quota: a thread too many would be stopped in mid-step, and all
+ * others wait for it. At least 1. */
 int team_default_size(void);
 
 #endif

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -18,6 +19,9 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "base/log.h"
+#include "kernel/cpu_quota.h"
 
 enum {
     MAX_THREADS = 1024,
@@ -145,10 +149,20 @@ static void team_free(team *t)
     free(t);
 }
 
-static int allowed_cpus(void)
+/* Spinning takes CPU time that a quota would give to others of the team. */
+static double allowed_cpus(void)
 {
     cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    double n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return fmin(n, cpu_quota(""));
+}
+
+static void warn_of_many(int n_threads)
+{
+    int cores = team_default_size();
+    if (n_threads > cores)
+        log_warn("%d threads, but this process may use %d %s: more make it slower", n_threads, cores,
+                 cores == 1 ? "core" : "cores");
 }
 
 error_code team_create(team **out, int n_threads, failure *fail)
@@ -168,6 +182,7 @@ error_code team_create(team **out, int n_threads, failure *fail)
     }
     t->n_threads = n_threads;
     t->spin_rounds = n_threads <= allowed_cpus() ? SPIN_ROUNDS : 0;
+    warn_of_many(n_threads);
     for (int i = 0; i < n_threads - 1; i++) {
         t->workers[i] = (worker){.of = t, .thread = i + 1};
         int error = pthread_create(&t->workers[i].id, NULL, worker_main, &t->workers[i]);
@@ -212,7 +227,7 @@ static size_t first_sibling(size_t cpu)
     return first;
 }
 
-int team_default_size(void)
+static int allowed_cores(void)
 {
     cpu_set_t set, cores;
     if (sched_getaffinity(0, sizeof set, &set) != 0)
@@ -221,6 +236,12 @@ int team_default_size(void)
     for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
         if (CPU_ISSET(cpu, &set))
             CPU_SET(first_sibling(cpu), &cores);
-    int n = CPU_COUNT(&cores);
-    return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n;
+    return CPU_COUNT(&cores);
+}
+
+int team_default_size(void)
+{
+    double quota = cpu_quota("");
+    double n = floor(fmin(allowed_cores(), quota));
+    return (int)fmin(fmax(n, 1), MAX_THREADS);
 }
