@@ -8,15 +8,13 @@ static json_t *repaired_text(const char *text, size_t length)
 {
     buffer clean;
     buffer_init(&clean, 3 * length + 1);
-    for (size_t at = 0; at < length;) {
-        size_t n;
+    error_code code = OK;
+    for (size_t at = 0, n; code == OK && at < length; at += n) {
         bool whole = utf8_next(text + at, length - at, &n) == UTF8_WHOLE;
-        if ((whole ? buffer_add(&clean, text + at, n)
-                   : buffer_add_text(&clean, UTF8_REPLACEMENT)) != OK)
-            break;
-        at += n;
+        code = whole ? buffer_add(&clean, text + at, n) : buffer_add_text(&clean, UTF8_REPLACEMENT);
     }
-    json_t *value = json_stringn(clean.data == NULL ? "" : clean.data, clean.length);
+    json_t *value =
+        code == OK ? json_stringn(clean.data == NULL ? "" : clean.data, clean.length) : NULL;
     buffer_free(&clean);
     return value;
 }
@@ -35,8 +33,10 @@ static error_code write_with(buffer *out, json_t *value, int digits)
     size_t need = json_dumpb(value, NULL, 0, flags);
     error_code code = need == 0 ? ERR_MEMORY : buffer_reserve(out, need);
     if (code == OK) {
-        json_dumpb(value, out->data + out->length, need, flags);
-        out->length += need;
+        /* It takes memory of its own, so that it can fail although its length was known. */
+        size_t written = json_dumpb(value, out->data + out->length, need, flags);
+        code = written == need ? OK : ERR_MEMORY;
+        out->length += code == OK ? need : 0;
         out->data[out->length] = '\0';
     }
     json_decref(value);
@@ -56,4 +56,10 @@ error_code json_write_exact(buffer *out, json_t *value)
 double json_finite(double value)
 {
     return isfinite(value) ? value : 0;
+}
+
+json_int_t json_whole(double value)
+{
+    const double most = (double)JSON_LARGEST_COUNT;
+    return isnan(value) ? 0 : (json_int_t)fmax(fmin(value, most), -most);
 }

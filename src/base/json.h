@@ -21,4 +21,9 @@ error_code json_write_exact(buffer *out, json_t *value);
 /* JSON has no infinity: what was not measured is 0. */
 double json_finite(double value);
 
+/* The whole part; beyond what a double counts exactly (2^53) that bound, and 0 of what is no number.
+ */
+json_int_t json_whole(double value);
+#define JSON_LARGEST_COUNT 9007199254740992 /* 2^53 */
+
 #endif

@@ -129,25 +129,63 @@ static void judge_call(exchange *x)
         note_problem(x, "the stream ended early", "");
 }
 
+/* ---- figures ------------------------------------------------------------------------------ */
+
+#define MOST_MS 1e12
+#define MOST_NATS 1e3
+
+/* What an A-IO counts of a reply, and what it took for the decision: in its words and in ours. */
+static const char *const counters[] = {"cached_tokens", "steps",        "drafted",
+                                       "accepted",      "weight_bytes", "kv_bytes"};
+static const char *const phases[][2] = {{"template", "template_ms"},
+                                        {"prefill", "prefill_ms"},
+                                        {"decide", "decide_ms"},
+                                        {"switch", "switch_ms"},
+                                        {"overhead", "total_ms"}};
+enum {
+    N_COUNTERS = sizeof counters / sizeof counters[0],
+    N_PHASES = sizeof phases / sizeof phases[0],
+};
+
+/* A server may say anything. What it leaves out is in range, and so is null. */
+static void check_figure(exchange *x, const json_t *object, const char *key, bool counts,
+                         double most)
+{
+    const json_t *value = json_object_get(object, key);
+    if (value == NULL || json_is_null(value))
+        return;
+    bool right = counts ? json_is_integer(value) : json_is_number(value);
+    double number = json_number_value(value);
+    if (!right || !(number >= 0 && number <= most))
+        note_problem(x, "a figure that cannot be", key);
+}
+
+static void check_figures(exchange *x)
+{
+    const json_t *cost = json_object_get(x->account, "receipt");
+    const json_t *work = json_object_get(cost, "reply"), *spent = json_object_get(cost, "overhead");
+    const double most = (double)JSON_LARGEST_COUNT;
+    check_figure(x, x->usage, "prompt_tokens", true, most);
+    check_figure(x, x->usage, "completion_tokens", true, most);
+    check_figure(x, json_object_get(x->account, "intent"), "entropy", false, MOST_NATS);
+    for (size_t i = 0; i < N_COUNTERS; i++)
+        check_figure(x, work, counters[i], true, most);
+    for (size_t i = 0; i < N_PHASES; i++)
+        check_figure(x, spent, phases[i][1], false, MOST_MS);
+}
+
 /* ---- items -------------------------------------------------------------------------------- */
 
 static void copy(json_t *to, const char *key, const json_t *from, const char *name)
 {
     json_t *value = json_object_get(from, name);
-    if (value != NULL)
+    if (value != NULL && !json_is_null(value))
         json_object_set(to, key, value);
 }
 
 /* What an A-IO says of itself. */
 static void describe_account(json_t *item, const json_t *account)
 {
-    static const char *const phases[][2] = {{"template", "template_ms"},
-                                            {"prefill", "prefill_ms"},
-                                            {"decide", "decide_ms"},
-                                            {"switch", "switch_ms"},
-                                            {"overhead", "total_ms"}};
-    static const char *const counters[] = {"cached_tokens", "steps",        "drafted",
-                                           "accepted",      "weight_bytes", "kv_bytes"};
     const json_t *decided = json_object_get(account, "plan"), *fell_back;
     const json_t *sensed = json_object_get(account, "intent");
     const json_t *cost = json_object_get(account, "receipt");
@@ -160,10 +198,10 @@ static void describe_account(json_t *item, const json_t *account)
     json_object_set_new(item, "fallback",
                         json_boolean(json_is_string(fell_back) &&
                                      strcmp(json_string_value(fell_back), "pinned") != 0));
-    for (size_t i = 0; i < sizeof phases / sizeof phases[0]; i++)
+    for (size_t i = 0; i < N_PHASES; i++)
         copy(json_object_get(item, "ms"), phases[i][0], json_object_get(cost, "overhead"),
              phases[i][1]);
-    for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++)
+    for (size_t i = 0; i < N_COUNTERS; i++)
         copy(json_object_get(item, "work"), counters[i], json_object_get(cost, "reply"),
              counters[i]);
 }
@@ -278,6 +316,7 @@ static void land_done(server_block *b)
             continue;
         }
         judge_call(x);
+        check_figures(x);
         if (x->error[0] != '\0')
             note_error(b, x);
         else

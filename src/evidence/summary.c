@@ -35,7 +35,7 @@ static double total(json_t *items, const char *group, const char *key)
 static void count(json_t *counts, const char *key, json_int_t by)
 {
     json_int_t before = json_integer_value(json_object_get(counts, key));
-    json_object_set_new(counts, key, json_integer(before + by));
+    json_object_set_new(counts, key, json_integer(json_whole((double)before + (double)by)));
 }
 
 /* ---- distributions ------------------------------------------------------------------------ */
@@ -101,7 +101,7 @@ static json_t *by_kind(json_t *items)
         count(k, "requests", 1);
         count(k, "checked", json_is_boolean(right));
         count(k, "right", json_is_true(right));
-        count(k, "tokens", (json_int_t)number_at(item, NULL, "tokens"));
+        count(k, "tokens", json_whole(number_at(item, NULL, "tokens")));
     }
     json_object_foreach(kinds, name, figures)
     {
@@ -173,9 +173,9 @@ static json_t *acceptance(json_t *items)
         if (json_object_get(labels, label) == NULL)
             json_object_set_new(labels, label, json_object());
         json_t *l = json_object_get(labels, label);
-        count(l, "drafted", (json_int_t)number_at(item, "work", "drafted"));
-        count(l, "accepted", (json_int_t)number_at(item, "work", "accepted"));
-        count(l, "tokens", (json_int_t)number_at(item, NULL, "tokens"));
+        count(l, "drafted", json_whole(number_at(item, "work", "drafted")));
+        count(l, "accepted", json_whole(number_at(item, "work", "accepted")));
+        count(l, "tokens", json_whole(number_at(item, NULL, "tokens")));
     }
     return labels;
 }
@@ -247,19 +247,19 @@ static void add_work(json_t *run, json_t *items, double seconds, const summary_b
     double tokens = total(items, NULL, "tokens");
     double bytes = total(items, "work", "weight_bytes") + total(items, "work", "kv_bytes");
     size_t good = count_good(items, bounds), n = json_array_size(items);
-    json_object_set_new(run, "tokens", json_integer((json_int_t)tokens));
+    json_object_set_new(run, "tokens", json_integer(json_whole(tokens)));
     json_object_set_new(run, "seconds", json_real(seconds));
     json_object_set_new(run, "tokens_per_s", json_real(rate(tokens, seconds)));
     json_object_set_new(run, "mean_rate", json_real(mean_of_rates(items)));
     json_object_set_new(run, "requests_per_s", json_real(rate((double)n, seconds)));
     json_object_set_new(run, "goodput_per_s", json_real(rate((double)good, seconds)));
     json_object_set_new(run, "good_percent", json_real(percent((double)good, (double)n)));
-    json_object_set_new(run, "bytes_read", json_integer((json_int_t)bytes));
+    json_object_set_new(run, "bytes_read", json_integer(json_whole(bytes)));
     json_object_set_new(run, "bytes_per_answer", json_real(n > 0 ? bytes / (double)n : 0));
-    json_object_set_new(run, "drafted", json_integer((json_int_t)total(items, "work", "drafted")));
+    json_object_set_new(run, "drafted", json_integer(json_whole(total(items, "work", "drafted"))));
     json_object_set_new(run, "accepted",
-                        json_integer((json_int_t)total(items, "work", "accepted")));
-    json_object_set_new(run, "steps", json_integer((json_int_t)total(items, "work", "steps")));
+                        json_integer(json_whole(total(items, "work", "accepted"))));
+    json_object_set_new(run, "steps", json_integer(json_whole(total(items, "work", "steps"))));
 }
 
 json_t *summary_run(const char *scenario, const char *policy, json_t *items, double seconds,

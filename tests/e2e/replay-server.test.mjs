@@ -120,3 +120,33 @@ test('no server, a wrong address, options that do not go together', async (t) =>
   await refused(['--server', url, '--threads', '2'], 2, /--threads/);
   await refused(['--models', 'a'], 2, /--server/);
 });
+
+// Figures that no server can have: each is an error of that request, and the sums stay sums.
+const figures = {
+  counts: ['cached_tokens', 'steps', 'drafted', 'accepted', 'weight_bytes', 'kv_bytes'],
+  phases: ['template_ms', 'prefill_ms', 'decide_ms', 'switch_ms', 'total_ms'],
+  wrong: ['-1', '1e300', '-1e300', '9223372036854775807', '-9223372036854775808', '1e-300', '"7"', '[]', 'true', '{}'],
+};
+
+test('hostile figures do not reach the sums', async (t) => {
+  const cases = figures.wrong.flatMap((value) => [
+    ...figures.counts.map((key) => ({ reply: `"${key}": ${value}` })),
+    ...figures.phases.map((key) => ({ overhead: `"${key}": ${value}` })),
+    { usage: `"completion_tokens": ${value}` }, { usage: `"prompt_tokens": ${value}` }, { intent: `"entropy": ${value}` },
+  ]);
+  const harmless = (c) => /"(\w+_ms|entropy)": 1e-300/.test(JSON.stringify(c).replaceAll('\\', ''));
+  const url = await fakeServer(t, (response, index) => {
+    const c = cases[index % cases.length];
+    const part = (name) => `{${c[name] ?? ''}}`;
+    response.end(`data: {"choices": [{"delta": {"content": "hi"}, "finish_reason": "stop"}], "usage": ${part('usage')}, `
+      + `"a_io": {"intent": ${part('intent')}, "plan": {}, "receipt": {"reply": ${part('reply')}, "overhead": ${part('overhead')}}}}\n\n`
+      + 'data: [DONE]\n\n');
+  });
+  const [result] = await results('--scenario', 'A', '--requests', String(cases.length), '--seed', '5', '--server', url);
+  const refused = cases.filter((c) => !harmless(c)).length;
+  assert.equal(result.answered, cases.length - refused);
+  assert.equal(Object.values(result.errors).reduce((a, b) => a + b, 0), refused);
+  for (const text of Object.keys(result.errors)) assert.match(text, /^a figure that cannot be: \w+$/);
+  assert.ok(result.tokens >= 0 && result.tokens <= 2 * cases.length);
+  for (const key of ['bytes_read', 'drafted', 'accepted', 'steps']) assert.equal(result[key], 0);
+});
