@@ -98,8 +98,9 @@ static int run_command(const struct command *c, int argc, char **argv)
         fprintf(stderr, "a-io: %s\n", fail.text);
         return error_code_exit(code);
     }
-    signal(SIGPIPE, SIG_IGN); /* a reader that went away is a failed write, told where it happens */
-    signal(SIGXFSZ, SIG_IGN); /* likewise a file that may not grow (RLIMIT_FSIZE) */
+    /* A reader that went away, or a file at its limit, is a failed write, told where it happens. */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     return c->call(argc, argv);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/lines.h"
 #include "cli/calibrate.h"
 #include "cli/progress.h"
 #include "cli/request_lines.h"
@@ -234,8 +235,10 @@ static error_code read_lines(reading *r, failure *fail)
     error_code code = OK;
     for (size_t number = 1; code == OK; number++) {
         ssize_t length = getline(&line, &capacity, r->file);
-        if (length < 0)
+        if (length < 0) {
+            code = lines_ended(r->file, r->set->path, fail);
             break;
+        }
         if (strspn(line, " \t\r\n") == (size_t)length)
             continue;
         code = read_line(r, line, (size_t)length, fail);

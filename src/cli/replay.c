@@ -498,7 +498,7 @@ static error_code perform(const replay_options *o, replay_plan *p, json_t **resu
     return code;
 }
 
-/* The exit status: 1 when some decision came out differently. */
+/* The exit status: 1 when some decision came out differently, or none could be decided. */
 static int redecide(const char *path, bool json)
 {
     redecided r;
@@ -506,19 +506,26 @@ static int redecide(const char *path, bool json)
     error_code code = redecide_log(path, &r, &fail);
     if (code == OK && json) {
         code =
-            print_json(json_pack("{s:I, s:I, s:I, s:I, s:s}", "policies", (json_int_t)r.policies,
-                                 "decisions", (json_int_t)r.decisions, "same", (json_int_t)r.same,
-                                 "pinned", (json_int_t)r.pinned, "first_difference", r.first),
+            print_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "policies",
+                                 (json_int_t)r.policies, "decisions", (json_int_t)r.decisions,
+                                 "same", (json_int_t)r.same, "pinned", (json_int_t)r.pinned,
+                                 "torn_lines", (json_int_t)r.torn, "without_policy",
+                                 (json_int_t)r.orphans, "first_difference", r.first),
                        &fail);
     } else if (code == OK) {
         printf("%zu of %zu decisions again the same; %zu pinned requests had none\n", r.same,
                r.decisions, r.pinned);
+        if (r.torn > 0)
+            printf("%zu torn lines were passed over\n", r.torn);
+        if (r.orphans > 0)
+            printf("%zu decisions stand before any policy line and cannot be decided\n", r.orphans);
         if (r.first[0] != '\0')
             printf("the first that differs: %s\n", r.first);
     }
     if (code != OK)
         return command_failed("replay", &fail);
-    return r.same == r.decisions ? 0 : 1;
+    bool none = r.orphans > 0 && r.decisions + r.pinned == 0;
+    return r.same == r.decisions && !none ? 0 : 1;
 }
 
 /* The server's models in the place of policies; `arms` and `names` are their storage. */

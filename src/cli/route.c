@@ -8,6 +8,7 @@
 #include "cli/common.h"
 #include "cli/request_lines.h"
 #include "base/json.h"
+#include "base/lines.h"
 #include "orchestra/describe.h"
 
 static const char usage[] =
@@ -193,10 +194,11 @@ static error_code route_lines(stage *s, route_options *o, size_t *bad, failure *
     size_t capacity = 0;
     error_code code = OK;
     for (size_t number = 1; code == OK; number++) {
-        errno = 0;
         ssize_t length = getline(&line, &capacity, stdin);
-        if (length < 0)
+        if (length < 0) {
+            code = lines_ended(stdin, "cannot read standard input", fail);
             break;
+        }
         failure why;
         json_t *decision = NULL;
         error_code decided =
@@ -216,8 +218,6 @@ static error_code route_lines(stage *s, route_options *o, size_t *bad, failure *
         code = print_json(decision, fail);
     }
     free(line);
-    if (code == OK && ferror(stdin) != 0)
-        return failure_set(fail, ERR_IO, "cannot read standard input: %s", strerror(errno));
     return code;
 }
 

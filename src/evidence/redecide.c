@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/lines.h"
 #include "orchestra/describe.h"
 #include "orchestra/record.h"
 
@@ -150,8 +151,10 @@ static error_code decide_again(const table *t, const json_t *line, redecided *ou
         out->pinned++;
         return OK;
     }
-    if (t->policy == NULL)
-        return failure_set(fail, ERR_FORMAT, "a decision before any policy line");
+    if (t->policy == NULL) {
+        out->orphans++;
+        return OK;
+    }
     error_code code = record_read(&recorded, facts, t->policy, fail);
     if (code != OK)
         return code;
@@ -168,14 +171,17 @@ static error_code decide_again(const table *t, const json_t *line, redecided *ou
 
 /* ---- the file ----------------------------------------------------------------------------- */
 
-static error_code read_line(table *t, const char *text, redecided *out, failure *fail)
+static error_code read_line(table *t, const char *text, size_t length, redecided *out,
+                            failure *fail)
 {
     json_error_t error;
-    json_t *line = json_loads(text, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    json_t *line = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     const char *type = json_string_value(json_object_get(line, "type"));
-    error_code code;
-    if (line == NULL) {
-        code = failure_set(fail, ERR_FORMAT, "not JSON: %s", error.text);
+    error_code code = OK;
+    if (line == NULL && json_error_code(&error) == json_error_out_of_memory) {
+        code = failure_set(fail, ERR_MEMORY, "no memory for the line");
+    } else if (line == NULL) {
+        out->torn++;
     } else if (type != NULL && strcmp(type, "policy") == 0) {
         code = read_table(t, line, fail);
         out->policies++;
@@ -199,11 +205,14 @@ error_code redecide_log(const char *path, redecided *out, failure *fail)
     char *line = NULL;
     size_t capacity = 0;
     error_code code = OK;
-    for (size_t number = 1; code == OK && getline(&line, &capacity, file) > 0; number++) {
-        code = read_line(&t, line, out, fail);
+    ssize_t length;
+    for (size_t number = 1; code == OK && (length = getline(&line, &capacity, file)) > 0; number++) {
+        code = read_line(&t, line, (size_t)length, out, fail);
         if (code != OK)
             failure_prefix(fail, "%s:%zu", path, number);
     }
+    if (code == OK)
+        code = lines_ended(file, path, fail);
     free(line);
     fclose(file);
     table_free(&t);

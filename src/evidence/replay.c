@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/lines.h"
 #include "evidence/server_block.h"
 
 typedef struct replay {
@@ -50,8 +52,11 @@ static error_code read_journal(replay *r, FILE *file, failure *fail)
     size_t capacity = 0;
     error_code code = OK;
     for (size_t number = 1; code == OK && getline(&line, &capacity, file) > 0; number++) {
-        json_t *value = json_loads(line, 0, NULL);
-        if (number == 1 && !json_equal(value, r->plan->settings))
+        json_error_t error;
+        json_t *value = json_loads(line, 0, &error);
+        if (value == NULL && json_error_code(&error) == json_error_out_of_memory)
+            code = failure_set(fail, ERR_MEMORY, "no memory for %s", r->plan->journal);
+        else if (number == 1 && !json_equal(value, r->plan->settings))
             code = failure_set(fail, ERR_INVALID,
                                "%s was left by another replay; finish that one or remove it",
                                r->plan->journal);
@@ -59,7 +64,30 @@ static error_code read_journal(replay *r, FILE *file, failure *fail)
             json_object_update(r->journal, value);
         json_decref(value);
     }
+    if (code == OK)
+        code = lines_ended(file, r->plan->journal, fail);
     free(line);
+    return code;
+}
+
+/* A new file of that name with what is known so far: on a full disk the old one stays. */
+static error_code rewrite_journal(replay *r, const char *name, failure *fail)
+{
+    const char *key;
+    json_t *block;
+    r->file = fopen(name, "w");
+    if (r->file == NULL)
+        return journal_failed(r, fail);
+    error_code code = write_line(r, json_deep_copy(r->plan->settings), fail);
+    json_object_foreach(r->journal, key, block)
+    {
+        if (code == OK)
+            code = write_line(r, json_pack("{s:O}", key, block), fail);
+    }
+    if (code == OK && rename(name, r->plan->journal) != 0)
+        code = journal_failed(r, fail);
+    if (code != OK)
+        unlink(name);
     return code;
 }
 
@@ -68,6 +96,9 @@ static error_code open_journal(replay *r, failure *fail)
     const char *path = r->plan->journal;
     if (path == NULL)
         return OK;
+    struct stat there; /* another kind of file must not be replaced */
+    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode))
+        return failure_set(fail, ERR_INVALID, "%s is not a regular file", path);
     FILE *file = fopen(path, "r");
     bool is_there = file != NULL;
     error_code code = is_there ? read_journal(r, file, fail) : OK;
@@ -76,14 +107,11 @@ static error_code open_journal(replay *r, failure *fail)
     if (code != OK)
         return code;
     /* Written anew, so that a line that was cut short is gone. */
-    r->file = fopen(path, "w");
-    if (r->file == NULL)
-        return journal_failed(r, fail);
-    code = write_line(r, json_deep_copy(r->plan->settings), fail);
-    const char *key;
-    json_t *block;
-    json_object_foreach(r->journal, key, block) if (code == OK) code =
-        write_line(r, json_pack("{s:O}", key, block), fail);
+    char *partial = NULL;
+    if (asprintf(&partial, "%s.partial", path) < 0)
+        return failure_set(fail, ERR_MEMORY, "no memory for %s", path);
+    code = rewrite_journal(r, partial, fail);
+    free(partial);
     return code;
 }
 

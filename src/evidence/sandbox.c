@@ -105,6 +105,7 @@ static void become_runner(const sandbox *s, int in, int out)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
     if (setpgid(0, 0) != 0 || chdir(s->folder) != 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 ||
         dup2(null, 2) < 0)
         _exit(126);

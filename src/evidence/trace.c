@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/lines.h"
+#include "base/log.h"
 #include "evidence/checker.h"
 #include "evidence/trace_log.h"
 
@@ -152,25 +154,54 @@ static error_code add_own(task_list *list, const json_t *line, size_t number, fa
 
 /* ---- the file ----------------------------------------------------------------------------- */
 
-/* Of a file: its first line says which. */
+/* Of a file: its first whole line says which. */
 typedef enum trace_form { FORM_UNKNOWN, FORM_LABELLED, FORM_LOG } trace_form;
 
-static error_code read_line(task_list *list, const char *text, size_t length, size_t number,
-                            trace_form *form, failure *fail)
+typedef struct reading {
+    trace_form form;
+    size_t torn;     /* lines that are no JSON: a log may have some (docs/decision-log.md) */
+    failure refusal; /* of the first of them, for files that may not */
+    size_t first_torn;
+    size_t number; /* of the line that is read, or refused */
+} reading;
+
+static error_code refuse_torn(reading *r, failure *fail)
+{
+    *fail = r->refusal;
+    r->number = r->first_torn;
+    return ERR_FORMAT;
+}
+
+static error_code note_torn(reading *r, const json_error_t *error, failure *fail)
+{
+    if (json_error_code(error) == json_error_out_of_memory)
+        return failure_set(fail, ERR_MEMORY, "no memory for the line");
+    if (r->torn++ == 0) {
+        failure_set(&r->refusal, ERR_FORMAT, "not JSON: %s (column %d)", error->text,
+                    error->column);
+        r->first_torn = r->number;
+    }
+    return r->form == FORM_LABELLED ? refuse_torn(r, fail) : OK;
+}
+
+static error_code read_line(task_list *list, const char *text, size_t length, reading *r,
+                            failure *fail)
 {
     json_error_t error;
     if (length > LINE_LIMIT)
         return failure_set(fail, ERR_TOO_LARGE, "longer than %zu bytes", LINE_LIMIT);
     json_t *line = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
     if (line == NULL)
-        return failure_set(fail, ERR_FORMAT, "not JSON: %s (column %d)", error.text, error.column);
+        return note_torn(r, &error, fail);
     error_code code;
     trace_form own = trace_is_logged(line) ? FORM_LOG : FORM_LABELLED;
-    if (*form == FORM_UNKNOWN)
-        *form = own;
-    if (!json_is_object(line))
+    if (r->form == FORM_UNKNOWN)
+        r->form = own;
+    if (own == FORM_LABELLED && r->torn > 0)
+        code = refuse_torn(r, fail);
+    else if (!json_is_object(line))
         code = failure_set(fail, ERR_FORMAT, "a JSON object is needed");
-    else if (own != *form)
+    else if (own != r->form)
         code = failure_set(fail, ERR_FORMAT,
                            "lines of a decision log and others cannot be in one file");
     else if (own == FORM_LOG)
@@ -178,9 +209,9 @@ static error_code read_line(task_list *list, const char *text, size_t length, si
     else if (text_at(line, "task_id") != NULL)
         code = add_humaneval(list, line, fail);
     else if (json_object_get(line, "question") != NULL)
-        code = add_gsm8k(list, line, number, fail);
+        code = add_gsm8k(list, line, r->number, fail);
     else
-        code = add_own(list, line, number, fail);
+        code = add_own(list, line, r->number, fail);
     json_decref(line);
     return code;
 }
@@ -198,24 +229,29 @@ error_code trace_read(task_list *list, const char *path, failure *fail)
                            strerror(errno));
     char *line = NULL;
     size_t capacity = 0, before = list->length;
-    trace_form form = FORM_UNKNOWN;
-    error_code code = OK;
-    for (size_t number = 1; code == OK; number++) {
+    reading r = {.form = FORM_UNKNOWN};
+    error_code code = OK, end = OK;
+    while (code == OK) {
         ssize_t length = getline(&line, &capacity, file);
-        if (length < 0)
+        if (length < 0) {
+            end = lines_ended(file, path, fail);
             break;
-        if (is_blank(line))
-            continue;
-        code = read_line(list, line, (size_t)length, number, &form, fail);
-        if (code != OK)
-            failure_prefix(fail, "%s:%zu", path, number);
+        }
+        r.number++;
+        if (!is_blank(line))
+            code = read_line(list, line, (size_t)length, &r, fail);
     }
-    if (code == OK && ferror(file) != 0)
-        code = failure_set(fail, ERR_IO, "%s: %s", path, strerror(errno));
+    if (code == OK && r.form == FORM_UNKNOWN && r.torn > 0)
+        code = refuse_torn(&r, fail);
+    if (code != OK)
+        failure_prefix(fail, "%s:%zu", path, r.number);
+    code = code == OK ? end : code;
     if (code == OK && list->length == before)
         code = failure_set(fail, ERR_FORMAT, "%s: there is no request in it", path);
-    if (code == OK && form == FORM_LOG)
+    if (code == OK && r.form == FORM_LOG)
         trace_log_settle(list, before);
+    if (code == OK && r.torn > 0)
+        log_warn("%s: %zu torn lines were passed over", path, r.torn);
     free(line);
     if (file != stdin)
         fclose(file);

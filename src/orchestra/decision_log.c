@@ -16,23 +16,15 @@
 
 struct decision_log {
     const config_decisions *config;
-    json_t *head;
+    buffer head; /* its line, which begins every file */
     pthread_mutex_t lock; /* guards the rest */
-    int fd;
-    size_t bytes; /* of the file */
-    bool is_losing;
+    int fd;               /* -1: could not be opened */
+    size_t bytes;         /* of the file */
+    bool has_head;        /* this process's; no decision stands in a file without it */
+    bool is_torn;         /* the file does not end with a newline */
+    size_t lost;          /* lines since one was written; the first was warned of */
+    const char *failed;   /* what could not be done, for that warning */
 };
-
-/* Appends one line; false: it is lost (errno says why). */
-static bool append(decision_log *l, const buffer *line)
-{
-    ssize_t n = write(l->fd, line->data, line->length);
-    if (n > 0)
-        l->bytes += (size_t)n;
-    if (n >= 0 && (size_t)n < line->length)
-        errno = ENOSPC; /* a part of a line: what reads the log passes over it */
-    return n == (ssize_t)line->length;
-}
 
 static error_code write_json(buffer *out, json_t *value)
 {
@@ -40,44 +32,167 @@ static error_code write_json(buffer *out, json_t *value)
     return code == OK ? buffer_add_text(out, "\n") : code;
 }
 
-static bool append_json(decision_log *l, json_t *value)
+/* ---- appending --------------------------------------------------------------------------------
+ */
+
+/* Takes back a part of a line. A file that somebody else wrote to as well keeps it. */
+static void take_back(decision_log *l, size_t written)
 {
-    buffer line;
-    buffer_init(&line, MAX_LINE);
-    errno = ENOMEM;
-    bool written = write_json(&line, value) == OK && append(l, &line);
-    buffer_free(&line);
-    return written;
+    int why = errno;
+    struct stat s;
+    bool ours = fstat(l->fd, &s) == 0 && (size_t)s.st_size == l->bytes + written;
+    if (written > 0 && !(ours && ftruncate(l->fd, (off_t)l->bytes) == 0)) {
+        l->bytes += written;
+        l->is_torn = true;
+    }
+    errno = why;
 }
 
-/* A file that has no line yet begins with the head. */
+/* All of it or nothing, where the file system lets us; false: errno says why. */
+static bool append(decision_log *l, const char *data, size_t length)
+{
+    size_t written = 0;
+    while (written < length) {
+        ssize_t n = write(l->fd, data + written, length - written);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            l->failed = "write to";
+            take_back(l, written);
+            return false;
+        }
+        written += (size_t)n;
+    }
+    l->bytes += length;
+    l->is_torn = data[length - 1] != '\n';
+    return true;
+}
+
+/* What a crash or another writer left unfinished ends here and costs no other line. */
+static bool append_line(decision_log *l, const buffer *line)
+{
+    return (!l->is_torn || append(l, "\n", 1)) && append(l, line->data, line->length);
+}
+
+static size_t size_limit(const decision_log *l)
+{
+    return (size_t)l->config->max_mb * 1000000;
+}
+
+static bool has_room(const decision_log *l, size_t length)
+{
+    return l->bytes + (l->is_torn ? 1 : 0) + length <= size_limit(l);
+}
+
+/* ---- files ------------------------------------------------------------------------------------
+ */
+
+/* FILE.n; n 0 is the file itself. The caller frees it; NULL: no memory. */
+static char *numbered(const decision_log *l, unsigned n)
+{
+    char *name = NULL;
+    int length = n == 0 ? asprintf(&name, "%s", l->config->file)
+                        : asprintf(&name, "%s.%u", l->config->file, n);
+    return length < 0 ? NULL : name;
+}
+
+static bool ends_within_line(int fd, size_t bytes)
+{
+    char last = '\n';
+    return bytes > 0 && pread(fd, &last, 1, (off_t)bytes - 1) == 1 && last != '\n';
+}
+
+/* A file of other kinds is refused: a FIFO would hold up every request, and none can be kept to its
+ * size. Opening does not wait for a FIFO's reader. */
 static error_code open_file(decision_log *l, failure *fail)
 {
-    l->fd = open(l->config->file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    const char *name = l->config->file;
     struct stat s;
-    if (l->fd < 0 || fstat(l->fd, &s) != 0)
-        return failure_set(fail, ERR_IO, "decisions.file: cannot open %s: %s", l->config->file,
-                           strerror(errno));
+    l->failed = "open";
+    int fd = open(name, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+    if (fd < 0 || fstat(fd, &s) != 0) {
+        failure_set(fail, ERR_IO, "decisions.file: cannot open %s: %s", name, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return ERR_IO;
+    }
+    if (!S_ISREG(s.st_mode)) {
+        close(fd);
+        errno = EINVAL;
+        return failure_set(fail, ERR_IO, "decisions.file: %s is not a regular file", name);
+    }
+    l->fd = fd;
     l->bytes = (size_t)s.st_size;
-    if (!append_json(l, json_incref(l->head)))
-        return failure_set(fail, ERR_IO, "decisions.file: cannot write to %s: %s", l->config->file,
-                           strerror(errno));
+    l->has_head = false;
+    l->is_torn = ends_within_line(fd, l->bytes);
     return OK;
 }
+
+/* Moves FILE.(n − 1) to FILE.n; where there are fewer yet, there is nothing to move. */
+static bool move_up(const decision_log *l, unsigned n)
+{
+    char *from = numbered(l, n - 1), *to = numbered(l, n);
+    bool moved = from != NULL && to != NULL && (rename(from, to) == 0 || errno == ENOENT);
+    int why = errno;
+    free(from);
+    free(to);
+    errno = why;
+    return moved;
+}
+
+/* Begins a file anew. False: the full one stays as it is, and errno says why. */
+static bool rotate(decision_log *l)
+{
+    bool moved = true;
+    for (unsigned n = l->config->keep; moved && n > 0; n--)
+        moved = move_up(l, n);
+    if (moved && l->config->keep == 0)
+        moved = unlink(l->config->file) == 0 || errno == ENOENT;
+    if (!moved) {
+        l->failed = "rename";
+        return false;
+    }
+    close(l->fd);
+    l->fd = -1;
+    return open_file(l, NULL) == OK;
+}
+
+/* Makes the log ready for a line of that length: open, within its size, with its head. */
+static bool make_ready(decision_log *l, size_t length)
+{
+    if (l->fd < 0 && open_file(l, NULL) != OK)
+        return false;
+    if (l->has_head && !has_room(l, length) && !rotate(l))
+        return false;
+    if (!l->has_head)
+        l->has_head = (l->bytes == 0 || has_room(l, l->head.length + length) || rotate(l)) &&
+                      append_line(l, &l->head);
+    return l->has_head;
+}
+
+/* ---- the log ----------------------------------------------------------------------------------
+ */
 
 error_code decision_log_open(decision_log **out, const config_decisions *c, json_t *head,
                              failure *fail)
 {
     *out = NULL;
     decision_log *l = calloc(1, sizeof *l);
-    if (l == NULL || head == NULL) {
-        free(l);
+    if (l == NULL) {
         json_decref(head);
         return failure_set(fail, ERR_MEMORY, "no memory for the decision log");
     }
-    *l = (decision_log){.config = c, .head = head, .fd = -1};
+    *l = (decision_log){.config = c, .fd = -1};
+    buffer_init(&l->head, MAX_LINE);
     pthread_mutex_init(&l->lock, NULL);
-    error_code code = open_file(l, fail);
+    error_code code = write_json(&l->head, head);
+    if (code != OK)
+        failure_set(fail, code, "no memory for the decision log");
+    else
+        code = open_file(l, fail);
+    if (code == OK && !make_ready(l, 0))
+        code = failure_set(fail, ERR_IO, "decisions.file: cannot %s %s: %s", l->failed, c->file,
+                           strerror(errno));
     if (code != OK)
         decision_log_close(l);
     else
@@ -91,44 +206,29 @@ void decision_log_close(decision_log *l)
         return;
     if (l->fd >= 0)
         close(l->fd);
-    json_decref(l->head);
+    buffer_free(&l->head);
     pthread_mutex_destroy(&l->lock);
     free(l);
 }
 
-/* FILE.n; n 0 is the file itself. The caller frees it; NULL: no memory. */
-static char *numbered(const decision_log *l, unsigned n)
+static void note_result(decision_log *l, bool written)
 {
-    char *name = NULL;
-    int length = n == 0 ? asprintf(&name, "%s", l->config->file)
-                        : asprintf(&name, "%s.%u", l->config->file, n);
-    return length < 0 ? NULL : name;
-}
-
-static void rotate(decision_log *l)
-{
-    close(l->fd);
-    l->fd = -1;
-    if (l->config->keep == 0)
-        unlink(l->config->file);
-    for (unsigned n = l->config->keep; n > 0; n--) {
-        char *from = numbered(l, n - 1), *to = numbered(l, n);
-        if (from != NULL && to != NULL)
-            rename(from, to); /* where there are fewer yet, it fails */
-        free(from);
-        free(to);
+    const char *file = l->config->file;
+    if (!written && l->lost++ == 0)
+        log_warn("decision log: cannot %s %s: %s; lines are lost until it works again", l->failed,
+                 file, strerror(errno));
+    if (written && l->lost > 0) {
+        log_warn("decision log: %s is written again; %zu lines were lost", file, l->lost);
+        l->lost = 0;
     }
-    failure fail;
-    if (open_file(l, &fail) != OK)
-        log_warn("%s", fail.text);
 }
 
-static void note_loss(decision_log *l, bool written)
+/* A line that no file of this size has room for is lost, too. */
+static bool write_line(decision_log *l, const buffer *line)
 {
-    if (!written && !l->is_losing)
-        log_warn("decision log: cannot write to %s: %s; lines are lost until it works again",
-                 l->config->file, strerror(errno));
-    l->is_losing = !written;
+    errno = EFBIG;
+    return l->head.length + line->length <= size_limit(l) && make_ready(l, line->length) &&
+           append_line(l, line);
 }
 
 void decision_log_write(decision_log *l, json_t *value)
@@ -137,13 +237,9 @@ void decision_log_write(decision_log *l, json_t *value)
     buffer_init(&line, MAX_LINE);
     error_code code = write_json(&line, value);
     pthread_mutex_lock(&l->lock);
-    if (l->fd >= 0 && l->bytes > 0 && l->bytes + line.length > (size_t)l->config->max_mb * 1000000)
-        rotate(l);
-    failure fail;
-    if (l->fd < 0)
-        open_file(l, &fail); /* the file could not be opened before */
+    l->failed = "write to";
     errno = ENOMEM;
-    note_loss(l, code == OK && l->fd >= 0 && append(l, &line));
+    note_result(l, code == OK && write_line(l, &line));
     pthread_mutex_unlock(&l->lock);
     buffer_free(&line);
 }

@@ -2,9 +2,11 @@
  * decision_log.h: one JSON object a line for every decision, with all that it was made of: see
  * docs/decision-log.md. Inside the room only.
  *
- * A line is one write(2) to a file opened for appending. When the file has its size it becomes
- * FILE.1 (and that one FILE.2 …), so the disk holds keep + 1 files at most. A line that cannot be
- * written is counted and the first of a row is logged; requests go on. Any thread.
+ * A line is one write(2) to a file opened for appending; a part of one (a full disk) is taken back,
+ * and one that a crash left is ended before the next begins. When the file has its size it becomes
+ * FILE.1 (and that one FILE.2 …), so the disk holds keep + 1 files at most; where that fails, the
+ * full one stays. A line that cannot be written is lost and counted, and the first and the number
+ * of a row are logged; requests go on. Any thread.
  */
 #ifndef ORCHESTRA_DECISION_LOG_H
 #define ORCHESTRA_DECISION_LOG_H
@@ -15,7 +17,8 @@
 
 typedef struct decision_log decision_log;
 
-/* `head` (taken over) is the first line of every file. The config must outlive it. */
+/* `head` (taken over) is the first line of every file. The config must outlive it. ERR_IO for what
+ * is no regular file, or cannot be written to. */
 error_code decision_log_open(decision_log **out, const config_decisions *c, json_t *head,
                              failure *fail);
 void decision_log_close(decision_log *l); /* NULL too */

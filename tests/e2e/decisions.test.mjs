@@ -1,9 +1,10 @@
 // What a client and an operator see of decisions: conversations, headers, limits, counters, the log.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { changedConfig, root, run, Server, temporaryFolder } from './helper.mjs';
+import { changedConfig, program, root, run, Server, smallModel, temporaryFolder } from './helper.mjs';
 
 const rules = `policy:
   name: rules
@@ -109,4 +110,13 @@ test('the answer is the same whether it takes over what the probe prefilled or n
     await server.stop();
   }
   assert.deepEqual(answers[0], answers[1]);
+});
+
+test('a file at its size limit is a failed write, not the end of the process', (t) => {
+  const file = path.join(temporaryFolder(t), 'out.json');
+  const limited = `ulimit -f 1; exec '${program}' inspect --json --keys '${smallModel}' > '${file}'`;
+  const result = spawnSync('bash', ['-c', limited], { encoding: 'utf8' });
+  assert.equal(result.signal, null);
+  assert.equal(result.status, 6);
+  assert.match(result.stderr, /cannot write/);
 });
