@@ -73,13 +73,14 @@ static bool keep_tokens(chat_template *t, chat_vocabulary words)
     return true;
 }
 
-/* The texts of the control tokens; NULL with *n 0: there are none. */
-static template_text *control_texts(const tokenizer *k, size_t *n)
+/* The texts of the tokens that only a template may write: all specials but the user-defined ones,
+ * which any text becomes. NULL with *n 0: there are none. */
+static template_text *special_texts(const tokenizer *k, size_t *n)
 {
     *n = 0;
     template_text *texts = k != NULL ? calloc(k->specials.n + 1, sizeof *texts) : NULL;
     for (size_t i = 0; texts != NULL && i < k->specials.n; i++)
-        if (tokenizer_is_control(k, k->specials.ids[i]))
+        if (k->tokens[k->specials.ids[i]].type != TOKEN_USER_DEFINED)
             texts[(*n)++] = (template_text){token_text(k, k->specials.ids[i]),
                                             k->tokens[k->specials.ids[i]].length};
     return texts;
@@ -89,11 +90,11 @@ static error_code compile(chat_template *t, template_text jinja, const tokenizer
 {
     char words[TEMPLATE_MESSAGE_SIZE] = "";
     size_t n;
-    template_text *controls = control_texts(k, &n);
-    if (k != NULL && controls == NULL)
+    template_text *specials = special_texts(k, &n);
+    if (k != NULL && specials == NULL)
         return no_memory(fail);
-    template_status status = template_compile(&t->compiled, jinja, controls, n, &words);
-    free(controls);
+    template_status status = template_compile(&t->compiled, jinja, specials, n, &words);
+    free(specials);
     if (status == TEMPLATE_OK)
         return OK;
     return failure_set(fail, code_of(status), "the chat template cannot be used: %s", words);

@@ -6,9 +6,13 @@
 #include <cmocka.h>
 #include <dirent.h>
 #include <jansson.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "model/chat.h"
@@ -316,6 +320,82 @@ static void test_bounded(void **state)
         assert_true(fail.code == ERR_UNSUPPORTED || fail.code == ERR_TEMPLATE);
         chat_template_destroy(t);
     }
+}
+
+/* Renders in a process whose memory is nearly used up; exits with 0 when that is an error, and when
+ * an ordinary conversation goes on afterwards. */
+static void starve(const chat_template *greedy, const chat_template *plain)
+{
+    const chat_input input = {.messages_json = talk_json};
+    char *got = NULL;
+    failure fail = {0};
+    static char *held[1 << 16];
+    size_t n = 0;
+    setrlimit(RLIMIT_AS, &(struct rlimit){(rlim_t)1 << 29, (rlim_t)1 << 29});
+    while (n < COUNT(held) && (held[n] = malloc(32 << 10)) != NULL)
+        n++;
+    error_code code = render(greedy, &input, &got, &fail);
+    while (n > 0)
+        free(held[--n]);
+    bool goes_on = render(plain, &input, &got, &fail) == OK && strcmp(got, "Hi") == 0;
+    _exit(code == ERR_MEMORY && goes_on ? 0 : 1 + (int)code);
+}
+
+static void test_without_memory(void **state)
+{
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    print_message("skipped: a sanitizer needs the addresses\n");
+    skip();
+#else
+    chat_template *greedy = compiled("{{ ('x' * 500000) | length }}");
+    chat_template *plain = compiled("{{ messages[0].content }}");
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0)
+        starve(greedy, plain);
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    chat_template_destroy(greedy);
+    chat_template_destroy(plain);
+#endif
+}
+
+/* A thread with a small stack, as servers have them; the template is everybody's. */
+static void *render_often(void *context)
+{
+    const chat_template *t = context;
+    const chat_input input = {.messages_json = talk_json};
+    size_t wrong = 0;
+    for (size_t i = 0; i < 100; i++) {
+        char *got = NULL;
+        failure fail = {0};
+        wrong += render(t, &input, &got, &fail) != ERR_TEMPLATE ||
+                 strstr(fail.text, "recursion") == NULL;
+        free(got);
+    }
+    return (void *)wrong;
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    chat_template *t = compiled("{% macro a(n) %}{{ a(n + 1) }}{% endmacro %}{{ a(0) }}");
+    pthread_t threads[4];
+    pthread_attr_t small;
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, (size_t)512 << 10);
+    for (size_t i = 0; i < COUNT(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], &small, render_often, t), 0);
+    for (size_t i = 0; i < COUNT(threads); i++) {
+        void *wrong = NULL;
+        pthread_join(threads[i], &wrong);
+        assert_null(wrong);
+    }
+    pthread_attr_destroy(&small);
+    chat_template_destroy(t);
 }
 
 static void test_damaged_texts(void **state)
@@ -723,6 +803,8 @@ int main(void)
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_nested_deep),
         cmocka_unit_test(test_bounded),
+        cmocka_unit_test(test_without_memory),
+        cmocka_unit_test(test_threads),
         cmocka_unit_test(test_damaged_texts),
         cmocka_unit_test(test_user_text_is_text),
         cmocka_unit_test(test_merges_cross_borders),
