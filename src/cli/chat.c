@@ -144,8 +144,7 @@ static void print_decision(const run *r)
     if (i->known)
         fprintf(stderr, "; %s, entropy %.2f", i->labels[i->best], i->entropy);
     fprintf(stderr, "; %s", p->reason);
-    if (p->fallback != FALLBACK_NONE && p->fallback != FALLBACK_PINNED)
-        fprintf(stderr, " (fallback %s)", fallback_name(p->fallback));
+    print_fallback(stderr, p);
     fprintf(stderr, "; prompt %zu, %zu of it cached; %zu tokens", s->prompt_tokens,
             s->cached_tokens, s->reply_tokens);
     if (s->decode_ms > 0 && decoded > 0)

@@ -202,6 +202,12 @@ void report_close(FILE *out)
     fflush(out);
 }
 
+void print_fallback(FILE *out, const plan *p)
+{
+    if (p->fallback != FALLBACK_NONE && p->fallback != FALLBACK_PINNED)
+        fprintf(out, " (fallback %s)", fallback_name(p->fallback));
+}
+
 void print_plan(FILE *out, const run *r)
 {
     const plan *p = run_plan(r);
@@ -220,8 +226,7 @@ void print_plan(FILE *out, const run *r)
     else
         fprintf(out, ", lookup %s", lookup_name(p->lookup.mode));
     fprintf(out, ", rule %s: %s", p->rule, p->reason);
-    if (p->fallback != FALLBACK_NONE)
-        fprintf(out, " (fallback %s)", fallback_name(p->fallback));
+    print_fallback(out, p);
     fputc('\n', out);
     report_close(out);
 }

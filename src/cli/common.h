@@ -140,6 +140,8 @@ void report_open(FILE *out);
 void report_close(FILE *out);
 
 void print_plan(FILE *out, const run *r);
+/* " (fallback REASON)", where there was one; a model that the request named is none. */
+void print_fallback(FILE *out, const plan *p);
 void print_receipt(FILE *out, const run *r);
 
 /* Writes one JSON object (taken over; NULL: no memory) as a line on standard output and flushes. */
