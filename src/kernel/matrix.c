@@ -369,6 +369,7 @@ void activation_destroy(activation *a)
 static void set_blocks(activation_block *blocks, const float *x, size_t length)
 {
     const kernel_set *kernel = kernel_active();
+    check_aligned(blocks);
     size_t n = length / BLOCK_COLUMNS, rest = length % BLOCK_COLUMNS;
     kernel->quantize(blocks, x, n);
     if (rest != 0) {
@@ -433,6 +434,8 @@ static void multiply_group(const product *p, size_t group, size_t column, size_t
     size_t n = p->columns - column < TILE_COLUMNS ? p->columns - column : TILE_COLUMNS;
     float *y = p->y + column * p->y_stride;
     size_t first = group * GROUP_ROWS;
+    check_aligned(records);
+    check_aligned(x);
     if (begin <= first && first + GROUP_ROWS <= end) {
         p->tile(records, part->n_records, x, p->x_stride, n, y + first, p->y_stride);
         return;

@@ -3,6 +3,7 @@
 #include "kernel/matmul_avx2.h"
 #include "kernel/simd_avx2.h"
 #include "kernel/vector_reference.h"
+#include "kernel/x86_features.h"
 
 static void store_f16(uint16_t *dst, const float *src, size_t n)
 {
@@ -213,7 +214,7 @@ static float largest(const float *x, size_t n)
 static bool supported(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-           __builtin_cpu_supports("f16c");
+           supports_f16c();
 }
 
 const kernel_set kernel_avx2 = {

@@ -3,6 +3,7 @@
 #include "kernel/matmul_avx512.h"
 #include "kernel/simd_avx512.h"
 #include "kernel/vector_reference.h"
+#include "kernel/x86_features.h"
 
 /* The lanes that exist of the sixteen from i on. */
 INLINE __mmask16 lanes_at(size_t i, size_t n)
@@ -210,7 +211,7 @@ static bool supported(void)
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
-           __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+           __builtin_cpu_supports("fma") && supports_f16c();
 }
 
 const kernel_set kernel_avx512 = {

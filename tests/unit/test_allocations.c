@@ -12,8 +12,9 @@
 #include <unistd.h>
 
 #include "engine/engine.h"
+#include "sanitized.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if IS_SANITIZED
 #define COUNTING 0 /* the sanitizers bring their own malloc */
 #else
 #define COUNTING 1

@@ -260,10 +260,13 @@ static void check_record(packed_index index, size_t n_rows, size_t columns)
     size_t row_bytes = columns / format->info.block_values * format->info.block_bytes;
     const uint8_t *rows[GROUP_ROWS] = {NULL};
     uint8_t *blocks = malloc(GROUP_ROWS * row_bytes + 1);
-    void *packed = calloc(1, format->record_bytes), *wanted = calloc(1, format->record_bytes);
+    void *packed = aligned_alloc(RECORD_ALIGNMENT, format->record_bytes);
+    void *wanted = aligned_alloc(RECORD_ALIGNMENT, format->record_bytes);
     assert_non_null(blocks);
     assert_non_null(packed);
     assert_non_null(wanted);
+    memset(packed, 0, format->record_bytes);
+    memset(wanted, 0, format->record_bytes);
     for (size_t i = 0; i < GROUP_ROWS * row_bytes + 1; i++)
         blocks[i] = (uint8_t)random_u32();
     for (size_t r = 0; r < n_rows; r++)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "engine/kv.h"
+#include "sanitized.h"
 
 static const model_config pangu_1b = {.n_layers = 26, .n_kv_heads = 6, .head_dim = 128};
 static const model_config narrow = {.n_layers = 2, .n_kv_heads = 3, .head_dim = 64};
@@ -237,7 +238,7 @@ static void test_too_much_is_refused(void **state)
 static void test_limit_of_addresses_is_named(void **state)
 {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if IS_SANITIZED
     printf("  skipped: the sanitizer itself needs more addresses than that\n");
     skip();
 #else

@@ -12,6 +12,7 @@
 #include "kernel/kernel.h"
 #include "measure/measure.h"
 #include "model/forward.h"
+#include "sanitized.h"
 
 #define SMALL_MODEL "models/demo/small.gguf"
 #define SMALL_PEAK ((size_t)16 << 20) /* bytes: enough for the code, not for a figure */
@@ -55,7 +56,7 @@ static void hash_is_fnv_1a(void **state)
 /* ---- memory --------------------------------------------------------------------------------- */
 
 /* Thread sanitizer keeps a shadow of all that is touched. */
-#ifdef __SANITIZE_THREAD__
+#if SANITIZES_THREADS
 #define EXACT_MEMORY false
 #else
 #define EXACT_MEMORY true

@@ -13,6 +13,7 @@
 #include "engine/engine.h"
 #include "measure/measure.h"
 #include "model/synthetic_internal.h"
+#include "sanitized.h"
 
 #define ALLOWANCE ((size_t)64 << 20)
 
@@ -71,7 +72,7 @@ static void check_peak(const char *path)
 /* A sanitizer's shadows are memory too. */
 static void skip_where_unknown(void)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if IS_SANITIZED
     printf("  skipped: a sanitizer's memory is counted too\n");
     skip();
 #endif
