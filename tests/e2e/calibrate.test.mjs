@@ -46,7 +46,8 @@ async function checkFeedback(t, config, limit) {
   t.after(() => server.stop());
   const call = async (route, body, id) => {
     const answer = await fetch(server.url + route, {
-      method: 'POST', body: JSON.stringify(body), headers: id ? { 'x-request-id': id } : {} });
+      method: 'POST', body: JSON.stringify(body),
+      headers: { 'Content-Type': 'application/json', ...(id && { 'x-request-id': id }) } });
     return { status: answer.status, body: await answer.json() };
   };
   const decide = (id) => call('/v1/route',
