@@ -524,7 +524,7 @@ static int redecide(const char *path, bool json)
     }
     if (code != OK)
         return command_failed("replay", &fail);
-    bool none = r.orphans > 0 && r.decisions + r.pinned == 0;
+    bool none = r.orphans > 0 && r.decisions == 0;
     return r.same == r.decisions && !none ? 0 : 1;
 }
 
