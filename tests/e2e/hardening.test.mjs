@@ -250,7 +250,8 @@ test('SIGHUP is ignored, with a word, and a stream goes on', async () => {
 
 // ---- pages -----------------------------------------------------------------------------------------------------------
 
-const status = async (bytes, to = server) => onlyReply(await exchange(bytes, { to }), bytes.slice(0, 200)).status;
+const status = async (bytes, to = server) =>
+  onlyReply(await exchange(bytes.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'), { to }), bytes.slice(0, 200)).status;
 
 test('without a key, only names of this machine are served', async () => {
   const { port } = server;
@@ -258,7 +259,7 @@ test('without a key, only names of this machine are served', async () => {
     assert.equal(await status(get('/v1/models', `Host: ${host}\r\n`)), 200, host);
   for (const host of ['evil.example', `evil.example:${port}`, '192.168.1.7', 'localhost.evil.example', '127.0.0.1.evil.example', 'localhost:x', '[::2]', '0.0.0.0', '', 'user@localhost'])
     for (const request of [get('/v1/models', `Host: ${host}\r\n`), get('/health', `Host: ${host}\r\n`), post('/v1/route', hello, { Host: host })]) {
-      const reply = await refusal(request, host);
+      const reply = await refusal(request.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'), host);
       assert.ok([421, 400].includes(reply.status), `${host}: ${reply.status}`);
       if (reply.status === 421) assert.match(reply.body.error.message, /server\.allowed_hosts.*A_IO_API_KEY/);
     }
@@ -281,7 +282,7 @@ test('bodies are application/json, which no form can send', async () => {
   for (const type of ['application/json', 'Application/JSON; charset=utf-8', 'application/json;charset=UTF-8'])
     assert.equal(await status(post('/v1/route', hello, { 'Content-Type': type })), 200, type);
   for (const type of ['text/plain', 'text/plain;charset=UTF-8', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/jsonp', '']) {
-    const reply = await refusal(post('/v1/chat/completions', hello, { 'Content-Type': type }), type);
+    const reply = await refusal(post('/v1/chat/completions', hello, { 'Content-Type': type, Connection: 'close' }), type);
     assert.equal(reply.status, 415, type);
     assert.match(reply.body.error.message, /application\/json/);
   }
