@@ -89,17 +89,17 @@ static inline void transpose_bits(uint32_t quads[8])
 static inline unsigned nibble_at(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], size_t row,
                                  size_t k)
 {
-    return q[k / 4 % 4][row][k % 4] >> (k / 16 * 4) & 15u;
+    return (unsigned)q[k / 4 % 4][row][k % 4] >> (k / 16 * 4) & 15u;
 }
 
 static inline unsigned pair_at(const uint8_t q[2][GROUP_ROWS][4], size_t row, size_t k)
 {
-    return q[k / 16][row][k % 4] >> (k / 4 % 4 * 2) & 3u;
+    return (unsigned)q[k / 16][row][k % 4] >> (k / 4 % 4 * 2) & 3u;
 }
 
 static inline unsigned bit_at(const uint8_t high[GROUP_ROWS][4], size_t row, size_t k)
 {
-    return high[row][k % 4] >> (k / 4) & 1u;
+    return (unsigned)high[row][k % 4] >> (k / 4) & 1u;
 }
 
 /* One bit a value, 32 bytes whose bit b is of block b: Q5_K's fifth bits, Q3_K's third. */
