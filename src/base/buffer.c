@@ -93,7 +93,10 @@ error_code buffer_read_fd(buffer *b, int fd, failure *fail)
             return OK;
         error_code code = buffer_add(b, chunk, (size_t)n);
         if (code != OK)
-            return failure_set(fail, code, "input is larger than %zu bytes", b->limit);
+            return failure_set(fail, code,
+                               code == ERR_MEMORY ? "no memory for more than %zu bytes of input"
+                                                  : "input is larger than %zu bytes",
+                               code == ERR_MEMORY ? b->length : b->limit);
     }
 }
 
@@ -101,8 +104,8 @@ error_code buffer_read_file(buffer *b, const char *path, failure *fail)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return failure_set(fail, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot open %s: %s",
-                           path, strerror(errno));
+        return failure_set(fail, error_code_of_errno(errno), "cannot open %s: %s", path,
+                           strerror(errno));
     error_code code = buffer_read_fd(b, fd, fail);
     close(fd);
     return code == OK ? OK : failure_prefix(fail, "%s", path);

@@ -1,5 +1,6 @@
 #include "base/failure.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -46,6 +47,11 @@ void failure_retry_after(failure *fail, double seconds)
 {
     if (fail != NULL)
         fail->retry_after_s = seconds;
+}
+
+error_code error_code_of_errno(int error)
+{
+    return error == ENOENT ? ERR_NOT_FOUND : error == ENOMEM ? ERR_MEMORY : ERR_IO;
 }
 
 const char *error_code_text(error_code code)

@@ -53,6 +53,9 @@ error_code failure_prefix(failure *fail, const char *format, ...)
 /* Adds to a failure when it is worth trying again. */
 void failure_retry_after(failure *fail, double seconds);
 
+/* What a system call's errno says: ERR_NOT_FOUND, ERR_MEMORY, or ERR_IO for all others. */
+error_code error_code_of_errno(int error);
+
 const char *error_code_text(error_code code);
 int error_code_exit(error_code code);
 int error_code_http(error_code code);

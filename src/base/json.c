@@ -1,8 +1,50 @@
 #include "base/json.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "base/utf8.h"
+
+static _Thread_local bool was_short;
+
+static void *take_memory(size_t bytes)
+{
+    void *memory = malloc(bytes);
+    was_short = was_short || memory == NULL;
+    return memory;
+}
+
+/* Before the first value, whichever thread makes it. */
+__attribute__((constructor)) static void watch_allocations(void)
+{
+    json_set_alloc_funcs(take_memory, free);
+}
+
+bool json_was_short(void)
+{
+    bool before = was_short;
+    was_short = false;
+    return before;
+}
+
+json_t *json_read(const char *text, size_t length, size_t flags, json_error_t *error,
+                  error_code *code)
+{
+    json_was_short();
+    json_t *value = json_loadb(text, length, flags, error);
+    *code = value != NULL ? OK : ERR_FORMAT;
+    if (json_was_short()) { /* a value all the same may lack characters of its texts */
+        json_decref(value);
+        value = NULL;
+        *code = ERR_MEMORY;
+    }
+    return value;
+}
+
+error_code json_shape_code(const json_error_t *error, error_code otherwise)
+{
+    return json_error_code(error) == json_error_out_of_memory ? ERR_MEMORY : otherwise;
+}
 
 static json_t *repaired_text(const char *text, size_t length)
 {
@@ -22,13 +64,18 @@ static json_t *repaired_text(const char *text, size_t length)
 json_t *json_text(const char *text, size_t length)
 {
     json_t *value = json_stringn(text == NULL ? "" : text, length);
-    return value != NULL ? value : repaired_text(text, length);
+    if (value == NULL)
+        value = repaired_text(text, length);
+    was_short = was_short || value == NULL;
+    return value;
 }
 
 static error_code write_with(buffer *out, json_t *value, int digits)
 {
-    if (value == NULL)
+    if (json_was_short() || value == NULL) {
+        json_decref(value);
         return ERR_MEMORY;
+    }
     const size_t flags = JSON_COMPACT | JSON_REAL_PRECISION((size_t)digits);
     size_t need = json_dumpb(value, NULL, 0, flags);
     error_code code = need == 0 ? ERR_MEMORY : buffer_reserve(out, need);
@@ -40,6 +87,7 @@ static error_code write_with(buffer *out, json_t *value, int digits)
         out->data[out->length] = '\0';
     }
     json_decref(value);
+    json_was_short();
     return code;
 }
 

@@ -8,6 +8,5 @@ error_code lines_ended(FILE *file, const char *path, failure *fail)
     int why = errno;
     if (feof(file) != 0 && ferror(file) == 0)
         return OK;
-    return failure_set(fail, ferror(file) == 0 && why == ENOMEM ? ERR_MEMORY : ERR_IO, "%s: %s",
-                       path, strerror(why));
+    return failure_set(fail, error_code_of_errno(why), "%s: %s", path, strerror(why));
 }

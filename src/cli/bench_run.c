@@ -170,8 +170,8 @@ static error_code measure_rate(const loaded *l, team *threads, failure *fail)
     gguf *file;
     error_code code = gguf_open(&file, gguf_path(l->m->file), fail);
     if (code == OK)
-        code = measure_multiply_rate(file, measure_main_type(file), threads,
-                                     &l->out->multiply_rate, fail);
+        code = measure_multiply_rate(file, measure_main_type(file), threads, &l->out->multiply_rate,
+                                     fail);
     gguf_close(file);
     return code;
 }

@@ -260,8 +260,8 @@ error_code labelled_set_probe(labelled_set *out, stage *s, const char *path, fai
     *out = (labelled_set){.path = path};
     reading r = {.config = s->config, .set = out, .file = fopen(path, "re")};
     if (r.file == NULL)
-        return failure_set(fail, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot open %s: %s",
-                           path, strerror(errno));
+        return failure_set(fail, error_code_of_errno(errno), "cannot open %s: %s", path,
+                           strerror(errno));
     if (fseek(r.file, 0, SEEK_END) == 0)
         r.size = ftell(r.file);
     rewind(r.file);

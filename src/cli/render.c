@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "cli/cli.h"
 #include "cli/common.h"
 #include "cli/model_file.h"
@@ -220,10 +221,14 @@ static error_code read_request(request_parts *out, failure *fail)
     error_code code = buffer_read_fd(&text, STDIN_FILENO, fail);
     json_t *body = NULL;
     if (code == OK) {
-        body = json_loadb(text.length > 0 ? text.data : "", text.length, JSON_ALLOW_NUL, &error);
-        code = body != NULL ? take_parts(body, out, fail)
-                            : failure_set(fail, ERR_INVALID, "not JSON: %s (line %d)", error.text,
-                                          error.line);
+        body = json_read(text.length > 0 ? text.data : "", text.length, JSON_ALLOW_NUL, &error,
+                         &code);
+        if (code == ERR_MEMORY)
+            failure_set(fail, code, "no memory for the request");
+        else if (body == NULL)
+            code = failure_set(fail, ERR_INVALID, "not JSON: %s (line %d)", error.text, error.line);
+        else
+            code = take_parts(body, out, fail);
     }
     json_decref(body);
     buffer_free(&text);

@@ -505,13 +505,12 @@ static int redecide(const char *path, bool json)
     failure fail;
     error_code code = redecide_log(path, &r, &fail);
     if (code == OK && json) {
-        code =
-            print_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "policies",
-                                 (json_int_t)r.policies, "decisions", (json_int_t)r.decisions,
-                                 "same", (json_int_t)r.same, "pinned", (json_int_t)r.pinned,
-                                 "torn_lines", (json_int_t)r.torn, "without_policy",
-                                 (json_int_t)r.orphans, "first_difference", r.first),
-                       &fail);
+        code = print_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "policies",
+                                    (json_int_t)r.policies, "decisions", (json_int_t)r.decisions,
+                                    "same", (json_int_t)r.same, "pinned", (json_int_t)r.pinned,
+                                    "torn_lines", (json_int_t)r.torn, "without_policy",
+                                    (json_int_t)r.orphans, "first_difference", r.first),
+                          &fail);
     } else if (code == OK) {
         printf("%zu of %zu decisions again the same; %zu pinned requests had none\n", r.same,
                r.decisions, r.pinned);

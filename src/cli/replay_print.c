@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "cli/replay.h"
 
 static double number_at(const json_t *object, const char *key)
@@ -63,7 +64,13 @@ void replay_print(const json_t *results)
 error_code replay_load(const char *path, json_t **out, failure *fail)
 {
     json_error_t error;
+    json_was_short(); /* what was before */
     *out = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    if (json_was_short()) {
+        json_decref(*out);
+        *out = NULL;
+        return failure_set(fail, ERR_MEMORY, "no memory for %s", path);
+    }
     if (*out == NULL && error.line < 0)
         return failure_set(fail, ERR_NOT_FOUND, "%s", error.text); /* names the file */
     if (*out == NULL)

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
+
 #define MAX_MESSAGES 4096
 
 /* Templates pass over a role they do not know in silence. */
@@ -37,7 +39,10 @@ static error_code read_messages(const json_t *list, chat_message *out, failure *
 error_code request_line_parse(json_t **out, const char *text, size_t length, failure *fail)
 {
     json_error_t error;
-    *out = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    error_code code;
+    *out = json_read(text, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error, &code);
+    if (code == ERR_MEMORY)
+        return failure_set(fail, code, "no memory for the line");
     if (*out != NULL)
         return OK;
     return failure_set(fail, ERR_INVALID, "not JSON: %s (column %d)", error.text, error.column);

@@ -1,3 +1,4 @@
+#include "base/json.h"
 #include "cli/cli.h"
 
 #include <jansson.h>
@@ -133,8 +134,11 @@ static error_code print_ids(const tokenizer *t, const buffer *input, tokenize_mo
                             failure *fail)
 {
     json_error_t error;
-    json_t *items =
-        json_loadb(input->length > 0 ? input->data : "", input->length, JSON_ALLOW_NUL, &error);
+    error_code code;
+    json_t *items = json_read(input->length > 0 ? input->data : "", input->length, JSON_ALLOW_NUL,
+                              &error, &code);
+    if (code == ERR_MEMORY)
+        return failure_set(fail, code, "no memory for standard input");
     if (items == NULL)
         return failure_set(fail, ERR_INVALID, "standard input is not JSON: line %d: %s", error.line,
                            error.text);

@@ -353,8 +353,8 @@ static error_code load_file(config **out, const char *path, failure *fail)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return failure_set(fail, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot open %s: %s",
-                           path, strerror(errno));
+        return failure_set(fail, error_code_of_errno(errno), "cannot open %s: %s", path,
+                           strerror(errno));
     buffer text;
     buffer_init(&text, MAX_FILE_BYTES);
     error_code code = buffer_read_fd(&text, fd, fail);

@@ -264,10 +264,17 @@ static error_code refuse_unknown_key(const char *text, size_t length, const char
                        c->field[0] != '\0' ? c->field : "the file", known);
 }
 
+/* libyaml has no text for a lack of memory: libcyaml prints none. */
+static bool was_memory(cyaml_err_t error, const complaint *c)
+{
+    return error == CYAML_ERR_OOM || error == CYAML_ERR_LIBYAML_PARSER_INIT ||
+           (error == CYAML_ERR_LIBYAML_PARSER && strstr(c->what, "(null)") != NULL);
+}
+
 static error_code refuse(cyaml_err_t error, const char *text, size_t length, const char *file,
                          const complaint *c, failure *fail)
 {
-    if (error == CYAML_ERR_OOM)
+    if (was_memory(error, c))
         return failure_set(fail, ERR_MEMORY, "no memory for %s", file);
     if (error == CYAML_ERR_INVALID_KEY && c->what[0] != '\0')
         return refuse_unknown_key(text, length, file, c, fail);

@@ -334,7 +334,9 @@ bool sequence_accept(sequence *s, int32_t token)
     s->progress.reply_tokens++;
     error_code code = give_out(s, token, &stopped);
     if (code != OK) {
-        sequence_fail(s, code, "the reply's text does not fit its limit");
+        sequence_fail(s, code,
+                      code == ERR_MEMORY ? "no memory for the reply's text"
+                                         : "the reply's text does not fit its limit");
         return true;
     }
     if (stopped) {

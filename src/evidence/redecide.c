@@ -75,11 +75,14 @@ static error_code read_table(table *t, const json_t *line, failure *fail)
     buffer text;
     if (!json_is_array(json_object_get(logged, "rules")) || !json_is_integer(context))
         return failure_set(fail, ERR_FORMAT, "a policy line needs \"policy\" with its rules");
+    if (json_object_get(logged, "labels") == NULL || json_object_get(logged, "seed") == NULL ||
+        json_object_get(logged, "sticky") == NULL)
+        return failure_set(fail, ERR_FORMAT, "the policy line lacks labels, seed or sticky");
     table_free(t);
     buffer_init(&text, (size_t)4 << 20);
     error_code code = write_config(&text, logged);
     if (code != OK)
-        code = failure_set(fail, ERR_FORMAT, "the policy line lacks labels, seed or sticky");
+        code = failure_set(fail, code, "no memory for the policy");
     if (code == OK)
         code = config_parse(&t->config, text.data, text.length, "the logged policy", fail);
     if (code == OK)
@@ -162,7 +165,10 @@ static error_code decide_again(const table *t, const json_t *line, redecided *ou
     bool decided = policy_decide(t->policy, &recorded.facts, &again);
     if (!decided)
         snprintf(first, sizeof first, "the facts do not decide it");
-    if (decided && is_same_plan(then, &again, first))
+    bool same = decided && is_same_plan(then, &again, first);
+    if (json_was_short())
+        return failure_set(fail, ERR_MEMORY, "no memory for the plan");
+    if (same)
         out->same++;
     else if (out->first[0] == '\0')
         memcpy(out->first, first, sizeof first);
@@ -175,13 +181,14 @@ static error_code read_line(table *t, const char *text, size_t length, redecided
                             failure *fail)
 {
     json_error_t error;
-    json_t *line = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    error_code code;
+    json_t *line = json_read(text, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error, &code);
     const char *type = json_string_value(json_object_get(line, "type"));
-    error_code code = OK;
-    if (line == NULL && json_error_code(&error) == json_error_out_of_memory) {
-        code = failure_set(fail, ERR_MEMORY, "no memory for the line");
+    if (code == ERR_MEMORY) {
+        failure_set(fail, code, "no memory for the line");
     } else if (line == NULL) {
         out->torn++;
+        code = OK;
     } else if (type != NULL && strcmp(type, "policy") == 0) {
         code = read_table(t, line, fail);
         out->policies++;
@@ -199,14 +206,14 @@ error_code redecide_log(const char *path, redecided *out, failure *fail)
     FILE *file = fopen(path, "r");
     *out = (redecided){.policies = 0};
     if (file == NULL)
-        return failure_set(fail, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: %s", path,
-                           strerror(errno));
+        return failure_set(fail, error_code_of_errno(errno), "%s: %s", path, strerror(errno));
     table t = {.config = NULL};
     char *line = NULL;
     size_t capacity = 0;
     error_code code = OK;
     ssize_t length;
-    for (size_t number = 1; code == OK && (length = getline(&line, &capacity, file)) > 0; number++) {
+    for (size_t number = 1; code == OK && (length = getline(&line, &capacity, file)) > 0;
+         number++) {
         code = read_line(&t, line, (size_t)length, out, fail);
         if (code != OK)
             failure_prefix(fail, "%s:%zu", path, number);

@@ -52,16 +52,16 @@ static error_code read_journal(replay *r, FILE *file, failure *fail)
     size_t capacity = 0;
     error_code code = OK;
     for (size_t number = 1; code == OK && getline(&line, &capacity, file) > 0; number++) {
-        json_error_t error;
-        json_t *value = json_loads(line, 0, &error);
-        if (value == NULL && json_error_code(&error) == json_error_out_of_memory)
-            code = failure_set(fail, ERR_MEMORY, "no memory for %s", r->plan->journal);
+        json_t *value = json_read(line, strlen(line), 0, NULL, &code);
+        if (code == ERR_MEMORY)
+            failure_set(fail, code, "no memory for %s", r->plan->journal);
         else if (number == 1 && !json_equal(value, r->plan->settings))
             code = failure_set(fail, ERR_INVALID,
                                "%s was left by another replay; finish that one or remove it",
                                r->plan->journal);
         else if (number > 1 && value != NULL)
             json_object_update(r->journal, value);
+        code = code == ERR_FORMAT ? OK : code;
         json_decref(value);
     }
     if (code == OK)

@@ -81,9 +81,12 @@ static void on_event(void *context, const char *data, size_t length)
         x->is_whole = true;
         return;
     }
-    json_t *event = json_loadb(data, length, JSON_ALLOW_NUL, NULL);
+    error_code code;
+    json_t *event = json_read(data, length, JSON_ALLOW_NUL, NULL, &code);
     const json_t *error = json_object_get(event, "error");
-    if (event == NULL)
+    if (code == ERR_MEMORY)
+        note_problem(x, "no memory for the stream", "");
+    else if (event == NULL)
         note_problem(x, "the stream is malformed", "");
     else if (error != NULL)
         note_problem(x, "error in the stream", text_at(error, "message"));

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/lines.h"
 #include "base/log.h"
 #include "evidence/checker.h"
@@ -174,8 +175,6 @@ static error_code refuse_torn(reading *r, failure *fail)
 
 static error_code note_torn(reading *r, const json_error_t *error, failure *fail)
 {
-    if (json_error_code(error) == json_error_out_of_memory)
-        return failure_set(fail, ERR_MEMORY, "no memory for the line");
     if (r->torn++ == 0) {
         failure_set(&r->refusal, ERR_FORMAT, "not JSON: %s (column %d)", error->text,
                     error->column);
@@ -190,10 +189,12 @@ static error_code read_line(task_list *list, const char *text, size_t length, re
     json_error_t error;
     if (length > LINE_LIMIT)
         return failure_set(fail, ERR_TOO_LARGE, "longer than %zu bytes", LINE_LIMIT);
-    json_t *line = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
+    error_code code;
+    json_t *line = json_read(text, length, JSON_REJECT_DUPLICATES, &error, &code);
+    if (code == ERR_MEMORY)
+        return failure_set(fail, code, "no memory for the line");
     if (line == NULL)
         return note_torn(r, &error, fail);
-    error_code code;
     trace_form own = trace_is_logged(line) ? FORM_LOG : FORM_LABELLED;
     if (r->form == FORM_UNKNOWN)
         r->form = own;
@@ -225,8 +226,7 @@ error_code trace_read(task_list *list, const char *path, failure *fail)
 {
     FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
     if (file == NULL)
-        return failure_set(fail, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: %s", path,
-                           strerror(errno));
+        return failure_set(fail, error_code_of_errno(errno), "%s: %s", path, strerror(errno));
     char *line = NULL;
     size_t capacity = 0, before = list->length;
     reading r = {.form = FORM_UNKNOWN};

@@ -48,12 +48,14 @@ static error_code parse_listing(const buffer *text, const char *url, hub_listing
                                 failure *fail)
 {
     json_error_t error;
-    json_t *answer = json_loadb(text->data != NULL ? text->data : "", text->length,
-                                JSON_REJECT_DUPLICATES, &error);
+    error_code code;
+    json_t *answer = json_read(text->data != NULL ? text->data : "", text->length,
+                               JSON_REJECT_DUPLICATES, &error, &code);
     char shown[160]; /* jansson quotes what it cannot read */
     utf8_printable(error.text, answer == NULL ? strlen(error.text) : 0, shown, sizeof shown);
-    error_code code = answer != NULL
-                          ? read_listing(answer, out, fail)
+    if (code == ERR_MEMORY)
+        return failure_set(fail, code, "no memory for the list of %s", url);
+    code = answer != NULL ? read_listing(answer, out, fail)
                           : failure_set(fail, ERR_FORMAT, "the answer is not JSON: %s", shown);
     json_decref(answer);
     if (code != OK) {

@@ -172,8 +172,8 @@ typedef struct number_fields {
 
 enum {
     F16_EXPONENT = 0x7C00,
-    F32_EXPONENT = 0x7F80, /* in the upper half, which is also what BF16 keeps */
-    E8M0_EXPONENT = 0x00FC, /* NaN, and scales from 2^125 on: not all values fit f32 */
+    F32_EXPONENT = 0x7F80,  /* in the upper half, which is also what BF16 keeps */
+    E8M0_EXPONENT = 0x00FF, /* the one byte that is NaN */
 };
 
 /* How a tensor type is kept in memory. `pack` fills one record, which is all zeros when it is

@@ -213,8 +213,7 @@ static float largest(const float *x, size_t n)
 
 static bool supported(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-           supports_f16c();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && supports_f16c();
 }
 
 const kernel_set kernel_avx2 = {

@@ -155,8 +155,7 @@ static error_code map_file(gguf *file, failure *fail)
 {
     int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block us */
     if (fd < 0)
-        return failure_set(fail, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot open: %s",
-                           strerror(errno));
+        return failure_set(fail, error_code_of_errno(errno), "cannot open: %s", strerror(errno));
     struct stat st;
     error_code code = OK;
     if (fstat(fd, &st) != 0)
@@ -168,8 +167,8 @@ static error_code map_file(gguf *file, failure *fail)
         file->modified = st.st_mtim;
         void *data = mmap(NULL, file->bytes, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED)
-            code =
-                failure_set(fail, ERR_IO, "cannot map %zu bytes: %s", file->bytes, strerror(errno));
+            code = failure_set(fail, error_code_of_errno(errno), "cannot map %zu bytes: %s",
+                               file->bytes, strerror(errno));
         else {
             file->data = data;
             file->mapped_bytes = file->bytes;

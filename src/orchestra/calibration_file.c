@@ -142,10 +142,12 @@ static error_code open_part(const char *path, const char *name, json_t **root, j
     buffer_init(&text, MAX_FILE_BYTES);
     error_code code = buffer_read_file(&text, path, fail);
     if (code == OK)
-        *root = json_loadb(text.data != NULL ? text.data : "", text.length, JSON_REJECT_DUPLICATES,
-                           &error);
+        *root = json_read(text.data != NULL ? text.data : "", text.length, JSON_REJECT_DUPLICATES,
+                          &error, &code);
     buffer_free(&text);
-    if (code != OK)
+    if (code == ERR_MEMORY)
+        return failure_set(fail, code, "no memory for it");
+    if (code != OK && code != ERR_FORMAT)
         return code;
     if (*root == NULL)
         return failure_set(fail, ERR_CONFIG, "not JSON: %s (line %d)", error.text, error.line);
@@ -156,7 +158,7 @@ static error_code open_part(const char *path, const char *name, json_t **root, j
                            CALIBRATION_VERSION);
     if (json_unpack_ex(*root, &error, JSON_STRICT, "{s:I, s?o, s?o}", "version", &version, "probe",
                        &probe, "machine", &machine) != 0)
-        return failure_set(fail, ERR_CONFIG, "%s", error.text);
+        return failure_set(fail, json_shape_code(&error, ERR_CONFIG), "%s", error.text);
     *part = name[0] == 'p' ? probe : machine;
     if (*part == NULL)
         return failure_set(fail, ERR_CONFIG, "it has no part \"%s\"; a-io calibrate writes one",
@@ -185,7 +187,8 @@ static error_code read_limit(probe_record *out, json_t *limit, failure *fail)
                        "goal", &goal, "target", &out->target, "confidence", &confidence, "entropy",
                        &e->limit, "requests", &n, "small", &small, "misrouted", &misrouted,
                        "misroute_upper", &e->misroute_upper, "large_upper", &e->large_upper) != 0)
-        return failure_set(fail, ERR_CONFIG, "probe.limit: %s", error.text);
+        return failure_set(fail, json_shape_code(&error, ERR_CONFIG), "probe.limit: %s",
+                           error.text);
     for (limit_goal g = LIMIT_MISROUTE; g <= LIMIT_SHARE; g++)
         if (strcmp(goal, goal_names[g]) == 0)
             out->goal = g;
@@ -208,7 +211,8 @@ static error_code read_label(probe_record *out, size_t k, json_t *item, const co
     if (json_unpack_ex(item, &error, JSON_STRICT, "{s:s, s:s, s:F, s:F, s:F}", "name", &name,
                        "token", &token, "scale", &c->scale[k], "bias", &c->bias[k], "content_free",
                        &out->content_free[k]) != 0)
-        return failure_set(fail, ERR_CONFIG, "probe.labels[%zu]: %s", k, error.text);
+        return failure_set(fail, json_shape_code(&error, ERR_CONFIG), "probe.labels[%zu]: %s", k,
+                           error.text);
     if (strcmp(name, label->name) != 0 || strcmp(token, label->token) != 0)
         return failure_set(fail, ERR_CONFIG,
                            "it is for the label %.60s (token \"%.60s\") where the configuration "
@@ -229,7 +233,8 @@ static error_code compare_model(json_t *m, const char *chat, const model *small,
     json_error_t error;
     if (json_unpack_ex(m, &error, JSON_STRICT, "{s:s, s:I, s:s}", "name", &name, "bytes", &bytes,
                        "fingerprint", &fingerprint) != 0)
-        return failure_set(fail, ERR_CONFIG, "probe.model: %s", error.text);
+        return failure_set(fail, json_shape_code(&error, ERR_CONFIG), "probe.model: %s",
+                           error.text);
     fingerprint_text(small, own);
     if ((uint64_t)bytes != gguf_file_bytes(small->file) || strcmp(fingerprint, own) != 0)
         return failure_set(
@@ -281,7 +286,7 @@ static error_code read_probe(probe_record *out, json_t *part, const config *c, c
                        "model", &m, "chat_template", &chat, "template", &template, "window_head",
                        &head, "window_tail", &tail, "form", &form, "fitted_on", &fitted_on,
                        "labels", &labels, "limit", &limit) != 0)
-        return failure_set(fail, ERR_CONFIG, "probe: %s", error.text);
+        return failure_set(fail, json_shape_code(&error, ERR_CONFIG), "probe: %s", error.text);
     error_code code = compare_model(m, chat, small, fail);
     if (code == OK)
         code = compare_template(template, head, tail, &c->probe, fail);
@@ -343,7 +348,8 @@ static error_code read_wide_steps(machine_model *out, json_t *steps, failure *fa
         json_int_t rows;
         double ms;
         if (json_unpack_ex(item, &error, JSON_STRICT, "{s:I, s:F}", "rows", &rows, "ms", &ms) != 0)
-            return failure_set(fail, ERR_CONFIG, "machine.models: wide_step_ms: %s", error.text);
+            return failure_set(fail, json_shape_code(&error, ERR_CONFIG),
+                               "machine.models: wide_step_ms: %s", error.text);
         if (rows <= last || rows > ENGINE_STEP_ROWS || !is_positive(ms))
             return failure_set(fail, ERR_CONFIG,
                                "machine.models: wide_step_ms must be of growing rows from %d to "
@@ -369,7 +375,8 @@ static error_code read_probes(machine_model *out, json_t *probes, failure *fail)
         json_int_t tokens;
         if (json_unpack_ex(item, &error, JSON_STRICT, "{s:I, s:F}", "tokens", &tokens, "ms",
                            &out->probe_ms[i]) != 0)
-            return failure_set(fail, ERR_CONFIG, "machine.models: probes: %s", error.text);
+            return failure_set(fail, json_shape_code(&error, ERR_CONFIG),
+                               "machine.models: probes: %s", error.text);
         out->probe_tokens[i] = (size_t)tokens;
     }
     return OK;
@@ -384,7 +391,8 @@ static error_code read_machine_model(machine_model *out, json_t *item, failure *
                        "fingerprint", &fingerprint, "name", &name, "kv", &kv, "step_ms", &steps,
                        "wide_step_ms", &wide, "prefill_row_ms", &out->prefill_row_ms, "probes",
                        &probes) != 0)
-        return failure_set(fail, ERR_CONFIG, "machine.models: %s", error.text);
+        return failure_set(fail, json_shape_code(&error, ERR_CONFIG), "machine.models: %s",
+                           error.text);
     snprintf(out->fingerprint, sizeof out->fingerprint, "%s", fingerprint);
     snprintf(out->name, sizeof out->name, "%s", name);
     if (!kv_type_find(kv, &out->kv))
@@ -407,7 +415,7 @@ static error_code read_machine(machine_record *out, json_t *part, failure *fail)
     if (json_unpack_ex(part, &error, JSON_STRICT, "{s:s, s:s, s:I, s:F, s:o}", "cpu", &cpu,
                        "kernel", &kernel, "threads", &threads, "read_peak_gb_s",
                        &out->read_peak_gb_s, "models", &models) != 0)
-        return failure_set(fail, ERR_CONFIG, "machine: %s", error.text);
+        return failure_set(fail, json_shape_code(&error, ERR_CONFIG), "machine: %s", error.text);
     snprintf(out->cpu, sizeof out->cpu, "%s", cpu);
     snprintf(out->kernel, sizeof out->kernel, "%s", kernel);
     out->threads = (size_t)threads;

@@ -240,9 +240,14 @@ static error_code pin(run *r, size_t index, const request *q, failure *fail)
     return start_reply(r, &o->players[index], q, fail);
 }
 
-/* The probe gave nothing: decides without. */
+/* The probe gave nothing: decides without; but where memory is short, the answer must not depend on
+ * it. */
 static error_code follow_failed_probe(run *r, const failure *why, const request *q, failure *fail)
 {
+    if (why->code == ERR_MEMORY) {
+        *fail = *why;
+        return ERR_MEMORY;
+    }
     r->known.probe_failure = *why;
     r->known.facts.probe_failure = &r->known.probe_failure;
     decide(r); /* always decides once the probe has failed */

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/json.h"
+
 bool parser_refuse(parser *p, const char *param, const char *what)
 {
     return api_error_set(p->error, 400, NULL, param, "'%s' %s", param, what);
@@ -37,9 +39,12 @@ json_t *request_object(const char *body, size_t length, api_error *e)
         body += mark;
         length -= mark;
     }
-    json_t *object = json_loadb(body == NULL ? "" : body, length,
-                                JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    if (object == NULL) {
+    error_code code;
+    json_t *object = json_read(body == NULL ? "" : body, length,
+                               JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error, &code);
+    if (code == ERR_MEMORY) {
+        api_error_set(e, 503, "out_of_memory", "", "no memory for the request");
+    } else if (object == NULL) {
         api_error_set(e, 400, "invalid_json", "",
                       "the body is not valid JSON: %s (line %d, column %d)", error.text, error.line,
                       error.column);

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "base/json.h"
+
 /* What a hint must look like: a client that is mistaken should hear of it. */
 static bool is_text(const json_t *value)
 {
@@ -102,6 +104,8 @@ static bool read_only(parser *p, const field *f, const json_t *value)
     for (size_t i = 0; f->only[i] != NULL; i++)
         if (is_same(value, f->only[i]))
             return true;
+    if (json_was_short())
+        return api_error_set(p->error, 503, "out_of_memory", f->name, "no memory for '%s'", f->name);
     bool is_one = f->only[1] == NULL;
     return api_error_set(
         p->error, 400, NULL, f->name, "'%s' is only supported with the value%s %s%s%s", f->name,

@@ -1,0 +1,344 @@
+/* Every allocation fails in turn, once alone and once with all that follow: what comes of it is
+ * what came without, or ERR_MEMORY (503): never another error, another text, a crash or a leak. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "evidence/redecide.h"
+#include "orchestra/calibration_file.h"
+#include "orchestra/orchestra.h"
+#include "orchestra/policy.h"
+#include "sanitized.h"
+#include "server/openai.h"
+
+#if !IS_SANITIZED
+
+/* ---- the allocator ----------------------------------------------------------------------------
+ */
+
+static atomic_long n_asked;   /* allocations since the count began */
+static atomic_long fail_from; /* the first that fails; 0: none */
+static atomic_bool fail_all;  /* and all after it */
+
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t n, size_t size);
+extern void *__libc_realloc(void *p, size_t size);
+extern void *__libc_memalign(size_t alignment, size_t size);
+
+static bool fails(void)
+{
+    long now = atomic_fetch_add(&n_asked, 1) + 1, from = atomic_load(&fail_from);
+    bool failed = from > 0 && (now == from || (now > from && atomic_load(&fail_all)));
+    if (failed)
+        errno = ENOMEM;
+    return failed;
+}
+
+void *malloc(size_t size)
+{
+    return fails() ? NULL : __libc_malloc(size);
+}
+
+void *calloc(size_t n, size_t size)
+{
+    return fails() ? NULL : __libc_calloc(n, size);
+}
+
+void *realloc(void *p, size_t size)
+{
+    return fails() ? NULL : __libc_realloc(p, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    return fails() ? NULL : __libc_memalign(alignment, size);
+}
+
+static void begin_failing(long from, bool all)
+{
+    atomic_store(&fail_all, all);
+    atomic_store(&n_asked, 0);
+    atomic_store(&fail_from, from);
+}
+
+/* How many allocations there were. */
+static long end_failing(void)
+{
+    atomic_store(&fail_from, 0);
+    return atomic_load(&n_asked);
+}
+
+/* ---- trying -----------------------------------------------------------------------------------
+ */
+
+/* Does something once; *out is what it made, in text, when it is OK. */
+typedef error_code work_function(buffer *out, failure *fail);
+
+static void try_one(const char *what, work_function *work, const buffer *sound, long at, bool all)
+{
+    failure fail = {0};
+    buffer got;
+    buffer_init(&got, (size_t)1 << 24);
+    assert_int_equal(buffer_reserve(&got, 1 << 16), OK);
+    begin_failing(at, all);
+    error_code code = work(&got, &fail);
+    end_failing();
+    if (code != OK && code != ERR_MEMORY)
+        fail_msg("%s, allocation %ld%s: %s: %s", what, at, all ? " and all after it" : "",
+                 error_code_text(code), fail.text);
+    if (code == OK &&
+        (got.length != sound->length || memcmp(got.data, sound->data, got.length) != 0))
+        fail_msg("%s, allocation %ld%s: \"%s\" instead of \"%s\"", what, at,
+                 all ? " and all after it" : "", got.data, sound->data);
+    buffer_free(&got);
+}
+
+/* `most`: of works with thousands of allocations so many are tried, evenly spread. */
+static void try_all(const char *what, work_function *work, long most)
+{
+    failure fail = {0};
+    buffer sound;
+    buffer_init(&sound, (size_t)1 << 24);
+    assert_int_equal(buffer_reserve(&sound, 1 << 16), OK);
+    begin_failing(0, false);
+    if (work(&sound, &fail) != OK)
+        fail_msg("%s: %s", what, fail.text);
+    long n = end_failing(), step = n / most + 1;
+    for (long at = 1; at <= n; at += step) {
+        try_one(what, work, &sound, at, false);
+        try_one(what, work, &sound, at, true);
+    }
+    printf("  %s: %ld allocations, every %ld. failed, twice\n", what, n, step);
+    buffer_free(&sound);
+}
+
+/* ---- JSON -------------------------------------------------------------------------------------
+ */
+
+static error_code write_json(buffer *out, failure *fail)
+{
+    static const char broken[] = "caf\xC3 \xFF";
+    json_t *list = json_array(), *o = json_object();
+    for (int i = 0; i < 20; i++)
+        json_array_append_new(list, json_pack("{s:i, s:f}", "n", i, "x", i / 3.0));
+    json_object_set_new(o, "list", list);
+    json_object_set_new(o, "text", json_text(broken, sizeof broken - 1));
+    error_code code = json_write(out, o);
+    return code == OK ? OK : failure_set(fail, code, "not written");
+}
+
+static error_code read_json(buffer *out, failure *fail)
+{
+    static const char text[] = "{\"a\": [1, 2.5, {\"b\": \"a text\", \"c\": null}], \"d\": \"\\u00e9\"}";
+    json_error_t error;
+    error_code code;
+    json_t *value = json_read(text, sizeof text - 1, JSON_REJECT_DUPLICATES, &error, &code);
+    return code == OK ? json_write(out, value) : failure_set(fail, code, "%s", error.text);
+}
+
+static void test_json(void **state)
+{
+    (void)state;
+    try_all("writing", write_json, 100000);
+    try_all("reading", read_json, 100000);
+}
+
+/* ---- requests ---------------------------------------------------------------------------------
+ */
+
+#define BODY                                                                                       \
+    "{\"model\": \"small\", \"messages\": [{\"role\": \"system\", \"content\": \"Be brief.\"}, "    \
+    "{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"Who \"}, "                 \
+    "{\"type\": \"text\", \"text\": \"wrote it?\"}]}], \"stop\": [\"END\", \"\\n\\n\"], "           \
+    "\"logit_bias\": {\"5\": -100, \"7\": 1.5}, \"n\": 1, \"tools\": [], \"temperature\": 0.5, "    \
+    "\"seed\": 3, \"max_tokens\": 12, \"stream\": true, \"user\": \"somebody\"}"
+
+static error_code parse_request(buffer *out, failure *fail)
+{
+    static const request_text text = {.body = BODY, .length = sizeof BODY - 1};
+    static const request_defaults defaults = {.max_tokens = 77};
+    api_error error = {0};
+    chat_request r;
+    if (!chat_request_parse(&r, &text, &defaults, &error))
+        return failure_set(fail, error.status == 503 ? ERR_MEMORY : ERR_INVALID, "%d: %s",
+                           error.status, error.message);
+    buffer_add_format(out, "%s %zu %.*s %s %zu %g", r.model, r.request.n_messages,
+                      (int)r.request.messages[1].content_length, r.request.messages[1].content,
+                      r.stops[1], r.request.sampling.n_biases,
+                      (double)r.request.sampling.temperature);
+    chat_request_free(&r);
+    return OK;
+}
+
+static error_code write_error(buffer *out, failure *fail)
+{
+    api_error e = {0};
+    api_error_set(&e, 400, "bad", "messages", "what is \"wrong\" with it: %d", 7);
+    error_code code = json_write(out, api_error_json(&e));
+    return code == OK ? OK : failure_set(fail, code, "not written");
+}
+
+static void test_requests(void **state)
+{
+    (void)state;
+    try_all("a request's body", parse_request, 100000);
+    try_all("an error's body", write_error, 100000);
+}
+
+/* ---- files ------------------------------------------------------------------------------------
+ */
+
+static error_code load_model(buffer *out, failure *fail)
+{
+    model *m;
+    error_code code = model_load(&m, "tests/golden/data/qwen2.Q4_K.gguf", &(model_options){0}, fail);
+    if (code != OK)
+        return code;
+    float row[1024];
+    model_embed(m, 50, row);
+    code = buffer_add(out, row, m->config.n_embd * sizeof *row);
+    if (code == OK)
+        code = buffer_add_format(out, "%zu %d", tokenizer_size(m->tokenizer), m->chat != NULL);
+    model_destroy(m);
+    return code;
+}
+
+static error_code parse_config(buffer *out, failure *fail)
+{
+    static const char text[] = "version: 1\nmodels:\n  - {name: l, role: large, path: l}\n"
+                               "  - {name: s, role: small, path: s}\n"
+                               "policy: {name: rules, rules: [{name: a, model: small, "
+                               "intents: [code], max_entropy: 0.3, headers: [{name: x, value: y}]}"
+                               "]}\n";
+    config *c;
+    policy *p;
+    error_code code = config_parse(&c, text, sizeof text - 1, "x", fail);
+    if (code != OK)
+        return code;
+    code = policy_create(&p, c, 100, fail);
+    if (code == OK) {
+        code = buffer_add_format(out, "%u %s %zu", c->n_models, c->models[0].name,
+                                 policy_label_count(p));
+        policy_destroy(p);
+    }
+    config_free(c);
+    return code;
+}
+
+static error_code decide_log_again(buffer *out, failure *fail)
+{
+    redecided r;
+    error_code code = redecide_log("../shared/field/decisions-diskfull-then-space.jsonl", &r, fail);
+    return code == OK ? buffer_add_format(out, "%zu %zu %zu", r.decisions, r.same, r.torn) : code;
+}
+
+static void test_files(void **state)
+{
+    (void)state;
+    try_all("a model", load_model, 200);
+    try_all("a configuration", parse_config, 300);
+    if (access("../shared/field/decisions-diskfull-then-space.jsonl", R_OK) == 0)
+        try_all("a decision log", decide_log_again, 300);
+}
+
+/* ---- a whole request --------------------------------------------------------------------------
+ */
+
+static orchestra *stage;
+
+/* From a body to the reply's body, by way of the probe. */
+static error_code answer(buffer *out, failure *fail)
+{
+    static const char body[] = "{\"messages\": [{\"role\": \"user\", \"content\": \"Who wrote the "
+                               "first book of the northern library?\"}], \"temperature\": 0, "
+                               "\"seed\": 1, \"max_tokens\": 6}";
+    static const request_text text = {.body = body, .length = sizeof body - 1};
+    static const request_defaults defaults = {.max_tokens = 6};
+    api_error error = {0};
+    chat_request q;
+    run *r = NULL;
+    buffer words;
+    buffer_init(&words, 1 << 16);
+    if (!chat_request_parse(&q, &text, &defaults, &error))
+        return failure_set(fail, error.status == 503 ? ERR_MEMORY : ERR_INVALID, "%d: %s",
+                           error.status, error.message);
+    error_code code = orchestra_submit(stage, &q.request, &(run_options){.id = "x"},
+                                       (wakeup){.call = NULL}, &r, fail);
+    chat_request_free(&q);
+    if (code != OK)
+        return code;
+    run_state at;
+    while ((at = run_poll(r, &words, NULL)) != RUN_FINISHED && at != RUN_FAILED)
+        run_wait(r);
+    const completion_head head = {.id = "x", .created = 1, .model = run_plan(r)->model};
+    if (at == RUN_FAILED) {
+        *fail = *run_failure(r);
+        code = fail->code;
+    } else {
+        json_t *whole = completion_json(&head, words.data, words.length, r, 1);
+        json_object_del(whole, "a_io"); /* times */
+        json_object_del(whole, "timings");
+        code = json_write(out, whole);
+    }
+    run_release(r);
+    buffer_free(&words);
+    return code == OK ? OK : failure_set(fail, code, "%s", error_code_text(code));
+}
+
+static void test_whole_request(void **state)
+{
+    (void)state;
+    failure fail = {0};
+    config *c;
+    char folder[256], absolute[1024];
+    assert_non_null(getcwd(folder, sizeof folder));
+    int n = snprintf(absolute, sizeof absolute,
+                     "version: 1\nengine: {prefix_cache: false}\nmodels:\n"
+                     "  - {name: small, role: small, path: %s/models/demo/small.gguf}\n"
+                     "  - {name: large, role: large, path: %s/models/demo/large.gguf}\n",
+                     folder, folder);
+    if (config_parse(&c, absolute, (size_t)n, "test", &fail) != OK ||
+        orchestra_create(&stage, c, (orchestra_progress){.call = NULL}, &fail) != OK)
+        fail_msg("%s", fail.text);
+    try_all("a request's whole way", answer, 400);
+    orchestra_destroy(stage);
+    config_free(c);
+}
+
+#else
+
+static void skip_where_sanitized(void **state)
+{
+    (void)state;
+    printf("  skipped: a sanitizer brings its own malloc\n");
+    skip();
+}
+
+#endif
+
+int main(void)
+{
+#if IS_SANITIZED
+    const struct CMUnitTest tests[] = {cmocka_unit_test(skip_where_sanitized)};
+#else
+    log_set_level(LOG_ERROR);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_whole_request),
+    };
+#endif
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
