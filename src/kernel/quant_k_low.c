@@ -149,8 +149,8 @@ static void unpack_q2_k(const void *record, size_t row, float *dst, size_t colum
     for (size_t i = 0; i < columns; i++) {
         size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS;
         uint8_t both = in->scale_min[b][k / 16][row];
-        dst[i] = d * (float)(both & 15) * (float)pair_at(in->q[b], row, k) -
-                 dmin * (float)(both >> 4);
+        dst[i] =
+            d * (float)(both & 15) * (float)pair_at(in->q[b], row, k) - dmin * (float)(both >> 4);
     }
 }
 
@@ -160,8 +160,8 @@ static void unpack_q3_k(const void *record, size_t row, float *dst, size_t colum
     float d = f16_to_f32(in->d[row]);
     for (size_t i = 0; i < columns; i++) {
         size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS, s = 2 * b + k / 16;
-        unsigned low = in->scale_low[s / 2][row] >> (s % 2 * 4) & 15u;
-        unsigned high = in->scale_high[s / 4][row] >> (s % 4 * 2) & 3u;
+        unsigned low = (unsigned)in->scale_low[s / 2][row] >> (s % 2 * 4) & 15u;
+        unsigned high = (unsigned)in->scale_high[s / 4][row] >> (s % 4 * 2) & 3u;
         unsigned q = pair_at(in->low[b], row, k) | bit_at(in->high[b], row, k) << 2;
         dst[i] = d * (float)((int)(low | high << 4) - 32) * (float)((int)q - 4);
     }
