@@ -58,7 +58,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all demo demo-real real-models replay test test-c test-neon test-e2e test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean
+.PHONY: all demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(TEMPLATE_LIBRARY)
@@ -118,10 +118,16 @@ $(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY) $(TEMPLATE_LIBRARY)
 setup:
 	@tools/setup.sh
 
+# Building goes on all cores, unless the command line said how many; tests run one after another.
+PARALLEL = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 test: setup
+	@$(MAKE) --no-print-directory $(PARALLEL) test-programs SANITIZE=$(SANITIZE)
 	@$(MAKE) --no-print-directory test-c test-neon test-e2e SANITIZE=$(SANITIZE)
 
-test-c: $(PROGRAM) $(TEST_PROGRAMS) $(VARIANT)/bench/stress
+test-programs: $(PROGRAM) $(TEST_PROGRAMS) $(VARIANT)/bench/stress
+
+test-c: test-programs
 	@tests/run.sh $(VARIANT) $(TEST_PROGRAMS) $(VARIANT)/bench/stress
 
 # Models of every architecture with reference logits, made anew when what makes them has changed.
@@ -155,12 +161,12 @@ test-real-e2e: $(PROGRAM)
 	@A_IO_PROGRAM=$(abspath $(PROGRAM)) node --test tests/real/*.test.mjs
 
 demo: setup
-	@$(MAKE) --no-print-directory $(PROGRAM)
+	@$(MAKE) --no-print-directory $(PARALLEL) $(PROGRAM)
 	@python3 tools/demo/demo.py --program $(PROGRAM)
 
 REAL_PAIR := qwen2.5-coder-0.5b qwen2.5-coder-1.5b
 demo-real: setup
-	@$(MAKE) --no-print-directory $(PROGRAM)
+	@$(MAKE) --no-print-directory $(PARALLEL) $(PROGRAM)
 	@python3 -m pip --version >/dev/null 2>&1 || tools/setup.sh python3-pip
 	@tools/real/fetch.py $(REAL_PAIR)
 	@sed "s|~/.cache/a-io/real|$$(tools/real/fetch.py --where)|" config/qwen2.5-coder.yaml > build/qwen2.5-coder.yaml
