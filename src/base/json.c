@@ -1,37 +1,40 @@
 #include "base/json.h"
 
 #include <math.h>
-#include <stdlib.h>
+#include <string.h>
 
+#include "base/json_memory.h"
 #include "base/utf8.h"
-
-static _Thread_local bool was_short;
-
-static void *take_memory(size_t bytes)
-{
-    void *memory = malloc(bytes);
-    was_short = was_short || memory == NULL;
-    return memory;
-}
-
-/* Before the first value, whichever thread makes it. */
-__attribute__((constructor)) static void watch_allocations(void)
-{
-    json_set_alloc_funcs(take_memory, free);
-}
 
 bool json_was_short(void)
 {
-    bool before = was_short;
-    was_short = false;
-    return before;
+    return json_memory_was_short();
+}
+
+typedef struct text_source {
+    const char *next;
+    size_t left;
+} text_source;
+
+/* The next part of the text; once memory is short nothing of it is worth reading any more. */
+static size_t give_text(void *part, size_t most, void *context)
+{
+    text_source *source = context;
+    size_t n = source->left < most ? source->left : most;
+    if (json_memory_is_short())
+        return 0;
+    memcpy(part, source->next, n);
+    source->next += n;
+    source->left -= n;
+    return n;
 }
 
 json_t *json_read(const char *text, size_t length, size_t flags, json_error_t *error,
                   error_code *code)
 {
-    json_was_short();
-    json_t *value = json_loadb(text, length, flags, error);
+    text_source source = {text, length};
+    json_was_short(); /* what was before */
+    json_t *value = json_load_callback(give_text, &source, flags, error);
     *code = value != NULL ? OK : ERR_FORMAT;
     if (json_was_short()) { /* a value all the same may lack characters of its texts */
         json_decref(value);
@@ -66,7 +69,8 @@ json_t *json_text(const char *text, size_t length)
     json_t *value = json_stringn(text == NULL ? "" : text, length);
     if (value == NULL)
         value = repaired_text(text, length);
-    was_short = was_short || value == NULL;
+    if (value == NULL)
+        json_memory_note_shortage();
     return value;
 }
 

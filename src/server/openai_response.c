@@ -75,6 +75,7 @@ bool api_error_set_stopping(api_error *e)
 
 json_t *api_error_json(const api_error *e)
 {
+    json_was_short(); /* of what failed before, this error tells */
     json_t *param = e->param[0] != '\0' ? json_text(e->param, strlen(e->param)) : json_null();
     return json_pack("{s:{s:o, s:s, s:o, s:s?}}", "error", "message",
                      json_text(e->message, strlen(e->message)), "type", e->type, "param", param,
