@@ -20,12 +20,6 @@
 
 #define HOST_SIZE 264 /* the longest name, and a port */
 
-static bool method_fits(const route *r, const char *method)
-{
-    return strcmp(r->method, method) == 0 ||
-           (strcmp(r->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
-}
-
 /* Takes as long whatever the first wrong character is. */
 static bool key_fits(const char *key, const char *header)
 {
@@ -157,16 +151,18 @@ static bool check_type(const exchange *e, api_error *error)
 
 static bool check_route(exchange *e, api_error *error)
 {
-    e->route = route_find(e->head->path, &e->argument);
-    if (e->route == NULL) {
-        char list[256];
-        route_list(list, sizeof list);
-        return api_error_set(error, 404, NULL, "", "there is nothing at %.64s; there are %s",
-                             e->path, list);
-    }
-    return method_fits(e->route, e->head->method) ||
-           api_error_set(error, 405, NULL, "", "%s takes %s, not %.32s", e->route->path,
-                         e->route->method, e->head->method);
+    const char *method = e->head->method;
+    char methods[64];
+    e->route = route_find(method, e->head->path, &e->argument);
+    if (e->route == NULL)
+        return api_error_set(error, 404, NULL, "",
+                             "there is nothing at %.64s; docs/http.md has the list of paths",
+                             e->path);
+    if (route_takes(e->route, method))
+        return true;
+    route_methods(e->route, methods, sizeof methods);
+    return api_error_set(error, 405, NULL, "", "%s takes %s, not %.32s", e->route->path, methods,
+                         method);
 }
 
 static bool check_room(const exchange *e, api_error *error)
@@ -191,7 +187,7 @@ bool admit(exchange *e, api_error *error)
         return false;
     if (!check_route(e, error))
         return false;
-    if (!e->route->needs_key)
+    if (e->route->is_open)
         return true;
     if (s->api_key != NULL && !key_fits(s->api_key, exchange_header(e, "Authorization")))
         return api_error_set(error, 401, "invalid_api_key", "",

@@ -139,6 +139,13 @@ static void add_retry_after(const exchange *e, buffer *head)
     add_header(head, "Retry-After", text);
 }
 
+static void add_allow(const route *r, buffer *head)
+{
+    char methods[64];
+    route_methods(r, methods, sizeof methods);
+    add_header(head, "Allow", methods);
+}
+
 /* A client that was told so sends its next request on another connection. */
 static void add_manners(const exchange *e, buffer *head)
 {
@@ -166,7 +173,7 @@ static void begin_head(exchange *e, int status, buffer *head)
     if (status == 401)
         add_header(head, "WWW-Authenticate", "Bearer");
     if (status == 405)
-        add_header(head, "Allow", e->route->method);
+        add_allow(e->route, head);
     add_manners(e, head);
 }
 

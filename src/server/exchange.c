@@ -101,6 +101,7 @@ void exchange_destroy(exchange *e)
 {
     exchange_release_run(e);
     exchange_drop_body(e);
+    json_decref(e->computed);
     leave_list(e); /* from here on no thread knows it */
     buffer_free(&e->text);
     buffer_free(&e->out);

@@ -22,13 +22,22 @@
 
 typedef struct exchange exchange;
 
-/* Both return false when the connection is to be closed, because not even an error can be told. */
+/*
+ * What there is at a path. With and without "/v1" before it, and with a '/' after it, a path is the
+ * same. An endpoint either answers on the loop's thread, because that takes no work (`begin`), or
+ * has a worker make its answer of the body (`compute`), or waits for signals between the two
+ * (`begin` and `resume`).
+ */
 typedef struct route {
     const char *method; /* "GET" also answers HEAD */
-    const char *path;   /* ends in '/': a prefix, the rest is the argument */
-    bool needs_key;
-    bool (*begin)(exchange *e);  /* the whole body is there */
-    bool (*resume)(exchange *e); /* after a signal; NULL: never waits */
+    const char *path;   /* as it is documented; ends in '/': a prefix, the rest is the argument */
+    bool is_open;       /* is answered without the key, and when there is no room */
+    /* The whole body is there; there was a signal. False: not even an error can be told, and the
+     * connection is to be closed. */
+    bool (*begin)(exchange *e);
+    bool (*resume)(exchange *e);
+    /* The answer of a body that is a JSON object, new. NULL: the error is set. */
+    json_t *(*compute)(exchange *e, json_t *body, api_error *error);
 } route;
 
 typedef enum signal_bits {
@@ -79,6 +88,7 @@ struct exchange {
     bool is_working; /* queued, or with a worker */
     bool has_work_error;
     api_error work_error;
+    json_t *computed; /* by a worker: the answer's body */
 
     run *run; /* alive until finished, failed or the client is gone */
     run_state state;
@@ -173,12 +183,18 @@ void exchange_note_plan(exchange *e); /* from RUN_REPLYING on */
 
 /* ---- routes.c, admit.c: what there is, and who may have it ----------------------------------- */
 
-/* NULL: there is nothing at this path. */
-const route *route_find(const char *path, const char **argument);
-/* "/v1/route, /v1/policy, ..." */
-void route_list(char *out, size_t size);
+/* What answers this method at this path; else what is there for another method; NULL: nothing. */
+const route *route_find(const char *method, const char *path, const char **argument);
+bool route_takes(const route *r, const char *method);
+/* The methods that are answered at a route's path: "GET, POST". */
+void route_methods(const route *at, char *out, size_t size);
 /* False: the error is set. */
 bool admit(exchange *e, api_error *error);
+
+/* ---- compute.c: answers that a worker makes of the body ------------------------------------- */
+
+bool compute_begin(exchange *e);
+bool compute_resume(exchange *e);
 
 /* ---- completion.c: chat completions and decisions ------------------------------------------- */
 

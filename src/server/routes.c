@@ -82,36 +82,67 @@ static bool policy_begin(exchange *e)
 
 /* ---- routes --------------------------------------------------------------------------------- */
 
-static const route routes[] = {
-    {"POST", "/v1/chat/completions", true, completion_begin, completion_resume},
-    {"POST", "/v1/route", true, route_begin, completion_resume},
-    {"POST", "/v1/feedback", true, feedback_begin, NULL},
-    {"GET", "/v1/policy", true, policy_begin, NULL},
-    {"GET", "/v1/models", true, models_begin, NULL},
-    {"GET", "/v1/models/", true, model_begin, NULL},
-    {"GET", "/health", false, health_begin, NULL},
-    {"GET", "/ready", false, ready_begin, NULL},
-    {"GET", "/metrics", false, metrics_begin, NULL},
-};
+#define ANSWERED_BY(function) .begin = (function)
+#define COMPUTED_BY(function)                                                                      \
+    .begin = compute_begin, .resume = compute_resume, .compute = (function)
 
-/* "/v1/route, /v1/policy, ..." */
-void route_list(char *out, size_t size)
+static const route routes[] = {
+    {"POST", "/v1/chat/completions", .begin = completion_begin, .resume = completion_resume},
+    {"POST", "/v1/route", .begin = route_begin, .resume = completion_resume},
+    {"POST", "/v1/feedback", ANSWERED_BY(feedback_begin)},
+    {"GET", "/v1/policy", ANSWERED_BY(policy_begin)},
+    {"GET", "/v1/models", ANSWERED_BY(models_begin)},
+    {"GET", "/v1/models/", ANSWERED_BY(model_begin)},
+    {"GET", "/health", .is_open = true, ANSWERED_BY(health_begin)},
+    {"GET", "/ready", .is_open = true, ANSWERED_BY(ready_begin)},
+    {"GET", "/metrics", .is_open = true, ANSWERED_BY(metrics_begin)},
+};
+#define N_ROUTES (sizeof routes / sizeof *routes)
+
+static const char *without_version(const char *path)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < sizeof routes / sizeof *routes && n < size; i++)
-        n += (size_t)snprintf(out + n, size - n, "%s%s", i == 0 ? "" : ", ", routes[i].path);
+    return strncmp(path, "/v1/", 4) == 0 ? path + 3 : path;
 }
 
-const route *route_find(const char *path, const char **argument)
+/* Where the route's argument begins in the path, or NULL: it is another path. */
+static const char *match(const route *r, const char *path)
 {
-    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
-        size_t n = strlen(routes[i].path);
-        bool is_prefix = routes[i].path[n - 1] == '/';
-        if (strncmp(path, routes[i].path, n) == 0 &&
-            (is_prefix ? path[n] != '\0' : path[n] == '\0')) {
-            *argument = path + n;
-            return &routes[i];
-        }
+    const char *own = without_version(r->path);
+    size_t n = strlen(own);
+    path = without_version(path);
+    if (strncmp(path, own, n) != 0)
+        return NULL;
+    const char *rest = path + n;
+    if (own[n - 1] == '/' && n > 1)
+        return *rest != '\0' ? rest : NULL;
+    return rest[0] == '\0' || strcmp(rest, "/") == 0 ? rest : NULL;
+}
+
+bool route_takes(const route *r, const char *method)
+{
+    return strcmp(r->method, method) == 0 ||
+           (strcmp(r->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
+}
+
+void route_methods(const route *at, char *out, size_t size)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < N_ROUTES && n < size; i++)
+        if (strcmp(routes[i].path, at->path) == 0)
+            n += (size_t)snprintf(out + n, size - n, "%s%s", n == 0 ? "" : ", ", routes[i].method);
+}
+
+const route *route_find(const char *method, const char *path, const char **argument)
+{
+    const route *found = NULL;
+    for (size_t i = 0; i < N_ROUTES; i++) {
+        const char *rest = match(&routes[i], path);
+        if (rest == NULL || (found != NULL && !route_takes(&routes[i], method)))
+            continue;
+        found = &routes[i];
+        *argument = rest;
+        if (route_takes(found, method))
+            break;
     }
-    return NULL;
+    return found;
 }
