@@ -9,7 +9,6 @@
 #include "cli/cli.h"
 
 #define MIN_REQUESTS 40
-#define SHUFFLE_SEED 1
 
 static const char usage[] =
     "usage: a-io calibrate [options] LABELLED.jsonl\n"
@@ -209,25 +208,6 @@ typedef struct part {
     size_t n, n_long;
 } part;
 
-static double uniform(size_t i)
-{
-    return random_uniform(SHUFFLE_SEED, 0, i);
-}
-
-/* Files are often in order of their labels. */
-static void shuffle(labelled_set *set)
-{
-    for (size_t i = set->n; i > 1; i--) {
-        size_t j = (size_t)(uniform(i) * (double)i);
-        calibration_sample sample = set->samples[i - 1];
-        bool answerable = set->answerable[i - 1];
-        set->samples[i - 1] = set->samples[j];
-        set->answerable[i - 1] = set->answerable[j];
-        set->samples[j] = sample;
-        set->answerable[j] = answerable;
-    }
-}
-
 static error_code choose_form(calibrate_report *r, const part *p, failure *fail)
 {
     size_t n_labels = r->config->probe.n_labels;
@@ -308,7 +288,6 @@ static error_code calibrate_set(calibrate_report *r, labelled_set *set, const sm
         return failure_set(fail, ERR_INVALID,
                            "%s: %zu requests were probed; at least %d are needed", set->path,
                            set->n, MIN_REQUESTS);
-    shuffle(set);
     size_t half = set->n / 2;
     const part first = {set->samples, set->answerable, half, 0};
     /* Half of those that are too long belong here. */
@@ -324,28 +303,37 @@ static error_code test_sets(calibrate_report *r, stage *s, const small_labels *s
 {
     error_code code = OK;
     for (size_t i = 0; code == OK && i < r->options->n_tests; i++) {
+        labelled_requests requests;
         labelled_set set = {.path = NULL};
-        code = labelled_set_probe(&set, s, r->options->tests[i], fail);
+        code = calibrate_requests_read(&requests, s, r->options->tests[i], fail);
+        if (code == OK)
+            code = labelled_set_probe(&set, s, &requests, fail);
         const part whole = {set.samples, set.answerable, set.n, set.n_long};
         if (code == OK)
             code = judge(r, r->options->tests[i], &whole, small, fail);
         labelled_set_free(&set);
+        labelled_free(&requests);
     }
     return code;
 }
 
 static error_code calibrate_probe(calibrate_report *r, stage *s, failure *fail)
 {
+    labelled_requests requests = {.path = NULL};
     labelled_set set = {.path = NULL};
     small_labels small;
     error_code code = find_small(&small, r->options, &r->config->probe, fail);
     if (code == OK)
+        code = calibrate_requests_read(&requests, s, r->options->labelled, fail);
+    labelled_shuffle(&requests);
+    if (code == OK)
         code = probe_content_free(s, r->probe.content_free, fail);
     if (code == OK)
-        code = labelled_set_probe(&set, s, r->options->labelled, fail);
+        code = labelled_set_probe(&set, s, &requests, fail);
     if (code == OK)
         code = calibrate_set(r, &set, &small, fail);
     labelled_set_free(&set);
+    labelled_free(&requests);
     r->has_probe = code == OK;
     return code == OK ? test_sets(r, s, &small, fail) : code;
 }

@@ -3,12 +3,19 @@
 #define CLI_CALIBRATE_H
 
 #include "cli/common.h"
+#include "cli/labelled.h"
 #include "orchestra/calibration_file.h"
 
 #define CALIBRATE_MAX_TESTS 8
 
 /* ---- labelled requests -----------------------------------------------------------------------
  */
+
+/* Reads a file whose labels are the configuration's, and counts tokens. ERR_INVALID names a bad
+ * line.
+ */
+error_code calibrate_requests_read(labelled_requests *set, stage *s, const char *path,
+                                   failure *fail);
 
 /* What the probe said of the requests of one file. Request i has sample i. */
 typedef struct labelled_set {
@@ -19,8 +26,9 @@ typedef struct labelled_set {
     size_t n_long;               /* the small model's context does not hold them: not probed */
 } labelled_set;
 
-/* Probes every request of the file, several at once. ERR_INVALID names a bad line. */
-error_code labelled_set_probe(labelled_set *out, stage *s, const char *path, failure *fail);
+/* Probes every request, several at once. */
+error_code labelled_set_probe(labelled_set *out, stage *s, const labelled_requests *requests,
+                              failure *fail);
 void labelled_set_free(labelled_set *set); /* a zeroed one too */
 
 /* What the probe says of requests without content, the mean of three: n_labels probabilities. */
