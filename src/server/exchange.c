@@ -113,6 +113,7 @@ void exchange_log(const exchange *e, bool completed)
 {
     int status = completed ? e->status : 499;
     metrics_count_answer(e->server->metrics, status);
+    journal_add(e->server->journal, e, status);
     char decision[3 * HEADER_VALUE_SIZE + 160] = "", tokens[64] = "";
     if (e->plan.known)
         snprintf(decision, sizeof decision, " model=%s intent=%s lookup=%s reason=%s priority=%s",
@@ -121,9 +122,13 @@ void exchange_log(const exchange *e, bool completed)
     if (e->plan.known && !e->decide_only)
         snprintf(tokens, sizeof tokens, " prompt=%zu reply=%zu", e->stats.prompt_tokens,
                  e->stats.reply_tokens);
-    log_info("%s %s %s %d %.1f ms%s%s%s%s%s", e->id, e->head == NULL ? "?" : e->head->method,
-             e->path, status, clock_ms() - e->start_ms, decision, tokens,
-             e->user[0] != '\0' ? " user=" : "", e->user, completed ? "" : " (client went away)");
+    /* Monitors and the page ask every second. */
+    log_level level =
+        e->route != NULL && e->route->is_open && status == 200 ? LOG_DEBUG : LOG_INFO;
+    log_write(level, "%s %s %s %d %.1f ms%s%s%s%s%s", e->id,
+              e->head == NULL ? "?" : e->head->method, e->path, status, clock_ms() - e->start_ms,
+              decision, tokens, e->user[0] != '\0' ? " user=" : "", e->user,
+              completed ? "" : " (client went away)");
 }
 
 /* ---- signals -------------------------------------------------------------------------------- */

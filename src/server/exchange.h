@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 
 #include "server/connection.h"
+#include "server/journal.h"
 #include "server/metrics.h"
 #include "server/openai.h"
 #include "server/server.h"
@@ -120,6 +121,7 @@ struct server {
     int listen_fd; /* -1 once it was given away or closed */
     orchestra *orchestra;
     metrics *metrics;
+    journal *journal;
     workers *workers;
     loop *loop;
     int64_t created; /* Unix seconds */
@@ -176,6 +178,9 @@ const char *exchange_header(void *e, const char *name);
 bool exchange_answer(exchange *e, int status, json_t *body);
 /* The same with text, whose contents are taken over. */
 bool exchange_answer_text(exchange *e, int status, const char *type, buffer *text);
+/* And with header lines of its own, each ended by CR LF. */
+bool exchange_answer_with(exchange *e, int status, const char *type, const char *header_lines,
+                          buffer *text);
 bool exchange_answer_error(exchange *e, const api_error *error);
 /* The head of a stream, whose body the connection then takes with stream_next. */
 bool exchange_answer_stream(exchange *e);

@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/page.h"
+
 #define METRICS_LIMIT ((size_t)16 << 20) /* bytes */
+#define PAGE_LIMIT ((size_t)1 << 20)
 
 /* ---- simple answers ------------------------------------------------------------------------- */
 
@@ -80,6 +83,32 @@ static bool policy_begin(exchange *e)
     return exchange_answer(e, 200, policy);
 }
 
+/* What the last requests were decided to, and what became of them. */
+static bool decisions_begin(exchange *e)
+{
+    return exchange_answer(
+        e, 200,
+        json_pack("{s:s, s:o}", "object", "list", "data", journal_json(e->server->journal)));
+}
+
+static bool page_begin(exchange *e)
+{
+    api_error error;
+    const page_file *file = page_find(e->argument);
+    if (file == NULL) {
+        api_error_set(&error, 404, NULL, "", "the page has no file '%s'", e->argument);
+        return exchange_answer_error(e, &error);
+    }
+    buffer text;
+    buffer_init(&text, PAGE_LIMIT);
+    if (buffer_add(&text, file->begin, (size_t)(file->end - file->begin)) != OK) {
+        buffer_free(&text);
+        api_error_set(&error, 503, NULL, "", "no memory for the page");
+        return exchange_answer_error(e, &error);
+    }
+    return exchange_answer_with(e, 200, file->type, page_headers, &text);
+}
+
 /* ---- routes --------------------------------------------------------------------------------- */
 
 #define ANSWERED_BY(function) .begin = (function)
@@ -91,11 +120,14 @@ static const route routes[] = {
     {"POST", "/v1/route", .begin = route_begin, .resume = completion_resume},
     {"POST", "/v1/feedback", ANSWERED_BY(feedback_begin)},
     {"GET", "/v1/policy", ANSWERED_BY(policy_begin)},
+    {"GET", "/v1/decisions", ANSWERED_BY(decisions_begin)},
     {"GET", "/v1/models", ANSWERED_BY(models_begin)},
     {"GET", "/v1/models/", ANSWERED_BY(model_begin)},
     {"GET", "/health", .is_open = true, ANSWERED_BY(health_begin)},
     {"GET", "/ready", .is_open = true, ANSWERED_BY(ready_begin)},
     {"GET", "/metrics", .is_open = true, ANSWERED_BY(metrics_begin)},
+    {"GET", "/page/", .is_open = true, ANSWERED_BY(page_begin)},
+    {"GET", "/", .is_open = true, ANSWERED_BY(page_begin)},
 };
 #define N_ROUTES (sizeof routes / sizeof *routes)
 

@@ -1,0 +1,73 @@
+#include "server/journal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "server/exchange.h"
+
+typedef struct entry {
+    char id[REQUEST_ID_SIZE];
+    plan_headers plan;
+    int status;
+    int64_t created; /* Unix seconds */
+    double total_ms;
+    bool has_reply;
+    sequence_stats stats;
+} entry;
+
+struct journal {
+    entry entries[JOURNAL_ENTRIES]; /* a ring */
+    size_t n_added;
+};
+
+error_code journal_create(journal **out, failure *fail)
+{
+    *out = calloc(1, sizeof **out);
+    return *out != NULL ? OK : failure_set(fail, ERR_MEMORY, "no memory for the recent requests");
+}
+
+void journal_destroy(journal *j)
+{
+    free(j);
+}
+
+void journal_add(journal *j, const exchange *e, int status)
+{
+    if (!e->plan.known)
+        return;
+    entry *slot = &j->entries[j->n_added++ % JOURNAL_ENTRIES];
+    memcpy(slot->id, e->id, sizeof slot->id);
+    slot->plan = e->plan;
+    slot->status = status;
+    slot->created = e->created;
+    slot->total_ms = clock_ms() - e->start_ms;
+    slot->has_reply = !e->decide_only;
+    slot->stats = e->stats;
+}
+
+static json_t *entry_json(const entry *one)
+{
+    const plan_headers *p = &one->plan;
+    json_t *tokens =
+        one->has_reply ? json_integer((json_int_t)one->stats.reply_tokens) : json_null();
+    return json_pack("{s:s, s:I, s:i, s:f, s:s, s:s?, s:s, s:s, s:s?, s:o}", "id", one->id,
+                     "created", (json_int_t)one->created, "status", one->status, "total_ms",
+                     one->total_ms, "model", p->model, "intent", p->has_intent ? p->intent : NULL,
+                     "rule", p->reason, "lookup", p->lookup, "fallback", p->fallback,
+                     "reply_tokens", tokens);
+}
+
+json_t *journal_json(const journal *j)
+{
+    json_t *list = json_array();
+    size_t n = j->n_added < JOURNAL_ENTRIES ? j->n_added : JOURNAL_ENTRIES;
+    for (size_t i = 1; i <= n; i++)
+        if (json_array_append_new(
+                list, entry_json(&j->entries[(j->n_added - i) % JOURNAL_ENTRIES])) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    return list;
+}

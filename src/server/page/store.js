@@ -1,0 +1,53 @@
+// store.js: what this browser keeps: conversations and settings. Another page of the same origin sees them; nobody else.
+
+const CONVERSATIONS = 'a-io.conversations';
+const SETTINGS = 'a-io.settings';
+
+function read(name, otherwise) {
+  try {
+    return JSON.parse(localStorage.getItem(name)) ?? otherwise;
+  } catch {
+    return otherwise;
+  }
+}
+
+export let conversations = read(CONVERSATIONS, []);
+export let settings = {system: '', temperature: '', max_tokens: '', lookup: '', key: '', theme: '', model: 'auto', ...read(SETTINGS, {})};
+
+// The oldest conversations go when the browser has no more room.
+export function keep() {
+  for (;;) {
+    try {
+      localStorage.setItem(CONVERSATIONS, JSON.stringify(conversations));
+      return;
+    } catch {
+      if (conversations.length <= 1) return;
+      conversations.pop();
+    }
+  }
+}
+
+export function keepSettings(changed) {
+  settings = {...settings, ...changed};
+  try {
+    localStorage.setItem(SETTINGS, JSON.stringify(settings));
+  } catch { /* a browser that keeps nothing still has them until the page is closed */ }
+}
+
+// A conversation nobody has said anything in is as good as a new one.
+export function begin() {
+  if (conversations[0]?.messages.length === 0) return conversations[0];
+  const made = {id: crypto.randomUUID?.() ?? String(Date.now()), title: 'New conversation', messages: []};
+  conversations.unshift(made);
+  return made;
+}
+
+export function remove(conversation) {
+  conversations = conversations.filter((other) => other !== conversation);
+  keep();
+}
+
+export function removeAll() {
+  conversations = [];
+  keep();
+}
