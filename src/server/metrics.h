@@ -14,8 +14,8 @@ void metrics_destroy(metrics *m);
 
 /* A request that has ended, with what it was answered; 499: its client went away. */
 void metrics_count_answer(metrics *m, int status);
-/* A run that has ended, well or not, after its plan was there. */
-void metrics_count_run(metrics *m, const run *r);
+/* A run that has ended, after its plan was there; is_finished: well, with its reply complete. */
+void metrics_count_run(metrics *m, const run *r, bool is_finished);
 
 typedef struct server_load {
     size_t connections;

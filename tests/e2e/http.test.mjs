@@ -29,11 +29,11 @@ async function metrics() {
   assert.match(response.headers.get('content-type'), /^text\/plain; version=0\.0\.4/);
   const values = new Map(), types = new Map();
   for (const line of (await response.text()).trimEnd().split('\n')) {
-    const type = /^# TYPE (\S+) (counter|gauge|summary)$/.exec(line);
+    const type = /^# TYPE (\S+) (counter|gauge|histogram)$/.exec(line);
     if (type) types.set(type[1], type[2]);
     if (line.startsWith('#')) continue;
     const [, key, name, value] = /^(([a-z_:]+)(?:\{[a-z_]+="[^"]*"(?:,[a-z_]+="[^"]*")*\})?) (\S+)$/.exec(line) ?? assert.fail(line);
-    assert.ok(types.has(name) || types.get(name.replace(/_(sum|count)$/, '')) === 'summary', line);
+    assert.ok(types.has(name) || types.get(name.replace(/_(sum|count|bucket)$/, '')) === 'histogram', line);
     assert.ok(Number.isFinite(Number(value)) && !values.has(key), line);
     values.set(key, Number(value));
   }
