@@ -172,7 +172,7 @@ static void plan_step(forward *f, const forward_row *rows, size_t n_rows)
 {
     f->rows = rows;
     f->n_rows = n_rows;
-    f->n_segments = f->n_outputs = 0;
+    f->n_segments = f->n_outputs = f->n_readers = 0;
     for (size_t first = 0, n; first < n_rows; first += n) {
         n = count_run(rows, first, n_rows);
         add_segments(f, rows, first, n);
@@ -189,6 +189,12 @@ void forward_begin(forward *f, const forward_row *rows, size_t n_rows)
     f->paused = false;
 }
 
+void forward_read_states(forward *f, const state_reader *readers, size_t n_readers)
+{
+    f->readers = readers;
+    f->n_readers = n_readers;
+}
+
 bool forward_run(forward *f, team *threads, const atomic_bool *pause)
 {
     f->threads = threads;
@@ -202,6 +208,11 @@ void forward_step(forward *f, team *threads, const forward_row *rows, size_t n_r
 {
     forward_begin(f, rows, n_rows);
     forward_run(f, threads, NULL);
+}
+
+uint32_t forward_last_state(const model *m)
+{
+    return (uint32_t)m->config.n_layers + 1;
 }
 
 float *forward_logits(forward *f, size_t index)

@@ -31,7 +31,22 @@ typedef struct forward_row {
     forward_want want;
 } forward_row;
 
+/* Reads states of the residual stream while a step runs: of the step's rows first_row …
+ * first_row + n_rows - 1, one after the other, the state after layers[i] layers is added to sums[i
+ * · n_embd …]; so for one row it is the state itself. A layer's state is what the next layer reads,
+ * before its norm: 1 … the model's number of layers; one more means the last state after the output
+ * norm, which is what logits are computed from (1 + the number of layers: forward_last_state). */
+typedef struct state_reader {
+    size_t first_row, n_rows; /* n_rows ≥ 1 */
+    const uint32_t *layers;   /* n_layers of them, increasing */
+    size_t n_layers;
+    double *sums; /* n_layers × n_embd */
+} state_reader;
+
 typedef struct forward forward;
+
+/* The state after the output norm, as a state_reader's layer. */
+uint32_t forward_last_state(const model *m);
 
 /* max_rows: rows a step may have; max_outputs: of them, rows that may want logits.
  */
@@ -49,6 +64,9 @@ void forward_step(forward *f, team *threads, const forward_row *rows, size_t n_r
  * goes on from there when it is called again; true: the step is complete. What the rows give does
  * not depend on where they paused. Rows and their KV stay untouched in between. */
 void forward_begin(forward *f, const forward_row *rows, size_t n_rows);
+/* Between forward_begin and the first forward_run: what is read of this step. The readers stay
+ * untouched until the step is complete. */
+void forward_read_states(forward *f, const state_reader *readers, size_t n_readers);
 bool forward_run(forward *f, team *threads, const atomic_bool *pause); /* NULL: no pause */
 float *forward_logits(forward *f, size_t index);
 

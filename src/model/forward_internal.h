@@ -23,7 +23,7 @@ typedef struct segment {
     const kv_view *kv;
 } segment;
 
-/* In this order, from QKV to FFN_NORM for every layer, which skips those it has no use for; between
+/* In this order, from QKV to STATES for every layer, which skips those it has no use for; between
  * two stages all threads meet. */
 typedef enum stage {
     STAGE_EMBED,
@@ -37,6 +37,7 @@ typedef enum stage {
     STAGE_DOWN,
     STAGE_EXPERTS,
     STAGE_FFN_NORM, /* as STAGE_ATTENTION_NORM */
+    STAGE_STATES,   /* layers whose state is read */
     STAGE_OUTPUTS,
     STAGE_LOGITS,
     STAGE_END,
@@ -101,6 +102,8 @@ struct forward {
     size_t n_rows, n_segments;
     size_t *outputs; /* max_outputs: the rows that want logits */
     size_t n_outputs;
+    const state_reader *readers;
+    size_t n_readers;
     const atomic_bool *pause; /* or NULL */
     place at;                 /* where the step goes on */
     bool paused;              /* in the middle of the stage there: it has been prepared */

@@ -212,6 +212,55 @@ static void multiply_output(const worker *w, size_t piece)
     }
 }
 
+/* ---- states ------------------------------------------------------------------------------------
+ */
+
+/* Where the reader wants the state, in sums; n_layers: it does not. */
+static size_t place_of_state(const state_reader *r, uint32_t state)
+{
+    size_t i = 0;
+    while (i < r->n_layers && r->layers[i] != state)
+        i++;
+    return i;
+}
+
+static bool is_state_read(const forward *f, size_t layer)
+{
+    uint32_t state = (uint32_t)layer + 1, last = (uint32_t)f->m->config.n_layers;
+    for (size_t i = 0; i < f->n_readers; i++) {
+        const state_reader *r = &f->readers[i];
+        if (place_of_state(r, state) < r->n_layers ||
+            (state == last && r->layers[r->n_layers - 1] > last))
+            return true;
+    }
+    return false;
+}
+
+static void add_to_sums(double *sums, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        sums[i] += (double)x[i];
+}
+
+/* One reader's rows, one after the other: a sum does not depend on who else takes part. */
+static void read_states(const worker *w, const state_reader *r, size_t layer)
+{
+    forward *f = w->f;
+    size_t n = w->c->n_embd;
+    uint32_t state = (uint32_t)layer + 1, last = (uint32_t)w->c->n_layers;
+    size_t plain = place_of_state(r, state);
+    size_t normed = state == last ? place_of_state(r, last + 1) : r->n_layers;
+    for (size_t row = r->first_row; row < r->first_row + r->n_rows; row++) {
+        const float *x = f->x + row * n;
+        if (plain < r->n_layers)
+            add_to_sums(r->sums + plain * n, x, n);
+        if (normed == r->n_layers)
+            continue;
+        forward_normalise(w, w->scratch->normed, x, f->m->output_norm, n);
+        add_to_sums(r->sums + normed * n, w->scratch->normed, n);
+    }
+}
+
 /* ---- stages ------------------------------------------------------------------------------------
  */
 
@@ -252,6 +301,8 @@ static size_t count_pieces(const forward *f, place at)
         return row_pieces(l->gate_up, f->n_rows, c->n_ff);
     case STAGE_DOWN:
         return row_pieces(l->down, f->n_rows, c->n_embd);
+    case STAGE_STATES:
+        return f->n_readers;
     case STAGE_OUTPUTS:
         return f->n_outputs;
     case STAGE_LOGITS:
@@ -297,6 +348,9 @@ static void run_piece(const worker *w, place at, size_t piece)
     case STAGE_FFN_NORM:
         add_normalised(w, config_layer(w->c, at.layer), l->ffn_post_norm, piece);
         return;
+    case STAGE_STATES:
+        read_states(w, &f->readers[piece], at.layer);
+        return;
     case STAGE_OUTPUTS:
         normalise_output(w, piece);
         return;
@@ -324,6 +378,8 @@ static bool has_stage(const forward *f, place at)
         return l->router != NULL;
     case STAGE_FFN_NORM:
         return l->ffn_post_norm != NULL;
+    case STAGE_STATES:
+        return is_state_read(f, at.layer);
     default:
         return true;
     }
@@ -332,7 +388,7 @@ static bool has_stage(const forward *f, place at)
 static place next_place(const forward *f, place at)
 {
     do {
-        if (at.stage == STAGE_FFN_NORM && at.layer + 1 < f->m->config.n_layers)
+        if (at.stage == STAGE_STATES && at.layer + 1 < f->m->config.n_layers)
             at = (place){STAGE_QKV, at.layer + 1};
         else
             at.stage++;
