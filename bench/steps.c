@@ -110,6 +110,7 @@ static conversation start(engine *e, size_t n_prompt, size_t max_tokens, bool cl
     r.sampling.biases = &no_end;
     r.sampling.n_biases = no_end.token >= 0 ? 1 : 0;
     if (classify) {
+        r.kind = SEQUENCE_CLASSIFICATION;
         r.labels = labels;
         r.n_labels = 3;
     }

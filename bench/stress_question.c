@@ -149,7 +149,8 @@ error_code question_submit(const question *q, const manner *how, engine *e, void
 {
     static const int32_t labels[STRESS_LABELS] = {40, 41, 42};
     const char *stops[] = {q->stop};
-    sequence_request r = {.prompt = q->prompt.ids,
+    sequence_request r = {.kind = q->classify ? SEQUENCE_CLASSIFICATION : SEQUENCE_REPLY,
+                          .prompt = q->prompt.ids,
                           .n_prompt = q->prompt.length,
                           .sampling = q->sampling,
                           .max_tokens = q->max_tokens,

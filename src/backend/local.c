@@ -331,6 +331,7 @@ error_code backend_classify(backend *b, const request *r, const probe_template *
         c->result.n_labels = n_labels;
         c->result.template_ms = clock_ms() - start;
         sequence_request wanted = {
+            .kind = SEQUENCE_CLASSIFICATION,
             .prompt = tokens.ids,
             .n_prompt = tokens.length,
             .labels = ids,

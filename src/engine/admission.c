@@ -20,11 +20,11 @@ bool sequence_is_decoding(const sequence *s)
     return s->slot->tokens.length + 1 == s->tokens.length && s->tokens.length > s->n_prompt;
 }
 
-static size_t count_running(const engine *e, bool classifications)
+static size_t count_running(const engine *e, bool urgent)
 {
     size_t n = 0;
     for (const sequence *s = e->running.first; s != NULL; s = s->next)
-        n += (s->n_labels > 0) == classifications ? 1 : 0;
+        n += s->is_urgent == urgent ? 1 : 0;
     return n;
 }
 
@@ -43,11 +43,11 @@ static int rank(const sequence *s, double now_ms)
     return s->slot != NULL ? 1 : 2;
 }
 
-/* The first of the queue's replies, or `best` where that goes before them. */
+/* The first in the queue that is not urgent, or `best` where that goes before them. */
 static sequence *find_first(const sequence_queue *q, sequence *best, double now_ms)
 {
     for (sequence *s = q->first; s != NULL; s = s->next) {
-        if (s->n_labels > 0)
+        if (s->is_urgent)
             continue;
         int difference = best != NULL ? rank(s, now_ms) - rank(best, now_ms) : -1;
         if (difference < 0 || (difference == 0 && s->submitted_ms < best->submitted_ms))
@@ -63,7 +63,7 @@ static sequence *find_parkable(const engine *e, double now_ms)
     if (e->parked.length >= e->options.parked)
         return NULL;
     for (sequence *s = e->running.first; s != NULL; s = s->next) {
-        if (s->priority == SEQUENCE_BATCH && s->n_labels == 0 && now_ms >= s->keeps_ms &&
+        if (s->priority == SEQUENCE_BATCH && !s->is_urgent && now_ms >= s->keeps_ms &&
             (newest == NULL || s->submitted_ms > newest->submitted_ms))
             newest = s;
     }
@@ -123,13 +123,12 @@ static bool give_place(engine *e, sequence *s, double now_ms)
     return true;
 }
 
-void engine_admit_classifications(engine *e)
+void engine_admit_urgent(engine *e)
 {
     size_t running = count_running(e, true);
     for (sequence *s = e->waiting.first, *next; s != NULL; s = next) {
         next = s->next;
-        if (s->n_labels == 0 || running == CLASSIFICATION_SLOTS ||
-            !memory_promise(s, s->n_prompt, true))
+        if (!s->is_urgent || running == URGENT_SLOTS || !memory_promise(s, s->n_prompt, true))
             continue;
         take_in(e, s);
         running++;
@@ -138,7 +137,7 @@ void engine_admit_classifications(engine *e)
 
 void engine_admit(engine *e)
 {
-    engine_admit_classifications(e);
+    engine_admit_urgent(e);
     double now_ms = clock_ms();
     sequence *s;
     do {
@@ -169,7 +168,7 @@ void engine_take_kv(engine *e, sequence *s)
 /* What the next step may write, with the longest draft. */
 static bool needs_more(const sequence *s)
 {
-    return s->priority == SEQUENCE_BATCH && s->n_labels == 0 &&
+    return s->priority == SEQUENCE_BATCH && !s->is_urgent &&
            smaller(s->tokens.length + 1 + LOOKUP_MAX_DRAFT, sequence_most_tokens(s)) > s->reserved;
 }
 

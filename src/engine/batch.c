@@ -102,13 +102,13 @@ static void add_prefill(step *st, sequence *s, size_t n)
 }
 
 /* Rows are given out in this order. */
-typedef enum urgency { CLASSIFICATIONS, REPLIES, BATCH_REPLIES } urgency;
+typedef enum urgency { URGENT, INTERACTIVE, BATCH } urgency;
 
 static urgency urgency_of(const sequence *s, double now_ms)
 {
-    if (s->n_labels > 0)
-        return CLASSIFICATIONS;
-    return s->priority == SEQUENCE_BATCH && now_ms >= s->keeps_ms ? BATCH_REPLIES : REPLIES;
+    if (s->is_urgent)
+        return URGENT;
+    return s->priority == SEQUENCE_BATCH && now_ms >= s->keeps_ms ? BATCH : INTERACTIVE;
 }
 
 static size_t count_prefills(const engine *e, urgency which, double now_ms)
@@ -168,7 +168,7 @@ static void add_load(engine_load *l, const engine *e)
     size_t decoding = 0;
     for (const sequence *s = e->running.first; s != NULL; s = s->next) {
         decoding += sequence_is_decoding(s) ? 1 : 0;
-        prefilling = prefilling || (s->n_labels == 0 && !sequence_is_decoding(s));
+        prefilling = prefilling || (!s->is_urgent && !sequence_is_decoding(s));
     }
     l->prefilling += prefilling ? 1 : 0;
     l->streaming += decoding;
@@ -209,13 +209,13 @@ void step_compose(step *st)
     prefill_limit limit = find_limit(st);
     /* Classifications first, and beyond the budget: a request waits for its plan before anything
      * else can happen to it. */
-    add_prefills(st, CLASSIFICATIONS, (prefill_limit){smaller(limit.rows, URGENT_ROWS), INFINITY});
-    add_prefills(st, REPLIES, limit);
-    add_prefills(st, BATCH_REPLIES, limit);
+    add_prefills(st, URGENT, (prefill_limit){smaller(limit.rows, URGENT_ROWS), INFINITY});
+    add_prefills(st, INTERACTIVE, limit);
+    add_prefills(st, BATCH, limit);
 }
 
 void step_compose_urgent(step *st)
 {
     begin_step(st);
-    add_prefills(st, CLASSIFICATIONS, (prefill_limit){st->max_rows, INFINITY});
+    add_prefills(st, URGENT, (prefill_limit){st->max_rows, INFINITY});
 }

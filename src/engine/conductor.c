@@ -65,18 +65,18 @@ static bool look_around(conductor *c, bool idle)
     return go_on;
 }
 
-static bool queue_has_classification(const sequence_queue *q)
+static bool queue_has_urgent(const sequence_queue *q)
 {
     for (const sequence *s = q->first; s != NULL; s = s->next) {
-        if (s->n_labels > 0)
+        if (s->is_urgent)
             return true;
     }
     return false;
 }
 
-static bool has_classification(const engine *e)
+static bool has_urgent(const engine *e)
 {
-    return queue_has_classification(&e->running) || queue_has_classification(&e->waiting);
+    return queue_has_urgent(&e->running) || queue_has_urgent(&e->waiting);
 }
 
 /* ---- urgent work ---------------------------------------------------------------------------- */
@@ -84,7 +84,7 @@ static bool has_classification(const engine *e)
 /* One step of an engine's classifications; false: it has none that can be computed now. */
 static bool run_urgent_step(engine *e, team *threads)
 {
-    engine_admit_classifications(e);
+    engine_admit_urgent(e);
     bool more = kv_work(e->kv, KV_WORK_MS);
     step_compose_urgent(&e->urgent);
     if (e->urgent.n_rows == 0)
@@ -104,7 +104,7 @@ static void serve_urgent(conductor *c)
     exchange_all(c);
     pthread_mutex_unlock(&c->lock);
     for (engine *e = c->engines; e != NULL; e = e->next)
-        while (clock_ms() < end_ms && has_classification(e) && run_urgent_step(e, c->threads))
+        while (clock_ms() < end_ms && has_urgent(e) && run_urgent_step(e, c->threads))
             ;
     c->urgent_credit_ms -= clock_ms() - start_ms;
 }
@@ -192,11 +192,11 @@ static bool take_turn(conductor *c, turn *t, engine *e)
     return true;
 }
 
-/* A waiting classification goes first, unless one did so the last time too. */
-static bool serve_classification(conductor *c, turn *t)
+/* Waiting urgent work goes first, unless one did so the last time too. */
+static bool serve_urgent_engine(conductor *c, turn *t)
 {
     for (engine *e = c->engines; e != NULL && !t->was_urgent; e = e->next) {
-        if (has_classification(e) && take_turn(c, t, e)) {
+        if (has_urgent(e) && take_turn(c, t, e)) {
             t->was_urgent = true;
             return true;
         }
@@ -224,7 +224,7 @@ static bool serve_next(conductor *c, turn *t)
         e->turn.budget_ms = e->options.step_budget_ms;
         e->passed_over = false;
     }
-    if (serve_classification(c, t))
+    if (serve_urgent_engine(c, t))
         return true;
     for (engine *e; (e = find_next(c)) != NULL;) {
         if (take_turn(c, t, e))

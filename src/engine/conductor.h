@@ -19,10 +19,10 @@
 
 typedef struct drafter drafter; /* drafter.h */
 
-#define CLASSIFICATION_SLOTS 4 /* KV slots beside those of replies: a probe never waits for one */
-#define URGENT_ROWS 64         /* of a classification in one step */
-#define KV_WORK_MS 10.0        /* of a step, for copying KV and giving it back */
-#define PREFILL_LEAST 8        /* prompt rows of a step: fewer would take for ever */
+#define URGENT_SLOTS 4  /* KV slots beside those of replies: a probe never waits for one */
+#define URGENT_ROWS 64  /* of a classification in one step */
+#define KV_WORK_MS 10.0 /* of a step, for copying KV and giving it back */
+#define PREFILL_LEAST 8 /* prompt rows of a step: fewer would take for ever */
 
 typedef struct sequence_queue {
     sequence *first, *last;
@@ -120,7 +120,7 @@ bool sequence_is_decoding(const sequence *s);
 /* Gives places to parked and waiting sequences, and parks for interactive ones. */
 void engine_admit(engine *e);
 /* Classifications only: while a step is paused. */
-void engine_admit_classifications(engine *e);
+void engine_admit_urgent(engine *e);
 /* Promises running batch sequences the memory that their next step may need. */
 void engine_extend_promises(engine *e);
 /* Takes out what was cancelled or has passed its deadline. */

@@ -85,13 +85,13 @@ void engine_destroy(engine *e)
 static error_code create_parts(engine *e, failure *fail)
 {
     const engine_options *o = &e->options;
-    size_t outputs = o->slots + CLASSIFICATION_SLOTS + 2 * LOOKUP_MAX_DRAFT;
+    size_t outputs = o->slots + URGENT_SLOTS + 2 * LOOKUP_MAX_DRAFT;
     error_code code = step_create(&e->main, e, o->prefill_chunk + outputs, outputs, fail);
     if (code == OK)
-        code = step_create(&e->urgent, e, URGENT_ROWS, CLASSIFICATION_SLOTS, fail);
+        code = step_create(&e->urgent, e, URGENT_ROWS, URGENT_SLOTS, fail);
     if (code == OK)
         code = kv_create(&e->kv, &e->model->config, o->kv, o->context, o->prefill_chunk + outputs,
-                         o->slots + o->parked + CLASSIFICATION_SLOTS, fail);
+                         o->slots + o->parked + URGENT_SLOTS, fail);
     return code;
 }
 
@@ -245,7 +245,7 @@ error_code engine_submit(engine *e, const sequence_request *request, sequence **
         atomic_fetch_add(&s->references, 1);
         queue_push(&e->arrivals, s);
         c->look = true;
-        if (s->n_labels > 0)
+        if (s->is_urgent)
             atomic_store(&c->pause, true);
         pthread_cond_signal(&c->changed);
     }

@@ -21,6 +21,7 @@
 #include "base/buffer.h"
 #include "base/failure.h"
 #include "engine/sample.h"
+#include "engine/score.h"
 #include "model/model.h"
 
 typedef struct conductor conductor;
@@ -91,11 +92,25 @@ typedef struct lookup_setting {
  */
 typedef enum sequence_priority { SEQUENCE_INTERACTIVE, SEQUENCE_BATCH } sequence_priority;
 
+/* What a sequence is for. */
+typedef enum sequence_kind {
+    SEQUENCE_REPLY,          /* tokens are generated */
+    SEQUENCE_CLASSIFICATION, /* the next token's distribution over given ids */
+    SEQUENCE_SCORE,          /* the probabilities of tokens that are given; nothing is generated */
+    SEQUENCE_EMBEDDING,      /* states of the model's layers at the prompt's tokens */
+} sequence_kind;
+
+typedef enum sequence_pooling {
+    POOL_LAST, /* the state at the last token */
+    POOL_MEAN, /* the mean over all tokens */
+} sequence_pooling;
+
 typedef struct sequence_request {
+    sequence_kind kind;
     const int32_t *prompt; /* copied */
     size_t n_prompt;       /* ≥ 1 */
 
-    /* Generation. */
+    /* A reply. */
     sampling_params sampling;
     size_t max_tokens; /* 0: up to the context's end */
     const char *const *stops;
@@ -107,14 +122,24 @@ typedef struct sequence_request {
     const int32_t *forced;
     size_t n_forced;
     double forced_agreement; /* LOOKUP_DRAFT: a guess is right with this probability */
+    bool wants_scores;       /* its tokens are scored */
 
-    /* Classification instead: when n_labels > 0 nothing is generated; the next token's distribution
-     * over these ids is the result. */
-    const int32_t *labels;
+    /* A reply or a score. */
+    size_t n_scored; /* the prompt's last n_scored tokens are scored, < n_prompt; of a score ≥ 1 */
+    size_t n_top;    /* with each scored token the most probable ones, ≤ SCORE_MAX_TOP */
+
+    /* A classification: the next token's distribution over these ids is the result. */
+    const int32_t *labels; /* copied */
     size_t n_labels;
 
+    /* An embedding. Layers as a state_reader's (model/forward.h), increasing; copied. */
+    const uint32_t *layers;
+    size_t n_layers;
+    sequence_pooling pooling;
+    bool is_urgent; /* goes before all replies, as classifications do */
+
     bool is_alone;              /* takes no prefix that others left, and leaves none to others */
-    sequence_priority priority; /* of a reply; classifications go before all replies */
+    sequence_priority priority; /* of what is not urgent */
     double deadline_ms;         /* after submission: then it fails with ERR_TIMEOUT; 0: none */
 
     void (*wake)(void *context); /* or NULL */
@@ -131,7 +156,7 @@ typedef struct sequence_stats {
     size_t parked;          /* how often it made room for interactive work */
     size_t refilled_tokens; /* computed again, because their KV had been given up */
     double queue_ms;        /* submit → first step */
-    double prefill_ms;      /* first step → first token (or the classification) */
+    double prefill_ms;      /* first step → first token, or what else the prompt gives */
     double decode_ms;       /* first token → last */
     double switch_ms; /* time the conductor needed to change to this engine for the first step */
     uint64_t
@@ -162,6 +187,13 @@ typedef struct sequence_poll_result {
 error_code engine_submit(engine *e, const sequence_request *request, sequence **out, failure *fail);
 /* Appends new text and new token ids (either may be NULL: then that kind is dropped). */
 error_code sequence_poll(sequence *s, sequence_poll_result *out, buffer *text, token_list *tokens);
+/* What the last poll brought of scores, in the order of positions: of the prompt's scored tokens,
+ * then, where they are wanted, of exactly the reply's tokens that came with it (a reply's end token
+ * is not among them). Until the next poll. */
+const score_list *sequence_scores(const sequence *s);
+/* An embedding's states once it is finished: for each layer, n_embd values. The sequence owns them.
+ */
+const float *sequence_states(const sequence *s);
 /* Asks the conductor to stop the sequence; it then fails with ERR_CANCELLED. */
 void sequence_cancel(sequence *s);
 /* Gives the handle back; a running sequence is cancelled. After it returns, wake is not called. */

@@ -12,66 +12,6 @@
 
 /* ---- creation ------------------------------------------------------------------------------ */
 
-static error_code check_tokens(const engine *e, const int32_t *tokens, size_t n, failure *fail)
-{
-    size_t n_vocab = engine_model(e)->config.n_vocab;
-    for (size_t i = 0; i < n; i++) {
-        if (tokens[i] < 0 || (size_t)tokens[i] >= n_vocab)
-            return failure_set(fail, ERR_INVALID, "token %d is not in the vocabulary of %zu",
-                               tokens[i], n_vocab);
-    }
-    return OK;
-}
-
-static error_code check_prompt(const engine *e, const sequence_request *r, failure *fail)
-{
-    size_t context = engine_context(e);
-    if (r->n_prompt == 0)
-        return failure_set(fail, ERR_INVALID, "the prompt is empty");
-    /* A reply needs room for one token at least. */
-    if (r->n_prompt + (r->n_labels == 0 ? 1 : 0) > context)
-        return failure_set(fail, ERR_CONTEXT,
-                           "the prompt has %zu tokens, the context of %zu has no room for it%s",
-                           r->n_prompt, context, r->n_labels == 0 ? " and a reply" : "");
-    return check_tokens(e, r->prompt, r->n_prompt, fail);
-}
-
-static error_code check_forced(const engine *e, const sequence_request *r, failure *fail)
-{
-    if (r->n_forced == 0)
-        return OK;
-    if (r->n_labels > 0 || r->max_tokens > 0)
-        return failure_set(fail, ERR_INVALID, "a forced reply has its own length, and no labels");
-    if (r->n_prompt + r->n_forced > engine_context(e))
-        return failure_set(fail, ERR_CONTEXT,
-                           "prompt and forced reply have %zu tokens, the context holds %zu",
-                           r->n_prompt + r->n_forced, engine_context(e));
-    return check_tokens(e, r->forced, r->n_forced, fail);
-}
-
-static error_code check_options(const engine *e, const sequence_request *r, failure *fail)
-{
-    size_t n_vocab = engine_model(e)->config.n_vocab;
-    if (r->n_labels > SEQUENCE_MAX_LABELS)
-        return failure_set(fail, ERR_INVALID, "%zu labels, at most %d are allowed", r->n_labels,
-                           SEQUENCE_MAX_LABELS);
-    for (size_t i = 0; i < r->n_labels; i++) {
-        if (r->labels[i] < 0 || (size_t)r->labels[i] >= n_vocab)
-            return failure_set(fail, ERR_INVALID, "label token %d is not in the vocabulary",
-                               r->labels[i]);
-    }
-    if (r->lookup.mode == LOOKUP_FIXED &&
-        (r->lookup.length == 0 || r->lookup.length > LOOKUP_MAX_DRAFT))
-        return failure_set(fail, ERR_INVALID, "lookup length is %u, must be 1 to %d",
-                           r->lookup.length, LOOKUP_MAX_DRAFT);
-    if (r->lookup.mode == LOOKUP_DRAFT && e->drafter == NULL)
-        return failure_set(fail, ERR_INVALID, "lookup is draft, but the model has no draft model");
-    if (!(r->deadline_ms >= 0))
-        return failure_set(fail, ERR_INVALID, "deadline is %g ms, must be 0 (none) or more",
-                           r->deadline_ms);
-    return r->n_labels > 0 ? OK : sampling_check(&r->sampling, n_vocab, fail);
-}
-
 /* All that a token will need, so that the token path allocates nothing. */
 static error_code reserve_reply(sequence *s, failure *fail)
 {
@@ -148,23 +88,42 @@ static error_code prepare_generation(sequence *s, const sequence_request *r, fai
     return code;
 }
 
-error_code sequence_create(sequence **out, engine *e, const sequence_request *r, failure *fail)
+static error_code prepare_embedding(sequence *s, const sequence_request *r, failure *fail)
 {
-    error_code code = check_prompt(e, r, fail);
-    if (code == OK)
-        code = check_options(e, r, fail);
-    if (code == OK)
-        code = check_forced(e, r, fail);
-    if (code != OK)
-        return code;
-    sequence *s = calloc(1, sizeof *s);
-    if (s == NULL)
-        return failure_set(fail, ERR_MEMORY, "no memory for a sequence");
+    size_t n = r->n_layers * engine_model(s->engine)->config.n_embd;
+    s->layers = malloc(r->n_layers * sizeof *s->layers);
+    s->sums = calloc(n, sizeof *s->sums);
+    s->states = calloc(n, sizeof *s->states);
+    if (s->layers == NULL || s->sums == NULL || s->states == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for an embedding");
+    memcpy(s->layers, r->layers, r->n_layers * sizeof *s->layers);
+    s->n_layers = r->n_layers;
+    s->pooling = r->pooling;
+    return OK;
+}
+
+/* After the prompt. */
+static error_code prepare(sequence *s, const sequence_request *r, failure *fail)
+{
+    if (r->kind == SEQUENCE_REPLY)
+        return prepare_generation(s, r, fail);
+    error_code code = check_memory(s, r->n_prompt, fail);
+    return code == OK && r->kind == SEQUENCE_EMBEDDING ? prepare_embedding(s, r, fail) : code;
+}
+
+static void init_sequence(sequence *s, engine *e, const sequence_request *r)
+{
     s->engine = e;
+    s->kind = r->kind;
+    s->is_urgent =
+        r->kind == SEQUENCE_CLASSIFICATION || (r->kind == SEQUENCE_EMBEDDING && r->is_urgent);
     s->n_prompt = r->n_prompt;
     s->n_labels = r->n_labels;
     if (r->n_labels > 0)
         memcpy(s->labels, r->labels, r->n_labels * sizeof *r->labels);
+    s->n_scored = r->n_scored;
+    s->wants_scores = r->kind == SEQUENCE_REPLY && r->wants_scores;
+    s->n_top = s->scores.n_top = s->polled.n_top = r->n_top;
     s->is_alone = r->is_alone;
     s->wake = r->wake;
     s->wake_context = r->wake_context;
@@ -176,12 +135,22 @@ error_code sequence_create(sequence **out, engine *e, const sequence_request *r,
     pthread_mutex_init(&s->wake_lock, NULL);
     buffer_init(&s->text, REPLY_TEXT_LIMIT);
     atomic_init(&s->references, 1);
+}
+
+error_code sequence_create(sequence **out, engine *e, const sequence_request *r, failure *fail)
+{
+    error_code code = sequence_check(e, r, fail);
+    if (code != OK)
+        return code;
+    sequence *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for a sequence");
+    init_sequence(s, e, r);
     code = token_list_append(&s->tokens, r->prompt, r->n_prompt);
     if (code != OK)
         failure_set(fail, code, "no memory for the prompt");
     if (code == OK)
-        code =
-            r->n_labels == 0 ? prepare_generation(s, r, fail) : check_memory(s, r->n_prompt, fail);
+        code = prepare(s, r, fail);
     if (code != OK) {
         sequence_unreference(s);
         return code;
@@ -201,6 +170,11 @@ void sequence_unreference(sequence *s)
         return;
     token_list_free(&s->tokens);
     token_list_free(&s->reply);
+    score_list_free(&s->scores);
+    score_list_free(&s->polled);
+    free(s->layers);
+    free(s->sums);
+    free(s->states);
     buffer_free(&s->text);
     sampler_destroy(s->sampler);
     draft_free(&s->draft);
@@ -225,9 +199,23 @@ error_code sequence_poll(sequence *s, sequence_poll_result *out, buffer *text, t
     if (code == OK) {
         buffer_clear(&s->text);
         s->reply.length = 0;
+        score_list came = s->scores;
+        s->scores = s->polled;
+        s->polled = came;
+        score_list_clear(&s->scores);
     }
     pthread_mutex_unlock(&s->lock);
     return code;
+}
+
+const score_list *sequence_scores(const sequence *s)
+{
+    return &s->polled;
+}
+
+const float *sequence_states(const sequence *s)
+{
+    return s->states;
 }
 
 void sequence_cancel(sequence *s)
@@ -293,6 +281,8 @@ static error_code give_out(sequence *s, int32_t token, bool *stopped)
 {
     pthread_mutex_lock(&s->lock);
     error_code code = token_list_add(&s->reply, token);
+    if (code == OK && s->wants_scores)
+        code = score_list_add(&s->scores, &s->latest);
     if (code == OK)
         code = output_push(&s->output, token, &s->text, stopped);
     pthread_mutex_unlock(&s->lock);

@@ -21,6 +21,8 @@ struct step;
 struct sequence {
     /* Fixed at submission. */
     engine *engine;
+    sequence_kind kind;
+    bool is_urgent; /* goes before all replies */
     size_t n_prompt;
     size_t max_tokens; /* of the reply; ≥ 1 for generation */
     int32_t *forced;   /* the reply, chosen beforehand; NULL: sampled */
@@ -28,6 +30,12 @@ struct sequence {
     double forced_agreement;
     int32_t labels[SEQUENCE_MAX_LABELS];
     size_t n_labels;
+    size_t n_scored; /* the prompt's last tokens */
+    bool wants_scores;
+    size_t n_top;
+    uint32_t *layers; /* of an embedding */
+    size_t n_layers;
+    sequence_pooling pooling;
     bool is_alone;
     sequence_priority priority;
     double submitted_ms;
@@ -47,6 +55,11 @@ struct sequence {
     kv_slot *draft_slot;    /* the draft model's; or NULL */
     size_t steps_undrafted; /* since the draft model last guessed */
     output output;
+    size_t scored;       /* of the prompt's tokens that are to be */
+    scored_token latest; /* the reply's next token, where it is scored */
+    double *sums;        /* of an embedding: n_layers × n_embd */
+    size_t summed;       /* positions whose states are in them, from 0 on */
+    float *states;       /* as sums; written before the end, then read by the owner */
     size_t n_rows;       /* in the step */
     size_t first_logits; /* index of its first logits */
     double started_ms, first_token_ms;
@@ -57,6 +70,9 @@ struct sequence {
     sequence_poll_result result;
     buffer text;
     token_list reply;
+    score_list scores;
+
+    score_list polled; /* the polling thread's: the scores that the last poll took */
 
     pthread_mutex_t wake_lock; /* held while wake is called: sequence_release waits for it */
     void (*wake)(void *context);
@@ -66,7 +82,10 @@ struct sequence {
     atomic_int references;
 };
 
-/* Makes a sequence from a checked request; the engine's fields are read, nothing is queued. */
+/* sequence_check.c: ERR_INVALID or ERR_CONTEXT says what is wrong with it. */
+error_code sequence_check(const engine *e, const sequence_request *request, failure *fail);
+/* Makes a sequence from a request, which it checks; the engine's fields are read, nothing is
+ * queued. */
 error_code sequence_create(sequence **out, engine *e, const sequence_request *request,
                            failure *fail);
 void sequence_unreference(sequence *s);

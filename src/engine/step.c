@@ -1,5 +1,4 @@
 /* step.c: a step from its first row to what its results mean for every sequence in it. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,8 +60,7 @@ static void finish_classification(sequence *s)
     pthread_mutex_lock(&s->lock);
     for (size_t i = 0; i < s->n_labels; i++)
         s->result.label_logits[i] = logits[s->labels[i]];
-    float best = logits[vector_argmax(logits, n_vocab)];
-    s->result.log_sum_exp = best + (float)log(vector_exponentials(logits, n_vocab, best));
+    s->result.log_sum_exp = score_log_sum_exp(logits, n_vocab);
     pthread_mutex_unlock(&s->lock);
     sequence_finish(s, FINISH_STOP);
 }
@@ -106,7 +104,7 @@ static bool take_results(sequence *s, const step *st)
     keep_kv(s, s->n_rows);
     if (s->slot->tokens.length < s->tokens.length)
         return false; /* more of the prompt is to come */
-    if (s->n_labels > 0) {
+    if (s->kind == SEQUENCE_CLASSIFICATION) {
         finish_classification(s);
         return true;
     }
@@ -117,7 +115,7 @@ static bool take_results(sequence *s, const step *st)
 static void learn_service(engine *e, const sequence *s)
 {
     double ms = clock_ms() - s->started_ms;
-    if (s->n_labels > 0)
+    if (s->kind != SEQUENCE_REPLY)
         return;
     e->service_ms = e->service_ms == 0 ? ms : e->service_ms + SERVICE_RATE * (ms - e->service_ms);
 }

@@ -119,6 +119,7 @@ static inline error_code house_submit(house *h, const errand *e, sequence **out,
     r.sampling.biases = &no_end;
     r.sampling.n_biases = no_end.token >= 0 ? 1 : 0;
     if (e->classify) {
+        r.kind = SEQUENCE_CLASSIFICATION;
         r.labels = labels;
         r.n_labels = HOUSE_LABELS;
     }

@@ -157,6 +157,7 @@ static void test_overflow_ends_requests(void **state)
         sequence_request r = {.prompt = prompt, .n_prompt = 3, .max_tokens = 8};
         r.sampling = sampling_defaults();
         r.sampling.temperature = i % 2 == 0 ? 0 : 1;
+        r.kind = i < 2 ? SEQUENCE_REPLY : SEQUENCE_CLASSIFICATION;
         r.labels = i < 2 ? NULL : labels;
         r.n_labels = i < 2 ? 0 : 2;
         must(engine_submit(e, &r, &s, &fail), &fail);

@@ -205,6 +205,7 @@ static sequence_poll_result classify(const house *h, bool is_alone)
     failure fail;
     sequence *s;
     sequence_request r = make_request(40, 0);
+    r.kind = SEQUENCE_CLASSIFICATION;
     r.labels = labels;
     r.n_labels = 3;
     r.is_alone = is_alone;
