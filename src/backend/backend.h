@@ -1,11 +1,11 @@
 /*
- * backend.h: one interface to own and foreign engines: submit, cancel, reply, count_tokens,
- * classify.
+ * backend.h: one interface to own and foreign engines: prepare, submit, classify, embed.
  *
- * A backend serves one model. Requests are messages or a raw prompt, never token ids: each backend
- * renders and tokenises for its own model. Results are pulled: `wake` says (from the backend's own
- * thread, so it must only signal) that polling will give something new. Any thread may call; one
- * reply or classification is polled by one thread at a time.
+ * A backend serves one model. Requests are messages or a raw prompt: each backend renders and
+ * tokenises for its own model, once (backend_prepare); the prompt is then counted, classified,
+ * answered, scored or embedded. Results are pulled: `wake` says (from the backend's own thread, so
+ * it must only signal) that polling will give something new. Any thread may call; one reply,
+ * classification or embedding is polled by one thread at a time.
  */
 #ifndef BACKEND_BACKEND_H
 #define BACKEND_BACKEND_H
@@ -29,8 +29,20 @@ typedef struct request {
     const chat_message *messages; /* a conversation, or … */
     size_t n_messages;
     request_chat chat;
-    const char *prompt; /* … a raw prompt (NULL: messages), with no template around it */
+    const char *prompt; /* … a raw prompt (NULL: messages), with no template around it, or … */
     size_t prompt_length;
+    const int32_t *prompt_ids; /* … one in tokens of the model that is asked (NULL: not) */
+    size_t n_prompt_ids;
+
+    /* A reply, or no reply but scores: of the completion that is given, or of the prompt. */
+    sequence_kind kind;     /* SEQUENCE_REPLY or SEQUENCE_SCORE */
+    bool wants_scores;      /* of the reply's tokens */
+    bool scores_prompt;     /* of the prompt's tokens but the first; a score without a
+                               completion does this anyway */
+    size_t n_top;           /* most probable tokens with each scored one, ≤ SCORE_MAX_TOP */
+    const char *completion; /* a score's: follows the prompt, tokenised apart from it; or NULL */
+    size_t completion_length;
+
     sampling_params sampling;
     size_t max_tokens; /* 0: up to the context's end */
     const char *const *stops;
@@ -61,14 +73,29 @@ void backend_read_status(backend *b, engine_status *out);
  * seconds. ERR_CONTEXT; OK for prompts of a size that is tokenised soon enough. */
 error_code backend_check_length(const backend *b, const request *r, failure *fail);
 
-/* Tokens of the rendered prompt. */
+/* ---- prompts ------------------------------------------------------------------------------ */
+
+/* A request's prompt, rendered and tokenised for one backend's model. Read-only once made; lives
+ * apart from the request and the backend. */
+typedef struct prepared_prompt prepared_prompt;
+
+/* ERR_INVALID for token ids that are not in the vocabulary, ERR_UNSUPPORTED for messages where the
+ * model has no chat template. */
+error_code backend_prepare(backend *b, const request *r, prepared_prompt **out, failure *fail);
+size_t prompt_tokens(const prepared_prompt *p); /* how many; a completion's are not among them */
+const int32_t *prompt_ids(const prepared_prompt *p); /* the completion's stand behind them */
+double prompt_template_ms(const prepared_prompt *p); /* what rendering and tokenising took */
+void prompt_destroy(prepared_prompt *p);             /* NULL is allowed */
+
+/* backend_prepare for who only counts. */
 error_code backend_count_tokens(backend *b, const request *r, size_t *count, failure *fail);
 
-/* ---- replies ------------------------------------------------------------------------------ */
+/* ---- replies and scores ------------------------------------------------------------------- */
 
-/* The request is copied as far as it is needed; it may be freed after the call. */
-error_code backend_submit(backend *b, const request *r, const lookup_setting *lookup, wakeup wake,
-                          reply **out, failure *fail);
+/* `p` is the request's, prepared by this backend. What is needed of both is copied; they may be
+ * freed after the call. */
+error_code backend_submit(backend *b, const request *r, const prepared_prompt *p,
+                          const lookup_setting *lookup, wakeup wake, reply **out, failure *fail);
 
 typedef struct reply_status {
     sequence_state state;
@@ -78,6 +105,8 @@ typedef struct reply_status {
 } reply_status;
 
 error_code reply_poll(reply *r, reply_status *status, buffer *text, token_list *tokens);
+/* What the last poll brought of scores: sequence_scores (engine.h). */
+const score_list *reply_scores(const reply *r);
 void reply_cancel(reply *r);
 void reply_release(reply *r); /* cancels if running; wake is not called after it returned */
 
@@ -100,9 +129,10 @@ typedef struct probe_template {
 error_code backend_check_labels(backend *b, const probe_template *t, const char *const *labels,
                                 size_t n_labels, failure *fail);
 
-error_code backend_classify(backend *b, const request *r, const probe_template *t,
-                            const char *const *labels, size_t n_labels, wakeup wake,
-                            classification **out, failure *fail);
+/* `p` is the request's, prepared by this backend. */
+error_code backend_classify(backend *b, const request *r, const prepared_prompt *p,
+                            const probe_template *t, const char *const *labels, size_t n_labels,
+                            wakeup wake, classification **out, failure *fail);
 
 typedef struct classification_result {
     sequence_state state;
@@ -119,5 +149,36 @@ typedef struct classification_result {
 
 error_code classification_poll(classification *c, classification_result *out);
 void classification_release(classification *c);
+
+/* ---- embeddings (and the learned probe) ------------------------------------------------------ */
+
+typedef struct embedding_job embedding_job;
+
+typedef struct embedding_request {
+    const uint32_t *layers; /* increasing, at most backend_last_state; copied */
+    size_t n_layers;
+    sequence_pooling pooling;
+    bool is_urgent;             /* a probe's: goes before all replies */
+    bool is_alone;              /* nothing is taken from or left to other requests */
+    sequence_priority priority; /* of what is not urgent */
+    double deadline_ms;         /* 0: none */
+} embedding_request;
+
+size_t backend_state_width(const backend *b);  /* numbers in one layer's state */
+uint32_t backend_last_state(const backend *b); /* the state after the output norm */
+/* The states of the model's layers at the prompt's tokens. */
+error_code backend_embed(backend *b, const prepared_prompt *p, const embedding_request *e,
+                         wakeup wake, embedding_job **out, failure *fail);
+
+typedef struct embedding_result {
+    sequence_state state;
+    failure failure;
+    const float *states; /* n_layers × width once finished; the embedding owns them. NULL before */
+    sequence_stats stats;
+} embedding_result;
+
+error_code embedding_poll(embedding_job *e, embedding_result *out);
+void embedding_cancel(embedding_job *e);
+void embedding_release(embedding_job *e);
 
 #endif

@@ -74,8 +74,24 @@ static error_code encode_raw(const backend *b, const char *text, size_t length, 
     return tokenizer_encode(t, text, length, false, true, out, fail);
 }
 
+/* As they are: who has tokens has the one that begins a text among them. */
+static error_code take_ids(const backend *b, const request *r, token_list *out, failure *fail)
+{
+    size_t n_vocab = engine_model(b->engine)->config.n_vocab;
+    for (size_t i = 0; i < r->n_prompt_ids; i++)
+        if (r->prompt_ids[i] < 0 || (size_t)r->prompt_ids[i] >= n_vocab)
+            return failure_set(fail, ERR_INVALID,
+                               "prompt token %zu is %d, not in the vocabulary of %zu of model '%s'",
+                               i, r->prompt_ids[i], n_vocab, b->name);
+    if (token_list_append(out, r->prompt_ids, r->n_prompt_ids) != OK)
+        return failure_set(fail, ERR_MEMORY, "no memory for the prompt");
+    return OK;
+}
+
 static error_code encode_request(const backend *b, const request *r, token_list *out, failure *fail)
 {
+    if (r->prompt_ids != NULL)
+        return take_ids(b, r, out, fail);
     if (r->prompt != NULL)
         return encode_raw(b, r->prompt, r->prompt_length, out, fail);
     const model *m = engine_model(b->engine);
@@ -107,6 +123,8 @@ static error_code encode_request(const backend *b, const request *r, token_list 
 
 error_code backend_check_length(const backend *b, const request *r, failure *fail)
 {
+    if (r->prompt_ids != NULL)
+        return OK;
     size_t bytes = r->prompt != NULL ? r->prompt_length : 0;
     for (size_t i = 0; r->prompt == NULL && i < r->n_messages; i++)
         bytes += r->messages[i].content_length;
@@ -121,42 +139,111 @@ error_code backend_check_length(const backend *b, const request *r, failure *fai
                        bytes, fewest, b->name, backend_context(b));
 }
 
-error_code backend_count_tokens(backend *b, const request *r, size_t *count, failure *fail)
+/* ---- prompts --------------------------------------------------------------------------------- */
+
+struct prepared_prompt {
+    token_list tokens; /* the completion's last */
+    size_t n_prompt;   /* without them */
+    double template_ms;
+};
+
+static error_code encode_all(const backend *b, const request *r, prepared_prompt *p, failure *fail)
 {
-    token_list tokens = {0};
-    error_code code = encode_request(b, r, &tokens, fail);
-    *count = tokens.length;
-    token_list_free(&tokens);
+    error_code code = encode_request(b, r, &p->tokens, fail);
+    p->n_prompt = p->tokens.length;
+    if (code == OK && r->completion != NULL)
+        code = tokenizer_encode(words(b), r->completion, r->completion_length, false, false,
+                                &p->tokens, fail);
     return code;
 }
 
-/* ---- replies ----------------------------------------------------------------------------------
+error_code backend_prepare(backend *b, const request *r, prepared_prompt **out, failure *fail)
+{
+    double start = clock_ms();
+    prepared_prompt *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for a prompt");
+    error_code code = encode_all(b, r, p, fail);
+    if (code != OK) {
+        prompt_destroy(p);
+        return code;
+    }
+    p->template_ms = clock_ms() - start;
+    *out = p;
+    return OK;
+}
+
+void prompt_destroy(prepared_prompt *p)
+{
+    if (p == NULL)
+        return;
+    token_list_free(&p->tokens);
+    free(p);
+}
+
+size_t prompt_tokens(const prepared_prompt *p)
+{
+    return p->n_prompt;
+}
+
+const int32_t *prompt_ids(const prepared_prompt *p)
+{
+    return p->tokens.ids;
+}
+
+double prompt_template_ms(const prepared_prompt *p)
+{
+    return p->template_ms;
+}
+
+error_code backend_count_tokens(backend *b, const request *r, size_t *count, failure *fail)
+{
+    prepared_prompt *p;
+    error_code code = backend_prepare(b, r, &p, fail);
+    if (code != OK)
+        return code;
+    *count = p->n_prompt;
+    prompt_destroy(p);
+    return OK;
+}
+
+/* ---- replies and scores ----------------------------------------------------------------------
  */
 
-error_code backend_submit(backend *b, const request *r, const lookup_setting *lookup, wakeup wake,
-                          reply **out, failure *fail)
+/* How many of the prompt's tokens are scored. */
+static size_t count_scored(const request *r, const prepared_prompt *p)
 {
-    token_list tokens = {0};
+    size_t completion = p->tokens.length - p->n_prompt;
+    if (r->kind == SEQUENCE_SCORE && r->completion != NULL && !r->scores_prompt)
+        return completion;
+    bool all = r->kind == SEQUENCE_SCORE || r->scores_prompt;
+    return all && p->tokens.length > 0 ? p->tokens.length - 1 : 0;
+}
+
+error_code backend_submit(backend *b, const request *r, const prepared_prompt *p,
+                          const lookup_setting *lookup, wakeup wake, reply **out, failure *fail)
+{
     reply *handle = malloc(sizeof *handle);
-    error_code code = handle == NULL ? failure_set(fail, ERR_MEMORY, "no memory for a reply")
-                                     : encode_request(b, r, &tokens, fail);
-    if (code == OK) {
-        sequence_request wanted = {
-            .prompt = tokens.ids,
-            .n_prompt = tokens.length,
-            .sampling = r->sampling,
-            .max_tokens = r->max_tokens,
-            .stops = r->stops,
-            .n_stops = r->n_stops,
-            .lookup = *lookup,
-            .priority = r->priority,
-            .deadline_ms = r->deadline_ms,
-            .wake = wake.call,
-            .wake_context = wake.context,
-        };
-        code = engine_submit(b->engine, &wanted, &handle->sequence, fail);
-    }
-    token_list_free(&tokens);
+    if (handle == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for a reply");
+    const sequence_request wanted = {
+        .kind = r->kind,
+        .prompt = p->tokens.ids,
+        .n_prompt = p->tokens.length,
+        .sampling = r->sampling,
+        .max_tokens = r->max_tokens,
+        .stops = r->stops,
+        .n_stops = r->n_stops,
+        .lookup = *lookup,
+        .wants_scores = r->wants_scores,
+        .n_scored = count_scored(r, p),
+        .n_top = r->n_top,
+        .priority = r->priority,
+        .deadline_ms = r->deadline_ms,
+        .wake = wake.call,
+        .wake_context = wake.context,
+    };
+    error_code code = engine_submit(b->engine, &wanted, &handle->sequence, fail);
     if (code != OK) {
         free(handle);
         return code;
@@ -171,6 +258,11 @@ error_code reply_poll(reply *r, reply_status *status, buffer *text, token_list *
     error_code code = sequence_poll(r->sequence, &polled, text, tokens);
     *status = (reply_status){polled.state, polled.finish, polled.failure, polled.stats};
     return code;
+}
+
+const score_list *reply_scores(const reply *r)
+{
+    return sequence_scores(r->sequence);
 }
 
 void reply_cancel(reply *r)
@@ -212,11 +304,13 @@ static error_code split_template(const char *text, template_parts *parts, failur
 }
 
 /* The request's own tokens in the placeholder's place. */
-static error_code encode_subject(const backend *b, const request *r, bool conversation,
-                                 token_list *out, failure *fail)
+static error_code encode_subject(const backend *b, const request *r, const prepared_prompt *p,
+                                 bool conversation, token_list *out, failure *fail)
 {
-    if (conversation)
-        return encode_request(b, r, out, fail);
+    if (conversation || r->prompt_ids != NULL) {
+        error_code code = token_list_append(out, p->tokens.ids, p->n_prompt);
+        return code == OK ? OK : failure_set(fail, code, "no memory for the probe");
+    }
     if (r->prompt != NULL)
         return tokenizer_encode(words(b), r->prompt, r->prompt_length, false, false, out, fail);
     for (size_t i = r->n_messages; i-- > 0;) {
@@ -240,8 +334,9 @@ static bool cut_window(token_list *tokens, size_t begin, size_t head, size_t tai
     return true;
 }
 
-static error_code encode_probe(const backend *b, const request *r, const probe_template *t,
-                               token_list *out, classification_result *result, failure *fail)
+static error_code encode_probe(const backend *b, const request *r, const prepared_prompt *p,
+                               const probe_template *t, token_list *out,
+                               classification_result *result, failure *fail)
 {
     template_parts parts;
     error_code code = split_template(t->text, &parts, fail);
@@ -254,7 +349,7 @@ static error_code encode_probe(const backend *b, const request *r, const probe_t
     }
     size_t begin = out->length;
     if (code == OK)
-        code = encode_subject(b, r, parts.conversation, out, fail);
+        code = encode_subject(b, r, p, parts.conversation, out, fail);
     if (code != OK)
         return code;
     result->prompt_tokens = out->length - begin;
@@ -315,9 +410,9 @@ error_code backend_check_labels(backend *b, const probe_template *t, const char 
     return code;
 }
 
-error_code backend_classify(backend *b, const request *r, const probe_template *t,
-                            const char *const *labels, size_t n_labels, wakeup wake,
-                            classification **out, failure *fail)
+error_code backend_classify(backend *b, const request *r, const prepared_prompt *p,
+                            const probe_template *t, const char *const *labels, size_t n_labels,
+                            wakeup wake, classification **out, failure *fail)
 {
     double start = clock_ms();
     int32_t ids[SEQUENCE_MAX_LABELS];
@@ -326,7 +421,7 @@ error_code backend_classify(backend *b, const request *r, const probe_template *
     error_code code = c == NULL ? failure_set(fail, ERR_MEMORY, "no memory for a classification")
                                 : find_labels(b, labels, n_labels, ids, fail);
     if (code == OK)
-        code = encode_probe(b, r, t, &tokens, &c->result, fail);
+        code = encode_probe(b, r, p, t, &tokens, &c->result, fail);
     if (code == OK) {
         c->result.n_labels = n_labels;
         c->result.template_ms = clock_ms() - start;

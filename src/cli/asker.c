@@ -42,8 +42,14 @@ error_code asker_ask(asker *a, const request *q, const question *what, classific
                      failure *fail)
 {
     wakeup wake = {.call = ring, .context = &a->bell};
-    return backend_classify(a->backend, q, &what->template, what->words, what->n_words, wake, out,
-                            fail);
+    prepared_prompt *p;
+    error_code code = backend_prepare(a->backend, q, &p, fail);
+    if (code != OK)
+        return code;
+    code = backend_classify(a->backend, q, p, &what->template, what->words, what->n_words, wake,
+                            out, fail);
+    prompt_destroy(p);
+    return code;
 }
 
 error_code asker_take(asker *a, classification *c, classification_result *out, failure *fail)

@@ -28,8 +28,9 @@ struct run {
     bool cancelled;
     reply *reply; /* written under the lock: run_cancel may come from another thread */
 
-    classification *probe; /* while RUN_PROBING */
-    request_copy request;  /* while RUN_PROBING */
+    classification *probe;       /* while RUN_PROBING */
+    request_copy request;        /* while RUN_PROBING */
+    prepared_prompt *prompts[2]; /* by config_role; NULL: not made, or needed no more */
 
     run_state state;
     bool is_decided;
@@ -98,10 +99,26 @@ void run_cancel(run *r)
 /* ---- from a plan to a reply -------------------------------------------------------------------
  */
 
-static player *player_of(const run *r)
+static player *player_in(const run *r, config_role role)
 {
     orchestra *o = r->orchestra;
-    return &o->players[r->plan.role == ROLE_SMALL ? o->small : o->large];
+    return &o->players[role == ROLE_SMALL ? o->small : o->large];
+}
+
+/* The request's prompt for a model, made when it is first wanted. */
+static error_code prepare(run *r, config_role role, const request *q, failure *fail)
+{
+    if (r->prompts[role] != NULL)
+        return OK;
+    return backend_prepare(player_in(r, role)->backend, q, &r->prompts[role], fail);
+}
+
+static void drop_prompts(run *r)
+{
+    for (size_t i = 0; i < sizeof r->prompts / sizeof r->prompts[0]; i++) {
+        prompt_destroy(r->prompts[i]);
+        r->prompts[i] = NULL;
+    }
 }
 
 /* A run's deadline counts from its submission: what it starts has what is left of the time. */
@@ -159,8 +176,9 @@ static void note_plan(run *r, const player *p)
         online_limit_note(o->online, r->id, r->plan.role == ROLE_SMALL, r->intent.best);
 }
 
-static error_code start_reply(run *r, player *p, const request *q, failure *fail)
+static error_code start_reply(run *r, const request *q, failure *fail)
 {
+    player *p = player_in(r, r->plan.role);
     request planned = *q;
     error_code code = take_time_left(r, &planned, fail);
     if (code != OK)
@@ -172,7 +190,11 @@ static error_code start_reply(run *r, player *p, const request *q, failure *fail
     }
     apply_plan(r, &planned);
     reply *started = NULL;
-    code = backend_submit(p->backend, &planned, &r->plan.lookup, own_wakeup(r), &started, fail);
+    code = prepare(r, r->plan.role, &planned, fail);
+    if (code == OK)
+        code = backend_submit(p->backend, &planned, r->prompts[r->plan.role], &r->plan.lookup,
+                              own_wakeup(r), &started, fail);
+    drop_prompts(r);
     if (code != OK)
         return code;
     r->state = RUN_REPLYING;
@@ -187,29 +209,31 @@ static error_code start_reply(run *r, player *p, const request *q, failure *fail
 
 /* What is too long for the large model is refused here when only a decision is asked for, and when
  * it was too long for the small one: with both numbers. The rest the large model's engine finds. */
-static error_code check_fit(const run *r, const request *q, failure *fail)
+static error_code check_fit(run *r, const request *q, failure *fail)
 {
     orchestra *o = r->orchestra;
     size_t holds_small = backend_context(o->players[o->small].backend);
     bool fits_small = r->known.facts.prompt_tokens < holds_small;
     if (r->plan.role == ROLE_SMALL || (fits_small && !r->decide_only))
         return OK;
-    backend *large = o->players[o->large].backend;
-    size_t tokens = 0;
-    error_code code = backend_count_tokens(large, q, &tokens, fail);
-    if (code != OK || tokens < backend_context(large))
+    error_code code = prepare(r, ROLE_LARGE, q, fail);
+    if (code != OK)
         return code;
+    size_t tokens = prompt_tokens(r->prompts[ROLE_LARGE]);
+    size_t holds_large = backend_context(o->players[o->large].backend);
+    if (tokens < holds_large)
+        return OK;
     return failure_set(fail, ERR_CONTEXT,
                        "the prompt has %zu tokens; the small model's context holds %zu, the large "
                        "one's %zu, the reply included",
-                       tokens, holds_small, backend_context(large));
+                       tokens, holds_small, holds_large);
 }
 
 static error_code follow_plan(run *r, const request *q, failure *fail)
 {
     error_code code = check_fit(r, q, fail);
     if (code == OK)
-        code = start_reply(r, player_of(r), q, fail);
+        code = start_reply(r, q, fail);
     if (code == OK && !r->decide_only)
         facts_keep_plan(&r->known, r->orchestra, &r->plan);
     return code;
@@ -237,7 +261,7 @@ static error_code pin(run *r, size_t index, const request *q, failure *fail)
     snprintf(r->plan.reason, sizeof r->plan.reason,
              o->policy == NULL ? "%s is the only model" : "the request names the model %s",
              o->players[index].name);
-    return start_reply(r, &o->players[index], q, fail);
+    return start_reply(r, q, fail);
 }
 
 /* The probe gave nothing: decides without; but where memory is short, the answer must not depend on
@@ -268,8 +292,9 @@ static error_code start_probe(run *r, const request *q, failure *fail)
     if (limit_ms > 0 && (timed.deadline_ms == 0 || timed.deadline_ms > limit_ms))
         timed.deadline_ms = limit_ms;
     atomic_fetch_add(&o->counts.probes, 1);
-    code = backend_classify(o->players[o->small].backend, &timed, &o->template, o->label_tokens,
-                            o->n_labels, own_wakeup(r), &r->probe, &why);
+    code =
+        backend_classify(o->players[o->small].backend, &timed, r->prompts[ROLE_SMALL], &o->template,
+                         o->label_tokens, o->n_labels, own_wakeup(r), &r->probe, &why);
     return code == OK ? OK : follow_failed_probe(r, &why, q, fail);
 }
 
@@ -287,12 +312,12 @@ static bool find_cached_probe(run *r)
 static error_code route(run *r, const request *q, const run_options *options, failure *fail)
 {
     orchestra *o = r->orchestra;
-    double start = clock_ms();
-    error_code code =
-        backend_count_tokens(o->players[o->small].backend, q, &r->known.facts.prompt_tokens, fail);
-    r->receipt.overhead.template_ms = clock_ms() - start;
-    if (code == OK)
+    error_code code = prepare(r, ROLE_SMALL, q, fail);
+    if (code == OK) {
+        r->known.facts.prompt_tokens = prompt_tokens(r->prompts[ROLE_SMALL]);
+        r->receipt.overhead.template_ms = prompt_template_ms(r->prompts[ROLE_SMALL]);
         code = facts_gather(&r->known, o, q, options, fail);
+    }
     if (code != OK)
         return code;
     bool decided = decide(r) || (find_cached_probe(r) && decide(r));
@@ -526,6 +551,7 @@ void run_release(run *r)
     if (r->reply != NULL)
         reply_release(r->reply);
     request_copy_free(&r->request);
+    drop_prompts(r);
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->woken_changed);
     free(r);

@@ -19,6 +19,13 @@ struct backend {
     bool is_small;
 };
 
+#define PREPARING_MS 0.25
+
+struct prepared_prompt {
+    bool is_small;
+    size_t tokens;
+};
+
 static struct {
     size_t tokens[2]; /* what a prompt counts: small, large */
     size_t context[2];
@@ -33,7 +40,8 @@ static struct {
     size_t max_tokens;
     double probe_left_ms;
     int n_probes;
-    int alive; /* handles not given back */
+    int n_prepared[2]; /* prompts: small, large */
+    int alive;         /* handles not given back */
 } world;
 
 static pthread_mutex_t world_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -196,11 +204,35 @@ error_code backend_check_length(const backend *b, const request *r, failure *fai
     return OK;
 }
 
-error_code backend_count_tokens(backend *b, const request *r, size_t *count, failure *fail)
+error_code backend_prepare(backend *b, const request *r, prepared_prompt **out, failure *fail)
 {
     (void)r, (void)fail;
-    *count = world.tokens[b->is_small ? 0 : 1];
+    *out = calloc(1, sizeof **out);
+    **out = (prepared_prompt){b->is_small, world.tokens[b->is_small ? 0 : 1]};
+    pthread_mutex_lock(&world_lock);
+    world.n_prepared[b->is_small ? 0 : 1]++;
+    pthread_mutex_unlock(&world_lock);
+    count_alive(1);
     return OK;
+}
+
+size_t prompt_tokens(const prepared_prompt *p)
+{
+    return p->tokens;
+}
+
+double prompt_template_ms(const prepared_prompt *p)
+{
+    (void)p;
+    return PREPARING_MS;
+}
+
+void prompt_destroy(prepared_prompt *p)
+{
+    if (p == NULL)
+        return;
+    free(p);
+    count_alive(-1);
 }
 
 error_code backend_check_labels(backend *b, const probe_template *t, const char *const *labels,
@@ -212,12 +244,12 @@ error_code backend_check_labels(backend *b, const probe_template *t, const char 
     return world.label_code == OK ? OK : failure_set(fail, world.label_code, "two tokens");
 }
 
-error_code backend_classify(backend *b, const request *r, const probe_template *t,
-                            const char *const *labels, size_t n_labels, wakeup wake,
-                            classification **out, failure *fail)
+error_code backend_classify(backend *b, const request *r, const prepared_prompt *p,
+                            const probe_template *t, const char *const *labels, size_t n_labels,
+                            wakeup wake, classification **out, failure *fail)
 {
     (void)t, (void)labels, (void)n_labels;
-    assert_true(b->is_small);
+    assert_true(b->is_small && p->is_small);
     pthread_mutex_lock(&world_lock);
     world.probe_left_ms = r->deadline_ms;
     world.n_probes++;
@@ -254,9 +286,10 @@ void classification_release(classification *c)
     free(c);
 }
 
-error_code backend_submit(backend *b, const request *r, const lookup_setting *lookup, wakeup wake,
-                          reply **out, failure *fail)
+error_code backend_submit(backend *b, const request *r, const prepared_prompt *p,
+                          const lookup_setting *lookup, wakeup wake, reply **out, failure *fail)
 {
+    assert_int_equal(p->is_small, b->is_small);
     if (world.submit_code != OK)
         return failure_set(fail, world.submit_code, "%s refuses", b->name);
     pthread_mutex_lock(&world_lock);

@@ -22,17 +22,22 @@ static void test_routed(void **state)
     assert_string_equal(run_intent(r)->labels[run_intent(r)->best], "code");
     assert_int_equal(run_finish_reason(r), FINISH_LENGTH);
     const overhead *o = &run_receipt(r)->overhead;
-    assert_true(o->template_ms >= 1 && o->template_ms < 1 + o->total_ms);
+    assert_float_equal(o->template_ms, 1 + PREPARING_MS, 0);
     assert_true(o->prefill_ms == 2 && o->switch_ms == 4 && o->decide_ms >= 0);
     assert_true(o->total_ms > 4);
     assert_int_equal(world.lookup.mode, LOOKUP_AUTO);
     assert_int_equal(world.lookup.prior, 0);
+    /* One rendering serves the count, the probe and the answer. */
+    assert_int_equal(world.n_prepared[0], 1);
+    assert_int_equal(world.n_prepared[1], 0);
     run_release(r);
 
     world.logits[2] = 12; /* now math */
     lookup_setting fixed = {.mode = LOOKUP_FIXED, .length = 3};
     r = perform(&s, (run_options){.lookup = &fixed}, RUN_FINISHED);
     check_plan(r, "l", "math");
+    assert_int_equal(world.n_prepared[0], 2);
+    assert_int_equal(world.n_prepared[1], 1);
     assert_int_equal(world.lookup.mode, LOOKUP_FIXED);
     assert_int_equal(world.lookup.length, 3);
     run_release(r);
