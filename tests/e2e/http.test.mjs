@@ -32,7 +32,7 @@ async function metrics() {
     const type = /^# TYPE (\S+) (counter|gauge|histogram)$/.exec(line);
     if (type) types.set(type[1], type[2]);
     if (line.startsWith('#')) continue;
-    const [, key, name, value] = /^(([a-z_:]+)(?:\{[a-z_]+="[^"]*"(?:,[a-z_]+="[^"]*")*\})?) (\S+)$/.exec(line) ?? assert.fail(line);
+    const [, key, name, value] = /^(([a-z0-9_:]+)(?:\{[a-z_]+="[^"]*"(?:,[a-z_]+="[^"]*")*\})?) (\S+)$/.exec(line) ?? assert.fail(line);
     assert.ok(types.has(name) || types.get(name.replace(/_(sum|count|bucket)$/, '')) === 'histogram', line);
     assert.ok(Number.isFinite(Number(value)) && !values.has(key), line);
     values.set(key, Number(value));
