@@ -34,6 +34,8 @@ static void exchange(engine *e)
     e->status.reply_ms = e->service_ms;
     e->status.switch_ms = e->switch_ms;
     e->status.pauses = e->pauses;
+    e->status.reply_tokens = e->reply_tokens;
+    e->status.read_bytes = e->read_bytes;
     e->status.drafting_ms = e->drafting_ms;
     e->status.prefill_row_ms = e->pace.row_ms;
     for (size_t n = 1; n <= STEP_COST_ROWS; n++)

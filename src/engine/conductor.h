@@ -73,6 +73,7 @@ struct engine {
     bool passed_over; /* had nothing to do when it was its turn */
     double switch_ms;
     size_t pauses;
+    uint64_t reply_tokens, read_bytes;     /* of all its steps */
     acceptance acceptance[LOOKUP_CLASSES]; /* of drafts from the history, by intent */
     drafter *drafter;                      /* NULL: there is no draft model */
     drafting_time drafting;

@@ -210,6 +210,8 @@ typedef struct engine_status {
     double reply_ms;       /* running mean of a reply, from its first step to its end; 0: unknown */
     double retry_after_s;  /* when a place should be free for one more in the queue; 0: unknown */
     size_t pauses;         /* of this engine's steps, for classifications */
+    uint64_t reply_tokens; /* so far, of replies that still run too */
+    uint64_t read_bytes;   /* weights and KV that its steps read so far, its draft model's not */
     double switch_ms;      /* the last change to this engine */
     double drafting_ms;    /* what its draft model's steps took so far */
     double prefill_row_ms; /* measured cost of one more prompt row in a step, attention left out */

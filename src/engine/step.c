@@ -120,14 +120,24 @@ static void learn_service(engine *e, const sequence *s)
     e->service_ms = e->service_ms == 0 ? ms : e->service_ms + SERVICE_RATE * (ms - e->service_ms);
 }
 
+/* What a sequence had before the step's results, to count what the step gave. */
+static void count_gain(engine *e, const sequence *s, const sequence_stats *before)
+{
+    e->reply_tokens += s->progress.reply_tokens - before->reply_tokens;
+    e->read_bytes += s->progress.kv_bytes - before->kv_bytes;
+}
+
 static void hand_out(step *st)
 {
     engine *e = st->engine;
+    e->read_bytes += e->model->weight_bytes;
     sequence_queue old = e->running;
     e->running = (sequence_queue){0};
     for (sequence *s; (s = queue_pop(&old)) != NULL;) {
         bool in_step = s->step == st;
+        const sequence_stats before = s->progress;
         bool over = in_step && take_results(s, st);
+        count_gain(e, s, &before);
         if (in_step)
             s->step = NULL;
         if (over) {

@@ -60,6 +60,16 @@ static double read_pauses(const engine_status *s)
     return (double)s->pauses;
 }
 
+static double read_tokens(const engine_status *s)
+{
+    return (double)s->reply_tokens;
+}
+
+static double read_bytes(const engine_status *s)
+{
+    return (double)s->read_bytes;
+}
+
 static double read_switch(const engine_status *s)
 {
     return s->switch_ms / 1e3;
@@ -86,6 +96,9 @@ static const gauge gauges[] = {
     {"a_io_kv_limit_bytes", "gauge", "What the KV of all models may take; 0: no limit.",
      read_kv_limit},
     {"a_io_step_pauses_total", "counter", "Pauses of steps for probes.", read_pauses},
+    {"a_io_generated_tokens_total", "counter", "Tokens of replies, as they come.", read_tokens},
+    {"a_io_read_bytes_total", "counter", "Weights and KV that steps read, as they run.",
+     read_bytes},
     {"a_io_switch_seconds", "gauge", "The last change to the model.", read_switch},
     {"a_io_prefill_row_seconds", "gauge", "Measured cost of a prompt's token.", read_prefill_row},
     {"a_io_reply_seconds", "gauge", "Mean of the latest replies, queue excluded.", read_reply},

@@ -36,7 +36,7 @@ void put_count(metrics_text *t, uint64_t value)
 void put_number(metrics_text *t, double value)
 {
     if (t->code == OK)
-        t->code = buffer_add_format(t->out, " %.12g\n", value);
+        t->code = buffer_add_format(t->out, " %.15g\n", value);
 }
 
 void put_seconds(metrics_text *t, double ms)

@@ -24,15 +24,15 @@ function parse(text) {
 function reading(samples) {
   const of = (name, labels = {}) => samples.filter((s) => s.name === name && Object.entries(labels).every(([k, v]) => s.labels[k] === v));
   const sum = (name, labels) => of(name, labels).reduce((total, s) => total + s.value, 0);
-  const models = [...new Set(of('a_io_reply_tokens_total').map((s) => s.labels.model))];
+  const models = [...new Set(of('a_io_generated_tokens_total').map((s) => s.labels.model))];
   return {at: performance.now(), of, sum, models};
 }
 
-// What the whole machine does a second, from two readings. Counters of a reply are added at its end.
+// What the whole machine does a second, from two readings.
 function rates(now, last) {
   const seconds = (now.at - last.at) / 1000;
   const rate = (name) => Math.max(0, now.sum(name) - last.sum(name)) / seconds;
-  return {tokens: rate('a_io_reply_tokens_total'), read: rate('a_io_weight_read_bytes_total') + rate('a_io_kv_read_bytes_total')};
+  return {tokens: rate('a_io_generated_tokens_total'), read: rate('a_io_read_bytes_total')};
 }
 
 function plot(values) {
@@ -59,7 +59,7 @@ function modelsTable(now) {
       const kv = now.sum('a_io_kv_bytes', {model});
       return element('tr', {}, element('td', {}, model), number(String(now.sum('a_io_sequences', {model, state: 'running'}))),
         number(String(now.sum('a_io_sequences', {model, state: 'waiting'}) + now.sum('a_io_sequences', {model, state: 'parked'}))),
-        number(limit > 0 ? `${(100 * kv / limit).toFixed(0)} %` : bytes(kv)), number(String(now.sum('a_io_reply_tokens_total', {model}))));
+        number(limit > 0 ? `${(100 * kv / limit).toFixed(0)} %` : bytes(kv)), number(String(now.sum('a_io_generated_tokens_total', {model}))));
     }));
 }
 
