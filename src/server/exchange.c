@@ -113,7 +113,7 @@ void exchange_log(const exchange *e, bool completed)
 {
     int status = completed ? e->status : 499;
     metrics_count_answer(e->server->metrics, status);
-    journal_add(e->server->journal, e, status);
+    latest_add(e->server->latest, e, status);
     char decision[3 * HEADER_VALUE_SIZE + 160] = "", tokens[64] = "";
     if (e->plan.known)
         snprintf(decision, sizeof decision, " model=%s intent=%s lookup=%s reason=%s priority=%s",

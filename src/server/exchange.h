@@ -15,7 +15,7 @@
 #include <stdatomic.h>
 
 #include "server/connection.h"
-#include "server/journal.h"
+#include "server/latest.h"
 #include "server/metrics.h"
 #include "server/openai.h"
 #include "server/server.h"
@@ -121,7 +121,7 @@ struct server {
     int listen_fd; /* -1 once it was given away or closed */
     orchestra *orchestra;
     metrics *metrics;
-    journal *journal;
+    latest *lournal;
     workers *workers;
     loop *loop;
     int64_t created; /* Unix seconds */

@@ -88,7 +88,7 @@ static bool decisions_begin(exchange *e)
 {
     return exchange_answer(
         e, 200,
-        json_pack("{s:s, s:o}", "object", "list", "data", journal_json(e->server->journal)));
+        json_pack("{s:s, s:o}", "object", "list", "data", latest_json(e->server->latest)));
 }
 
 static bool page_begin(exchange *e)

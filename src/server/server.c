@@ -120,7 +120,7 @@ error_code server_start(server *s, orchestra *o, failure *fail)
     s->orchestra = o;
     error_code code = metrics_create(&s->metrics, o, fail);
     if (code == OK)
-        code = journal_create(&s->journal, fail);
+        code = latest_create(&s->latest, fail);
     if (code == OK)
         code = workers_create(&s->workers, fail);
     if (code != OK)
@@ -175,7 +175,7 @@ void server_destroy(server *s)
     loop_destroy(s->loop);
     if (s->workers != NULL)
         workers_destroy(s->workers);
-    journal_destroy(s->journal);
+    latest_destroy(s->latest);
     metrics_destroy(s->metrics);
     if (s->listen_fd >= 0)
         close(s->listen_fd);

@@ -1,4 +1,4 @@
-#include "server/journal.h"
+#include "server/latest.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,27 +17,27 @@ typedef struct entry {
     sequence_stats stats;
 } entry;
 
-struct journal {
-    entry entries[JOURNAL_ENTRIES]; /* a ring */
+struct latest {
+    entry entries[LATEST_ENTRIES]; /* a ring */
     size_t n_added;
 };
 
-error_code journal_create(journal **out, failure *fail)
+error_code latest_create(latest **out, failure *fail)
 {
     *out = calloc(1, sizeof **out);
     return *out != NULL ? OK : failure_set(fail, ERR_MEMORY, "no memory for the recent requests");
 }
 
-void journal_destroy(journal *j)
+void latest_destroy(latest *l)
 {
-    free(j);
+    free(l);
 }
 
-void journal_add(journal *j, const exchange *e, int status)
+void latest_add(latest *l, const exchange *e, int status)
 {
     if (!e->plan.known)
         return;
-    entry *slot = &j->entries[j->n_added++ % JOURNAL_ENTRIES];
+    entry *slot = &l->entries[l->n_added++ % LATEST_ENTRIES];
     memcpy(slot->id, e->id, sizeof slot->id);
     slot->plan = e->plan;
     slot->status = status;
@@ -59,13 +59,13 @@ static json_t *entry_json(const entry *one)
                      "reply_tokens", tokens);
 }
 
-json_t *journal_json(const journal *j)
+json_t *latest_json(const latest *l)
 {
     json_t *list = json_array();
-    size_t n = j->n_added < JOURNAL_ENTRIES ? j->n_added : JOURNAL_ENTRIES;
+    size_t n = l->n_added < LATEST_ENTRIES ? l->n_added : LATEST_ENTRIES;
     for (size_t i = 1; i <= n; i++)
         if (json_array_append_new(
-                list, entry_json(&j->entries[(j->n_added - i) % JOURNAL_ENTRIES])) != 0) {
+                list, entry_json(&l->entries[(l->n_added - i) % LATEST_ENTRIES])) != 0) {
             json_decref(list);
             return NULL;
         }
