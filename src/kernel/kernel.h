@@ -274,7 +274,7 @@ void team_loop_next(team_loop *l, int thread);
 
 /* Physical cores this process may use: affinity mask, SMT siblings counted once, and no more than
  * the whole CPUs in its container's quota: a thread too many would be stopped in mid-step, and all
- * others wait for it. At least 1. */
+ * others wait for it. At least 1; read once, at the first call. */
 int team_default_size(void);
 
 #endif

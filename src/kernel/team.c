@@ -149,20 +149,65 @@ static void team_free(team *t)
     free(t);
 }
 
-/* Spinning takes CPU time that a quota would give to others of the team. */
-static double allowed_cpus(void)
+/* What the system lets this process use, as it was when first asked for: it stands in dozens of
+ * files, which nobody wants read with every matrix that is packed. */
+typedef struct allowance {
+    double cpus; /* of the affinity mask, within the quota */
+    int cores;   /* whole ones, siblings counted once */
+} allowance;
+
+static allowance allowed;
+static pthread_once_t allowed_once = PTHREAD_ONCE_INIT;
+
+/* The lowest CPU that shares a core with `cpu` (itself where the system does not say). The list
+ * reads like "3,7" or "6-7": its first number is the lowest. */
+static size_t first_sibling(size_t cpu)
 {
-    cpu_set_t set;
-    double n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return fmin(n, cpu_quota(""));
+    char path[96];
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%zu/topology/thread_siblings_list",
+             cpu);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return cpu;
+    size_t first;
+    if (fscanf(file, "%zu", &first) != 1 || first >= CPU_SETSIZE)
+        first = cpu;
+    fclose(file);
+    return first;
+}
+
+static int count_cores(const cpu_set_t *cpus)
+{
+    cpu_set_t cores;
+    CPU_ZERO(&cores);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, cpus))
+            CPU_SET(first_sibling(cpu), &cores);
+    return CPU_COUNT(&cores);
+}
+
+static void read_allowance(void)
+{
+    cpu_set_t cpus;
+    double quota = cpu_quota("");
+    bool known = sched_getaffinity(0, sizeof cpus, &cpus) == 0;
+    allowed.cpus = fmin(known ? CPU_COUNT(&cpus) : 1, quota);
+    double n = floor(fmin(known ? count_cores(&cpus) : 1, quota));
+    allowed.cores = (int)fmin(fmax(n, 1), MAX_THREADS);
+}
+
+static const allowance *own_allowance(void)
+{
+    pthread_once(&allowed_once, read_allowance);
+    return &allowed;
 }
 
 static void warn_of_many(int n_threads)
 {
-    int cores = team_default_size();
+    int cores = own_allowance()->cores;
     if (n_threads > cores)
-        log_warn("%d threads, but this process may use %d %s: more make it slower", n_threads, cores,
-                 cores == 1 ? "core" : "cores");
+        log_warn("%d threads, but this process may use %d %s: more make it slower", n_threads,
+                 cores, cores == 1 ? "core" : "cores");
 }
 
 error_code team_create(team **out, int n_threads, failure *fail)
@@ -181,7 +226,8 @@ error_code team_create(team **out, int n_threads, failure *fail)
         return failure_set(fail, ERR_MEMORY, "no memory for a team of %d threads", n_threads);
     }
     t->n_threads = n_threads;
-    t->spin_rounds = n_threads <= allowed_cpus() ? SPIN_ROUNDS : 0;
+    /* Spinning takes CPU time that a quota would give to others of the team. */
+    t->spin_rounds = n_threads <= own_allowance()->cpus ? SPIN_ROUNDS : 0;
     warn_of_many(n_threads);
     for (int i = 0; i < n_threads - 1; i++) {
         t->workers[i] = (worker){.of = t, .thread = i + 1};
@@ -210,38 +256,7 @@ int team_size(const team *t)
     return t->n_threads;
 }
 
-/* The lowest CPU that shares a core with `cpu` (itself where the system does not say). The list
- * reads like "3,7" or "6-7": its first number is the lowest. */
-static size_t first_sibling(size_t cpu)
-{
-    char path[96];
-    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%zu/topology/thread_siblings_list",
-             cpu);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return cpu;
-    size_t first;
-    if (fscanf(file, "%zu", &first) != 1 || first >= CPU_SETSIZE)
-        first = cpu;
-    fclose(file);
-    return first;
-}
-
-static int allowed_cores(void)
-{
-    cpu_set_t set, cores;
-    if (sched_getaffinity(0, sizeof set, &set) != 0)
-        return 1;
-    CPU_ZERO(&cores);
-    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET(cpu, &set))
-            CPU_SET(first_sibling(cpu), &cores);
-    return CPU_COUNT(&cores);
-}
-
 int team_default_size(void)
 {
-    double quota = cpu_quota("");
-    double n = floor(fmin(allowed_cores(), quota));
-    return (int)fmin(fmax(n, 1), MAX_THREADS);
+    return own_allowance()->cores;
 }

@@ -1,5 +1,6 @@
 /* What a container's control groups allow, read from a pretended root: version 1 and 2, groups
- * inside groups, containers that see their own part of the tree only, and files that say nothing. */
+ * inside groups, containers that see their own part of the tree only, and files that say nothing.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -142,8 +143,8 @@ static void test_both(void **state)
 static void test_nonsense(void **state)
 {
     (void)state;
-    static const char *const limits[] = {"", "0 0\n", "-5 100000\n", "nan nan\n", "max\n", "1\n",
-                                         "100000 -1\n", "\xff\xfe"};
+    static const char *const limits[] = {"",      "0 0\n", "-5 100000\n", "nan nan\n",
+                                         "max\n", "1\n",   "100000 -1\n", "\xff\xfe"};
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         begin(V2, "0::/a\n");
         put("/sys/fs/cgroup/a/cpu.max", limits[i]);
@@ -169,12 +170,36 @@ static void test_threads(void **state)
     assert_true(n >= 1 && (n == 1 || (double)n <= quota));
 }
 
+/* Calls of read() that this process has made (proc(5)); 0: the system does not count them. */
+static long reads_so_far(void)
+{
+    long n = 0;
+    FILE *file = fopen("/proc/self/io", "re");
+    if (file == NULL || fscanf(file, "rchar: %*d wchar: %*d syscr: %ld", &n) != 1)
+        n = 0;
+    if (file != NULL)
+        fclose(file);
+    return n;
+}
+
+/* It is asked for with every slice of a matrix that is packed. */
+static void test_read_once(void **state)
+{
+    (void)state;
+    int n = team_default_size();
+    long first = reads_so_far(), second = reads_so_far();
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(team_default_size(), n);
+    assert_int_equal(reads_so_far() - second, second - first);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_version_2),  cmocka_unit_test(test_version_1),
         cmocka_unit_test(test_containers), cmocka_unit_test(test_both),
         cmocka_unit_test(test_nonsense),   cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_read_once),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }
