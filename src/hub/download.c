@@ -209,13 +209,15 @@ static error_code take_up(download *d, failure *fail)
 static error_code check(download *d, failure *fail)
 {
     char sum[DIGEST_TEXT_SIZE];
-    digest_end(d->digest, sum);
+    error_code code = digest_read_text(d->digest, sum, fail);
+    if (code != OK)
+        return code;
     if (strcmp(sum, d->blob->etag) == 0)
         return OK;
     unlink(d->incomplete);
     return failure_set(fail, ERR_FORMAT,
                        "%s: what came has the checksum %s, not %s as the hub says; it was removed",
-                       d->url, sum[0] != '\0' ? sum : "(none)", d->blob->etag);
+                       d->url, sum, d->blob->etag);
 }
 
 /* On the disk before it has its name, so that a power cut leaves no half of a file with it. */

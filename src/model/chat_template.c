@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/sha256.h"
+#include "base/digest.h"
 #include "model/chat_internal.h"
 #include "model/tokenizer_internal.h"
 #include "template/template.h"
@@ -124,15 +124,15 @@ static error_code make(chat_template **out, char *name, template_text jinja, cha
 /* "own 1f2e3d4c5b6a": what a calibration remembers a template by. */
 static char *own_name(const char *jinja, size_t length)
 {
-    uint8_t digest[SHA256_SIZE];
-    sha256 state;
-    sha256_init(&state);
-    sha256_add(&state, jinja, length);
-    sha256_end(&state, digest);
-    char *name = NULL;
-    int n = asprintf(&name, "own %02x%02x%02x%02x%02x%02x", digest[0], digest[1], digest[2],
-                     digest[3], digest[4], digest[5]);
-    return n < 0 ? NULL : name;
+    char text[DIGEST_TEXT_SIZE], *name = NULL;
+    digest *d;
+    error_code code = digest_create(&d, DIGEST_SHA256, NULL);
+    if (code == OK) {
+        digest_add(d, jinja, length);
+        code = digest_read_text(d, text, NULL);
+    }
+    digest_destroy(d);
+    return code == OK && asprintf(&name, "own %.12s", text) >= 0 ? name : NULL;
 }
 
 error_code chat_template_compile(chat_template **out, const char *jinja, size_t length,

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "base/digest.h"
 #include "orchestra/orchestra.h"
 
 /* {intent, plan, receipt {overhead, probe}}: from the moment the plan is there. */
@@ -25,8 +26,7 @@ json_t *policy_json(const orchestra *o);
 json_t *counts_json(const orchestra *o);
 
 /* Its digest: decisions of policies with the same one are the same. */
-#define POLICY_DIGEST_SIZE 65
-void policy_digest(const orchestra *o, char out[POLICY_DIGEST_SIZE]);
+error_code policy_digest(const orchestra *o, char out[DIGEST_TEXT_SIZE]); /* ERR_MEMORY */
 
 const char *lookup_name(lookup_mode mode);
 /* "off", "auto", "draft" or the draft's length. */

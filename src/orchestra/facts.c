@@ -6,33 +6,25 @@
 /* ---- digests -------------------------------------------------------------------------------- */
 
 /* Lengths go before texts, so that different requests never give the same bytes. */
-static void add_text(sha256 *s, const char *text, size_t length)
+static void add_text(digest *d, const char *text, size_t length)
 {
     uint64_t n = length;
-    sha256_add(s, &n, sizeof n);
-    sha256_add(s, text, length);
+    digest_add(d, &n, sizeof n);
+    digest_add(d, text, length);
 }
 
-static void start(sha256 *s, const char *kind)
+static void start(digest *d, const char *kind)
 {
-    sha256_init(s);
-    add_text(s, kind, strlen(kind));
+    digest_start(d);
+    add_text(d, kind, strlen(kind));
 }
 
-static recent_key finish(const sha256 *s)
+static error_code digest_of(digest *d, const char *kind, const char *text, size_t length,
+                            recent_key *out, failure *fail)
 {
-    sha256 copy = *s;
-    recent_key key;
-    sha256_end(&copy, key.digest);
-    return key;
-}
-
-static recent_key digest_of(const char *kind, const char *text, size_t length)
-{
-    sha256 s;
-    start(&s, kind);
-    add_text(&s, text, length);
-    return finish(&s);
+    start(d, kind);
+    add_text(d, text, length);
+    return digest_read(d, out->digest, fail);
 }
 
 static bool is_user(const chat_message *m)
@@ -50,51 +42,61 @@ typedef struct prefixes {
     size_t n;
 } prefixes;
 
-static void digest_request(const request *q, prefixes *p)
+static error_code digest_request(digest *d, const request *q, prefixes *p, failure *fail)
 {
-    sha256 s;
+    error_code code = OK;
     p->n = 0;
-    if (q->prompt != NULL) {
-        p->whole = digest_of("prompt", q->prompt, q->prompt_length);
-        return;
-    }
-    start(&s, "messages");
-    for (size_t i = 0; i < q->n_messages; i++) {
+    if (q->prompt != NULL)
+        return digest_of(d, "prompt", q->prompt, q->prompt_length, &p->whole, fail);
+    start(d, "messages");
+    for (size_t i = 0; code == OK && i < q->n_messages; i++) {
         const chat_message *m = &q->messages[i];
-        add_text(&s, m->role, strlen(m->role));
-        add_text(&s, m->content, m->content_length);
+        add_text(d, m->role, strlen(m->role));
+        add_text(d, m->content, m->content_length);
         if (is_user(m) && i + 1 < q->n_messages)
-            p->earlier[p->n++ % MAX_PREFIXES] = finish(&s);
+            code = digest_read(d, p->earlier[p->n++ % MAX_PREFIXES].digest, fail);
     }
-    p->whole = finish(&s);
+    return code == OK ? digest_read(d, p->whole.digest, fail) : code;
 }
 
-recent_key request_digest(const request *q)
+error_code request_digest(const request *q, recent_key *out)
 {
     prefixes p;
-    digest_request(q, &p);
-    return p.whole;
+    digest *d;
+    error_code code = digest_create(&d, DIGEST_SHA256, NULL);
+    if (code == OK)
+        code = digest_request(d, q, &p, NULL);
+    if (code == OK)
+        *out = p.whole;
+    digest_destroy(d);
+    return code;
 }
 
 /* The last user message alone: what a template with {query} shows of a conversation. */
-static recent_key digest_query(const request *q)
+static error_code digest_query(digest *d, const request *q, recent_key *out, failure *fail)
 {
     for (size_t i = q->n_messages; i-- > 0;)
         if (is_user(&q->messages[i]))
-            return digest_of("query", q->messages[i].content, q->messages[i].content_length);
-    return digest_of("query", "", 0);
+            return digest_of(d, "query", q->messages[i].content, q->messages[i].content_length, out,
+                             fail);
+    return digest_of(d, "query", "", 0, out, fail);
 }
 
 /* ---- conversations -------------------------------------------------------------------------- */
 
+/* Where the conversation's plan is kept: under the session's name, or its own messages. */
+static error_code name_conversation(known_facts *k, digest *d, const prefixes *p,
+                                    const char *session, failure *fail)
+{
+    k->conversation = p->whole;
+    return session == NULL
+               ? OK
+               : digest_of(d, "session", session, strlen(session), &k->conversation, fail);
+}
+
 static void find_kept(known_facts *k, orchestra *o, const prefixes *p, const char *session)
 {
-    bool found = false;
-    k->conversation = p->whole;
-    if (session != NULL) {
-        k->conversation = digest_of("session", session, strlen(session));
-        found = recent_find(o->conversations, &k->conversation, &k->kept);
-    }
+    bool found = session != NULL && recent_find(o->conversations, &k->conversation, &k->kept);
     /* The latest turn first: the longest prefix. */
     for (size_t i = p->n; session == NULL && !found && i-- > 0 && i + MAX_PREFIXES >= p->n;)
         found = recent_find(o->conversations, &p->earlier[i % MAX_PREFIXES], &k->kept);
@@ -148,6 +150,26 @@ static policy_load load_of(const orchestra *o, size_t index)
     return (policy_load){.running = (uint32_t)s.running, .waiting = (uint32_t)s.waiting};
 }
 
+static error_code gather_keys(known_facts *k, orchestra *o, const request *q, const char *session,
+                              failure *fail)
+{
+    prefixes p;
+    digest *d;
+    error_code code = digest_create(&d, DIGEST_SHA256, fail);
+    if (code == OK)
+        code = digest_request(d, q, &p, fail);
+    if (code == OK)
+        k->probe = p.whole;
+    if (code == OK && q->prompt == NULL && strstr(o->template.text, "{query}") != NULL)
+        code = digest_query(d, q, &k->probe, fail);
+    if (code == OK && o->conversations != NULL)
+        code = name_conversation(k, d, &p, session, fail);
+    if (code == OK && o->conversations != NULL)
+        find_kept(k, o, &p, session);
+    digest_destroy(d);
+    return code;
+}
+
 error_code facts_gather(known_facts *k, orchestra *o, const request *q, const run_options *options,
                         failure *fail)
 {
@@ -163,13 +185,9 @@ error_code facts_gather(known_facts *k, orchestra *o, const request *q, const ru
     f->turn = q->prompt != NULL ? 1 : 0;
     for (size_t i = 0; q->prompt == NULL && i < q->n_messages; i++)
         f->turn += is_user(&q->messages[i]);
-    prefixes p;
-    digest_request(q, &p);
-    k->probe = p.whole;
-    if (q->prompt == NULL && strstr(o->template.text, "{query}") != NULL)
-        k->probe = digest_query(q);
-    if (o->conversations != NULL)
-        find_kept(k, o, &p, options->session);
+    error_code code = gather_keys(k, o, q, options->session, fail);
+    if (code != OK)
+        return code;
     return copy_headers(k, o, options, fail);
 }
 

@@ -81,7 +81,7 @@ typedef struct known_facts {
 } known_facts;
 
 /* Of all messages, or of the raw prompt. */
-recent_key request_digest(const request *q);
+error_code request_digest(const request *q, recent_key *out); /* ERR_MEMORY */
 
 /* All facts but prompt_tokens and what the probe says. */
 error_code facts_gather(known_facts *k, orchestra *o, const request *q, const run_options *options,

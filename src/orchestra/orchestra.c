@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/log.h"
 #include "orchestra/internal.h"
 
@@ -259,7 +260,9 @@ error_code orchestra_create(orchestra **out, const config *c, orchestra_progress
         return failure_set(fail, ERR_MEMORY, "no memory for the orchestra");
     o->config = c;
     int n_threads = c->engine.threads > 0 ? (int)c->engine.threads : team_default_size();
-    error_code code = conductor_create(&o->conductor, n_threads, fail);
+    error_code code = digest_prepare(fail);
+    if (code == OK)
+        code = conductor_create(&o->conductor, n_threads, fail);
     if (code == OK) {
         conductor_limit_memory(o->conductor, (size_t)c->engine.memory_limit_mb * 1000000);
         code = load_players(o, &progress, fail);

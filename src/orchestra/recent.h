@@ -7,13 +7,12 @@
 
 #include <stdbool.h>
 
-#include "base/failure.h"
-#include "base/sha256.h"
+#include "base/digest.h"
 
 typedef struct recent recent;
 
 typedef struct recent_key {
-    uint8_t digest[SHA256_SIZE];
+    uint8_t digest[DIGEST_SIZE];
 } recent_key;
 
 /* Memory for all entries is taken at once. `capacity` ≥ 1. */

@@ -19,17 +19,18 @@ static double unix_s(void)
 
 json_t *record_head(const orchestra *o)
 {
-    char digest[POLICY_DIGEST_SIZE];
-    policy_digest(o, digest);
+    char sum[DIGEST_TEXT_SIZE];
+    if (policy_digest(o, sum) != OK)
+        return NULL;
     return json_pack("{s:s, s:i, s:f, s:s, s:o}", "type", "policy", "version", RECORD_VERSION,
-                     "time", unix_s(), "digest", digest, "policy", policy_json(o));
+                     "time", unix_s(), "digest", sum, "policy", policy_json(o));
 }
 
 /* ---- the prompt ----------------------------------------------------------------------------- */
 
-static void hex_of(char out[2 * SHA256_SIZE + 1], const recent_key *key)
+static void hex_of(char out[DIGEST_TEXT_SIZE], const recent_key *key)
 {
-    for (size_t i = 0; i < SHA256_SIZE; i++)
+    for (size_t i = 0; i < DIGEST_SIZE; i++)
         snprintf(out + 2 * i, 3, "%02x", key->digest[i]);
 }
 
@@ -50,8 +51,10 @@ json_t *record_prompt(const request *q, bool with_text)
     size_t bytes = q->prompt != NULL ? q->prompt_length : 0;
     for (size_t i = 0; q->prompt == NULL && i < q->n_messages; i++)
         bytes += q->messages[i].content_length;
-    recent_key key = request_digest(q);
-    char hash[2 * SHA256_SIZE + 1];
+    recent_key key;
+    char hash[DIGEST_TEXT_SIZE];
+    if (request_digest(q, &key) != OK)
+        return NULL;
     hex_of(hash, &key);
     json_t *o =
         json_pack("{s:s, s:I, s:I}", "sha256", hash, "messages",

@@ -542,7 +542,8 @@ void run_release(run *r)
 {
     if (r == NULL)
         return;
-    if (r->prompt != NULL && r->is_decided)
+    /* Where no memory was had for the prompt, the log counts a lost line. */
+    if (r->orchestra->log != NULL && r->is_decided)
         decision_log_write(r->orchestra->log, record_line(r, r->orchestra, r->prompt));
     json_decref(r->prompt);
     facts_free(&r->known);

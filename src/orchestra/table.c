@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "base/sha256.h"
+#include "base/digest.h"
 #include "orchestra/describe.h"
 #include "orchestra/internal.h"
 
@@ -176,17 +176,19 @@ json_t *policy_json(const orchestra *o)
     return whole;
 }
 
-void policy_digest(const orchestra *o, char out[POLICY_DIGEST_SIZE])
+error_code policy_digest(const orchestra *o, char out[DIGEST_TEXT_SIZE])
 {
-    sha256 s;
-    uint8_t digest[SHA256_SIZE];
+    digest *d;
     buffer text;
     buffer_init(&text, SIZE_MAX);
-    sha256_init(&s);
-    if (json_write_exact(&text, policy_json(o)) == OK)
-        sha256_add(&s, text.data, text.length);
+    error_code code = digest_create(&d, DIGEST_SHA256, NULL);
+    if (code == OK)
+        code = json_write_exact(&text, policy_json(o));
+    if (code == OK) {
+        digest_add(d, text.data, text.length);
+        code = digest_read_text(d, out, NULL);
+    }
     buffer_free(&text);
-    sha256_end(&s, digest);
-    for (size_t i = 0; i < SHA256_SIZE; i++)
-        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    digest_destroy(d);
+    return code;
 }
