@@ -1,14 +1,9 @@
 #include "evidence/replay.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/json.h"
-#include "base/lines.h"
+#include "evidence/journal.h"
 #include "evidence/server_block.h"
 
 typedef struct replay {
@@ -17,115 +12,10 @@ typedef struct replay {
     void *context;
     replay_progress progress;
     checker *judge;
-    json_t *journal;        /* finished blocks by key: {items, seconds} */
-    FILE *file;             /* of the journal; NULL: none */
+    journal *journal;       /* finished blocks by key: {items, seconds} */
     size_t n_done, n_total; /* requests */
     const char *set, *arm;
 } replay;
-
-/* ---- the journal -------------------------------------------------------------------------- */
-
-static error_code journal_failed(const replay *r, failure *fail)
-{
-    return failure_set(fail, ERR_IO, "cannot write %s: %s", r->plan->journal, strerror(errno));
-}
-
-static error_code write_line(replay *r, json_t *value, failure *fail)
-{
-    buffer line;
-    buffer_init(&line, (size_t)1 << 30);
-    error_code code = json_write(&line, value);
-    if (code == OK)
-        code = buffer_add_text(&line, "\n");
-    if (code != OK)
-        failure_set(fail, code, "no memory for %s", r->plan->journal);
-    else if (fwrite(line.data, 1, line.length, r->file) != line.length || fflush(r->file) != 0)
-        code = journal_failed(r, fail);
-    buffer_free(&line);
-    return code;
-}
-
-/* The first line says with what the rest was made; a last line that was cut short is forgotten. */
-static error_code read_journal(replay *r, FILE *file, failure *fail)
-{
-    char *line = NULL;
-    size_t capacity = 0;
-    error_code code = OK;
-    for (size_t number = 1; code == OK && getline(&line, &capacity, file) > 0; number++) {
-        json_t *value = json_read(line, strlen(line), 0, NULL, &code);
-        if (code == ERR_MEMORY)
-            failure_set(fail, code, "no memory for %s", r->plan->journal);
-        else if (number == 1 && !json_equal(value, r->plan->settings))
-            code = failure_set(fail, ERR_INVALID,
-                               "%s was left by another replay; finish that one or remove it",
-                               r->plan->journal);
-        else if (number > 1 && value != NULL)
-            json_object_update(r->journal, value);
-        code = code == ERR_FORMAT ? OK : code;
-        json_decref(value);
-    }
-    if (code == OK)
-        code = lines_ended(file, r->plan->journal, fail);
-    free(line);
-    return code;
-}
-
-/* A new file of that name with what is known so far: on a full disk the old one stays. */
-static error_code rewrite_journal(replay *r, const char *name, failure *fail)
-{
-    const char *key;
-    json_t *block;
-    r->file = fopen(name, "w");
-    if (r->file == NULL)
-        return journal_failed(r, fail);
-    error_code code = write_line(r, json_deep_copy(r->plan->settings), fail);
-    json_object_foreach(r->journal, key, block)
-    {
-        if (code == OK)
-            code = write_line(r, json_pack("{s:O}", key, block), fail);
-    }
-    if (code == OK && rename(name, r->plan->journal) != 0)
-        code = journal_failed(r, fail);
-    if (code != OK)
-        unlink(name);
-    return code;
-}
-
-static error_code open_journal(replay *r, failure *fail)
-{
-    const char *path = r->plan->journal;
-    if (path == NULL)
-        return OK;
-    struct stat there; /* another kind of file must not be replaced */
-    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode))
-        return failure_set(fail, ERR_INVALID, "%s is not a regular file", path);
-    FILE *file = fopen(path, "r");
-    bool is_there = file != NULL;
-    error_code code = is_there ? read_journal(r, file, fail) : OK;
-    if (is_there)
-        fclose(file);
-    if (code != OK)
-        return code;
-    /* Written anew, so that a line that was cut short is gone. */
-    char *partial = NULL;
-    if (asprintf(&partial, "%s.partial", path) < 0)
-        return failure_set(fail, ERR_MEMORY, "no memory for %s", path);
-    code = rewrite_journal(r, partial, fail);
-    free(partial);
-    return code;
-}
-
-static error_code remember(replay *r, const char *key, json_t *items, double seconds, failure *fail)
-{
-    json_t *block = json_pack("{s:O, s:f}", "items", items, "seconds", seconds);
-    if (block == NULL || json_object_set(r->journal, key, block) != 0)
-        return failure_set(fail, ERR_MEMORY, "no memory for the results");
-    json_t *line = json_pack("{s:o}", key, block);
-    if (r->file != NULL)
-        return write_line(r, line, fail);
-    json_decref(line);
-    return OK;
-}
 
 /* ---- one block ---------------------------------------------------------------------------- */
 
@@ -203,10 +93,11 @@ static error_code do_block(replay *r, const replay_set *set, const arm *a, size_
     r->set = set->name;
     r->arm = a->name;
     on_progress(r, 0);
-    if (from < to && json_object_get(r->journal, key) == NULL) {
+    if (from < to && journal_find(r->journal, key) == NULL) {
         code = run_block(r, a, set->tasks.items + from, to - from, &items, &seconds, fail);
         if (code == OK)
-            code = remember(r, key, items, seconds, fail);
+            code = journal_put(r->journal, key,
+                               json_pack("{s:O, s:f}", "items", items, "seconds", seconds), fail);
         json_decref(items);
     }
     r->n_done += to - from;
@@ -223,7 +114,7 @@ static json_t *gather(const replay *r, const replay_set *set, const arm *a)
     for (size_t round = 0; round < r->plan->rounds; round++) {
         char key[160];
         snprintf(key, sizeof key, "%s/%s/%zu", set->name, a->name, round);
-        const json_t *block = json_object_get(r->journal, key);
+        const json_t *block = journal_find(r->journal, key);
         json_array_extend(items, json_object_get(block, "items"));
         seconds += json_number_value(json_object_get(block, "seconds"));
     }
@@ -300,17 +191,13 @@ static void count_requests(replay *r)
 error_code replay_perform(const replay_plan *p, replay_configure configure, void *context,
                           replay_progress progress, json_t **out, failure *fail)
 {
-    replay r = {.plan = p,
-                .configure = configure,
-                .context = context,
-                .progress = progress,
-                .journal = json_object()};
+    replay r = {.plan = p, .configure = configure, .context = context, .progress = progress};
     json_t *runs = json_array();
     *out = NULL;
     count_requests(&r);
     error_code code = checker_create(&r.judge, fail);
     if (code == OK)
-        code = open_journal(&r, fail);
+        code = journal_open(&r.journal, p->journal, "replay", p->settings, fail);
     if (code == OK)
         code = run_all(&r, fail);
     for (size_t s = 0; s < p->n_sets; s++)
@@ -322,10 +209,8 @@ error_code replay_perform(const replay_plan *p, replay_configure configure, void
         if (*out == NULL)
             code = failure_set(fail, ERR_MEMORY, "no memory for the results");
     }
-    if (r.file != NULL)
-        fclose(r.file);
     checker_destroy(r.judge);
-    json_decref(r.journal);
+    journal_close(r.journal);
     json_decref(runs);
     return code;
 }
