@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "evidence/interval.h"
 
 /* What may answer, in the order in which ties are decided: what reads less comes first. */
 static const struct candidate {
@@ -156,15 +157,6 @@ static double speed(const tally *t)
     return t->ms > 0 ? 1e3 * t->tokens / t->ms : 0;
 }
 
-/* Wilson's interval at 95 %, in per cent. */
-static void interval(const tally *t, double *low, double *high)
-{
-    double z = 1.96, n = t->n, p = t->right / n, middle = p + z * z / (2 * n);
-    double half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n));
-    *low = 100 * (middle - half) / (1 + z * z / n);
-    *high = 100 * (middle + half) / (1 + z * z / n);
-}
-
 static size_t find_best(const group *g)
 {
     size_t best = 0;
@@ -215,7 +207,7 @@ static void write_evidence(buffer *out, const group *g, size_t chosen, size_t be
         double low, high;
         if (t->n == 0)
             continue;
-        interval(t, &low, &high);
+        interval_of_share(t->right, t->n, &low, &high);
         buffer_add_format(out,
                           "    #   %-5s lookup %-4s %5.0f requests, %6.2f %% right (%.2f … %.2f), "
                           "%.0f tokens/s%s\n",
