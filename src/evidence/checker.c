@@ -6,7 +6,10 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "evidence/answer.h"
 #include "evidence/sandbox.h"
+
+#define WORDS_LIMIT ((size_t)1 << 30) /* bytes */
 
 struct checker {
     sandbox *sandbox; /* NULL until it is needed */
@@ -45,83 +48,93 @@ static bool is_exact(const json_t *value, const char *answer)
 
 /* ---- numbers ------------------------------------------------------------------------------ */
 
-/* Reads digits with commas between groups of three, a fraction, and a minus directly before. */
-static const char *read_number(const char *at, double *out)
-{
-    bool negative = *at == '-';
-    double value = 0, scale = 1;
-    at += negative;
-    for (; isdigit((unsigned char)*at) || (*at == ',' && isdigit((unsigned char)at[1])); at++)
-        if (*at != ',')
-            value = 10 * value + (*at - '0');
-    if (*at == '.' && isdigit((unsigned char)at[1]))
-        for (at++; isdigit((unsigned char)*at); at++)
-            value += (scale /= 10) * (*at - '0');
-    *out = negative ? -value : value;
-    return at;
-}
-
-/* NAN: there is none. */
-static double last_number(const char *text)
-{
-    double last = NAN;
-    for (const char *at = text; *at != '\0';) {
-        bool begins = isdigit((unsigned char)*at) || (*at == '-' && isdigit((unsigned char)at[1]));
-        if (begins)
-            at = read_number(at, &last);
-        else
-            at++;
-    }
-    return last;
-}
-
 static double number_of(const json_t *value)
 {
-    return json_is_number(value) ? json_number_value(value) : last_number(json_string_value(value));
+    return json_is_number(value) ? json_number_value(value)
+                                 : answer_number(json_string_value(value));
 }
 
-static bool is_number(const json_t *value, const char *answer)
+/* ---- words -------------------------------------------------------------------------------- */
+
+static error_code has_words(const buffer *answer, const char *value, bool *has)
 {
-    double said = last_number(answer), right = number_of(value);
-    return fabs(said - right) <= 1e-6 * fmax(1, fabs(right)); /* false for NAN */
+    buffer wanted;
+    buffer_init(&wanted, WORDS_LIMIT);
+    error_code code = answer_words(&wanted, value);
+    /* A value without words, of punctuation alone, is in no answer. */
+    *has = code == OK && wanted.length > 1 && strstr(answer->data, wanted.data) != NULL;
+    buffer_free(&wanted);
+    return code;
 }
 
-/* ---- choices ------------------------------------------------------------------------------ */
-
-static bool is_letter_alone(const char *text, const char *at)
+static error_code contains(const json_t *value, const char *text, bool *right, failure *fail)
 {
-    return *at >= 'A' && *at <= 'Z' && !isalnum((unsigned char)at[1]) &&
-           (at == text || !isalnum((unsigned char)at[-1]));
+    buffer answer;
+    buffer_init(&answer, WORDS_LIMIT);
+    error_code code = answer_words(&answer, text);
+    if (code == OK && json_is_string(value))
+        code = has_words(&answer, json_string_value(value), right);
+    for (size_t i = 0; code == OK && !*right && i < json_array_size(value); i++)
+        code = has_words(&answer, json_string_value(json_array_get(value, i)), right);
+    buffer_free(&answer);
+    return code == OK ? OK : failure_set(fail, code, "no memory for an answer's words");
 }
 
-/* The letter that the answer begins with; else the first after "answer"; else the last alone. */
-static char chosen_letter(const char *answer)
+/* ---- JSON --------------------------------------------------------------------------------- */
+
+static bool is_same(const json_t *one, const json_t *other);
+
+static bool is_same_object(const json_t *one, const json_t *other)
 {
-    while (is_space(*answer) || *answer == '(' || *answer == '*')
-        answer++;
-    bool is_article = answer[0] == 'A' && answer[1] == ' ' && islower((unsigned char)answer[2]);
-    if (is_letter_alone(answer, answer) && !is_article)
-        return *answer;
-    const char *named = strcasestr(answer, "answer");
-    if (named == NULL)
-        named = strstr(answer, "答案");
-    for (const char *at = named; at != NULL && *at != '\0'; at++)
-        if (is_letter_alone(answer, at))
-            return *at;
-    char last = '\0';
-    for (const char *at = answer; *at != '\0'; at++)
-        if (is_letter_alone(answer, at))
-            last = *at;
-    return last;
+    const char *key;
+    json_t *value;
+    if (json_object_size(one) != json_object_size(other))
+        return false;
+    json_object_foreach((json_t *)(uintptr_t)one, key, value)
+    {
+        const json_t *own = json_object_get(other, key);
+        if (own == NULL || !is_same(value, own))
+            return false;
+    }
+    return true;
+}
+
+/* As json_equal, but 1 is 1.0. As deep as jansson reads, 2048 levels. */
+static bool is_same(const json_t *one, const json_t *other)
+{
+    if (json_is_number(one) && json_is_number(other))
+        return json_number_value(one) == json_number_value(other);
+    if (json_is_object(one) && json_is_object(other))
+        return is_same_object(one, other);
+    if (!json_is_array(one) || !json_is_array(other))
+        return json_equal(one, other);
+    bool same = json_array_size(one) == json_array_size(other);
+    for (size_t i = 0; same && i < json_array_size(one); i++)
+        same = is_same(json_array_get(one, i), json_array_get(other, i));
+    return same;
+}
+
+static error_code is_json(const json_t *value, const char *answer, bool *right, failure *fail)
+{
+    size_t length;
+    const char *text = answer_block(answer, &length);
+    error_code code = OK;
+    json_t *said = json_read(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL, &code);
+    if (code == ERR_MEMORY)
+        return failure_set(fail, code, "no memory for an answer's JSON");
+    *right = said != NULL && is_same(said, value);
+    json_decref(said);
+    return OK;
 }
 
 /* ---- the table ---------------------------------------------------------------------------- */
 
-typedef enum kind { EXACT, NUMBER, CHOICE, PYTHON, N_KINDS } kind;
+typedef enum kind { EXACT, CONTAINS, NUMBER, CHOICE, JSON, PYTHON, N_KINDS } kind;
 
 static kind kind_of(const json_t *check)
 {
-    static const char *const names[N_KINDS] = {"exact", "number", "choice", "python"};
+    static const char *const names[N_KINDS] = {"exact",  "contains", "number",
+                                               "choice", "json",     "python"};
     const char *type = json_string_value(json_object_get(check, "type"));
     if (type != NULL && strcmp(type, "final_number") == 0)
         return NUMBER;
@@ -172,24 +185,29 @@ error_code check_validate(const json_t *check, failure *fail)
     const json_t *value = json_object_get(check, "value");
     switch (kind_of(check)) {
     case EXACT:
+    case CONTAINS:
         return is_text_or_texts(value)
                    ? OK
                    : failure_set(fail, ERR_FORMAT,
-                                 "check: exact needs \"value\": a text or a list of texts");
+                                 "check: exact and contains need \"value\": a text or a list of "
+                                 "texts");
     case NUMBER:
         if (json_is_number(value) ||
-            (json_is_string(value) && !isnan(last_number(json_string_value(value)))))
+            (json_is_string(value) && !isnan(answer_number(json_string_value(value)))))
             return OK;
         return failure_set(fail, ERR_FORMAT, "check: number needs \"value\": a number");
     case CHOICE:
         if (json_string_length(value) == 1 && isupper((unsigned char)*json_string_value(value)))
             return OK;
         return failure_set(fail, ERR_FORMAT, "check: choice needs \"value\": a capital letter");
+    case JSON:
+        return value != NULL ? OK : failure_set(fail, ERR_FORMAT, "check: json needs \"value\"");
     case PYTHON:
         return validate_python(check, fail);
     default:
-        return failure_set(fail, ERR_FORMAT,
-                           "check: \"type\" is none of exact, number, choice, python");
+        return failure_set(
+            fail, ERR_FORMAT,
+            "check: \"type\" is none of exact, contains, number, choice, json, python");
     }
 }
 
@@ -218,12 +236,16 @@ error_code checker_check(checker *c, const json_t *check, const char *answer, bo
     case EXACT:
         *right = is_exact(value, answer);
         return OK;
+    case CONTAINS:
+        return contains(value, answer, right, fail);
     case NUMBER:
-        *right = is_number(value, answer);
+        *right = answer_is_number(answer, number_of(value));
         return OK;
     case CHOICE:
-        *right = chosen_letter(answer) == *json_string_value(value);
+        *right = answer_letter(answer) == *json_string_value(value);
         return OK;
+    case JSON:
+        return is_json(value, answer, right, fail);
     case PYTHON:
         return run_python(c, check, answer, right, fail);
     default:

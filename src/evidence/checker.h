@@ -3,8 +3,11 @@
  *
  * A check is a JSON object; its "type" is one of
  *   exact    the answer without white space around it equals "value" (a text, or one of a list)
+ *   contains the words of "value" (a text, or one of a list) stand in the answer one after another;
+ *            neither case nor punctuation nor articles count (answer.h)
  *   number   the last number in the answer equals "value" ("final_number" is the same)
  *   choice   the letter that the answer chooses equals "value"
+ *   json     the answer, or the first ``` block in it, is JSON and equals "value"
  *   python   the answer, or the first ``` block in it, is code. With "call", a list of [expression,
  *            value]: after running it repr(expression) is the value. With "reference" too, the list
  *            has expressions alone and the reference's code says their values. With "prompt",

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "evidence/answer.h"
 #include "evidence/checker.h"
 #include "evidence/demo_tasks.h"
 #include "evidence/sandbox.h"
@@ -72,6 +73,59 @@ static void choices(void **state)
     assert_true(is_right(check, "Neither A nor C. I take B"));
     assert_false(is_right(check, "C, not B"));
     assert_false(is_right(check, "Because"));
+}
+
+static void words(void **state)
+{
+    (void)state;
+    const char *check = "{\"type\":\"contains\",\"value\":[\"The Eiffel Tower\",\"14 July\"]}";
+    assert_true(is_right(check, "It's the Eiffel  tower!"));
+    assert_true(is_right(check, "on July 4, no: on 14 July."));
+    assert_false(is_right(check, "the Eiffel"));
+    assert_false(is_right(check, "Eiffel a big tower")); /* "a" alone is no word */
+    assert_false(is_right(check, "114 July"));
+    assert_false(is_right(check, ""));
+    assert_true(is_right("{\"type\":\"contains\",\"value\":\"Zürich\"}", "In Zürich."));
+    assert_false(is_right("{\"type\":\"contains\",\"value\":\"?!\"}", "any thing ?!"));
+}
+
+static void json_answers(void **state)
+{
+    (void)state;
+    const char *check = "{\"type\":\"json\",\"value\":{\"a\":[1,{\"b\":null}],\"c\":\"d\"}}";
+    assert_true(is_right(check, "{\"c\": \"d\", \"a\": [1.0, {\"b\": null}]}"));
+    assert_true(is_right(check, "Here:\n```json\n{\"a\":[1,{\"b\":null}],\"c\":\"d\"}\n```\nSo."));
+    assert_false(is_right(check, "{\"c\": \"d\", \"a\": [1, {\"b\": null}], \"e\": 1}"));
+    assert_false(is_right(check, "{\"c\": \"d\", \"a\": [1, {}]}"));
+    assert_false(is_right(check, "{\"c\": \"d\", \"a\": [1, {\"b\": null}, 2]}"));
+    assert_false(is_right(check, "{\"c\": \"d\""));
+    assert_false(is_right(check, ""));
+    assert_true(is_right("{\"type\":\"json\",\"value\":null}", " null "));
+    assert_true(is_right("{\"type\":\"json\",\"value\":\"x\"}", "\"x\""));
+    assert_false(is_right("{\"type\":\"json\",\"value\":true}", "1"));
+}
+
+static bool agree(const char *one, const char *other)
+{
+    failure fail;
+    bool same = false, turned = false;
+    assert_int_equal(answers_agree(one, other, &same, &fail), OK);
+    assert_int_equal(answers_agree(other, one, &turned, &fail), OK);
+    assert_true(same == turned);
+    return same;
+}
+
+static void agreement(void **state)
+{
+    (void)state;
+    assert_true(agree("```python\nf = 1\n```", "Thus:\n```\nf=1```"));
+    assert_false(agree("```python\nf = 1\n```", "```python\nf = 11\n```"));
+    assert_true(agree("3 + 4 is 7.", "The answer is 7.00"));
+    assert_false(agree("It is 7", "It is 8"));
+    assert_true(agree("The Bern.", "bern"));
+    assert_false(agree("Bern", "Basel"));
+    assert_false(agree("Bern", "Bern in 1848"));
+    assert_true(agree("", ""));
 }
 
 static void code_is_run(void **state)
@@ -178,6 +232,9 @@ static void bad_checks(void **state)
         "{\"type\":\"exact\",\"value\":[1]}",
         "{\"type\":\"number\",\"value\":\"many\"}",
         "{\"type\":\"choice\",\"value\":\"b\"}",
+        "{\"type\":\"contains\"}",
+        "{\"type\":\"contains\",\"value\":[1]}",
+        "{\"type\":\"json\"}",
         "{\"type\":\"python\"}",
         "{\"type\":\"python\",\"call\":[]}",
         "{\"type\":\"python\",\"call\":[\"f()\"]}",
@@ -394,6 +451,9 @@ int main(void)
         cmocka_unit_test(exact_answers),
         cmocka_unit_test(numbers),
         cmocka_unit_test(choices),
+        cmocka_unit_test(words),
+        cmocka_unit_test(json_answers),
+        cmocka_unit_test(agreement),
         cmocka_unit_test(code_is_run),
         cmocka_unit_test(sandbox_denies),
         cmocka_unit_test(sandbox_survives),
