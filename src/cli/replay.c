@@ -1,5 +1,4 @@
 /* replay.c: `a-io replay`: labelled requests through policies, measured. */
-#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "cli/common.h"
 #include "cli/progress.h"
 #include "cli/replay.h"
+#include "cli/result_file.h"
 #include "evidence/redecide.h"
 #include "evidence/replay.h"
 #include "evidence/scenario.h"
@@ -455,27 +455,17 @@ static void show_progress(void *context, const char *set, const char *name, doub
 
 /* ---- results ------------------------------------------------------------------------------ */
 
-/* Whole or not at all: the old file stays until the new one is complete. */
 static error_code write_results(const char *path, const json_t *results, failure *fail)
 {
-    char partial[4096];
-    snprintf(partial, sizeof partial, "%s.new", path);
-    FILE *file = fopen(partial, "w");
     buffer text;
     buffer_init(&text, (size_t)1 << 30);
-    bool written = file != NULL &&
-                   json_write(&text, json_incref((json_t *)(uintptr_t)results)) == OK &&
-                   buffer_add_text(&text, "\n") == OK &&
-                   fwrite(text.data, 1, text.length, file) == text.length;
+    error_code code = json_write(&text, json_incref((json_t *)(uintptr_t)results));
+    if (code == OK)
+        code = buffer_add_text(&text, "\n");
+    code = code == OK ? result_file_write(path, &text, fail)
+                      : failure_set(fail, code, "no memory for %s", path);
     buffer_free(&text);
-    if (file != NULL && fclose(file) != 0)
-        written = false;
-    if (!written || rename(partial, path) != 0) {
-        int error = errno;
-        unlink(partial);
-        return failure_set(fail, ERR_IO, "cannot write %s: %s", path, strerror(error));
-    }
-    return OK;
+    return code;
 }
 
 static error_code perform(const replay_options *o, replay_plan *p, json_t **results, failure *fail)
