@@ -29,6 +29,7 @@ static const struct command {
     {"quantize", command_quantize, "write a model file with smaller weights, or with random ones"},
     {"logits", command_logits, "write the logits of given tokens"},
     {"replay", command_replay, "measure policies: labelled requests, accuracy, speed, latency"},
+    {"label", command_label, "have both models answer requests, and grade the answers"},
     {"report", command_report, "a page, tables and a picture from a replay's results"},
     {"tune", command_tune, "a policy's rules from a replay's results"},
     {"bench", command_bench, "measure models on this machine, against the speed of its memory"},

@@ -18,6 +18,7 @@ int command_quantize(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_calibrate(int argc, char **argv);
 int command_replay(int argc, char **argv);
+int command_label(int argc, char **argv);
 int command_report(int argc, char **argv);
 int command_tune(int argc, char **argv);
 

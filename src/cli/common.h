@@ -110,8 +110,10 @@ typedef struct stage {
 /* Loads models, with a progress bar when standard error is a terminal and it takes a while. From
  * then on SIGINT and SIGTERM cancel the run in progress; a second one ends the process. */
 error_code stage_open(stage *s, const stage_options *options, failure *fail);
-/* Its two steps, for a command with signals of its own; after a failed stage_load, stage_close. */
+/* Its two steps, for a command that changes the configuration between them; after a failed second
+ * one, stage_close. stage_load leaves the signals to the command. */
 error_code stage_configure(stage *s, const stage_options *options, failure *fail);
+error_code stage_start(stage *s, failure *fail);
 error_code stage_load(stage *s, failure *fail);
 void stage_close(stage *s); /* a zeroed one too */
 

@@ -170,14 +170,18 @@ error_code stage_load(stage *s, failure *fail)
     return code;
 }
 
+error_code stage_start(stage *s, failure *fail)
+{
+    error_code code = stage_load(s, fail);
+    return code == OK ? watch_signals(fail) : code;
+}
+
 error_code stage_open(stage *s, const stage_options *options, failure *fail)
 {
     error_code code = stage_configure(s, options, fail);
     if (code != OK)
         return code;
-    code = stage_load(s, fail);
-    if (code == OK)
-        code = watch_signals(fail);
+    code = stage_start(s, fail);
     if (code != OK)
         stage_close(s);
     return code;

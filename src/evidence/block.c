@@ -142,7 +142,7 @@ static void note_answer(block *b, flight *f)
     item_put_integer(item, "prompt_tokens", cost->reply.prompt_tokens);
     item_put_integer(item, "tokens", cost->reply.reply_tokens);
     item_put_integer(item, "digest", item_digest(f->text.data));
-    b->load.answers[f->task] = strdup(f->text.data != NULL ? f->text.data : "");
+    workload_keep_answer(&b->load, f->task, f->text.data);
 }
 
 /* ---- submitting --------------------------------------------------------------------------- */

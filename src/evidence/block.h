@@ -26,6 +26,8 @@ typedef struct block_options {
     float temperature;
     bool (*stopped)(void *context); /* asked now and then; true: give up. Or NULL */
     void (*progress)(void *context, size_t done);
+    /* Told of each answer as it ends, with what its item says so far. Or NULL */
+    void (*answered)(void *context, size_t task, const char *text, const json_t *item);
     void *context;
 } block_options;
 

@@ -229,7 +229,7 @@ static void note_answer(server_block *b, const exchange *x)
     if (x->account != NULL)
         describe_account(item, x->account);
     describe_times(item, x, tokens);
-    b->load.answers[x->task] = strdup(x->text.data != NULL ? x->text.data : "");
+    workload_keep_answer(&b->load, x->task, x->text.data);
 }
 
 static void note_error(server_block *b, const exchange *x)

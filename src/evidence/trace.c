@@ -56,9 +56,9 @@ static error_code add_gsm8k(task_list *list, const json_t *line, size_t number, 
 
 static error_code refuse_unknown(const json_t *line, failure *fail)
 {
-    static const char *const known[] = {"id",       "domain",   "task",       "intent",
-                                        "prompt",   "messages", "answer",     "check",
-                                        "expected", "source",   "arrival_ms", "max_tokens"};
+    static const char *const known[] = {"id",         "domain",     "task",  "intent",   "prompt",
+                                        "messages",   "answer",     "check", "expected", "source",
+                                        "arrival_ms", "max_tokens", "small", "large",    "agree"};
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)line, key, value)

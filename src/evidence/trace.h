@@ -4,7 +4,7 @@
  * A line is one of
  *   {"id", "domain", "prompt" | "messages", "answer" | "check", …}: A-IO's own; also "task" (what
  *       scenarios mix; default: domain), "intent" (the true label; default: domain), "arrival_ms",
- *       "max_tokens"; "expected" and "source" are read over
+ *       "max_tokens"; "expected", "source" and what `a-io label` adds (label.h) are read over
  *   {"task_id", "prompt", "entry_point", "test", …}: HumanEval as published: code, run
  *   {"question", "answer": "… #### 72"}: GSM8K as published: math, number
  *   {"type": "decision", …}: a line of a decision log that keeps prompts (docs/decision-log.md):

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "engine/sample.h"
@@ -97,6 +98,14 @@ void workload_count_done(workload *w)
     w->end_ms = clock_ms();
     if (w->options->progress != NULL)
         w->options->progress(w->options->context, w->done);
+}
+
+void workload_keep_answer(workload *w, size_t index, const char *text)
+{
+    const block_options *o = w->options;
+    w->answers[index] = strdup(text != NULL ? text : "");
+    if (o->answered != NULL && w->answers[index] != NULL)
+        o->answered(o->context, index, w->answers[index], w->items[index]);
 }
 
 /* After the clock has stopped. A request without an answer is wrong. */

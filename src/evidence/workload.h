@@ -33,6 +33,8 @@ double workload_next_due(const workload *w);
 bool workload_take_due(workload *w, size_t *index, double *due_ms);
 /* ERR_CANCELLED: somebody wants an end. */
 error_code workload_check_stopped(const workload *w, failure *fail);
+/* The text of a request that was answered, once its item is filled in; NULL: an empty one. */
+void workload_keep_answer(workload *w, size_t index, const char *text);
 /* A request has ended, one way or the other. */
 void workload_count_done(workload *w);
 

@@ -1,0 +1,332 @@
+/* label.c: `a-io label`: requests through both models, the answers graded. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/digest.h"
+#include "base/json.h"
+#include "cli/cli.h"
+#include "cli/common.h"
+#include "cli/progress.h"
+#include "cli/result_file.h"
+#include "evidence/label.h"
+#include "evidence/trace.h"
+
+static const char usage[] =
+    "usage: a-io label [options] -o FILE REQUESTS\n"
+    "\n"
+    "Has both models answer every request, grades the answers, and writes what came out: what a\n"
+    "router is fitted on and judged by. REQUESTS is a file of JSON lines: A-IO's own form, "
+    "HumanEval or\n"
+    "GSM8K as published, or a decision log with prompts (docs/replay.md); - reads standard input.\n"
+    "\n"
+    "FILE gets a line a request, in their order: the request, and under small and large whether "
+    "the\n"
+    "answer was right, its text and its tokens (docs/labelling.md). Where a request says nothing "
+    "of\n"
+    "what is right, agree says whether both models came to the same: a stand-in, no grade.\n"
+    "\n"
+    "  -o, --output FILE    where the lines go. Until all are there, answers are kept in\n"
+    "                       FILE.partial: a run that was killed goes on where it was\n"
+    "      --streams N      answers at once (default: 8)\n"
+    "  -n, --max-tokens N   of an answer, where the request says none (default: 256)\n"
+    "      --temperature T  default: 0\n"
+    "      --seed S         of the sampling (default: 1)\n"
+    "      --json           the figures as one JSON object instead of the table\n"
+    "      --config FILE    configuration (default: config/demo.yaml)\n"
+    "  -t, --threads N      threads that compute (default: physical cores)\n"
+    "  -c, --context N      tokens a request may hold (default: what the model was trained for)\n"
+    "      --kv f16|f32|q8_0 type of the KV cache (default: f16)\n"
+    "      --offline        fetch nothing: models named in the hub's way must be in its cache\n"
+    "  -h, --help           this text\n"
+    "\n"
+    "Answers to code tasks are run: by python3, confined (docs/replay.md says to what).\n"
+    "\n"
+    "Exit status: 0; 2 for a bad option; 3 for something that is not there; 4 for a bad "
+    "configuration;\n"
+    "5 for bad requests or a bad model file; 6 for a file that cannot be read or written; 8 when "
+    "it was\n"
+    "interrupted.\n";
+
+typedef struct label_options {
+    stage_options stage;
+    const char *output, *requests;
+    uint64_t streams, max_tokens, seed;
+    float temperature;
+    bool json, help;
+} label_options;
+
+enum { STREAMS = STAGE_OWN, TEMPERATURE, SEED, JSON };
+
+/* ---- options ------------------------------------------------------------------------------ */
+
+static error_code take_option(void *context, int option, failure *fail)
+{
+    label_options *o = context;
+    switch (option) {
+    case 'o':
+        o->output = optarg;
+        return OK;
+    case 'n':
+        return option_number("--max-tokens", optarg, 1, 1 << 20, &o->max_tokens, fail);
+    case STREAMS:
+        return option_number("--streams", optarg, 1, 256, &o->streams, fail);
+    case TEMPERATURE:
+        return option_real("--temperature", optarg, &o->temperature, fail);
+    case SEED:
+        return option_number("--seed", optarg, 0, UINT32_MAX, &o->seed, fail);
+    case JSON:
+        o->json = true;
+        return OK;
+    default:
+        o->help = true;
+        return OK;
+    }
+}
+
+static error_code read_label_options(label_options *o, int argc, char **argv, failure *fail)
+{
+    static const struct option names[] = {{"output", required_argument, NULL, 'o'},
+                                          {"streams", required_argument, NULL, STREAMS},
+                                          {"max-tokens", required_argument, NULL, 'n'},
+                                          {"temperature", required_argument, NULL, TEMPERATURE},
+                                          {"seed", required_argument, NULL, SEED},
+                                          {"json", no_argument, NULL, JSON},
+                                          {"config", required_argument, NULL, STAGE_CONFIG},
+                                          STAGE_ENGINE_OPTIONS,
+                                          OFFLINE_OPTION,
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    *o = (label_options){.streams = 8, .max_tokens = 256, .seed = 1};
+    const option_table table = {names, ":o:n:t:c:h", take_option, o};
+    error_code code = stage_read_options(&table, argc, argv, &o->stage, fail);
+    if (code != OK || o->help)
+        return code;
+    if (o->temperature < 0 || o->temperature > 2)
+        return failure_set(fail, ERR_INVALID, "--temperature: from 0 to 2");
+    if (argc - optind != 1)
+        return failure_set(fail, ERR_INVALID,
+                           "one file of requests is needed; try: a-io label --help");
+    if (o->output == NULL)
+        return failure_set(fail, ERR_INVALID, "-o FILE is needed: where the lines go");
+    o->requests = argv[optind];
+    return OK;
+}
+
+/* ---- what the answers depend on ----------------------------------------------------------- */
+
+static error_code digest_tasks(const task_list *tasks, char text[DIGEST_TEXT_SIZE], failure *fail)
+{
+    digest *d = NULL;
+    buffer line;
+    buffer_init(&line, (size_t)1 << 30);
+    error_code code = digest_create(&d, DIGEST_SHA256, fail);
+    for (size_t i = 0; code == OK && i < tasks->length; i++) {
+        const task *t = &tasks->items[i];
+        buffer_clear(&line);
+        code = json_write(&line, json_pack("{s:O, s:I}", "messages", t->source, "max_tokens",
+                                           (json_int_t)t->max_tokens));
+        if (code == OK)
+            digest_add(d, line.data, line.length);
+        else
+            failure_set(fail, code, "no memory for the requests");
+    }
+    if (code == OK)
+        digest_end(d, text);
+    digest_destroy(d);
+    buffer_free(&line);
+    return code;
+}
+
+static json_t *model_names(const stage *s)
+{
+    json_t *names = json_array();
+    for (uint32_t i = 0; i < s->config->n_models; i++) {
+        const config_model *m = &s->config->models[i];
+        char text[17];
+        snprintf(text, sizeof text, "%016" PRIx64, orchestra_model(s->orchestra, i)->fingerprint);
+        json_array_append_new(
+            names,
+            json_pack("[s, s, i]", m->role == ROLE_SMALL ? "small" : "large", text, (int)m->kv));
+    }
+    return names;
+}
+
+static error_code choose_settings(json_t **out, const label_options *o, const stage *s,
+                                  const task_list *tasks, failure *fail)
+{
+    char text[DIGEST_TEXT_SIZE];
+    error_code code = digest_tasks(tasks, text, fail);
+    if (code != OK)
+        return code;
+    *out = json_pack("{s:s, s:I, s:o, s:I, s:f, s:I}", "requests", text, "n",
+                     (json_int_t)tasks->length, "models", model_names(s), "max_tokens",
+                     (json_int_t)o->max_tokens, "temperature", (double)o->temperature, "seed",
+                     (json_int_t)o->seed);
+    return *out != NULL ? OK : failure_set(fail, ERR_MEMORY, "no memory for the settings");
+}
+
+/* ---- what comes out ----------------------------------------------------------------------- */
+
+static error_code write_lines(const char *path, const json_t *lines, failure *fail)
+{
+    buffer text;
+    buffer_init(&text, (size_t)4 << 30);
+    error_code code = OK;
+    for (size_t i = 0; code == OK && i < json_array_size(lines); i++) {
+        code = json_write(&text, json_incref(json_array_get(lines, i)));
+        if (code == OK)
+            code = buffer_add_text(&text, "\n");
+    }
+    code = code == OK ? result_file_write(path, &text, fail)
+                      : failure_set(fail, code, "no memory for %s", path);
+    buffer_free(&text);
+    return code;
+}
+
+static void print_share(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    if (json_is_number(value))
+        printf(" %6.1f", json_number_value(value));
+    else
+        printf(" %6s", "-");
+}
+
+static void print_side(const json_t *side)
+{
+    print_share(side, "right");
+    if (json_is_number(json_object_get(side, "low")))
+        printf(" (%5.1f to %5.1f)", json_number_value(json_object_get(side, "low")),
+               json_number_value(json_object_get(side, "high")));
+    else
+        printf(" %16s", "");
+    print_share(side, "tokens");
+}
+
+static void print_figures(const json_t *figures)
+{
+    const json_t *kinds = json_object_get(figures, "kinds");
+    printf("%-16s %8s | %23s %6s | %23s %6s | %6s %6s %6s | %6s\n%-16s %8s | %6s %16s %6s | %6s "
+           "%16s %6s | %6s %6s %6s | %6s\n",
+           "", "", "small", "", "large", "", "only", "only", "", "", "kind", "requests", "right %",
+           "95 %", "tokens", "right %", "95 %", "tokens", "small", "large", "none", "agree");
+    for (size_t i = 0; i < json_array_size(kinds); i++) {
+        const json_t *k = json_array_get(kinds, i);
+        printf("%-16s %8" JSON_INTEGER_FORMAT " |", json_string_value(json_object_get(k, "kind")),
+               json_integer_value(json_object_get(k, "requests")));
+        print_side(json_object_get(k, "small"));
+        printf(" |");
+        print_side(json_object_get(k, "large"));
+        printf(" |");
+        print_share(k, "only_small");
+        print_share(k, "only_large");
+        print_share(k, "neither");
+        printf(" |");
+        print_share(k, "agreed");
+        putchar('\n');
+    }
+}
+
+static error_code print_all(const label_options *o, const json_t *lines, failure *fail)
+{
+    json_t *figures = label_figures(lines);
+    if (figures == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for the figures");
+    if (o->json)
+        return print_json(figures, fail);
+    print_figures(figures);
+    json_decref(figures);
+    return OK;
+}
+
+/* ---- the command -------------------------------------------------------------------------- */
+
+typedef struct show {
+    progress bar;
+    char what[32];
+} show;
+
+static void show_progress(void *context, const char *doing, double fraction)
+{
+    show *s = context;
+    if (strcmp(s->what, doing) != 0) {
+        progress_end(&s->bar);
+        snprintf(s->what, sizeof s->what, "%s", doing);
+        progress_start(&s->bar, s->what);
+    }
+    progress_show(&s->bar, fraction);
+}
+
+static bool is_interrupted(void *context)
+{
+    (void)context;
+    return stage_signal() != 0;
+}
+
+static error_code label(const label_options *o, stage *s, label_plan *p, json_t **lines,
+                        failure *fail)
+{
+    char *journal = NULL;
+    json_t *settings = NULL;
+    show shown = {.bar.percent = -1};
+    error_code code = choose_settings(&settings, o, s, &p->tasks, fail);
+    if (code == OK && asprintf(&journal, "%s.partial", o->output) < 0)
+        code = failure_set(fail, ERR_MEMORY, "no memory for %s", o->output);
+    p->settings = settings;
+    p->journal = journal;
+    if (code == OK)
+        code = label_perform(p, s->orchestra, s->config, (label_progress){show_progress, &shown},
+                             lines, fail);
+    progress_end(&shown.bar);
+    if (code == ERR_CANCELLED)
+        failure_set(fail, code, "interrupted; the same command goes on from %s", journal);
+    if (code == OK)
+        code = write_lines(o->output, *lines, fail);
+    if (code == OK)
+        unlink(journal);
+    free(journal);
+    json_decref(settings);
+    return code;
+}
+
+static error_code open_stage(stage *s, const label_options *o, failure *fail)
+{
+    error_code code = stage_configure(s, &o->stage, fail);
+    for (uint32_t i = 0; code == OK && i < s->config->n_models; i++)
+        s->config->models[i].slots = (uint32_t)o->streams;
+    return code == OK ? stage_start(s, fail) : code;
+}
+
+int command_label(int argc, char **argv)
+{
+    label_options o;
+    failure fail;
+    stage s = {.config = NULL};
+    label_plan p = {.journal = NULL};
+    json_t *lines = NULL;
+    error_code code = read_label_options(&o, argc, argv, &fail);
+    if (code == OK && o.help) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    if (code == OK)
+        code = trace_read(&p.tasks, o.requests, &fail);
+    if (code == OK)
+        code = open_stage(&s, &o, &fail);
+    if (code == OK) {
+        p.load = (block_options){.in_flight = o.streams,
+                                 .max_tokens = o.max_tokens,
+                                 .seed = o.seed,
+                                 .temperature = o.temperature,
+                                 .stopped = is_interrupted};
+        code = label(&o, &s, &p, &lines, &fail);
+    }
+    if (code == OK)
+        code = print_all(&o, lines, &fail);
+    json_decref(lines);
+    stage_close(&s);
+    task_list_free(&p.tasks);
+    return code == OK ? 0 : command_failed("label", &fail);
+}

@@ -1,0 +1,255 @@
+#include "evidence/label.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "evidence/answer.h"
+#include "evidence/journal.h"
+
+static const char *const roles[] = {[ROLE_SMALL] = "small", [ROLE_LARGE] = "large"};
+#define N_ROLES (sizeof roles / sizeof roles[0])
+
+typedef struct labelling {
+    const label_plan *plan;
+    label_progress progress;
+    journal
+        *journal; /* by role and number of the task: {answer, prompt_tokens, tokens} | {error} */
+    checker *judge;
+    config_role role; /* that answers now */
+    size_t *open;     /* numbers of the tasks that it has to answer */
+    task *tasks;      /* the same tasks, borrowed */
+    size_t n_open;
+    size_t n_done, n_all; /* answers, of both models */
+    error_code code;      /* of `fail`, once the journal could not be written */
+    failure fail;
+} labelling;
+
+static void tell(const labelling *l, const char *doing, size_t done, size_t all)
+{
+    if (l->progress.call != NULL)
+        l->progress.call(l->progress.context, doing, (double)done / (double)all);
+}
+
+/* ---- answering ---------------------------------------------------------------------------- */
+
+typedef struct answer_key {
+    char text[48];
+} answer_key;
+
+static answer_key key_of(config_role role, size_t number)
+{
+    answer_key key;
+    snprintf(key.text, sizeof key.text, "%s/%zu", roles[role], number);
+    return key;
+}
+
+static void note(labelling *l, size_t open, json_t *value)
+{
+    answer_key key = key_of(l->role, l->open[open]);
+    if (l->code == OK)
+        l->code = journal_put(l->journal, key.text, value, &l->fail);
+    else
+        json_decref(value);
+}
+
+static void on_answer(void *context, size_t open, const char *text, const json_t *item)
+{
+    note(context, open,
+         json_pack("{s:o, s:O, s:O}", "answer", json_text(text, strlen(text)), "prompt_tokens",
+                   json_object_get(item, "prompt_tokens"), "tokens",
+                   json_object_get(item, "tokens")));
+}
+
+static void on_progress(void *context, size_t done)
+{
+    labelling *l = context;
+    tell(l, roles[l->role], l->n_done + done, l->n_all);
+}
+
+static bool is_stopped(void *context)
+{
+    const labelling *l = context;
+    const block_options *load = &l->plan->load;
+    return l->code != OK || (load->stopped != NULL && load->stopped(load->context));
+}
+
+static void list_open(labelling *l)
+{
+    l->n_open = 0;
+    for (size_t i = 0; i < l->plan->tasks.length; i++) {
+        answer_key key = key_of(l->role, i);
+        if (journal_find(l->journal, key.text) != NULL)
+            continue;
+        l->tasks[l->n_open] = l->plan->tasks.items[i];
+        l->tasks[l->n_open].check = NULL; /* graded when all is there */
+        l->open[l->n_open++] = i;
+    }
+}
+
+static void note_refusals(labelling *l, const json_t *items)
+{
+    for (size_t i = 0; i < json_array_size(items); i++) {
+        json_t *error = json_object_get(json_array_get(items, i), "error");
+        if (json_is_string(error))
+            note(l, i, json_pack("{s:O}", "error", error));
+    }
+}
+
+/* What one model has not answered yet. */
+static error_code answer_open(labelling *l, orchestra *o, const config *c, failure *fail)
+{
+    block_options load = l->plan->load;
+    json_t *items = NULL;
+    double seconds;
+    load.load = LOAD_CLOSED;
+    load.context = l;
+    load.progress = on_progress;
+    load.answered = on_answer;
+    load.stopped = is_stopped;
+    list_open(l);
+    l->n_done += l->plan->tasks.length - l->n_open;
+    if (l->n_open == 0)
+        return OK;
+    error_code code = block_run(o, c, arm_find(roles[l->role]), l->tasks, l->n_open, &load,
+                                l->judge, &items, &seconds, fail);
+    if (code == OK)
+        note_refusals(l, items);
+    json_decref(items);
+    l->n_done += l->n_open;
+    if (l->code != OK)
+        *fail = l->fail;
+    return l->code != OK ? l->code : code;
+}
+
+/* ---- grading ------------------------------------------------------------------------------ */
+
+static bool was_cut(const labelling *l, const task *t, const json_t *answer)
+{
+    size_t limit = t->max_tokens > 0 ? t->max_tokens : l->plan->load.max_tokens;
+    return (size_t)json_integer_value(json_object_get(answer, "tokens")) >= limit;
+}
+
+/* What a role's answer to a task is worth; NULL: no memory. */
+static json_t *grade(labelling *l, config_role role, size_t number, failure *fail)
+{
+    const task *t = &l->plan->tasks.items[number];
+    answer_key key = key_of(role, number);
+    json_t *graded = json_copy(journal_find(l->journal, key.text));
+    const char *text = json_string_value(json_object_get(graded, "answer"));
+    bool right = false;
+    failure_set(fail, ERR_MEMORY, "no memory for the labels");
+    if (text != NULL && t->check != NULL &&
+        checker_check(l->judge, t->check, text, &right, fail) != OK) {
+        failure_prefix(fail, "task %s", t->id);
+        json_decref(graded);
+        return NULL;
+    }
+    bool is_known = t->check != NULL || text == NULL;
+    json_object_set_new(graded, "right", is_known ? json_boolean(right) : json_null());
+    if (text != NULL)
+        json_object_set_new(graded, "finish",
+                            json_string(was_cut(l, t, graded) ? "length" : "stop"));
+    return graded;
+}
+
+static error_code add_agreement(json_t *line, failure *fail)
+{
+    const char *small =
+        json_string_value(json_object_get(json_object_get(line, "small"), "answer"));
+    const char *large =
+        json_string_value(json_object_get(json_object_get(line, "large"), "answer"));
+    bool agree = false;
+    error_code code = OK;
+    if (small != NULL && large != NULL)
+        code = answers_agree(small, large, &agree, fail);
+    bool is_known = small != NULL && large != NULL;
+    json_object_set_new(line, "agree", is_known ? json_boolean(agree) : json_null());
+    return code;
+}
+
+/* The task in the trace's own form. */
+static json_t *line_of(const task *t)
+{
+    json_t *line =
+        json_pack("{s:s, s:s, s:O}", "id", t->id, "task", t->kind, "messages", t->source);
+    if (t->intent != NULL)
+        json_object_set_new(line, "intent", json_string(t->intent));
+    if (t->check != NULL)
+        json_object_set(line, "check", t->check);
+    if (t->max_tokens > 0)
+        json_object_set_new(line, "max_tokens", json_integer((json_int_t)t->max_tokens));
+    if (t->arrival_ms >= 0)
+        json_object_set_new(line, "arrival_ms", json_real(t->arrival_ms));
+    return line;
+}
+
+static error_code add_line(labelling *l, size_t number, json_t *lines, failure *fail)
+{
+    const task *t = &l->plan->tasks.items[number];
+    json_t *line = line_of(t);
+    error_code code = OK;
+    for (size_t role = 0; code == OK && role < N_ROLES; role++) {
+        json_t *graded = grade(l, (config_role)role, number, fail);
+        if (graded == NULL || json_object_set_new(line, roles[role], graded) != 0)
+            code = fail->code;
+    }
+    if (code == OK && t->check == NULL)
+        code = add_agreement(line, fail);
+    if (json_array_append_new(lines, line) != 0 && code == OK)
+        code = failure_set(fail, ERR_MEMORY, "no memory for the labels");
+    return code;
+}
+
+static error_code grade_all(labelling *l, json_t *lines, failure *fail)
+{
+    const block_options *load = &l->plan->load;
+    error_code code = OK;
+    for (size_t i = 0; code == OK && i < l->plan->tasks.length; i++) {
+        if (load->stopped != NULL && load->stopped(load->context))
+            code = failure_set(fail, ERR_CANCELLED, "stopped");
+        else
+            code = add_line(l, i, lines, fail);
+        tell(l, "grading", i + 1, l->plan->tasks.length);
+    }
+    return code;
+}
+
+/* ---- all of it ---------------------------------------------------------------------------- */
+
+static error_code prepare(labelling *l, failure *fail)
+{
+    size_t n = l->plan->tasks.length;
+    l->n_all = N_ROLES * n;
+    l->open = calloc(n, sizeof l->open[0]);
+    l->tasks = calloc(n, sizeof l->tasks[0]);
+    if (l->open == NULL || l->tasks == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for the labels");
+    error_code code = checker_create(&l->judge, fail);
+    return code == OK ? journal_open(&l->journal, l->plan->journal, "run of label",
+                                     l->plan->settings, fail)
+                      : code;
+}
+
+error_code label_perform(const label_plan *p, orchestra *o, const config *c,
+                         label_progress progress, json_t **lines, failure *fail)
+{
+    labelling l = {.plan = p, .progress = progress};
+    json_t *made = json_array();
+    error_code code = prepare(&l, fail);
+    for (size_t role = 0; code == OK && role < N_ROLES; role++) {
+        l.role = (config_role)role;
+        code = answer_open(&l, o, c, fail);
+    }
+    if (code == OK)
+        code = grade_all(&l, made, fail);
+    journal_close(l.journal);
+    checker_destroy(l.judge);
+    free(l.open);
+    free(l.tasks);
+    *lines = code == OK ? made : NULL;
+    if (code != OK)
+        json_decref(made);
+    return code;
+}

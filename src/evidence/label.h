@@ -1,0 +1,38 @@
+/*
+ * label.h: requests answered by both models of a pair, and the answers graded: what a router can be
+ * fitted on and judged by.
+ */
+#ifndef EVIDENCE_LABEL_H
+#define EVIDENCE_LABEL_H
+
+#include "evidence/block.h"
+
+typedef struct label_plan {
+    task_list tasks;
+    block_options load;     /* LOAD_CLOSED; `progress` and `answered` are label's own */
+    const char *journal;    /* a file that keeps answers until all are graded; NULL: none */
+    const json_t *settings; /* what the journal must have been written with */
+} label_plan;
+
+typedef struct label_progress {
+    void (*call)(void *context, const char *doing, double fraction);
+    void *context;
+} label_progress;
+
+/* *lines: a JSON list, one object a task, in their order, to be released: the task in the trace's
+ * own form (trace.h) and
+ *   small, large: {"right": bool or null (nothing says what is right), "answer": the text,
+ *       "finish": stop or length, "prompt_tokens", "tokens"}; of a request that the model refused
+ *       {"right": false, "error": the text}
+ *   agree: where there is no check, whether both answers come to the same (answer.h); or null
+ * ERR_CANCELLED: it was stopped; what was answered is in the journal. */
+error_code label_perform(const label_plan *p, orchestra *o, const config *c,
+                         label_progress progress, json_t **lines, failure *fail);
+
+/* Figures of labelled lines: {"kinds": [{"kind", "requests", "graded", "agreed" (of those without a
+ * check), "small": {"right", "low", "high", "tokens"}, "large": …, "only_small", "only_large",
+ * "neither"}]}, the last of them "all"; shares in per cent of the graded, low and high their 95 %
+ * interval, tokens the mean of an answer. NULL: no memory. */
+json_t *label_figures(const json_t *lines);
+
+#endif
