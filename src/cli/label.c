@@ -133,7 +133,7 @@ static error_code digest_tasks(const task_list *tasks, char text[DIGEST_TEXT_SIZ
             failure_set(fail, code, "no memory for the requests");
     }
     if (code == OK)
-        digest_end(d, text);
+        code = digest_read_text(d, text, fail);
     digest_destroy(d);
     buffer_free(&line);
     return code;

@@ -121,7 +121,7 @@ struct server {
     int listen_fd; /* -1 once it was given away or closed */
     orchestra *orchestra;
     metrics *metrics;
-    latest *lournal;
+    latest *latest;
     workers *workers;
     loop *loop;
     int64_t created; /* Unix seconds */
