@@ -10,6 +10,7 @@
 #   make demo-real      make demo's table with a real pair, Qwen2.5-Coder 0.5B and 1.5B
 #   make SANITIZE=address,undefined test      make SANITIZE=thread test      make CC=clang test (14 and newer)
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
+#   make install        into PREFIX (/usr/local), DESTDIR before it: program, demo pair, manual page, completions, unit; `uninstall`
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
 #   make replay         scenarios A, B and C through all policies on the demo pair (a few minutes): a page and tables
 #   make bench-kv       what KV memory costs: resident bytes, first touch, copied prefixes
@@ -33,7 +34,7 @@ comma := ,
 BUILD := build$(if $(filter-out gcc cc,$(CC)),/$(notdir $(CC)))
 VARIANT := $(BUILD)$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
 
-PACKAGES := libcurl libcrypto jansson libcyaml yaml-0.1 libpcre2-8 libedit
+PACKAGES := libcurl libssl libcrypto jansson libcyaml yaml-0.1 libpcre2-8 libedit
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wvla -Werror
 CFLAGS ?= -O2 -g
 CPPFLAGS += -D_GNU_SOURCE -Isrc
@@ -60,7 +61,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean
+.PHONY: all install uninstall demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(TEMPLATE_LIBRARY)
@@ -69,6 +70,26 @@ $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(TEMPLATE_LIBRARY)
 $(TEMPLATE_LIBRARY): $(TEMPLATE_SOURCES)
 	$(if $(V),,@echo "  cargo   src/template" && )tools/cargo.sh build --release --locked --quiet --manifest-path src/template/Cargo.toml --target-dir build/cargo
 	@touch $@
+
+PREFIX ?= /usr/local
+UNITS ?= $(PREFIX)/lib/systemd/system
+PLACE := $(DESTDIR)$(PREFIX)
+INSTALLED := $(PLACE)/bin/a-io $(PLACE)/share/man/man1/a-io.1 $(PLACE)/share/bash-completion/completions/a-io \
+  $(PLACE)/share/zsh/site-functions/_a-io $(PLACE)/share/fish/vendor_completions.d/a-io.fish $(DESTDIR)$(UNITS)/a-io.service
+install: $(PROGRAM)
+	install -Dm755 $(PROGRAM) $(PLACE)/bin/a-io
+	install -Dm644 -t $(PLACE)/share/a-io/config config/*.yaml
+	install -Dm644 -t $(PLACE)/share/a-io/models/demo models/demo/*.gguf
+	install -Dm644 docs/a-io.1 $(PLACE)/share/man/man1/a-io.1
+	install -Dm644 tools/install/a-io.bash $(PLACE)/share/bash-completion/completions/a-io
+	install -Dm644 tools/install/_a-io $(PLACE)/share/zsh/site-functions/_a-io
+	install -Dm644 tools/install/a-io.fish $(PLACE)/share/fish/vendor_completions.d/a-io.fish
+	install -d $(DESTDIR)$(UNITS)
+	sed 's|@PREFIX@|$(PREFIX)|' tools/install/a-io.service > $(DESTDIR)$(UNITS)/a-io.service
+
+uninstall:
+	rm -f $(INSTALLED)
+	rm -rf $(PLACE)/share/a-io
 
 $(LIBRARY): $(OBJECTS)
 	@rm -f $@ && ar rcs $@ $^

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/service_manager.h"
 #include "orchestra/calibration_file.h"
 #include "orchestra/describe.h"
 #include "server/server.h"
@@ -34,6 +35,8 @@ static const char usage[] =
     "                              (chatml, llama3 ...) or a file's as file:PATH\n"
     "      --host ADDRESS          listen there (default: what the configuration says)\n"
     "      --port N                likewise; 0: any free one\n"
+    "      --socket PATH           listen on a Unix socket instead\n"
+    "      --allow-without-key     serve others than this machine without a key\n"
     "  -t, --threads N             threads that compute (default: physical cores)\n"
     "  -c, --context N             tokens a request may hold (default: what the model was trained\n"
     "                              for)\n"
@@ -47,12 +50,14 @@ static const char usage[] =
     "between two tokens of a reply, beside the step that the replies need themselves; but at\n"
     "least eight tokens of a prompt are in every step.\n"
     "\n"
-    "The environment variable A_IO_API_KEY, when set, is the key that every /v1 request must "
-    "send.\n"
-    "Without it only localhost, this address and server.allowed_hosts are served, and pages of\n"
+    "The environment variable A_IO_API_KEY, when set, is a key that every /v1 request must send;\n"
+    "server.keys_file has more of them, with limits. Without any, an address that others reach is\n"
+    "refused, and only localhost, this address and server.allowed_hosts are served, pages of\n"
     "server.allowed_origins only.\n"
     "SIGTERM or SIGINT: no new requests, up to 30 s for those that run; a second one: at once.\n"
-    "SIGHUP is ignored.\n"
+    "SIGHUP: keys and certificate are read again; a certificate that changes is noticed by "
+    "itself.\n"
+    "systemd may pass the socket on, and is told when the server is ready (Type=notify).\n"
     "\n"
     "Exit status: 0; 2 for a bad option; 3 for a file that is not there; 4 for a bad "
     "configuration;\n"
@@ -63,13 +68,15 @@ typedef struct serve_options {
     const char *host;
     uint64_t port;
     bool has_port;
+    const char *socket;
+    bool allow_without_key;
     bool check;
     bool help;
 } serve_options;
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-enum { HOST = STAGE_OWN, PORT, CHECK };
+enum { HOST = STAGE_OWN, PORT, SOCKET, ALLOW_WITHOUT_KEY, CHECK };
 
 static error_code take_option(void *context, int option, failure *fail)
 {
@@ -81,6 +88,12 @@ static error_code take_option(void *context, int option, failure *fail)
     case PORT:
         o->has_port = true;
         return option_number("--port", optarg, 0, 65535, &o->port, fail);
+    case SOCKET:
+        o->socket = optarg;
+        return OK;
+    case ALLOW_WITHOUT_KEY:
+        o->allow_without_key = true;
+        return OK;
     case CHECK:
         o->check = true;
         return OK;
@@ -97,6 +110,8 @@ static error_code read_serve_options(int argc, char **argv, serve_options *o, fa
         STAGE_MODEL_FILE_OPTIONS,
         {"host", required_argument, NULL, HOST},
         {"port", required_argument, NULL, PORT},
+        {"socket", required_argument, NULL, SOCKET},
+        {"allow-without-key", no_argument, NULL, ALLOW_WITHOUT_KEY},
         STAGE_ENGINE_OPTIONS,
         {"check", no_argument, NULL, CHECK},
         {"help", no_argument, NULL, 'h'},
@@ -111,22 +126,30 @@ static error_code read_serve_options(int argc, char **argv, serve_options *o, fa
     return code;
 }
 
+static error_code replace_text(char **text, const char *with, failure *fail)
+{
+    char *copy = with != NULL ? strdup(with) : NULL;
+    if (with == NULL)
+        return OK;
+    if (copy == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for an option");
+    free(*text);
+    *text = copy;
+    return OK;
+}
+
 /* The command line wins over the file. */
 static error_code configure(stage *s, const serve_options *o, failure *fail)
 {
     error_code code = stage_configure(s, &o->stage, fail);
     if (code != OK)
         return code;
+    config_server *c = &s->config->server;
     if (o->has_port)
-        s->config->server.port = (uint16_t)o->port;
-    if (o->host == NULL)
-        return OK;
-    char *host = strdup(o->host);
-    if (host == NULL)
-        return failure_set(fail, ERR_MEMORY, "no memory for an option");
-    free(s->config->server.host);
-    s->config->server.host = host;
-    return OK;
+        c->port = (uint16_t)o->port;
+    c->allow_without_key = c->allow_without_key || o->allow_without_key;
+    code = replace_text(&c->host, o->host, fail);
+    return code == OK ? replace_text(&c->socket, o->socket, fail) : code;
 }
 
 /* ---- stopping ------------------------------------------------------------------------------- */
@@ -163,38 +186,77 @@ static bool was_told(const struct pollfd *signal)
     return (signal->revents & POLLIN) != 0 && read(signal->fd, &count, sizeof count) > 0;
 }
 
-/* Waits until a stop signal comes (true), or `other_fd` is readable or the time is over (false). A
- * terminal that is closed, or an operator who expects a reload, does not end the replies. */
-static bool wait_for_stop(int other_fd, double timeout_ms)
+typedef enum event { EVENT_STOP, EVENT_HANGUP, EVENT_OTHER } event;
+
+/* OTHER: `other_fd` is readable, or the time is over. */
+static event wait_for_event(int other_fd, double timeout_ms)
 {
     struct pollfd fds[] = {{.fd = stop_fd, .events = POLLIN},
                            {.fd = hangup_fd, .events = POLLIN},
                            {.fd = other_fd, .events = POLLIN}};
     double deadline = clock_ms() + timeout_ms;
-    for (;;) {
+    int n;
+    do {
         double left = deadline - clock_ms();
-        int n = poll(fds, 3, timeout_ms < 0 ? -1 : left > 0 ? (int)left + 1 : 0);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n > 0 && was_told(&fds[0]))
-            return true;
-        if (n <= 0 || !was_told(&fds[1]))
-            return false;
-        log_info("SIGHUP is ignored: the configuration is read at start-up only");
-        if (fds[2].revents != 0)
-            return false;
-    }
+        n = poll(fds, 3, timeout_ms < 0 ? -1 : left > 0 ? (int)left + 1 : 0);
+    } while (n < 0 && errno == EINTR);
+    if (n > 0 && was_told(&fds[0]))
+        return EVENT_STOP;
+    return n > 0 && was_told(&fds[1]) ? EVENT_HANGUP : EVENT_OTHER;
 }
 
-static void serve_until_stopped(server *s)
+/* ---- reading again --------------------------------------------------------------------------- */
+
+#define CERTIFICATE_LOOK_MS 5000.0
+
+static void renew_certificate(server *s)
 {
-    wait_for_stop(-1, -1);
+    failure fail;
+    bool renewed;
+    if (server_renew_certificate(s, &renewed, &fail) != OK)
+        log_warn("the certificate stays as it was: %s", fail.text);
+    else if (renewed)
+        log_info("the certificate was read again");
+}
+
+/* Neither a terminal that is closed nor an operator who wants a reload ends a reply. */
+static void reload(server *s)
+{
+    failure fail;
+    service_manager_tell_reloading();
+    if (server_read_keys(s, &fail) == OK)
+        log_info("SIGHUP: keys and certificate are read again; the rest of the configuration is "
+                 "read at start-up only");
+    else
+        log_warn("SIGHUP: the keys stay as they were: %s", fail.text);
+    renew_certificate(s);
+    service_manager_tell("READY=1");
+}
+
+static void serve_until_stopped(server *s, bool has_certificate)
+{
+    service_manager_tell("READY=1");
+    for (;;) {
+        event e = wait_for_event(-1, has_certificate ? CERTIFICATE_LOOK_MS : -1);
+        if (e == EVENT_STOP)
+            break;
+        if (e == EVENT_HANGUP)
+            reload(s);
+        else
+            renew_certificate(s);
+    }
     log_info("stopping: no new requests, up to %.0f s for those that run", DRAIN_MS / 1e3);
+    service_manager_tell("STOPPING=1");
     server_drain(s);
-    if (wait_for_stop(server_idle_fd(s), DRAIN_MS))
+    event e;
+    double end_ms = clock_ms() + DRAIN_MS;
+    do
+        e = wait_for_event(server_idle_fd(s), end_ms - clock_ms());
+    while (e == EVENT_HANGUP);
+    if (e == EVENT_STOP)
         log_warn("stopping at once");
     server_cancel(s);
-    wait_for_stop(server_idle_fd(s), 1000); /* for the answers that say so */
+    wait_for_event(server_idle_fd(s), 1000); /* for the answers that say so */
 }
 
 /* ---- the command ---------------------------------------------------------------------------- */
@@ -207,12 +269,17 @@ static void greet(const server *s, const stage *st)
         fprintf(stderr, " %s", orchestra_model_name(o, i));
     if (orchestra_model_count(o) > 1)
         fprintf(stderr, "; policy: %s", st->config->policy.name);
+    const char *url = server_url(s);
+    bool is_unix = strncmp(url, "unix:", 5) == 0;
     fprintf(stderr,
             ")\n"
-            "try:  curl %s/v1/chat/completions -H 'Content-Type: application/json' -d "
+            "%s%s%s"
+            "try:  curl %s%s %s/v1/chat/completions -H 'Content-Type: application/json' -d "
             "'{\"messages\": [{\"role\": \"user\", "
             "\"content\": \"Hello\"}]}'\n",
-            server_url(s));
+            is_unix ? "" : "page: ", is_unix ? "" : url, is_unix ? "" : "/\n",
+            is_unix ? "--unix-socket " : "", is_unix ? url + 5 : "",
+            is_unix ? "http://localhost" : url);
 }
 
 /* Every request is a conversation. */
@@ -246,7 +313,7 @@ static error_code serve(server *s, stage *st, failure *fail)
     if (code != OK)
         return code;
     greet(s, st);
-    serve_until_stopped(s);
+    serve_until_stopped(s, st->config->server.tls_certificate != NULL);
     return OK;
 }
 
@@ -333,6 +400,11 @@ static error_code open_and_serve(stage *st, failure *fail)
         .host = c->host,
         .port = c->port,
         .api_key = key != NULL && key[0] != '\0' ? key : NULL,
+        .keys_file = c->keys_file,
+        .socket = c->socket,
+        .allow_without_key = c->allow_without_key,
+        .tls_certificate = c->tls_certificate,
+        .tls_key = c->tls_key,
         .max_connections = c->max_connections,
         .max_connections_per_address = c->max_connections_per_address,
         .allowed_hosts = c->allowed_hosts,

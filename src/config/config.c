@@ -256,6 +256,7 @@ static error_code take_engine_and_server(config *c, const file_config *f, const 
     }
     if (f->server != NULL) {
         TAKE(c->server.port, f->server->port);
+        TAKE(c->server.allow_without_key, f->server->allow_without_key);
         TAKE(c->server.max_connections, f->server->max_connections);
         TAKE(c->server.max_connections_per_address, f->server->max_connections_per_address);
         TAKE(c->server.max_body_bytes, f->server->max_body_bytes);
@@ -264,8 +265,16 @@ static error_code take_engine_and_server(config *c, const file_config *f, const 
         if (!take_texts(&c->server.allowed_hosts, f->server->allowed_hosts,
                         f->server->n_allowed_hosts) ||
             !take_texts(&c->server.allowed_origins, f->server->allowed_origins,
-                        f->server->n_allowed_origins))
+                        f->server->n_allowed_origins) ||
+            !copy_path(&c->server.socket, f->server->socket, file) ||
+            !copy_path(&c->server.keys_file, f->server->keys_file, file) ||
+            !copy_path(&c->server.tls_certificate, f->server->tls_certificate, file) ||
+            !copy_path(&c->server.tls_key, f->server->tls_key, file))
             return no_memory(fail);
+        if ((c->server.tls_certificate == NULL) != (c->server.tls_key == NULL))
+            return failure_set(fail, ERR_CONFIG,
+                               "server: tls_certificate and tls_key belong together; one of them "
+                               "is missing");
     }
     const char *host = f->server != NULL ? f->server->host : NULL;
     const char *priority = f->server != NULL ? f->server->priority_default : NULL;
@@ -525,6 +534,10 @@ void config_free(config *c)
     free(c->policy.name);
     free(c->policy.rules);
     free(c->server.host);
+    free(c->server.socket);
+    free(c->server.keys_file);
+    free(c->server.tls_certificate);
+    free(c->server.tls_key);
     free_texts(&c->server.allowed_hosts);
     free_texts(&c->server.allowed_origins);
     free(c->decisions.file);

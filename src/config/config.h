@@ -174,7 +174,11 @@ typedef struct config_texts {
 
 typedef struct config_server {
     char *host;
-    uint16_t port; /* 0: any free one */
+    uint16_t port;          /* 0: any free one */
+    char *socket;           /* path of a Unix socket that is listened on instead; NULL: none */
+    char *keys_file;        /* NULL: none */
+    bool allow_without_key; /* another address than this machine's own may go without */
+    char *tls_certificate, *tls_key; /* PEM files; both or neither */
     uint32_t max_connections;
     uint32_t max_connections_per_address; /* 0: half of them, and for this machine all */
     config_texts allowed_hosts;   /* NAME or NAME:PORT; without a key others are refused … */

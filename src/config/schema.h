@@ -109,6 +109,11 @@ typedef struct file_engine {
 typedef struct file_server {
     char *host;
     uint16_t *port;
+    char *socket;
+    char *keys_file;
+    bool *allow_without_key;
+    char *tls_certificate;
+    char *tls_key;
     uint32_t *max_connections;
     uint32_t *max_connections_per_address;
     char **allowed_hosts;

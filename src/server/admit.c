@@ -20,20 +20,6 @@
 
 #define HOST_SIZE 264 /* the longest name, and a port */
 
-/* Takes as long whatever the first wrong character is. */
-static bool key_fits(const char *key, const char *header)
-{
-    static const char scheme[] = "Bearer ";
-    if (header == NULL || strncasecmp(header, scheme, sizeof scheme - 1) != 0)
-        return false;
-    header += sizeof scheme - 1;
-    size_t n_key = strlen(key), n_header = strlen(header);
-    unsigned char difference = n_key != n_header;
-    for (size_t i = 0; i < n_header; i++)
-        difference |= (unsigned char)(header[i] ^ key[n_key > 0 ? i % n_key : 0]);
-    return difference == 0;
-}
-
 /* ---- the name that it was asked by ----------------------------------------------------------- */
 
 /* "[::1]:8098" → "::1", "localhost.:80" → "localhost". False: it is neither a name nor an address
@@ -118,15 +104,14 @@ static bool is_same_origin(const char *origin, const char *authority)
     return scheme > 0 && strcasecmp(origin + scheme, authority) == 0;
 }
 
-static bool check_origin(const exchange *e, api_error *error)
+static bool check_origin(exchange *e, api_error *error)
 {
-    const char *origin = exchange_header((void *)e, "Origin");
-    if (origin == NULL || is_same_origin(origin, e->head->authority) ||
-        is_listed(&e->server->options.allowed_origins, origin))
+    const char *origin = exchange_header(e, "Origin");
+    if (origin == NULL || is_same_origin(origin, e->head->authority) || cors_allows(e))
         return true;
     return api_error_set(error, 403, "origin_not_allowed", "",
-                         "this server has no key and answers no pages of '%.64s': add the origin "
-                         "to server.allowed_origins, or set A_IO_API_KEY",
+                         "this server answers no pages of '%.64s': add the origin to "
+                         "server.allowed_origins",
                          origin);
 }
 
@@ -180,17 +165,78 @@ static bool check_room(const exchange *e, api_error *error)
                          "(server.max_connections_per_address)");
 }
 
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+/* The key as OpenAI's clients send it, or as Anthropic's do; NULL: none. */
+static const char *key_of(exchange *e)
+{
+    static const char scheme[] = "Bearer ";
+    const char *value = exchange_header(e, "Authorization");
+    if (value == NULL)
+        return exchange_header(e, "x-api-key");
+    return strncasecmp(value, scheme, sizeof scheme - 1) == 0 ? value + sizeof scheme - 1 : NULL;
+}
+
+static bool enter(exchange *e, api_error *error)
+{
+    key_verdict verdict = key_holder_enter(e->holder, e->start_ms, &error->retry_after_s);
+    const char *name = key_holder_name(e->holder);
+    double retry_after_s = error->retry_after_s;
+    if (verdict == KEY_TAKEN)
+        return true;
+    e->holder = NULL;
+    if (verdict == KEY_TOO_FAST)
+        api_error_set(error, 429, "rate_limit_exceeded", "",
+                      "the key '%s' has sent as many requests as it may in a minute", name);
+    else
+        api_error_set(error, 429, "too_many_at_once", "",
+                      "as many requests of the key '%s' are running as it may have at once", name);
+    error->retry_after_s = retry_after_s;
+    return false;
+}
+
+/* Without keys everybody may. What only looks counts for no limit. */
+static bool check_key(exchange *e, api_error *error)
+{
+    failure fail;
+    const char *key = key_of(e);
+    if (e->keys == NULL)
+        return true;
+    if (key != NULL && keys_find(e->keys, key, &e->holder, &fail) != OK)
+        return api_error_set(error, 503, NULL, "", "%s", fail.text);
+    if (e->holder == NULL)
+        return api_error_set(error, 401, "invalid_api_key", "",
+                             "send a key of the server as 'Authorization: Bearer KEY' or "
+                             "'x-api-key: KEY'");
+    snprintf(e->key_name, sizeof e->key_name, "%s", key_holder_name(e->holder));
+    if (strcmp(e->route->method, "POST") == 0)
+        return enter(e, error);
+    e->holder = NULL;
+    return true;
+}
+
+/* With keys, a page without one gets nothing, whatever its origin; the browser is told that those
+ * of allowed_origins may read the answer. */
+static bool check_page(exchange *e, api_error *error)
+{
+    if (e->keys == NULL && !e->connection->peer.is_unix)
+        return check_host(e, error) && check_origin(e, error);
+    cors_allows(e);
+    return true;
+}
+
 bool admit(exchange *e, api_error *error)
 {
-    const server *s = e->server;
-    if (s->api_key == NULL && (!check_host(e, error) || !check_origin(e, error)))
+    if (!check_page(e, error))
         return false;
+    if (cors_is_preflight(e) && e->cors_origin != NULL) {
+        e->route = &cors_preflight;
+        return true;
+    }
     if (!check_route(e, error))
         return false;
     if (e->route->is_open)
         return true;
-    if (s->api_key != NULL && !key_fits(s->api_key, exchange_header(e, "Authorization")))
-        return api_error_set(error, 401, "invalid_api_key", "",
-                             "send the server's key as 'Authorization: Bearer KEY'");
-    return (strcmp(e->route->method, "POST") != 0 || check_type(e, error)) && check_room(e, error);
+    return check_key(e, error) && (strcmp(e->route->method, "POST") != 0 || check_type(e, error)) &&
+           check_room(e, error);
 }

@@ -166,6 +166,11 @@ static void begin_head(exchange *e, int status, buffer *head)
     add_header(head, "x-request-id", e->id);
     if (e->plan.known)
         add_plan_headers(&e->plan, head);
+    if (e->cors_origin != NULL) {
+        add_header(head, "Access-Control-Allow-Origin", e->cors_origin);
+        add_header(head, "Access-Control-Expose-Headers", "*");
+        add_header(head, "Vary", "Origin");
+    }
     if (status == 429 || status == 503)
         add_retry_after(e, head);
     if (status == 504) /* OpenAI's libraries would try again, for somebody who waits no more */

@@ -39,6 +39,12 @@ connection *connection_create(server *s, int fd, const peer *from)
     c->server = s;
     c->fd = fd;
     c->peer = *from;
+    c->tls = s->tls != NULL ? tls_session_create(s->tls, fd) : NULL;
+    if (s->tls != NULL && c->tls == NULL) {
+        close(fd);
+        free(c);
+        return NULL;
+    }
     buffer_init(&c->in, IN_LIMIT);
     buffer_init(&c->out, OUT_LIMIT);
     await(c, CONNECTION_HEAD, HEAD_MS);
@@ -71,6 +77,10 @@ void connection_close(connection *c)
 {
     if (c->fd < 0)
         return;
+    if (c->tls != NULL)
+        tls_session_end(c->tls);
+    tls_session_destroy(c->tls);
+    c->tls = NULL;
     close(c->fd);
     c->fd = -1;
     atomic_fetch_sub(&c->server->connections, 1);
@@ -89,16 +99,19 @@ bool connection_is_spare(const connection *c)
 
 uint32_t connection_interest(const connection *c)
 {
+    bool reads_to_send = c->tls != NULL && tls_session_wants_read(c->tls);
+    bool sends_to_read = c->tls != NULL && tls_session_wants_write(c->tls);
+    uint32_t out = c->out.length > c->out_sent ? (uint32_t)EPOLLOUT : 0;
     switch (c->state) {
     case CONNECTION_HEAD:
     case CONNECTION_BODY:
     case CONNECTION_LINGERING:
-        return EPOLLIN | (c->out.length > c->out_sent ? (uint32_t)EPOLLOUT : 0);
+        return EPOLLIN | out | (sends_to_read ? (uint32_t)EPOLLOUT : 0);
     case CONNECTION_WORKING:
         return EPOLLRDHUP;
     case CONNECTION_SENDING:
         return (c->is_at_end ? 0 : (uint32_t)EPOLLRDHUP) |
-               (c->out.length > c->out_sent ? (uint32_t)EPOLLOUT : 0);
+               (out != 0 && reads_to_send ? (uint32_t)EPOLLIN : out);
     default:
         return 0;
     }
@@ -119,12 +132,17 @@ void connection_send(connection *c, buffer *answer, bool streams)
     await(c, CONNECTION_SENDING, STALL_MS);
 }
 
+static ssize_t send_some(connection *c, const char *from, size_t size)
+{
+    return c->tls != NULL ? tls_session_write(c->tls, from, size)
+                          : send(c->fd, from, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 /* False: the socket is closed, or takes no more just now. */
 static bool send_out(connection *c)
 {
     while (c->out_sent < c->out.length) {
-        ssize_t n = send(c->fd, c->out.data + c->out_sent, c->out.length - c->out_sent,
-                         MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = send_some(c, c->out.data + c->out_sent, c->out.length - c->out_sent);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
@@ -180,6 +198,8 @@ static bool finish(connection *c)
         await(c, CONNECTION_HEAD, IDLE_MS);
         return true;
     }
+    if (c->tls != NULL)
+        tls_session_end(c->tls);
     if (c->is_at_end || shutdown(c->fd, SHUT_WR) != 0)
         connection_close(c);
     else
@@ -344,14 +364,10 @@ static bool move_once(connection *c)
     }
 }
 
-static void move(connection *c)
+static bool waits_for_bytes(const connection *c)
 {
-    while (move_once(c)) {
-    }
-    bool waits_for_bytes = c->state == CONNECTION_HEAD || c->state == CONNECTION_BODY ||
-                           c->state == CONNECTION_LINGERING;
-    if (c->is_at_end && waits_for_bytes)
-        connection_close(c);
+    return c->state == CONNECTION_HEAD || c->state == CONNECTION_BODY ||
+           c->state == CONNECTION_LINGERING;
 }
 
 /* Appends what has come; false: the connection is closed. */
@@ -361,7 +377,9 @@ static bool receive(connection *c)
         connection_close(c);
         return false;
     }
-    ssize_t n = recv(c->fd, c->in.data + c->in.length, READ_SIZE, MSG_DONTWAIT);
+    char *to = c->in.data + c->in.length;
+    ssize_t n = c->tls != NULL ? tls_session_read(c->tls, to, READ_SIZE)
+                               : recv(c->fd, to, READ_SIZE, MSG_DONTWAIT);
     if (n > 0) {
         c->in.length += (size_t)n;
         c->in.data[c->in.length] = '\0';
@@ -372,6 +390,18 @@ static bool receive(connection *c)
         return false;
     }
     return true;
+}
+
+/* What TLS has taken from the socket already wakes nobody: it is read here. */
+static void move(connection *c)
+{
+    do {
+        while (move_once(c)) {
+        }
+    } while (waits_for_bytes(c) && !c->is_at_end && c->tls != NULL &&
+             tls_session_has_more(c->tls) && receive(c));
+    if (c->is_at_end && waits_for_bytes(c))
+        connection_close(c);
 }
 
 void connection_event(connection *c, uint32_t events)
@@ -388,7 +418,9 @@ void connection_event(connection *c, uint32_t events)
             return;
         }
     }
-    if ((events & (EPOLLIN | EPOLLHUP)) != 0 && !answers && !receive(c))
+    bool sends_to_read = c->tls != NULL && tls_session_wants_write(c->tls);
+    bool readable = (events & (EPOLLIN | EPOLLHUP)) != 0 || (sends_to_read && (events & EPOLLOUT));
+    if (readable && !answers && !receive(c))
         return;
     if ((events & EPOLLOUT) != 0 && !answers && !send_out(c) && c->fd < 0)
         return;

@@ -17,6 +17,7 @@
 #include "server/http_body.h"
 #include "server/http_head.h"
 #include "server/server.h"
+#include "server/tls.h"
 
 typedef struct loop loop;
 
@@ -34,6 +35,7 @@ typedef enum connection_state {
 struct connection {
     server *server;
     int fd;
+    tls_session *tls;            /* NULL: plain */
     connection *next, *previous; /* the loop's list: the oldest first */
     connection *next_posted;     /* guarded by the loop's lock, as is the next */
     bool is_posted;

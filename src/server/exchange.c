@@ -75,6 +75,7 @@ static void enter_list(exchange *e)
     if (e->next != NULL)
         e->next->previous = e;
     s->exchanges = e;
+    e->keys = keys_take(s->keys);
     if (s->stopping)
         e->signals = SIGNAL_STOPPING;
     pthread_mutex_unlock(&s->lock);
@@ -103,6 +104,9 @@ void exchange_destroy(exchange *e)
     exchange_drop_body(e);
     json_decref(e->computed);
     leave_list(e); /* from here on no thread knows it */
+    if (e->holder != NULL)
+        key_holder_leave(e->holder);
+    keys_release(e->keys);
     buffer_free(&e->text);
     buffer_free(&e->out);
     pthread_mutex_destroy(&e->lock);
@@ -123,12 +127,11 @@ void exchange_log(const exchange *e, bool completed)
         snprintf(tokens, sizeof tokens, " prompt=%zu reply=%zu", e->stats.prompt_tokens,
                  e->stats.reply_tokens);
     /* Monitors and the page ask every second. */
-    log_level level =
-        e->route != NULL && e->route->is_open && status == 200 ? LOG_DEBUG : LOG_INFO;
-    log_write(level, "%s %s %s %d %.1f ms%s%s%s%s%s", e->id,
+    log_level level = e->route != NULL && e->route->is_open && status == 200 ? LOG_DEBUG : LOG_INFO;
+    log_write(level, "%s %s %s %d %.1f ms%s%s%s%s%s%s%s", e->id,
               e->head == NULL ? "?" : e->head->method, e->path, status, clock_ms() - e->start_ms,
-              decision, tokens, e->user[0] != '\0' ? " user=" : "", e->user,
-              completed ? "" : " (client went away)");
+              decision, tokens, e->key_name[0] != '\0' ? " key=" : "", e->key_name,
+              e->user[0] != '\0' ? " user=" : "", e->user, completed ? "" : " (client went away)");
 }
 
 /* ---- signals -------------------------------------------------------------------------------- */

@@ -15,10 +15,13 @@
 #include <stdatomic.h>
 
 #include "server/connection.h"
+#include "server/keys.h"
 #include "server/latest.h"
+#include "server/listener.h"
 #include "server/metrics.h"
 #include "server/openai.h"
 #include "server/server.h"
+#include "server/tls.h"
 #include "server/workers.h"
 
 typedef struct exchange exchange;
@@ -69,9 +72,13 @@ struct exchange {
     exchange *next, *previous; /* in the server's list; guarded by its lock */
 
     const route *route;
-    const char *argument;  /* what followed the route's prefix; the head's memory */
-    const http_head *head; /* NULL: it could not be read */
-    char path[128];        /* for the log line */
+    const char *argument;    /* what followed the route's prefix; the head's memory */
+    const http_head *head;   /* NULL: it could not be read */
+    char path[128];          /* for the log line */
+    const char *cors_origin; /* a page's that may read the answer, or NULL; the head's memory */
+    keys *keys;              /* that were in force when it came; NULL: none */
+    key_holder *holder;      /* whose limits it counts for; NULL: nobody's */
+    char key_name[KEY_NAME_SIZE]; /* for the log line; "": none */
     char id[REQUEST_ID_SIZE];
     double start_ms;
     int status;           /* 0: not answered yet */
@@ -115,10 +122,9 @@ struct exchange {
 
 struct server {
     char *host;
-    char *api_key;
     server_options options; /* its lists of texts are the configuration's */
-    char url[128];
-    int listen_fd; /* -1 once it was given away or closed */
+    listener listener;      /* its socket is the loop's once that runs */
+    tls *tls;               /* NULL: plain HTTP */
     orchestra *orchestra;
     metrics *metrics;
     latest *latest;
@@ -129,8 +135,9 @@ struct server {
     atomic_size_t connections;
     atomic_size_t running;    /* runs that are alive */
     atomic_size_t body_bytes; /* of all bodies that are held just now */
-    pthread_mutex_t lock;     /* guards the list */
-    exchange *exchanges;
+    pthread_mutex_t lock;     /* guards the next two */
+    exchange *exchanges;      /* a list */
+    keys *keys;               /* NULL: none is asked for */
     bool stopping;
     int idle_fd;
 };
@@ -195,6 +202,14 @@ bool route_takes(const route *r, const char *method);
 void route_methods(const route *at, char *out, size_t size);
 /* False: the error is set. */
 bool admit(exchange *e, api_error *error);
+
+/* ---- cors.c: what a browser is told ---------------------------------------------------------- */
+
+/* Is the request a page's of server.allowed_origins? Then its browser will be told so. */
+bool cors_allows(exchange *e);
+/* The browser asks whether it may ask. */
+bool cors_is_preflight(exchange *e);
+extern const route cors_preflight;
 
 /* ---- compute.c: answers that a worker makes of the body ------------------------------------- */
 

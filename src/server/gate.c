@@ -10,7 +10,9 @@ peer peer_of(const struct sockaddr_storage *address)
     static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
     peer p = {.is_v6 = false};
     const unsigned char *v4 = NULL;
-    if (address->ss_family == AF_INET) {
+    if (address->ss_family == AF_UNIX) {
+        p.is_unix = p.is_loopback = true;
+    } else if (address->ss_family == AF_INET) {
         v4 = (const unsigned char *)&((const struct sockaddr_in *)address)->sin_addr;
     } else if (address->ss_family == AF_INET6) {
         const struct in6_addr *v6 = &((const struct sockaddr_in6 *)address)->sin6_addr;

@@ -16,6 +16,7 @@ typedef struct peer {
         network[8]; /* IPv4: the address; IPv6: the first 64 bits, which one customer has */
     bool is_v6;
     bool is_loopback;
+    bool is_unix; /* a process of this machine, and no page */
 } peer;
 
 /* Why a connection that was taken gets no more than /health and its like. */

@@ -2,7 +2,6 @@
 #include "server/server.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,58 +15,12 @@
 #include "server/exchange.h"
 #include "server/loop.h"
 
-/* ---- the address ----------------------------------------------------------------------------- */
-
-static void note_url(server *s)
-{
-    struct sockaddr_storage address;
-    socklen_t length = sizeof address;
-    char host[64] = "", port[16] = "";
-    if (getsockname(s->listen_fd, (struct sockaddr *)&address, &length) == 0)
-        getnameinfo((struct sockaddr *)&address, length, host, sizeof host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV);
-    bool is_v6 = strchr(host, ':') != NULL;
-    snprintf(s->url, sizeof s->url, "http://%s%s%s:%s", is_v6 ? "[" : "", host, is_v6 ? "]" : "",
-             port);
-}
-
 /* "[::1]", as it stands in a URL, is the address ::1. */
 static char *copy_host(const char *host)
 {
     size_t n = strlen(host);
     bool has_brackets = n > 2 && host[0] == '[' && host[n - 1] == ']';
     return has_brackets ? strndup(host + 1, n - 2) : strdup(host);
-}
-
-static error_code bind_address(server *s, failure *fail)
-{
-    char port[8];
-    snprintf(port, sizeof port, "%u", (unsigned)s->options.port);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    struct addrinfo *addresses = NULL;
-    int error = getaddrinfo(s->host, port, &hints, &addresses);
-    if (error != 0)
-        return failure_set(fail, ERR_IO, "cannot listen on %s: %s", s->host, gai_strerror(error));
-    int reason = 0;
-    for (struct addrinfo *a = addresses; a != NULL && s->listen_fd < 0; a = a->ai_next) {
-        int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        const int on = 1;
-        if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-            bind(fd, a->ai_addr, a->ai_addrlen) == 0) {
-            s->listen_fd = fd;
-        } else {
-            reason = errno;
-            if (fd >= 0)
-                close(fd);
-        }
-    }
-    freeaddrinfo(addresses);
-    if (s->listen_fd < 0)
-        return failure_set(fail, ERR_IO, "cannot listen on %s port %s: %s%s", s->host, port,
-                           strerror(reason),
-                           reason == EADDRINUSE ? "; choose another one with --port" : "");
-    note_url(s);
-    return OK;
 }
 
 /* Connections are descriptors: what was announced must be possible. */
@@ -87,26 +40,75 @@ static error_code reserve_descriptors(const server *s, failure *fail)
     return OK;
 }
 
+/* ---- life ------------------------------------------------------------------------------------ */
+
+error_code server_read_keys(server *s, failure *fail)
+{
+    keys *fresh, *old;
+    error_code code = keys_create(&fresh, s->options.api_key, s->options.keys_file, fail);
+    if (code != OK)
+        return code;
+    pthread_mutex_lock(&s->lock);
+    old = s->keys;
+    s->keys = fresh;
+    pthread_mutex_unlock(&s->lock);
+    keys_release(old);
+    return OK;
+}
+
+error_code server_renew_certificate(server *s, bool *renewed, failure *fail)
+{
+    *renewed = false;
+    return s->tls != NULL ? tls_renew(s->tls, renewed, fail) : OK;
+}
+
+/* What nobody wants who does not say so: strangers, or every page that a browser shows, at the
+ * models. */
+static error_code check_exposure(const server *s, failure *fail)
+{
+    static const char set_keys[] = "set A_IO_API_KEY or server.keys_file";
+    if (s->keys != NULL)
+        return OK;
+    for (uint32_t i = 0; i < s->options.allowed_origins.n; i++)
+        if (strcmp(s->options.allowed_origins.texts[i], "*") == 0)
+            return failure_set(fail, ERR_CONFIG,
+                               "server.allowed_origins: '*' lets every page that a browser shows "
+                               "use this server: %s",
+                               set_keys);
+    if (!s->listener.is_public || s->options.allow_without_key)
+        return OK;
+    return failure_set(fail, ERR_CONFIG,
+                       "%s can be reached by others, and no key is asked for: %s, or say "
+                       "server.allow_without_key: true (--allow-without-key)",
+                       s->listener.url, set_keys);
+}
+
 error_code server_create(server **out, const server_options *options, failure *fail)
 {
     server *s = calloc(1, sizeof *s);
     if (s == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the server");
-    s->listen_fd = -1;
+    s->listener.fd = -1;
     s->idle_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     s->created = (int64_t)time(NULL);
     s->options = *options;
     pthread_mutex_init(&s->lock, NULL);
     json_object_seed(0); /* before there are threads: its own start is not safe for them */
     s->host = copy_host(options->host);
-    s->api_key = options->api_key == NULL ? NULL : strdup(options->api_key);
     error_code code = OK;
-    if (s->host == NULL || s->idle_fd < 0 || (options->api_key != NULL && s->api_key == NULL))
+    if (s->host == NULL || s->idle_fd < 0)
         code = failure_set(fail, ERR_MEMORY, "no memory for the server");
+    if (code == OK)
+        code = server_read_keys(s, fail);
+    if (code == OK && options->tls_certificate != NULL)
+        code = tls_create(&s->tls, options->tls_certificate, options->tls_key, fail);
     if (code == OK)
         code = reserve_descriptors(s, fail);
     if (code == OK)
-        code = bind_address(s, fail);
+        code = listener_open(&s->listener, s->tls != NULL ? "https" : "http", s->host,
+                             options->port, options->socket, fail);
+    if (code == OK)
+        code = check_exposure(s, fail);
     if (code != OK) {
         server_destroy(s);
         return code;
@@ -125,16 +127,15 @@ error_code server_start(server *s, orchestra *o, failure *fail)
         code = workers_create(&s->workers, fail);
     if (code != OK)
         return code;
-    if (listen(s->listen_fd, SOMAXCONN) != 0)
-        return failure_set(fail, ERR_IO, "cannot listen on %s: %s", s->url, strerror(errno));
-    int listen_fd = s->listen_fd;
-    s->listen_fd = -1; /* the loop's from here on */
-    return loop_create(&s->loop, s, listen_fd, fail);
+    if (listen(s->listener.fd, SOMAXCONN) != 0)
+        return failure_set(fail, ERR_IO, "cannot listen on %s: %s", s->listener.url,
+                           strerror(errno));
+    return loop_create(&s->loop, s, listener_take(&s->listener), fail);
 }
 
 const char *server_url(const server *s)
 {
-    return s->url;
+    return s->listener.url;
 }
 
 void server_drain(server *s)
@@ -177,12 +178,12 @@ void server_destroy(server *s)
         workers_destroy(s->workers);
     latest_destroy(s->latest);
     metrics_destroy(s->metrics);
-    if (s->listen_fd >= 0)
-        close(s->listen_fd);
+    listener_close(&s->listener);
+    tls_destroy(s->tls);
     if (s->idle_fd >= 0)
         close(s->idle_fd);
     pthread_mutex_destroy(&s->lock);
     free(s->host);
-    free(s->api_key);
+    keys_release(s->keys);
     free(s);
 }

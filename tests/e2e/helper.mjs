@@ -67,7 +67,7 @@ export class Server {
       if (server.exit) throw new Error(`the server ended at start-up:\n${server.log}`);
       return server.log.includes('\ntry: ');
     }, 30000);
-    server.url = /listening on (http:\/\/\S+)/.exec(server.log)[1];
+    server.url = /listening on (\S+)/.exec(server.log)[1];
     server.port = Number(new URL(server.url).port);
     return server;
   }

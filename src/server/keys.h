@@ -1,0 +1,41 @@
+/*
+ * keys.h: who may ask: the server's keys, and what each of them may take. Inside the server room
+ * only.
+ *
+ * A set is read-only but for its counters, which are the loop's thread's alone. It is replaced as a
+ * whole when its file is read again; requests hold the one that they were admitted by.
+ */
+#ifndef SERVER_KEYS_H
+#define SERVER_KEYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/failure.h"
+
+typedef struct keys keys;
+typedef struct key_holder key_holder;
+
+#define KEY_NAME_SIZE 64
+
+/* `text`: one key without limits, named "default"; `file`: a key a line,
+ *   NAME KEY [requests_per_minute=N] [at_once=N]
+ * with # before comments. Either may be NULL; both NULL: *out is NULL, no key is asked for.
+ * ERR_CONFIG names the line that is wrong and says nothing of the key. */
+error_code keys_create(keys **out, const char *text, const char *file, failure *fail);
+keys *keys_take(keys *k); /* one more holds it; any thread; NULL too */
+void keys_release(keys *k);
+
+/* Whose key it is, NULL: nobody's. Takes as long whatever is wrong with it. ERR_MEMORY. */
+error_code keys_find(keys *k, const char *key, key_holder **out, failure *fail);
+
+const char *key_holder_name(const key_holder *h);
+
+typedef enum key_verdict { KEY_TAKEN, KEY_TOO_MANY_AT_ONCE, KEY_TOO_FAST } key_verdict;
+
+/* TAKEN: the request counts until key_holder_leave. Else *retry_after_s says when to come again; 0:
+ * nobody knows. */
+key_verdict key_holder_enter(key_holder *h, double now_ms, double *retry_after_s);
+void key_holder_leave(key_holder *h);
+
+#endif

@@ -1,0 +1,27 @@
+// `make install`: what lands where, that it works from there, and that `make uninstall` leaves nothing.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import test from 'node:test';
+import { program, root, temporaryFolder } from './helper.mjs';
+
+const files = (folder) => fs.readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => path.join(entry.path, entry.name));
+
+test('installed, it answers with the demo pair; completion knows commands and options; uninstalled, nothing is left', { skip: program !== path.join(root, 'build/a-io') && 'another program is tested' }, (t) => {
+  const folder = temporaryFolder(t);
+  const make = (goal) => spawnSync('make', ['--no-print-directory', goal, `DESTDIR=${folder}`, 'PREFIX=/usr'], { cwd: root, encoding: 'utf8', env: { ...process.env, MAKEFLAGS: '', MAKELEVEL: '' } });
+  const installed = make('install');
+  assert.equal(installed.status, 0, installed.stderr);
+  const bin = path.join(folder, 'usr/bin');
+  const route = spawnSync(path.join(bin, 'a-io'), ['route', '--json', 'What is 3 plus 4?'], { cwd: folder, encoding: 'utf8' });
+  assert.equal(route.status, 0, route.stderr);
+  assert.equal(JSON.parse(route.stdout).intent.label, 'math');
+  assert.match(fs.readFileSync(path.join(folder, 'usr/lib/systemd/system/a-io.service'), 'utf8'), /ExecStart=\/usr\/bin\/a-io serve/);
+  const complete = (line, at) => spawnSync('bash', ['-c', `. ${folder}/usr/share/bash-completion/completions/a-io; COMP_WORDS=(${line}); COMP_CWORD=${at}; _a_io; printf '%s\\n' "\${COMPREPLY[@]}"`],
+    { encoding: 'utf8', env: { ...process.env, PATH: `${bin}:${process.env.PATH}` } }).stdout.trim().split('\n');
+  assert.deepEqual(complete('a-io ro', 1), ['route']);
+  assert.ok(complete('a-io serve --po', 2).includes('--policy') && complete('a-io serve --po', 2).includes('--port'));
+  assert.equal(make('uninstall').status, 0);
+  assert.deepEqual(files(folder), []);
+});
