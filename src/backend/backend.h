@@ -155,7 +155,7 @@ void classification_release(classification *c);
 typedef struct embedding_job embedding_job;
 
 typedef struct embedding_request {
-    const uint32_t *layers; /* increasing, at most backend_last_state; copied */
+    const uint32_t *layers; /* increasing, from 1 to backend_last_state; copied */
     size_t n_layers;
     sequence_pooling pooling;
     bool is_urgent;             /* a probe's: goes before all replies */

@@ -16,6 +16,10 @@ struct reply {
     sequence *sequence;
 };
 
+struct embedding_job {
+    sequence *sequence;
+};
+
 struct classification {
     sequence *sequence;
     classification_result result; /* what was known at submission */
@@ -466,4 +470,70 @@ void classification_release(classification *c)
         return;
     sequence_release(c->sequence);
     free(c);
+}
+
+/* ---- embeddings ------------------------------------------------------------------------------ */
+
+size_t backend_state_width(const backend *b)
+{
+    return engine_model(b->engine)->config.n_embd;
+}
+
+uint32_t backend_last_state(const backend *b)
+{
+    return model_last_state(engine_model(b->engine));
+}
+
+error_code backend_embed(backend *b, const prepared_prompt *p, const embedding_request *e,
+                         wakeup wake, embedding_job **out, failure *fail)
+{
+    embedding_job *job = malloc(sizeof *job);
+    if (job == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for an embedding");
+    const sequence_request wanted = {
+        .kind = SEQUENCE_EMBEDDING,
+        .prompt = p->tokens.ids,
+        .n_prompt = p->n_prompt,
+        .layers = e->layers,
+        .n_layers = e->n_layers,
+        .pooling = e->pooling,
+        .is_urgent = e->is_urgent,
+        .is_alone = e->is_alone,
+        .priority = e->priority,
+        .deadline_ms = e->deadline_ms,
+        .wake = wake.call,
+        .wake_context = wake.context,
+    };
+    error_code code = engine_submit(b->engine, &wanted, &job->sequence, fail);
+    if (code != OK) {
+        free(job);
+        return code;
+    }
+    *out = job;
+    return OK;
+}
+
+error_code embedding_poll(embedding_job *e, embedding_result *out)
+{
+    sequence_poll_result polled;
+    error_code code = sequence_poll(e->sequence, &polled, NULL, NULL);
+    bool finished = code == OK && polled.state == SEQUENCE_FINISHED;
+    *out = (embedding_result){.state = polled.state,
+                              .failure = polled.failure,
+                              .states = finished ? sequence_states(e->sequence) : NULL,
+                              .stats = polled.stats};
+    return code;
+}
+
+void embedding_cancel(embedding_job *e)
+{
+    sequence_cancel(e->sequence);
+}
+
+void embedding_release(embedding_job *e)
+{
+    if (e == NULL)
+        return;
+    sequence_release(e->sequence);
+    free(e);
 }

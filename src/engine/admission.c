@@ -89,7 +89,7 @@ static void take_in(engine *e, sequence *s)
 {
     queue_remove(&e->waiting, s);
     /* Of one token nothing can be taken over. */
-    size_t known = e->options.prefix_cache && !s->is_alone ? s->tokens.length : 1;
+    size_t known = e->options.prefix_cache && !s->is_alone ? sequence_first_wanted(s) + 1 : 1;
     s->slot = kv_acquire(e->kv, s->tokens.ids, known);
     if (s->is_alone)
         kv_keep_alone(s->slot);

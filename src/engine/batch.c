@@ -38,7 +38,8 @@ static void begin_sequence(step *st, sequence *s)
 
 static void begin_step(step *st)
 {
-    st->n_rows = st->n_logits = st->n_sequences = 0;
+    st->n_rows = st->n_logits = st->n_sequences = st->n_readers = 0;
+    st->is_scored = false;
     st->work = (step_work){0};
 }
 
@@ -51,6 +52,17 @@ static void cut_draft(const sequence *s, draft *d)
     for (size_t i = 0; i < d->n_found; i++)
         if (tokenizer_is_control(t, d->tokens[i]) || tokenizer_is_end(t, d->tokens[i]))
             draft_cut(d, i);
+}
+
+/* Every sequence may need one output; one with scores to come gets on with a few. */
+static size_t count_kept_outputs(const engine *e)
+{
+    size_t n = e->running.length;
+    for (const sequence *s = e->running.first; s != NULL; s = s->next) {
+        if (s->scored < s->n_scored)
+            return n + PREFILL_LEAST - 1;
+    }
+    return n;
 }
 
 static void plan_drafts(step *st)
@@ -66,8 +78,7 @@ static void plan_drafts(step *st)
         cut_draft(s, &s->draft);
         st->drafts[n++] = &s->draft;
     }
-    /* Every sequence may need one output. */
-    size_t kept = e->running.length;
+    size_t kept = count_kept_outputs(e);
     drafts_choose(st->drafts, n, &e->cost, n, st->max_outputs > kept ? st->max_outputs - kept : 0);
 }
 
@@ -91,12 +102,28 @@ static bool has_prefill(const sequence *s)
     return s->step == NULL && !sequence_is_decoding(s) && !kv_is_copying(s->slot);
 }
 
+/* The states of the rows that come, from position `have` on, as far as the sequence wants them. */
+static void add_reader(step *st, sequence *s, size_t have, size_t n)
+{
+    size_t from = sequence_first_wanted(s);
+    if (from < have + n)
+        st->readers[st->n_readers++] = (state_reader){.first_row = st->n_rows + from - have,
+                                                      .n_rows = have + n - from,
+                                                      .layers = s->layers,
+                                                      .n_layers = s->n_layers,
+                                                      .sums = s->sums};
+}
+
 static void add_prefill(step *st, sequence *s, size_t n)
 {
     size_t have = s->slot->tokens.length;
     begin_sequence(st, s);
-    for (size_t i = 0; i < n; i++)
-        add_row(st, s, s->tokens.ids[have + i], have + i, have + i + 1 == s->tokens.length);
+    if (s->kind == SEQUENCE_EMBEDDING)
+        add_reader(st, s, have, n);
+    for (size_t i = 0; i < n; i++) {
+        add_row(st, s, s->tokens.ids[have + i], have + i, sequence_wants_logits(s, have + i));
+        st->is_scored = st->is_scored || sequence_scores_at(s, have + i);
+    }
     s->n_rows = n;
     st->work = step_work_add_prompt(st->work, have, n);
 }
@@ -134,6 +161,23 @@ static size_t fitting_rows(const step *st, const sequence *s, prefill_limit limi
     return larger(pace_fitting_rows(&st->engine->pace, st->work, have, most, limit.ms), least);
 }
 
+/* As many of the n rows as there are outputs for, when the others have one each. */
+static size_t cut_to_outputs(const step *st, const sequence *s, size_t n)
+{
+    if (s->scored == s->n_scored)
+        return n;
+    size_t others = st->engine->running.length - st->n_sequences - 1;
+    size_t left = st->max_outputs - st->n_logits - others, have = s->slot->tokens.length;
+    for (size_t i = 0; i < n; i++) {
+        if (!sequence_wants_logits(s, have + i))
+            continue;
+        if (left == 0)
+            return i;
+        left--;
+    }
+    return n;
+}
+
 /* Where the next of n sequences has to stop, so that all get equal parts. */
 static prefill_limit equal_part(const step *st, prefill_limit all, size_t n)
 {
@@ -153,7 +197,7 @@ static void add_prefills(step *st, urgency which, prefill_limit limit)
     for (sequence *s = st->engine->running.first; s != NULL && left > 0; s = s->next) {
         if (!has_prefill(s) || urgency_of(s, now_ms) != which || st->work.prompt_rows >= limit.rows)
             continue;
-        size_t n = fitting_rows(st, s, equal_part(st, limit, left));
+        size_t n = cut_to_outputs(st, s, fitting_rows(st, s, equal_part(st, limit, left)));
         if (n > 0)
             add_prefill(st, s, n);
         left--;

@@ -40,9 +40,11 @@ typedef struct step {
     forward *forward;
     forward_row *rows;
     size_t max_rows, max_outputs;
-    draft **drafts; /* max_outputs; of the step being composed */
+    draft **drafts;        /* max_outputs; of the step being composed */
+    state_reader *readers; /* max_outputs: of its embeddings */
 
-    size_t n_rows, n_logits, n_sequences;
+    size_t n_rows, n_logits, n_sequences, n_readers;
+    bool is_scored; /* rows of a prompt give logits that are scored */
     step_work work;
 } step;
 
@@ -79,6 +81,8 @@ struct engine {
     drafting_time drafting;
     double drafting_ms; /* so far */
     acceptance drafter_acceptance;
+
+    float *own_logits; /* n_vocab: as the model computed them, while a token is sampled */
 
     sequence_queue arrivals; /* under the conductor's lock */
     engine_status status;    /* under the conductor's lock */

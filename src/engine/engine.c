@@ -79,6 +79,7 @@ void engine_destroy(engine *e)
     step_destroy(&e->urgent);
     drafter_destroy(e->drafter);
     kv_destroy(e->kv);
+    free(e->own_logits);
     free(e);
 }
 
@@ -89,6 +90,9 @@ static error_code create_parts(engine *e, failure *fail)
     error_code code = step_create(&e->main, e, o->prefill_chunk + outputs, outputs, fail);
     if (code == OK)
         code = step_create(&e->urgent, e, URGENT_ROWS, URGENT_SLOTS, fail);
+    e->own_logits = malloc(e->model->config.n_vocab * sizeof *e->own_logits);
+    if (code == OK && e->own_logits == NULL)
+        code = failure_set(fail, ERR_MEMORY, "no memory for an engine");
     if (code == OK)
         code = kv_create(&e->kv, &e->model->config, o->kv, o->context, o->prefill_chunk + outputs,
                          o->slots + o->parked + URGENT_SLOTS, fail);

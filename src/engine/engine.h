@@ -132,7 +132,8 @@ typedef struct sequence_request {
     const int32_t *labels; /* copied */
     size_t n_labels;
 
-    /* An embedding. Layers as a state_reader's (model/forward.h), increasing; copied. */
+    /* An embedding. Layers as of a state_reader (model/forward.h): 1 … model_last_state,
+     * increasing; copied. */
     const uint32_t *layers;
     size_t n_layers;
     sequence_pooling pooling;

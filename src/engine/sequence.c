@@ -164,6 +164,26 @@ size_t sequence_most_tokens(const sequence *s)
     return s->n_prompt + s->max_tokens;
 }
 
+bool sequence_scores_at(const sequence *s, size_t position)
+{
+    return position + 1 >= s->n_prompt - s->n_scored + s->scored && position + 1 < s->n_prompt;
+}
+
+bool sequence_wants_logits(const sequence *s, size_t position)
+{
+    bool goes_on = s->kind == SEQUENCE_REPLY || s->kind == SEQUENCE_CLASSIFICATION;
+    return sequence_scores_at(s, position) || (goes_on && position + 1 == s->tokens.length);
+}
+
+size_t sequence_first_wanted(const sequence *s)
+{
+    if (s->kind == SEQUENCE_EMBEDDING && s->pooling == POOL_MEAN)
+        return s->summed;
+    if (s->scored < s->n_scored)
+        return s->n_prompt - s->n_scored + s->scored - 1;
+    return s->tokens.length - 1;
+}
+
 void sequence_unreference(sequence *s)
 {
     if (atomic_fetch_sub(&s->references, 1) != 1)
@@ -296,7 +316,25 @@ static void give_out_rest(sequence *s)
     pthread_mutex_unlock(&s->lock);
 }
 
-int32_t sequence_sample(sequence *s, float *logits)
+bool sequence_score(sequence *s, float *logits)
+{
+    const model *m = engine_model(s->engine);
+    int32_t token = s->tokens.ids[s->n_prompt - s->n_scored + s->scored];
+    scored_token scored;
+    score_token(&scored, logits, m->config.n_vocab, token, s->n_top);
+    pthread_mutex_lock(&s->lock);
+    error_code code = score_list_add(&s->scores, &scored);
+    pthread_mutex_unlock(&s->lock);
+    if (code != OK) {
+        sequence_fail(s, code, "no memory for the prompt's scores");
+        return false;
+    }
+    s->scored++;
+    return true;
+}
+
+/* What the model samples, or what was chosen for it beforehand. */
+static int32_t choose_token(sequence *s, float *logits)
 {
     int32_t token = sampler_sample(s->sampler, logits, s->tokens.length);
     size_t at = s->tokens.length - s->n_prompt;
@@ -305,6 +343,18 @@ int32_t sequence_sample(sequence *s, float *logits)
     const uint64_t fnv_prime = 0x100000001b3;
     s->progress.sampled_hash = (s->progress.sampled_hash ^ (uint32_t)token) * fnv_prime + 1;
     return s->forced[at];
+}
+
+int32_t sequence_sample(sequence *s, float *logits)
+{
+    if (!s->wants_scores)
+        return choose_token(s, logits);
+    size_t n_vocab = engine_model(s->engine)->config.n_vocab;
+    float *own = s->engine->own_logits;
+    memcpy(own, logits, n_vocab * sizeof *own); /* sampling changes them */
+    int32_t token = choose_token(s, logits);
+    score_token(&s->latest, own, n_vocab, token, s->n_top);
+    return token;
 }
 
 bool sequence_accept(sequence *s, int32_t token)

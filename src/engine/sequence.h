@@ -92,12 +92,21 @@ void sequence_unreference(sequence *s);
 
 /* Tokens it may come to hold. */
 size_t sequence_most_tokens(const sequence *s);
+/* The first position that has to be computed whatever others left of the prefix: what is asked for
+ * begins there. */
+size_t sequence_first_wanted(const sequence *s);
+/* Whether the logits at the position score one of the prompt's tokens, or give what follows. */
+bool sequence_scores_at(const sequence *s, size_t position);
+bool sequence_wants_logits(const sequence *s, size_t position);
 
 /* From the conductor's thread: publish and wake. */
 void sequence_publish(sequence *s);
 void sequence_finish(sequence *s, finish_reason reason);
 void sequence_fail(sequence *s, error_code code, const char *text);
 
+/* Takes the score of the prompt's next token that is to be scored, by these logits (which are
+ * changed). False: it failed. */
+bool sequence_score(sequence *s, float *logits);
 /* Generation: the token that follows, by these logits (which are changed). */
 int32_t sequence_sample(sequence *s, float *logits);
 /* Generation: takes one sampled token; true when the reply has ended (and is then finished). */

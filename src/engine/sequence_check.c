@@ -86,7 +86,7 @@ static error_code check_scored(const engine *e, const sequence_request *r, failu
 
 static error_code check_layers(const engine *e, const sequence_request *r, failure *fail)
 {
-    uint32_t last = forward_last_state(engine_model(e));
+    uint32_t last = model_last_state(engine_model(e));
     if (r->n_layers == 0)
         return failure_set(fail, ERR_INVALID, "an embedding of no layer");
     for (size_t i = 0; i < r->n_layers; i++) {

@@ -14,7 +14,8 @@ error_code step_create(step *st, engine *e, size_t max_rows, size_t max_outputs,
     st->max_outputs = max_outputs;
     st->rows = calloc(max_rows, sizeof *st->rows);
     st->drafts = calloc(max_outputs, sizeof(draft *));
-    if (st->rows == NULL || st->drafts == NULL)
+    st->readers = calloc(max_outputs, sizeof *st->readers);
+    if (st->rows == NULL || st->drafts == NULL || st->readers == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for an engine");
     return forward_create(&st->forward, e->model, team_size(e->conductor->threads), max_rows,
                           max_outputs, fail);
@@ -25,6 +26,7 @@ void step_destroy(step *st)
     forward_destroy(st->forward);
     free(st->rows);
     free(st->drafts);
+    free(st->readers);
 }
 
 /* ---- results -------------------------------------------------------------------------------- */
@@ -56,13 +58,26 @@ static void finish_classification(sequence *s)
     float *logits = take_logits(s, 0);
     if (logits == NULL)
         return;
-    s->progress.prefill_ms = clock_ms() - s->started_ms;
     pthread_mutex_lock(&s->lock);
     for (size_t i = 0; i < s->n_labels; i++)
         s->result.label_logits[i] = logits[s->labels[i]];
     s->result.log_sum_exp = score_log_sum_exp(logits, n_vocab);
     pthread_mutex_unlock(&s->lock);
     sequence_finish(s, FINISH_STOP);
+}
+
+static void finish_embedding(sequence *s)
+{
+    size_t n = s->n_layers * s->engine->model->config.n_embd;
+    double count = s->pooling == POOL_MEAN ? (double)s->n_prompt : 1;
+    for (size_t i = 0; i < n; i++)
+        s->states[i] = (float)(s->sums[i] / count);
+    if (vector_is_finite(s->states, n))
+        sequence_finish(s, FINISH_STOP);
+    else
+        sequence_fail(s, ERR_INTERNAL,
+                      "the model computed a state that is not a number (NaN or infinite): its "
+                      "weights or its file's settings are broken");
 }
 
 /* Samples the rows in order up to the first that differs from the draft; what was drafted and not
@@ -89,6 +104,47 @@ static bool take_tokens(sequence *s)
     return ended;
 }
 
+/* The scores of the rows that were computed; false: one could not be had, and the sequence has
+ * failed. *taken: their logits. */
+static bool take_scores(sequence *s, size_t *taken)
+{
+    size_t have = s->slot->tokens.length;
+    *taken = 0;
+    for (size_t i = 0; i < s->n_rows; i++) {
+        if (!sequence_scores_at(s, have + i))
+            continue;
+        float *logits = take_logits(s, (*taken)++);
+        if (logits == NULL || !sequence_score(s, logits))
+            return false;
+    }
+    return true;
+}
+
+/* A prompt's rows were computed. True when the sequence is over. */
+static bool take_prompt(sequence *s)
+{
+    size_t n_scores;
+    if (!take_scores(s, &n_scores))
+        return true;
+    keep_kv(s, s->n_rows);
+    if (s->summed < s->slot->tokens.length)
+        s->summed = s->slot->tokens.length;
+    if (s->slot->tokens.length < s->tokens.length)
+        return false; /* more of the prompt is to come */
+    if (s->kind == SEQUENCE_REPLY) {
+        float *logits = take_logits(s, n_scores);
+        return logits == NULL || sequence_accept(s, sequence_sample(s, logits));
+    }
+    s->progress.prefill_ms = clock_ms() - s->started_ms;
+    if (s->kind == SEQUENCE_CLASSIFICATION)
+        finish_classification(s);
+    else if (s->kind == SEQUENCE_EMBEDDING)
+        finish_embedding(s);
+    else
+        sequence_finish(s, FINISH_LENGTH);
+    return true;
+}
+
 /* True when the sequence is over. */
 static bool take_results(sequence *s, const step *st)
 {
@@ -101,15 +157,7 @@ static bool take_results(sequence *s, const step *st)
         s->progress.steps++;
         return take_tokens(s);
     }
-    keep_kv(s, s->n_rows);
-    if (s->slot->tokens.length < s->tokens.length)
-        return false; /* more of the prompt is to come */
-    if (s->kind == SEQUENCE_CLASSIFICATION) {
-        finish_classification(s);
-        return true;
-    }
-    float *logits = take_logits(s, 0);
-    return logits == NULL || sequence_accept(s, sequence_sample(s, logits));
+    return take_prompt(s);
 }
 
 static void learn_service(engine *e, const sequence *s)
@@ -145,7 +193,7 @@ static void hand_out(step *st)
             engine_leave(e, s);
             continue;
         }
-        if (in_step && s->tokens.length > s->n_prompt)
+        if (in_step && (s->tokens.length > s->n_prompt || s->scored > 0))
             sequence_publish(s);
         queue_push(&e->running, s);
     }
@@ -160,6 +208,7 @@ void step_begin(step *st)
         if (s->step == st)
             kv_commit(e->kv, s->slot, s->slot->tokens.length + s->n_rows);
     forward_begin(st->forward, st->rows, st->n_rows);
+    forward_read_states(st->forward, st->readers, st->n_readers);
 }
 
 static void learn_cost(const step *st, double ran_ms)
@@ -167,7 +216,9 @@ static void learn_cost(const step *st, double ran_ms)
     engine *e = st->engine;
     if (st->work.prompt_rows == 0)
         step_cost_learn(&e->cost, st->n_rows, ran_ms);
-    pace_learn(&e->pace, &st->work, ran_ms);
+    /* Of a prompt's rows pace knows those without logits. */
+    if (!st->is_scored)
+        pace_learn(&e->pace, &st->work, ran_ms);
 }
 
 void step_end(step *st, double ran_ms)

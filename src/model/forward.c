@@ -210,11 +210,6 @@ void forward_step(forward *f, team *threads, const forward_row *rows, size_t n_r
     forward_run(f, threads, NULL);
 }
 
-uint32_t forward_last_state(const model *m)
-{
-    return (uint32_t)m->config.n_layers + 1;
-}
-
 float *forward_logits(forward *f, size_t index)
 {
     return f->logits + index * f->m->config.n_vocab;

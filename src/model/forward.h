@@ -35,7 +35,7 @@ typedef struct forward_row {
  * first_row + n_rows - 1, one after the other, the state after layers[i] layers is added to sums[i
  * · n_embd …]; so for one row it is the state itself. A layer's state is what the next layer reads,
  * before its norm: 1 … the model's number of layers; one more means the last state after the output
- * norm, which is what logits are computed from (1 + the number of layers: forward_last_state). */
+ * norm, which is what logits are computed from (model_last_state). */
 typedef struct state_reader {
     size_t first_row, n_rows; /* n_rows ≥ 1 */
     const uint32_t *layers;   /* n_layers of them, increasing */
@@ -44,9 +44,6 @@ typedef struct state_reader {
 } state_reader;
 
 typedef struct forward forward;
-
-/* The state after the output norm, as a state_reader's layer. */
-uint32_t forward_last_state(const model *m);
 
 /* max_rows: rows a step may have; max_outputs: of them, rows that may want logits.
  */

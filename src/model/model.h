@@ -126,6 +126,12 @@ size_t model_resident_bytes(const model *m);
 /* Reads only the configuration (for `inspect`): no weights are touched. */
 error_code model_config_read(model_config *out, const gguf *file, failure *fail);
 
+/* What is read of states after the output norm is called this layer: one more than there are. */
+static inline uint32_t model_last_state(const model *m)
+{
+    return (uint32_t)m->config.n_layers + 1;
+}
+
 /* The f32 embedding of one token, scaled as the model wants it: n_embd values. */
 void model_embed(const model *m, int32_t token, float *out);
 

@@ -1,6 +1,7 @@
 /*
  * golden_set.h: models with reference logits, and what is asked of each: to be within its bound,
- * and the same bits from other cuts of the steps and from two threads (promise 1).
+ * and the same bits from other cuts of the steps and from two threads (promise 1); and that the
+ * states of its layers are what the logits come from.
  */
 #ifndef TESTS_GOLDEN_SET_H
 #define TESTS_GOLDEN_SET_H
@@ -95,6 +96,103 @@ static void check_small_kv(const model *m, const golden *g, team *one, team *two
     free(b);
 }
 
+/* ---- states ---------------------------------------------------------------------------------- */
+
+static size_t states_size(const model *m)
+{
+    return model_last_state(m) * m->config.n_embd;
+}
+
+/* The states of all layers at all positions, in steps of `chunk` rows. */
+static double *read_all_states(const model *m, const golden *g, team *threads, size_t chunk)
+{
+    failure fail;
+    forward *f;
+    kv_cache *kv;
+    uint32_t layers[MODEL_MAX_LAYERS + 1];
+    size_t n_layers = model_last_state(m);
+    double *sums = calloc(g->positions * states_size(m), sizeof *sums);
+    for (size_t i = 0; i < n_layers; i++)
+        layers[i] = (uint32_t)i + 1;
+    assert_int_equal(forward_create(&f, m, team_size(threads), chunk, 1, &fail), OK);
+    assert_int_equal(kv_create(&kv, &m->config, KV_F32, g->positions, g->positions, 1, &fail), OK);
+    kv_slot *slot = kv_acquire(kv, g->tokens, 1);
+    forward_row rows[64];
+    state_reader readers[64];
+    for (size_t at = 0; at < g->positions; at += chunk) {
+        size_t n = g->positions - at < chunk ? g->positions - at : chunk;
+        for (size_t i = 0; i < n; i++) {
+            rows[i] =
+                (forward_row){g->tokens[at + i], (uint32_t)(at + i), &slot->view, WANT_NOTHING};
+            readers[i] = (state_reader){i, 1, layers, n_layers, sums + (at + i) * states_size(m)};
+        }
+        forward_begin(f, rows, n);
+        forward_read_states(f, readers, n);
+        assert_true(forward_run(f, threads, NULL));
+    }
+    kv_destroy(kv);
+    forward_destroy(f);
+    return sums;
+}
+
+/* What the model says after a state: normalised already, or not. */
+static void logits_of(const model *m, const double *state, bool is_normed, activation *a,
+                      float *logits)
+{
+    const model_config *c = &m->config;
+    float *x = malloc(c->n_embd * sizeof *x);
+    for (size_t i = 0; i < c->n_embd; i++)
+        x[i] = (float)state[i];
+    if (!is_normed && c->layer_norm)
+        vector_layer_norm(x, x, m->output_norm, c->n_embd, c->norm_epsilon);
+    else if (!is_normed)
+        vector_rms_norm(x, x, m->output_norm, c->n_embd, c->norm_epsilon);
+    activation_set(a, 0, x, c->n_embd, m->output);
+    matrix_multiply(m->output, a, 1, 0, c->n_vocab, logits, c->n_vocab);
+    if (c->logit_scale != 1.0f)
+        vector_scale(logits, c->logit_scale, c->n_vocab);
+    if (c->logit_soft_cap > 0)
+        vector_soft_cap(logits, c->logit_soft_cap, c->n_vocab);
+    free(x);
+}
+
+/* The state after so many layers gives the logits of a model that has no more. */
+static void check_layer(const model *m, const golden *g, team *threads, size_t layer,
+                        const double *states)
+{
+    failure fail;
+    activation *a;
+    model first = *m;
+    first.config.n_layers = layer;
+    float *expected = malloc(g->positions * g->n_vocab * sizeof *expected);
+    float *logits = malloc(g->n_vocab * sizeof *logits);
+    assert_int_equal(activation_create(&a, m->config.n_embd, 1, &fail), OK);
+    evaluate(&first, g, threads, KV_F32, 16, expected);
+    for (size_t i = 0; i < g->positions; i++) {
+        const double *state = states + i * states_size(m) + (layer - 1) * m->config.n_embd;
+        logits_of(m, state, false, a, logits);
+        assert_memory_equal(logits, expected + i * g->n_vocab, g->n_vocab * sizeof *logits);
+        if (layer < m->config.n_layers)
+            continue;
+        logits_of(m, state + m->config.n_embd, true, a, logits);
+        assert_memory_equal(logits, expected + i * g->n_vocab, g->n_vocab * sizeof *logits);
+    }
+    activation_destroy(a);
+    free(expected);
+    free(logits);
+}
+
+static void check_states(const model *m, const golden *g, team *one, team *two)
+{
+    size_t bytes = g->positions * states_size(m) * sizeof(double);
+    double *states = read_all_states(m, g, one, 16), *again = read_all_states(m, g, two, 7);
+    assert_memory_equal(states, again, bytes);
+    for (size_t layer = 1; layer <= m->config.n_layers; layer++)
+        check_layer(m, g, two, layer, states);
+    free(states);
+    free(again);
+}
+
 static void check_model(const golden *g)
 {
     char path[512];
@@ -121,6 +219,7 @@ static void check_model(const golden *g)
     evaluate(m, g, two, KV_F32, 7, b);
     assert_memory_equal(a, b, n * sizeof *a);
     check_small_kv(m, g, one, two, a);
+    check_states(m, g, one, two);
     free(a);
     free(b);
     team_destroy(one);
