@@ -27,6 +27,8 @@ static bool measure(const request *r, size_t *total)
     bool fits = add_product(total, r->n_messages, sizeof *r->messages) &&
                 add_product(total, r->n_stops, sizeof *r->stops) &&
                 add_product(total, r->sampling.n_biases, sizeof *r->sampling.biases);
+    fits = fits && add_product(total, r->n_prompt_ids, sizeof *r->prompt_ids) &&
+           add_product(total, r->completion_length, 1) && add_product(total, 1, 1);
     for (size_t i = 0; fits && i < r->n_messages; i++)
         fits = add_product(total, strlen(r->messages[i].role) + 1, 1) &&
                add_product(total, r->messages[i].content_length, 1) && add_product(total, 1, 1);
@@ -72,6 +74,9 @@ error_code request_copy_make(request_copy *out, const request *r, failure *fail)
     const char **stops = place(&end, r->stops, r->n_stops * sizeof *stops);
     out->request.sampling.biases =
         place(&end, r->sampling.biases, r->sampling.n_biases * sizeof *r->sampling.biases);
+    if (r->prompt_ids != NULL)
+        out->request.prompt_ids =
+            place(&end, r->prompt_ids, r->n_prompt_ids * sizeof *r->prompt_ids);
     for (size_t i = 0; i < r->n_messages; i++) {
         messages[i].role = place_text(&end, r->messages[i].role, strlen(r->messages[i].role));
         messages[i].content =
@@ -84,6 +89,8 @@ error_code request_copy_make(request_copy *out, const request *r, failure *fail)
     for (size_t i = 0; i < N_CHAT_TEXTS; i++)
         if (*texts[i] != NULL)
             *texts[i] = place_text(&end, *texts[i], strlen(*texts[i]));
+    if (r->completion != NULL)
+        out->request.completion = place_text(&end, r->completion, r->completion_length);
     if (r->prompt != NULL)
         out->request.prompt = place_text(&end, r->prompt, r->prompt_length);
     out->request.messages = messages;

@@ -46,6 +46,9 @@ static error_code digest_request(digest *d, const request *q, prefixes *p, failu
 {
     error_code code = OK;
     p->n = 0;
+    if (q->prompt_ids != NULL)
+        return digest_of(d, "ids", (const char *)q->prompt_ids,
+                         q->n_prompt_ids * sizeof *q->prompt_ids, &p->whole, fail);
     if (q->prompt != NULL)
         return digest_of(d, "prompt", q->prompt, q->prompt_length, &p->whole, fail);
     start(d, "messages");
@@ -160,7 +163,8 @@ static error_code gather_keys(known_facts *k, orchestra *o, const request *q, co
         code = digest_request(d, q, &p, fail);
     if (code == OK)
         k->probe = p.whole;
-    if (code == OK && q->prompt == NULL && strstr(o->template.text, "{query}") != NULL)
+    bool is_raw = q->prompt != NULL || q->prompt_ids != NULL;
+    if (code == OK && !is_raw && strstr(o->template.text, "{query}") != NULL)
         code = digest_query(d, q, &k->probe, fail);
     if (code == OK && o->conversations != NULL)
         code = name_conversation(k, d, &p, session, fail);
@@ -182,8 +186,9 @@ error_code facts_gather(known_facts *k, orchestra *o, const request *q, const ru
         k->entropy_limit = online_limit_now(o->online);
         f->entropy_limit = &k->entropy_limit;
     }
-    f->turn = q->prompt != NULL ? 1 : 0;
-    for (size_t i = 0; q->prompt == NULL && i < q->n_messages; i++)
+    bool is_raw = q->prompt != NULL || q->prompt_ids != NULL;
+    f->turn = is_raw ? 1 : 0;
+    for (size_t i = 0; !is_raw && i < q->n_messages; i++)
         f->turn += is_user(&q->messages[i]);
     error_code code = gather_keys(k, o, q, options->session, fail);
     if (code != OK)

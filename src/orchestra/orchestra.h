@@ -174,6 +174,9 @@ typedef enum run_state {
  * decides may be over by then), and again after each wake. Text and tokens may be NULL. After
  * RUN_FINISHED or RUN_FAILED only run_* getters and run_release are of use. */
 run_state run_poll(run *r, buffer *text, token_list *tokens);
+/* What the last run_poll brought of scores, where the request wants them: sequence_scores
+ * (engine.h). Until the next one, or run_release. */
+const score_list *run_scores(const run *r);
 /* Sleeps until run_poll gives something new (for callers without an event loop; give `wake` no
  * call). */
 void run_wait(run *r);

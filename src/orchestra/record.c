@@ -46,22 +46,32 @@ static json_t *messages_json(const request *q)
     return list;
 }
 
+static json_t *ids_json(const request *q)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < q->n_prompt_ids; i++)
+        json_array_append_new(list, json_integer(q->prompt_ids[i]));
+    return list;
+}
+
 json_t *record_prompt(const request *q, bool with_text)
 {
+    bool is_raw = q->prompt != NULL || q->prompt_ids != NULL;
     size_t bytes = q->prompt != NULL ? q->prompt_length : 0;
-    for (size_t i = 0; q->prompt == NULL && i < q->n_messages; i++)
+    for (size_t i = 0; !is_raw && i < q->n_messages; i++)
         bytes += q->messages[i].content_length;
     recent_key key;
     char hash[DIGEST_TEXT_SIZE];
     if (request_digest(q, &key) != OK)
         return NULL;
     hex_of(hash, &key);
-    json_t *o =
-        json_pack("{s:s, s:I, s:I}", "sha256", hash, "messages",
-                  (json_int_t)(q->prompt != NULL ? 0 : q->n_messages), "bytes", (json_int_t)bytes);
+    json_t *o = json_pack("{s:s, s:I, s:I}", "sha256", hash, "messages",
+                          (json_int_t)(is_raw ? 0 : q->n_messages), "bytes", (json_int_t)bytes);
     if (!with_text)
         return o;
-    if (q->prompt != NULL)
+    if (q->prompt_ids != NULL)
+        json_object_set_new(o, "ids", ids_json(q));
+    else if (q->prompt != NULL)
         json_object_set_new(o, "raw", json_text(q->prompt, q->prompt_length));
     else
         json_object_set_new(o, "text", messages_json(q));

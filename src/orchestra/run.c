@@ -481,6 +481,12 @@ static void poll_reply(run *r, buffer *text, token_list *tokens)
     }
 }
 
+const score_list *run_scores(const run *r)
+{
+    static const score_list none = {.n_top = 0};
+    return r->reply != NULL ? reply_scores(r->reply) : &none;
+}
+
 run_state run_poll(run *r, buffer *text, token_list *tokens)
 {
     if (r->state == RUN_PROBING)

@@ -104,6 +104,7 @@ struct classification {
 };
 struct reply {
     worker worker;
+    score_list scores;
 };
 
 engine_options engine_defaults(void)
@@ -311,10 +312,12 @@ error_code reply_poll(reply *r, reply_status *status, buffer *text, token_list *
 {
     worker *w = &r->worker;
     *status = (reply_status){.state = SEQUENCE_RUNNING, .stats = {.switch_ms = 4}};
+    r->scores.length = 0;
     pthread_mutex_lock(&w->lock);
     for (; w->taken < w->parts; w->taken++) {
         buffer_add_format(text, "%d", w->taken);
         token_list_add(tokens, w->taken);
+        r->scores.length++;
     }
     if (w->cancelled) {
         status->state = SEQUENCE_FAILED;
@@ -326,6 +329,11 @@ error_code reply_poll(reply *r, reply_status *status, buffer *text, token_list *
     }
     pthread_mutex_unlock(&w->lock);
     return OK;
+}
+
+const score_list *reply_scores(const reply *r)
+{
+    return &r->scores;
 }
 
 void reply_cancel(reply *r)
