@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/event_stream.h"
 #include "base/clock.h"
 #include "base/http_client.h"
 #include "base/json.h"
 #include "evidence/item.h"
+#include "evidence/server_answer.h"
 #include "evidence/workload.h"
 
 #define RESPONSE_LIMIT ((size_t)64 << 20) /* bytes */
@@ -20,14 +20,9 @@
 typedef struct exchange {
     size_t task;
     http_call *call;
-    event_stream events;
-    buffer text, refusal;
-    double due_ms, first_ms, last_ms;
-    size_t pieces;   /* of the text, for a server that does not count tokens */
-    bool is_whole;   /* the stream said that it had ended */
-    json_t *account; /* a_io */
-    json_t *usage;
-    char error[160]; /* "": none */
+    server_answer answer;
+    buffer refusal;
+    double due_ms;
 } exchange;
 
 typedef struct server_block {
@@ -39,70 +34,13 @@ typedef struct server_block {
 
 /* ---- what comes back ------------------------------------------------------------------------ */
 
-static void note_problem(exchange *x, const char *kind, const char *text)
-{
-    if (x->error[0] == '\0')
-        snprintf(x->error, sizeof x->error, "%s%s%.110s", kind, text[0] != '\0' ? ": " : "", text);
-}
-
-static const char *text_at(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text != NULL ? text : "";
-}
-
-static void keep(json_t **kept, json_t *value)
-{
-    if (!json_is_object(value))
-        return;
-    json_decref(*kept);
-    *kept = json_incref(value);
-}
-
-static void take_text(exchange *x, const json_t *choice)
-{
-    const json_t *content = json_object_get(json_object_get(choice, "delta"), "content");
-    size_t length = json_string_length(content);
-    if (json_is_string(json_object_get(choice, "finish_reason")))
-        x->is_whole = true;
-    if (length == 0)
-        return;
-    x->last_ms = clock_ms();
-    if (x->pieces++ == 0)
-        x->first_ms = x->last_ms;
-    if (buffer_add(&x->text, json_string_value(content), length) != OK)
-        note_problem(x, "the answer is too long", "");
-}
-
-static void on_event(void *context, const char *data, size_t length)
-{
-    exchange *x = context;
-    if (strcmp(data, "[DONE]") == 0) {
-        x->is_whole = true;
-        return;
-    }
-    error_code code;
-    json_t *event = json_read(data, length, JSON_ALLOW_NUL, NULL, &code);
-    const json_t *error = json_object_get(event, "error");
-    if (code == ERR_MEMORY)
-        note_problem(x, "no memory for the stream", "");
-    else if (event == NULL)
-        note_problem(x, "the stream is malformed", "");
-    else if (error != NULL)
-        note_problem(x, "error in the stream", text_at(error, "message"));
-    keep(&x->account, json_object_get(event, "a_io"));
-    keep(&x->usage, json_object_get(event, "usage"));
-    take_text(x, json_array_get(json_object_get(event, "choices"), 0));
-    json_decref(event);
-}
-
 static bool on_data(void *context, const char *data, size_t length)
 {
     exchange *x = context;
     if (http_call_status(x->call) != 200)
         buffer_add(&x->refusal, data, length); /* what does not fit is not shown */
-    else if (event_stream_feed(&x->events, data, length, on_event, x) != OK)
-        note_problem(x, "an event of the stream is too long", "");
+    else
+        server_answer_feed(&x->answer, data, length);
     return true;
 }
 
@@ -112,8 +50,10 @@ static void note_refusal(exchange *x)
     char kind[32];
     json_t *body =
         x->refusal.data != NULL ? json_loadb(x->refusal.data, x->refusal.length, 0, NULL) : NULL;
+    const char *words =
+        json_string_value(json_object_get(json_object_get(body, "error"), "message"));
     snprintf(kind, sizeof kind, "HTTP %d", http_call_status(x->call));
-    note_problem(x, kind, text_at(json_object_get(body, "error"), "message"));
+    server_answer_note(&x->answer, kind, words != NULL ? words : "");
     json_decref(body);
 }
 
@@ -123,120 +63,21 @@ static void judge_call(exchange *x)
     error_code code = http_call_result(x->call, &why);
     int status = http_call_status(x->call);
     if (code != OK && status == 200)
-        note_problem(x, "the stream broke off", why.text);
+        server_answer_note(&x->answer, "the stream broke off", why.text);
     else if (code != OK)
-        note_problem(x, error_code_text(code), why.text);
+        server_answer_note(&x->answer, error_code_text(code), why.text);
     else if (status != 200)
         note_refusal(x);
-    else if (!x->is_whole)
-        note_problem(x, "the stream ended early", "");
+    else if (!x->answer.is_whole)
+        server_answer_note(&x->answer, "the stream ended early", "");
 }
 
-/* ---- figures ------------------------------------------------------------------------------ */
-
-#define MOST_MS 1e12
-#define MOST_NATS 1e3
-
-/* What an A-IO counts of a reply, and what it took for the decision: in its words and in ours. */
-static const char *const counters[] = {"cached_tokens", "steps",        "drafted",
-                                       "accepted",      "weight_bytes", "kv_bytes"};
-static const char *const phases[][2] = {{"template", "template_ms"},
-                                        {"prefill", "prefill_ms"},
-                                        {"decide", "decide_ms"},
-                                        {"switch", "switch_ms"},
-                                        {"overhead", "total_ms"}};
-enum {
-    N_COUNTERS = sizeof counters / sizeof counters[0],
-    N_PHASES = sizeof phases / sizeof phases[0],
-};
-
-/* A server may say anything. What it leaves out is in range, and so is null. */
-static void check_figure(exchange *x, const json_t *object, const char *key, bool counts,
-                         double most)
+static void note_answer(server_block *b, exchange *x)
 {
-    const json_t *value = json_object_get(object, key);
-    if (value == NULL || json_is_null(value))
-        return;
-    bool right = counts ? json_is_integer(value) : json_is_number(value);
-    double number = json_number_value(value);
-    if (!right || !(number >= 0 && number <= most))
-        note_problem(x, "a figure that cannot be", key);
-}
-
-static void check_figures(exchange *x)
-{
-    const json_t *cost = json_object_get(x->account, "receipt");
-    const json_t *work = json_object_get(cost, "reply"), *spent = json_object_get(cost, "overhead");
-    const double most = (double)JSON_LARGEST_COUNT;
-    check_figure(x, x->usage, "prompt_tokens", true, most);
-    check_figure(x, x->usage, "completion_tokens", true, most);
-    check_figure(x, json_object_get(x->account, "intent"), "entropy", false, MOST_NATS);
-    for (size_t i = 0; i < N_COUNTERS; i++)
-        check_figure(x, work, counters[i], true, most);
-    for (size_t i = 0; i < N_PHASES; i++)
-        check_figure(x, spent, phases[i][1], false, MOST_MS);
-}
-
-/* ---- items -------------------------------------------------------------------------------- */
-
-static void copy(json_t *to, const char *key, const json_t *from, const char *name)
-{
-    json_t *value = json_object_get(from, name);
-    if (value != NULL && !json_is_null(value))
-        json_object_set(to, key, value);
-}
-
-/* What an A-IO says of itself. */
-static void describe_account(json_t *item, const json_t *account)
-{
-    const json_t *decided = json_object_get(account, "plan"), *fell_back;
-    const json_t *sensed = json_object_get(account, "intent");
-    const json_t *cost = json_object_get(account, "receipt");
-    copy(item, "label", sensed, "label");
-    copy(item, "entropy", sensed, "entropy");
-    copy(item, "model", decided, "role");
-    copy(item, "lookup", decided, "lookup");
-    copy(item, "rule", decided, "rule");
-    fell_back = json_object_get(decided, "fallback");
-    json_object_set_new(item, "fallback",
-                        json_boolean(json_is_string(fell_back) &&
-                                     strcmp(json_string_value(fell_back), "pinned") != 0));
-    for (size_t i = 0; i < N_PHASES; i++)
-        copy(json_object_get(item, "ms"), phases[i][0], json_object_get(cost, "overhead"),
-             phases[i][1]);
-    for (size_t i = 0; i < N_COUNTERS; i++)
-        copy(json_object_get(item, "work"), counters[i], json_object_get(cost, "reply"),
-             counters[i]);
-}
-
-static void describe_times(json_t *item, const exchange *x, size_t tokens)
-{
-    json_t *ms = json_object_get(item, "ms");
-    double gaps = tokens > 1 ? (double)(tokens - 1) : 1;
-    item_put_real(ms, "ttft", x->first_ms > 0 ? x->first_ms - x->due_ms : 0);
-    item_put_real(ms, "latency", (x->last_ms > 0 ? x->last_ms : clock_ms()) - x->due_ms);
-    item_put_real(ms, "between", (x->last_ms - x->first_ms) / gaps);
-}
-
-static void note_answer(server_block *b, const exchange *x)
-{
-    json_t *item = b->load.items[x->task];
-    json_t *counted = json_object_get(x->usage, "completion_tokens");
-    size_t tokens = json_is_integer(counted) ? (size_t)json_integer_value(counted) : x->pieces;
-    copy(item, "prompt_tokens", x->usage, "prompt_tokens");
-    item_put_integer(item, "tokens", tokens);
-    item_put_integer(item, "digest", item_digest(x->text.data));
-    if (x->account != NULL)
-        describe_account(item, x->account);
-    describe_times(item, x, tokens);
-    workload_keep_answer(&b->load, x->task, x->text.data);
-}
-
-static void note_error(server_block *b, const exchange *x)
-{
-    json_t *item = b->load.items[x->task];
-    json_object_set_new(item, "error", json_text(x->error, strlen(x->error)));
-    item_put_real(json_object_get(item, "ms"), "latency", clock_ms() - x->due_ms);
+    server_answer_check(&x->answer);
+    server_answer_describe(&x->answer, b->load.items[x->task], x->due_ms);
+    if (x->answer.error[0] == '\0')
+        workload_keep_answer(&b->load, x->task, x->answer.text.data);
 }
 
 /* ---- sending ------------------------------------------------------------------------------ */
@@ -256,11 +97,8 @@ static void exchange_free(exchange *x)
     if (x == NULL)
         return;
     http_call_release(x->call);
-    event_stream_free(&x->events);
-    buffer_free(&x->text);
+    server_answer_free(&x->answer);
     buffer_free(&x->refusal);
-    json_decref(x->account);
-    json_decref(x->usage);
     free(x);
 }
 
@@ -275,8 +113,7 @@ static error_code send_task(server_block *b, size_t index, double due_ms, failur
     }
     x->task = index;
     x->due_ms = due_ms;
-    event_stream_init(&x->events);
-    buffer_init(&x->text, RESPONSE_LIMIT);
+    server_answer_init(&x->answer);
     buffer_init(&x->refusal, REFUSAL_LIMIT);
     b->flights[b->load.in_flight++] = x;
     buffer body;
@@ -319,11 +156,7 @@ static void land_done(server_block *b)
             continue;
         }
         judge_call(x);
-        check_figures(x);
-        if (x->error[0] != '\0')
-            note_error(b, x);
-        else
-            note_answer(b, x);
+        note_answer(b, x);
         exchange_free(x);
         b->flights[i] = b->flights[--b->load.in_flight];
         workload_count_done(&b->load);
