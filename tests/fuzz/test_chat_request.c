@@ -5,12 +5,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <stdlib.h>
-#include <string.h>
+#include <math.h>
+#include <stdio.h>
 
+#include "fuzz/texts.h"
 #include "server/openai.h"
 
-#define ROUNDS 60000
 #define MAX_BODY 2048
 
 static const char *const seeds[] = {
@@ -45,59 +45,95 @@ static const char *const pieces[] = {
     "{\"role\":\"user\",\"content\":",
 };
 
-static uint32_t state = 1;
+/* What a field may be given: of every kind, and numbers at the ends of what types hold. */
+static const char *const values[] = {
+    "null",
+    "true",
+    "false",
+    "\"\"",
+    "\"auto\"",
+    "\"none\"",
+    "\"batch\"",
+    "\"default\"",
+    "[]",
+    "{}",
+    "[\"x\",\"\"]",
+    "[null]",
+    "{\"a\":1}",
+    "{\"1\":1e38}",
+    "{\"-1\":0}",
+    "{\"4294967296\":1}",
+    "{\"type\":\"text\"}",
+    "0",
+    "-0.0",
+    "1",
+    "-1",
+    "100.0",
+    "1e1",
+    "0.5",
+    "1e-45",
+    "1e-320",
+    "3.5e38",
+    "-2",
+    "2.0000001",
+    "2147483648",
+    "4294967296",
+    "9223372036854775807",
+    "9223372036854775808",
+    "1e308",
+    "1e999",
+    "-1e999",
+    "\"\\u0000\"",
+    "\"\\ud83d\"",
+    "\"1\"",
+};
 
-static uint32_t draw(uint32_t below)
+static long rounds;
+
+/* Fields of the table, with a value each that may be theirs. */
+static size_t name_fields(char *body)
 {
-    state ^= state << 13; /* xorshift: the same bodies every time */
-    state ^= state >> 17;
-    state ^= state << 5;
-    return (uint32_t)((uint64_t)state * below >> 32);
+    int n = snprintf(body, MAX_BODY, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]");
+    for (uint32_t i = draw(4); i > 0; i--)
+        n += snprintf(body + n, MAX_BODY - (size_t)n, ",\"%s\":%s",
+                      request_field_name(draw((uint32_t)request_field_count())),
+                      values[draw(sizeof values / sizeof *values)]);
+    return (size_t)(n + snprintf(body + n, MAX_BODY - (size_t)n, "}"));
 }
 
-/* Writes `piece` over `skip` bytes at a random place. */
-static size_t splice(char *body, size_t length, const char *piece, size_t n, size_t skip)
+static size_t make_body(char *body)
 {
-    size_t at = draw((uint32_t)length + 1);
-    if (skip > length - at)
-        skip = length - at;
-    if (length - skip + n > MAX_BODY)
-        return length;
-    memmove(body + at + n, body + at + skip, length - at - skip);
-    memcpy(body + at, piece, n);
-    return length - skip + n;
+    if (draw(3) == 0)
+        return name_fields(body);
+    const char *seed = seeds[draw(sizeof seeds / sizeof *seeds)];
+    size_t length = strlen(seed), n = sizeof pieces / sizeof *pieces;
+    memcpy(body, seed, length);
+    for (uint32_t i = 1 + draw(3); i > 0; i--)
+        length = draw(2) == 0 ? break_text(body, length, MAX_BODY, pieces, n)
+                              : replace_value(body, length, MAX_BODY, values,
+                                              sizeof values / sizeof *values);
+    return length;
 }
 
-static size_t mutate(char *body, size_t length)
+/* What a model would be given: its check refuses it, or every number is one. */
+static void check_sampling(const sampling_params *p)
 {
-    char byte = (char)(draw(2) == 0 ? draw(256) : '0' + draw(75));
-    const char *piece = pieces[draw(sizeof pieces / sizeof *pieces)];
-    switch (draw(4)) {
-    case 0:
-        return splice(body, length, &byte, 1, 1);
-    case 1:
-        return splice(body, length, "", 0, 1 + draw(8));
-    case 2:
-        return splice(body, length, piece, strlen(piece), draw(8));
-    default:
-        return splice(body, length, piece, strlen(piece), strlen(piece));
-    }
+    if (sampling_check(p, 1000, NULL) != OK)
+        return;
+    assert_true(p->temperature >= 0 && p->temperature < INFINITY);
+    assert_true(p->top_p > 0 && p->top_p <= 1 && p->min_p >= 0 && p->min_p <= 1);
+    for (size_t i = 0; i < p->n_biases; i++)
+        assert_true(isfinite(p->biases[i].bias) && p->biases[i].token >= 0);
 }
 
 static void test_mutated_bodies(void **context)
 {
     (void)context;
-    size_t accepted = 0;
-    for (int round = 0; round < ROUNDS; round++) {
+    long accepted = 0;
+    for (long round = 0; round < rounds; round++) {
         char body[MAX_BODY];
-        const char *seed = seeds[draw(sizeof seeds / sizeof *seeds)];
-        size_t length = strlen(seed);
-        memcpy(body, seed, length);
-        for (uint32_t i = 1 + draw(3); i > 0; i--)
-            length = mutate(body, length);
-        char *exact = malloc(length + 1); /* so that a sanitizer sees a read behind the end */
-        assert_non_null(exact);
-        memcpy(exact, body, length);
+        size_t length = make_body(body);
+        char *exact = exact_copy(body, length);
         chat_request r;
         api_error error = {0};
         request_text text = {.body = exact, .length = length};
@@ -105,6 +141,7 @@ static void test_mutated_bodies(void **context)
             accepted++;
             assert_true(r.request.n_messages > 0);
             assert_true(r.request.n_stops <= REQUEST_MAX_STOPS);
+            check_sampling(&r.request.sampling);
             chat_request_free(&r);
         } else {
             assert_int_equal(error.status, 400);
@@ -115,12 +152,13 @@ static void test_mutated_bodies(void **context)
         }
         free(exact);
     }
-
-    assert_true(accepted > 200); /* the mutations are not all rubbish */
+    printf("%ld bodies: %ld accepted\n", rounds, accepted);
+    assert_true(accepted > rounds / 300); /* the mutations are not all rubbish */
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    rounds = rounds_asked(argc, argv, 60000);
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_mutated_bodies)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/texts.h"
 #include "server/http_body.h"
 
 #define MAX_REQUEST 4096
@@ -32,43 +33,15 @@ static const char *const pieces[] = {
     "HTTP/1.1", "http://", "18446744073709551616",
 };
 
-static long rounds = 200000;
-static uint32_t state = 1;
-
-static uint32_t draw(uint32_t below)
-{
-    state ^= state << 13; /* xorshift: the same requests every time */
-    state ^= state >> 17;
-    state ^= state << 5;
-    return (uint32_t)((uint64_t)state * below >> 32);
-}
-
-/* Writes `piece` over `skip` bytes at a random place. */
-static size_t splice(char *text, size_t length, const char *piece, size_t n, size_t skip)
-{
-    size_t at = draw((uint32_t)length + 1);
-    if (skip > length - at)
-        skip = length - at;
-    if (length - skip + n > MAX_REQUEST)
-        return length;
-    memmove(text + at + n, text + at + skip, length - at - skip);
-    memcpy(text + at, piece, n);
-    return length - skip + n;
-}
+static long rounds;
 
 static size_t make_request(char *text)
 {
     const char *seed = seeds[draw(sizeof seeds / sizeof *seeds)];
     size_t length = strlen(seed);
     memcpy(text, seed, length);
-    for (uint32_t i = draw(4); i > 0; i--) {
-        char byte = (char)draw(256);
-        const char *piece = pieces[draw(sizeof pieces / sizeof *pieces)];
-        uint32_t kind = draw(3);
-        length = kind == 0   ? splice(text, length, &byte, 1, 1)
-                 : kind == 1 ? splice(text, length, "", 0, 1 + draw(8))
-                             : splice(text, length, piece, strlen(piece), draw(6));
-    }
+    for (uint32_t i = draw(4); i > 0; i--)
+        length = break_text(text, length, MAX_REQUEST, pieces, sizeof pieces / sizeof *pieces);
     return length;
 }
 
@@ -78,15 +51,6 @@ typedef struct outcome {
     size_t head_length, body_length;
     uint64_t digest; /* of the body's bytes */
 } outcome;
-
-/* In memory of exactly its size, so that a sanitizer sees a read behind the end. */
-static char *copy(const char *text, size_t length)
-{
-    char *exact = malloc(length > 0 ? length : 1);
-    assert_non_null(exact);
-    memcpy(exact, text, length);
-    return exact;
-}
 
 static void check_head(const http_head *h)
 {
@@ -107,7 +71,7 @@ static void take_body(const http_head *h, const char *text, size_t length, size_
     for (size_t at = 0; at < length && out->body == HTTP_MORE;) {
         size_t used, n, most = length - at < step ? length - at : step;
         const char *piece;
-        char *exact = copy(text + at, most);
+        char *exact = exact_copy(text + at, most);
         out->body = http_body_take(&body, exact, most, &used, &piece, &n, &fault);
         assert_true(used <= most && n <= used);
         assert_true(used > 0 || out->body != HTTP_MORE);
@@ -129,7 +93,7 @@ static outcome read_request(const char *text, size_t length, size_t step)
     size_t scanned = 0, end = 0;
     for (size_t have = 0; have < length && out.head == HTTP_MORE;) {
         have += length - have < step ? length - have : step;
-        char *exact = copy(text, have);
+        char *exact = exact_copy(text, have);
         out.head = http_head_find(exact, have, &scanned, &end, &fault);
         free(exact);
     }
@@ -174,10 +138,7 @@ static void test_mutated_requests(void **context)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        rounds = atol(argv[1]);
-    if (argc > 2)
-        state = (uint32_t)atol(argv[2]) | 1;
+    rounds = rounds_asked(argc, argv, 200000);
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_mutated_requests)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
