@@ -20,6 +20,7 @@
 #   make bench-lookup   what prompt lookup gains on real texts, from one measured T(n) (MODELS=pangu-1b:q4_0)
 #   make bench-lookup-wall   the same by the clock, with forced replies (MODELS=pangu-1b:q4_0 TOKENS=192 TURNS=3 TEXTS=16 LONGEST=1000)
 #   make stress         many requests at once, every answer beside its solo run (REQUESTS=10000 SEED=1 STREAMS=8)
+#   make attack-http    hostile sockets beside good clients (REQUESTS=40000 SEED=1 CLIENTS=16)
 #   make bench-calibrate  the demo probe on unseen requests, before and after calibration, and its limits
 #   make bench-draft    what a draft model gains and costs beside prompt lookup
 #   make stress-http    the same with the npm client openai against a-io serve (REQUESTS=2000 SEED=1 CLIENTS=16)
@@ -61,7 +62,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all install uninstall demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean
+.PHONY: all install uninstall demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean attack-http
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(TEMPLATE_LIBRARY)
@@ -255,6 +256,10 @@ stress-http: setup
 	@$(MAKE) --no-print-directory $(PROGRAM) SANITIZE=$(SANITIZE)
 	@[ -d tests/e2e/node_modules/openai ] || (cd tests/e2e && npm ci --no-audit --no-fund >&2)
 	A_IO_PROGRAM=$(abspath $(PROGRAM)) node tests/e2e/stress-http.mjs $(or $(REQUESTS),2000) $(SEED) $(CLIENTS)
+
+attack-http: setup
+	@$(MAKE) --no-print-directory $(PROGRAM) SANITIZE=$(SANITIZE)
+	A_IO_PROGRAM=$(abspath $(PROGRAM)) node tests/e2e/attack-http.mjs $(or $(REQUESTS),40000) $(SEED) $(CLIENTS)
 
 bench-calibrate: setup
 	@$(MAKE) --no-print-directory $(PROGRAM)

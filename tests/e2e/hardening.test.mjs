@@ -194,7 +194,7 @@ test('an address has no more connections than it may', async (t) => {
 test('without descriptors the server neither spins nor stays deaf', async (t) => {
   const poor = await Server.start();
   t.after(() => poor.stop());
-  const open = fs.readdirSync(`/proc/${poor.child.pid}/fd`).length;
+  const open = poor.descriptors();
   execFileSync('prlimit', ['--pid', String(poor.child.pid), `--nofile=${open + 4}`]);
   // Busy ones, which nothing may push out, and some that wait.
   const busy = Array.from({ length: 4 }, () => poor.connect());

@@ -113,6 +113,15 @@ export class Server {
     return { socket, closed, text: () => received };
   }
 
+  residentMb() {
+    const status = fs.readFileSync(`/proc/${this.child.pid}/status`, 'utf8');
+    return Number(/VmRSS:\s+(\d+) kB/.exec(status)[1]) / 1024;
+  }
+
+  descriptors() {
+    return fs.readdirSync(`/proc/${this.child.pid}/fd`).length;
+  }
+
   // Milliseconds of processor time so far (Linux: clock ticks of 10 ms).
   cpuMs() {
     const stat = fs.readFileSync(`/proc/${this.child.pid}/stat`, 'utf8');
@@ -120,6 +129,18 @@ export class Server {
     return 10 * (Number(fields[11]) + Number(fields[12]));
   }
 }
+
+// mulberry32: the same seed, the same numbers in [0, 1).
+export function generator(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let z = Math.imul(state ^ (state >>> 15), state | 1);
+    z ^= z + Math.imul(z ^ (z >>> 7), z | 61);
+    return ((z ^ (z >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+export const pick = (random, list) => list[Math.floor(random() * list.length)];
 
 export function post(route, body, headers = {}) {
   const text = JSON.stringify(body);

@@ -10,7 +10,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import OpenAI from 'openai';
-import { isSanitized, mixedPrompts, patience, root, Server, sleep } from './helper.mjs';
+import { generator, isSanitized, mixedPrompts, patience, pick, root, Server, sleep } from './helper.mjs';
 
 const askedAgain = 8; // times a question is asked, on average
 const endsWithinMs = 60000 * patience; // of a request that its client waits for
@@ -32,18 +32,6 @@ policy: {name: adaptive, entropy_limit: 0.45, prompt_limit: 2048}
 engine: {queue_limit: 5, memory_limit_mb: 17}
 server: {host: 127.0.0.1, port: 8098}
 `;
-
-// mulberry32: the same seed, the same questions and manners.
-function generator(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let z = Math.imul(state ^ (state >>> 15), state | 1);
-    z ^= z + Math.imul(z ^ (z >>> 7), z | 61);
-    return ((z ^ (z >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-const pick = (random, list) => list[Math.floor(random() * list.length)];
 
 // ---- questions: all that a reply may depend on ---------------------------------------------------------------------
 
@@ -167,11 +155,6 @@ function judge(question, got) {
 
 // ---- the whole -----------------------------------------------------------------------------------------------------
 
-function residentMb(server) {
-  const status = fs.readFileSync(`/proc/${server.child.pid}/status`, 'utf8');
-  return Number(/VmRSS:\s+(\d+) kB/.exec(status)[1]) / 1024;
-}
-
 class Company {
   constructor(server, questions, options) {
     Object.assign(this, { server, questions, ...options });
@@ -179,7 +162,7 @@ class Company {
     this.ids = []; // of what must be in the log
     this.counts = { whole: 0, aborted: 0, late: 0, refused: 0 };
     this.failures = [];
-    this.resident = [residentMb(server)];
+    this.resident = [server.residentMb()];
   }
 
   // One client: the next request when the one before has ended, until there are no more.
@@ -187,7 +170,7 @@ class Company {
     const client = new OpenAI({ baseURL: `${this.server.url}/v1`, apiKey: 'unused', maxRetries: 0 });
     while (this.asked < this.requests) {
       const number = this.asked++;
-      if (number === Math.floor(this.requests / 10)) this.resident.push(residentMb(this.server));
+      if (number === Math.floor(this.requests / 10)) this.resident.push(this.server.residentMb());
       const random = generator(this.seed * 1000003 + number);
       await this.answer(client, pick(random, this.questions), makeManner(random), `s${number}`);
       if (random() < 0.3) await sleep(random() * 10);
@@ -218,7 +201,7 @@ class Company {
   // When all have gone: nothing is lost, nothing has grown, and it answers.
   async checkServer() {
     await this.server.idle(10000).catch((error) => this.failures.push(error.message));
-    this.resident.push(residentMb(this.server));
+    this.resident.push(this.server.residentMb());
     const [, tenth, end] = this.resident;
     this.check(`resident memory has grown from ${tenth.toFixed(1)} to ${end.toFixed(1)} MB`,
       isSanitized || this.requests < judgedFrom || end <= tenth + growthMb);
