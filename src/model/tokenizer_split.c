@@ -94,7 +94,8 @@ static error_code split_from(splitting *s, size_t level, const char *text, size_
     while (code == OK && at < length) {
         int found = match_at(s, level, text, length, at);
         if (found < 0 && found != PCRE2_ERROR_NOMATCH)
-            return failure_set(s->fail, ERR_INTERNAL, "splitting a text: PCRE2 error %d", found);
+            return failure_set(s->fail, found == PCRE2_ERROR_NOMEMORY ? ERR_MEMORY : ERR_INTERNAL,
+                               "splitting a text: PCRE2 error %d", found);
         size_t begin = length, end = length;
         if (found >= 0) {
             begin = pcre2_get_ovector_pointer(s->match)[0];

@@ -194,11 +194,19 @@ static void take(loop *l, int fd, const struct sockaddr_storage *from)
         connection_close(c);
 }
 
-static void watch_listener(loop *l, bool on)
+/* Where the system has no memory to watch it, that is tried again after the pause, too. */
+static bool watch_listener(loop *l)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = &l->listen_fd};
-    epoll_ctl(l->epoll_fd, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, l->listen_fd, &event);
-    l->accept_after_ms = on ? 0 : clock_ms() + ACCEPT_PAUSE_MS;
+    bool watched = epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->listen_fd, &event) == 0;
+    l->accept_after_ms = watched ? 0 : clock_ms() + ACCEPT_PAUSE_MS;
+    return watched;
+}
+
+static void pause_listener(loop *l)
+{
+    epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, l->listen_fd, NULL);
+    l->accept_after_ms = clock_ms() + ACCEPT_PAUSE_MS;
 }
 
 /* Out of descriptors or memory: what waits in the backlog would wake us up again and again. */
@@ -212,7 +220,7 @@ static bool accept_failed(loop *l, int error)
         return true;
     log_warn("cannot take a connection: %s; trying again in %.0f ms", strerror(error),
              ACCEPT_PAUSE_MS);
-    watch_listener(l, false);
+    pause_listener(l);
     return false;
 }
 
@@ -245,7 +253,7 @@ static void tick(loop *l)
 {
     double now = clock_ms();
     if (l->accept_after_ms > 0 && now >= l->accept_after_ms)
-        watch_listener(l, true);
+        watch_listener(l);
     if (now < l->next_tick_ms)
         return;
     l->next_tick_ms = now + TICK_MS;
@@ -309,9 +317,8 @@ static error_code open_loop(loop *l, failure *fail)
     l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = &l->wake_fd};
     if (l->epoll_fd < 0 || l->wake_fd < 0 ||
-        epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->wake_fd, &event) != 0)
+        epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->wake_fd, &event) != 0 || !watch_listener(l))
         return failure_set(fail, ERR_IO, "cannot wait for connections: %s", strerror(errno));
-    watch_listener(l, true);
     return OK;
 }
 
