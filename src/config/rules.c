@@ -245,16 +245,15 @@ static error_code take_model(config_rule *r, const file_rule *f, const config *c
 }
 
 static error_code take_number(config_sampling *s, const double *from, config_sampling_bits bit,
-                              float *to, double low, double high, bool above_low, const char *name,
-                              size_t i, failure *fail)
+                              float *to, double low, double high, const char *name, size_t i,
+                              failure *fail)
 {
     if (from == NULL)
         return OK;
-    if (!(*from <= high) || !(above_low ? *from > low : *from >= low)) {
+    if (!(*from >= low && *from <= high)) {
         char key[64];
         snprintf(key, sizeof key, "sampling.%s", name);
-        return refuse(fail, i, key, "must be a number %s %g and at most %g",
-                      above_low ? "above" : "of at least", low, high);
+        return refuse(fail, i, key, "must be a number of at least %g and at most %g", low, high);
     }
     *to = (float)*from;
     s->set |= bit;
@@ -271,23 +270,22 @@ static error_code take_sampling(config_sampling *s, const file_sampling *f, size
         config_sampling_bits bit;
         float *to;
         double low, high;
-        bool above_low;
         const char *name;
     } numbers[] = {
-        {f->temperature, CONFIG_TEMPERATURE, &s->temperature, 0, 100, false, "temperature"},
-        {f->top_p, CONFIG_TOP_P, &s->top_p, 0, 1, true, "top_p"},
-        {f->min_p, CONFIG_MIN_P, &s->min_p, 0, 1, false, "min_p"},
-        {f->repetition_penalty, CONFIG_REPETITION_PENALTY, &s->repetition_penalty, 0, 100, true,
+        {f->temperature, CONFIG_TEMPERATURE, &s->temperature, 0, 100, "temperature"},
+        {f->top_p, CONFIG_TOP_P, &s->top_p, 1e-6, 1, "top_p"},
+        {f->min_p, CONFIG_MIN_P, &s->min_p, 0, 1, "min_p"},
+        {f->repetition_penalty, CONFIG_REPETITION_PENALTY, &s->repetition_penalty, 0.01, 100,
          "repetition_penalty"},
-        {f->presence_penalty, CONFIG_PRESENCE_PENALTY, &s->presence_penalty, -2, 2, false,
+        {f->presence_penalty, CONFIG_PRESENCE_PENALTY, &s->presence_penalty, -2, 2,
          "presence_penalty"},
-        {f->frequency_penalty, CONFIG_FREQUENCY_PENALTY, &s->frequency_penalty, -2, 2, false,
+        {f->frequency_penalty, CONFIG_FREQUENCY_PENALTY, &s->frequency_penalty, -2, 2,
          "frequency_penalty"},
     };
     error_code code = OK;
     for (size_t k = 0; k < sizeof numbers / sizeof numbers[0] && code == OK; k++)
         code = take_number(s, numbers[k].from, numbers[k].bit, numbers[k].to, numbers[k].low,
-                           numbers[k].high, numbers[k].above_low, numbers[k].name, i, fail);
+                           numbers[k].high, numbers[k].name, i, fail);
     if (f->top_k != NULL) {
         s->top_k = *f->top_k;
         s->set |= CONFIG_TOP_K;

@@ -23,11 +23,11 @@ typedef struct logit_bias {
 
 /* Applied in this order: bias, penalties, temperature, top-k, top-p, min-p. */
 typedef struct sampling_params {
-    float temperature;        /* ≥ 0; 0 is greedy (lowest id wins a tie) */
+    float temperature;        /* [0, 100]; 0 is greedy (lowest id wins a tie) */
     uint32_t top_k;           /* 0: off */
-    float top_p;              /* (0, 1]; 1: off */
+    float top_p;              /* [1e-6, 1]; 1: off */
     float min_p;              /* [0, 1]; 0: off. Relative to the most probable token */
-    float repetition_penalty; /* > 0; 1: off. Over prompt and reply: positive logits are divided by
+    float repetition_penalty; /* [0.01, 100]; 1: off. Over prompt and reply: positive logits are divided by
                                  it, negative ones multiplied (CTRL, arXiv 1909.05858) */
     float presence_penalty;   /* [-2, 2]; over the reply's tokens, as OpenAI defines it */
     float frequency_penalty;  /* [-2, 2]; likewise, times the count */

@@ -5,15 +5,13 @@
 #include <stdlib.h>
 
 static bool read_float(parser *p, const char *name, json_t *value, double low, double high,
-                       bool above_low, float *out)
+                       float *out)
 {
     double number = json_number_value(value);
-    bool in_range =
-        json_is_number(value) && number <= high && (above_low ? number > low : number >= low);
-    if (!in_range)
+    if (!json_is_number(value) || !(number >= low && number <= high))
         return api_error_set(p->error, 400, NULL, name,
-                             "'%s' must be a number %s %g and at most %g", name,
-                             above_low ? "above" : "of at least", low, high);
+                             "'%s' must be a number of at least %g and at most %g", name, low,
+                             high);
     *out = (float)number;
     return true;
 }
@@ -44,37 +42,37 @@ bool parser_read_integer(parser *p, const char *name, json_t *value, int64_t low
 bool read_temperature(parser *p, const char *name, json_t *value)
 {
     p->out->sampling_given |= CONFIG_TEMPERATURE;
-    return read_float(p, name, value, 0, 100, false, &p->out->request.sampling.temperature);
+    return read_float(p, name, value, 0, 100, &p->out->request.sampling.temperature);
 }
 
 bool read_top_p(parser *p, const char *name, json_t *value)
 {
     p->out->sampling_given |= CONFIG_TOP_P;
-    return read_float(p, name, value, 0, 1, true, &p->out->request.sampling.top_p);
+    return read_float(p, name, value, 1e-6, 1, &p->out->request.sampling.top_p);
 }
 
 bool read_min_p(parser *p, const char *name, json_t *value)
 {
     p->out->sampling_given |= CONFIG_MIN_P;
-    return read_float(p, name, value, 0, 1, false, &p->out->request.sampling.min_p);
+    return read_float(p, name, value, 0, 1, &p->out->request.sampling.min_p);
 }
 
 bool read_repetition_penalty(parser *p, const char *name, json_t *value)
 {
     p->out->sampling_given |= CONFIG_REPETITION_PENALTY;
-    return read_float(p, name, value, 0, 100, true, &p->out->request.sampling.repetition_penalty);
+    return read_float(p, name, value, 0.01, 100, &p->out->request.sampling.repetition_penalty);
 }
 
 bool read_presence_penalty(parser *p, const char *name, json_t *value)
 {
     p->out->sampling_given |= CONFIG_PRESENCE_PENALTY;
-    return read_float(p, name, value, -2, 2, false, &p->out->request.sampling.presence_penalty);
+    return read_float(p, name, value, -2, 2, &p->out->request.sampling.presence_penalty);
 }
 
 bool read_frequency_penalty(parser *p, const char *name, json_t *value)
 {
     p->out->sampling_given |= CONFIG_FREQUENCY_PENALTY;
-    return read_float(p, name, value, -2, 2, false, &p->out->request.sampling.frequency_penalty);
+    return read_float(p, name, value, -2, 2, &p->out->request.sampling.frequency_penalty);
 }
 
 bool read_top_k(parser *p, const char *name, json_t *value)
@@ -150,7 +148,7 @@ bool read_logit_bias(parser *p, const char *name, json_t *value)
                                  "'%s' has the key '%s', which is not a token id", name, key);
         logit_bias *b = &p->out->biases[sampling->n_biases++];
         b->token = (int32_t)token;
-        if (!read_float(p, name, bias, -100, 100, false, &b->bias))
+        if (!read_float(p, name, bias, -100, 100, &b->bias))
             return false;
     }
     return true;

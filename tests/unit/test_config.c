@@ -226,7 +226,7 @@ static const struct {
     {RULE "sampling: {}}]\n", {"sampling", "empty"}},
     {RULE "sampling: {temprature: 1}}]\n", {"\"temprature\" in sampling", "temperature"}},
     {RULE "sampling: {temperature: -1}}]\n", {"sampling.temperature", "at least 0"}},
-    {RULE "sampling: {top_p: 0}}]\n", {"sampling.top_p", "above 0"}},
+    {RULE "sampling: {top_p: 0}}]\n", {"sampling.top_p", "at least 1e-06"}},
     {RULE "sampling: {repetition_penalty: 0}}]\n", {"repetition_penalty"}},
     {RULE "sampling: {presence_penalty: 3}}]\n", {"presence_penalty", "2"}},
     {RULE "sampling: {frequency_penalty: .nan}}]\n", {"frequency_penalty"}},

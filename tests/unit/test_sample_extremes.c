@@ -170,8 +170,8 @@ static void try_shape(sampler *s, const sampling_params *p, shape which, size_t 
         if (only_one && apart && is_plain(p) && (size_t)token != best)
             fail_msg("shape %d, %zu logits, temperature %g, top_k %u, top_p %g, min_p %g: token %d "
                      "instead of %zu",
-                     which, n, (double)p->temperature, p->top_k, (double)p->top_p,
-                     (double)p->min_p, token, best);
+                     which, n, (double)p->temperature, p->top_k, (double)p->top_p, (double)p->min_p,
+                     token, best);
         n_tried++;
     }
 }
@@ -235,12 +235,14 @@ static void test_refused_at_entry(void **state)
     static const struct {
         field which;
         double value;
-    } wrong[] = {{TEMPERATURE, NAN}, {TEMPERATURE, INFINITY}, {TEMPERATURE, 1e30},
-                 {TEMPERATURE, -1},  {TOP_P, 0},              {TOP_P, 1e-9},
-                 {TOP_P, NAN},       {MIN_P, -1e-9},          {MIN_P, INFINITY},
-                 {MIN_P, NAN},       {REPETITION, 0},         {REPETITION, NAN},
-                 {PRESENCE, NAN},    {FREQUENCY, INFINITY},   {BIAS, NAN},
-                 {BIAS, -INFINITY}};
+    } wrong[] = {{TEMPERATURE, NAN},  {TEMPERATURE, INFINITY},
+                 {TEMPERATURE, 1e30}, {TEMPERATURE, -1},
+                 {TOP_P, 0},          {TOP_P, 1e-9},
+                 {TOP_P, NAN},        {MIN_P, -1e-9},
+                 {MIN_P, INFINITY},   {MIN_P, NAN},
+                 {REPETITION, 0},     {REPETITION, NAN},
+                 {PRESENCE, NAN},     {FREQUENCY, INFINITY},
+                 {BIAS, NAN},         {BIAS, -INFINITY}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         failure why = {0};
         sampling_params p = sampling_defaults();
@@ -251,11 +253,30 @@ static void test_refused_at_entry(void **state)
     }
 }
 
+/* What a message says is allowed is allowed. */
+static void test_limits_are_taken(void **state)
+{
+    (void)state;
+    static const double limits[FIELDS][2] = {
+        [TEMPERATURE] = {0, 100}, [TOP_K] = {0, 4294967295.0}, [TOP_P] = {1e-6, 1},
+        [MIN_P] = {0, 1},         [REPETITION] = {0.01, 100},  [PRESENCE] = {-2, 2},
+        [FREQUENCY] = {-2, 2},    [BIAS] = {-100, 100}};
+    for (int which = 0; which < FIELDS; which++)
+        for (int end = 0; end < 2; end++) {
+            failure why = {0};
+            sampling_params p = sampling_defaults();
+            set_field(&p, (field)which, limits[which][end]);
+            if (sampling_check(&p, 8, &why) != OK)
+                fail_msg("%s", why.text);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_extremes_in_pairs),
         cmocka_unit_test(test_refused_at_entry),
+        cmocka_unit_test(test_limits_are_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
