@@ -22,7 +22,11 @@ static const char runner[] =
     "import json, os, resource, shutil, sys\n"
     "def code_of(text):\n"
     "    parts = text.split('```')\n"
-    "    return parts[1].split('\\n', 1)[-1] if len(parts) > 2 else text\n"
+    "    if len(parts) < 3:\n"
+    "        return text\n"
+    "    code = parts[1].split('\\n', 1)[-1]\n"
+    "    first, _, rest = code.lstrip().partition('\\n')\n" /* small models begin a line for it */
+    "    return rest if first.strip().lower() in ('python', 'python3', 'py') else code\n"
     "def is_right(job):\n"
     "    source = code_of(job['answer'])\n"
     "    scope = {'__name__': 'answer'}\n"

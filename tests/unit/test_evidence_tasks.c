@@ -134,6 +134,7 @@ static void code_is_run(void **state)
     const char *call = "{\"type\":\"python\",\"call\":[[\"f(2)\",\"4\"],[\"f(3)\",\"9\"]]}";
     assert_true(is_right(call, "def f(x):\n    return x * x"));
     assert_true(is_right(call, "Sure:\n```python\ndef f(x):\n    return x ** 2\n```\nDone."));
+    assert_true(is_right(call, "```\npython\ndef f(x):\n    return x ** 2\n```"));
     assert_false(is_right(call, "def f(x):\n    return 2 * x"));
     assert_false(is_right(call, "def f(x:\n"));
     const char *reference = "{\"type\":\"python\",\"reference\":\"def f(x):\\n    return [x]\","
