@@ -29,6 +29,9 @@ static const char usage[] =
     "\n"
     "  -o, --output FILE    where the lines go. Until all are there, answers are kept in\n"
     "                       FILE.partial: a run that was killed goes on where it was\n"
+    "      --only small|large  only this model answers: to fit an estimate of the small one's "
+    "success,\n"
+    "                       its own answers are enough\n"
     "      --streams N      answers at once (default: 8)\n"
     "  -n, --max-tokens N   of an answer, where the request says none (default: 256)\n"
     "      --temperature T  default: 0\n"
@@ -51,13 +54,13 @@ static const char usage[] =
 
 typedef struct label_options {
     stage_options stage;
-    const char *output, *requests;
+    const char *output, *requests, *only;
     uint64_t streams, max_tokens, seed;
     float temperature;
     bool json, help;
 } label_options;
 
-enum { STREAMS = STAGE_OWN, TEMPERATURE, SEED, JSON };
+enum { ONLY = STAGE_OWN, STREAMS, TEMPERATURE, SEED, JSON };
 
 /* ---- options ------------------------------------------------------------------------------ */
 
@@ -70,6 +73,9 @@ static error_code take_option(void *context, int option, failure *fail)
         return OK;
     case 'n':
         return option_number("--max-tokens", optarg, 1, 1 << 20, &o->max_tokens, fail);
+    case ONLY:
+        o->only = optarg;
+        return OK;
     case STREAMS:
         return option_number("--streams", optarg, 1, 256, &o->streams, fail);
     case TEMPERATURE:
@@ -88,6 +94,7 @@ static error_code take_option(void *context, int option, failure *fail)
 static error_code read_label_options(label_options *o, int argc, char **argv, failure *fail)
 {
     static const struct option names[] = {{"output", required_argument, NULL, 'o'},
+                                          {"only", required_argument, NULL, ONLY},
                                           {"streams", required_argument, NULL, STREAMS},
                                           {"max-tokens", required_argument, NULL, 'n'},
                                           {"temperature", required_argument, NULL, TEMPERATURE},
@@ -105,6 +112,8 @@ static error_code read_label_options(label_options *o, int argc, char **argv, fa
         return code;
     if (o->temperature < 0 || o->temperature > 2)
         return failure_set(fail, ERR_INVALID, "--temperature: from 0 to 2");
+    if (o->only != NULL && strcmp(o->only, "small") != 0 && strcmp(o->only, "large") != 0)
+        return failure_set(fail, ERR_INVALID, "--only: \"%s\" is neither small nor large", o->only);
     if (argc - optind != 1)
         return failure_set(fail, ERR_INVALID,
                            "one file of requests is needed; try: a-io label --help");
@@ -321,6 +330,8 @@ int command_label(int argc, char **argv)
                                  .seed = o.seed,
                                  .temperature = o.temperature,
                                  .stopped = is_interrupted};
+        p.is_asked[ROLE_SMALL] = o.only == NULL || strcmp(o.only, "small") == 0;
+        p.is_asked[ROLE_LARGE] = o.only == NULL || strcmp(o.only, "large") == 0;
         code = label(&o, &s, &p, &lines, &fail);
     }
     if (code == OK)

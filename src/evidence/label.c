@@ -191,11 +191,13 @@ static error_code add_line(labelling *l, size_t number, json_t *lines, failure *
     json_t *line = line_of(t);
     error_code code = OK;
     for (size_t role = 0; code == OK && role < N_ROLES; role++) {
+        if (!l->plan->is_asked[role])
+            continue;
         json_t *graded = grade(l, (config_role)role, number, fail);
         if (graded == NULL || json_object_set_new(line, roles[role], graded) != 0)
             code = fail->code;
     }
-    if (code == OK && t->check == NULL)
+    if (code == OK && t->check == NULL && l->plan->is_asked[0] && l->plan->is_asked[1])
         code = add_agreement(line, fail);
     if (json_array_append_new(lines, line) != 0 && code == OK)
         code = failure_set(fail, ERR_MEMORY, "no memory for the labels");
@@ -221,7 +223,7 @@ static error_code grade_all(labelling *l, json_t *lines, failure *fail)
 static error_code prepare(labelling *l, failure *fail)
 {
     size_t n = l->plan->tasks.length;
-    l->n_all = N_ROLES * n;
+    l->n_all = (l->plan->is_asked[0] + l->plan->is_asked[1]) * n;
     l->open = calloc(n, sizeof l->open[0]);
     l->tasks = calloc(n, sizeof l->tasks[0]);
     if (l->open == NULL || l->tasks == NULL)
@@ -240,7 +242,8 @@ error_code label_perform(const label_plan *p, orchestra *o, const config *c,
     error_code code = prepare(&l, fail);
     for (size_t role = 0; code == OK && role < N_ROLES; role++) {
         l.role = (config_role)role;
-        code = answer_open(&l, o, c, fail);
+        if (p->is_asked[role])
+            code = answer_open(&l, o, c, fail);
     }
     if (code == OK)
         code = grade_all(&l, made, fail);

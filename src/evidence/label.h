@@ -9,6 +9,7 @@
 
 typedef struct label_plan {
     task_list tasks;
+    bool is_asked[2];       /* by config_role: who answers; at least one */
     block_options load;     /* LOAD_CLOSED; `progress` and `answered` are label's own */
     const char *journal;    /* a file that keeps answers until all are graded; NULL: none */
     const json_t *settings; /* what the journal must have been written with */
@@ -23,8 +24,9 @@ typedef struct label_progress {
  * own form (trace.h) and
  *   small, large: {"right": bool or null (nothing says what is right), "answer": the text,
  *       "finish": stop or length, "prompt_tokens", "tokens"}; of a request that the model refused
- *       {"right": false, "error": the text}
- *   agree: where there is no check, whether both answers come to the same (answer.h); or null
+ *       {"right": false, "error": the text}; a model that was not asked is not there
+ *   agree: where there is no check and both were asked, whether the answers come to the same
+ *       (answer.h); or null
  * ERR_CANCELLED: it was stopped; what was answered is in the journal. */
 error_code label_perform(const label_plan *p, orchestra *o, const config *c,
                          label_progress progress, json_t **lines, failure *fail);
@@ -32,7 +34,7 @@ error_code label_perform(const label_plan *p, orchestra *o, const config *c,
 /* Figures of labelled lines: {"kinds": [{"kind", "requests", "graded", "agreed" (of those without a
  * check), "small": {"right", "low", "high", "tokens"}, "large": …, "only_small", "only_large",
  * "neither"}]}, the last of them "all"; shares in per cent of the graded, low and high their 95 %
- * interval, tokens the mean of an answer. NULL: no memory. */
+ * interval, tokens the mean of an answer; null for a model that was not asked. NULL: no memory. */
 json_t *label_figures(const json_t *lines);
 
 #endif

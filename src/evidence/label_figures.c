@@ -5,19 +5,22 @@
 #include "evidence/label.h"
 
 typedef struct side {
-    double right, tokens, answers;
+    double graded, right, tokens, answers;
 } side;
 
 typedef struct tally {
     const char *kind;
-    double requests, graded, ungraded, agreed, only_small, only_large, neither;
+    double requests, graded, ungraded, agreed, compared, only_small, only_large, neither;
     side small, large;
 } tally;
 
-static void count_side(side *s, const json_t *answer)
+static void count_side(side *s, const json_t *answer, bool is_graded)
 {
+    if (answer == NULL)
+        return; /* it was not asked */
     const json_t *tokens = json_object_get(answer, "tokens");
-    s->right += json_is_true(json_object_get(answer, "right"));
+    s->graded += is_graded;
+    s->right += is_graded && json_is_true(json_object_get(answer, "right"));
     s->answers += tokens != NULL;
     s->tokens += json_number_value(tokens);
 }
@@ -32,11 +35,14 @@ static void count_line(tally *t, const json_t *line)
     t->graded += is_graded;
     t->ungraded += !is_graded;
     t->agreed += json_is_true(json_object_get(line, "agree"));
-    t->only_small += is_graded && small_right && !large_right;
-    t->only_large += is_graded && !small_right && large_right;
-    t->neither += is_graded && !small_right && !large_right;
-    count_side(&t->small, small);
-    count_side(&t->large, large);
+    if (small != NULL && large != NULL && is_graded) {
+        t->compared++;
+        t->only_small += small_right && !large_right;
+        t->only_large += !small_right && large_right;
+        t->neither += !small_right && !large_right;
+    }
+    count_side(&t->small, small, is_graded);
+    count_side(&t->large, large, is_graded);
 }
 
 static json_t *share(double count, double of)
@@ -44,14 +50,14 @@ static json_t *share(double count, double of)
     return of > 0 ? json_real(100 * count / of) : json_null();
 }
 
-static json_t *side_figures(const side *s, double graded)
+static json_t *side_figures(const side *s)
 {
     double low = 0, high = 0;
-    if (graded > 0)
-        interval_of_share(s->right, graded, &low, &high);
-    return json_pack("{s:o, s:o, s:o, s:o}", "right", share(s->right, graded), "low",
-                     graded > 0 ? json_real(low) : json_null(), "high",
-                     graded > 0 ? json_real(high) : json_null(), "tokens",
+    if (s->graded > 0)
+        interval_of_share(s->right, s->graded, &low, &high);
+    return json_pack("{s:o, s:o, s:o, s:o}", "right", share(s->right, s->graded), "low",
+                     s->graded > 0 ? json_real(low) : json_null(), "high",
+                     s->graded > 0 ? json_real(high) : json_null(), "tokens",
                      s->answers > 0 ? json_real(s->tokens / s->answers) : json_null());
 }
 
@@ -59,10 +65,10 @@ static json_t *tally_figures(const tally *t)
 {
     return json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "kind", t->kind, "requests",
                      (json_int_t)t->requests, "graded", (json_int_t)t->graded, "agreed",
-                     share(t->agreed, t->ungraded), "small", side_figures(&t->small, t->graded),
-                     "large", side_figures(&t->large, t->graded), "only_small",
-                     share(t->only_small, t->graded), "only_large", share(t->only_large, t->graded),
-                     "neither", share(t->neither, t->graded));
+                     share(t->agreed, t->ungraded), "small", side_figures(&t->small), "large",
+                     side_figures(&t->large), "only_small", share(t->only_small, t->compared),
+                     "only_large", share(t->only_large, t->compared), "neither",
+                     share(t->neither, t->compared));
 }
 
 #define MAX_KINDS 64 /* further ones are counted in "all" alone */

@@ -53,6 +53,9 @@ test('answers, grades and figures; the same whatever the streams; read again by 
   const again = path.join(folder, 'again.jsonl');
   label(output, again, '--streams', '1');
   assert.deepEqual(lines(again).map((l) => [l.small, l.large]), made.map((l) => [l.small, l.large]));
+  label(output, again, '--only', 'small');
+  assert.deepEqual(lines(again).map((l) => l.small), made.map((l) => l.small));
+  assert.ok(lines(again).every((l) => !('large' in l || 'agree' in l)));
   const replayed = run(['replay', output, '--policies', 'large', '--json'], { timeout: 300000 });
   assert.equal(replayed.status, 0, replayed.stderr);
   assert.deepEqual(JSON.parse(replayed.stdout).runs[0].items.map((i) => i.right), made.map((l) => l.large.right));
@@ -96,6 +99,7 @@ test('what it refuses', (t) => {
   };
   refused(2, /-o FILE/, requests);
   refused(2, /one file/, '-o', path.join(folder, 'a'));
+  refused(2, /neither/, '-o', path.join(folder, 'a'), '--only', 'both', requests);
   refused(2, /--streams/, '-o', path.join(folder, 'a'), '--streams', '0', requests);
   refused(3, /nowhere/, '-o', path.join(folder, 'a'), path.join(folder, 'nowhere'));
   fs.mkdirSync(path.join(folder, 'a.partial'));
