@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""`make evidence-real`: graded requests, both models' answers, fits on one half of them, and what routing between the
+real pair is worth on the other: evidence.py --program build/a-io
+
+Everything lies in ~/.cache/a-io/evidence ($XDG_CACHE_HOME/a-io/evidence). What is there is not made again, and labels
+go on where they were: an hour or two on two cores. Answers and decisions are the same on a busy machine; what costs are
+told of (steps.json, speculation.json) wants a free one. Exit status: 0; 77 when the registry or the prompts are not
+there. Python's standard library.
+"""
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import fetch
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+PAIR = ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
+LARGER = "qwen2.5-7b:q4_k"  # a shape with random weights in the large one's place: for costs alone
+MEASURED = 16  # requests that speculation is measured on
+
+# The probe of the demo pair, as README shows it; and the one whose words were chosen for this model.
+PUBLISHED = ("{conversation}Intent:", {"code": " code", "qa": " qa", "math": " math"})
+CHOSEN = ("{conversation}Task category:", {"code": " Code", "qa": " Knowledge", "math": " Calculation"})
+
+
+class Work:
+    def __init__(self, program, folder, models):
+        self.program, self.folder, self.models = program, folder, models
+
+    def path(self, name):
+        return self.folder / name
+
+    def run(self, *args, to=None, **more):
+        """`a-io ARGS`; its standard output becomes the file `to` once all went well."""
+        print("evidence: a-io", *args, file=sys.stderr)
+        partial = self.path(to + ".new") if to else None
+        with open(partial or os.devnull, "wb") as out:
+            done = subprocess.run([self.program, *map(str, args)], stdout=out, check=False, **more)
+        if done.returncode != 0:
+            sys.exit(f"evidence: a-io {args[0]} ended with {done.returncode}")
+        if to:
+            partial.rename(self.path(to))
+
+    def made(self, name, *args, **more):
+        if not self.path(name).is_file():
+            self.run(*args, to=name, **more)
+
+    # ---- steps ------------------------------------------------------------------------------
+
+    def configure(self, name, probe, more=""):
+        """NAME.yaml: the pair, a probe's (template, words), and what else there is."""
+        template, words = probe
+        text = "version: 1\nmodels:\n"
+        for model, role in zip(PAIR, ("small", "large")):
+            file = next(m["file"] for m in json.loads(fetch.MODELS.read_text()) if m["name"] == model)
+            text += f"  - {{name: {model}, role: {role}, path: {self.models / file}, context: 4096, slots: 8}}\n"
+        text += f'probe:\n  template: "{template}"\n'
+        text += "  labels:\n" + "".join(f'    - {{name: {label}, token: "{word}"}}\n' for label, word in words.items())
+        self.path(f"{name}.yaml").write_text(text + more)
+
+    def label(self, name, *args):
+        output = self.path(f"labelled-{name}.jsonl")
+        if not output.is_file():
+            self.run("label", "--config", self.path("template.yaml"), "-o", output, *args, self.path(f"{name}.jsonl"))
+
+    def decide(self, name, policy):
+        with open(self.path("judge.jsonl"), "rb") as requests:
+            self.made(f"decisions-{name}.jsonl", "route", "--jsonl", "--policy", policy, "--config",
+                      self.path(f"{name}.yaml"), stdin=requests)
+
+    def fit(self, name, *args):
+        output = self.path(f"{name}.json")
+        if not output.is_file():
+            self.run("calibrate", "--no-machine", "--config", self.path("template.yaml"), "-o", output, *args)
+
+    def steps(self):
+        files = [self.models / m["file"] for m in json.loads(fetch.MODELS.read_text()) if m["name"] in PAIR]
+        self.made("steps.json", "bench", "-m", files[0], "-m", files[1], "--synthetic", LARGER, "--tests",
+                  "prefill:128,step:1,8", "--runs", "3", "--json")
+
+
+def evidence(work):
+    work.configure("published", PUBLISHED)
+    work.configure("template", CHOSEN)
+    for name, more in (("judge", ()), ("fit", ()), ("more", ("--only", "small"))):
+        work.label(name, *more)
+    work.fit("probe", work.path("labelled-fit.jsonl"))
+    work.configure("calibrated", CHOSEN)
+    with open(work.path("calibrated.yaml"), "a", encoding="utf-8") as text:
+        text.write(f"  calibration: {work.path('probe.json')}\n")
+    work.decide("published", "paper")
+    work.decide("template", "paper")
+    work.decide("calibrated", "paper")
+    work.steps()
+
+
+def report(work):
+    subprocess.run([sys.executable, HERE / "evidence_report.py", work.folder, "--steps", work.path("steps.json"),
+                    "--markdown", work.path("real-pair.md"), "--results", work.path("real-pair.json"),
+                    "--svg", work.path("real-pair.svg")], check=True)
+    print(work.path("real-pair.md").read_text())
+    print(f"the tables: {work.path('real-pair.md')}; the figures: {work.path('real-pair.json')}; "
+          f"the picture: {work.path('real-pair.svg')}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="What routing between the real pair is worth.")
+    parser.add_argument("--program", default=str(ROOT / "build" / "a-io"))
+    options = parser.parse_args()
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    for command in ([HERE / "fetch.py", *PAIR], [HERE / "evidence_tasks.py"]):
+        done = subprocess.run([sys.executable, *command], check=False)
+        if done.returncode != 0:
+            return done.returncode
+    work = Work(os.path.abspath(options.program), cache / "a-io" / "evidence", pathlib.Path(fetch.default_folder()))
+    evidence(work)
+    report(work)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
