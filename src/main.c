@@ -20,6 +20,7 @@ static const struct command {
     {"chat", command_chat, "hold a conversation in the terminal"},
     {"route", command_route, "decide only: intent, model and lookup of a prompt, or of many"},
     {"serve", command_serve, "answer over HTTP in the shape of OpenAI's API"},
+    {"init", command_init, "write a configuration for a pair of models, with a probe that fits"},
     {"pull", command_pull, "fetch a model by name from the Hugging Face hub"},
     {"models", command_models, "list the models in the hub's cache, and which of them run"},
     {"rm", command_rm, "remove a model from the hub's cache"},

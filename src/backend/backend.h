@@ -124,6 +124,9 @@ typedef struct probe_template {
     bool is_alone;      /* nothing that is prefilled is taken from or left to other requests */
 } probe_template;
 
+/* The one token of the backend's model that a text is; ERR_CONFIG: it is none, or several. */
+error_code backend_find_token(backend *b, const char *text, int32_t *id, failure *fail);
+
 /* Each label's text must be exactly one token of the backend's model, told apart from the others:
  * ERR_CONFIG says which is not, and into how many tokens it falls. Also checks the template. */
 error_code backend_check_labels(backend *b, const probe_template *t, const char *const *labels,

@@ -364,7 +364,7 @@ static error_code encode_probe(const backend *b, const request *r, const prepare
     return code;
 }
 
-static error_code find_label(const backend *b, const char *label, int32_t *id, failure *fail)
+error_code backend_find_token(backend *b, const char *label, int32_t *id, failure *fail)
 {
     token_list tokens = {0};
     error_code code = tokenizer_encode(words(b), label, strlen(label), false, false, &tokens, fail);
@@ -379,13 +379,13 @@ static error_code find_label(const backend *b, const char *label, int32_t *id, f
     return code;
 }
 
-static error_code find_labels(const backend *b, const char *const *labels, size_t n, int32_t *ids,
+static error_code find_labels(backend *b, const char *const *labels, size_t n, int32_t *ids,
                               failure *fail)
 {
     if (n < 2 || n > SEQUENCE_MAX_LABELS)
         return failure_set(fail, ERR_CONFIG, "%zu labels, must be 2 to %d", n, SEQUENCE_MAX_LABELS);
     for (size_t i = 0; i < n; i++) {
-        error_code code = find_label(b, labels[i], &ids[i], fail);
+        error_code code = backend_find_token(b, labels[i], &ids[i], fail);
         if (code != OK)
             return code;
         for (size_t j = 0; j < i; j++) {

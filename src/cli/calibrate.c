@@ -208,21 +208,6 @@ typedef struct part {
     size_t n, n_long;
 } part;
 
-static error_code choose_form(calibrate_report *r, const part *p, failure *fail)
-{
-    size_t n_labels = r->config->probe.n_labels;
-    probe_record *out = &r->probe;
-    for (calibration_form form = 0; form < CALIBRATION_FORMS; form++) {
-        r->held_out[form] =
-            calibration_held_out(form, p->samples, p->n, n_labels, out->content_free);
-        if (r->held_out[form] < r->held_out[out->form])
-            out->form = form;
-    }
-    out->n_fitted = p->n;
-    return calibration_fit(&out->calibration, out->form, p->samples, p->n, n_labels,
-                           out->content_free, fail);
-}
-
 /* The caller's to free. Requests that were too long to probe are cases, too. */
 static limit_case *make_cases(const calibration *c, const part *p, const small_labels *small)
 {
@@ -293,7 +278,8 @@ static error_code calibrate_set(calibrate_report *r, labelled_set *set, const sm
     /* Half of those that are too long belong here. */
     const part second = {set->samples + half, set->answerable + half, set->n - half,
                          set->n_long - set->n_long / 2};
-    error_code code = choose_form(r, &first, fail);
+    error_code code = calibrate_choose_form(&r->probe, r->held_out, first.samples, first.n,
+                                            r->config->probe.n_labels, fail);
     if (code == OK)
         code = choose_limit(r, &second, small, fail);
     return code == OK ? judge(r, "the half not fitted on", &second, small, fail) : code;

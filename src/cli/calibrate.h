@@ -34,6 +34,15 @@ void labelled_set_free(labelled_set *set); /* a zeroed one too */
 /* What the probe says of requests without content, the mean of three: n_labels probabilities. */
 error_code probe_content_free(stage *s, double *out, failure *fail);
 
+/* The form that held-out samples are likeliest under (`held_out`: their negative log-likelihoods by
+ * form), fitted on all of them. out->content_free is there. */
+error_code calibrate_choose_form(probe_record *out, double held_out[CALIBRATION_FORMS],
+                                 const calibration_sample *samples, size_t n, size_t n_labels,
+                                 failure *fail);
+
+/* What the configuration's probe asks. */
+question configured_question(const config_probe *p);
+
 /* The index of the model that the probe is asked of. */
 size_t small_index(const stage *s);
 

@@ -17,8 +17,7 @@ static backend *small_backend(stage *s)
     return orchestra_backend(s->orchestra, small_index(s));
 }
 
-/* What the configuration asks. */
-static question configured_question(const config_probe *p)
+question configured_question(const config_probe *p)
 {
     question q = {.template = {.text = p->template,
                                .window_head = p->window_head,
@@ -116,4 +115,20 @@ void labelled_set_free(labelled_set *set)
     free(set->samples);
     free(set->answerable);
     *set = (labelled_set){.path = NULL};
+}
+
+/* ---- the fit -------------------------------------------------------------------------------- */
+
+error_code calibrate_choose_form(probe_record *out, double held_out[CALIBRATION_FORMS],
+                                 const calibration_sample *samples, size_t n, size_t n_labels,
+                                 failure *fail)
+{
+    for (calibration_form form = 0; form < CALIBRATION_FORMS; form++) {
+        held_out[form] = calibration_held_out(form, samples, n, n_labels, out->content_free);
+        if (held_out[form] < held_out[out->form])
+            out->form = form;
+    }
+    out->n_fitted = n;
+    return calibration_fit(&out->calibration, out->form, samples, n, n_labels, out->content_free,
+                           fail);
 }

@@ -16,6 +16,7 @@ int command_rm(int argc, char **argv);
 int command_render(int argc, char **argv);
 int command_quantize(int argc, char **argv);
 int command_bench(int argc, char **argv);
+int command_init(int argc, char **argv);
 int command_calibrate(int argc, char **argv);
 int command_replay(int argc, char **argv);
 int command_label(int argc, char **argv);

@@ -225,7 +225,8 @@ static error_code take_oldest(asking *a, failure *fail)
     if (code != OK)
         return place(a->set, &a->set->items[oldest.request], fail);
     a->sink.call(a->sink.context, oldest.request, oldest.question, &result);
-    progress_show(&a->progress, (double)++a->done / (double)a->all);
+    if (a->progress.what != NULL)
+        progress_show(&a->progress, (double)++a->done / (double)a->all);
     return OK;
 }
 
@@ -249,7 +250,8 @@ error_code labelled_ask(const labelled_requests *set, size_t n, backend *b, cons
     asking a = {.set = set, .questions = asked, .sink = sink, .all = n * n_questions};
     error_code code = OK;
     asker_init(&a.asker, b);
-    progress_start(&a.progress, what);
+    if (what != NULL)
+        progress_start(&a.progress, what);
     /* As many requests at a time as are on their way: when a request's next question comes, the
      * one before it has left its prefix. */
     for (size_t from = 0; from < n && code == OK; from += IN_FLIGHT)
@@ -260,7 +262,8 @@ error_code labelled_ask(const labelled_requests *set, size_t n, backend *b, cons
         code = take_oldest(&a, fail);
     for (size_t i = 0; i < a.n_waiting; i++)
         classification_release(a.waiting[i].asked);
-    progress_end(&a.progress);
+    if (what != NULL)
+        progress_end(&a.progress);
     asker_end(&a.asker);
     return code;
 }

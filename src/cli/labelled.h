@@ -49,8 +49,8 @@ typedef struct answer_sink {
     void *context;
 } answer_sink;
 
-/* Asks every question about the first `n` requests, with a bar that says `what`. The questions of
- * one request follow each other closely, so that they share what was prefilled. */
+/* Asks every question about the first `n` requests, with a bar that says `what` (NULL: none). The
+ * questions of one request follow each other closely, so that they share what was prefilled. */
 error_code labelled_ask(const labelled_requests *set, size_t n, backend *b, const question *asked,
                         size_t n_questions, const char *what, answer_sink sink, failure *fail);
 

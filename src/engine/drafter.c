@@ -24,7 +24,7 @@ struct drafter {
 
 /* ---- making --------------------------------------------------------------------------------- */
 
-static error_code check_vocabulary(const model *large, const model *small, failure *fail)
+error_code engine_check_draft_model(const model *large, const model *small, failure *fail)
 {
     const tokenizer *a = large->tokenizer, *b = small->tokenizer;
     if (large->config.n_vocab != small->config.n_vocab)
@@ -64,7 +64,7 @@ static error_code create_parts(drafter *d, failure *fail)
 error_code drafter_create(drafter **out, engine *e, const model *small, size_t n_sequences,
                           failure *fail)
 {
-    error_code code = check_vocabulary(e->model, small, fail);
+    error_code code = engine_check_draft_model(e->model, small, fail);
     if (code != OK)
         return code;
     drafter *d = calloc(1, sizeof *d);

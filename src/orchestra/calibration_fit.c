@@ -9,7 +9,6 @@
 #define MAX_PARAMETERS (2 * SEQUENCE_MAX_LABELS)
 #define MAX_ITERATIONS 100
 #define PRIOR_WEIGHT 1.0 /* a parameter one away from its prior costs half a nat */
-#define FOLDS 5
 
 const char *calibration_form_name(calibration_form form)
 {
@@ -27,7 +26,7 @@ const char *calibration_form_name(calibration_form form)
 typedef struct problem {
     const calibration_sample *samples;
     size_t n, n_labels;
-    size_t skipped_fold; /* FOLDS: none */
+    size_t skipped_fold; /* CALIBRATION_FOLDS: none */
     size_t n_scales;     /* 1 or n_labels */
     size_t n_biases;     /* 0 or n_labels */
     double offset[SEQUENCE_MAX_LABELS];
@@ -68,7 +67,7 @@ static double objective(const problem *p, const double *theta)
     for (size_t j = 0; j < parameter_count(p); j++)
         sum += PRIOR_WEIGHT / 2 * (theta[j] - prior_of(p, j)) * (theta[j] - prior_of(p, j));
     for (size_t i = 0; i < p->n; i++)
-        if (i % FOLDS != p->skipped_fold)
+        if (i % CALIBRATION_FOLDS != p->skipped_fold)
             sum += calibration_nll(&c, &p->samples[i], 1);
     return sum;
 }
@@ -112,7 +111,7 @@ static void differentiate(const problem *p, const double *theta, double *gradien
         hessian[j * d + j] = PRIOR_WEIGHT;
     }
     for (size_t i = 0; i < p->n; i++)
-        if (i % FOLDS != p->skipped_fold)
+        if (i % CALIBRATION_FOLDS != p->skipped_fold)
             add_sample(p, &p->samples[i], &c, gradient, hessian);
 }
 
@@ -212,21 +211,31 @@ error_code calibration_fit(calibration *out, calibration_form form,
                            const calibration_sample *samples, size_t n, size_t n_labels,
                            const double *content_free, failure *fail)
 {
-    problem p = {.samples = samples, .n = n, .n_labels = n_labels, .skipped_fold = FOLDS};
+    problem p = {
+        .samples = samples, .n = n, .n_labels = n_labels, .skipped_fold = CALIBRATION_FOLDS};
     return fit(out, &p, form, content_free, fail);
+}
+
+double calibration_hold_out(calibration_form form, const calibration_sample *samples, size_t n,
+                            size_t n_labels, const double *content_free, double *log_probabilities)
+{
+    double sum = 0, said[SEQUENCE_MAX_LABELS];
+    for (size_t fold = 0; fold < CALIBRATION_FOLDS; fold++) {
+        problem p = {.samples = samples, .n = n, .n_labels = n_labels, .skipped_fold = fold};
+        calibration c;
+        if (fit(&c, &p, form, content_free, NULL) != OK)
+            return INFINITY;
+        for (size_t i = fold; i < n; i += CALIBRATION_FOLDS) {
+            double *z = log_probabilities != NULL ? log_probabilities + i * n_labels : said;
+            calibration_log_apply(&c, samples[i].logits, z);
+            sum -= z[samples[i].label];
+        }
+    }
+    return n > 0 ? sum / (double)n : 0;
 }
 
 double calibration_held_out(calibration_form form, const calibration_sample *samples, size_t n,
                             size_t n_labels, const double *content_free)
 {
-    double sum = 0;
-    for (size_t fold = 0; fold < FOLDS; fold++) {
-        problem p = {.samples = samples, .n = n, .n_labels = n_labels, .skipped_fold = fold};
-        calibration c;
-        if (fit(&c, &p, form, content_free, NULL) != OK)
-            return INFINITY;
-        for (size_t i = fold; i < n; i += FOLDS)
-            sum += calibration_nll(&c, &samples[i], 1);
-    }
-    return n > 0 ? sum / (double)n : 0;
+    return calibration_hold_out(form, samples, n, n_labels, content_free, NULL);
 }

@@ -2,6 +2,7 @@
  *
  *   orchestra.c     loading and ending
  *   run.c           one request on its way
+ *   consider.c      one request that is only thought of
  *   facts.c         what a decision looks at, gathered from one request
  *   policy.c        from facts to a plan
  *   probe.c         from logits to an intent

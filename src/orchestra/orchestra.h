@@ -130,6 +130,13 @@ void orchestra_read_counts(const orchestra *o, orchestra_counts *out);
 size_t orchestra_label_count(const orchestra *o);
 const char *orchestra_label_name(const orchestra *o, size_t index);
 
+/* What would be decided of a request of which the probe said this, were it the first of its
+ * conversation and alone: nothing is counted, logged or kept. `coin`: [0, 1). The plan has no
+ * model's name. ERR_INTERNAL when a logit is not a number. With routing only. */
+error_code orchestra_consider(const orchestra *o, const classification_result *said,
+                              size_t prompt_tokens, double coin, intent *sensed, plan *out,
+                              failure *fail);
+
 /* `model`: "auto" or NULL routes, a name pins (ERR_NOT_FOUND lists the names). `lookup` overrides
  * the plan's when not NULL. `decide_only`: the run finishes once the plan is there, and nothing is
  * remembered of it but what the online limit may be told. The request is copied. The rest is for

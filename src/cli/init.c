@@ -1,0 +1,423 @@
+/* init.c: `a-io init`: a configuration for a pair of models, with a probe that fits the small one.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/path.h"
+#include "cli/cli.h"
+#include "cli/init.h"
+#include "cli/model_file.h"
+
+#define DEFAULT_OUTPUT "a-io.yaml"
+#define MAX_TEXT ((size_t)1 << 20)
+#define MIN_REQUESTS 30
+
+static const char usage[] =
+    "usage: a-io init [options] SMALL LARGE\n"
+    "\n"
+    "Writes a configuration for a pair of models: asks the small one about labelled requests in\n"
+    "many ways, keeps the template and words that tell their kinds apart best, calibrates them,\n"
+    "measures what steps cost on this machine, and says what it found. Takes a minute or two.\n"
+    "SMALL and LARGE are GGUF files, or names at the Hugging Face hub (see a-io pull --help).\n"
+    "\n"
+    "  -o, --output FILE     the configuration (default: " DEFAULT_OUTPUT
+    "); beside it FILE.calibration.json\n"
+    "                        with what was calibrated and measured\n"
+    "      --force           write over files that are there\n"
+    "      --labelled FILE   requests of your own instead of the built-in sixty (twenty each of\n"
+    "                        code, qa, math): JSON objects, one a line, with \"prompt\" (or\n"
+    "                        \"messages\") and \"intent\", the right label; at least 30\n"
+    "      --small LABELS    the kinds that the small model answers, between commas (default:\n"
+    "                        code)\n"
+    "      --templates FILE  candidates of your own: a YAML list, or JSON objects, one a line, of\n"
+    "                        {template, labels: [words]}; the words in the labels' order (the\n"
+    "                        built-in requests': code, qa, math; a file's: as they come)\n"
+    "      --no-machine      do not measure the machine\n"
+    "      --json            one JSON object\n"
+    "  -t, --threads N       threads that compute (default: physical cores)\n"
+    "      --kv f16|f32|q8_0 type of the KV cache (default: f16)\n"
+    "      --offline         fetch nothing: models named in the hub's way must be in its cache\n"
+    "  -h, --help            this text\n"
+    "\n"
+    "Exit status: 0; 2 for a bad option or request; 3 for a file that is not there; 4 for\n"
+    "candidates that cannot be asked; 5 for a model that cannot be used; 6 when a file cannot be\n"
+    "written.\n";
+
+/* ---- options -------------------------------------------------------------------------------- */
+
+enum { FORCE = 256, LABELLED, SMALL, TEMPLATES, NO_MACHINE, JSON, KV };
+
+static error_code take_option(void *context, int option, failure *fail)
+{
+    init_options *o = context;
+    config_kv kv;
+    switch (option) {
+    case FORCE:
+        o->force = true;
+        return OK;
+    case LABELLED:
+        o->labelled = optarg;
+        return OK;
+    case SMALL:
+        o->small = optarg;
+        return OK;
+    case TEMPLATES:
+        o->templates = optarg;
+        return OK;
+    case NO_MACHINE:
+        o->no_machine = true;
+        return OK;
+    case JSON:
+        o->json = true;
+        return OK;
+    case KV:
+        o->kv = optarg;
+        return config_kv_parse(optarg, &kv)
+                   ? OK
+                   : failure_set(fail, ERR_INVALID, "--kv: \"%s\" is none of f16, f32, q8_0",
+                                 optarg);
+    case 'o':
+        o->output = optarg;
+        return OK;
+    case 't':
+        return option_number("--threads", optarg, 1, 1024, &o->threads, fail);
+    default:
+        o->help = true;
+        return OK;
+    }
+}
+
+static error_code read_options(init_options *o, int argc, char **argv, failure *fail)
+{
+    static const struct option names[] = {{"output", required_argument, NULL, 'o'},
+                                          {"force", no_argument, NULL, FORCE},
+                                          {"labelled", required_argument, NULL, LABELLED},
+                                          {"small", required_argument, NULL, SMALL},
+                                          {"templates", required_argument, NULL, TEMPLATES},
+                                          {"no-machine", no_argument, NULL, NO_MACHINE},
+                                          {"json", no_argument, NULL, JSON},
+                                          {"kv", required_argument, NULL, KV},
+                                          {"threads", required_argument, NULL, 't'},
+                                          OFFLINE_OPTION,
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    const option_table table = {names, ":o:t:h", take_option, o};
+    *o = (init_options){.output = DEFAULT_OUTPUT};
+    error_code code = options_read(&table, argc, argv, fail);
+    if (code != OK || o->help)
+        return code;
+    if (argc - optind != 2)
+        return failure_set(fail, ERR_INVALID,
+                           "two models are needed, the small one first; try: a-io init --help");
+    o->given[0] = argv[optind];
+    o->given[1] = argv[optind + 1];
+    return OK;
+}
+
+/* ---- what is named -------------------------------------------------------------------------- */
+
+/* An absolute path where there is a file or folder, so that the configuration may lie anywhere;
+ * else as it was given: a name at the hub. *file is the file itself. */
+static error_code find_model(init_model *m, char **file, const char *given, failure *fail)
+{
+    error_code code = model_file_find(given, NULL, file, fail);
+    if (code != OK)
+        return code;
+    char *expanded = path_expand_home(given), *whole = NULL;
+    bool is_here = expanded != NULL && (path_is_file(expanded) || path_is_folder(expanded));
+    if (expanded != NULL)
+        whole = is_here ? realpath(expanded, NULL) : strdup(given);
+    free(expanded);
+    m->path = whole;
+    return whole != NULL
+               ? OK
+               : failure_set(fail, error_code_of_errno(errno), "%s: %s", given, strerror(errno));
+}
+
+/* After its file, as far as a name may have its letters. */
+static void name_model(init_model *m, const char *file)
+{
+    const char *slash = strrchr(file, '/'), *from = slash != NULL ? slash + 1 : file;
+    size_t n = 0;
+    for (; *from != '\0' && strcmp(from, ".gguf") != 0 && n + 1 < sizeof m->name; from++) {
+        bool is_plain = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-",
+                               *from) != NULL;
+        m->name[n++] = *from;
+        m->name[n - 1] = is_plain ? *from : '-';
+    }
+    m->name[n] = '\0';
+}
+
+static error_code check_files(char *const files[2], failure *fail)
+{
+    char *real[2] = {realpath(files[0], NULL), realpath(files[1], NULL)};
+    bool same = real[0] != NULL && real[1] != NULL && strcmp(real[0], real[1]) == 0;
+    free(real[0]);
+    free(real[1]);
+    return same
+               ? failure_set(fail, ERR_INVALID, "%s is named twice: a pair is two models", files[0])
+               : OK;
+}
+
+static error_code find_models(init_report *r, failure *fail)
+{
+    init_model *models[] = {&r->small, &r->large};
+    char *files[2] = {NULL, NULL};
+    error_code code = OK;
+    for (size_t i = 0; code == OK && i < 2; i++) {
+        code = find_model(models[i], &files[i], r->options->given[i], fail);
+        if (code == OK)
+            name_model(models[i], files[i]);
+    }
+    if (code == OK)
+        code = check_files(files, fail);
+    bool is_clear = strcmp(r->small.name, r->large.name) != 0 && r->small.name[0] != '\0' &&
+                    r->large.name[0] != '\0' && strcmp(r->small.name, "auto") != 0 &&
+                    strcmp(r->large.name, "auto") != 0;
+    if (!is_clear) {
+        strcpy(r->small.name, "small");
+        strcpy(r->large.name, "large");
+    }
+    free(files[0]);
+    free(files[1]);
+    return code;
+}
+
+static error_code check_absent(const init_options *o, const char *path, failure *fail)
+{
+    return o->force || access(path, F_OK) != 0
+               ? OK
+               : failure_set(fail, ERR_INVALID, "%s is there already; --force writes over it",
+                             path);
+}
+
+/* FILE.calibration.json for FILE.yaml, FILE.yml, FILE. */
+static error_code name_outputs(init_report *r, failure *fail)
+{
+    const char *output = r->options->output, *slash = strrchr(output, '/');
+    const char *dot = strrchr(slash != NULL ? slash : output, '.');
+    bool is_yaml = dot != NULL && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0);
+    int length = is_yaml ? (int)(dot - output) : (int)strlen(output);
+    if (asprintf(&r->calibration_path, "%.*s.calibration.json", length, output) < 0) {
+        r->calibration_path = NULL;
+        return failure_set(fail, ERR_MEMORY, "no memory for a path");
+    }
+    error_code code = check_absent(r->options, output, fail);
+    return code == OK ? check_absent(r->options, r->calibration_path, fail) : code;
+}
+
+/* ---- the requests --------------------------------------------------------------------------- */
+
+static error_code mark_small(init_report *r, const char *name, size_t length, failure *fail)
+{
+    for (size_t k = 0; k < r->requests.n_labels; k++)
+        if (strlen(r->requests.labels[k]) == length &&
+            memcmp(r->requests.labels[k], name, length) == 0) {
+            r->small_labels |= UINT64_C(1) << k;
+            return OK;
+        }
+    return failure_set(fail, ERR_INVALID, "--small: \"%.*s\" is not a label of the requests%s",
+                       (int)length, name,
+                       r->options->small == NULL ? "; say which ones the small model answers" : "");
+}
+
+static error_code find_small_labels(init_report *r, failure *fail)
+{
+    const char *at = r->options->small != NULL ? r->options->small : CONFIG_LABEL_CODE;
+    error_code code = OK;
+    while (code == OK) {
+        size_t length = strcspn(at, ",");
+        code = mark_small(r, at, length, fail);
+        if (at[length] == '\0')
+            break;
+        at += length + 1;
+    }
+    return code;
+}
+
+static error_code read_requests(init_report *r, failure *fail)
+{
+    labelled_requests *set = &r->requests;
+    error_code code = r->options->labelled == NULL ? labelled_builtin(set, fail)
+                                                   : labelled_read(set, r->options->labelled, fail);
+    if (code == OK && r->options->labelled != NULL)
+        labelled_shuffle(set);
+    if (code == OK && set->n_labels < 2)
+        code = failure_set(fail, ERR_INVALID, "%s: two different intents are needed at least",
+                           set->path);
+    return code == OK ? find_small_labels(r, fail) : code;
+}
+
+static error_code fit_requests(init_report *r, backend *small, failure *fail)
+{
+    error_code code = labelled_fit(&r->requests, small, fail);
+    if (code == OK && r->requests.n < MIN_REQUESTS)
+        return failure_set(fail, ERR_INVALID,
+                           "%s: %zu requests can be asked; at least %d are needed",
+                           r->requests.path, r->requests.n, MIN_REQUESTS);
+    return code;
+}
+
+/* ---- the models ----------------------------------------------------------------------------- */
+
+/* As the configuration will be read, so that what is measured is what will be served. */
+static error_code parse_configuration(config **out, const init_report *r, bool complete,
+                                      failure *fail)
+{
+    buffer text;
+    buffer_init(&text, MAX_TEXT);
+    error_code code = init_configuration(&text, r, complete, fail);
+    if (code == OK)
+        code = config_parse(out, text.data, text.length, r->options->output, fail);
+    if (code == OK && r->options->threads > 0)
+        (*out)->engine.threads = (uint32_t)r->options->threads;
+    buffer_free(&text);
+    return code;
+}
+
+static error_code check_pair(init_report *r, const orchestra *o, failure *fail)
+{
+    for (size_t i = 0; i < 2; i++)
+        if (!orchestra_has_template(o, i))
+            return failure_set(fail, ERR_UNSUPPORTED,
+                               "%s has no chat template that works, and conversations need one",
+                               r->options->given[i]);
+    if (r->small.model->fingerprint == r->large.model->fingerprint)
+        return failure_set(fail, ERR_INVALID, "%s and %s hold the same model: a pair is two models",
+                           r->options->given[0], r->options->given[1]);
+    engine_check_draft_model(r->large.model, r->small.model, &r->vocabulary);
+    return OK;
+}
+
+/* The smaller one is the small model, whichever was named first. */
+static void order_models(init_report *r)
+{
+    if (model_resident_bytes(r->small.model) <= model_resident_bytes(r->large.model))
+        return;
+    init_model larger = r->small;
+    r->small = r->large;
+    r->large = larger;
+    r->is_swapped = true;
+}
+
+static error_code load_models(init_report *r, stage *s, failure *fail)
+{
+    error_code code = parse_configuration(&s->config, r, false, fail);
+    if (code == OK)
+        code = stage_load(s, fail);
+    if (code != OK)
+        return code;
+    r->small.model = orchestra_model(s->orchestra, 0);
+    r->large.model = orchestra_model(s->orchestra, 1);
+    order_models(r);
+    return check_pair(r, s->orchestra, fail);
+}
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+static error_code write_text(const char *path, const buffer *text, failure *fail)
+{
+    FILE *file = fopen(path, "we");
+    bool is_whole = file != NULL && fwrite(text->data, 1, text->length, file) == text->length;
+    bool is_closed = file == NULL || fclose(file) == 0;
+    return is_whole && is_closed
+               ? OK
+               : failure_set(fail, ERR_IO, "cannot write %s: %s", path, strerror(errno));
+}
+
+/* The calibration first: a configuration that is there has all that it names. */
+static error_code write_outputs(const init_report *r, failure *fail)
+{
+    config *c = NULL;
+    buffer text;
+    buffer_init(&text, MAX_TEXT);
+    error_code code = parse_configuration(&c, r, true, fail);
+    if (code == OK)
+        code = calibration_file_write(r->calibration_path, &r->probe, c, r->small.model,
+                                      r->has_machine ? &r->machine : NULL, fail);
+    if (code == OK)
+        code = init_configuration(&text, r, true, fail);
+    if (code == OK)
+        code = write_text(r->options->output, &text, fail);
+    buffer_free(&text);
+    config_free(c);
+    return code;
+}
+
+/* ---- the command ---------------------------------------------------------------------------- */
+
+static error_code find_out(init_report *r, stage *s, failure *fail)
+{
+    backend *small = orchestra_backend(s->orchestra, r->is_swapped ? 1 : 0);
+    const config_probe *defaults = &s->config->probe;
+    error_code code = fit_requests(r, small, fail);
+    if (code != OK)
+        return code;
+    comparison_init(&r->comparison, &r->requests, r->requests.n, defaults->window_head,
+                    defaults->window_tail);
+    code = init_find_probe(r, small, fail);
+    if (code == OK && !r->options->no_machine) {
+        code = measure_machine(&r->machine, s, fail);
+        r->has_machine = code == OK;
+    }
+    return code;
+}
+
+static error_code init(init_report *r, failure *fail)
+{
+    stage s = {.config = NULL};
+    error_code code = name_outputs(r, fail);
+    if (code == OK)
+        code = read_requests(r, fail);
+    if (code == OK)
+        code = find_models(r, fail);
+    if (code == OK)
+        code = load_models(r, &s, fail);
+    if (code == OK)
+        code = find_out(r, &s, fail);
+    if (code == OK)
+        code = write_outputs(r, fail);
+    if (code == OK && r->options->json)
+        code = init_print_json(r, fail);
+    else if (code == OK)
+        init_print(r);
+    stage_close(&s);
+    return code;
+}
+
+static void free_report(init_report *r)
+{
+    if (r == NULL)
+        return;
+    comparison_free(&r->comparison);
+    labelled_free(&r->requests);
+    probe_candidates_free(&r->candidates);
+    init_words_free(r->words);
+    free(r->small.path);
+    free(r->large.path);
+    free(r->calibration_path);
+    free(r);
+}
+
+int command_init(int argc, char **argv)
+{
+    init_options o;
+    failure fail;
+    error_code code = read_options(&o, argc, argv, &fail);
+    if (code == OK && o.help) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    init_report *r = calloc(1, sizeof *r);
+    if (code == OK && r == NULL)
+        code = failure_set(&fail, ERR_MEMORY, "no memory for a report");
+    if (code == OK) {
+        r->options = &o;
+        code = init(r, &fail);
+    }
+    free_report(r);
+    return code == OK ? 0 : command_failed("init", &fail);
+}

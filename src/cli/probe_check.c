@@ -1,0 +1,188 @@
+#include "cli/probe_check.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "cli/builtin_requests.h"
+#include "cli/calibrate.h"
+#include "cli/labelled.h"
+#include "orchestra/policy.h"
+
+#define LITTLE_MASS 0.1   /* below it the words are not what the model would go on with */
+#define MOSTLY_RIGHT 0.9  /* a calibrated probe that is right so often needs no more mass */
+#define LOOK_AGAIN_MS 100 /* whether the models are idle */
+
+typedef struct checking {
+    const stage *stage;
+    const labelled_requests *set;
+    probe_check *out;
+    failure why; /* code OK: all answers could be read */
+} checking;
+
+/* The number of the probe's label of that name, or n_labels. */
+static size_t find_label(const orchestra *o, const char *name)
+{
+    size_t i = 0;
+    while (i < orchestra_label_count(o) && strcmp(orchestra_label_name(o, i), name) != 0)
+        i++;
+    return i;
+}
+
+static void take_answer(void *context, size_t index, size_t asked, const classification_result *r)
+{
+    (void)asked;
+    checking *c = context;
+    const orchestra *o = c->stage->orchestra;
+    const labelled_request *q = &c->set->items[index];
+    intent sensed;
+    plan decided;
+    double coin = random_uniform(c->stage->config->policy.seed, 1, q->number);
+    if (orchestra_consider(o, r, q->tokens, coin, &sensed, &decided, &c->why) != OK)
+        return;
+    probe_check *to = c->out;
+    to->n++;
+    to->n_right += find_label(o, c->set->labels[q->label]) == sensed.best;
+    to->n_small += decided.role == ROLE_SMALL;
+    to->mass += 1 - sensed.outside;
+    to->entropy += sensed.entropy;
+}
+
+/* ---- asking --------------------------------------------------------------------------------- */
+
+static bool is_idle(const stage *s)
+{
+    for (size_t i = 0; i < orchestra_model_count(s->orchestra); i++) {
+        engine_status status;
+        backend_read_status(orchestra_backend(s->orchestra, i), &status);
+        if (status.running + status.waiting > 0)
+            return false;
+    }
+    return true;
+}
+
+/* False: told to stop. */
+static bool wait_for_idleness(const stage *s, const atomic_bool *stop)
+{
+    const struct timespec pause = {.tv_nsec = LOOK_AGAIN_MS * 1000000};
+    while (!atomic_load(stop) && !is_idle(s))
+        nanosleep(&pause, NULL);
+    return !atomic_load(stop);
+}
+
+/* `stop` NULL: all at once. */
+static error_code ask(checking *c, backend *small, const question *q, atomic_bool *stop,
+                      failure *fail)
+{
+    const answer_sink sink = {take_answer, c};
+    if (stop == NULL)
+        return labelled_ask(c->set, c->set->n, small, q, 1, "checking the probe", sink, fail);
+    error_code code = OK;
+    labelled_requests all = *c->set;
+    for (size_t i = 0; code == OK && i < all.n; i++) {
+        if (!wait_for_idleness(c->stage, stop))
+            return failure_set(fail, ERR_CANCELLED, "stopped");
+        labelled_requests one = all;
+        one.items = all.items + i;
+        c->set = &one;
+        code = labelled_ask(&one, 1, small, q, 1, NULL, sink, fail);
+    }
+    return code;
+}
+
+static error_code ask_and_sum(checking *c, atomic_bool *stop, failure *fail)
+{
+    const stage *s = c->stage;
+    backend *small = orchestra_backend(s->orchestra, small_index(s));
+    question q = configured_question(&s->config->probe);
+    q.template.is_alone = stop != NULL;
+    error_code code = ask(c, small, &q, stop, fail);
+    if (code == OK && c->why.code != OK) {
+        *fail = c->why;
+        code = fail->code;
+    }
+    probe_check *out = c->out;
+    if (code != OK || out->n == 0)
+        return code;
+    out->mass /= (double)out->n;
+    out->entropy /= (double)out->n;
+    return OK;
+}
+
+static error_code check(probe_check *out, const stage *s, atomic_bool *stop, failure *fail)
+{
+    const policy *p = orchestra_policy(s->orchestra);
+    labelled_requests set;
+    *out = (probe_check){.n = 0};
+    if (p == NULL || !policy_reads_intent(p))
+        return OK;
+    error_code code = labelled_builtin(&set, fail);
+    if (code == OK)
+        code = labelled_fit(&set, orchestra_backend(s->orchestra, small_index(s)), fail);
+    out->knows_labels = true;
+    for (size_t k = 0; k < set.n_labels; k++)
+        out->knows_labels = out->knows_labels && find_label(s->orchestra, set.labels[k]) <
+                                                     orchestra_label_count(s->orchestra);
+    checking c = {.stage = s, .set = &set, .out = out};
+    if (code == OK)
+        code = ask_and_sum(&c, stop, fail);
+    if (code != OK)
+        out->n = 0;
+    labelled_free(&set);
+    return code;
+}
+
+error_code probe_check_run(probe_check *out, const stage *s, failure *fail)
+{
+    return check(out, s, NULL, fail);
+}
+
+error_code probe_check_run_idly(probe_check *out, const stage *s, atomic_bool *stop, failure *fail)
+{
+    return check(out, s, stop, fail);
+}
+
+/* ---- telling -------------------------------------------------------------------------------- */
+
+void probe_check_text(const probe_check *c, char out[PROBE_CHECK_SIZE])
+{
+    char right[32] = "";
+    if (c->knows_labels)
+        snprintf(right, sizeof right, "%zu named rightly, ", c->n_right);
+    snprintf(out, PROBE_CHECK_SIZE,
+             "of %zu built-in requests %sto the small model %zu, to the large one %zu; the labels "
+             "hold %.1f %% of the probability, mean entropy %.2f nats",
+             c->n, right, c->n_small, c->n - c->n_small, 100 * c->mass, c->entropy);
+}
+
+static void warn_of_mass(const probe_check *c, const stage *s)
+{
+    bool is_calibrated = orchestra_calibration(s->orchestra) != NULL;
+    bool is_right = c->knows_labels && (double)c->n_right >= MOSTLY_RIGHT * (double)c->n;
+    if (c->mass >= LITTLE_MASS || (is_calibrated && is_right))
+        return;
+    log_warn("probe: its labels hold %.1f %% of the probability on %zu built-in requests (below "
+             "%.0f %%): what it says of them is an order more than numbers. a-io init finds a "
+             "template and words that fit the model; a-io calibrate makes numbers of what it says",
+             100 * c->mass, c->n, 100 * LITTLE_MASS);
+}
+
+/* Requests of other kinds than the user's say little of where the user's go. */
+static void warn_of_routes(const probe_check *c, const stage *s)
+{
+    if (!c->knows_labels || (c->n_small > 0 && c->n_small < c->n))
+        return;
+    log_warn("policy %s: all %zu built-in requests (20 each of code, qa, math) go to the %s model: "
+             "nothing is routed. Mean entropy %.2f nats, limit %.2f; %zu are named rightly. a-io "
+             "init finds a probe that fits",
+             s->config->policy.name, c->n, c->n_small == 0 ? "large" : "small", c->entropy,
+             orchestra_entropy_limit(s->orchestra), c->n_right);
+}
+
+void probe_check_warn(const probe_check *c, const stage *s)
+{
+    if (c->n == 0)
+        return;
+    warn_of_mass(c, s);
+    warn_of_routes(c, s);
+}
