@@ -336,8 +336,9 @@ static error_code print_and_write(const calibrate_report *r, failure *fail)
         calibrate_print(r);
     if (code != OK || path == NULL)
         return code;
-    return calibration_file_write(path, r->has_probe ? &r->probe : NULL, r->config, r->small,
-                                  r->has_machine ? &r->machine : NULL, fail);
+    const calibration_parts parts = {.probe = r->has_probe ? &r->probe : NULL,
+                                     .machine = r->has_machine ? &r->machine : NULL};
+    return calibration_file_write(path, &parts, r->config, r->small, fail);
 }
 
 static error_code calibrate(const calibrate_options *o, stage *s, failure *fail)

@@ -9,8 +9,9 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "orchestra/calibration_part.h"
 
-#define MAX_FILE_BYTES ((size_t)1 << 20)
+#define MAX_FILE_BYTES ((size_t)32 << 20) /* two heads of 64 labels and 16,384 numbers */
 
 static const char *file_name(const model *m)
 {
@@ -23,48 +24,94 @@ static void fingerprint_text(const model *m, char text[17])
     snprintf(text, 17, "%016" PRIx64, m->fingerprint);
 }
 
-static const char *template_name(const model *m)
+const char *part_template_name(const model *m)
 {
     return m->chat != NULL ? chat_template_name(m->chat) : "none";
 }
 
-/* ---- writing the probe's part ---------------------------------------------------------------- */
-
-static const char *const goal_names[] = {
-    [LIMIT_NONE] = "", [LIMIT_MISROUTE] = "max_misroute", [LIMIT_SHARE] = "share_large"};
-
-static json_t *limit_json(const probe_record *r)
+json_t *part_model_json(const model *m)
 {
-    const limit_effect *e = &r->effect;
-    if (r->goal == LIMIT_NONE)
+    char fingerprint[17];
+    const char *name = file_name(m);
+    fingerprint_text(m, fingerprint);
+    return json_pack("{s:o, s:I, s:s}", "name", json_text(name, strlen(name)), "bytes",
+                     (json_int_t)gguf_file_bytes(m->file), "fingerprint", fingerprint);
+}
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+static const char *const goal_names[] = {[LIMIT_NONE] = "",
+                                         [LIMIT_MISROUTE] = "max_misroute",
+                                         [LIMIT_SHARE] = "share_large",
+                                         [LIMIT_WRONG] = "max_wrong",
+                                         [LIMIT_LOSS] = "max_loss"};
+
+json_t *part_limit_json(limit_goal goal, double target, const limit_effect *e, const char *quantity)
+{
+    if (goal == LIMIT_NONE)
         return json_null();
-    return json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:I, s:f, s:f}", "goal", goal_names[r->goal],
-                     "target", r->target, "confidence", CONFIDENCE, "entropy", e->limit, "requests",
+    return json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:I, s:f, s:f}", "goal", goal_names[goal],
+                     "target", target, "confidence", CONFIDENCE, quantity, e->limit, "requests",
                      (json_int_t)e->n, "small", (json_int_t)e->n_small, "misrouted",
                      (json_int_t)e->n_misrouted, "misroute_upper", e->misroute_upper, "large_upper",
                      e->large_upper);
 }
 
+static bool is_goal_of(limit_goal goal, const char *quantity)
+{
+    bool is_entropy = strcmp(quantity, "entropy") == 0;
+    return goal == LIMIT_SHARE ||
+           (is_entropy ? goal == LIMIT_MISROUTE : goal == LIMIT_WRONG || goal == LIMIT_LOSS);
+}
+
+error_code part_read_limit(json_t *limit, limit_goal *goal, double *target, limit_effect *e,
+                           const char *part, const char *quantity, double most, failure *fail)
+{
+    const char *name;
+    json_int_t n, small, misrouted;
+    double confidence;
+    json_error_t error;
+    *goal = LIMIT_NONE;
+    if (json_is_null(limit))
+        return OK;
+    if (json_unpack_ex(limit, &error, JSON_STRICT, "{s:s, s:F, s:F, s:F, s:I, s:I, s:I, s:F, s:F}",
+                       "goal", &name, "target", target, "confidence", &confidence, quantity,
+                       &e->limit, "requests", &n, "small", &small, "misrouted", &misrouted,
+                       "misroute_upper", &e->misroute_upper, "large_upper", &e->large_upper) != 0)
+        return failure_set(fail, json_shape_code(&error, ERR_CONFIG), "%s.limit: %s", part,
+                           error.text);
+    for (limit_goal g = LIMIT_NONE + 1; g <= LIMIT_LOSS; g++)
+        if (strcmp(name, goal_names[g]) == 0 && is_goal_of(g, quantity))
+            *goal = g;
+    if (*goal == LIMIT_NONE || !(e->limit >= 0 && e->limit <= most))
+        return failure_set(fail, ERR_CONFIG,
+                           "%s.limit: the goal \"%.40s\" is unknown, or %s is no number from 0 to "
+                           "%.3g",
+                           part, name, quantity, most);
+    e->n = (size_t)n;
+    e->n_small = (size_t)small;
+    e->n_misrouted = (size_t)misrouted;
+    return OK;
+}
+
+/* ---- writing the probe's part ---------------------------------------------------------------- */
+
 json_t *probe_record_json(const probe_record *r, const config *c, const model *small)
 {
-    char fingerprint[17];
-    const char *name = file_name(small);
     json_t *labels = json_array();
-    fingerprint_text(small, fingerprint);
     for (size_t k = 0; k < r->calibration.n_labels; k++)
         json_array_append_new(
             labels, json_pack("{s:s, s:o, s:f, s:f, s:f}", "name", c->probe.labels[k].name, "token",
                               json_text(c->probe.labels[k].token, strlen(c->probe.labels[k].token)),
                               "scale", r->calibration.scale[k], "bias", r->calibration.bias[k],
                               "content_free", r->content_free[k]));
-    return json_pack(
-        "{s:{s:o, s:I, s:s}, s:s, s:o, s:I, s:I, s:s, s:I, s:o, s:o}", "model", "name",
-        json_text(name, strlen(name)), "bytes", (json_int_t)gguf_file_bytes(small->file),
-        "fingerprint", fingerprint, "chat_template", template_name(small), "template",
-        json_text(c->probe.template, strlen(c->probe.template)), "window_head",
-        (json_int_t)c->probe.window_head, "window_tail", (json_int_t)c->probe.window_tail, "form",
-        calibration_form_name(r->form), "fitted_on", (json_int_t)r->n_fitted, "labels", labels,
-        "limit", limit_json(r));
+    return json_pack("{s:o, s:s, s:o, s:I, s:I, s:s, s:I, s:o, s:o}", "model",
+                     part_model_json(small), "chat_template", part_template_name(small), "template",
+                     json_text(c->probe.template, strlen(c->probe.template)), "window_head",
+                     (json_int_t)c->probe.window_head, "window_tail",
+                     (json_int_t)c->probe.window_tail, "form", calibration_form_name(r->form),
+                     "fitted_on", (json_int_t)r->n_fitted, "labels", labels, "limit",
+                     part_limit_json(r->goal, r->target, &r->effect, "entropy"));
 }
 
 /* ---- writing the machine's part -------------------------------------------------------------- */
@@ -116,28 +163,37 @@ static error_code write_whole(const char *path, const json_t *root, failure *fai
     return code;
 }
 
-error_code calibration_file_write(const char *path, const probe_record *probe, const config *c,
-                                  const model *small, const machine_record *machine, failure *fail)
+/* NULL where there is no such part. */
+static bool add_part(json_t *root, const char *name, json_t *part)
+{
+    return part != NULL && json_object_set_new(root, name, part) == 0;
+}
+
+error_code calibration_file_write(const char *path, const calibration_parts *parts, const config *c,
+                                  const model *small, failure *fail)
 {
     json_t *root = json_pack("{s:i}", "version", CALIBRATION_VERSION);
     bool complete = root != NULL;
-    if (complete && probe != NULL)
-        complete = json_object_set_new(root, "probe", probe_record_json(probe, c, small)) == 0;
-    if (complete && machine != NULL)
-        complete = json_object_set_new(root, "machine", machine_record_json(machine)) == 0;
+    if (complete && parts->probe != NULL)
+        complete = add_part(root, "probe", probe_record_json(parts->probe, c, small));
+    if (complete && parts->kind != NULL)
+        complete = add_part(root, "kind", head_record_json(parts->kind, "kind", c, small));
+    if (complete && parts->success != NULL)
+        complete = add_part(root, "success", head_record_json(parts->success, "success", c, small));
+    if (complete && parts->machine != NULL)
+        complete = add_part(root, "machine", machine_record_json(parts->machine));
     error_code code = write_whole(path, complete ? root : NULL, fail);
     json_decref(root);
     return code;
 }
 
-/* A whole file, its version checked. *part is borrowed from *root. */
-static error_code open_part(const char *path, const char *name, json_t **root, json_t **part,
-                            failure *fail)
+error_code part_open(const char *path, const char *name, json_t **root, json_t **part,
+                     failure *fail)
 {
     buffer text;
     json_error_t error;
     json_int_t version = 0;
-    json_t *probe = NULL, *machine = NULL;
+    json_t *probe, *kind, *success, *machine; /* which there may be */
     *root = NULL;
     buffer_init(&text, MAX_FILE_BYTES);
     error_code code = buffer_read_file(&text, path, fail);
@@ -156,10 +212,11 @@ static error_code open_part(const char *path, const char *name, json_t **root, j
         return failure_set(fail, ERR_CONFIG,
                            "version: must be %d; make the file again with a-io calibrate",
                            CALIBRATION_VERSION);
-    if (json_unpack_ex(*root, &error, JSON_STRICT, "{s:I, s?o, s?o}", "version", &version, "probe",
-                       &probe, "machine", &machine) != 0)
+    if (json_unpack_ex(*root, &error, JSON_STRICT, "{s:I, s?o, s?o, s?o, s?o}", "version", &version,
+                       "probe", &probe, "kind", &kind, "success", &success, "machine",
+                       &machine) != 0)
         return failure_set(fail, json_shape_code(&error, ERR_CONFIG), "%s", error.text);
-    *part = name[0] == 'p' ? probe : machine;
+    *part = json_object_get(*root, name);
     if (*part == NULL)
         return failure_set(fail, ERR_CONFIG, "it has no part \"%s\"; a-io calibrate writes one",
                            name);
@@ -171,35 +228,6 @@ static error_code open_part(const char *path, const char *name, json_t **root, j
 static bool is_positive(double x)
 {
     return x > 0 && isfinite(x);
-}
-
-static error_code read_limit(probe_record *out, json_t *limit, failure *fail)
-{
-    const char *goal;
-    json_int_t n, small, misrouted;
-    double confidence;
-    json_error_t error;
-    limit_effect *e = &out->effect;
-    out->goal = LIMIT_NONE;
-    if (json_is_null(limit))
-        return OK;
-    if (json_unpack_ex(limit, &error, JSON_STRICT, "{s:s, s:F, s:F, s:F, s:I, s:I, s:I, s:F, s:F}",
-                       "goal", &goal, "target", &out->target, "confidence", &confidence, "entropy",
-                       &e->limit, "requests", &n, "small", &small, "misrouted", &misrouted,
-                       "misroute_upper", &e->misroute_upper, "large_upper", &e->large_upper) != 0)
-        return failure_set(fail, json_shape_code(&error, ERR_CONFIG), "probe.limit: %s",
-                           error.text);
-    for (limit_goal g = LIMIT_MISROUTE; g <= LIMIT_SHARE; g++)
-        if (strcmp(goal, goal_names[g]) == 0)
-            out->goal = g;
-    if (out->goal == LIMIT_NONE || !(e->limit >= 0) || !isfinite(e->limit))
-        return failure_set(fail, ERR_CONFIG,
-                           "probe.limit: goal must be max_misroute or share_large, entropy a "
-                           "number of nats ≥ 0");
-    e->n = (size_t)n;
-    e->n_small = (size_t)small;
-    e->n_misrouted = (size_t)misrouted;
-    return OK;
 }
 
 static error_code read_label(probe_record *out, size_t k, json_t *item, const config_label *label,
@@ -225,7 +253,8 @@ static error_code read_label(probe_record *out, size_t k, json_t *item, const co
 }
 
 /* What was calibrated against what is configured. */
-static error_code compare_model(json_t *m, const char *chat, const model *small, failure *fail)
+error_code part_compare_model(json_t *m, const char *chat, const model *small, const char *part,
+                              failure *fail)
 {
     const char *name, *fingerprint;
     char own[17];
@@ -233,7 +262,7 @@ static error_code compare_model(json_t *m, const char *chat, const model *small,
     json_error_t error;
     if (json_unpack_ex(m, &error, JSON_STRICT, "{s:s, s:I, s:s}", "name", &name, "bytes", &bytes,
                        "fingerprint", &fingerprint) != 0)
-        return failure_set(fail, json_shape_code(&error, ERR_CONFIG), "probe.model: %s",
+        return failure_set(fail, json_shape_code(&error, ERR_CONFIG), "%s.model: %s", part,
                            error.text);
     fingerprint_text(small, own);
     if ((uint64_t)bytes != gguf_file_bytes(small->file) || strcmp(fingerprint, own) != 0)
@@ -243,11 +272,11 @@ static error_code compare_model(json_t *m, const char *chat, const model *small,
             "(%" PRIu64 " bytes, fingerprint %s): calibrate again",
             name, (long long)bytes, fingerprint, file_name(small), gguf_file_bytes(small->file),
             own);
-    if (strcmp(chat, template_name(small)) != 0)
+    if (strcmp(chat, part_template_name(small)) != 0)
         return failure_set(fail, ERR_CONFIG,
                            "it is for the chat template %.60s, the small model has %s: calibrate "
                            "again",
-                           chat, template_name(small));
+                           chat, part_template_name(small));
     return OK;
 }
 
@@ -287,7 +316,7 @@ static error_code read_probe(probe_record *out, json_t *part, const config *c, c
                        &head, "window_tail", &tail, "form", &form, "fitted_on", &fitted_on,
                        "labels", &labels, "limit", &limit) != 0)
         return failure_set(fail, json_shape_code(&error, ERR_CONFIG), "probe: %s", error.text);
-    error_code code = compare_model(m, chat, small, fail);
+    error_code code = part_compare_model(m, chat, small, "probe", fail);
     if (code == OK)
         code = compare_template(template, head, tail, &c->probe, fail);
     if (code == OK && json_array_size(labels) != c->probe.n_labels)
@@ -300,7 +329,10 @@ static error_code read_probe(probe_record *out, json_t *part, const config *c, c
     out->calibration.n_labels = c->probe.n_labels;
     for (size_t k = 0; code == OK && k < c->probe.n_labels; k++)
         code = read_label(out, k, json_array_get(labels, k), &c->probe.labels[k], fail);
-    return code == OK ? read_limit(out, limit, fail) : code;
+    if (code != OK)
+        return code;
+    return part_read_limit(limit, &out->goal, &out->target, &out->effect, "probe", "entropy",
+                           HUGE_VAL, fail);
 }
 
 error_code calibration_file_read_probe(probe_record *out, const char *path, const config *c,
@@ -308,7 +340,7 @@ error_code calibration_file_read_probe(probe_record *out, const char *path, cons
 {
     json_t *root, *part = NULL;
     *out = (probe_record){.n_fitted = 0};
-    error_code code = open_part(path, "probe", &root, &part, fail);
+    error_code code = part_open(path, "probe", &root, &part, fail);
     if (code == OK)
         code = read_probe(out, part, c, small, fail);
     json_decref(root);
@@ -435,7 +467,7 @@ error_code calibration_file_read_machine(machine_record *out, const char *path, 
 {
     json_t *root, *part = NULL;
     *out = (machine_record){.n_models = 0};
-    error_code code = open_part(path, "machine", &root, &part, fail);
+    error_code code = part_open(path, "machine", &root, &part, fail);
     if (code == OK)
         code = read_machine(out, part, fail);
     json_decref(root);

@@ -1,9 +1,10 @@
 /*
  * calibration_file.h: what `a-io calibrate` found, in a file that the configuration names.
  *
- * One JSON object, version 1, with a part for the probe (probe: calibration: FILE) and one for the
- * machine (engine: machine: FILE); either may be missing. What a part was measured on stands in it:
- * a probe's calibration for another model, template or labels is refused.
+ * One JSON object, version 1, with parts for the probe by label tokens, the learned probe ("kind";
+ * both: probe: calibration: FILE), the estimate of success (success: calibration: FILE) and the
+ * machine (engine: machine: FILE); any may be missing. What a part was measured on stands in it: a
+ * calibration for another model, template or labels is refused.
  */
 #ifndef ORCHESTRA_CALIBRATION_FILE_H
 #define ORCHESTRA_CALIBRATION_FILE_H
@@ -14,6 +15,7 @@
 #include "config/config.h"
 #include "model/model.h"
 #include "orchestra/calibration_score.h"
+#include "orchestra/head.h"
 
 #define CALIBRATION_VERSION 1
 #define CALIBRATION_MAX_MODELS 2
@@ -22,7 +24,13 @@
 /* ---- the probe's part ------------------------------------------------------------------------
  */
 
-typedef enum limit_goal { LIMIT_NONE, LIMIT_MISROUTE, LIMIT_SHARE } limit_goal;
+typedef enum limit_goal {
+    LIMIT_NONE,
+    LIMIT_MISROUTE, /* of an entropy limit: answers by the small model with a wrong intent */
+    LIMIT_SHARE,    /* of either: requests that the large model answers */
+    LIMIT_WRONG,    /* of a success limit: wrong answers by the small model */
+    LIMIT_LOSS      /* … those of them that the large model has right */
+} limit_goal;
 
 struct probe_record {
     calibration calibration;
@@ -34,6 +42,24 @@ struct probe_record {
     limit_effect effect;                      /* on the requests it was chosen on */
 };
 typedef struct probe_record probe_record;
+
+/* ---- the parts that are heads ----------------------------------------------------------------
+ */
+
+/* "kind" (labels are the probe's) or "success" (labels are wrong and right). */
+typedef struct head_record {
+    linear_head head; /* owned: head_record_free */
+    double strength;
+    size_t n_fitted;
+    limit_goal goal; /* of the limit of entropy, or of success; LIMIT_NONE: there is none */
+    double target;
+    limit_effect effect;
+} head_record;
+
+#define SUCCESS_LABELS 2
+#define SUCCESS_RIGHT 1 /* the label's number */
+
+void head_record_free(head_record *r); /* a zeroed one too */
 
 /* ---- the machine's part ----------------------------------------------------------------------
  */
@@ -64,15 +90,26 @@ void machine_cpu_name(char text[128]);
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
-/* Writes both parts (either may be NULL) to `path`; the file appears when it is whole. `small` is
- * the model that the probe is asked of. */
-error_code calibration_file_write(const char *path, const probe_record *probe, const config *c,
-                                  const model *small, const machine_record *machine, failure *fail);
+/* NULL: not in the file. */
+typedef struct calibration_parts {
+    const probe_record *probe;
+    const head_record *kind, *success;
+    const machine_record *machine;
+} calibration_parts;
+
+/* Writes the parts to `path`; the file appears when it is whole. `small` is the model that the
+ * probe is asked of. */
+error_code calibration_file_write(const char *path, const calibration_parts *parts, const config *c,
+                                  const model *small, failure *fail);
 
 /* Reads the probe's part. ERR_CONFIG names what does not fit: the version, a key, the model, the
  * template, the window, a label. */
 error_code calibration_file_read_probe(probe_record *out, const char *path, const config *c,
                                        const model *small, failure *fail);
+/* Reads the part "kind" or "success". ERR_CONFIG names what does not fit: a key, the model, its
+ * width or layers, a label, a number that is not finite. */
+error_code calibration_file_read_head(head_record *out, const char *part, const char *path,
+                                      const config *c, const model *small, failure *fail);
 /* Reads the machine's part. Whether it is about this machine, the caller compares. */
 error_code calibration_file_read_machine(machine_record *out, const char *path, failure *fail);
 
@@ -81,6 +118,8 @@ const machine_model *machine_find(const machine_record *r, const model *m, kv_ty
 
 /* The parts in JSON, new objects; NULL: no memory. */
 json_t *probe_record_json(const probe_record *r, const config *c, const model *small);
+json_t *head_record_json(const head_record *r, const char *part, const config *c,
+                         const model *small);
 json_t *machine_record_json(const machine_record *r);
 
 #endif

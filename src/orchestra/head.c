@@ -3,9 +3,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-error_code head_create(head *out, size_t n_labels, size_t width, failure *fail)
+error_code head_create(linear_head *out, size_t n_labels, size_t width, failure *fail)
 {
-    *out = (head){.n_labels = n_labels, .width = width};
+    *out = (linear_head){.n_labels = n_labels, .width = width};
     if (n_labels < 2 || n_labels > SEQUENCE_MAX_LABELS || width < 1 || width > HEAD_MAX_WIDTH)
         return failure_set(
             fail, ERR_INVALID,
@@ -16,14 +16,14 @@ error_code head_create(head *out, size_t n_labels, size_t width, failure *fail)
     return out->weights != NULL ? OK : failure_set(fail, ERR_MEMORY, "no memory for a head");
 }
 
-void head_free(head *h)
+void head_free(linear_head *h)
 {
     free(h->weights);
-    *h = (head){.weights = NULL};
+    *h = (linear_head){.weights = NULL};
 }
 
 /* In double: states have a few numbers that are thousands of times larger than the rest. */
-static double logit(const head *h, size_t k, const float *hidden)
+static double logit(const linear_head *h, size_t k, const float *hidden)
 {
     const float *row = h->weights + k * h->width;
     double sum = h->bias[k];
@@ -32,7 +32,7 @@ static double logit(const head *h, size_t k, const float *hidden)
     return sum;
 }
 
-error_code head_apply(const head *h, const float *hidden, double *logits, failure *fail)
+error_code head_apply(const linear_head *h, const float *hidden, double *logits, failure *fail)
 {
     for (size_t k = 0; k < h->n_labels; k++) {
         logits[k] = logit(h, k, hidden);
@@ -44,7 +44,7 @@ error_code head_apply(const head *h, const float *hidden, double *logits, failur
     return OK;
 }
 
-void head_calibrate(head *h, const calibration *c)
+void head_calibrate(linear_head *h, const calibration *c)
 {
     for (size_t k = 0; k < h->n_labels; k++) {
         h->bias[k] = c->scale[0] * h->bias[k] + c->bias[k];

@@ -184,7 +184,7 @@ static void spread(const head_features *f, const double *u, double *weights)
             weights[j] += u[i] * (double)f->standard[f->pivots[i] * f->width + j];
 }
 
-error_code head_features_unfold(const head_features *f, const double *parameters, head *out,
+error_code head_features_unfold(const head_features *f, const double *parameters, linear_head *out,
                                 failure *fail)
 {
     double *u = calloc(f->depth + 1, sizeof *u), *weights = calloc(f->width, sizeof *weights);

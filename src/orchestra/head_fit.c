@@ -177,7 +177,7 @@ static error_code check(const head_samples *s, failure *fail)
 }
 
 /* On all samples, with what was chosen. */
-static error_code fit_whole(head *out, fit *f, failure *fail)
+static error_code fit_whole(linear_head *out, fit *f, failure *fail)
 {
     const head_samples *s = f->samples;
     head_features features;
@@ -205,7 +205,7 @@ static error_code fit_whole(head *out, fit *f, failure *fail)
     return code;
 }
 
-static error_code choose(head *out, fit *f, failure *fail)
+static error_code choose(linear_head *out, fit *f, failure *fail)
 {
     const head_samples *s = f->samples;
     head_report *r = f->report;
@@ -223,9 +223,9 @@ static error_code choose(head *out, fit *f, failure *fail)
     return code;
 }
 
-error_code head_fit(head *out, head_report *report, const head_samples *s, failure *fail)
+error_code head_fit(linear_head *out, head_report *report, const head_samples *s, failure *fail)
 {
-    *out = (head){.weights = NULL};
+    *out = (linear_head){.weights = NULL};
     *report = (head_report){.n_layers = s->n_layers};
     memcpy(report->layers, s->layers, sizeof report->layers);
     for (size_t i = 0; i < HEAD_MAX_LAYERS; i++)

@@ -46,7 +46,8 @@ typedef struct head_report {
 double head_strength(size_t index);
 
 /* ERR_INVALID: fewer samples than folds, or all of one label. */
-error_code head_fit(head *out, head_report *report, const head_samples *samples, failure *fail);
+error_code head_fit(linear_head *out, head_report *report, const head_samples *samples,
+                    failure *fail);
 void head_report_free(head_report *report); /* a zeroed one too */
 
 #endif

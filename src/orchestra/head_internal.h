@@ -26,7 +26,7 @@ error_code head_features_create(head_features *out, const head_samples *s, size_
 void head_features_free(head_features *f); /* a zeroed one too */
 
 /* parameters: n_labels × (depth + 1), the bias last → weights and bias on hidden states. */
-error_code head_features_unfold(const head_features *f, const double *parameters, head *out,
+error_code head_features_unfold(const head_features *f, const double *parameters, linear_head *out,
                                 failure *fail);
 
 /* Σ a b, of n; the order depends on n alone. */

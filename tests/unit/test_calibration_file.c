@@ -61,7 +61,8 @@ static int close_house(void **state)
 static void write_file(const house *h, const machine_record *machine)
 {
     failure fail;
-    if (calibration_file_write(h->path, &probe, h->config, h->small, machine, &fail) != OK)
+    const calibration_parts parts = {.probe = &probe, .machine = machine};
+    if (calibration_file_write(h->path, &parts, h->config, h->small, &fail) != OK)
         fail_msg("%s", fail.text);
 }
 

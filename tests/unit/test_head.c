@@ -58,16 +58,16 @@ static head_samples make(size_t n, size_t width, size_t n_labels, double apart)
                           .groups = groups};
 }
 
-static head fitted(const head_samples *s, head_report *report)
+static linear_head fitted(const head_samples *s, head_report *report)
 {
-    head h;
+    linear_head h;
     failure fail;
     if (head_fit(&h, report, s, &fail) != OK)
         fail_msg("%s", fail.text);
     return h;
 }
 
-static double share_right(const head *h, const head_samples *s)
+static double share_right(const linear_head *h, const head_samples *s)
 {
     size_t right = 0;
     for (size_t i = 0; i < s->n; i++) {
@@ -127,7 +127,7 @@ static void test_same_as_newton(void **state)
                                 .states = states,
                                 .labels = labels};
         head_features f;
-        head h;
+        linear_head h;
         assert_int_equal(head_features_create(&f, &s, 0, NULL), OK);
         assert_int_equal(f.pivots != NULL, r->width > REFERENCE_SAMPLES);
         double *parameters = calloc(head_parameter_count(&f, REFERENCE_LABELS), sizeof *parameters);
@@ -154,7 +154,7 @@ static void test_separable(void **state)
     (void)state;
     head_samples s = make(300, 40, 3, 12);
     head_report r;
-    head h = fitted(&s, &r);
+    linear_head h = fitted(&s, &r);
     assert_int_equal(h.layer, 9);
     assert_near(share_right(&h, &s), 1, 0);
     assert_true(held_out_nll(&r, &s) < 0.05);
@@ -169,7 +169,7 @@ static void test_wide_and_unseen(void **state)
     head_samples s = make(400, 650, 3, 2);
     s.n = 200;
     head_report r;
-    head h = fitted(&s, &r);
+    linear_head h = fitted(&s, &r);
     s.states += 200 * s.width;
     s.labels += 200;
     assert_true(share_right(&h, &s) > 0.9);
@@ -184,7 +184,7 @@ static void test_noise(void **state)
     for (size_t width = 20; width <= 300; width += 280) {
         head_samples s = make(200, width, 2, 0);
         head_report r;
-        head h = fitted(&s, &r);
+        linear_head h = fitted(&s, &r);
         assert_true(held_out_nll(&r, &s) < log(2) + 0.03);
         head_report_free(&r);
         head_free(&h);
@@ -207,7 +207,7 @@ static void test_layer_is_chosen(void **state)
     s.layers[1] = 8;
     s.states = both;
     head_report r;
-    head h = fitted(&s, &r);
+    linear_head h = fitted(&s, &r);
     assert_int_equal(h.layer, 8);
     assert_int_equal(r.layer, 1);
     head_report_free(&r);
@@ -224,7 +224,7 @@ static void test_missing_label(void **state)
     head_samples s = make(120, 20, 2, 6);
     s.n_labels = 4; /* two of them never seen */
     head_report r;
-    head h = fitted(&s, &r);
+    linear_head h = fitted(&s, &r);
     assert_near(share_right(&h, &s), 1, 0.02);
     double z[4];
     assert_int_equal(head_apply(&h, states, z, NULL), OK);
@@ -242,7 +242,7 @@ static void test_constant_features(void **state)
         states[i * s.width + 11] = 0;
     }
     head_report r;
-    head h = fitted(&s, &r);
+    linear_head h = fitted(&s, &r);
     for (size_t k = 0; k < 2; k++) {
         assert_true(h.weights[k * s.width + 10] == 0);
         assert_true(h.weights[k * s.width + 11] == 0);
@@ -257,7 +257,7 @@ static void test_nothing_to_tell_apart(void **state)
     (void)state;
     head_samples s = make(50, 10, 2, 1);
     memset(labels, 0, sizeof labels);
-    head h;
+    linear_head h;
     head_report r;
     failure fail;
     assert_int_equal(head_fit(&h, &r, &s, &fail), ERR_INVALID);
@@ -279,7 +279,7 @@ static void test_groups_share_a_fold(void **state)
         groups[i] = first;
     }
     head_report r;
-    head h = fitted(&s, &r);
+    linear_head h = fitted(&s, &r);
     assert_true(held_out_nll(&r, &s) > 0.6);
     head_report_free(&r);
     head_free(&h);
@@ -296,9 +296,9 @@ static void test_same_bits_again(void **state)
     (void)state;
     head_samples s = make(80, 120, 3, 2);
     head_report r;
-    head a = fitted(&s, &r);
+    linear_head a = fitted(&s, &r);
     head_report_free(&r);
-    head b = fitted(&s, &r);
+    linear_head b = fitted(&s, &r);
     head_report_free(&r);
     assert_memory_equal(a.weights, b.weights, 3 * s.width * sizeof *a.weights);
     assert_memory_equal(a.bias, b.bias, sizeof a.bias);
@@ -319,7 +319,7 @@ static void test_calibrated(void **state)
     calibration_score score;
     calibration plain = calibration_identity(2);
     s.n = 600;
-    head h = fitted(&s, &r);
+    linear_head h = fitted(&s, &r);
     assert_int_equal(calibration_judge(&score, &plain, r.held_out, s.n, NULL), OK);
     assert_true(score.ece_mass < 0.06);
     assert_true(score.accuracy > 0.7);
@@ -330,7 +330,7 @@ static void test_calibrated(void **state)
 static void test_bad_states(void **state)
 {
     (void)state;
-    head h;
+    linear_head h;
     failure fail;
     double z[2];
     float hidden[4] = {1, 2, NAN, 4};
