@@ -53,10 +53,30 @@ error_code calibration_compare(calibration_gain *out, const calibration *before,
                                const calibration *after, const calibration_sample *samples,
                                size_t n, failure *fail);
 
+/* ---- ranking ---------------------------------------------------------------------------------
+ */
+
+typedef struct ranked_case {
+    double score;
+    bool positive;
+} ranked_case;
+
+/* The area under the ROC: how often, of a positive and a negative drawn at random, the positive has
+ * the higher score; a tie counts half. */
+typedef struct ranking {
+    double area;          /* NAN: all are of one kind */
+    interval interval_95; /* from 2,000 resamples (percentiles, a fixed seed) */
+} ranking;
+
+/* Orders the cases. ERR_MEMORY only. */
+error_code ranking_judge(ranking *out, ranked_case *cases, size_t n, failure *fail);
+
 /* ---- the entropy limit ------------------------------------------------------------------------
  */
 
-/* One request, as far as the limit is concerned. */
+/* One request, as far as the limit is concerned. What is said of entropy holds for any doubt that
+ * is 0 or more: for success it is 1 - its probability, and "the intent is wrong" is "the small
+ * model's answer is". */
 typedef struct limit_case {
     double entropy; /* nats */
     bool small;     /* the small model answers when the entropy is at most the limit; false: the

@@ -43,7 +43,7 @@ double head_dot(const float *a, const float *b, size_t n)
 
 static const float *state_of(const head_samples *s, size_t layer, size_t i)
 {
-    return s->states + (i * s->n_layers + layer) * s->width;
+    return s->states[i] + layer * s->width;
 }
 
 /* The mean of feature j, and 1 / (deviation · √width). */

@@ -25,7 +25,7 @@ typedef struct head_samples {
     size_t n, n_labels, width;
     size_t n_layers;
     size_t layers[HEAD_MAX_LAYERS]; /* their numbers */
-    const float *states;            /* n × n_layers × width, finite */
+    const float *const *states;     /* n, each n_layers × width, finite */
     const size_t *labels;           /* n, below n_labels */
     const uint64_t *groups;         /* n; equal ones share a fold (the same request twice, say) */
 } head_samples;

@@ -324,9 +324,49 @@ static void test_share_limit(void **state)
     assert_non_null(strstr(fail.text, "cannot be held"));
 }
 
+/* ---- ranking --------------------------------------------------------------------------------- */
+
+static void test_area(void **state)
+{
+    (void)state;
+    ranking r;
+    /* By hand: of the 2 × 3 pairs four are won and one is a tie. */
+    ranked_case scores[] = {{0.9, true}, {0.8, false}, {0.5, true}, {0.5, false}, {0.1, false}};
+    assert_int_equal(ranking_judge(&r, scores, 5, NULL), OK);
+    assert_near(r.area, 4.5 / 6, 1e-12);
+    ranked_case same[] = {{1, true}, {1, false}, {1, false}};
+    assert_int_equal(ranking_judge(&r, same, 3, NULL), OK);
+    assert_near(r.area, 0.5, 1e-12);
+    ranked_case lone[] = {{1, true}, {2, true}};
+    assert_int_equal(ranking_judge(&r, lone, 2, NULL), OK);
+    assert_true(isnan(r.area));
+    assert_int_equal(ranking_judge(&r, lone, 0, NULL), OK);
+    assert_true(isnan(r.area));
+}
+
+/* Scores of deviation 1 whose means are 1 apart: Φ(1 / √2) = 0.7602. */
+static void test_area_interval(void **state)
+{
+    (void)state;
+    static ranked_case scores[1000];
+    for (size_t i = 0; i < 1000; i++) {
+        double sum = -6;
+        for (size_t k = 0; k < 12; k++)
+            sum += random_uniform(21, i, k);
+        scores[i] = (ranked_case){sum + (i % 2 == 0 ? 1 : 0), i % 2 == 0};
+    }
+    ranking r;
+    assert_int_equal(ranking_judge(&r, scores, 1000, NULL), OK);
+    assert_near(r.area, 0.7602, 0.03);
+    assert_true(r.interval_95.low < 0.7602 && r.interval_95.high > 0.7602);
+    assert_near(r.interval_95.high - r.interval_95.low, 0.058, 0.012); /* Hanley and McNeil */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_area),
+        cmocka_unit_test(test_area_interval),
         cmocka_unit_test(test_identity_is_softmax),
         cmocka_unit_test(test_scale_and_bias),
         cmocka_unit_test(test_temperature_in_closed_form),

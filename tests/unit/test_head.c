@@ -18,6 +18,7 @@
 #define MOST_WIDE 700
 
 static float states[MOST * MOST_WIDE];
+static const float *rows[MOST];
 static size_t labels[MOST];
 static uint64_t groups[MOST];
 
@@ -43,6 +44,7 @@ static head_samples make(size_t n, size_t width, size_t n_labels, double apart)
     for (size_t i = 0; i < n; i++) {
         labels[i] = i % n_labels;
         groups[i] = i;
+        rows[i] = states + i * width;
         for (size_t j = 0; j < width; j++)
             states[i * width + j] =
                 (float)(noise(5, i, j) + (double)(j % 7) + (j % 20 == 3 + labels[i] ? apart : 0) +
@@ -53,7 +55,7 @@ static head_samples make(size_t n, size_t width, size_t n_labels, double apart)
                           .width = width,
                           .n_layers = 1,
                           .layers = {9},
-                          .states = states,
+                          .states = rows,
                           .labels = labels,
                           .groups = groups};
 }
@@ -73,7 +75,7 @@ static double share_right(const linear_head *h, const head_samples *s)
     for (size_t i = 0; i < s->n; i++) {
         double z[SEQUENCE_MAX_LABELS];
         size_t best = 0;
-        assert_int_equal(head_apply(h, s->states + i * s->width, z, NULL), OK);
+        assert_int_equal(head_apply(h, s->states[i], z, NULL), OK);
         for (size_t k = 1; k < h->n_labels; k++)
             best = z[k] > z[best] ? k : best;
         right += best == s->labels[i];
@@ -93,6 +95,7 @@ static void make_reference(size_t width)
 {
     for (size_t i = 0; i < REFERENCE_SAMPLES; i++) {
         labels[i] = i % REFERENCE_LABELS;
+        rows[i] = states + i * width;
         for (size_t j = 0; j < width; j++)
             states[i * width + j] =
                 (float)(random_uniform(7, i, j) + 0.5 * random_uniform(8, labels[i], j));
@@ -124,7 +127,7 @@ static void test_same_as_newton(void **state)
                                 .n_labels = REFERENCE_LABELS,
                                 .width = r->width,
                                 .n_layers = 1,
-                                .states = states,
+                                .states = rows,
                                 .labels = labels};
         head_features f;
         linear_head h;
@@ -170,7 +173,7 @@ static void test_wide_and_unseen(void **state)
     s.n = 200;
     head_report r;
     linear_head h = fitted(&s, &r);
-    s.states += 200 * s.width;
+    s.states += 200;
     s.labels += 200;
     assert_true(share_right(&h, &s) > 0.9);
     head_report_free(&r);
@@ -205,7 +208,8 @@ static void test_layer_is_chosen(void **state)
     s.n_layers = 2;
     s.layers[0] = 4;
     s.layers[1] = 8;
-    s.states = both;
+    for (size_t i = 0; i < told.n; i++)
+        rows[i] = both + 2 * i * told.width;
     head_report r;
     linear_head h = fitted(&s, &r);
     assert_int_equal(h.layer, 8);
