@@ -220,6 +220,8 @@ void print_plan(FILE *out, const run *r)
         fprintf(out, "), entropy %.3f nats, margin %.3f, outside %.3f%s%s\n", i->entropy, i->margin,
                 i->outside, i->windowed ? ", windowed" : "", i->cached ? ", cached" : "");
     }
+    if (!isnan(p->success))
+        fprintf(out, "success  %.3f, that the small model's answer is right\n", p->success);
     fprintf(out, "plan     %s", p->model);
     if (p->lookup.mode == LOOKUP_FIXED)
         fprintf(out, ", lookup %u", p->lookup.length);

@@ -25,7 +25,7 @@ static const char usage[] =
     "usage: a-io serve [options]\n"
     "\n"
     "Answers OpenAI's /v1/chat/completions and /v1/models and, for the decision alone, /v1/route;\n"
-    "/v1/feedback takes what an intent really was (probe.online);\n"
+    "/v1/feedback takes what an intent really was, or an answer (probe.online, success.online);\n"
     "/health, /ready and /metrics (Prometheus) are for those who run it.\n"
     "\n"
     "      --config FILE           configuration (default: config/demo.yaml)\n"
@@ -403,26 +403,62 @@ static error_code print_policy(const orchestra *o, failure *fail)
     return whole ? OK : failure_set(fail, ERR_MEMORY, "no memory to show the policy");
 }
 
-static void print_calibration(const stage *st)
+static void print_entropy_limit(const stage *st, limit_goal goal, double target,
+                                const limit_effect *e)
 {
-    const probe_record *r = orchestra_calibration(st->orchestra);
-    if (r == NULL)
+    if (goal == LIMIT_NONE)
         return;
-    printf("probe: calibrated by %s (%s; fitted on %zu requests)\n", st->config->probe.calibration,
-           calibration_form_name(r->form), r->n_fitted);
-    if (r->goal == LIMIT_NONE)
-        return;
-    bool misroute = r->goal == LIMIT_MISROUTE;
+    bool misroute = goal == LIMIT_MISROUTE;
     printf("its entropy limit: %.4f nats, for %s at most %g %% (95 %%: at most %.2f %% of %zu "
            "requests)%s\n",
-           r->effect.limit, misroute ? "misroutes of" : "a large model's share of", 100 * r->target,
-           100 * (misroute ? r->effect.misroute_upper : r->effect.large_upper), r->effect.n,
+           e->limit, misroute ? "misroutes of" : "a large model's share of", 100 * target,
+           100 * (misroute ? e->misroute_upper : e->large_upper), e->n,
            st->config->policy.is_limit_given ? "; policy.entropy_limit is given and counts instead"
                                              : "");
     if (orchestra_online_limit(st->orchestra) != NULL)
         printf("it moves with what POST /v1/feedback tells: by %g nats for a misroute, up by %g "
                "nats for everything else\n",
-               st->config->probe.online_step, st->config->probe.online_step * r->target);
+               st->config->probe.online_step, st->config->probe.online_step * target);
+}
+
+static void print_calibration(const stage *st)
+{
+    const probe_record *r = orchestra_calibration(st->orchestra);
+    const head_record *k = orchestra_kind_head(st->orchestra);
+    const char *file = st->config->probe.calibration;
+    if (r != NULL) {
+        printf("probe: calibrated by %s (%s; fitted on %zu requests)\n", file,
+               calibration_form_name(r->form), r->n_fitted);
+        print_entropy_limit(st, r->goal, r->target, &r->effect);
+    }
+    if (k != NULL) {
+        printf("probe: learned, %s (layer %zu; fitted on %zu requests)\n", file, k->head.layer,
+               k->n_fitted);
+        print_entropy_limit(st, k->goal, k->target, &k->effect);
+    }
+}
+
+static void print_success(const stage *st)
+{
+    const head_record *r = orchestra_success_head(st->orchestra);
+    if (r == NULL)
+        return;
+    printf("success: estimated by %s (layer %zu; fitted on %zu requests)\n",
+           st->config->success.calibration, r->head.layer, r->n_fitted);
+    if (r->goal == LIMIT_NONE)
+        return;
+    bool share = r->goal == LIMIT_SHARE;
+    printf("its limit: %.4f, for %s at most %g %% (95 %%: at most %.2f %% of %zu requests)\n",
+           r->effect.limit,
+           share                    ? "a large model's share of"
+           : r->goal == LIMIT_WRONG ? "wrong answers by the small model of"
+                                    : "answers that only the large model has right of",
+           100 * r->target, 100 * (share ? r->effect.large_upper : r->effect.misroute_upper),
+           r->effect.n);
+    if (orchestra_online_doubt(st->orchestra) != NULL)
+        printf("it moves with what POST /v1/feedback tells: up by %g for a wrong answer, down by "
+               "%g for everything else\n",
+               st->config->success.online_step, st->config->success.online_step * r->target);
 }
 
 static error_code check_probe(const stage *st, failure *fail)
@@ -443,6 +479,8 @@ static error_code check(stage *st, failure *fail)
     error_code code = load(st, fail);
     if (code == OK)
         print_calibration(st);
+    if (code == OK)
+        print_success(st);
     if (code == OK)
         code = print_policy(st->orchestra, fail);
     if (code == OK)

@@ -115,6 +115,9 @@ static error_code check_probe(const config_probe *p, failure *fail)
     if (count_text(p->template, "{conversation}") + count_text(p->template, "{query}") != 1)
         return bad(fail, "probe.template",
                    "must hold exactly one placeholder, {conversation} or {query}");
+    if (p->kind == CONFIG_PROBE_LEARNED && p->calibration == NULL)
+        return bad(fail, "probe.kind",
+                   "learned needs probe.calibration, the file of a-io calibrate --kind learned");
     error_code code = check_range("probe.window_head", p->window_head, 0, MAX_WINDOW, fail);
     if (code == OK)
         code = check_range("probe.window_tail", p->window_tail, 1, MAX_WINDOW, fail);
@@ -125,6 +128,13 @@ static error_code check_probe(const config_probe *p, failure *fail)
     for (size_t i = 0; i < p->n_labels && code == OK; i++)
         code = check_label(p, i, fail);
     return code;
+}
+
+static error_code check_success(const config_success *s, failure *fail)
+{
+    if (s->is_online && !(s->online_step > 0 && s->online_step <= 1))
+        return bad(fail, "success.online.step", "must be above 0 and at most 1");
+    return OK;
 }
 
 static error_code check_online(const config *c, failure *fail)
@@ -264,6 +274,8 @@ error_code config_check(const config *c, failure *fail)
     error_code code = check_models(c, fail);
     if (code == OK)
         code = check_probe(&c->probe, fail);
+    if (code == OK)
+        code = check_success(&c->success, fail);
     if (code == OK)
         code = check_online(c, fail);
     if (code == OK)

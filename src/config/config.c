@@ -37,6 +37,7 @@ static const config defaults = {
     .policy = {.name = "adaptive",
                .entropy_limit = 0.45,
                .certain_limit = NAN,
+               .likely_limit = NAN,
                .prompt_limit = 2048,
                .seed = 0,
                .sticky = true},
@@ -165,10 +166,35 @@ static error_code take_models(config *c, const file_config *f, const char *file,
     return OK;
 }
 
+/* What only the label tokens have must not stand there in vain. */
+static error_code take_probe_kind(config_probe *p, const file_probe *f, failure *fail)
+{
+    if (f->kind == NULL || strcmp(f->kind, "tokens") == 0)
+        return OK;
+    if (strcmp(f->kind, "learned") != 0)
+        return failure_set(fail, ERR_CONFIG,
+                           "probe.kind: \"%s\" is unknown; allowed: tokens, learned", f->kind);
+    p->kind = CONFIG_PROBE_LEARNED;
+    const char *key = f->template != NULL      ? "template"
+                      : f->window_head != NULL ? "window_head"
+                      : f->window_tail != NULL ? "window_tail"
+                                               : NULL;
+    for (uint32_t i = 0; i < f->n_labels; i++)
+        if (f->labels[i].token != NULL)
+            key = "labels.token";
+    if (key != NULL)
+        return failure_set(fail, ERR_CONFIG,
+                           "probe.%s: the learned probe does not read it; remove it", key);
+    return OK;
+}
+
 static error_code take_probe(config_probe *p, const file_probe *f, const char *file, failure *fail)
 {
     static const file_probe nothing = {.template = NULL};
     f = f != NULL ? f : &nothing;
+    error_code code = take_probe_kind(p, f, fail);
+    if (code != OK)
+        return code;
     TAKE(p->window_head, f->window_head);
     TAKE(p->window_tail, f->window_tail);
     TAKE(p->timeout_ms, f->timeout_ms);
@@ -193,6 +219,19 @@ static error_code take_probe(config_probe *p, const file_probe *f, const char *f
             !copy_text(&p->labels[i].token, token, name))
             return no_memory(fail);
     }
+    return OK;
+}
+
+static error_code take_success(config_success *s, const file_success *f, const char *file,
+                               failure *fail)
+{
+    if (f == NULL)
+        return OK;
+    if (!copy_path(&s->calibration, f->calibration, file))
+        return no_memory(fail);
+    s->is_online = f->online != NULL;
+    if (s->is_online)
+        TAKE(s->online_step, f->online->step);
     return OK;
 }
 
@@ -319,6 +358,8 @@ static error_code take_all(config *c, const file_config *f, const char *file, fa
     error_code code = take_models(c, f, file, fail);
     if (code == OK)
         code = take_probe(&c->probe, f->probe, file, fail);
+    if (code == OK)
+        code = take_success(&c->success, f->success, file, fail);
     if (code == OK)
         code = take_policy(c, f->policy, fail);
     if (code == OK)
@@ -529,6 +570,7 @@ void config_free(config *c)
     free(c->models);
     free(c->probe.template);
     free(c->probe.calibration);
+    free(c->success.calibration);
     free(c->engine.machine);
     free(c->probe.labels);
     free(c->policy.name);

@@ -54,7 +54,14 @@ typedef struct config_label {
     char *token; /* the text that must be one token */
 } config_label;
 
+/* Where the intent comes from. */
+typedef enum config_probe_kind {
+    CONFIG_PROBE_TOKENS, /* the label tokens' logits after a template */
+    CONFIG_PROBE_LEARNED /* a head on the hidden state of the conversation's last position */
+} config_probe_kind;
+
 typedef struct config_probe {
+    config_probe_kind kind;
     char *template; /* with {conversation} or {query} */
     uint32_t window_head;
     uint32_t window_tail;
@@ -63,16 +70,26 @@ typedef struct config_probe {
     bool reuse; /* answers take over what the probe prefilled, and the probe what others did */
     config_label *labels;
     uint32_t n_labels;
-    char *calibration;  /* a file of `a-io calibrate`; NULL: the probabilities as they come */
-    bool is_online;     /* its entropy limit moves with what POST /v1/feedback tells */
+    char *calibration; /* a file of `a-io calibrate`, which has the learned probe's head, too; NULL:
+                          the probabilities as they come */
+    bool is_online;    /* its entropy limit moves with what POST /v1/feedback tells */
     double online_step; /* nats; by so much for a misroute */
 } config_probe;
+
+/* How probable it is that the small model's answer is right. */
+typedef struct config_success {
+    char *calibration;  /* a file of `a-io calibrate --success`; NULL: nobody asks */
+    bool is_online;     /* its limit moves with what POST /v1/feedback tells */
+    double online_step; /* of a probability; by so much for a wrong answer */
+} config_success;
 
 /* What a rule may bound. A bound holds when above < value ≤ max, so that the same number splits the
  * values in two; -INFINITY … INFINITY is no condition. */
 typedef enum config_quantity {
     CONFIG_ENTROPY, /* nats */
     CONFIG_MARGIN,
+    CONFIG_SUCCESS, /* probability that the small model's answer is right; its keys are min_success
+                       (that or more) and below_success */
     CONFIG_PROMPT_TOKENS, /* of the small model */
     CONFIG_TURN,          /* user messages so far; the first request of a conversation is turn 1 */
     CONFIG_COIN,          /* the request's own random number in [0, 1) */
@@ -89,6 +106,11 @@ typedef struct config_bound {
 
 /* The part of a key after above_ or max_ ("entropy" … "waiting"); of a load, `role` says whose. */
 const char *config_quantity_name(config_quantity q);
+
+/* A success of at least this is one above the number that comes before it; one below this is at
+ * most that number. */
+double config_number_before(double x);
+double config_number_after(double x);
 
 typedef struct config_header {
     char *name;
@@ -107,6 +129,13 @@ typedef enum config_certain {
     CONFIG_CERTAIN,   /* entropy at most the limit */
     CONFIG_UNCERTAIN, /* above it */
 } config_certain;
+
+/* Of the limit of success that its calibration found. */
+typedef enum config_likely {
+    CONFIG_LIKELY_ANY,
+    CONFIG_LIKELY,   /* success at least the limit */
+    CONFIG_UNLIKELY, /* below it */
+} config_likely;
 
 /* What a rule sets where the client said nothing. */
 typedef enum config_sampling_bits {
@@ -134,6 +163,7 @@ typedef struct config_rule {
     uint64_t intents; /* bit i: label i of the probe */
     config_bound bounds[CONFIG_QUANTITIES];
     config_certain certain;
+    config_likely likely;
     config_session session;
     config_header *headers; /* all must hold */
     uint32_t n_headers;
@@ -149,6 +179,7 @@ typedef struct config_policy {
     bool is_limit_given;   /* else a calibration's own limit goes before the default */
     double certain_limit;  /* nats; of rules that say certain: the calibration's own, set by who has
                               read it; NAN: not known */
+    double likely_limit;   /* success; of rules that say likely, in the same way */
     uint32_t prompt_limit; /* tokens; adaptive and paper */
     uint64_t seed;         /* random and rules: of the coin */
     bool sticky;           /* a conversation stays with its model, unless it goes small → large */
@@ -206,6 +237,7 @@ typedef struct config {
         *models; /* from a file: exactly one small and one large; from config_for_model: one */
     uint32_t n_models;
     config_probe probe;
+    config_success success;
     config_policy policy;
     config_engine engine;
     config_server server;

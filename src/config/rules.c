@@ -75,6 +75,7 @@ static const struct {
 } quantities[CONFIG_QUANTITIES] = {
     [CONFIG_ENTROPY] = {"entropy", 0},
     [CONFIG_MARGIN] = {"margin", 0},
+    [CONFIG_SUCCESS] = {"success", 0},
     [CONFIG_PROMPT_TOKENS] = {"prompt_tokens", 0},
     [CONFIG_TURN] = {"turn", 1},
     [CONFIG_COIN] = {"coin", 0},
@@ -87,6 +88,16 @@ static const struct {
 const char *config_quantity_name(config_quantity q)
 {
     return quantities[q].name;
+}
+
+double config_number_before(double x)
+{
+    return nextafter(x, -INFINITY);
+}
+
+double config_number_after(double x)
+{
+    return nextafter(x, INFINITY) + 0.0; /* 0, not -0 */
 }
 
 /* Written so that a NaN is refused too. */
@@ -135,6 +146,45 @@ static error_code take_load(config_rule *r, const file_rule *f, size_t i, failur
     return OK;
 }
 
+/* Written so that a NaN is refused too. */
+static error_code take_success(config_rule *r, const file_rule *f, const config *c, size_t i,
+                               failure *fail)
+{
+    bool likely;
+    config_bound *b = &r->bounds[CONFIG_SUCCESS];
+    bool is_bounded = f->min_success != NULL || f->below_success != NULL;
+    const char *key = f->min_success != NULL ? "min_success"
+                      : is_bounded           ? "below_success"
+                                             : "likely";
+    if (!is_bounded && f->likely == NULL)
+        return OK;
+    if (is_bounded && f->likely != NULL)
+        return refuse(fail, i, "likely",
+                      "stands beside a bound of success; it is one itself: at least, or below, the "
+                      "calibration's limit");
+    if (c->success.calibration == NULL)
+        return refuse(fail, i, key,
+                      "nobody asks how likely success is: success.calibration names "
+                      "no file of a-io calibrate --success");
+    if (f->likely != NULL) {
+        if (!config_flag_parse(f->likely, &likely))
+            return refuse(fail, i, key, "\"%.64s\" is unknown; allowed: true, false", f->likely);
+        r->likely = likely ? CONFIG_LIKELY : CONFIG_UNLIKELY;
+        return OK;
+    }
+    if (f->min_success != NULL && !(*f->min_success >= 0 && *f->min_success <= 1))
+        return refuse(fail, i, key, "must be a probability, 0 to 1");
+    if (f->below_success != NULL && !(*f->below_success > 0 && *f->below_success <= 1))
+        return refuse(fail, i, "below_success", "must be a probability above 0, at most 1");
+    if (f->min_success != NULL)
+        b->above = config_number_before(*f->min_success);
+    if (f->below_success != NULL)
+        b->max = config_number_before(*f->below_success);
+    if (!(b->above < b->max))
+        return refuse(fail, i, "below_success", "must be larger than min_success");
+    return OK;
+}
+
 /* The limit is put in when the calibration has been read. */
 static error_code take_certain(config_rule *r, const file_rule *f, const config *c, size_t i,
                                failure *fail)
@@ -167,7 +217,8 @@ static error_code take_bounds(config_rule *r, const file_rule *f, size_t i, fail
     BOUND(CONFIG_TURN, f->above_turn, f->max_turn);
     error_code code = take_load(r, f, i, fail);
     for (config_quantity q = 0; q < CONFIG_QUANTITIES && code == OK; q++)
-        code = check_bound(r, q, i, fail);
+        if (q != CONFIG_SUCCESS) /* take_success */
+            code = check_bound(r, q, i, fail);
     return code;
 }
 
@@ -337,6 +388,8 @@ error_code config_rule_take(config_rule *r, const file_rule *f, const config *c,
         code = take_bounds(r, f, i, fail);
     if (code == OK)
         code = take_certain(r, f, c, i, fail);
+    if (code == OK)
+        code = take_success(r, f, c, i, fail);
     if (code == OK)
         code = take_headers(r, f, i, fail);
     return code == OK ? take_plan(r, f, c, i, fail) : code;

@@ -47,6 +47,7 @@ static const cyaml_schema_field_t online_fields[] = {
 };
 
 static const cyaml_schema_field_t probe_fields[] = {
+    TEXT(kind, OPTIONAL, file_probe),
     TEXT(template, OPTIONAL, file_probe),
     UINT(window_head, file_probe),
     UINT(window_tail, file_probe),
@@ -57,6 +58,12 @@ static const cyaml_schema_field_t probe_fields[] = {
                                CONFIG_MAX_LABELS),
     TEXT(calibration, OPTIONAL, file_probe),
     CYAML_FIELD_MAPPING_PTR("online", OPTIONAL, file_probe, online, online_fields),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t success_fields[] = {
+    TEXT(calibration, REQUIRED, file_success),
+    CYAML_FIELD_MAPPING_PTR("online", OPTIONAL, file_success, online, online_fields),
     CYAML_FIELD_END,
 };
 
@@ -99,6 +106,9 @@ static const cyaml_schema_field_t rule_fields[] = {
     TEXT(certain, OPTIONAL, file_rule),
     REAL(above_margin, file_rule),
     REAL(max_margin, file_rule),
+    REAL(min_success, file_rule),
+    REAL(below_success, file_rule),
+    TEXT(likely, OPTIONAL, file_rule),
     UINT(above_prompt_tokens, file_rule),
     UINT(max_prompt_tokens, file_rule),
     UINT(above_turn, file_rule),
@@ -171,6 +181,7 @@ static const cyaml_schema_field_t top_fields[] = {
     CYAML_FIELD_SEQUENCE_COUNT("models", REQUIRED, file_config, models, n_models, &model_value, 1,
                                16),
     CYAML_FIELD_MAPPING_PTR("probe", OPTIONAL, file_config, probe, probe_fields),
+    CYAML_FIELD_MAPPING_PTR("success", OPTIONAL, file_config, success, success_fields),
     CYAML_FIELD_MAPPING_PTR("policy", OPTIONAL, file_config, policy, policy_fields),
     CYAML_FIELD_MAPPING_PTR("engine", OPTIONAL, file_config, engine, engine_fields),
     CYAML_FIELD_MAPPING_PTR("server", OPTIONAL, file_config, server, server_fields),
@@ -213,10 +224,11 @@ static const cyaml_schema_field_t *fields_of(const char *name)
         const char *name;
         const cyaml_schema_field_t *fields;
     } sections[] = {
-        {"models", model_fields},   {"labels", label_fields},        {"probe", probe_fields},
-        {"headers", header_fields}, {"load", load_fields},           {"sampling", sampling_fields},
-        {"rules", rule_fields},     {"policy", policy_fields},       {"engine", engine_fields},
-        {"server", server_fields},  {"decisions", decisions_fields}, {"online", online_fields},
+        {"models", model_fields},    {"labels", label_fields},        {"probe", probe_fields},
+        {"headers", header_fields},  {"load", load_fields},           {"sampling", sampling_fields},
+        {"rules", rule_fields},      {"policy", policy_fields},       {"engine", engine_fields},
+        {"server", server_fields},   {"decisions", decisions_fields}, {"online", online_fields},
+        {"success", success_fields},
     };
     for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
         if (strcmp(name, sections[i].name) == 0)

@@ -34,6 +34,7 @@ typedef struct file_online {
 } file_online;
 
 typedef struct file_probe {
+    char *kind;
     char *template;
     uint32_t *window_head;
     uint32_t *window_tail;
@@ -45,6 +46,11 @@ typedef struct file_probe {
     char *calibration;
     file_online *online;
 } file_probe;
+
+typedef struct file_success {
+    char *calibration;
+    file_online *online;
+} file_success;
 
 typedef struct file_header {
     char *name;
@@ -71,6 +77,8 @@ typedef struct file_rule {
     double *above_entropy, *max_entropy;
     char *certain;
     double *above_margin, *max_margin;
+    double *min_success, *below_success;
+    char *likely;
     double *above_coin, *max_coin;
     uint32_t *above_prompt_tokens, *max_prompt_tokens;
     uint32_t *above_turn, *max_turn;
@@ -138,6 +146,7 @@ typedef struct file_config {
     file_model *models;
     uint32_t n_models;
     file_probe *probe;
+    file_success *success;
     file_policy *policy;
     file_engine *engine;
     file_server *server;

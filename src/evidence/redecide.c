@@ -24,18 +24,22 @@ static void table_free(table *t)
     *t = (table){.config = NULL};
 }
 
-/* JSON is YAML: the log's rules are put into a configuration as they stand. */
+/* JSON is YAML: the log's rules are put into a configuration as they stand. What they look at was
+ * found then, so the files that it came from are only named. */
 static error_code write_config(buffer *out, const json_t *logged)
 {
     const json_t *labels = json_object_get(logged, "labels");
+    bool is_learned = json_object_get(logged, "probe") != NULL;
     json_t *list = json_array();
     for (size_t i = 0; i < json_array_size(labels); i++)
-        json_array_append_new(list, json_pack("{s:O, s:O}", "name", json_array_get(labels, i),
-                                              "token", json_array_get(labels, i)));
+        json_array_append_new(list, json_pack("{s:O}", "name", json_array_get(labels, i)));
     buffer_add_text(out, "version: 1\nmodels:\n"
                          "  - {name: small, role: small, path: small}\n"
                          "  - {name: large, role: large, path: large}\n"
-                         "probe:\n  labels: ");
+                         "success: {calibration: log}\nprobe:\n");
+    if (is_learned)
+        buffer_add_text(out, "  kind: learned\n  calibration: log\n");
+    buffer_add_text(out, "  labels: ");
     error_code code = json_write(out, list);
     json_t *section = json_pack(
         "{s:s, s:O, s:O, s:O}", "name", "rules", "seed", json_object_get(logged, "seed"), "sticky",
@@ -44,28 +48,36 @@ static error_code write_config(buffer *out, const json_t *logged)
     return code == OK ? json_write(out, section) : code;
 }
 
-/* Marks the rules whose limit moved: every decision has its own. */
-static error_code follow_limit(config *c, const json_t *online, failure *fail)
+static void mark_rule(config_rule *r, bool is_success)
 {
+    if (is_success)
+        r->likely = r->bounds[CONFIG_SUCCESS].max < INFINITY ? CONFIG_UNLIKELY : CONFIG_LIKELY;
+    else
+        r->certain = r->bounds[CONFIG_ENTROPY].max < INFINITY ? CONFIG_CERTAIN : CONFIG_UNCERTAIN;
+}
+
+/* Marks the rules whose limit moved: every decision has its own. */
+static error_code follow_limit(config *c, const json_t *logged, const char *key, failure *fail)
+{
+    const json_t *online = json_object_get(logged, key);
     config_policy *p = &c->policy;
+    bool is_success = strcmp(key, "success_online") == 0;
     const json_t *rules = json_object_get(online, "rules"),
                  *start = json_object_get(online, "start");
     if (online == NULL)
         return OK;
     bool right = json_is_number(start) && json_is_array(rules);
-    p->certain_limit = json_number_value(start);
+    *(is_success ? &p->likely_limit : &p->certain_limit) = json_number_value(start);
     for (size_t i = 0; right && i < json_array_size(rules); i++) {
         const json_t *number = json_array_get(rules, i);
         size_t at = (size_t)json_integer_value(number);
         right = json_is_integer(number) && at < p->n_rules;
         if (right)
-            p->rules[at].certain = p->rules[at].bounds[CONFIG_ENTROPY].max < INFINITY
-                                       ? CONFIG_CERTAIN
-                                       : CONFIG_UNCERTAIN;
+            mark_rule(&p->rules[at], is_success);
     }
     return right ? OK
-                 : failure_set(fail, ERR_FORMAT,
-                               "\"online\" needs start and the numbers of its rules");
+                 : failure_set(fail, ERR_FORMAT, "\"%s\" needs start and the numbers of its rules",
+                               key);
 }
 
 static error_code read_table(table *t, const json_t *line, failure *fail)
@@ -86,7 +98,9 @@ static error_code read_table(table *t, const json_t *line, failure *fail)
     if (code == OK)
         code = config_parse(&t->config, text.data, text.length, "the logged policy", fail);
     if (code == OK)
-        code = follow_limit(t->config, json_object_get(logged, "online"), fail);
+        code = follow_limit(t->config, logged, "online", fail);
+    if (code == OK)
+        code = follow_limit(t->config, logged, "success_online", fail);
     if (code == OK)
         code = policy_create(&t->policy, t->config, (size_t)json_integer_value(context), fail);
     buffer_free(&text);

@@ -47,14 +47,15 @@ typedef struct probe_record probe_record;
  */
 
 /* "kind" (labels are the probe's) or "success" (labels are wrong and right). */
-typedef struct head_record {
+struct head_record {
     linear_head head; /* owned: head_record_free */
     double strength;
     size_t n_fitted;
     limit_goal goal; /* of the limit of entropy, or of success; LIMIT_NONE: there is none */
     double target;
     limit_effect effect;
-} head_record;
+};
+typedef struct head_record head_record;
 
 #define SUCCESS_LABELS 2
 #define SUCCESS_RIGHT 1 /* the label's number */

@@ -1,5 +1,6 @@
 #include "orchestra/describe.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -69,6 +70,8 @@ static json_t *plan_json(const plan *p)
         p->role == ROLE_SMALL ? "small" : "large", "lookup", lookup_json(&p->lookup), "rule",
         p->rule, "fallback", fallback_name(p->fallback), "reason",
         json_text(p->reason, strlen(p->reason)), "prompt_tokens", (json_int_t)p->prompt_tokens);
+    if (o != NULL && !isnan(p->success))
+        json_object_set_new(o, "success", json_real(p->success));
     if (o != NULL && p->sampling != NULL)
         json_object_set_new(o, "sampling", sampling_json(p->sampling));
     if (o != NULL && p->max_tokens > 0)

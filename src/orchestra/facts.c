@@ -164,7 +164,7 @@ static error_code gather_keys(known_facts *k, orchestra *o, const request *q, co
     if (code == OK)
         k->probe = p.whole;
     bool is_raw = q->prompt != NULL || q->prompt_ids != NULL;
-    if (code == OK && !is_raw && strstr(o->template.text, "{query}") != NULL)
+    if (code == OK && !is_raw && !o->reads_states && strstr(o->template.text, "{query}") != NULL)
         code = digest_query(d, q, &k->probe, fail);
     if (code == OK && o->conversations != NULL)
         code = name_conversation(k, d, &p, session, fail);
@@ -185,6 +185,10 @@ error_code facts_gather(known_facts *k, orchestra *o, const request *q, const ru
     if (o->online != NULL) {
         k->entropy_limit = online_limit_now(o->online);
         f->entropy_limit = &k->entropy_limit;
+    }
+    if (o->online_doubt != NULL) {
+        k->success_limit = 1 - online_limit_now(o->online_doubt);
+        f->success_limit = &k->success_limit;
     }
     bool is_raw = q->prompt != NULL || q->prompt_ids != NULL;
     f->turn = is_raw ? 1 : 0;

@@ -6,6 +6,7 @@
  *   facts.c         what a decision looks at, gathered from one request
  *   policy.c        from facts to a plan
  *   probe.c         from logits to an intent
+ *   sense.c         the forward passes that a decision needs
  *   online_limit.c  the entropy limit that moves
  *   recent.c        conversations and probes that were recent
  *   decision_log.c  what was decided, for later
@@ -23,8 +24,15 @@
 #include "orchestra/orchestra.h"
 #include "orchestra/policy.h"
 #include "orchestra/recent.h"
+#include "orchestra/sense.h"
 
 #define ORCHESTRA_MAX_MODELS 2
+
+/* Of a calibration; LIMIT_NONE: it chose none. */
+typedef struct found_limit {
+    limit_goal goal;
+    double target, limit;
+} found_limit;
 
 typedef struct player {
     const char *name; /* the config's */
@@ -41,14 +49,18 @@ struct orchestra {
     conductor *conductor;
     policy *policy; /* NULL: one model, no routing */
     probe_template template;
-    probe_record calibration; /* when the config names one */
-    double entropy_limit;     /* nats */
-    online_limit *online;     /* NULL: the calibration's limit stays */
+    probe_record calibration;        /* when the config names one, of label tokens */
+    head_record kind, success;       /* width 0: the config names none */
+    found_limit certain, likely;     /* of entropy, nats, and of success */
+    bool reads_states, reads_labels; /* forward passes that the policy's rules may ask for */
+    double entropy_limit;            /* nats */
+    online_limit *online;            /* NULL: the calibration's limit stays */
+    online_limit *online_doubt;      /* of 1 - success, in the same way */
     const char *label_names[SEQUENCE_MAX_LABELS];
     const char *label_tokens[SEQUENCE_MAX_LABELS];
     size_t n_labels;
     recent *conversations;       /* policy_kept; NULL: no plan sticks */
-    recent *probes;              /* intent; NULL: none is kept */
+    recent *probes;              /* sensed; NULL: none is kept */
     decision_log *log;           /* NULL: none is written */
     atomic_uint_fast64_t routed; /* requests so far */
     struct {
@@ -74,7 +86,7 @@ void request_copy_free(request_copy *copy); /* a zeroed one too */
 typedef struct known_facts {
     policy_facts facts;
     policy_kept kept;
-    double entropy_limit; /* where it moves */
+    double entropy_limit, success_limit; /* where they move */
     failure probe_failure;
     char **headers;          /* one block of memory */
     recent_key probe;        /* what the probe reads of them */

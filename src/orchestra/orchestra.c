@@ -154,17 +154,36 @@ static void warn_of_rules(const orchestra *o)
                      i, policy_rule(o->policy, i)->name);
 }
 
-static error_code read_calibration(orchestra *o, failure *fail)
+static error_code read_probe(orchestra *o, const model *small, failure *fail)
 {
     const config *c = o->config;
     const probe_record *r = &o->calibration;
+    const head_record *h = &o->kind;
+    error_code code = OK;
+    if (c->probe.kind == CONFIG_PROBE_LEARNED) {
+        code = calibration_file_read_head(&o->kind, "kind", c->probe.calibration, c, small, fail);
+        o->certain = (found_limit){h->goal, h->target, h->effect.limit};
+    } else if (c->probe.calibration != NULL) {
+        code = calibration_file_read_probe(&o->calibration, c->probe.calibration, c, small, fail);
+        o->certain = (found_limit){r->goal, r->target, r->effect.limit};
+    }
+    return code;
+}
+
+static error_code read_calibration(orchestra *o, failure *fail)
+{
+    const config *c = o->config;
+    const model *small = o->players[o->small].model;
+    error_code code = read_probe(o, small, fail);
     o->entropy_limit = c->policy.entropy_limit;
-    if (c->probe.calibration == NULL)
-        return OK;
-    error_code code = calibration_file_read_probe(&o->calibration, c->probe.calibration, c,
-                                                  o->players[o->small].model, fail);
-    if (code == OK && r->goal != LIMIT_NONE && !c->policy.is_limit_given)
-        o->entropy_limit = r->effect.limit;
+    if (code == OK && o->certain.goal != LIMIT_NONE && !c->policy.is_limit_given)
+        o->entropy_limit = o->certain.limit;
+    if (code != OK || c->success.calibration == NULL)
+        return code;
+    const head_record *s = &o->success;
+    code =
+        calibration_file_read_head(&o->success, "success", c->success.calibration, c, small, fail);
+    o->likely = (found_limit){s->goal, s->target, s->effect.limit};
     return code;
 }
 
@@ -173,9 +192,19 @@ static error_code create_policy(orchestra *o, failure *fail)
 {
     config changed = *o->config; /* its lists stay the config's */
     changed.policy.entropy_limit = o->entropy_limit;
-    if (o->config->probe.calibration != NULL && o->calibration.goal != LIMIT_NONE)
-        changed.policy.certain_limit = o->calibration.effect.limit;
-    return policy_create(&o->policy, &changed, backend_context(o->players[o->small].backend), fail);
+    if (o->certain.goal != LIMIT_NONE)
+        changed.policy.certain_limit = o->certain.limit;
+    if (o->likely.goal != LIMIT_NONE)
+        changed.policy.likely_limit = o->likely.limit;
+    error_code code =
+        policy_create(&o->policy, &changed, backend_context(o->players[o->small].backend), fail);
+    if (code != OK)
+        return code;
+    bool is_learned = o->config->probe.kind == CONFIG_PROBE_LEARNED;
+    bool reads_intent = policy_reads_intent(o->policy);
+    o->reads_labels = reads_intent && !is_learned;
+    o->reads_states = (reads_intent && is_learned) || policy_reads_success(o->policy);
+    return OK;
 }
 
 /* After the policy. */
@@ -184,7 +213,7 @@ static error_code create_online(orchestra *o, failure *fail)
     const config_probe *p = &o->config->probe;
     if (!p->is_online)
         return OK;
-    if (o->calibration.goal != LIMIT_MISROUTE)
+    if (o->certain.goal != LIMIT_MISROUTE)
         return failure_set(fail, ERR_CONFIG,
                            "probe.online: %s has no target for misroutes to hold; calibrate with "
                            "--max-misroute",
@@ -195,11 +224,33 @@ static error_code create_online(orchestra *o, failure *fail)
                  o->config->policy.name);
         return OK;
     }
-    const online_limit_options options = {.start = o->calibration.effect.limit,
+    const online_limit_options options = {.start = o->certain.limit,
                                           .highest = log((double)o->n_labels),
-                                          .target = o->calibration.target,
+                                          .target = o->certain.target,
                                           .step = p->online_step};
     return online_limit_create(&o->online, &options, fail);
+}
+
+/* What is told is whether an answer was right, so a target about wrong answers can be held. */
+static error_code create_online_doubt(orchestra *o, failure *fail)
+{
+    const config_success *s = &o->config->success;
+    if (!s->is_online)
+        return OK;
+    if (o->likely.goal != LIMIT_WRONG)
+        return failure_set(fail, ERR_CONFIG,
+                           "success.online: %s has no target for wrong answers to hold; calibrate "
+                           "with --max-wrong",
+                           s->calibration);
+    if (!policy_follows_success(o->policy)) {
+        log_warn("success.online: no rule says likely: nothing moves");
+        return OK;
+    }
+    const online_limit_options options = {.start = 1 - o->likely.limit,
+                                          .highest = 1,
+                                          .target = o->likely.target,
+                                          .step = s->online_step};
+    return online_limit_create(&o->online_doubt, &options, fail);
 }
 
 static error_code prepare_routing(orchestra *o, failure *fail)
@@ -220,13 +271,15 @@ static error_code prepare_routing(orchestra *o, failure *fail)
         code = create_policy(o, fail);
     if (code == OK)
         code = create_online(o, fail);
+    if (code == OK)
+        code = create_online_doubt(o, fail);
     if (code == OK && c->policy.sticky)
         code = recent_create(&o->conversations, MAX_CONVERSATIONS, sizeof(policy_kept), fail);
     if (code == OK && c->probe.cache > 0)
-        code = recent_create(&o->probes, c->probe.cache, sizeof(intent), fail);
+        code = recent_create(&o->probes, c->probe.cache, sizeof(sensed), fail);
     if (code == OK)
         warn_of_rules(o);
-    if (code != OK || !policy_reads_intent(o->policy))
+    if (code != OK || !o->reads_labels)
         return code;
     code = backend_check_labels(small, &o->template, o->label_tokens, o->n_labels, fail);
     return code == OK ? OK : failure_prefix(fail, "probe");
@@ -299,6 +352,9 @@ void orchestra_destroy(orchestra *o)
     recent_destroy(o->probes);
     policy_destroy(o->policy);
     online_limit_destroy(o->online);
+    online_limit_destroy(o->online_doubt);
+    head_record_free(&o->kind);
+    head_record_free(&o->success);
     free(o);
 }
 
@@ -333,7 +389,17 @@ const model *orchestra_model(const orchestra *o, size_t index)
 
 const probe_record *orchestra_calibration(const orchestra *o)
 {
-    return o->config->probe.calibration != NULL && o->n_players > 1 ? &o->calibration : NULL;
+    return o->calibration.calibration.n_labels > 0 ? &o->calibration : NULL;
+}
+
+const head_record *orchestra_kind_head(const orchestra *o)
+{
+    return o->kind.head.width > 0 ? &o->kind : NULL;
+}
+
+const head_record *orchestra_success_head(const orchestra *o)
+{
+    return o->success.head.width > 0 ? &o->success : NULL;
 }
 
 const policy *orchestra_policy(const orchestra *o)
@@ -349,6 +415,11 @@ double orchestra_entropy_limit(const orchestra *o)
 online_limit *orchestra_online_limit(const orchestra *o)
 {
     return o->online;
+}
+
+online_limit *orchestra_online_doubt(const orchestra *o)
+{
+    return o->online_doubt;
 }
 
 bool orchestra_has_template(const orchestra *o, size_t index)

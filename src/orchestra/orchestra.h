@@ -34,6 +34,7 @@ typedef enum fallback {
     FALLBACK_NONE,
     FALLBACK_ENTROPY,
     FALLBACK_MARGIN,
+    FALLBACK_SUCCESS,
     FALLBACK_LONG_CONTEXT,
     FALLBACK_PROBE_ERROR,
     FALLBACK_PROBE_TIMEOUT,
@@ -61,6 +62,7 @@ typedef struct plan {
     size_t max_tokens;               /* of the reply, whatever the client asks for; 0: no limit */
     char reason[PLAN_REASON_SIZE];   /* for a person, with the numbers */
     size_t prompt_tokens;            /* the small model's count; 0 when pinned: not counted */
+    double success; /* probability that the small model's answer is right; NAN: not known */
 } plan;
 
 /* What the decision cost. */
@@ -109,6 +111,12 @@ double orchestra_entropy_limit(const orchestra *o);
 /* What moves the calibration's limit; NULL: it stays. */
 typedef struct online_limit online_limit;
 online_limit *orchestra_online_limit(const orchestra *o);
+/* The heads that the configuration names; NULL: not that one. */
+typedef struct head_record head_record;
+const head_record *orchestra_kind_head(const orchestra *o);
+const head_record *orchestra_success_head(const orchestra *o);
+/* Moves the least success that is likely enough, kept as 1 - success; NULL: it stays. */
+online_limit *orchestra_online_doubt(const orchestra *o);
 /* False: the model has no chat template and takes raw prompts only. */
 bool orchestra_has_template(const orchestra *o, size_t index);
 

@@ -23,6 +23,7 @@ struct policy {
     const char *headers[MAX_HEADERS]; /* the names that rules look at */
     size_t n_headers;
     bool is_configured; /* the rules are the user's */
+    bool is_learned;    /* the intent needs the whole prompt, as success does */
     size_t n_rules;
     config_rule rules[]; /* their texts are the config's or static; the last one holds always */
 };
@@ -30,13 +31,10 @@ struct policy {
 const char *fallback_name(fallback f)
 {
     static const char *const names[N_FALLBACKS] = {
-        [FALLBACK_ENTROPY] = "entropy",
-        [FALLBACK_MARGIN] = "margin",
-        [FALLBACK_LONG_CONTEXT] = "long_context",
-        [FALLBACK_PROBE_ERROR] = "probe_error",
-        [FALLBACK_PROBE_TIMEOUT] = "probe_timeout",
-        [FALLBACK_PINNED] = "pinned",
-        [FALLBACK_LOAD] = "load",
+        [FALLBACK_ENTROPY] = "entropy",         [FALLBACK_MARGIN] = "margin",
+        [FALLBACK_SUCCESS] = "success",         [FALLBACK_LONG_CONTEXT] = "long_context",
+        [FALLBACK_PROBE_ERROR] = "probe_error", [FALLBACK_PROBE_TIMEOUT] = "probe_timeout",
+        [FALLBACK_PINNED] = "pinned",           [FALLBACK_LOAD] = "load",
     };
     return names[f];
 }
@@ -138,6 +136,29 @@ static void note_headers(policy *p, const config_rule *r)
     }
 }
 
+static void put_success(config_rule *r, double limit)
+{
+    if (r->likely == CONFIG_LIKELY)
+        r->bounds[CONFIG_SUCCESS].above = config_number_before(limit);
+    else
+        r->bounds[CONFIG_SUCCESS].max = config_number_before(limit);
+}
+
+/* The success limit in the place of the word. */
+static error_code put_likely(config_rule *r, double limit, size_t i, failure *fail)
+{
+    if (r->likely == CONFIG_LIKELY_ANY)
+        return OK;
+    if (isnan(limit))
+        return failure_set(fail, ERR_CONFIG,
+                           "policy.rules[%zu].likely: the success limit is not known here; "
+                           "calibrate with --max-wrong, --max-loss or --share-large, or give "
+                           "min_success",
+                           i);
+    put_success(r, limit);
+    return OK;
+}
+
 /* The calibration's limit in the place of the word. */
 static error_code put_limit(config_rule *r, double limit, size_t i, failure *fail)
 {
@@ -163,7 +184,10 @@ static error_code add_configured(policy *p, const config_policy *c, failure *fai
     p->is_configured = true;
     for (size_t i = 0; i < c->n_rules && code == OK; i++) {
         p->rules[p->n_rules] = c->rules[i];
-        code = put_limit(&p->rules[p->n_rules++], c->certain_limit, i, fail);
+        code = put_limit(&p->rules[p->n_rules], c->certain_limit, i, fail);
+        if (code == OK)
+            code = put_likely(&p->rules[p->n_rules], c->likely_limit, i, fail);
+        p->n_rules++;
         note_headers(p, &c->rules[i]);
     }
     return code;
@@ -182,6 +206,7 @@ error_code policy_create(policy **out, const config *c, size_t small_context, fa
     p->labels = c->probe.labels;
     p->n_labels = c->probe.n_labels;
     p->small_context = small_context;
+    p->is_learned = c->probe.kind == CONFIG_PROBE_LEARNED;
     if (strcmp(name, "adaptive") == 0)
         add_small_for_code(p, &c->policy, lookup_auto, lookup_auto);
     else if (strcmp(name, "paper") == 0)
@@ -224,6 +249,14 @@ bool policy_reads_intent(const policy *p)
     return false;
 }
 
+bool policy_reads_success(const policy *p)
+{
+    for (size_t i = 0; i < p->n_rules; i++)
+        if (is_bounded(&p->rules[i].bounds[CONFIG_SUCCESS]))
+            return true;
+    return false;
+}
+
 size_t policy_header_count(const policy *p)
 {
     return p->n_headers;
@@ -262,6 +295,14 @@ bool policy_follows_limit(const policy *p)
     return false;
 }
 
+bool policy_follows_success(const policy *p)
+{
+    for (size_t i = 0; i < p->n_rules; i++)
+        if (p->rules[i].likely != CONFIG_LIKELY_ANY)
+            return true;
+    return false;
+}
+
 /* ---- evaluation --------------------------------------------------------------------------- */
 
 /* NAN: not known. */
@@ -272,6 +313,8 @@ static double value_of(config_quantity q, const policy_facts *f)
         return f->intent != NULL ? f->intent->entropy : NAN;
     case CONFIG_MARGIN:
         return f->intent != NULL ? f->intent->margin : NAN;
+    case CONFIG_SUCCESS:
+        return f->success != NULL ? *f->success : NAN;
     case CONFIG_PROMPT_TOKENS:
         return (double)f->prompt_tokens;
     case CONFIG_TURN:
@@ -297,6 +340,10 @@ static config_bound bound_of(const config_rule *r, config_quantity q, const poli
         b.max = *f->entropy_limit;
     if (q == CONFIG_ENTROPY && f->entropy_limit != NULL && r->certain == CONFIG_UNCERTAIN)
         b.above = *f->entropy_limit;
+    if (q == CONFIG_SUCCESS && f->success_limit != NULL && r->likely == CONFIG_LIKELY)
+        b.above = config_number_before(*f->success_limit);
+    if (q == CONFIG_SUCCESS && f->success_limit != NULL && r->likely == CONFIG_UNLIKELY)
+        b.max = config_number_before(*f->success_limit);
     return b;
 }
 
@@ -354,6 +401,26 @@ static void say(char reason[PLAN_REASON_SIZE], const char *format, ...)
     va_end(args);
 }
 
+/* So many decimals that two close numbers do not read as equal. */
+static int decimals_apart(int decimals, double value, double near)
+{
+    while (decimals > 0 && decimals < 9 && value != near &&
+           fabs(value - near) < 0.5 * pow(10.0, -decimals))
+        decimals++;
+    return decimals;
+}
+
+/* In the words of its keys. */
+static void say_success(char reason[PLAN_REASON_SIZE], const config_bound *b, double value)
+{
+    double least = config_number_after(b->above), below = config_number_after(b->max);
+    int d = decimals_apart(2, value, b->above > -INFINITY ? least : below);
+    if (b->above > -INFINITY)
+        say(reason, "success %.*f ≥ %.*f", d, value, d, least);
+    if (b->max < INFINITY)
+        say(reason, "success %.*f < %.*f", d, value, d, below);
+}
+
 static void say_bound(char reason[PLAN_REASON_SIZE], config_quantity q, const config_bound *b,
                       double value)
 {
@@ -371,11 +438,7 @@ static void say_bound(char reason[PLAN_REASON_SIZE], config_quantity q, const co
         [CONFIG_LARGE_RUNNING] = {"large model: ", " running", "", 0},
         [CONFIG_LARGE_WAITING] = {"large model: ", " waiting", "", 0},
     };
-    int d = words[q].decimals;
-    /* Two close numbers must not read as equal: more digits until they differ. */
-    double near = b->above > -INFINITY ? b->above : b->max;
-    while (d > 0 && d < 9 && value != near && fabs(value - near) < 0.5 * pow(10.0, -d))
-        d++;
+    int d = decimals_apart(words[q].decimals, value, b->above > -INFINITY ? b->above : b->max);
     if (b->above > -INFINITY)
         say(reason, "%s%.*f%s > %.*f%s", words[q].before, d, value, words[q].between, d, b->above,
             words[q].after);
@@ -392,7 +455,8 @@ static void explain(const config_rule *r, bool is_first, const policy_facts *f, 
     for (config_quantity q = 0; q < CONFIG_QUANTITIES; q++) {
         const config_bound b = bound_of(r, q, f);
         if (is_bounded(&b))
-            say_bound(out->reason, q, &b, value_of(q, f));
+            (q == CONFIG_SUCCESS ? say_success(out->reason, &b, *f->success)
+                                 : say_bound(out->reason, q, &b, value_of(q, f)));
     }
     if (r->session != CONFIG_SESSION_ANY)
         say(out->reason,
@@ -419,6 +483,8 @@ static fallback fallback_of(const config_rule *r)
         return FALLBACK_LONG_CONTEXT;
     if (r->bounds[CONFIG_ENTROPY].above > -INFINITY)
         return FALLBACK_ENTROPY;
+    if (r->bounds[CONFIG_SUCCESS].max < INFINITY)
+        return FALLBACK_SUCCESS;
     return r->bounds[CONFIG_MARGIN].max < INFINITY ? FALLBACK_MARGIN : FALLBACK_NONE;
 }
 
@@ -514,24 +580,32 @@ static bool decide_by_rules(const policy *p, const policy_facts *f, plan *out)
     return false; /* not reached: the last rule holds always */
 }
 
+static void go_large(const policy *p, const policy_facts *f, plan *out)
+{
+    take_large("long_context", FALLBACK_LONG_CONTEXT, f, out);
+    out->is_kept = false;
+    snprintf(out->reason, sizeof out->reason,
+             "%zu prompt tokens do not fit the small model's context of %zu", f->prompt_tokens,
+             p->small_context);
+}
+
 bool policy_decide(const policy *p, const policy_facts *f, plan *out)
 {
-    plan result = {.prompt_tokens = f->prompt_tokens};
+    plan result = {.prompt_tokens = f->prompt_tokens,
+                   .success = f->success != NULL ? *f->success : NAN};
+    bool fits = f->prompt_tokens < p->small_context;
     if (stays_large(p, f))
         keep(p, f, &result);
     else if (f->probe_failure != NULL)
         fall_back_on_probe(f, &result);
-    else if (!decide_by_rules(p, f, &result))
-        return false;
-    else if (f->kept != NULL && result.role == ROLE_SMALL && result.number != f->kept->rule)
+    else if (!decide_by_rules(p, f, &result)) {
+        if (fits || !(p->is_learned || policy_reads_success(p)))
+            return false;
+        go_large(p, f, &result); /* there are no states to ask about */
+    } else if (f->kept != NULL && result.role == ROLE_SMALL && result.number != f->kept->rule)
         keep(p, f, &result);
-    if (result.role == ROLE_SMALL && f->prompt_tokens >= p->small_context) {
-        take_large("long_context", FALLBACK_LONG_CONTEXT, f, &result);
-        result.is_kept = false;
-        snprintf(result.reason, sizeof result.reason,
-                 "%zu prompt tokens do not fit the small model's context of %zu", f->prompt_tokens,
-                 p->small_context);
-    }
+    if (result.role == ROLE_SMALL && !fits)
+        go_large(p, f, &result);
     *out = result;
     return true;
 }
@@ -593,6 +667,7 @@ static void clip(const policy *p, region *g)
 {
     const double most[CONFIG_QUANTITIES] = {[CONFIG_ENTROPY] = log((double)p->n_labels) + 1e-9,
                                             [CONFIG_MARGIN] = 1,
+                                            [CONFIG_SUCCESS] = 1,
                                             [CONFIG_PROMPT_TOKENS] = INFINITY,
                                             [CONFIG_TURN] = INFINITY,
                                             [CONFIG_COIN] = 1,

@@ -26,7 +26,8 @@ typedef struct policy_kept {
 
 /* What a decision looks at. */
 typedef struct policy_facts {
-    const intent *intent;         /* NULL: not known yet */
+    const intent *intent;  /* NULL: not known yet */
+    const double *success; /* probability that the small model's answer is right; NULL: not known */
     const failure *probe_failure; /* NULL: the probe did not fail (ERR_TIMEOUT: its time was up) */
     size_t prompt_tokens;         /* of the small model */
     size_t turn;                  /* user messages; 1: the first */
@@ -36,24 +37,29 @@ typedef struct policy_facts {
     policy_load load[2];          /* by config_role */
     const policy_kept *kept;      /* NULL: the conversation has no plan yet, or none sticks */
     const double *entropy_limit;  /* nats; the calibration's, as it was; NULL: the table's */
+    const double *success_limit;  /* in the same way */
 } policy_facts;
 
 /* `small_context`: the limit of what the small model takes, tokens. The config must outlive it.
- * ERR_CONFIG for a rule that says certain where policy.certain_limit is not known. */
+ * ERR_CONFIG for a rule that says certain or likely where policy.certain_limit or likely_limit is
+ * not known. */
 error_code policy_create(policy **out, const config *c, size_t small_context, failure *fail);
 void policy_destroy(policy *p);
 
 /* Whether any rule looks at the intent: then the probe's labels must be usable. */
 bool policy_reads_intent(const policy *p);
+/* Whether any rule looks at success. */
+bool policy_reads_success(const policy *p);
 /* The names of the headers that rules look at, each once. */
 size_t policy_header_count(const policy *p);
 const char *policy_header(const policy *p, size_t index);
 
-/* Fills the plan but for its model's name; false (plan untouched): it depends on the intent, which
- * is not known. With the intent or its failure known it is always true.
+/* Fills the plan but for its model's name; false (plan untouched): it depends on the intent or on
+ * success, which is not known. With both or their failure known it is always true.
  *
  * Before the rules: a failed probe means the large model, and a conversation that is with the large
- * model stays there. After them: a prompt that does not fit the small model goes to the large one,
+ * model stays there; so does a prompt whose states would decide and do not fit the small model.
+ * After them: a prompt that does not fit the small model goes to the large one,
  * and a conversation for which the rules say small again keeps the plan it has. */
 bool policy_decide(const policy *p, const policy_facts *facts, plan *out);
 
@@ -74,6 +80,8 @@ size_t policy_rule_count(const policy *p);
 const config_rule *policy_rule(const policy *p, size_t index);
 /* Whether any rule has the calibration's entropy limit, so that facts may bring another one. */
 bool policy_follows_limit(const policy *p);
+/* … or the success limit. */
+bool policy_follows_success(const policy *p);
 /* Whether some request can reach the rule: no, when earlier ones take every one it would. Errs on
  * the side of yes. */
 bool policy_reachable(const policy *p, size_t index);

@@ -60,3 +60,26 @@ error_code probe_read(const classification_result *c, const char *const *labels,
     out->known = true;
     return OK;
 }
+
+error_code probe_read_head(const linear_head *h, const float *state, const char *const *labels,
+                           intent *out, failure *fail)
+{
+    const calibration none = calibration_identity(h->n_labels);
+    double logits[SEQUENCE_MAX_LABELS], log_p[SEQUENCE_MAX_LABELS];
+    *out = (intent){.known = false};
+    error_code code = head_apply(h, state, logits, fail);
+    if (code != OK)
+        return code;
+    calibration_apply(&none, logits, out->probabilities);
+    calibration_log_apply(&none, logits, log_p);
+    for (size_t i = 0; i < h->n_labels; i++) {
+        out->labels[i] = labels[i];
+        out->logits[i] = (float)logits[i];
+    }
+    out->n_labels = h->n_labels;
+    out->calibrated = true;
+    judge_certainty(out);
+    out->log_sum_exp = (float)(logits[0] - log_p[0]);
+    out->known = true;
+    return OK;
+}

@@ -146,8 +146,12 @@ static json_t *facts_json(const orchestra *o, const policy_facts *f)
                   "small", load_facts(&f->load[ROLE_SMALL]), "large",
                   load_facts(&f->load[ROLE_LARGE]), "kept", kept_facts(f->kept), "probe_failure",
                   failure_facts(f->probe_failure), "intent", intent_facts(f->intent));
+    if (f->success != NULL)
+        json_object_set_new(facts, "success", json_real(*f->success));
     if (f->entropy_limit != NULL)
         json_object_set_new(facts, "entropy_limit", json_real(*f->entropy_limit));
+    if (f->success_limit != NULL)
+        json_object_set_new(facts, "success_limit", json_real(*f->success_limit));
     return facts;
 }
 

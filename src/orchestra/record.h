@@ -14,7 +14,7 @@ typedef struct recorded_facts {
     policy_facts facts;
     intent intent;
     policy_kept kept;
-    double entropy_limit;
+    double success, entropy_limit, success_limit;
     failure probe_failure;
     const char *headers[CONFIG_MAX_RULES * CONFIG_MAX_HEADERS];
 } recorded_facts;

@@ -100,6 +100,14 @@ static bool read_failure(failure *f, const json_t *o)
     return right;
 }
 
+/* Only where there is such a number. */
+static bool read_optional(const json_t *facts, const char *key, double *out, const double **fact)
+{
+    bool is_there = json_object_get(facts, key) != NULL;
+    *fact = is_there ? out : NULL;
+    return !is_there || read_real(facts, key, out);
+}
+
 error_code record_read(recorded_facts *out, const json_t *facts, const policy *p, failure *fail)
 {
     policy_facts *f = &out->facts;
@@ -107,7 +115,6 @@ error_code record_read(recorded_facts *out, const json_t *facts, const policy *p
     const json_t *load = json_object_get(facts, "load");
     const json_t *known = json_object_get(facts, "intent");
     const json_t *kept = json_object_get(facts, "kept");
-    const json_t *limit = json_object_get(facts, "entropy_limit"); /* only where it moves */
     const json_t *trouble = json_object_get(facts, "probe_failure");
     const struct {
         const char *key;
@@ -122,14 +129,17 @@ error_code record_read(recorded_facts *out, const json_t *facts, const policy *p
                      read_load(&f->load[ROLE_LARGE], json_object_get(load, "large"))},
         {"intent", json_is_null(known) || read_intent(&out->intent, known, p)},
         {"kept", json_is_null(kept) || read_kept(&out->kept, kept)},
-        {"entropy_limit", limit == NULL || read_real(facts, "entropy_limit", &out->entropy_limit)},
+        {"success", read_optional(facts, "success", &out->success, &f->success)},
+        {"entropy_limit",
+         read_optional(facts, "entropy_limit", &out->entropy_limit, &f->entropy_limit)},
+        {"success_limit",
+         read_optional(facts, "success_limit", &out->success_limit, &f->success_limit)},
         {"probe_failure", json_is_null(trouble) || read_failure(&out->probe_failure, trouble)},
     };
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         if (!parts[i].right)
             return refuse(fail, parts[i].key);
     f->intent = json_is_null(known) ? NULL : &out->intent;
-    f->entropy_limit = limit == NULL ? NULL : &out->entropy_limit;
     f->kept = json_is_null(kept) ? NULL : &out->kept;
     f->probe_failure = json_is_null(trouble) ? NULL : &out->probe_failure;
     return OK;

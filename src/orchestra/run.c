@@ -1,3 +1,4 @@
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -5,7 +6,7 @@
 
 #include "base/clock.h"
 #include "orchestra/internal.h"
-#include "orchestra/probe.h"
+#include "orchestra/sense.h"
 
 #define RUN_ID_SIZE 129
 
@@ -28,13 +29,14 @@ struct run {
     bool cancelled;
     reply *reply; /* written under the lock: run_cancel may come from another thread */
 
-    classification *probe;       /* while RUN_PROBING */
+    sensing probe;               /* while RUN_PROBING */
+    double probe_end_ms;         /* when the probe's time is up; 0: never */
     request_copy request;        /* while RUN_PROBING */
     prepared_prompt *prompts[2]; /* by config_role; NULL: not made, or needed no more */
 
     run_state state;
     bool is_decided;
-    intent intent;
+    sensed sensed;
     plan plan;
     receipt receipt;
     finish_reason finish;
@@ -170,10 +172,13 @@ static void note_plan(run *r, const player *p)
     r->is_decided = true;
     atomic_fetch_add(&o->counts.decisions[r->plan.role], 1);
     atomic_fetch_add(&o->counts.kept, r->plan.is_kept);
-    if (r->intent.known)
-        atomic_fetch_add(&o->counts.intents[r->intent.best], 1);
-    if (r->intent.known && o->online != NULL)
-        online_limit_note(o->online, r->id, r->plan.role == ROLE_SMALL, r->intent.best);
+    const intent *i = &r->sensed.intent;
+    if (i->known)
+        atomic_fetch_add(&o->counts.intents[i->best], 1);
+    if (i->known && o->online != NULL)
+        online_limit_note(o->online, r->id, r->plan.role == ROLE_SMALL, i->best);
+    if (r->known.facts.success != NULL && o->online_doubt != NULL)
+        online_limit_note(o->online_doubt, r->id, r->plan.role == ROLE_SMALL, SUCCESS_RIGHT);
 }
 
 static error_code start_reply(run *r, const request *q, failure *fail)
@@ -257,6 +262,7 @@ static error_code pin(run *r, size_t index, const request *q, failure *fail)
                      .rule = "pinned",
                      .number = PLAN_NO_RULE,
                      .fallback = FALLBACK_PINNED,
+                     .success = NAN,
                      .lookup = {.mode = LOOKUP_AUTO, .prior = LOOKUP_CLASSES - 1}};
     snprintf(r->plan.reason, sizeof r->plan.reason,
              o->policy == NULL ? "%s is the only model" : "the request names the model %s",
@@ -278,9 +284,40 @@ static error_code follow_failed_probe(run *r, const failure *why, const request 
     return follow_plan(r, q, fail);
 }
 
+/* Puts what is sensed among the facts; true: and the plan is there. */
+static bool decide_by_sensed(run *r)
+{
+    policy_facts *f = &r->known.facts;
+    f->intent = r->sensed.intent.known ? &r->sensed.intent : NULL;
+    f->success = !isnan(r->sensed.success) ? &r->sensed.success : NULL;
+    return decide(r);
+}
+
+/* The pass for what the rules ask next, within so long (0: however long it takes). The request's
+ * own copy is there. */
+static error_code start_pass(run *r, double limit_ms, failure *why)
+{
+    request timed = r->request.request;
+    error_code code = take_time_left(r, &timed, why);
+    if (code != OK)
+        return code;
+    if (limit_ms > 0 && (timed.deadline_ms == 0 || timed.deadline_ms > limit_ms))
+        timed.deadline_ms = limit_ms;
+    return sense_start(&r->probe, r->orchestra, &r->sensed, &timed, r->prompts[ROLE_SMALL],
+                       own_wakeup(r), why);
+}
+
+/* Both passes share the probe's time. */
+static error_code start_next_pass(run *r, failure *why)
+{
+    double left_ms = r->probe_end_ms - clock_ms();
+    if (r->probe_end_ms > 0 && left_ms <= 0)
+        return failure_set(why, ERR_TIMEOUT, "no time was left for the second pass");
+    return start_pass(r, r->probe_end_ms > 0 ? left_ms : 0, why);
+}
+
 static error_code start_probe(run *r, const request *q, failure *fail)
 {
-    orchestra *o = r->orchestra;
     request timed = *q;
     error_code code = take_time_left(r, &timed, fail);
     if (code == OK)
@@ -288,23 +325,18 @@ static error_code start_probe(run *r, const request *q, failure *fail)
     if (code != OK)
         return code;
     failure why = {.code = OK};
-    double limit_ms = o->config->probe.timeout_ms;
-    if (limit_ms > 0 && (timed.deadline_ms == 0 || timed.deadline_ms > limit_ms))
-        timed.deadline_ms = limit_ms;
-    atomic_fetch_add(&o->counts.probes, 1);
-    code =
-        backend_classify(o->players[o->small].backend, &timed, r->prompts[ROLE_SMALL], &o->template,
-                         o->label_tokens, o->n_labels, own_wakeup(r), &r->probe, &why);
+    double limit_ms = r->orchestra->config->probe.timeout_ms;
+    r->probe_end_ms = limit_ms > 0 ? clock_ms() + limit_ms : 0;
+    code = start_pass(r, limit_ms, &why);
     return code == OK ? OK : follow_failed_probe(r, &why, q, fail);
 }
 
 static bool find_cached_probe(run *r)
 {
     orchestra *o = r->orchestra;
-    if (o->probes == NULL || !recent_find(o->probes, &r->known.probe, &r->intent))
+    if (o->probes == NULL || !recent_find(o->probes, &r->known.probe, &r->sensed))
         return false;
-    r->intent.cached = true;
-    r->known.facts.intent = &r->intent;
+    r->sensed.intent.cached = true;
     atomic_fetch_add(&o->counts.cached_probes, 1);
     return true;
 }
@@ -320,7 +352,7 @@ static error_code route(run *r, const request *q, const run_options *options, fa
     }
     if (code != OK)
         return code;
-    bool decided = decide(r) || (find_cached_probe(r) && decide(r));
+    bool decided = decide(r) || (find_cached_probe(r) && decide_by_sensed(r));
     return decided ? follow_plan(r, q, fail) : start_probe(r, q, fail);
 }
 
@@ -374,6 +406,7 @@ error_code orchestra_submit(orchestra *o, const request *q, const run_options *o
         r->lookup = *options->lookup;
     r->sampling_given = options->sampling_given;
     snprintf(r->id, sizeof r->id, "%s", options->id != NULL ? options->id : "");
+    r->sensed.success = NAN;
     r->start_ms = clock_ms();
     r->end_ms = q->deadline_ms > 0 ? r->start_ms + q->deadline_ms : 0;
     r->woken = true; /* the first poll tells the state */
@@ -394,69 +427,37 @@ error_code orchestra_submit(orchestra *o, const request *q, const run_options *o
 
 /* ---- polling -------------------------------------------------------------------------------- */
 
-static void drop_probe(run *r)
+/* The plan, or the next pass that it needs. */
+static error_code follow_probe(run *r, const failure *why)
 {
-    classification_release(r->probe);
-    r->probe = NULL;
-}
-
-static const calibration *calibration_of(const orchestra *o)
-{
-    return o->config->probe.calibration != NULL ? &o->calibration.calibration : NULL;
-}
-
-/* False: still running. `why` is set when the probe gave nothing usable. */
-static bool finish_probe(run *r, failure *why)
-{
-    classification_result result;
-    why->code = OK;
-    error_code code = classification_poll(r->probe, &result);
-    if (code != OK) {
-        failure_set(why, code, "%s", error_code_text(code));
-        return true;
-    }
-    if (result.state == SEQUENCE_RUNNING)
-        return false;
-    r->receipt.probe = result.stats;
-    r->receipt.overhead.template_ms += result.template_ms;
-    r->receipt.overhead.prefill_ms = result.stats.prefill_ms;
-    if (result.state == SEQUENCE_FAILED) {
-        *why = result.failure;
-        return true;
-    }
-    double start = clock_ms();
-    if (probe_read(&result, r->orchestra->label_names, calibration_of(r->orchestra), &r->intent,
-                   why) == OK) {
-        r->known.facts.intent = &r->intent;
+    const request *q = &r->request.request;
+    failure next = *why;
+    if (why->code == OK) {
         if (r->orchestra->probes != NULL)
-            recent_store(r->orchestra->probes, &r->known.probe, &r->intent);
+            recent_store(r->orchestra->probes, &r->known.probe, &r->sensed);
+        if (decide_by_sensed(r))
+            return follow_plan(r, q, &r->failure);
+        if (start_next_pass(r, &next) == OK)
+            return OK;
     }
-    r->receipt.overhead.decide_ms += clock_ms() - start;
-    return true;
+    return follow_failed_probe(r, &next, q, &r->failure);
 }
 
 static void poll_probe(run *r)
 {
     failure why;
     if (is_cancelled(r)) {
-        drop_probe(r);
+        sense_drop(&r->probe);
         failure_set(&r->failure, ERR_CANCELLED, "cancelled before a model was chosen");
         r->state = RUN_FAILED;
         return;
     }
-    if (!finish_probe(r, &why))
+    if (!sense_poll(&r->probe, r->orchestra, &r->sensed, &r->receipt, &why))
         return;
-    drop_probe(r);
-    error_code code;
-    if (why.code != OK) {
-        code = follow_failed_probe(r, &why, &r->request.request, &r->failure);
-    } else {
-        decide(r); /* always decides once the intent is known */
-        code = follow_plan(r, &r->request.request, &r->failure);
-    }
-    if (code != OK)
+    if (follow_probe(r, &why) != OK)
         r->state = RUN_FAILED;
-    request_copy_free(&r->request);
+    if (r->state != RUN_PROBING)
+        request_copy_free(&r->request);
 }
 
 static void poll_reply(run *r, buffer *text, token_list *tokens)
@@ -501,7 +502,7 @@ run_state run_poll(run *r, buffer *text, token_list *tokens)
 
 const intent *run_intent(const run *r)
 {
-    return &r->intent;
+    return &r->sensed.intent;
 }
 
 const plan *run_plan(const run *r)
@@ -553,8 +554,7 @@ void run_release(run *r)
         decision_log_write(r->orchestra->log, record_line(r, r->orchestra, r->prompt));
     json_decref(r->prompt);
     facts_free(&r->known);
-    if (r->probe != NULL)
-        classification_release(r->probe);
+    sense_drop(&r->probe);
     if (r->reply != NULL)
         reply_release(r->reply);
     request_copy_free(&r->request);

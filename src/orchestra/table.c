@@ -42,7 +42,8 @@ json_t *sampling_json(const config_sampling *s)
 
 static json_t *number(config_quantity q, double value)
 {
-    bool is_real = q == CONFIG_ENTROPY || q == CONFIG_MARGIN || q == CONFIG_COIN;
+    bool is_real =
+        q == CONFIG_ENTROPY || q == CONFIG_MARGIN || q == CONFIG_SUCCESS || q == CONFIG_COIN;
     return is_real ? json_real(value) : json_integer((json_int_t)value);
 }
 
@@ -55,6 +56,14 @@ static void add_bound(json_t *o, config_quantity q, const config_bound *b)
     snprintf(key, sizeof key, "max_%s", config_quantity_name(q));
     if (b->max < INFINITY)
         json_object_set_new(o, key, number(q, b->max));
+}
+
+static void add_success(json_t *o, const config_bound *b)
+{
+    if (b->above > -INFINITY)
+        json_object_set_new(o, "min_success", json_real(config_number_after(b->above)));
+    if (b->max < INFINITY)
+        json_object_set_new(o, "below_success", json_real(config_number_after(b->max)));
 }
 
 static json_t *load_json(const config_rule *r)
@@ -124,7 +133,9 @@ static json_t *rule_json(const policy *p, const config_rule *r)
     json_t *o = json_pack("{s:s}", "name", r->name);
     add_intents(o, p, r);
     for (config_quantity q = 0; q < CONFIG_SMALL_RUNNING; q++)
-        add_bound(o, q, &r->bounds[q]);
+        if (q != CONFIG_SUCCESS)
+            add_bound(o, q, &r->bounds[q]);
+    add_success(o, &r->bounds[CONFIG_SUCCESS]);
     if (r->session != CONFIG_SESSION_ANY)
         json_object_set_new(o, "session", json_boolean(r->session == CONFIG_SESSION_NAMED));
     add_list(o, "headers", headers_json(r));
@@ -147,14 +158,32 @@ json_t *table_json(const policy *p)
 }
 
 /* Which rules have the limit that moves, so that a log can be decided again. */
-static json_t *online_json(const orchestra *o)
+static json_t *online_json(const found_limit *l, double step, json_t *rules)
 {
-    json_t *rules = json_array();
-    for (size_t i = 0; i < policy_rule_count(o->policy); i++)
-        if (policy_rule(o->policy, i)->certain != CONFIG_CERTAIN_ANY)
-            json_array_append_new(rules, json_integer((json_int_t)i));
-    return json_pack("{s:f, s:f, s:f, s:o}", "start", o->calibration.effect.limit, "target",
-                     o->calibration.target, "step", o->config->probe.online_step, "rules", rules);
+    return json_pack("{s:f, s:f, s:f, s:o}", "start", l->limit, "target", l->target, "step", step,
+                     "rules", rules);
+}
+
+static void add_online(json_t *whole, const orchestra *o)
+{
+    json_t *certain = json_array(), *likely = json_array();
+    for (size_t i = 0; i < policy_rule_count(o->policy); i++) {
+        const config_rule *r = policy_rule(o->policy, i);
+        if (r->certain != CONFIG_CERTAIN_ANY)
+            json_array_append_new(certain, json_integer((json_int_t)i));
+        if (r->likely != CONFIG_LIKELY_ANY)
+            json_array_append_new(likely, json_integer((json_int_t)i));
+    }
+    if (o->online != NULL)
+        json_object_set_new(
+            whole, "online",
+            online_json(&o->certain, o->config->probe.online_step, json_incref(certain)));
+    if (o->online_doubt != NULL)
+        json_object_set_new(
+            whole, "success_online",
+            online_json(&o->likely, o->config->success.online_step, json_incref(likely)));
+    json_decref(certain);
+    json_decref(likely);
 }
 
 /* ---- the whole policy ----------------------------------------------------------------------- */
@@ -171,8 +200,9 @@ json_t *policy_json(const orchestra *o)
                               (json_int_t)backend_context(o->players[o->small].backend), "sticky",
                               (int)o->config->policy.sticky, "seed",
                               (json_int_t)o->config->policy.seed, "rules", table_json(o->policy));
-    if (o->online != NULL)
-        json_object_set_new(whole, "online", online_json(o));
+    if (o->config->probe.kind == CONFIG_PROBE_LEARNED)
+        json_object_set_new(whole, "probe", json_string("learned"));
+    add_online(whole, o);
     return whole;
 }
 

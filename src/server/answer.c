@@ -42,6 +42,8 @@ void exchange_note_plan(exchange *e)
     else
         snprintf(h->lookup, sizeof h->lookup, "%s", lookup_name(p->lookup.mode));
     snprintf(h->overhead_ms, sizeof h->overhead_ms, "%.2f", run_receipt(e->run)->overhead.total_ms);
+    if (!isnan(p->success))
+        snprintf(h->success, sizeof h->success, "%.4f", p->success);
     h->has_intent = i != NULL && i->known;
     if (h->has_intent) {
         header_text(h->intent, sizeof h->intent, i->labels[i->best]);
@@ -115,6 +117,8 @@ static void add_plan_headers(const plan_headers *h, buffer *head)
         add_header(head, "x-a-io-intent", h->intent);
         add_header(head, "x-a-io-entropy", h->entropy);
     }
+    if (h->success[0] != '\0')
+        add_header(head, "x-a-io-success", h->success);
 }
 
 /* The engines' shortest estimate of when there is a place for one more. */

@@ -60,6 +60,7 @@ typedef struct plan_headers {
     char model[HEADER_VALUE_SIZE];
     char intent[HEADER_VALUE_SIZE];
     char entropy[32];
+    char success[16]; /* "": not known */
     char lookup[16];
     char reason[HEADER_VALUE_SIZE];
     const char *fallback; /* static, or NULL */

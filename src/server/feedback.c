@@ -1,6 +1,8 @@
-/* feedback.c: what a request's intent really was, told afterwards. */
+/* feedback.c: what a request's intent really was, or whether its answer was right, told
+ * afterwards. */
 #include <string.h>
 
+#include "orchestra/calibration_file.h"
 #include "orchestra/online_limit.h"
 #include "server/exchange.h"
 
@@ -8,16 +10,10 @@
 
 typedef struct feedback {
     const char *id;
-    const char *label;
-    size_t truth; /* the label's number */
+    const char *label;    /* NULL: it is about the answer */
+    size_t truth;         /* the label's number, or SUCCESS_RIGHT */
+    online_limit *learns; /* what it is for */
 } feedback;
-
-static bool read_text(const json_t *body, const char *name, const char **out, api_error *error)
-{
-    *out = json_string_value(json_object_get(body, name));
-    return *out != NULL ||
-           api_error_set(error, 400, NULL, name, "'%s' is needed, and must be a string", name);
-}
 
 static bool find_label(const orchestra *o, feedback *f, api_error *error)
 {
@@ -34,6 +30,30 @@ static bool find_label(const orchestra *o, feedback *f, api_error *error)
                          f->label, known);
 }
 
+static bool read_truth(feedback *f, const json_t *label, const json_t *right, const orchestra *o,
+                       api_error *error)
+{
+    if ((label == NULL) == (right == NULL))
+        return api_error_set(error, 400, NULL, label == NULL ? "label" : "right",
+                             "exactly one of 'label' (what the intent was) and 'right' (whether "
+                             "the answer was) is needed");
+    f->label = json_string_value(label);
+    if (label != NULL && f->label == NULL)
+        return api_error_set(error, 400, NULL, "label", "'label' must be a string");
+    if (right != NULL && !json_is_boolean(right))
+        return api_error_set(error, 400, NULL, "right", "'right' must be true or false");
+    f->truth = json_is_true(right) ? SUCCESS_RIGHT : 1 - SUCCESS_RIGHT;
+    f->learns = label != NULL ? orchestra_online_limit(o) : orchestra_online_doubt(o);
+    if (f->learns == NULL)
+        return api_error_set(error, 409, NULL, label != NULL ? "label" : "right",
+                             label != NULL
+                                 ? "nothing learns from intents here: probe.online is not "
+                                   "configured (docs/calibration.md)"
+                                 : "nothing learns from answers here: success.online is "
+                                   "not configured (docs/calibration.md)");
+    return label == NULL || find_label(o, f, error);
+}
+
 /* The texts stay the body's. */
 static bool read_feedback(feedback *f, json_t *body, const orchestra *o, api_error *error)
 {
@@ -41,34 +61,47 @@ static bool read_feedback(feedback *f, json_t *body, const orchestra *o, api_err
     json_t *value;
     json_object_foreach(body, name, value)
     {
-        if (strcmp(name, "id") != 0 && strcmp(name, "label") != 0)
+        if (strcmp(name, "id") != 0 && strcmp(name, "label") != 0 && strcmp(name, "right") != 0)
             return api_error_set(error, 400, NULL, name,
-                                 "unknown field '%s': id and label are known", name);
+                                 "unknown field '%s': id, label and right are known", name);
     }
-    return read_text(body, "id", &f->id, error) && read_text(body, "label", &f->label, error) &&
-           find_label(o, f, error);
+    f->id = json_string_value(json_object_get(body, "id"));
+    if (f->id == NULL)
+        return api_error_set(error, 400, NULL, "id", "'id' is needed, and must be a string");
+    return read_truth(f, json_object_get(body, "label"), json_object_get(body, "right"), o, error);
 }
 
-static bool learn(const feedback *f, online_limit *l, online_limit_lesson *out, api_error *error)
+static bool learn(const feedback *f, online_limit_lesson *out, api_error *error)
 {
     failure fail;
-    error_code code = online_limit_tell(l, f->id, f->truth, out, &fail);
+    error_code code = online_limit_tell(f->learns, f->id, f->truth, out, &fail);
     return code == OK ||
            api_error_set(error, code == ERR_NOT_FOUND ? 404 : 409, NULL, "id", "%s", fail.text);
+}
+
+static json_t *answer_of(const feedback *f, const online_limit_lesson *lesson, const orchestra *o)
+{
+    if (f->label == NULL)
+        return json_pack("{s:s, s:b, s:b, s:f}", "id", f->id, "right",
+                         (int)(f->truth == SUCCESS_RIGHT), "misrouted", (int)lesson->misrouted,
+                         "success_limit", 1 - lesson->limit);
+    return json_pack("{s:s, s:s, s:s, s:b, s:b, s:f}", "id", f->id, "label", f->label, "said",
+                     orchestra_label_name(o, lesson->said), "wrong", (int)lesson->wrong,
+                     "misrouted", (int)lesson->misrouted, "entropy_limit", lesson->limit);
 }
 
 bool feedback_begin(exchange *e)
 {
     orchestra *o = e->server->orchestra;
-    online_limit *l = orchestra_online_limit(o);
     api_error error;
     feedback f = {.id = NULL};
     online_limit_lesson lesson = {.said = 0};
     json_t *answer = NULL;
-    if (l == NULL) {
+    if (orchestra_online_limit(o) == NULL && orchestra_online_doubt(o) == NULL) {
         api_error_set(&error, 409, NULL, "",
                       "nothing learns from feedback here: it needs probe.calibration with a target "
-                      "for misroutes, and probe.online (docs/calibration.md)");
+                      "for misroutes, and probe.online (or the same of success; "
+                      "docs/calibration.md)");
         return exchange_answer_error(e, &error);
     }
     if (e->body.length > MAX_BODY) { /* it is read on the thread that all clients share */
@@ -76,11 +109,9 @@ bool feedback_begin(exchange *e)
         return exchange_answer_error(e, &error);
     }
     json_t *body = request_object(e->body.data, e->body.length, &error);
-    bool told = body != NULL && read_feedback(&f, body, o, &error) && learn(&f, l, &lesson, &error);
+    bool told = body != NULL && read_feedback(&f, body, o, &error) && learn(&f, &lesson, &error);
     if (told)
-        answer = json_pack("{s:s, s:s, s:s, s:b, s:b, s:f}", "id", f.id, "label", f.label, "said",
-                           orchestra_label_name(o, lesson.said), "wrong", (int)lesson.wrong,
-                           "misrouted", (int)lesson.misrouted, "entropy_limit", lesson.limit);
+        answer = answer_of(&f, &lesson, o);
     json_decref(body);
     return told ? exchange_answer(e, 200, answer) : exchange_answer_error(e, &error);
 }

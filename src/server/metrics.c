@@ -1,6 +1,7 @@
 /* metrics.c: counting, and the order in which all is written. */
 #include "server/metrics.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,6 +113,10 @@ void metrics_count_run(metrics *m, const run *r, bool is_finished)
     pthread_mutex_lock(&m->lock);
     count_decision(m, (decision){p->model, i->known ? i->labels[i->best] : "", p->rule, 0});
     count_overhead(m, &run_receipt(r)->overhead);
+    if (!isnan(p->success)) {
+        m->success_sum += p->success;
+        m->success_count++;
+    }
     for (size_t k = 0; k < orchestra_model_count(m->orchestra); k++)
         if (strcmp(p->model, orchestra_model_name(m->orchestra, k)) == 0)
             count_reply(&m->models[k], r, is_finished);

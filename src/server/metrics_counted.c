@@ -60,31 +60,58 @@ static void write_fallbacks(const metrics *m, metrics_text *t)
     put_count(t, c.kept);
 }
 
-static void write_online_limit(const metrics *m, metrics_text *t)
+static void write_lessons(metrics_text *t, const char *name, const char *help,
+                          const online_limit_counts *c)
 {
-    online_limit *l = orchestra_online_limit(m->orchestra);
-    if (l == NULL)
-        return;
-    online_limit_counts c;
-    online_limit_read(l, &c);
     const struct {
         const char *verdict;
         uint64_t count;
     } verdicts[] = {
-        {"right", c.right}, {"wrong", c.wrong - c.misrouted}, {"misrouted", c.misrouted}};
-    const char *name = "a_io_feedback_total";
-    put_head(
-        t, name, "counter",
-        "Truths told, by verdict on the intent; misrouted: wrong, and sent to the small model.");
+        {"right", c->right}, {"wrong", c->wrong - c->misrouted}, {"misrouted", c->misrouted}};
+    put_head(t, name, "counter", help);
     for (size_t i = 0; i < sizeof verdicts / sizeof *verdicts; i++) {
         put(t, name);
         put_label(t, "{", "verdict", verdicts[i].verdict);
         put(t, "}");
         put_count(t, verdicts[i].count);
     }
-    put_head(t, "a_io_entropy_limit", "gauge", "The entropy limit as it is now, nats.");
-    if (t->code == OK)
-        t->code = buffer_add_format(t->out, "a_io_entropy_limit %.9g\n", c.limit);
+}
+
+static void write_online_limits(const metrics *m, metrics_text *t)
+{
+    online_limit *entropy = orchestra_online_limit(m->orchestra);
+    online_limit *doubt = orchestra_online_doubt(m->orchestra);
+    online_limit_counts c;
+    if (entropy != NULL) {
+        online_limit_read(entropy, &c);
+        write_lessons(t, "a_io_feedback_total",
+                      "Truths told, by verdict on the intent; misrouted: wrong, and sent to the "
+                      "small model.",
+                      &c);
+        put_plain(t, "a_io_entropy_limit", "gauge", "The entropy limit as it is now, nats.",
+                  c.limit);
+    }
+    if (doubt != NULL) {
+        online_limit_read(doubt, &c);
+        write_lessons(t, "a_io_answer_feedback_total",
+                      "Truths told, by verdict on the answer; misrouted: wrong, and the small "
+                      "model's.",
+                      &c);
+        put_plain(t, "a_io_success_limit", "gauge",
+                  "The least success that is likely enough now, a probability.", 1 - c.limit);
+    }
+}
+
+static void write_success(const metrics *m, metrics_text *t)
+{
+    if (orchestra_success_head(m->orchestra) == NULL)
+        return;
+    put_head(t, "a_io_success", "summary",
+             "Estimated probability that the small model's answer is right.");
+    put(t, "a_io_success_sum");
+    put_number(t, m->success_sum);
+    put(t, "a_io_success_count");
+    put_count(t, m->success_count);
 }
 
 static void write_overhead(const metrics *m, metrics_text *t)
@@ -163,7 +190,8 @@ void write_counted(const metrics *m, metrics_text *t)
     write_answers(m, t);
     write_decisions(m, t);
     write_fallbacks(m, t);
-    write_online_limit(m, t);
+    write_online_limits(m, t);
+    write_success(m, t);
     write_overhead(m, t);
     write_reply_times(m, t);
     write_reply_counts(m, t);

@@ -38,6 +38,8 @@ struct metrics {
     decision *decisions; /* as many as the configuration has combinations of, at most */
     size_t n_decisions;
     histogram phases[N_PHASES];
+    double success_sum; /* of the estimates, and how many there were */
+    uint64_t success_count;
     totals *models; /* in the orchestra's order */
 };
 

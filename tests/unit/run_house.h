@@ -287,6 +287,25 @@ void classification_release(classification *c)
     free(c);
 }
 
+/* Nobody asks for states here: test_heads does, of real models. */
+error_code backend_embed(backend *b, const prepared_prompt *p, const embedding_request *e,
+                         wakeup wake, embedding_job **out, failure *fail)
+{
+    (void)b, (void)p, (void)e, (void)wake, (void)out;
+    return failure_set(fail, ERR_UNSUPPORTED, "no states");
+}
+
+error_code embedding_poll(embedding_job *e, embedding_result *out)
+{
+    (void)e, (void)out;
+    return ERR_INTERNAL;
+}
+
+void embedding_release(embedding_job *e)
+{
+    (void)e;
+}
+
 error_code backend_submit(backend *b, const request *r, const prepared_prompt *p,
                           const lookup_setting *lookup, wakeup wake, reply **out, failure *fail)
 {

@@ -18,6 +18,9 @@
     "  - {name: l, role: large, path: /m/l.gguf}\n"
 #define HEAD "version: 1\n" MODELS
 #define RULE HEAD "policy:\n  name: rules\n  rules: [\n    {name: a, model: small, "
+#define SUCCESS_RULE                                                                               \
+    HEAD "success: {calibration: f}\npolicy:\n  name: rules\n  rules: [\n    {name: a, model: "    \
+         "small, "
 
 static error_code parse(config **c, const char *text, failure *fail)
 {
@@ -210,6 +213,24 @@ static const struct {
     {RULE "certain: perhaps}]\n", {"policy.rules[0].certain", "perhaps"}},
     {RULE "certain: true}]\n", {"policy.rules[0].certain", "probe.calibration names none"}},
     {RULE "certain: true, max_entropy: 1}]\n", {"policy.rules[0].certain", "beside a bound"}},
+    {RULE "min_success: 0.8}]\n", {"policy.rules[0].min_success", "success.calibration"}},
+    {RULE "likely: true}]\n", {"policy.rules[0].likely", "success.calibration"}},
+    {SUCCESS_RULE "likely: perhaps}]\n", {"policy.rules[0].likely", "perhaps"}},
+    {SUCCESS_RULE "likely: true, min_success: 1}]\n", {"rules[0].likely", "beside a bound"}},
+    {SUCCESS_RULE "min_success: 1.1}]\n", {"rules[0].min_success", "0 to 1"}},
+    {SUCCESS_RULE "min_success: .nan}]\n", {"rules[0].min_success", "0 to 1"}},
+    {SUCCESS_RULE "below_success: 0}]\n", {"rules[0].below_success", "above 0"}},
+    {SUCCESS_RULE "min_success: 0.8, below_success: 0.8}]\n", {"below_success", "min_success"}},
+    {SUCCESS_RULE "max_success: 0.8}]\n", {"\"max_success\" in rules", "below_success"}},
+    {HEAD "success: {}\n", {"calibration"}},
+    {HEAD "success: {calibration: f, online: {step: 0}}\n", {"success.online.step", "above 0"}},
+    {HEAD "success: {calibration: f, colour: 1}\n", {"\"colour\" in success", "online"}},
+    {HEAD "probe: {kind: learnt}\n", {"probe.kind", "learnt", "tokens, learned"}},
+    {HEAD "probe: {kind: learned}\n", {"probe.kind", "probe.calibration"}},
+    {HEAD "probe: {kind: learned, calibration: f, template: x}\n", {"probe.template", "remove"}},
+    {HEAD "probe: {kind: learned, calibration: f, window_tail: 9}\n", {"probe.window_tail"}},
+    {HEAD "probe: {kind: learned, calibration: f, labels: [{name: a, token: b}, {name: c}]}\n",
+     {"probe.labels.token"}},
     {RULE "headers: [{name: 'x y'}]}]\n", {"x.yaml:8:", "headers", "x y"}},
     {RULE "headers: [{value: 1}]}]\n", {"name"}},
     {RULE "headers: [{name: a, valeu: 1}]}]\n", {"\"valeu\" in headers", "value"}},

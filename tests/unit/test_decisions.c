@@ -327,8 +327,11 @@ static void test_log(void **state)
             fallbacks[f] += strcmp(kind, fallback_name(f)) == 0;
         assert_null(json_object_get(json_object_get(line, "prompt"), "text"));
     }
-    /* Each reason came up, and was counted where it changed something. */
+    /* Each reason came up, and was counted where it changed something. Success needs real states:
+     * test_heads. */
     for (fallback f = FALLBACK_NONE + 1; f < N_FALLBACKS; f++) {
+        if (f == FALLBACK_SUCCESS)
+            continue;
         assert_true(counts.fallbacks[f] <= fallbacks[f]);
         assert_true((counts.fallbacks[f] == 0) == (f == FALLBACK_PINNED));
         if (fallbacks[f] == 0)

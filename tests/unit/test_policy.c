@@ -24,7 +24,7 @@ static config *configured(const char *policy_yaml)
     char text[16384];
     snprintf(text, sizeof text,
              "version: 1\nmodels:\n  - {name: s, role: small, path: s}\n"
-             "  - {name: l, role: large, path: l}\npolicy: %s\n",
+             "  - {name: l, role: large, path: l}\nsuccess: {calibration: f}\npolicy: %s\n",
              policy_yaml);
     config *c = NULL;
     failure fail;
@@ -453,6 +453,7 @@ typedef struct random_facts {
     policy_facts facts;
     intent intent;
     policy_kept kept;
+    double success;
     failure trouble;
     const char *headers[4];
 } random_facts;
@@ -470,7 +471,9 @@ static void draw_facts(random_facts *r, size_t n_rules)
     if (r->kept.rule == n_rules)
         r->kept.rule = PLAN_NO_RULE;
     r->headers[0] = uniform() < 0.5 ? "gold" : NULL;
+    r->success = floor(10 * uniform()) / 10; /* often the very bound */
     r->facts = (policy_facts){.intent = &r->intent,
+                              .success = &r->success,
                               .prompt_tokens = (size_t)(1200 * uniform()),
                               .turn = 1 + (size_t)(5 * uniform()),
                               .has_session = uniform() < 0.5,
@@ -507,6 +510,8 @@ static const char all_conditions[] =
     " presence_penalty: -1, frequency_penalty: 0.5}},"
     "{name: b, session: true, above_margin: 0.4, load: [{model: small, max_waiting: 2},"
     " {model: large, above_running: 1}], model: large, lookup: off},"
+    "{name: c, min_success: 0.3, below_success: 0.8, max_turn: 4, model: small, lookup: 2},"
+    "{name: d, below_success: 0.1, model: large, lookup: 3},"
     "{name: b, session: false, above_coin: 0.5, above_prompt_tokens: 30, model: small},"
     "{name: a, headers: [{name: X-Tier}], max_margin: 0.9, model: small}]}";
 
@@ -578,10 +583,85 @@ static void test_certain(void **state)
     close_policy(f);
 }
 
+/* ---- success ----------------------------------------------------------------------------------
+ */
+
+static plan decide_success(fixture f, const double *success, const double *limit, size_t tokens)
+{
+    policy_facts facts = {.success = success, .success_limit = limit, .prompt_tokens = tokens};
+    return decide_facts(f, &facts);
+}
+
+/* At least the number is likely, anything below is not: the same number splits all. */
+static void test_success(void **state)
+{
+    (void)state;
+    fixture f = open_policy("{name: rules, rules: [{name: likely, min_success: 0.8, model: small},"
+                            " {name: even, min_success: 0.5, below_success: 0.8, model: large},"
+                            " {name: poor, below_success: 0.5, model: large, lookup: off}]}");
+    const double at = 0.8, below = nextafter(0.8, 0), half = 0.5, least = 0, most = 1;
+    check(decide_success(f, &at, NULL, 10), ROLE_SMALL, LOOKUP_AUTO, "likely",
+          "success 0.80 ≥ 0.80");
+    assert_string_equal(decide_success(f, &most, NULL, 10).rule, "likely");
+    assert_true(decide_success(f, &at, NULL, 10).success == 0.8);
+    assert_string_equal(decide_success(f, &below, NULL, 10).rule, "even");
+    check(decide_success(f, &half, NULL, 10), ROLE_LARGE, LOOKUP_AUTO, "even",
+          "success 0.50 ≥ 0.50, success 0.50 < 0.80");
+    plan p = decide_success(f, &least, NULL, 10);
+    check(p, ROLE_LARGE, LOOKUP_OFF, "poor", "success 0.00 < 0.50");
+    assert_int_equal(p.fallback, FALLBACK_SUCCESS);
+    assert_string_equal(fallback_name(p.fallback), "success");
+    assert_true(policy_reads_success(f.policy));
+    assert_false(policy_reads_intent(f.policy));
+    /* Not known: it waits, but not for what no pass of the small model can give. */
+    assert_false(decides_alone(f, SMALL_CONTEXT - 1, &p));
+    assert_true(decides_alone(f, SMALL_CONTEXT, &p));
+    assert_string_equal(p.rule, "long_context");
+    assert_true(isnan(p.success));
+    close_policy(f);
+    f = open_policy("{name: rules, rules: [{name: a, above_prompt_tokens: 5, model: large},"
+                    " {name: b, min_success: 0.8, model: small}]}");
+    assert_true(decides_alone(f, 6, &p));
+    assert_false(decides_alone(f, 5, &p));
+    close_policy(f);
+}
+
+static const char likely_rules[] =
+    "{name: rules, rules: [{name: doubt, likely: false, model: large},"
+    " {name: sure, likely: true, model: small}]}";
+
+static void test_likely(void **state)
+{
+    (void)state;
+    failure fail;
+    const double at = 0.7, below = nextafter(0.7, 0), higher = 0.75, lower = 0.6;
+    fixture f = {.config = configured(likely_rules)};
+    assert_int_equal(policy_create(&f.policy, f.config, SMALL_CONTEXT, &fail), ERR_CONFIG);
+    assert_non_null(strstr(fail.text, "policy.rules[0].likely"));
+    f.config->policy.likely_limit = 0.7;
+    assert_int_equal(policy_create(&f.policy, f.config, SMALL_CONTEXT, &fail), OK);
+    assert_true(policy_follows_success(f.policy) && !policy_follows_limit(f.policy));
+    assert_string_equal(decide_success(f, &at, NULL, 10).rule, "sure");
+    check(decide_success(f, &below, NULL, 10), ROLE_LARGE, LOOKUP_AUTO, "doubt",
+          "success 0.700000000 < 0.700000000");
+    /* A limit that has moved comes with the facts. */
+    check(decide_success(f, &at, &higher, 10), ROLE_LARGE, LOOKUP_AUTO, "doubt",
+          "success 0.70 < 0.75");
+    check(decide_success(f, &below, &lower, 10), ROLE_SMALL, LOOKUP_AUTO, "sure",
+          "success 0.70 ≥ 0.60");
+    json_t *table = table_json(f.policy); /* can be put into a configuration: numbers */
+    assert_true(json_real_value(json_object_get(json_array_get(table, 0), "below_success")) == 0.7);
+    assert_true(json_real_value(json_object_get(json_array_get(table, 1), "min_success")) == 0.7);
+    json_decref(table);
+    close_policy(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_certain),
+        cmocka_unit_test(test_success),
+        cmocka_unit_test(test_likely),
         cmocka_unit_test(test_adaptive),
         cmocka_unit_test(test_small_context_limits),
         cmocka_unit_test(test_paper),

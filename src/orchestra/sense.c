@@ -1,0 +1,156 @@
+#include <math.h>
+
+#include "base/clock.h"
+#include "orchestra/internal.h"
+#include "orchestra/probe.h"
+
+/* ---- what to ask ---------------------------------------------------------------------------- */
+
+static bool has_head(const head_record *r)
+{
+    return r->head.width > 0;
+}
+
+/* The heads' layers in order, each once; their number. */
+static size_t list_layers(const orchestra *o, uint32_t layers[2])
+{
+    uint32_t kind = (uint32_t)o->kind.head.layer, success = (uint32_t)o->success.head.layer;
+    size_t n = 0;
+    if (has_head(&o->kind) && (!has_head(&o->success) || kind <= success))
+        layers[n++] = kind;
+    if (has_head(&o->success) && (n == 0 || success != kind))
+        layers[n++] = success;
+    if (has_head(&o->kind) && kind > layers[n - 1])
+        layers[n++] = kind;
+    return n;
+}
+
+static bool knows_states(const orchestra *o, const sensed *known)
+{
+    return has_head(&o->kind) ? known->intent.known : !isnan(known->success);
+}
+
+error_code sense_start(sensing *s, orchestra *o, const sensed *known, const request *timed,
+                       const prepared_prompt *p, wakeup wake, failure *why)
+{
+    backend *small = o->players[o->small].backend;
+    atomic_fetch_add(&o->counts.probes, 1);
+    if (!o->reads_states || knows_states(o, known))
+        return backend_classify(small, timed, p, &o->template, o->label_tokens, o->n_labels, wake,
+                                &s->labels, why);
+    uint32_t layers[2] = {0};
+    const embedding_request wanted = {.layers = layers,
+                                      .n_layers = list_layers(o, layers),
+                                      .pooling = POOL_LAST,
+                                      .is_urgent = true,
+                                      .is_alone = o->template.is_alone,
+                                      .deadline_ms = timed->deadline_ms};
+    return backend_embed(small, p, &wanted, wake, &s->states, why);
+}
+
+/* ---- what it says --------------------------------------------------------------------------- */
+
+static const float *state_of(const orchestra *o, const linear_head *h, const float *states)
+{
+    uint32_t layers[2] = {0};
+    size_t n = list_layers(o, layers);
+    return states + (n > 1 && layers[1] == h->layer ? h->width : 0);
+}
+
+static error_code read_success(const orchestra *o, const float *states, double *out, failure *why)
+{
+    const linear_head *h = &o->success.head;
+    double z[SUCCESS_LABELS];
+    error_code code = head_apply(h, state_of(o, h, states), z, why);
+    if (code == OK)
+        *out = 1 / (1 + exp(z[1 - SUCCESS_RIGHT] - z[SUCCESS_RIGHT]));
+    return code;
+}
+
+static void read_heads(const orchestra *o, const embedding_result *r, sensed *known, failure *why)
+{
+    const linear_head *kind = &o->kind.head;
+    error_code code = OK;
+    if (has_head(&o->kind))
+        code = probe_read_head(kind, state_of(o, kind, r->states), o->label_names, &known->intent,
+                               why);
+    known->intent.probe_tokens = r->stats.prompt_tokens;
+    if (code == OK && has_head(&o->success))
+        read_success(o, r->states, &known->success, why);
+}
+
+static const calibration *calibration_of(const orchestra *o)
+{
+    return o->calibration.calibration.n_labels > 0 ? &o->calibration.calibration : NULL;
+}
+
+/* ---- polling -------------------------------------------------------------------------------- */
+
+/* Of a second pass only what adds up is added. */
+static void add_cost(receipt *cost, const sequence_stats *s)
+{
+    sequence_stats sum = *s;
+    const sequence_stats *before = &cost->probe;
+    sum.queue_ms += before->queue_ms;
+    sum.prefill_ms += before->prefill_ms;
+    sum.weight_bytes += before->weight_bytes;
+    sum.kv_bytes += before->kv_bytes;
+    cost->probe = sum;
+    cost->overhead.prefill_ms = sum.prefill_ms;
+}
+
+static bool poll_states(sensing *s, const orchestra *o, sensed *known, receipt *cost, failure *why)
+{
+    embedding_result result;
+    error_code code = embedding_poll(s->states, &result);
+    if (code == OK && result.state == SEQUENCE_RUNNING)
+        return false;
+    double start = clock_ms();
+    if (code != OK)
+        failure_set(why, code, "%s", error_code_text(code));
+    else if (result.state == SEQUENCE_FAILED)
+        *why = result.failure;
+    else
+        read_heads(o, &result, known, why);
+    add_cost(cost, &result.stats);
+    cost->overhead.decide_ms += clock_ms() - start;
+    return true;
+}
+
+static bool poll_labels(sensing *s, const orchestra *o, sensed *known, receipt *cost, failure *why)
+{
+    classification_result result;
+    error_code code = classification_poll(s->labels, &result);
+    if (code == OK && result.state == SEQUENCE_RUNNING)
+        return false;
+    double start = clock_ms();
+    if (code != OK)
+        failure_set(why, code, "%s", error_code_text(code));
+    else if (result.state == SEQUENCE_FAILED)
+        *why = result.failure;
+    else
+        probe_read(&result, o->label_names, calibration_of(o), &known->intent, why);
+    cost->overhead.template_ms += result.template_ms;
+    add_cost(cost, &result.stats);
+    cost->overhead.decide_ms += clock_ms() - start;
+    return true;
+}
+
+bool sense_poll(sensing *s, const orchestra *o, sensed *known, receipt *cost, failure *why)
+{
+    why->code = OK;
+    bool is_over = s->states != NULL ? poll_states(s, o, known, cost, why)
+                                     : poll_labels(s, o, known, cost, why);
+    if (is_over)
+        sense_drop(s);
+    return is_over;
+}
+
+void sense_drop(sensing *s)
+{
+    if (s->states != NULL)
+        embedding_release(s->states);
+    if (s->labels != NULL)
+        classification_release(s->labels);
+    *s = (sensing){.states = NULL};
+}
