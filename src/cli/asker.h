@@ -5,16 +5,7 @@
 #ifndef CLI_ASKER_H
 #define CLI_ASKER_H
 
-#include <pthread.h>
-
-#include "backend/backend.h"
-
-/* Rung by the engine's thread. */
-typedef struct bell {
-    pthread_mutex_t lock;
-    pthread_cond_t rung;
-    size_t count;
-} bell;
+#include "cli/bell.h"
 
 typedef struct asker {
     backend *backend;

@@ -16,27 +16,46 @@ static const char usage[] =
     "\n"
     "Asks the small model's probe about labelled requests and fits what turns its probabilities "
     "into\n"
-    "ones that are right as often as they say; chooses the entropy limit for a target; measures "
-    "what\n"
-    "steps, prompts and probes cost on this machine. Without LABELLED the machine alone.\n"
+    "ones that are right as often as they say; or fits a learned probe, or how probable it is that "
+    "the\n"
+    "small model's answer is right; chooses the limit for a target; measures what steps, prompts "
+    "and\n"
+    "probes cost on this machine. Without LABELLED the machine alone.\n"
     "\n"
     "LABELLED holds JSON objects, one a line, with \"prompt\" (text) or \"messages\" (a list of "
     "{role,\n"
-    "content}) and \"intent\", the right label; other fields are not looked at. A half chosen by "
-    "a\n"
-    "fixed seed is fitted on; the other half, which the fit has not seen, is judged and gives the "
-    "limit.\n"
+    "content}) and \"intent\", the right label; for --success with \"small\": {\"right\": true or "
+    "false}, as\n"
+    "a-io label writes it. A half chosen by a fixed seed is fitted on; the other half, which the "
+    "fit has\n"
+    "not seen, is judged and gives the limit.\n"
     "\n"
     "  -o, --output FILE       write what was found; the configuration names it (probe: "
     "calibration:,\n"
-    "                          engine: machine:)\n"
+    "                          success: calibration:, engine: machine:)\n"
+    "      --kind KIND         tokens: the probe by label tokens (default); learned: a probe of "
+    "its own\n"
+    "                          on the small model's hidden state, without template or label "
+    "tokens;\n"
+    "                          none: no intents, for --success\n"
+    "      --success           how probable it is that the small model's answer is right, from "
+    "its\n"
+    "                          hidden state; requests without a grade are left out\n"
     "      --max-misroute P%   the largest entropy limit at which at most P % of all requests are\n"
     "                          answered by the small model with a wrong intent\n"
-    "      --share-large P%    the smallest entropy limit at which the large model answers at "
-    "most\n"
-    "                          P % of all requests. Both hold with 95 % confidence on requests of "
+    "      --max-wrong P%      with --success: the smallest success at which at most P % of all "
+    "requests\n"
+    "                          are answered wrongly by the small model\n"
+    "      --max-loss P%       the same of wrong answers that the large model has right "
+    "(\"large\":\n"
+    "                          {\"right\": …})\n"
+    "      --share-large P%    the most cautious limit (of entropy; of success with --kind none) "
+    "at which\n"
+    "                          the large model answers at most P % of all requests. All targets "
+    "hold with\n"
+    "                          95 % confidence on requests of the same kind, and are refused where "
     "the\n"
-    "                          same kind, and are refused where the requests cannot show that\n"
+    "                          requests cannot show that\n"
     "      --small LABELS      the intents that the small model answers, between commas (default:\n"
     "                          code)\n"
     "      --test FILE         more labelled requests, only judged; up to 8 of these\n"
@@ -56,7 +75,20 @@ static const char usage[] =
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-enum { CONFIG = 256, MAX_MISROUTE, SHARE_LARGE, SMALL, TEST, NO_MACHINE, JSON, KV };
+enum {
+    CONFIG = 256,
+    KIND,
+    SUCCESS,
+    MAX_MISROUTE,
+    MAX_WRONG,
+    MAX_LOSS,
+    SHARE_LARGE,
+    SMALL,
+    TEST,
+    NO_MACHINE,
+    JSON,
+    KV
+};
 
 static error_code read_share(const char *option, const char *text, double *out, failure *fail)
 {
@@ -70,14 +102,28 @@ static error_code read_share(const char *option, const char *text, double *out, 
     return OK;
 }
 
-static error_code read_goal(calibrate_options *o, limit_goal goal, failure *fail)
+static error_code read_kind(calibrate_options *o, const char *text, failure *fail)
 {
-    if (o->goal != LIMIT_NONE)
-        return failure_set(fail, ERR_INVALID,
-                           "one limit holds one target: --max-misroute or --share-large, once");
-    o->goal = goal;
-    return read_share(goal == LIMIT_MISROUTE ? "--max-misroute" : "--share-large", optarg,
-                      &o->target, fail);
+    static const char *const names[] = {
+        [KIND_TOKENS] = "tokens", [KIND_LEARNED] = "learned", [KIND_NONE] = "none"};
+    for (o->kind = KIND_TOKENS; o->kind <= KIND_NONE; o->kind++)
+        if (strcmp(text, names[o->kind]) == 0)
+            return OK;
+    return failure_set(fail, ERR_INVALID, "--kind: \"%s\" is none of tokens, learned, none", text);
+}
+
+/* --share-large is of the entropy limit; check_options sees whether there is one. */
+static error_code read_goal(calibrate_options *o, limit_goal goal, const char *option,
+                            failure *fail)
+{
+    bool is_success = goal == LIMIT_WRONG || goal == LIMIT_LOSS;
+    limit_goal *to = is_success ? &o->success_goal : &o->goal;
+    if (*to != LIMIT_NONE)
+        return failure_set(fail, ERR_INVALID, "one limit holds one target: %s, once",
+                           is_success ? "--max-wrong or --max-loss"
+                                      : "--max-misroute or --share-large");
+    *to = goal;
+    return read_share(option, optarg, is_success ? &o->success_target : &o->target, fail);
 }
 
 static error_code read_option(calibrate_options *o, int c, char **argv, failure *fail)
@@ -86,10 +132,19 @@ static error_code read_option(calibrate_options *o, int c, char **argv, failure 
     case CONFIG:
         o->stage.config_path = optarg;
         return OK;
+    case KIND:
+        return read_kind(o, optarg, fail);
+    case SUCCESS:
+        o->success = true;
+        return OK;
     case MAX_MISROUTE:
-        return read_goal(o, LIMIT_MISROUTE, fail);
+        return read_goal(o, LIMIT_MISROUTE, "--max-misroute", fail);
+    case MAX_WRONG:
+        return read_goal(o, LIMIT_WRONG, "--max-wrong", fail);
+    case MAX_LOSS:
+        return read_goal(o, LIMIT_LOSS, "--max-loss", fail);
     case SHARE_LARGE:
-        return read_goal(o, LIMIT_SHARE, fail);
+        return read_goal(o, LIMIT_SHARE, "--share-large", fail);
     case SMALL:
         o->small = optarg;
         return OK;
@@ -120,17 +175,34 @@ static error_code read_option(calibrate_options *o, int c, char **argv, failure 
     }
 }
 
-static error_code check_options(const calibrate_options *o, int left, failure *fail)
+static error_code check_options(calibrate_options *o, int left, failure *fail)
 {
+    bool has_goal = o->goal != LIMIT_NONE || o->success_goal != LIMIT_NONE;
     if (left > 1)
         return failure_set(fail, ERR_INVALID,
                            "one file of labelled requests; more are given with --test");
-    if (o->labelled == NULL && (o->goal != LIMIT_NONE || o->n_tests > 0))
+    if (o->labelled == NULL && (has_goal || o->n_tests > 0 || o->success))
         return failure_set(fail, ERR_INVALID, "%s needs a file of labelled requests",
-                           o->n_tests > 0 ? "--test" : "a target");
+                           o->n_tests > 0 ? "--test"
+                           : o->success   ? "--success"
+                                          : "a target");
     if (o->labelled == NULL && o->no_machine)
         return failure_set(fail, ERR_INVALID,
                            "nothing to do: neither labelled requests nor the machine");
+    if (o->kind == KIND_NONE && !o->success)
+        return failure_set(fail, ERR_INVALID, "--kind none is for --success");
+    if (o->success_goal != LIMIT_NONE && !o->success)
+        return failure_set(fail, ERR_INVALID, "--max-wrong and --max-loss are of --success");
+    if (o->kind == KIND_NONE && o->goal == LIMIT_MISROUTE)
+        return failure_set(fail, ERR_INVALID,
+                           "--max-misroute is of intents, and --kind none finds none");
+    if (o->kind == KIND_NONE && o->goal == LIMIT_SHARE) {
+        if (o->success_goal != LIMIT_NONE)
+            return failure_set(fail, ERR_INVALID, "one limit holds one target");
+        o->success_goal = LIMIT_SHARE;
+        o->success_target = o->target;
+        o->goal = LIMIT_NONE;
+    }
     if (o->small != NULL && o->goal == LIMIT_NONE)
         return failure_set(fail, ERR_INVALID,
                            "--small has no effect without --max-misroute or --share-large");
@@ -140,6 +212,10 @@ static error_code check_options(const calibrate_options *o, int left, failure *f
 static error_code read_options(calibrate_options *o, int argc, char **argv, failure *fail)
 {
     static const struct option names[] = {{"config", required_argument, NULL, CONFIG},
+                                          {"kind", required_argument, NULL, KIND},
+                                          {"success", no_argument, NULL, SUCCESS},
+                                          {"max-wrong", required_argument, NULL, MAX_WRONG},
+                                          {"max-loss", required_argument, NULL, MAX_LOSS},
                                           {"max-misroute", required_argument, NULL, MAX_MISROUTE},
                                           {"share-large", required_argument, NULL, SHARE_LARGE},
                                           {"small", required_argument, NULL, SMALL},
@@ -167,10 +243,6 @@ static error_code read_options(calibrate_options *o, int argc, char **argv, fail
 /* ---- which intents the small model answers ----------------------------------------------------
  */
 
-typedef struct small_labels {
-    bool is_small[SEQUENCE_MAX_LABELS];
-} small_labels;
-
 static error_code mark_small(small_labels *out, const config_probe *p, const char *name,
                              size_t length, failure *fail)
 {
@@ -183,7 +255,7 @@ static error_code mark_small(small_labels *out, const config_probe *p, const cha
                        (int)length, name);
 }
 
-static error_code find_small(small_labels *out, const calibrate_options *o, const config_probe *p,
+error_code small_labels_find(small_labels *out, const calibrate_options *o, const config_probe *p,
                              failure *fail)
 {
     const char *at = o->small != NULL ? o->small : CONFIG_LABEL_CODE;
@@ -225,6 +297,13 @@ static limit_case *make_cases(const calibration *c, const part *p, const small_l
     return cases;
 }
 
+error_code calibrate_limit(limit_goal goal, double target, double highest, limit_case *cases,
+                           size_t n, limit_effect *out, failure *fail)
+{
+    return (goal == LIMIT_SHARE ? limit_for_share : limit_for_misroute)(target, highest, cases, n,
+                                                                        out, fail);
+}
+
 static error_code choose_limit(calibrate_report *r, const part *p, const small_labels *small,
                                failure *fail)
 {
@@ -237,8 +316,8 @@ static error_code choose_limit(calibrate_report *r, const part *p, const small_l
     if (cases == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for %zu requests", p->n);
     double highest = log((double)out->calibration.n_labels);
-    error_code code = (out->goal == LIMIT_MISROUTE ? limit_for_misroute : limit_for_share)(
-        out->target, highest, cases, p->n + p->n_long, &out->effect, fail);
+    error_code code = calibrate_limit(out->goal, out->target, highest, cases, p->n + p->n_long,
+                                      &out->effect, fail);
     free(cases);
     return code;
 }
@@ -308,7 +387,7 @@ static error_code calibrate_probe(calibrate_report *r, stage *s, failure *fail)
     labelled_requests requests = {.path = NULL};
     labelled_set set = {.path = NULL};
     small_labels small;
-    error_code code = find_small(&small, r->options, &r->config->probe, fail);
+    error_code code = small_labels_find(&small, r->options, &r->config->probe, fail);
     if (code == OK)
         code = calibrate_requests_read(&requests, s, r->options->labelled, fail);
     labelled_shuffle(&requests);
@@ -337,6 +416,8 @@ static error_code print_and_write(const calibrate_report *r, failure *fail)
     if (code != OK || path == NULL)
         return code;
     const calibration_parts parts = {.probe = r->has_probe ? &r->probe : NULL,
+                                     .kind = r->kind.is_there ? &r->kind.record : NULL,
+                                     .success = r->success.is_there ? &r->success.record : NULL,
                                      .machine = r->has_machine ? &r->machine : NULL};
     return calibration_file_write(path, &parts, r->config, r->small, fail);
 }
@@ -349,24 +430,34 @@ static error_code calibrate(const calibrate_options *o, stage *s, failure *fail)
     r->options = o;
     r->config = s->config;
     r->small = orchestra_model(s->orchestra, small_index(s));
-    error_code code = o->labelled != NULL ? calibrate_probe(r, s, fail) : OK;
+    error_code code = OK;
+    if (o->labelled != NULL && o->kind == KIND_TOKENS)
+        code = calibrate_probe(r, s, fail);
+    if (code == OK && o->labelled != NULL && (o->kind == KIND_LEARNED || o->success))
+        code = calibrate_heads(r, s, fail);
     if (code == OK && !o->no_machine) {
         code = measure_machine(&r->machine, s, fail);
         r->has_machine = code == OK;
     }
     if (code == OK)
         code = print_and_write(r, fail);
+    head_findings_free(&r->kind);
+    head_findings_free(&r->success);
     free(r);
     return code;
 }
 
-/* The probabilities as they come; a file that does not fit any more must not stop making a new one.
- */
-static void forget_calibration(config *c)
+/* The probabilities as they come; a file that does not fit any more must not stop making a new one,
+ * and neither must rules that wait for its limit, or label tokens that nobody asks about. */
+static error_code forget_calibration(config *c, failure *fail)
 {
     free(c->probe.calibration);
     free(c->engine.machine);
-    c->probe.calibration = c->engine.machine = NULL;
+    free(c->success.calibration);
+    c->probe.calibration = c->engine.machine = c->success.calibration = NULL;
+    c->probe.kind = CONFIG_PROBE_TOKENS;
+    c->probe.is_online = c->success.is_online = false;
+    return config_set_policy(c, "large", fail);
 }
 
 int command_calibrate(int argc, char **argv)
@@ -382,7 +473,7 @@ int command_calibrate(int argc, char **argv)
     if (code == OK)
         code = stage_configure(&s, &o.stage, &fail);
     if (code == OK)
-        forget_calibration(s.config);
+        code = forget_calibration(s.config, &fail);
     if (code == OK)
         code = stage_load(&s, &fail);
     if (code == OK)

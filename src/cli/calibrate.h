@@ -5,6 +5,7 @@
 #include "cli/common.h"
 #include "cli/labelled.h"
 #include "orchestra/calibration_file.h"
+#include "orchestra/head_fit.h"
 
 #define CALIBRATE_MAX_TESTS 8
 
@@ -31,6 +32,10 @@ error_code labelled_set_probe(labelled_set *out, stage *s, const labelled_reques
                               failure *fail);
 void labelled_set_free(labelled_set *set); /* a zeroed one too */
 
+/* The number of the line's "intent". */
+error_code labelled_line_intent(const config_probe *p, const json_t *line, size_t *label,
+                                failure *fail);
+
 /* What the probe says of requests without content, the mean of three: n_labels probabilities. */
 error_code probe_content_free(stage *s, double *out, failure *fail);
 
@@ -46,7 +51,45 @@ question configured_question(const config_probe *p);
 /* The index of the model that the probe is asked of. */
 size_t small_index(const stage *s);
 
+/* ---- hidden states ---------------------------------------------------------------------------
+ */
+
+typedef enum grade { GRADE_NONE, GRADE_WRONG, GRADE_RIGHT } grade;
+
+#define STATE_NO_LABEL SIZE_MAX
+
+typedef struct state_request {
+    size_t label;       /* its intent, or STATE_NO_LABEL */
+    grade small, large; /* of the models' answers */
+    bool is_stand_in;   /* no grades: whether both models' answers agree */
+    bool answerable;    /* by the small model: within prompt_limit and its context */
+    uint64_t group;     /* equal for equal requests */
+} state_request;
+
+/* Of one file. Request i has states[i]: n_layers × width. */
+typedef struct state_set {
+    const char *path;
+    size_t n_layers, width;
+    uint32_t layers[HEAD_MAX_LAYERS];
+    float **states;
+    state_request *requests;
+    size_t n;      /* read */
+    size_t n_long; /* the small model's context does not hold them */
+} state_set;
+
+typedef struct state_wishes {
+    bool intent; /* every line must have one */
+} state_wishes;
+
+/* ERR_INVALID names a bad line. */
+error_code state_set_read(state_set *out, stage *s, const char *path, const state_wishes *wishes,
+                          failure *fail);
+void state_set_free(state_set *set); /* a zeroed one too */
+
 /* ---- options --------------------------------------------------------------------------------- */
+
+/* Where the intent comes from. */
+typedef enum calibrate_kind { KIND_TOKENS, KIND_LEARNED, KIND_NONE } calibrate_kind;
 
 typedef struct calibrate_options {
     stage_options stage;
@@ -54,8 +97,12 @@ typedef struct calibrate_options {
     const char *output;   /* NULL: nothing is written */
     const char *tests[CALIBRATE_MAX_TESTS];
     size_t n_tests;
-    limit_goal goal;
+    calibrate_kind kind;
+    bool success;
+    limit_goal goal; /* of the entropy limit */
     double target;
+    limit_goal success_goal;
+    double success_target;
     const char *small; /* labels the small model answers, between commas; NULL: code */
     bool no_machine, json, help;
 } calibrate_options;
@@ -71,6 +118,27 @@ typedef struct calibrate_result {
     limit_effect effect; /* when a limit was chosen; of all requests, n_long among them */
 } calibrate_result;
 
+/* What a head says of one set of requests. */
+typedef struct head_result {
+    const char *name;
+    size_t n_long;
+    calibration_score score;
+    interval nll_95, brier_95;
+    ranking ranking;                     /* of success */
+    ranking by_label[CONFIG_MAX_LABELS]; /* of success, within the requests of one intent */
+    size_t n_of_label[CONFIG_MAX_LABELS];
+    limit_effect effect; /* when a limit was chosen; of all requests, n_long among them */
+} head_result;
+
+typedef struct head_findings {
+    bool is_there;
+    head_record record;
+    head_report report;
+    size_t n_stand_in; /* of those fitted on, success: no grade, but whether the models agree */
+    head_result results[1 + CALIBRATE_MAX_TESTS]; /* as the probe's */
+    size_t n_results;
+} head_findings;
+
 typedef struct calibrate_report {
     const calibrate_options *options;
     const config *config;
@@ -80,11 +148,35 @@ typedef struct calibrate_report {
     double held_out[CALIBRATION_FORMS];                /* nats; INFINITY: cannot be fitted */
     calibrate_result results[1 + CALIBRATE_MAX_TESTS]; /* the first: the half not fitted on */
     size_t n_results;
+    head_findings kind, success;
     machine_record machine;
 } calibrate_report;
 
+/* Fits the heads that the options ask for and judges them. */
+error_code calibrate_heads(calibrate_report *r, stage *s, failure *fail);
+void head_findings_free(head_findings *f);
+void head_findings_print(const calibrate_report *r);
+/* Of "kind" or "success". */
+json_t *head_findings_json(const calibrate_report *r, const char *part);
+
+/* Whether the small model answers requests of label k, below its limit. */
+typedef struct small_labels {
+    bool is_small[SEQUENCE_MAX_LABELS];
+} small_labels;
+
+error_code small_labels_find(small_labels *out, const calibrate_options *o, const config_probe *p,
+                             failure *fail);
+
+/* The limit of the goal, for cases with a doubt of at most `highest`. */
+error_code calibrate_limit(limit_goal goal, double target, double highest, limit_case *cases,
+                           size_t n, limit_effect *out, failure *fail);
+
 void calibrate_print(const calibrate_report *r);
 error_code calibrate_print_json(const calibrate_report *r, failure *fail);
+
+/* For both. `quantity`: what is limited. */
+json_t *calibrate_confusion_json(const calibration_score *s, size_t n_labels);
+json_t *calibrate_effect_json(const limit_effect *e, const char *quantity);
 
 /* ---- the machine ----------------------------------------------------------------------------- */
 

@@ -115,6 +115,7 @@ void calibrate_print(const calibrate_report *r)
         for (size_t i = 0; i < r->n_results; i++)
             print_result(r, &r->results[i]);
     }
+    head_findings_print(r);
     if (r->has_machine)
         print_machine(&r->machine);
     fflush(stdout);
@@ -122,7 +123,7 @@ void calibrate_print(const calibrate_report *r)
 
 /* ---- for programs --------------------------------------------------------------------------- */
 
-static json_t *confusion_json(const calibration_score *s, size_t n_labels)
+json_t *calibrate_confusion_json(const calibration_score *s, size_t n_labels)
 {
     json_t *rows = json_array();
     for (size_t i = 0; i < n_labels; i++) {
@@ -140,12 +141,12 @@ static json_t *score_json(const calibration_score *s, size_t n_labels, interval 
                      s->accuracy, "nll", s->nll, "nll_95", nll.low, nll.high, "brier", s->brier,
                      "brier_95", brier.low, brier.high, "ece_equal_width", s->ece_width,
                      "ece_equal_mass", s->ece_mass, "mean_entropy", s->mean_entropy, "confusion",
-                     confusion_json(s, n_labels));
+                     calibrate_confusion_json(s, n_labels));
 }
 
-static json_t *effect_json(const limit_effect *e)
+json_t *calibrate_effect_json(const limit_effect *e, const char *quantity)
 {
-    return json_pack("{s:f, s:I, s:I, s:I, s:f, s:f}", "entropy", e->limit, "requests",
+    return json_pack("{s:f, s:I, s:I, s:I, s:f, s:f}", quantity, e->limit, "requests",
                      (json_int_t)e->n, "small", (json_int_t)e->n_small, "misrouted",
                      (json_int_t)e->n_misrouted, "misroute_upper", e->misroute_upper, "large_upper",
                      e->large_upper);
@@ -161,7 +162,8 @@ static json_t *result_json(const calibrate_report *r, const calibrate_result *re
         score_json(&result->before, n, g->nll_before, g->brier_before), "after",
         score_json(&result->after, n, g->nll_after, g->brier_after), "gain_95", "nll",
         g->nll_gain.low, g->nll_gain.high, "brier", g->brier_gain.low, g->brier_gain.high, "limit",
-        r->probe.goal == LIMIT_NONE ? json_null() : effect_json(&result->effect));
+        r->probe.goal == LIMIT_NONE ? json_null()
+                                    : calibrate_effect_json(&result->effect, "entropy"));
 }
 
 error_code calibrate_print_json(const calibrate_report *r, failure *fail)
@@ -177,6 +179,10 @@ error_code calibrate_print_json(const calibrate_report *r, failure *fail)
         json_object_set(root, "held_out_nll", forms);
         json_object_set(root, "results", results);
     }
+    if (r->kind.is_there)
+        json_object_set_new(root, "kind", head_findings_json(r, "kind"));
+    if (r->success.is_there)
+        json_object_set_new(root, "success", head_findings_json(r, "success"));
     if (r->has_machine)
         json_object_set_new(root, "machine", machine_record_json(&r->machine));
     json_decref(forms);

@@ -66,6 +66,18 @@ error_code probe_content_free(stage *s, double *out, failure *fail)
 
 /* ---- a file --------------------------------------------------------------------------------- */
 
+error_code labelled_line_intent(const config_probe *p, const json_t *line, size_t *label,
+                                failure *fail)
+{
+    const char *name = json_string_value(json_object_get(line, "intent"));
+    if (name == NULL)
+        return failure_set(fail, ERR_INVALID, "\"intent\" (the right label) is needed, a text");
+    for (*label = 0; *label < p->n_labels; ++*label)
+        if (strcmp(p->labels[*label].name, name) == 0)
+            return OK;
+    return failure_set(fail, ERR_INVALID, "intent \"%.60s\" is not a label of the probe", name);
+}
+
 static void take_sample(void *context, size_t index, size_t asked, const classification_result *r)
 {
     (void)asked;

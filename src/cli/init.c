@@ -335,9 +335,10 @@ static error_code write_outputs(const init_report *r, failure *fail)
     buffer text;
     buffer_init(&text, MAX_TEXT);
     error_code code = parse_configuration(&c, r, true, fail);
+    const calibration_parts parts = {.probe = &r->probe,
+                                     .machine = r->has_machine ? &r->machine : NULL};
     if (code == OK)
-        code = calibration_file_write(r->calibration_path, &r->probe, c, r->small.model,
-                                      r->has_machine ? &r->machine : NULL, fail);
+        code = calibration_file_write(r->calibration_path, &parts, c, r->small.model, fail);
     if (code == OK)
         code = init_configuration(&text, r, true, fail);
     if (code == OK)

@@ -14,4 +14,11 @@ error_code request_line_parse(json_t **out, const char *text, size_t length, fai
 error_code request_line_read(const json_t *line, request *q, chat_message **messages,
                              failure *fail);
 
+/* Reads a file of lines, each a JSON object; blank lines are passed over. `call` is given one after
+ * the other and may keep nothing of them. Its failure ends the reading; its message is prefixed
+ * with file and line. `what` names the work in the progress line. */
+error_code request_lines_each(const char *path, const char *what,
+                              error_code (*call)(void *context, const json_t *line, failure *fail),
+                              void *context, failure *fail);
+
 #endif
