@@ -114,7 +114,9 @@ static error_code check(probe_check *out, const stage *s, atomic_bool *stop, fai
     const policy *p = orchestra_policy(s->orchestra);
     labelled_requests set;
     *out = (probe_check){.n = 0};
-    if (p == NULL || !policy_reads_intent(p))
+    /* A learned probe needs no words, and a policy by success is not one of kinds. */
+    if (p == NULL || !policy_reads_intent(p) || policy_reads_success(p) ||
+        s->config->probe.kind == CONFIG_PROBE_LEARNED)
         return OK;
     error_code code = labelled_builtin(&set, fail);
     if (code == OK)

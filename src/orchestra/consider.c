@@ -2,16 +2,16 @@
 #include "orchestra/probe.h"
 
 error_code orchestra_consider(const orchestra *o, const classification_result *said,
-                              size_t prompt_tokens, double coin, intent *sensed, plan *out,
+                              size_t prompt_tokens, double coin, intent *found, plan *out,
                               failure *fail)
 {
     const calibration *calibrated =
         o->config->probe.calibration != NULL ? &o->calibration.calibration : NULL;
-    error_code code = probe_read(said, o->label_names, calibrated, sensed, fail);
+    error_code code = probe_read(said, o->label_names, calibrated, found, fail);
     if (code != OK)
         return code;
     double limit = o->online != NULL ? online_limit_now(o->online) : 0;
-    const policy_facts facts = {.intent = sensed,
+    const policy_facts facts = {.intent = found,
                                 .prompt_tokens = prompt_tokens,
                                 .turn = 1,
                                 .coin = coin,

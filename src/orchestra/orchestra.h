@@ -142,7 +142,7 @@ const char *orchestra_label_name(const orchestra *o, size_t index);
  * conversation and alone: nothing is counted, logged or kept. `coin`: [0, 1). The plan has no
  * model's name. ERR_INTERNAL when a logit is not a number. With routing only. */
 error_code orchestra_consider(const orchestra *o, const classification_result *said,
-                              size_t prompt_tokens, double coin, intent *sensed, plan *out,
+                              size_t prompt_tokens, double coin, intent *found, plan *out,
                               failure *fail);
 
 /* `model`: "auto" or NULL routes, a name pins (ERR_NOT_FOUND lists the names). `lookup` overrides
