@@ -1,4 +1,4 @@
-/* What was recent, and the digests that name it. */
+/* What was recent. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,37 +9,6 @@
 #include <cmocka.h>
 
 #include "orchestra/recent.h"
-
-static void check_digest(const char *text, size_t piece, const char *expected)
-{
-    sha256 s;
-    uint8_t digest[SHA256_SIZE];
-    char hex[2 * SHA256_SIZE + 1];
-    sha256_init(&s);
-    size_t length = strlen(text);
-    for (size_t at = 0; at < length; at += piece)
-        sha256_add(&s, text + at, at + piece <= length ? piece : length - at);
-    sha256_end(&s, digest);
-    for (size_t i = 0; i < SHA256_SIZE; i++)
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-    assert_string_equal(hex, expected);
-}
-
-/* The standard's own examples, and lengths around the block's. */
-static void test_sha256(void **state)
-{
-    (void)state;
-    static char million[1000001];
-    memset(million, 'a', 1000000);
-    for (size_t piece = 1; piece < 130; piece += 9) {
-        check_digest("abc", piece,
-                     "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        check_digest("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", piece,
-                     "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-    }
-    check_digest("", 1, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-    check_digest(million, 997, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
-}
 
 static recent_key key_of(size_t n)
 {
@@ -114,7 +83,6 @@ static void test_random_use(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sha256),
         cmocka_unit_test(test_least_recently_used),
         cmocka_unit_test(test_random_use),
     };
