@@ -8,7 +8,7 @@
 #   make test-page      the page at / in a real browser (installs Debian's Chromium)
 #   make test-metrics   /metrics and docs/grafana.json in a real Prometheus (installs Debian's)
 #   make demo-real      make demo's table with a real pair, Qwen2.5-Coder 0.5B and 1.5B
-#   make SANITIZE=address,undefined test      make SANITIZE=thread test      make CC=clang test (14 and newer)
+#   make SANITIZE=address,undefined test      make SANITIZE=thread test      make CC=clang-14 test (or newer, to be installed)
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make install        into PREFIX (/usr/local), DESTDIR before it: program, demo pair, manual page, completions, unit; `uninstall`
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)

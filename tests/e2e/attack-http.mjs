@@ -6,12 +6,12 @@
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { generator, isSanitized, longRequest, mixedPrompts, patience, pick, post, Server, sleep, until } from './helper.mjs';
+import { generator, isSanitized, longRequest, mixedPrompts, pick, post, Server, sleep, until } from './helper.mjs';
 
 const growthMb = 4; // from a tenth of the requests to the end
 const judgedFrom = 2000; // requests; with fewer, a tenth is not yet all that the server ever touches
 const goodAddress = '127.0.0.2'; // an address has its bound of connections; good clients have another one than attackers
-const patienceMs = 30000 * patience;
+const patienceMs = 200000; // a busy machine is no failure
 
 // ---- sockets -------------------------------------------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ export async function attackHttp({ requests, seed, clients, say = () => {} }) {
   await Promise.all([...[0, 2, 4].map(goodClient), ...Array.from({ length: clients }, attacker)]);
   const seconds = (Date.now() - begin) / 1000;
   await server.idle(patienceMs).catch((error) => note(error.message));
-  await until('every connection is closed', () => server.descriptors() <= descriptors[0] + 1, 15000)
+  await until('every connection is closed but the one that fetch keeps', () => server.descriptors() <= descriptors[0] + 1, 15000)
     .catch((error) => note(error.message));
   descriptors.push(server.descriptors());
   resident.push(server.residentMb());

@@ -292,8 +292,24 @@ static void test_same_bytes(void **state)
     }
 }
 
+/* Variables of these types are stored to with aligned instructions. */
+static void test_types_are_aligned(void **state)
+{
+    (void)state;
+    const size_t alignments[] = {
+        _Alignof(record_f32),      _Alignof(record_f16),    _Alignof(record_q8_0),
+        _Alignof(record_q4_0),     _Alignof(record_q4_1),   _Alignof(record_q5_0),
+        _Alignof(record_q5_1),     _Alignof(record_iq4_nl), _Alignof(record_q2_k),
+        _Alignof(record_q3_k),     _Alignof(record_q4_k),   _Alignof(record_q5_k),
+        _Alignof(record_q6_k),     _Alignof(record_iq4_xs), _Alignof(record_mxfp4),
+        _Alignof(activation_block)};
+    for (size_t i = 0; i < sizeof alignments / sizeof *alignments; i++)
+        assert_int_equal(alignments[i], RECORD_ALIGNMENT);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_bytes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_bytes),
+                                       cmocka_unit_test(test_types_are_aligned)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
