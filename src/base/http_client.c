@@ -225,7 +225,7 @@ error_code http_call_result(const http_call *c, failure *fail)
     if (c->result == CURLE_OPERATION_TIMEDOUT)
         return failure_set(fail, ERR_TIMEOUT, "%s", curl_easy_strerror(c->result));
     if (c->result != CURLE_OK)
-        return failure_set(fail, ERR_IO, "%s", curl_easy_strerror(c->result));
+        return failure_set(fail, c->result == CURLE_OUT_OF_MEMORY ? ERR_MEMORY : ERR_IO, "%s", curl_easy_strerror(c->result));
     return OK;
 }
 
