@@ -114,8 +114,8 @@ static void test_hints(void **state)
         "\"audio\":null",
         "\"n\":1.0",
         "\"tool_choice\":\"auto\"",
-        "\"stream\":true,\"stream_options\":{\"include_usage\":true,\"continuous_usage_stats\":"
-        "true}",
+        ("\"stream\":true,\"stream_options\":"
+         "{\"include_usage\":true,\"continuous_usage_stats\":true}"),
         "\"stream\":true,\"stream_options\":{\"continuous_usage_stats\":null}",
     };
     static const char *const refused[] = {
