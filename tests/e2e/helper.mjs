@@ -61,6 +61,7 @@ export class Server {
     server.ended = new Promise((resolve) =>
       child.on('exit', (status, signal) => resolve({ status, signal })));
     child.on('exit', (status, signal) => { server.exit = { status, signal }; });
+    process.once('exit', () => child.kill('SIGKILL')); // nothing stays when a test breaks off
     child.stderr.setEncoding('utf8');
     child.stderr.on('data', (text) => { server.log += text; });
     await until('the server listens', () => {
