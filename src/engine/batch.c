@@ -251,7 +251,7 @@ void step_compose(step *st)
         if (sequence_is_decoding(s))
             add_decoding(st, s);
     prefill_limit limit = find_limit(st);
-    /* Classifications first, and beyond the budget: a request waits for its plan before anything
+    /* Urgent work first, and beyond the budget: a request waits for its plan before anything
      * else can happen to it. */
     add_prefills(st, URGENT, (prefill_limit){smaller(limit.rows, URGENT_ROWS), INFINITY});
     add_prefills(st, INTERACTIVE, limit);

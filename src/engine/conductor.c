@@ -1,6 +1,6 @@
 /* conductor.c: the thread that owns every step. It is worker 0 of the one team that all models
  * share, because all share one memory bus; it shares time among the engines, and sleeps when none
- * has work. A classification that arrives while a step runs makes the step pause. */
+ * has work. Urgent work that arrives while a step runs makes the step pause. */
 #include "engine/conductor.h"
 
 #include "base/clock.h"
@@ -83,7 +83,7 @@ static bool has_urgent(const engine *e)
 
 /* ---- urgent work ---------------------------------------------------------------------------- */
 
-/* One step of an engine's classifications; false: it has none that can be computed now. */
+/* One step of an engine's urgent work; false: it has none that can be computed now. */
 static bool run_urgent_step(engine *e, team *threads)
 {
     engine_admit_urgent(e);

@@ -20,7 +20,7 @@
 typedef struct drafter drafter; /* drafter.h */
 
 #define URGENT_SLOTS 4  /* KV slots beside those of replies: a probe never waits for one */
-#define URGENT_ROWS 64  /* of a classification in one step */
+#define URGENT_ROWS 64  /* of urgent work in one step */
 #define KV_WORK_MS 10.0 /* of a step, for copying KV and giving it back */
 #define PREFILL_LEAST 8 /* prompt rows of a step: fewer would take for ever */
 
@@ -62,7 +62,7 @@ struct engine {
     engine *next;
 
     step main;
-    step urgent; /* of classifications, while a main step of any engine is paused */
+    step urgent; /* while a main step of any engine is paused */
     kv_cache *kv;
     sequence_queue waiting; /* for a place */
     sequence_queue running; /* have a KV slot and a place; in the order they got it */
@@ -124,7 +124,7 @@ void engine_measure_step_cost(engine *e, team *threads, double budget_ms);
 bool sequence_is_decoding(const sequence *s);
 /* Gives places to parked and waiting sequences, and parks for interactive ones. */
 void engine_admit(engine *e);
-/* Classifications only: while a step is paused. */
+/* Urgent ones only: while a step is paused. */
 void engine_admit_urgent(engine *e);
 /* Promises running batch sequences the memory that their next step may need. */
 void engine_extend_promises(engine *e);
@@ -158,7 +158,7 @@ typedef struct engine_load {
 engine_load conductor_read_load(const conductor *c);
 /* The rows of the next step; none: there is nothing to do. */
 void step_compose(step *st);
-/* The rows of classifications alone. */
+/* The rows of urgent sequences alone. */
 void step_compose_urgent(step *st);
 
 /* ---- step.c -------------------------------------------------------------------------------- */

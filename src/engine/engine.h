@@ -4,8 +4,9 @@
  * One conductor owns the team of threads and every engine; an engine is one model with its KV
  * slots. The conductor's own thread runs the step loop: each step takes one engine and composes a
  * batch of rows (decoding sequences with their drafts, classifications, pieces of waiting prompts).
- * While any reply streams, a step's prompt rows are limited so that it keeps its pace; and a
- * classification need not wait for a step's end: the step pauses for it.
+ * While any reply streams, a step's prompt rows are limited so that it keeps its pace; and urgent
+ * work (classifications, a probe's embedding) need not wait for a step's end: the step pauses for
+ * it.
  *
  * A sequence is one request inside an engine. Its owner submits it, is woken (on the conductor's
  * thread: the callback must only signal) when there is something to read, polls, and releases it.
@@ -42,7 +43,7 @@ typedef struct engine_options {
     double step_budget_ms; /* prompts may lengthen the steps between two tokens of a reply by so
                               much, those of all engines together; > 0 */
     double ageing_ms;      /* a batch sequence that waited so long counts as interactive */
-    bool yields;           /* steps pause for classifications */
+    bool yields;           /* steps pause for urgent work */
     bool prefix_cache;     /* a prompt takes the KV that an earlier one left of its prefix */
     kv_type kv;
     /* What steps cost, where it is known already; step_ms[1] 0: conductor_start measures. */
@@ -212,7 +213,7 @@ typedef struct engine_status {
     size_t kv_limit_bytes; /* for the KV of all engines; 0: none */
     double reply_ms;       /* running mean of a reply, from its first step to its end; 0: unknown */
     double retry_after_s;  /* when a place should be free for one more in the queue; 0: unknown */
-    size_t pauses;         /* of this engine's steps, for classifications */
+    size_t pauses;         /* of this engine's steps, for urgent work */
     uint64_t reply_tokens; /* so far, of replies that still run too */
     uint64_t read_bytes;   /* weights and KV that its steps read so far, its draft model's not */
     double switch_ms;      /* the last change to this engine */

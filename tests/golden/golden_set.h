@@ -219,7 +219,9 @@ static void check_model(const golden *g)
     evaluate(m, g, two, KV_F32, 7, b);
     assert_memory_equal(a, b, n * sizeof *a);
     check_small_kv(m, g, one, two, a);
-    check_states(m, g, one, two);
+    /* Where states are read is no matter of the kernel. */
+    if (strcmp(kernel_name(), kernel_names()[0]) == 0)
+        check_states(m, g, one, two);
     free(a);
     free(b);
     team_destroy(one);

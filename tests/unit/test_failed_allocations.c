@@ -140,7 +140,8 @@ static error_code write_json(buffer *out, failure *fail)
 
 static error_code read_json(buffer *out, failure *fail)
 {
-    static const char text[] = "{\"a\": [1, 2.5, {\"b\": \"a text\", \"c\": null}], \"d\": \"\\u00e9\"}";
+    static const char text[] =
+        "{\"a\": [1, 2.5, {\"b\": \"a text\", \"c\": null}], \"d\": \"\\u00e9\"}";
     json_error_t error;
     error_code code;
     json_t *value = json_read(text, sizeof text - 1, JSON_REJECT_DUPLICATES, &error, &code);
@@ -158,10 +159,10 @@ static void test_json(void **state)
  */
 
 #define BODY                                                                                       \
-    "{\"model\": \"small\", \"messages\": [{\"role\": \"system\", \"content\": \"Be brief.\"}, "    \
-    "{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"Who \"}, "                 \
-    "{\"type\": \"text\", \"text\": \"wrote it?\"}]}], \"stop\": [\"END\", \"\\n\\n\"], "           \
-    "\"logit_bias\": {\"5\": -100, \"7\": 1.5}, \"n\": 1, \"tools\": [], \"temperature\": 0.5, "    \
+    "{\"model\": \"small\", \"messages\": [{\"role\": \"system\", \"content\": \"Be brief.\"}, "   \
+    "{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"Who \"}, "                \
+    "{\"type\": \"text\", \"text\": \"wrote it?\"}]}], \"stop\": [\"END\", \"\\n\\n\"], "          \
+    "\"logit_bias\": {\"5\": -100, \"7\": 1.5}, \"n\": 1, \"tools\": [], \"temperature\": 0.5, "   \
     "\"seed\": 3, \"max_tokens\": 12, \"stream\": true, \"user\": \"somebody\"}"
 
 static error_code parse_request(buffer *out, failure *fail)
@@ -299,6 +300,72 @@ static error_code answer(buffer *out, failure *fail)
     return code == OK ? OK : failure_set(fail, code, "%s", error_code_text(code));
 }
 
+static error_code add_scores(const score_list *scores, buffer *out)
+{
+    error_code code = OK;
+    for (size_t i = 0; code == OK && i < scores->length; i++)
+        code = buffer_add_format(out, "%d %g %u\n", scores->items[i].token,
+                                 (double)scores->items[i].logprob, scores->items[i].rank);
+    return code;
+}
+
+/* Of a prompt and of the reply to it. */
+static error_code score(buffer *out, failure *fail)
+{
+    static const chat_message message = {"user", "Who wrote it?", 13};
+    request q = {.messages = &message,
+                 .n_messages = 1,
+                 .sampling = sampling_defaults(),
+                 .max_tokens = 4,
+                 .wants_scores = true,
+                 .scores_prompt = true,
+                 .n_top = 3};
+    run *r = NULL;
+    error_code code = orchestra_submit(stage, &q, &(run_options){.model = "small"},
+                                       (wakeup){.call = NULL}, &r, fail);
+    if (code != OK)
+        return code;
+    for (;;) {
+        run_state at = run_poll(r, NULL, NULL);
+        if (code == OK)
+            code = add_scores(run_scores(r), out);
+        if (at == RUN_FAILED)
+            *fail = *run_failure(r);
+        if (at == RUN_FAILED)
+            code = fail->code;
+        if (at == RUN_FAILED || at == RUN_FINISHED)
+            break;
+        run_wait(r);
+    }
+    run_release(r);
+    return code;
+}
+
+static error_code embed(buffer *out, failure *fail)
+{
+    static const request q = {.prompt = "Who wrote it?", .prompt_length = 13};
+    backend *b = orchestra_backend(stage, 0);
+    const uint32_t layer = 2;
+    const embedding_request wanted = {.layers = &layer, .n_layers = 1, .pooling = POOL_MEAN};
+    prepared_prompt *p;
+    embedding_job *job = NULL;
+    embedding_result got = {.state = SEQUENCE_RUNNING};
+    error_code code = backend_prepare(b, &q, &p, fail);
+    if (code != OK)
+        return code;
+    code = backend_embed(b, p, &wanted, (wakeup){.call = NULL}, &job, fail);
+    while (code == OK && got.state == SEQUENCE_RUNNING)
+        code = embedding_poll(job, &got);
+    if (code == OK && got.state == SEQUENCE_FAILED) {
+        *fail = got.failure;
+        code = fail->code;
+    } else if (code == OK)
+        code = buffer_add(out, got.states, backend_state_width(b) * sizeof *got.states);
+    embedding_release(job);
+    prompt_destroy(p);
+    return code;
+}
+
 static void test_whole_request(void **state)
 {
     (void)state;
@@ -315,6 +382,8 @@ static void test_whole_request(void **state)
         orchestra_create(&stage, c, (orchestra_progress){.call = NULL}, &fail) != OK)
         fail_msg("%s", fail.text);
     try_all("a request's whole way", answer, 400);
+    try_all("scores", score, 400);
+    try_all("an embedding", embed, 400);
     orchestra_destroy(stage);
     config_free(c);
 }
