@@ -233,6 +233,7 @@ bench-probe: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/probe
 	$(VARIANT)/bench/probe demo 100 256 60
 	$(VARIANT)/bench/probe demo 100 96 160
+	$(VARIANT)/bench/probe demo 100 learned
 	$(VARIANT)/bench/probe pangu-1b:q4_0 6
 	$(VARIANT)/bench/probe pangu-1b:q4_0 6 96 160
 

@@ -1,6 +1,7 @@
 /* What a decision costs, and what of it is lost when the small model answers: `make bench-probe`.
- * Arguments: demo or a synthetic shape (pangu-1b:q4_0), then the number of requests of each length,
- * then the window's head and tail.
+ * Arguments: demo, a model's file or a synthetic shape (pangu-1b:q4_0), then the number of requests
+ * of each length, then the window's head and tail, or "learned" for a learned probe (whose weights
+ * are 0: they cost what others do).
  *
  * For queries of 64, 256, 296 and 1024 tokens, no two of which begin alike, in turns:
  *   decide   the decision alone: its phases
@@ -12,10 +13,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "cli/bench.h"
 #include "kernel/kernel.h"
+#include "orchestra/calibration_file.h"
 #include "orchestra/orchestra.h"
 
 enum { MAX_REQUESTS = 500, LENGTHS = 4 };
@@ -32,32 +35,71 @@ static void must(error_code code, const failure *fail)
 
 /* ---- models --------------------------------------------------------------------------------- */
 
-static config *configured(const char *what, const char *head, const char *tail)
+static void find_model(const char *what, char path[BENCH_PATH_SIZE])
+{
+    failure fail;
+    bench_synthetic shape;
+    if (strcmp(what, "demo") == 0 || access(what, R_OK) == 0) {
+        snprintf(path, BENCH_PATH_SIZE, "%s", what[0] == 'd' ? "models/demo/small.gguf" : what);
+        return;
+    }
+    must(bench_synthetic_parse(what, &shape, &fail), &fail);
+    must(bench_synthetic_file(&shape, NULL, path, &fail), &fail);
+}
+
+/* The large model answers nothing here: the smallest one stands for it. */
+static config *parse(const char *path, const char *probe)
 {
     failure fail;
     config *c;
-    char text[BENCH_PATH_SIZE + 1024], path[BENCH_PATH_SIZE], window[128] = "";
-    if (head != NULL && tail != NULL)
-        snprintf(window, sizeof window, "  window_head: %s\n  window_tail: %s\n", head, tail);
-    if (strcmp(what, "demo") == 0) {
-        snprintf(path, sizeof path, "models/demo/small.gguf");
-    } else {
-        bench_synthetic shape;
-        must(bench_synthetic_parse(what, &shape, &fail), &fail);
-        must(bench_synthetic_file(&shape, NULL, path, &fail), &fail);
-    }
-    /* The large model answers nothing here: the smallest one stands for it. */
+    char text[BENCH_PATH_SIZE + 1024];
     snprintf(text, sizeof text,
-             "version: 1\nmodels:\n  - {name: small, role: small, path: '%s', slots: 2}\n"
+             "version: 1\nmodels:\n"
+             "  - {name: small, role: small, path: '%s', slots: 2}\n"
              "  - {name: large, role: large, path: models/demo/small.gguf, slots: 1}\n"
-             "probe:\n  template: '{conversation} Intent:'\n%s"
-             "  labels: [{name: a, token: a}, {name: b, token: b}, {name: c, token: c}]\n"
+             "probe:\n%s"
              "policy:\n  name: rules\n  sticky: false\n"
              "  rules: [{name: probed, above_entropy: -1, max_entropy: 100, model: small, "
              "lookup: off}]\n",
-             path, window);
+             path, probe);
     must(config_parse(&c, text, strlen(text), "bench-probe", &fail), &fail);
     return c;
+}
+
+#define LABELS "  labels: [{name: a}, {name: b}, {name: c}]\n"
+
+/* A head for the model, in a file of its own, and the configuration that names it. */
+static config *configured_learned(const char *path)
+{
+    failure fail;
+    model *small;
+    head_record kind = {.goal = LIMIT_NONE};
+    const model_options options = {.context = 0};
+    char file[] = "/tmp/bench-probe-XXXXXX", probe[256];
+    config *plain = parse(path, LABELS);
+    close(mkstemp(file));
+    must(model_load(&small, path, &options, &fail), &fail);
+    must(head_create(&kind.head, 3, small->config.n_embd, &fail), &fail);
+    kind.head.layer = small->config.n_layers;
+    const calibration_parts parts = {.kind = &kind};
+    must(calibration_file_write(file, &parts, plain, small, &fail), &fail);
+    head_record_free(&kind);
+    model_destroy(small);
+    config_free(plain);
+    snprintf(probe, sizeof probe, "  kind: learned\n  calibration: %s\n" LABELS, file);
+    return parse(path, probe);
+}
+
+static config *configured(const char *what, const char *head, const char *tail)
+{
+    char path[BENCH_PATH_SIZE], probe[512], window[128] = "";
+    find_model(what, path);
+    if (head != NULL && strcmp(head, "learned") == 0)
+        return configured_learned(path);
+    if (head != NULL && tail != NULL)
+        snprintf(window, sizeof window, "  window_head: %s\n  window_tail: %s\n", head, tail);
+    snprintf(probe, sizeof probe, "  template: '{conversation} Intent:'\n%s" LABELS, window);
+    return parse(path, probe);
 }
 
 /* ---- requests ------------------------------------------------------------------------------- */
@@ -208,13 +250,17 @@ static size_t measure(const char *what, const char *head, const char *tail, bool
     c->probe.reuse = reuse;
     orchestra *o;
     must(orchestra_create(&o, c, (orchestra_progress){.call = NULL}, &fail), &fail);
-    if (reuse)
+    if (reuse && c->probe.kind == CONFIG_PROBE_LEARNED)
+        printf("== %s, learned\n", what);
+    else if (reuse)
         printf("== %s, window %u + %u tokens\n", what, c->probe.window_head, c->probe.window_tail);
     size_t context = backend_context(orchestra_backend(o, 0));
     for (size_t i = 0; i < LENGTHS; i++)
         if (fits(lengths[i], context))
             measure_length(o, lengths[i], n, &f[i]);
     orchestra_destroy(o);
+    if (c->probe.calibration != NULL)
+        unlink(c->probe.calibration);
     config_free(c);
     return context;
 }
