@@ -58,6 +58,13 @@ static const char usage[] =
     "                          requests cannot show that\n"
     "      --small LABELS      the intents that the small model answers, between commas (default:\n"
     "                          code)\n"
+    "      --templates FILE    compares templates and words for the labels on the half that is "
+    "fitted\n"
+    "                          on, by five folds, and calibrates the best; the lines for the\n"
+    "                          configuration are printed. A YAML list, or JSON objects, one a "
+    "line,\n"
+    "                          of {template, labels: [words]}, the words in the order of the\n"
+    "                          configuration's labels\n"
     "      --test FILE         more labelled requests, only judged; up to 8 of these\n"
     "      --no-machine        do not measure the machine\n"
     "      --json              one JSON object\n"
@@ -84,6 +91,7 @@ enum {
     MAX_LOSS,
     SHARE_LARGE,
     SMALL,
+    TEMPLATES,
     TEST,
     NO_MACHINE,
     JSON,
@@ -148,6 +156,9 @@ static error_code read_option(calibrate_options *o, int c, char **argv, failure 
     case SMALL:
         o->small = optarg;
         return OK;
+    case TEMPLATES:
+        o->templates = optarg;
+        return OK;
     case TEST:
         if (o->n_tests == CALIBRATE_MAX_TESTS)
             return failure_set(fail, ERR_INVALID, "--test: more than %d", CALIBRATE_MAX_TESTS);
@@ -181,14 +192,20 @@ static error_code check_options(calibrate_options *o, int left, failure *fail)
     if (left > 1)
         return failure_set(fail, ERR_INVALID,
                            "one file of labelled requests; more are given with --test");
-    if (o->labelled == NULL && (has_goal || o->n_tests > 0 || o->success))
-        return failure_set(fail, ERR_INVALID, "%s needs a file of labelled requests",
-                           o->n_tests > 0 ? "--test"
-                           : o->success   ? "--success"
-                                          : "a target");
+    const char *needs = o->templates != NULL ? "--templates"
+                        : o->n_tests > 0     ? "--test"
+                        : o->success         ? "--success"
+                        : has_goal           ? "a target"
+                                             : NULL;
+    if (o->labelled == NULL && needs != NULL)
+        return failure_set(fail, ERR_INVALID, "%s needs a file of labelled requests", needs);
     if (o->labelled == NULL && o->no_machine)
         return failure_set(fail, ERR_INVALID,
                            "nothing to do: neither labelled requests nor the machine");
+    if (o->kind != KIND_TOKENS && o->templates != NULL)
+        return failure_set(fail, ERR_INVALID,
+                           "--templates compares probes by label tokens: it goes with --kind "
+                           "tokens");
     if (o->kind == KIND_NONE && !o->success)
         return failure_set(fail, ERR_INVALID, "--kind none is for --success");
     if (o->success_goal != LIMIT_NONE && !o->success)
@@ -219,6 +236,7 @@ static error_code read_options(calibrate_options *o, int argc, char **argv, fail
                                           {"max-misroute", required_argument, NULL, MAX_MISROUTE},
                                           {"share-large", required_argument, NULL, SHARE_LARGE},
                                           {"small", required_argument, NULL, SMALL},
+                                          {"templates", required_argument, NULL, TEMPLATES},
                                           {"test", required_argument, NULL, TEST},
                                           {"no-machine", no_argument, NULL, NO_MACHINE},
                                           {"json", no_argument, NULL, JSON},
@@ -345,13 +363,17 @@ static error_code judge(calibrate_report *r, const char *name, const part *p,
     return OK;
 }
 
+static error_code too_few(const char *path, size_t n, failure *fail)
+{
+    return failure_set(fail, ERR_INVALID, "%s: %zu requests were probed; at least %d are needed",
+                       path, n, MIN_REQUESTS);
+}
+
 static error_code calibrate_set(calibrate_report *r, labelled_set *set, const small_labels *small,
                                 failure *fail)
 {
     if (set->n < MIN_REQUESTS)
-        return failure_set(fail, ERR_INVALID,
-                           "%s: %zu requests were probed; at least %d are needed", set->path,
-                           set->n, MIN_REQUESTS);
+        return too_few(set->path, set->n, fail);
     size_t half = set->n / 2;
     const part first = {set->samples, set->answerable, half, 0};
     /* Half of those that are too long belong here. */
@@ -382,23 +404,65 @@ static error_code test_sets(calibrate_report *r, stage *s, const small_labels *s
     return code;
 }
 
+/* The best candidate takes the place of the configuration's template and words. */
+static error_code take_best(const comparison *c, config_probe *p, failure *fail)
+{
+    const candidate *best = &c->items[c->best];
+    char *template = strdup(candidate_template(c, best));
+    bool whole = template != NULL;
+    if (whole) {
+        free(p->template);
+        p->template = template;
+    }
+    for (size_t k = 0; whole && k < p->n_labels; k++) {
+        char *word = strdup(candidate_word(c, best, k));
+        whole = word != NULL;
+        if (whole) {
+            free(p->labels[k].token);
+            p->labels[k].token = word;
+        }
+    }
+    return whole ? OK : failure_set(fail, ERR_MEMORY, "no memory for a template");
+}
+
+/* On the half that the calibration is fitted on: the other one has not been seen. */
+static error_code compare_templates(calibrate_report *r, stage *s,
+                                    const labelled_requests *requests, failure *fail)
+{
+    comparison *c = &r->comparison;
+    backend *small = orchestra_backend(s->orchestra, small_index(s));
+    config_probe *p = &s->config->probe;
+    if (requests->n < MIN_REQUESTS)
+        return too_few(requests->path, requests->n, fail);
+    comparison_init(c, requests, requests->n / 2, p->window_head, p->window_tail);
+    error_code code = probe_candidates_read(&r->candidates, r->options->templates, fail);
+    if (code == OK)
+        code = comparison_take_list(c, &r->candidates, small, fail);
+    if (code == OK)
+        code = comparison_ask(c, small, fail);
+    if (code == OK)
+        code = comparison_judge(c, fail);
+    return code == OK ? take_best(c, p, fail) : code;
+}
+
 static error_code calibrate_probe(calibrate_report *r, stage *s, failure *fail)
 {
-    labelled_requests requests = {.path = NULL};
     labelled_set set = {.path = NULL};
+    labelled_requests *requests = &r->requests;
     small_labels small;
     error_code code = small_labels_find(&small, r->options, &r->config->probe, fail);
     if (code == OK)
-        code = calibrate_requests_read(&requests, s, r->options->labelled, fail);
-    labelled_shuffle(&requests);
+        code = calibrate_requests_read(requests, s, r->options->labelled, fail);
+    labelled_shuffle(requests);
+    if (code == OK && r->options->templates != NULL)
+        code = compare_templates(r, s, requests, fail);
     if (code == OK)
         code = probe_content_free(s, r->probe.content_free, fail);
     if (code == OK)
-        code = labelled_set_probe(&set, s, &requests, fail);
+        code = labelled_set_probe(&set, s, requests, fail);
     if (code == OK)
         code = calibrate_set(r, &set, &small, fail);
     labelled_set_free(&set);
-    labelled_free(&requests);
     r->has_probe = code == OK;
     return code == OK ? test_sets(r, s, &small, fail) : code;
 }
@@ -422,6 +486,16 @@ static error_code print_and_write(const calibrate_report *r, failure *fail)
     return calibration_file_write(path, &parts, r->config, r->small, fail);
 }
 
+static void free_report(calibrate_report *r)
+{
+    head_findings_free(&r->kind);
+    head_findings_free(&r->success);
+    comparison_free(&r->comparison);
+    labelled_free(&r->requests);
+    probe_candidates_free(&r->candidates);
+    free(r);
+}
+
 static error_code calibrate(const calibrate_options *o, stage *s, failure *fail)
 {
     calibrate_report *r = calloc(1, sizeof *r);
@@ -441,9 +515,7 @@ static error_code calibrate(const calibrate_options *o, stage *s, failure *fail)
     }
     if (code == OK)
         code = print_and_write(r, fail);
-    head_findings_free(&r->kind);
-    head_findings_free(&r->success);
-    free(r);
+    free_report(r);
     return code;
 }
 

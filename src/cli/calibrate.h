@@ -3,7 +3,7 @@
 #define CLI_CALIBRATE_H
 
 #include "cli/common.h"
-#include "cli/labelled.h"
+#include "cli/compare.h"
 #include "orchestra/calibration_file.h"
 #include "orchestra/head_fit.h"
 
@@ -103,7 +103,8 @@ typedef struct calibrate_options {
     double target;
     limit_goal success_goal;
     double success_target;
-    const char *small; /* labels the small model answers, between commas; NULL: code */
+    const char *small;     /* labels the small model answers, between commas; NULL: code */
+    const char *templates; /* NULL: the configuration's own alone */
     bool no_machine, json, help;
 } calibrate_options;
 
@@ -144,6 +145,9 @@ typedef struct calibrate_report {
     const config *config;
     const model *small;
     bool has_probe, has_machine;
+    labelled_requests requests;
+    probe_candidates candidates;
+    comparison comparison; /* with --templates */
     probe_record probe;
     double held_out[CALIBRATION_FORMS];                /* nats; INFINITY: cannot be fitted */
     calibrate_result results[1 + CALIBRATE_MAX_TESTS]; /* the first: the half not fitted on */

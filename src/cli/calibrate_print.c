@@ -1,5 +1,6 @@
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/json.h"
 #include "cli/calibrate.h"
@@ -108,9 +109,34 @@ static void print_machine(const machine_record *m)
     }
 }
 
+static void print_quoted(const char *text)
+{
+    json_t *value = json_text(text, strlen(text));
+    json_dumpf(value, stdout, JSON_ENCODE_ANY);
+    json_decref(value);
+}
+
+/* What the configuration must say for the calibration to fit it; JSON's quotes are YAML's. */
+static void print_choice(const calibrate_report *r)
+{
+    const config_probe *p = &r->config->probe;
+    comparison_print(&r->comparison);
+    fputs("\nprobe:\n  template: ", stdout);
+    print_quoted(p->template);
+    fputs("\n  labels:\n", stdout);
+    for (size_t k = 0; k < p->n_labels; k++) {
+        printf("    - {name: %s, token: ", p->labels[k].name);
+        print_quoted(p->labels[k].token);
+        fputs("}\n", stdout);
+    }
+    putchar('\n');
+}
+
 void calibrate_print(const calibrate_report *r)
 {
     if (r->has_probe) {
+        if (r->options->templates != NULL)
+            print_choice(r);
         print_forms(r);
         for (size_t i = 0; i < r->n_results; i++)
             print_result(r, &r->results[i]);
@@ -178,6 +204,8 @@ error_code calibrate_print_json(const calibrate_report *r, failure *fail)
         json_object_set_new(root, "probe", probe_record_json(&r->probe, r->config, r->small));
         json_object_set(root, "held_out_nll", forms);
         json_object_set(root, "results", results);
+        if (r->options->templates != NULL)
+            json_object_set_new(root, "comparison", comparison_json(&r->comparison));
     }
     if (r->kind.is_there)
         json_object_set_new(root, "kind", head_findings_json(r, "kind"));

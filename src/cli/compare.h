@@ -6,8 +6,10 @@
  * with a word for each label. It is judged by five folds: what it says of a request comes from a
  * calibration that was fitted on the other four.
  *
- * Best is the lowest negative log-likelihood; but within its standard error a template that is a
- * suffix of the conversation goes before one that is not: its prefill is the answer's own.
+ * Best is the lowest negative log-likelihood. But those within its standard error cannot be told
+ * apart by so few requests; of them a suffix of the conversation goes first (its prefill is the
+ * answer's own), then words that hold a tenth of the probability or as much of it as they can: what
+ * the model would go on with anyway says more of requests of other sorts than a rare word does.
  */
 #ifndef CLI_COMPARE_H
 #define CLI_COMPARE_H
@@ -16,9 +18,8 @@
 #include "config/candidates.h"
 #include "orchestra/calibration_score.h"
 
-#define COMPARE_CONTENT_FREE                                                                       \
-    3 /* rows of a sheet after the requests' own: labelled_content_free                            \
-       */
+#define COMPARE_ENOUGH_MASS 0.1 /* of the probability */
+#define COMPARE_CONTENT_FREE 3  /* rows of a sheet beside the requests' own */
 
 typedef struct sheet {
     question asked; /* its texts are the caller's */

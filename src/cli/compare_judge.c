@@ -111,23 +111,28 @@ static void judge(const comparison *c, const candidate *item, size_t without, de
         score(out, d->kept, n, labels, d->said);
 }
 
-static bool is_suffix(const comparison *c, size_t i)
+/* The rule that the header states, for two that are likely enough. */
+static bool is_better(const comparison *c, const candidate_score *scores, size_t a, size_t b)
 {
-    return strstr(candidate_template(c, &c->items[i]), "{conversation}") != NULL;
+    bool suffix_a = strstr(candidate_template(c, &c->items[a]), "{conversation}") != NULL;
+    bool suffix_b = strstr(candidate_template(c, &c->items[b]), "{conversation}") != NULL;
+    double mass_a = fmin(scores[a].mass, COMPARE_ENOUGH_MASS);
+    double mass_b = fmin(scores[b].mass, COMPARE_ENOUGH_MASS);
+    if (suffix_a != suffix_b)
+        return suffix_a;
+    return mass_a != mass_b ? mass_a > mass_b : scores[a].nll < scores[b].nll;
 }
 
-/* The rule that the header states. */
 static size_t choose(const comparison *c, const candidate_score *scores)
 {
-    size_t likeliest = 0, suffix = c->n_items;
-    for (size_t i = 0; i < c->n_items; i++) {
-        if (scores[i].nll < scores[likeliest].nll)
-            likeliest = i;
-        if (is_suffix(c, i) && (suffix == c->n_items || scores[i].nll < scores[suffix].nll))
-            suffix = i;
-    }
-    double limit = scores[likeliest].nll + scores[likeliest].nll_error;
-    return suffix < c->n_items && scores[suffix].nll <= limit ? suffix : likeliest;
+    size_t best = 0;
+    for (size_t i = 1; i < c->n_items; i++)
+        best = scores[i].nll < scores[best].nll ? i : best;
+    double limit = scores[best].nll + scores[best].nll_error;
+    for (size_t i = 0; i < c->n_items; i++)
+        if (scores[i].nll <= limit && is_better(c, scores, i, best))
+            best = i;
+    return best;
 }
 
 static error_code judge_all(const comparison *c, size_t without, desk *d, candidate_score *scores,

@@ -73,9 +73,9 @@ void comparison_print(const comparison *c)
         printf("  (%zu more are less likely)\n", n - SHOWN);
     if (c->n_refused > 0)
         printf("  %zu cannot be asked; the first: %s\n", c->n_refused, c->refusal.text);
-    puts("* chosen: the lowest negative log-likelihood (NLL, nats; within its standard error a "
-         "suffix "
-         "of the conversation first)");
+    puts("* chosen: the lowest negative log-likelihood (NLL, nats), or within its standard error "
+         "words "
+         "with more mass, up to 10 %");
     free(shown);
 }
 

@@ -9,9 +9,9 @@
 #include "cli/labelled.h"
 #include "orchestra/policy.h"
 
-#define LITTLE_MASS 0.1   /* below it the words are not what the model would go on with */
-#define MOSTLY_RIGHT 0.9  /* a calibrated probe that is right so often needs no more mass */
-#define LOOK_AGAIN_MS 100 /* whether the models are idle */
+#define COMPARE_ENOUGH_MASS 0.1 /* below it the words are not what the model would go on with */
+#define MOSTLY_RIGHT 0.9        /* a calibrated probe that is right so often needs no more mass */
+#define LOOK_AGAIN_MS 100       /* whether the models are idle */
 
 typedef struct checking {
     const stage *stage;
@@ -161,12 +161,12 @@ static void warn_of_mass(const probe_check *c, const stage *s)
 {
     bool is_calibrated = orchestra_calibration(s->orchestra) != NULL;
     bool is_right = c->knows_labels && (double)c->n_right >= MOSTLY_RIGHT * (double)c->n;
-    if (c->mass >= LITTLE_MASS || (is_calibrated && is_right))
+    if (c->mass >= COMPARE_ENOUGH_MASS || (is_calibrated && is_right))
         return;
     log_warn("probe: its labels hold %.1f %% of the probability on %zu built-in requests (below "
              "%.0f %%): what it says of them is an order more than numbers. a-io init finds a "
              "template and words that fit the model; a-io calibrate makes numbers of what it says",
-             100 * c->mass, c->n, 100 * LITTLE_MASS);
+             100 * c->mass, c->n, 100 * COMPARE_ENOUGH_MASS);
 }
 
 /* Requests of other kinds than the user's say little of where the user's go. */

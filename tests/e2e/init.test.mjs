@@ -1,0 +1,153 @@
+// `a-io init` on the demo pair: what it writes is what serve takes, and what it refuses. And what serve says of a probe
+// that does not fit.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { changedConfig, isSanitized, root, run, Server, temporaryFolder, until } from './helper.mjs';
+
+const small = path.join(root, 'models/demo/small.gguf'), large = path.join(root, 'models/demo/large.gguf');
+const patient = { timeout: 300000 };
+const init = (...args) => run(['init', '--no-machine', ...args], patient);
+
+test('a pair gets a configuration that is in order', (t) => {
+  const folder = temporaryFolder(t), output = path.join(folder, 'mine.yaml');
+  const made = init(small, large, '-o', output);
+  assert.equal(made.status, 0, made.stderr);
+  assert.match(made.stdout, /They have one vocabulary/);
+  assert.match(made.stdout, /^\* +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ {2}\{conversation\}\w.* {2}" code", " qa", " math"$/m);
+  assert.match(made.stdout, /^qa +0 of 20 +20 of 20/m);
+  assert.match(made.stdout, /a-io serve --config \S*mine\.yaml --check/);
+  assert.equal(made.stderr, '');
+
+  const checked = run(['serve', '--check', '--config', output], patient);
+  assert.equal(checked.status, 0, checked.stderr);
+  assert.equal(checked.stderr, '', 'nothing is warned of');
+  assert.match(checked.stdout, /calibrated by \S*mine\.calibration\.json \(.*fitted on 60 requests\)/);
+  assert.match(checked.stdout, /of 60 built-in requests \d+ named rightly, to the small model [1-9]\d*, to the large one \d+; the labels hold \d+\.\d % /);
+
+  const again = init(small, large, '-o', output);
+  assert.equal(again.status, 2);
+  assert.match(again.stderr, /mine\.yaml is there already; --force writes over it/);
+  const forced = init(large, small, '--force', '--json', '-o', output);
+  assert.equal(forced.status, 0, forced.stderr);
+  const report = JSON.parse(forced.stdout);
+  assert.equal(report.swapped, true, 'the smaller one is the small model');
+  assert.deepEqual([report.small.name, report.one_vocabulary, report.comparison.requests], ['small', true, 60]);
+  assert.match(fs.readFileSync(output, 'utf8'), /role: small\n {4}path: ".*small\.gguf"/);
+});
+
+test('labels of one\'s own', (t) => {
+  const folder = temporaryFolder(t), output = path.join(folder, 'own.yml'), labelled = path.join(folder, 'own.jsonl');
+  const line = (prompt, intent) => `${JSON.stringify({ prompt, intent })}\n`;
+  const texts = Array.from({ length: 20 }, (_, i) =>
+    line(`Write a function that adds ${i} to a number.`, 'code') + line(`What is ${i} plus ${i + 7}?`, 'math'));
+  fs.writeFileSync(labelled, texts.join(''));
+  const made = init(small, large, '--labelled', labelled, '--small', 'code,math', '-o', output);
+  assert.equal(made.status, 0, made.stderr);
+  assert.match(fs.readFileSync(output, 'utf8'), /name: rules\n {2}rules:\n.*\n {6}intents: \["(code", "math|math", "code)"\]/);
+  const checked = run(['serve', '--check', '--config', output], patient);
+  assert.equal(checked.status, 0, checked.stderr);
+  assert.doesNotMatch(checked.stdout, /named rightly/, 'these are not the labels of the built-in requests');
+
+  const candidates = path.join(folder, 'candidates.yaml');
+  fs.writeFileSync(candidates, '- {template: "{conversation}Intent:", labels: [" code", " math"]}\n');
+  const asked = init(small, large, '--labelled', labelled, '--templates', candidates, '--force', '--json', '-o', output);
+  assert.equal(asked.status, 0, asked.stderr);
+  assert.equal(JSON.parse(asked.stdout).comparison.compared, 1);
+
+  const strange = path.join(folder, 'strange.jsonl');
+  fs.writeFileSync(strange, texts.join('').replaceAll('"math"', '"metamorphosis"'));
+  for (const [args, status, message] of [
+    [['--labelled', labelled, '--small', 'cooking'], 2, /--small: "cooking" is not a label of the requests/],
+    [['--labelled', strange], 4, /no word can stand for a label; .*label 'metamorphosis': none of its words is one token/],
+    [['--labelled', path.join(folder, 'nowhere')], 3, /cannot open/],
+    [['--labelled', candidates], 2, /candidates\.yaml, line 1: not JSON/],
+    [['--templates', candidates], 4, /candidate 1 has words for 2 labels; there are 3/],
+  ]) {
+    const refused = init(small, large, '--force', '-o', path.join(folder, 'no.yaml'), ...args);
+    assert.equal(refused.status, status, refused.stderr);
+    assert.match(refused.stderr, message);
+  }
+  assert.ok(!fs.existsSync(path.join(folder, 'no.yaml')), 'nothing is written');
+});
+
+test('what is no pair is refused', (t) => {
+  const folder = temporaryFolder(t), output = path.join(folder, 'no.yaml'), copy = path.join(folder, 'copy.gguf');
+  const link = path.join(folder, 'link.gguf');
+  fs.copyFileSync(small, copy);
+  fs.symlinkSync(small, link);
+  for (const [args, status, message] of [
+    [[small], 2, /two models are needed/],
+    [[small, small], 2, /named twice: a pair is two models/],
+    [[small, link], 2, /named twice/],
+    [[small, copy], 2, /hold the same model/],
+    [[small, path.join(folder, 'nowhere.gguf')], 3, /nowhere\.gguf/],
+    [[small, path.join(root, 'README.md')], 5, /README\.md/],
+    [['--kv', 'f8', small, large], 2, /--kv: "f8" is none of/],
+  ]) {
+    const refused = init('-o', output, ...args);
+    assert.equal(refused.status, status, refused.stderr);
+    assert.match(refused.stderr, message);
+  }
+  const unwritable = init('-o', path.join(folder, 'no/such/folder.yaml'), small, large);
+  assert.equal(unwritable.status, 6, unwritable.stderr);
+  assert.ok(!fs.existsSync(output));
+});
+
+test('templates are compared', (t) => {
+  const folder = temporaryFolder(t), labelled = path.join(folder, 'labelled.jsonl');
+  const candidates = path.join(folder, 'candidates.jsonl'), output = path.join(folder, 'found.json');
+  const line = (prompt, intent) => `${JSON.stringify({ prompt, intent })}\n`;
+  fs.writeFileSync(labelled, Array.from({ length: 20 }, (_, i) => line(`Write a function that adds ${i} to a number.`, 'code') +
+    line(`What is ${i} plus ${i + 7}?`, 'math') + line(`Who founded the town number ${i}?`, 'qa')).join(''));
+  fs.writeFileSync(candidates, '{"template": "{conversation}This is a question about", "labels": [" code", " qa", " math"]}\n' +
+    '{"template": "{conversation}Field:", "labels": [" code", " qa", " math"]}\n');
+  const args = ['calibrate', labelled, '--templates', candidates, '--no-machine', '-o', output];
+  const made = run([...args, '--json'], patient);
+  assert.equal(made.status, 0, made.stderr);
+  const report = JSON.parse(made.stdout);
+  assert.equal(report.comparison.requests, 30, 'the half that is fitted on');
+  assert.equal(report.comparison.candidates.length, 2);
+  assert.equal(report.probe.template, report.comparison.chosen.template);
+  const chosen = report.comparison.chosen.template;
+  assert.equal(chosen, '{conversation}Field:');
+  assert.ok(run(args, patient).stdout.includes(`probe:\n  template: "${chosen}"\n  labels:\n    - {name: code, token: " code"}`));
+  const config = changedConfig(t, (text) => text.replace('{conversation}Intent:', chosen)
+    .replace('  labels:', `  calibration: ${output}\n  labels:`));
+  assert.equal(run(['serve', '--check', '--config', config], patient).status, 0);
+  const alone = run(['calibrate', '--templates', candidates, '-o', output]);
+  assert.equal(alone.status, 2);
+  assert.match(alone.stderr, /--templates needs a file of labelled requests/);
+});
+
+// Words that the demo model would never say; and a limit that nothing is under.
+const unfit = (text) => text.replace('{conversation}Intent:', '{conversation}This is a question about');
+const unsure = (text) => text.replace(/entropy_limit: .*/, 'entropy_limit: 0.0');
+
+test('what does not fit is warned of', async (t) => {
+  const check = (change) => run(['serve', '--check', '--config', changedConfig(t, change)], patient);
+  const fits = check((text) => text);
+  assert.equal(fits.status, 0);
+  assert.equal(fits.stderr, '');
+  const mass = check(unfit);
+  assert.equal(mass.status, 0);
+  assert.match(mass.stderr, /probe: its labels hold 0\.\d % of the probability on 60 built-in requests \(below 10 %\)/);
+  const routes = check(unsure);
+  assert.match(routes.stderr, /policy adaptive: all 60 built-in requests .* go to the large model.*Mean entropy 0\.\d+ nats, limit 0\.00/);
+  const pinned = check((text) => text.replace('name: adaptive', 'name: large').replace(/ {2}(entropy|prompt)_limit.*\n/g, ''));
+  assert.equal(pinned.stderr, '', 'who asked for one model gets one');
+  assert.doesNotMatch(pinned.stdout, /built-in/);
+
+  const server = await Server.start({ args: ['--config', changedConfig(t, unsure)] });
+  t.after(() => server.stop());
+  await until('the server has checked its probe', () => /all 60 built-in requests/.test(server.log), 60000);
+  assert.match(server.log, /of 60 built-in requests \d+ named rightly, to the small model 0, to the large one 60/);
+  const counts = await (await fetch(`${server.url}/v1/policy`)).json();
+  assert.equal(JSON.stringify(counts).includes('"probes":0'), true, JSON.stringify(counts.counts ?? counts));
+});
+
+test('a server that is told to stop while it checks, stops', { skip: isSanitized && 'nothing new' }, async () => {
+  const server = await Server.start();
+  await server.stop();
+});
