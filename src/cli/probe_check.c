@@ -10,8 +10,17 @@
 #include "orchestra/policy.h"
 
 #define COMPARE_ENOUGH_MASS 0.1 /* below it the words are not what the model would go on with */
-#define MOSTLY_RIGHT 0.9        /* a calibrated probe that is right so often needs no more mass */
-#define LOOK_AGAIN_MS 100       /* whether the models are idle */
+#define TEXT_SIZE 256
+#define MOSTLY_RIGHT 0.9  /* a calibrated probe that is right so often needs no more mass */
+#define LOOK_AGAIN_MS 100 /* whether the models are idle */
+
+typedef struct probe_check {
+    size_t n;          /* requests asked; 0: there is nothing to check, no rule reads the intent */
+    bool knows_labels; /* code, qa and math are labels of the probe: n_right means something */
+    size_t n_right, n_small;
+    double mass;    /* of the probability that the labels hold, mean */
+    double entropy; /* nats, mean */
+} probe_check;
 
 typedef struct checking {
     const stage *stage;
@@ -134,24 +143,14 @@ static error_code check(probe_check *out, const stage *s, atomic_bool *stop, fai
     return code;
 }
 
-error_code probe_check_run(probe_check *out, const stage *s, failure *fail)
-{
-    return check(out, s, NULL, fail);
-}
-
-error_code probe_check_run_idly(probe_check *out, const stage *s, atomic_bool *stop, failure *fail)
-{
-    return check(out, s, stop, fail);
-}
-
 /* ---- telling -------------------------------------------------------------------------------- */
 
-void probe_check_text(const probe_check *c, char out[PROBE_CHECK_SIZE])
+static void describe(const probe_check *c, char out[TEXT_SIZE])
 {
     char right[32] = "";
     if (c->knows_labels)
         snprintf(right, sizeof right, "%zu named rightly, ", c->n_right);
-    snprintf(out, PROBE_CHECK_SIZE,
+    snprintf(out, TEXT_SIZE,
              "of %zu built-in requests %sto the small model %zu, to the large one %zu; the labels "
              "hold %.1f %% of the probability, mean entropy %.2f nats",
              c->n, right, c->n_small, c->n - c->n_small, 100 * c->mass, c->entropy);
@@ -181,10 +180,54 @@ static void warn_of_routes(const probe_check *c, const stage *s)
              orchestra_entropy_limit(s->orchestra), c->n_right);
 }
 
-void probe_check_warn(const probe_check *c, const stage *s)
+static void warn(const probe_check *c, const stage *s)
 {
-    if (c->n == 0)
-        return;
     warn_of_mass(c, s);
     warn_of_routes(c, s);
+}
+
+error_code probe_check_print(const stage *s, failure *fail)
+{
+    probe_check found;
+    char text[TEXT_SIZE];
+    error_code code = check(&found, s, NULL, fail);
+    if (code != OK || found.n == 0)
+        return code;
+    describe(&found, text);
+    puts(text);
+    warn(&found, s);
+    return OK;
+}
+
+/* ---- beside a server ------------------------------------------------------------------------ */
+
+static void *watch(void *context)
+{
+    probe_watch *w = context;
+    probe_check found;
+    failure fail;
+    char text[TEXT_SIZE];
+    error_code code = check(&found, w->stage, &w->stop, &fail);
+    if (code != OK && code != ERR_CANCELLED)
+        log_warn("the probe could not be checked: %s", fail.text);
+    if (code != OK || found.n == 0)
+        return NULL;
+    describe(&found, text);
+    log_info("%s", text);
+    warn(&found, w->stage);
+    return NULL;
+}
+
+void probe_watch_start(probe_watch *w, const stage *s)
+{
+    w->stage = s;
+    atomic_init(&w->stop, false);
+    w->is_started = pthread_create(&w->thread, NULL, watch, w) == 0;
+}
+
+void probe_watch_stop(probe_watch *w)
+{
+    atomic_store(&w->stop, true);
+    if (w->is_started)
+        pthread_join(w->thread, NULL);
 }

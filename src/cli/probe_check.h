@@ -1,32 +1,30 @@
 /*
  * probe_check.h: whether a probe and a policy fit their models at all: what they make of the
- * built-in requests. Nothing of it counts as a decision.
+ * built-in requests, said in one line; and warned of with figures, where the labels hold next to
+ * nothing of the probability or all requests go to one model. Nothing of it counts as a decision.
+ * Where no rule reads the intent there is nothing to check.
  */
 #ifndef CLI_PROBE_CHECK_H
 #define CLI_PROBE_CHECK_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "cli/common.h"
 
-typedef struct probe_check {
-    size_t n;          /* requests asked; 0: there is nothing to check, no rule reads the intent */
-    bool knows_labels; /* code, qa and math are labels of the probe: n_right means something */
-    size_t n_right, n_small;
-    double mass;    /* of the probability that the labels hold, mean */
-    double entropy; /* nats, mean */
-} probe_check;
+/* At once, with a bar; the line goes to standard output. */
+error_code probe_check_print(const stage *s, failure *fail);
 
-/* Asks all at once, with a bar. */
-error_code probe_check_run(probe_check *out, const stage *s, failure *fail);
-/* One at a time, whenever no model has anything else to do, until all were asked or *stop is set
- * (out->n is then 0). For a thread beside a server. */
-error_code probe_check_run_idly(probe_check *out, const stage *s, atomic_bool *stop, failure *fail);
+/* A thread beside a server: asks one request after another, whenever no model has anything else to
+ * do, and logs the line. */
+typedef struct probe_watch {
+    const stage *stage;
+    pthread_t thread;
+    atomic_bool stop;
+    bool is_started; /* a server that cannot check itself serves all the same */
+} probe_watch;
 
-/* One line, without a newline at its end. */
-#define PROBE_CHECK_SIZE 256
-void probe_check_text(const probe_check *c, char out[PROBE_CHECK_SIZE]);
-/* Logs what does not fit, with figures and what to do. */
-void probe_check_warn(const probe_check *c, const stage *s);
+void probe_watch_start(probe_watch *w, const stage *s); /* it stays where it is */
+void probe_watch_stop(probe_watch *w);                  /* before the orchestra's end */
 
 #endif

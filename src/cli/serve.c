@@ -1,7 +1,6 @@
 /* serve.c: `a-io serve`: loads the models, answers over HTTP until it is told to stop. */
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -304,51 +303,9 @@ static error_code load(stage *s, failure *fail)
     return code == OK ? check_templates(s->orchestra, fail) : code;
 }
 
-/* ---- the check beside the server --------------------------------------------------------------
- */
-
-typedef struct side_check {
-    const stage *stage;
-    atomic_bool stop;
-    pthread_t thread;
-    bool is_started;
-} side_check;
-
-static void *run_check(void *context)
-{
-    side_check *c = context;
-    probe_check found;
-    failure fail;
-    char text[PROBE_CHECK_SIZE];
-    error_code code = probe_check_run_idly(&found, c->stage, &c->stop, &fail);
-    if (code != OK && code != ERR_CANCELLED)
-        log_warn("the probe could not be checked: %s", fail.text);
-    if (code != OK || found.n == 0)
-        return NULL;
-    probe_check_text(&found, text);
-    log_info("%s", text);
-    probe_check_warn(&found, c->stage);
-    return NULL;
-}
-
-/* A server that cannot check itself serves all the same. */
-static void side_check_start(side_check *c, const stage *st)
-{
-    c->stage = st;
-    atomic_init(&c->stop, false);
-    c->is_started = pthread_create(&c->thread, NULL, run_check, c) == 0;
-}
-
-static void side_check_stop(side_check *c)
-{
-    atomic_store(&c->stop, true);
-    if (c->is_started)
-        pthread_join(c->thread, NULL);
-}
-
 static error_code serve(server *s, stage *st, failure *fail)
 {
-    side_check checked;
+    probe_watch checked;
     error_code code = load(st, fail);
     if (code == OK)
         code = orchestra_open_log(st->orchestra, fail);
@@ -359,9 +316,9 @@ static error_code serve(server *s, stage *st, failure *fail)
     if (code != OK)
         return code;
     greet(s, st);
-    side_check_start(&checked, st);
+    probe_watch_start(&checked, st);
     serve_until_stopped(s, st->config->server.tls_certificate != NULL);
-    side_check_stop(&checked);
+    probe_watch_stop(&checked);
     return OK;
 }
 
@@ -462,19 +419,6 @@ static void print_success(const stage *st)
                st->config->success.online_step, st->config->success.online_step * r->target);
 }
 
-static error_code check_probe(const stage *st, failure *fail)
-{
-    probe_check found;
-    char text[PROBE_CHECK_SIZE];
-    error_code code = probe_check_run(&found, st, fail);
-    if (code != OK || found.n == 0)
-        return code;
-    probe_check_text(&found, text);
-    puts(text);
-    probe_check_warn(&found, st);
-    return OK;
-}
-
 static error_code check(stage *st, failure *fail)
 {
     error_code code = load(st, fail);
@@ -485,7 +429,7 @@ static error_code check(stage *st, failure *fail)
     if (code == OK)
         code = print_policy(st->orchestra, fail);
     if (code == OK)
-        code = check_probe(st, fail);
+        code = probe_check_print(st, fail);
     if (code == OK)
         puts("configuration, models, labels and templates are in order");
     return code;
