@@ -293,6 +293,7 @@ test('a slow or silent client does not hold up another', async () => {
 });
 
 test('an idle server sleeps', async () => {
+  await until('the server has checked its probe', () => /built-in requests/.test(server.log), 30000);
   await server.idle();
   await sleep(200);
   const cpu = server.cpuMs();
