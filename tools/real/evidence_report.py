@@ -183,13 +183,13 @@ def policies(judged):
     n = len(judged)
     listed = [Policy("small", [1.0] * n), Policy("large", [0.0] * n), Policy("random, half", [0.5] * n)]
     listed += decided(judged, "published", "the paper's rule as published", "labels")
-    listed += decided(judged, "template", "the paper's rule, label words chosen", "labels")
-    listed += decided(judged, "calibrated", "the same, calibrated", "labels")
+    listed += decided(judged, "template", "the paper's rule, own words", "labels")
+    listed += decided(judged, "calibrated", "the paper's rule, calibrated", "labels")
     kind = next((judged.decisions[k] for k in ("success", "learned") if k in judged.decisions), None)
     if kind and all(d.get("intent") for d in kind):
-        listed.append(Policy("kind rule (code to the small one, learned kind)",
+        listed.append(Policy("kind rule, learned",
                              [float(d["intent"]["label"] == "code") for d in kind], "state"))
-    listed += decided(judged, "success", "success rule at its calibrated limit", "state")
+    listed += decided(judged, "success", "success rule", "state")
     listed.append(Policy("oracle", [float(s or not l) for s, l in zip(judged.small, judged.large)]))
     return listed
 
@@ -234,7 +234,7 @@ def speculated(judged, small, large):
     row["1"] = {"tokens_per_s": row["1"]["tokens_per_s"] * factor, "ms_per_answer": row["1"]["ms_per_answer"] / factor,
                 "bytes_per_answer": row["1"]["bytes_per_answer"] * found["draft_bytes"] / found["large_bytes"]}
     del row["8"]  # drafts are for one request at a time
-    return {"policy": "large, the small one drafts (exact)", "requests_measured": found["requests"]} | row
+    return {"policy": "large, the small one drafts", "requests_measured": found["requests"]} | row
 
 
 # ---- the whole -----------------------------------------------------------------------------------
@@ -334,8 +334,8 @@ def panels(report):
         for streams in map(str, STREAMS):
             base = large[streams]["ms_per_answer"]
             listed = made["policies"] + ([made["speculation"]] if made["speculation"] else [])
-            points = [(r["policy"], base / r[streams]["ms_per_answer"], r["accuracy"]) for r in listed if streams in r]
-            curve = [(base / p[streams]["ms_per_answer"], p["accuracy"]) for p in made["success_rule"]]
+            points = [(r["policy"], r[streams]["ms_per_answer"] / base, r["accuracy"]) for r in listed if streams in r]
+            curve = [(p[streams]["ms_per_answer"] / base, p["accuracy"]) for p in made["success_rule"]]
             yield f"{made['title']}, {streams} at once", points, curve
 
 
