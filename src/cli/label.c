@@ -32,6 +32,9 @@ static const char usage[] =
     "      --only small|large  only this model answers: to fit an estimate of the small one's "
     "success,\n"
     "                       its own answers are enough\n"
+    "      --read           the large model reads the small one's answers, too: the "
+    "log-probability\n"
+    "                       of a token of it (reading)\n"
     "      --streams N      answers at once (default: 8)\n"
     "  -n, --max-tokens N   of an answer, where the request says none (default: 256)\n"
     "      --temperature T  default: 0\n"
@@ -57,10 +60,10 @@ typedef struct label_options {
     const char *output, *requests, *only;
     uint64_t streams, max_tokens, seed;
     float temperature;
-    bool json, help;
+    bool read, json, help;
 } label_options;
 
-enum { ONLY = STAGE_OWN, STREAMS, TEMPERATURE, SEED, JSON };
+enum { ONLY = STAGE_OWN, READ, STREAMS, TEMPERATURE, SEED, JSON };
 
 /* ---- options ------------------------------------------------------------------------------ */
 
@@ -75,6 +78,9 @@ static error_code take_option(void *context, int option, failure *fail)
         return option_number("--max-tokens", optarg, 1, 1 << 20, &o->max_tokens, fail);
     case ONLY:
         o->only = optarg;
+        return OK;
+    case READ:
+        o->read = true;
         return OK;
     case STREAMS:
         return option_number("--streams", optarg, 1, 256, &o->streams, fail);
@@ -95,6 +101,7 @@ static error_code read_label_options(label_options *o, int argc, char **argv, fa
 {
     static const struct option names[] = {{"output", required_argument, NULL, 'o'},
                                           {"only", required_argument, NULL, ONLY},
+                                          {"read", no_argument, NULL, READ},
                                           {"streams", required_argument, NULL, STREAMS},
                                           {"max-tokens", required_argument, NULL, 'n'},
                                           {"temperature", required_argument, NULL, TEMPERATURE},
@@ -114,6 +121,9 @@ static error_code read_label_options(label_options *o, int argc, char **argv, fa
         return failure_set(fail, ERR_INVALID, "--temperature: from 0 to 2");
     if (o->only != NULL && strcmp(o->only, "small") != 0 && strcmp(o->only, "large") != 0)
         return failure_set(fail, ERR_INVALID, "--only: \"%s\" is neither small nor large", o->only);
+    if (o->read && o->only != NULL && strcmp(o->only, "large") == 0)
+        return failure_set(fail, ERR_INVALID,
+                           "--read: of the small model's answers; it is not asked");
     if (argc - optind != 1)
         return failure_set(fail, ERR_INVALID,
                            "one file of requests is needed; try: a-io label --help");
@@ -330,6 +340,7 @@ int command_label(int argc, char **argv)
                                  .seed = o.seed,
                                  .temperature = o.temperature,
                                  .stopped = is_interrupted};
+        p.is_read = o.read;
         p.is_asked[ROLE_SMALL] = o.only == NULL || strcmp(o.only, "small") == 0;
         p.is_asked[ROLE_LARGE] = o.only == NULL || strcmp(o.only, "large") == 0;
         code = label(&o, &s, &p, &lines, &fail);

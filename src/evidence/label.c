@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "evidence/answer.h"
 #include "evidence/journal.h"
+#include "evidence/reading.h"
 
 static const char *const roles[] = {[ROLE_SMALL] = "small", [ROLE_LARGE] = "large"};
 #define N_ROLES (sizeof roles / sizeof roles[0])
@@ -123,6 +124,58 @@ static error_code answer_open(labelling *l, orchestra *o, const config *c, failu
     return l->code != OK ? l->code : code;
 }
 
+/* ---- reading ------------------------------------------------------------------------------ */
+
+static answer_key reading_key(size_t number)
+{
+    answer_key key;
+    snprintf(key.text, sizeof key.text, "reading/%zu", number);
+    return key;
+}
+
+static const char *large_name(const config *c)
+{
+    for (uint32_t i = 0; i < c->n_models; i++)
+        if (c->models[i].role == ROLE_LARGE)
+            return c->models[i].name;
+    return NULL; /* block_run has refused such a configuration */
+}
+
+/* What the large model cannot take, together with its prompt, is not known, and no failure. */
+static error_code read_answer(labelling *l, orchestra *o, const char *large, size_t number,
+                              failure *fail)
+{
+    answer_key answer = key_of(ROLE_SMALL, number), key = reading_key(number);
+    const char *text =
+        json_string_value(json_object_get(journal_find(l->journal, answer.text), "answer"));
+    reading r = {.tokens = 0};
+    if (text == NULL || journal_find(l->journal, key.text) != NULL)
+        return OK;
+    error_code code = reading_take(&r, o, large, &l->plan->tasks.items[number], text, fail);
+    if (code != OK && code != ERR_CONTEXT)
+        return failure_prefix(fail, "task %s", l->plan->tasks.items[number].id);
+    return journal_put(l->journal, key.text,
+                       code == OK && r.tokens > 0
+                           ? json_pack("{s:f, s:f, s:I}", "mean", r.mean, "least", r.least,
+                                       "tokens", (json_int_t)r.tokens)
+                           : json_null(),
+                       fail);
+}
+
+static error_code read_answers(labelling *l, orchestra *o, const config *c, failure *fail)
+{
+    const block_options *load = &l->plan->load;
+    size_t n = l->plan->tasks.length;
+    error_code code = OK;
+    for (size_t i = 0; code == OK && i < n; i++) {
+        if (load->stopped != NULL && load->stopped(load->context))
+            return failure_set(fail, ERR_CANCELLED, "stopped");
+        code = read_answer(l, o, large_name(c), i, fail);
+        tell(l, "reading", i + 1, n);
+    }
+    return code;
+}
+
 /* ---- grading ------------------------------------------------------------------------------ */
 
 static bool was_cut(const labelling *l, const task *t, const json_t *answer)
@@ -197,6 +250,10 @@ static error_code add_line(labelling *l, size_t number, json_t *lines, failure *
         if (graded == NULL || json_object_set_new(line, roles[role], graded) != 0)
             code = fail->code;
     }
+    answer_key key = reading_key(number);
+    json_t *read = journal_find(l->journal, key.text);
+    if (l->plan->is_read)
+        json_object_set_new(line, "reading", read != NULL ? json_incref(read) : json_null());
     if (code == OK && t->check == NULL && l->plan->is_asked[0] && l->plan->is_asked[1])
         code = add_agreement(line, fail);
     if (json_array_append_new(lines, line) != 0 && code == OK)
@@ -245,6 +302,8 @@ error_code label_perform(const label_plan *p, orchestra *o, const config *c,
         if (p->is_asked[role])
             code = answer_open(&l, o, c, fail);
     }
+    if (code == OK && p->is_read)
+        code = read_answers(&l, o, c, fail);
     if (code == OK)
         code = grade_all(&l, made, fail);
     journal_close(l.journal);

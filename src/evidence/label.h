@@ -10,6 +10,7 @@
 typedef struct label_plan {
     task_list tasks;
     bool is_asked[2];       /* by config_role: who answers; at least one */
+    bool is_read;           /* the large model reads the small one's answers, which is asked */
     block_options load;     /* LOAD_CLOSED; `progress` and `answered` are label's own */
     const char *journal;    /* a file that keeps answers until all are graded; NULL: none */
     const json_t *settings; /* what the journal must have been written with */
@@ -25,6 +26,8 @@ typedef struct label_progress {
  *   small, large: {"right": bool or null (nothing says what is right), "answer": the text,
  *       "finish": stop or length, "prompt_tokens", "tokens"}; of a request that the model refused
  *       {"right": false, "error": the text}; a model that was not asked is not there
+ *   reading: where it was asked for, what the large model thinks of the small one's answer:
+ *       {"mean", "least": log-probability of a token, nats, "tokens"}; null of no answer
  *   agree: where there is no check and both were asked, whether the answers come to the same
  *       (answer.h); or null
  * ERR_CANCELLED: it was stopped; what was answered is in the journal. */

@@ -51,7 +51,17 @@ test('answers, grades and figures; the same whatever the streams; read again by 
   assert.ok(all.large.low < all.large.right && all.large.right <= all.large.high);
   // One at a time, from what was labelled.
   const again = path.join(folder, 'again.jsonl');
-  label(output, again, '--streams', '1');
+  label(output, again, '--streams', '1', '--read');
+  for (const line of lines(again)) {
+    if (!line.small.answer) {
+      assert.equal(line.reading, null);
+      continue;
+    }
+    assert.ok(line.reading.tokens > 0 && line.reading.least <= line.reading.mean && line.reading.mean <= 0);
+    // What both came to by themselves is what the large model finds most probable.
+    if (line.small.answer === line.large.answer) assert.ok(line.reading.mean > -0.7, line.small.answer);
+  }
+  assert.ok(made.every((l) => !('reading' in l)));
   assert.deepEqual(lines(again).map((l) => [l.small, l.large]), made.map((l) => [l.small, l.large]));
   label(output, again, '--only', 'small');
   assert.deepEqual(lines(again).map((l) => l.small), made.map((l) => l.small));
@@ -99,6 +109,7 @@ test('what it refuses', (t) => {
   };
   refused(2, /-o FILE/, requests);
   refused(2, /one file/, '-o', path.join(folder, 'a'));
+  refused(2, /not asked/, '-o', path.join(folder, 'a'), '--only', 'large', '--read', requests);
   refused(2, /neither/, '-o', path.join(folder, 'a'), '--only', 'both', requests);
   refused(2, /--streams/, '-o', path.join(folder, 'a'), '--streams', '0', requests);
   refused(3, /nowhere/, '-o', path.join(folder, 'a'), path.join(folder, 'nowhere'));
