@@ -26,6 +26,12 @@ MEASURED = 16  # requests that speculation is measured on
 PUBLISHED = ("{conversation}Intent:", {"code": " code", "qa": " qa", "math": " math"})
 CHOSEN = ("{conversation}Task category:", {"code": " Code", "qa": " Knowledge", "math": " Calculation"})
 
+DRAFTED = "policy: {name: rules, rules: [{name: draft, model: large, lookup: draft}]}\n"
+LIKELY = """probe: {{kind: learned, calibration: "{0}", labels: [{{name: code}}, {{name: qa}}, {{name: math}}]}}
+success: {{calibration: "{0}"}}
+policy: {{name: rules, rules: [{{name: likely, min_success: 0.5, model: small}}, {{name: rest, model: large}}]}}
+"""
+
 
 class Work:
     def __init__(self, program, folder, models):
@@ -53,13 +59,14 @@ class Work:
 
     def configure(self, name, probe, more=""):
         """NAME.yaml: the pair, a probe's (template, words), and what else there is."""
-        template, words = probe
         text = "version: 1\nmodels:\n"
         for model, role in zip(PAIR, ("small", "large")):
             file = next(m["file"] for m in json.loads(fetch.MODELS.read_text()) if m["name"] == model)
             text += f"  - {{name: {model}, role: {role}, path: {self.models / file}, context: 4096, slots: 8}}\n"
-        text += f'probe:\n  template: "{template}"\n'
-        text += "  labels:\n" + "".join(f'    - {{name: {label}, token: "{word}"}}\n' for label, word in words.items())
+        if probe:
+            template, words = probe
+            text += f'probe:\n  template: "{template}"\n'
+            text += "  labels:\n" + "".join(f'    - {{name: {label}, token: "{word}"}}\n' for label, word in words.items())
         self.path(f"{name}.yaml").write_text(text + more)
 
     def label(self, name, *args):
@@ -77,25 +84,54 @@ class Work:
         if not output.is_file():
             self.run("calibrate", "--no-machine", "--config", self.path("template.yaml"), "-o", output, *args)
 
+    def join(self, name, *parts):
+        """One file of several, where it is not there."""
+        if not self.path(name).is_file():
+            self.path(name).write_bytes(b"".join(self.path(part).read_bytes() for part in parts))
+
     def steps(self):
         files = [self.models / m["file"] for m in json.loads(fetch.MODELS.read_text()) if m["name"] in PAIR]
         self.made("steps.json", "bench", "-m", files[0], "-m", files[1], "--synthetic", LARGER, "--tests",
                   "prefill:128,step:1,8", "--runs", "3", "--json")
 
+    def speculation(self):
+        """The large model alone and with the small one as its draft, one request at a time: the same answers."""
+        if self.path("speculation.json").is_file():
+            return
+        lines = self.path("judge.jsonl").read_text().splitlines(keepends=True)
+        self.path("some.jsonl").write_text("".join(lines[:MEASURED]))
+        self.configure("speculation", CHOSEN, DRAFTED)
+        self.run("replay", self.path("some.jsonl"), "--config", self.path("speculation.yaml"), "--policies",
+                 "large,rules", "--json", to="speculation-replay.json")
+        runs = json.loads(self.path("speculation-replay.json").read_text())["runs"]
+        large, draft = (next(r for r in runs if r["policy"] == name) for name in ("large", "rules"))
+        if [i["digest"] for i in large["items"]] != [i["digest"] for i in draft["items"]]:
+            sys.exit("evidence: answers with drafts are others than without")
+        self.path("speculation.json").write_text(json.dumps(
+            {"requests": MEASURED, "large_seconds": large["seconds"], "draft_seconds": draft["seconds"],
+             "large_bytes": large["bytes_read"], "draft_bytes": draft["bytes_read"],
+             "drafted": draft["drafted"], "accepted": draft["accepted"], "steps": draft["steps"]}) + "\n")
+
+
+def costs(work):
+    """What wants a free machine."""
+    work.steps()
+    work.speculation()
+
 
 def evidence(work):
-    work.configure("published", PUBLISHED)
     work.configure("template", CHOSEN)
-    for name, more in (("judge", ()), ("fit", ()), ("more", ("--only", "small"))):
+    for name, more in (("judge", ["--read"]), ("fit", []), ("more", ["--only", "small"])):
         work.label(name, *more)
+    work.join("graded.jsonl", "labelled-fit.jsonl", "labelled-more.jsonl")
     work.fit("probe", work.path("labelled-fit.jsonl"))
-    work.configure("calibrated", CHOSEN)
-    with open(work.path("calibrated.yaml"), "a", encoding="utf-8") as text:
-        text.write(f"  calibration: {work.path('probe.json')}\n")
-    work.decide("published", "paper")
-    work.decide("template", "paper")
-    work.decide("calibrated", "paper")
-    work.steps()
+    work.fit("heads", "--kind", "learned", "--success", work.path("graded.jsonl"))
+    work.configure("published", PUBLISHED)
+    work.configure("calibrated", CHOSEN, f"  calibration: {work.path('probe.json')}\n")
+    work.configure("success", None, LIKELY.format(work.path("heads.json")))
+    for name in ("published", "template", "calibrated"):
+        work.decide(name, "paper")
+    work.decide("success", "rules")
 
 
 def report(work):
@@ -110,6 +146,7 @@ def report(work):
 def main():
     parser = argparse.ArgumentParser(description="What routing between the real pair is worth.")
     parser.add_argument("--program", default=str(ROOT / "build" / "a-io"))
+    parser.add_argument("--only-costs", action="store_true", help="measure, and nothing else")
     options = parser.parse_args()
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     for command in ([HERE / "fetch.py", *PAIR], [HERE / "evidence_tasks.py"]):
@@ -117,7 +154,11 @@ def main():
         if done.returncode != 0:
             return done.returncode
     work = Work(os.path.abspath(options.program), cache / "a-io" / "evidence", pathlib.Path(fetch.default_folder()))
+    if options.only_costs:
+        costs(work)
+        return 0
     evidence(work)
+    costs(work)
     report(work)
     return 0
 

@@ -3,8 +3,7 @@
 made: evidence_report.py FOLDER --steps BENCH.json [--markdown FILE] [--results FILE]
 
 FOLDER holds labelled-judge.jsonl (a-io label) and, for each way to decide, decisions-NAME.jsonl (a-io route --jsonl
-over the same requests); scores-judge.jsonl (the large model's reading of the small one's answers) and
-speculation.json (measured) where they exist. Nothing here was fitted on these requests. Python's standard library.
+over the same requests); speculation.json (measured) where it is. Nothing here was fitted on these requests. Python's standard library.
 """
 import argparse
 import collections
@@ -42,8 +41,8 @@ class Judged:
         self.decisions = {}
         for path in sorted(folder.glob("decisions-*.jsonl")):
             self.decisions[path.stem.removeprefix("decisions-")] = self.checked(path)
-        scores = folder / "scores-judge.jsonl"
-        self.scores = [one["mean"] for one in self.checked(scores)] if scores.is_file() else None
+        readings = [line.get("reading") for line in self.lines]
+        self.readings = [r["mean"] if r else -99.0 for r in readings] if any(readings) else None
         speculation = folder / "speculation.json"
         self.speculation = json.loads(speculation.read_text()) if speculation.is_file() else None
 
@@ -58,7 +57,7 @@ class Judged:
 
 
 def success_of(decision):
-    return (decision.get("success") or {}).get("probability")
+    return decision["plan"].get("success")
 
 
 def predictors(judged):
@@ -74,8 +73,8 @@ def predictors(judged):
     for kind, right in zip(judged.kinds, judged.small):
         rates[kind].append(right)
     found["kind alone (true label)"] = [sum(rates[k]) / len(rates[k]) for k in judged.kinds]
-    if judged.scores:
-        found["the large model's reading, after the fact"] = judged.scores
+    if judged.readings:
+        found["the large model's reading, after the fact"] = judged.readings
     return found
 
 
