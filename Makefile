@@ -9,6 +9,8 @@
 #   make test-metrics   /metrics and docs/grafana.json in a real Prometheus (installs Debian's)
 #   make demo-real      make demo's table with a real pair, Qwen2.5-Coder 0.5B and 1.5B
 #   make SANITIZE=address,undefined test      make SANITIZE=thread test      make CC=clang-14 test (or newer, to be installed)
+#   make evidence-real  what routing between the two is worth: docs/real-pair.md's tables (an hour or two; goes on where it was)
+#   make SANITIZE=address,undefined test      make SANITIZE=thread test      make CC=clang test (14 and newer)
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make install        into PREFIX (/usr/local), DESTDIR before it: program, demo pair, manual page, completions, unit; `uninstall`
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
@@ -207,6 +209,11 @@ demo-real: setup
 	@sed "s|~/.cache/a-io/real|$$(tools/real/fetch.py --where)|" config/qwen2.5-coder.yaml > build/qwen2.5-coder.yaml
 	@python3 tools/demo/demo.py --program $(PROGRAM) --config build/qwen2.5-coder.yaml \
 	  --requests tools/demo/real_requests.jsonl --max-tokens 300 --pair "Qwen2.5-Coder 0.5B and 1.5B"
+
+evidence-real: setup
+	@$(MAKE) --no-print-directory $(PARALLEL) $(PROGRAM)
+	@python3 -m pip --version >/dev/null 2>&1 || tools/setup.sh python3-pip
+	@tools/real/evidence.py --program $(PROGRAM) $(EVIDENCE_OPTIONS)
 
 # One seed, so that two runs differ in times only. REPLAY_OPTIONS='--requests 2000' decides more.
 REPLAY_OPTIONS ?=
