@@ -42,7 +42,7 @@ ASKED = {
     "nq": "Answer the question with a name, a number or a few words, not with a sentence.\nQuestion: {}",
 }
 DOMAIN = {"humaneval": "code", "gsm8k": "math", "cmmlu": "qa", "nq": "qa"}
-MAX_TOKENS = {"humaneval": 384, "gsm8k": 320, "cmmlu": 32, "nq": 32, "code": 256, "math": 320}
+MAX_TOKENS = {"humaneval": 512, "gsm8k": 512, "cmmlu": 32, "nq": 32, "code": 256, "math": 512}
 
 
 def rank(identity):
