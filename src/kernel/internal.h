@@ -3,12 +3,12 @@
  * activation's layout, and the table of functions that one instruction set provides.
  *
  * Packed layout. A matrix part is cut into groups of sixteen rows, a group into records of 32, 64,
- * 128 or 256 columns, and records follow one another in the order in which a product reads them:
- * one linear stream. Inside a record the rows are interleaved: four consecutive columns ("a quad")
- * of each of the sixteen rows fill 64 bytes, which is one 512-bit register, two 256-bit ones, or
- * q[quad][row][4] in C. Integers are stored unsigned; the zero point comes back as −zero_point ·
- * Σx, summed once per activation. Every record is a multiple of 64 bytes, and at most 3 % larger
- * than the file's blocks.
+ * 128 or 256 columns, and records follow one another in the order in which a product reads them, as
+ * does what a record is made of: one linear stream. Inside a record the rows are interleaved: four
+ * consecutive columns ("a quad") of each of the sixteen rows fill 64 bytes, which is one 512-bit
+ * register, two 256-bit ones, or q[quad][row][4] in C. Integers are stored unsigned; the zero point
+ * comes back as −zero_point · Σx, summed once per activation. Every record is a multiple of 64
+ * bytes, and at most 3 % larger than the file's blocks.
  *
  * Reduction order (promise 1), the same in every instruction set, so that integer products agree
  * bit for bit between them: per block of 32 columns an exact integer dot product, converted to f32,
@@ -77,32 +77,43 @@ typedef struct record_q4_1 { /* value = d · q + m */
     uint8_t q[2][BLOCK_QUADS / 2][GROUP_ROWS][4];
 } record_q4_1;
 
-/* Five-bit values: nibbles as above; bit i of high is bit 4 of quad i. */
+/* A block of five-bit values: bit i of high is bit 4 of quad i; nibbles as above. */
+typedef struct five_bit_block {
+    uint8_t high[GROUP_ROWS][4];
+    uint8_t low[BLOCK_QUADS / 2][GROUP_ROWS][4];
+} five_bit_block;
+
 typedef struct record_q5_0 { /* value = d · (q − 16) */
-    record_q4_0 low;
-    uint8_t high[2][GROUP_ROWS][4];
+    RECORD_ALIGNED uint16_t d[2][GROUP_ROWS];
+    five_bit_block block[2];
 } record_q5_0;
 
 typedef struct record_q5_1 { /* value = d · q + m */
-    record_q4_1 low;
-    uint8_t high[2][GROUP_ROWS][4];
+    RECORD_ALIGNED uint16_t d[2][GROUP_ROWS];
+    uint16_t m[2][GROUP_ROWS];
+    five_bit_block block[2];
 } record_q5_1;
 
 typedef record_q4_0 record_iq4_nl; /* value = d · iq4_values[q] */
 
-typedef struct record_q4_k { /* value = d · scale · q − dmin · min */
+/* The scales and minima of a Q4_K or Q5_K record: value = d · scale · q − dmin · min. */
+typedef struct super_scales {
     RECORD_ALIGNED uint16_t d[GROUP_ROWS];
     uint16_t dmin[GROUP_ROWS];
     struct {
         uint8_t scale[GROUP_ROWS];
         uint8_t min[GROUP_ROWS];
     } block[K_BLOCKS];
+} super_scales;
+
+typedef struct record_q4_k {
+    super_scales scales;
     uint8_t q[K_BLOCKS][BLOCK_QUADS / 2][GROUP_ROWS][4];
 } record_q4_k;
 
-typedef struct record_q5_k { /* as Q4_K; bit i of high[block] is bit 4 of quad i */
-    record_q4_k low;
-    uint8_t high[K_BLOCKS][GROUP_ROWS][4];
+typedef struct record_q5_k {
+    super_scales scales;
+    five_bit_block block[K_BLOCKS];
 } record_q5_k;
 
 /* Six-bit values: nibbles as above; bits 2i, 2i + 1 of high[h] are bits 4, 5 of quad 4h + i. */
@@ -111,8 +122,8 @@ typedef struct record_q6_k { /* value = d · scale · (q − 32), one scale per 
     uint16_t padding[GROUP_ROWS];
     int8_t scale[K_BLOCKS][2][GROUP_ROWS];
     struct {
-        uint8_t low[BLOCK_QUADS / 2][GROUP_ROWS][4];
         uint8_t high[2][GROUP_ROWS][4];
+        uint8_t low[BLOCK_QUADS / 2][GROUP_ROWS][4];
     } block[K_BLOCKS];
 } record_q6_k;
 
@@ -124,15 +135,17 @@ typedef struct record_q2_k { /* value = d · scale · q − dmin · min, one of 
     uint8_t q[K_BLOCKS][2][GROUP_ROWS][4];
 } record_q2_k;
 
-/* Three-bit values: as Q2_K; bit i of high[block] is bit 2 of quad i. Half block s's scale: nibble
+/* Three-bit values: as Q2_K; bit i of high is bit 2 of quad i. Half block s's scale: nibble
  * s % 2 of scale_low[s / 2], and above it bits 2(s % 4), 2(s % 4) + 1 of scale_high[s / 4]. */
 typedef struct record_q3_k { /* value = d · (scale − 32) · (q − 4) */
     RECORD_ALIGNED uint16_t d[GROUP_ROWS];
     uint16_t padding[GROUP_ROWS];
     uint8_t scale_low[K_BLOCKS][GROUP_ROWS];
     uint8_t scale_high[K_BLOCKS / 2][GROUP_ROWS];
-    uint8_t low[K_BLOCKS][2][GROUP_ROWS][4];
-    uint8_t high[K_BLOCKS][GROUP_ROWS][4];
+    struct {
+        uint8_t high[GROUP_ROWS][4];
+        uint8_t low[2][GROUP_ROWS][4];
+    } block[K_BLOCKS];
 } record_q3_k;
 
 typedef struct record_iq4_xs { /* value = d · scale · iq4_values[q] */

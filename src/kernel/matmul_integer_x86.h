@@ -50,17 +50,17 @@ INLINE void add_q4_0(const void *record, const char *x, size_t x_stride, size_t 
 /* ---- super-blocks --------------------------------------------------------------------------- */
 
 /* The scales of a Q4_K or Q5_K record, wanted by each of its blocks. */
-typedef struct super_scales {
+typedef struct super_factors {
     rows_f32 d, dmin;
-} super_scales;
+} super_factors;
 
-INLINE super_scales load_scales(const record_q4_k *w)
+INLINE super_factors load_factors(const super_scales *w)
 {
-    return (super_scales){load_halves(w->d), load_halves(w->dmin)};
+    return (super_factors){load_halves(w->d), load_halves(w->dmin)};
 }
 
 /* Adds block b of every column, whose Σ q · x is dot, with scale and minimum. */
-INLINE void add_with_min(const record_q4_k *w, super_scales super, size_t b, const char *x,
+INLINE void add_with_min(const super_scales *w, super_factors super, size_t b, const char *x,
                          size_t x_stride, size_t columns, const rows_i32 dot[TILE_COLUMNS],
                          rows_f32 total[TILE_COLUMNS])
 {
@@ -80,12 +80,12 @@ INLINE void add_q4_k(const void *record, const char *x, size_t x_stride, size_t 
                      rows_f32 total[TILE_COLUMNS])
 {
     const record_q4_k *w = record;
-    super_scales super = load_scales(w);
+    super_factors super = load_factors(&w->scales);
     for (size_t b = 0; b < K_BLOCKS; b++) {
         rows_i32 dot[TILE_COLUMNS];
         EACH_COLUMN dot[c] = all_i32(0);
         dot_nibbles(w->q[b], x, x_stride, b, columns, dot);
-        add_with_min(w, super, b, x, x_stride, columns, dot, total);
+        add_with_min(&w->scales, super, b, x, x_stride, columns, dot, total);
     }
 }
 
@@ -93,12 +93,12 @@ INLINE void add_q5_k(const void *record, const char *x, size_t x_stride, size_t 
                      rows_f32 total[TILE_COLUMNS])
 {
     const record_q5_k *w = record;
-    super_scales super = load_scales(&w->low);
+    super_factors super = load_factors(&w->scales);
     for (size_t b = 0; b < K_BLOCKS; b++) {
         rows_i32 dot[TILE_COLUMNS];
         EACH_COLUMN dot[c] = all_i32(0);
-        dot_five_bits(w->low.q[b], w->high[b], x, x_stride, b, columns, dot);
-        add_with_min(&w->low, super, b, x, x_stride, columns, dot, total);
+        dot_five_bits(&w->block[b], x, x_stride, b, columns, dot);
+        add_with_min(&w->scales, super, b, x, x_stride, columns, dot, total);
     }
 }
 

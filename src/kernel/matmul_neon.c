@@ -127,7 +127,7 @@ INLINE void add_q4_0(const void *record, const char *x, size_t x_stride, size_t 
 }
 
 /* Adds block b of every column, whose Σ q · x is dot, with scale and minimum. */
-INLINE void add_with_min(const record_q4_k *w, size_t b, size_t quarter, const char *x,
+INLINE void add_with_min(const super_scales *w, size_t b, size_t quarter, const char *x,
                          size_t x_stride, size_t columns, const int32x4_t dot[TILE_COLUMNS],
                          rows_f32 total[TILE_COLUMNS])
 {
@@ -152,7 +152,7 @@ INLINE void add_q4_k(const void *record, const char *x, size_t x_stride, size_t 
             int32x4_t dot[TILE_COLUMNS];
             EACH_COLUMN dot[c] = vdupq_n_s32(0);
             dot_nibbles(w->q[b], quarter, x, x_stride, b, columns, dot);
-            add_with_min(w, b, quarter, x, x_stride, columns, dot, total);
+            add_with_min(&w->scales, b, quarter, x, x_stride, columns, dot, total);
         }
 }
 
@@ -165,8 +165,8 @@ INLINE void add_q5_k(const void *record, const char *x, size_t x_stride, size_t 
         {
             int32x4_t dot[TILE_COLUMNS];
             EACH_COLUMN dot[c] = vdupq_n_s32(0);
-            dot_five_bits(w->low.q[b], w->high[b], quarter, x, x_stride, b, columns, dot);
-            add_with_min(&w->low, b, quarter, x, x_stride, columns, dot, total);
+            dot_five_bits(&w->block[b], quarter, x, x_stride, b, columns, dot);
+            add_with_min(&w->scales, b, quarter, x, x_stride, columns, dot, total);
         }
 }
 

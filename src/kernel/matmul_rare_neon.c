@@ -37,8 +37,8 @@ INLINE void add_q5_0(const void *record, const char *x, size_t x_stride, size_t 
         {
             int32x4_t dot[TILE_COLUMNS];
             EACH_COLUMN dot[c] = vdupq_n_s32(2 * block_of(x, x_stride, c, b)->minus_8_sum);
-            dot_five_bits(w->low.q[b], w->high[b], quarter, x, x_stride, b, columns, dot);
-            float32x4_t d = load_halves(w->low.d[b], quarter);
+            dot_five_bits(&w->block[b], quarter, x, x_stride, b, columns, dot);
+            float32x4_t d = load_halves(w->d[b], quarter);
             EACH_COLUMN total[c].quarter[quarter] =
                 add_scaled(total[c].quarter[quarter], dot[c], d, block_of(x, x_stride, c, b));
         }
@@ -53,9 +53,9 @@ INLINE void add_q5_1(const void *record, const char *x, size_t x_stride, size_t 
         {
             int32x4_t dot[TILE_COLUMNS];
             EACH_COLUMN dot[c] = vdupq_n_s32(0);
-            dot_five_bits(w->low.q[b], w->high[b], quarter, x, x_stride, b, columns, dot);
-            float32x4_t d = load_halves(w->low.d[b], quarter);
-            float32x4_t m = load_halves(w->low.m[b], quarter);
+            dot_five_bits(&w->block[b], quarter, x, x_stride, b, columns, dot);
+            float32x4_t d = load_halves(w->d[b], quarter);
+            float32x4_t m = load_halves(w->m[b], quarter);
             EACH_COLUMN total[c].quarter[quarter] = add_with_offset(
                 total[c].quarter[quarter], dot[c], d, m, block_of(x, x_stride, c, b));
         }
@@ -199,8 +199,8 @@ INLINE void add_q2_k(const void *record, const char *x, size_t x_stride, size_t 
 INLINE void dot_three_bits(const record_q3_k *w, size_t quarter, const char *x, size_t x_stride,
                            size_t block, size_t part, size_t columns, int32x4_t dot[TILE_COLUMNS])
 {
-    uint8x16_t low = load_quad(w->low[block][part], quarter);
-    uint8x16_t high = load_quad(w->high[block], quarter);
+    uint8x16_t low = load_quad(w->block[block].low[part], quarter);
+    uint8x16_t high = load_quad(w->block[block].high, quarter);
     EACH_COLUMN dot[c] = vdupq_n_s32(-block_of(x, x_stride, c, block)->half_sum_4[part]);
     UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
     {

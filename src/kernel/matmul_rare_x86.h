@@ -35,8 +35,8 @@ INLINE void add_q5_0(const void *record, const char *x, size_t x_stride, size_t 
     {
         rows_i32 dot[TILE_COLUMNS];
         EACH_COLUMN dot[c] = all_i32(2 * block_of(x, x_stride, c, b)->minus_8_sum);
-        dot_five_bits(w->low.q[b], w->high[b], x, x_stride, b, columns, dot);
-        rows_f32 d = load_halves(w->low.d[b]);
+        dot_five_bits(&w->block[b], x, x_stride, b, columns, dot);
+        rows_f32 d = load_halves(w->d[b]);
         EACH_COLUMN total[c] = add_scaled(total[c], dot[c], d, block_of(x, x_stride, c, b));
     }
 }
@@ -49,8 +49,8 @@ INLINE void add_q5_1(const void *record, const char *x, size_t x_stride, size_t 
     {
         rows_i32 dot[TILE_COLUMNS];
         EACH_COLUMN dot[c] = all_i32(0);
-        dot_five_bits(w->low.q[b], w->high[b], x, x_stride, b, columns, dot);
-        rows_f32 d = load_halves(w->low.d[b]), m = load_halves(w->low.m[b]);
+        dot_five_bits(&w->block[b], x, x_stride, b, columns, dot);
+        rows_f32 d = load_halves(w->d[b]), m = load_halves(w->m[b]);
         EACH_COLUMN total[c] = add_offset(total[c], dot[c], d, m, block_of(x, x_stride, c, b));
     }
 }
@@ -215,7 +215,7 @@ INLINE rows_i32 scales_q3_k(const record_q3_k *w, size_t pair, int odd)
 INLINE void dot_three_bits(const record_q3_k *w, quads third, const char *x, size_t x_stride,
                            size_t block, size_t half, size_t columns, rows_i32 dot[TILE_COLUMNS])
 {
-    quads low = load_quads(w->low[block][half]);
+    quads low = load_quads(w->block[block].low[half]);
     EACH_COLUMN dot[c] = all_i32(0);
     UNROLL for (int i = 0; i < BLOCK_QUADS / 2; i += 2)
     {
@@ -239,7 +239,7 @@ INLINE void add_q3_k(const void *record, const char *x, size_t x_stride, size_t 
         {
             size_t b = 2 * pair + (size_t)odd;
             rows_i32 first[TILE_COLUMNS], second[TILE_COLUMNS];
-            quads third = load_quads(w->high[b]);
+            quads third = load_quads(w->block[b].high);
             dot_three_bits(w, third, x, x_stride, b, 0, columns, first);
             dot_three_bits(w, third, x, x_stride, b, 1, columns, second);
             rows_i32 scale = scales_q3_k(w, pair, odd);

@@ -138,14 +138,12 @@ static void add_q4_1(const void *record, const activation_block *x, sums *total)
 }
 
 /* As dot_nibbles with a fifth bit: bit i of `high` belongs to quad i. */
-static int32_t dot_five_bits(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4],
-                             const uint8_t high[GROUP_ROWS][4], size_t r, const int8_t *x,
-                             int32_t start)
+static int32_t dot_five_bits(const five_bit_block *w, size_t r, const int8_t *x, int32_t start)
 {
     int32_t fifth = 0;
     for (size_t i = 0; i < BLOCK_QUADS; i++)
-        fifth = dot_quad(high[r], (unsigned)i, 1, x + 4 * i, fifth);
-    return dot_nibbles(q, r, x, start + 16 * fifth);
+        fifth = dot_quad(w->high[r], (unsigned)i, 1, x + 4 * i, fifth);
+    return dot_nibbles(w->low, r, x, start + 16 * fifth);
 }
 
 static void add_q5_0(const void *record, const activation_block *x, sums *total)
@@ -153,8 +151,8 @@ static void add_q5_0(const void *record, const activation_block *x, sums *total)
     const record_q5_0 *w = record;
     for (size_t b = 0; b < 2; b++, x++)
         for (size_t r = 0; r < GROUP_ROWS; r++) {
-            int32_t dot = dot_five_bits(w->low.q[b], w->high[b], r, x->q, 2 * x->minus_8_sum);
-            total->row[r] = fmaf((float)dot * f16_to_f32(w->low.d[b][r]), x->scale, total->row[r]);
+            int32_t dot = dot_five_bits(&w->block[b], r, x->q, 2 * x->minus_8_sum);
+            total->row[r] = fmaf((float)dot * f16_to_f32(w->d[b][r]), x->scale, total->row[r]);
         }
 }
 
@@ -163,9 +161,9 @@ static void add_q5_1(const void *record, const activation_block *x, sums *total)
     const record_q5_1 *w = record;
     for (size_t b = 0; b < 2; b++, x++)
         for (size_t r = 0; r < GROUP_ROWS; r++) {
-            int32_t dot = dot_five_bits(w->low.q[b], w->high[b], r, x->q, 0);
-            float value = (float)dot * f16_to_f32(w->low.d[b][r]);
-            value = fmaf(f16_to_f32(w->low.m[b][r]), x->sum, value);
+            int32_t dot = dot_five_bits(&w->block[b], r, x->q, 0);
+            float value = (float)dot * f16_to_f32(w->d[b][r]);
+            value = fmaf(f16_to_f32(w->m[b][r]), x->sum, value);
             total->row[r] = fmaf(value, x->scale, total->row[r]);
         }
 }
@@ -204,7 +202,7 @@ static void add_mxfp4(const void *record, const activation_block *x, sums *total
 }
 
 /* One row's block of 32 with scale and minimum: dot is Σ q · x. */
-static float add_with_min(float total, const record_q4_k *w, size_t b, size_t r, int32_t dot,
+static float add_with_min(float total, const super_scales *w, size_t b, size_t r, int32_t dot,
                           const activation_block *x)
 {
     float scale = f16_to_f32(w->d[r]) * (float)w->block[b].scale[r];
@@ -219,7 +217,7 @@ static void add_q4_k(const void *record, const activation_block *x, sums *total)
     for (size_t b = 0; b < K_BLOCKS; b++, x++)
         for (size_t r = 0; r < GROUP_ROWS; r++) {
             int32_t dot = dot_nibbles(w->q[b], r, x->q, 0);
-            total->row[r] = add_with_min(total->row[r], w, b, r, dot, x);
+            total->row[r] = add_with_min(total->row[r], &w->scales, b, r, dot, x);
         }
 }
 
@@ -228,8 +226,8 @@ static void add_q5_k(const void *record, const activation_block *x, sums *total)
     const record_q5_k *w = record;
     for (size_t b = 0; b < K_BLOCKS; b++, x++)
         for (size_t r = 0; r < GROUP_ROWS; r++) {
-            int32_t dot = dot_five_bits(w->low.q[b], w->high[b], r, x->q, 0);
-            total->row[r] = add_with_min(total->row[r], &w->low, b, r, dot, x);
+            int32_t dot = dot_five_bits(&w->block[b], r, x->q, 0);
+            total->row[r] = add_with_min(total->row[r], &w->scales, b, r, dot, x);
         }
 }
 
@@ -289,8 +287,9 @@ static int32_t dot_q3_k(const record_q3_k *w, size_t b, size_t half, size_t r,
 {
     int32_t high = 0;
     for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
-        high = dot_quad(w->high[b][r], (unsigned)(4 * half + i), 1, x->q + 16 * half + 4 * i, high);
-    return dot_two_bits(w->low[b][half], r, x->q + 16 * half, 4 * high - x->half_sum_4[half]);
+        high = dot_quad(w->block[b].high[r], (unsigned)(4 * half + i), 1, x->q + 16 * half + 4 * i,
+                        high);
+    return dot_two_bits(w->block[b].low[half], r, x->q + 16 * half, 4 * high - x->half_sum_4[half]);
 }
 
 static int32_t scale_q3_k(const record_q3_k *w, size_t b, size_t half, size_t r)

@@ -163,9 +163,9 @@ static void pack_q5_0(void *record, const uint8_t *const rows[GROUP_ROWS], size_
     for (size_t r = 0; r < GROUP_ROWS; r++) {
         const file_q5_0 *block = (const void *)rows[r];
         for (size_t b = 0; block != NULL && b < columns / BLOCK_COLUMNS; b++, block++) {
-            out->low.d[b][r] = half_bits(block->d);
-            copy_quads(out->low.q[b], r, block->q, BLOCK_QUADS / 2);
-            pack_fifth_bits(out->high[b][r], block->high);
+            out->d[b][r] = half_bits(block->d);
+            copy_quads(out->block[b].low, r, block->q, BLOCK_QUADS / 2);
+            pack_fifth_bits(out->block[b].high[r], block->high);
         }
     }
 }
@@ -176,10 +176,10 @@ static void pack_q5_1(void *record, const uint8_t *const rows[GROUP_ROWS], size_
     for (size_t r = 0; r < GROUP_ROWS; r++) {
         const file_q5_1 *block = (const void *)rows[r];
         for (size_t b = 0; block != NULL && b < columns / BLOCK_COLUMNS; b++, block++) {
-            out->low.d[b][r] = half_bits(block->d);
-            out->low.m[b][r] = half_bits(block->m);
-            copy_quads(out->low.q[b], r, block->q, BLOCK_QUADS / 2);
-            pack_fifth_bits(out->high[b][r], block->high);
+            out->d[b][r] = half_bits(block->d);
+            out->m[b][r] = half_bits(block->m);
+            copy_quads(out->block[b].low, r, block->q, BLOCK_QUADS / 2);
+            pack_fifth_bits(out->block[b].high[r], block->high);
         }
     }
 }
@@ -230,8 +230,8 @@ static void unpack_q5_0(const void *record, size_t row, float *dst, size_t colum
     const record_q5_0 *in = record;
     for (size_t i = 0; i < columns; i++) {
         size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS;
-        unsigned q = nibble_at(in->low.q[b], row, k) | bit_at(in->high[b], row, k) << 4;
-        dst[i] = f16_to_f32(in->low.d[b][row]) * (float)((int)q - 16);
+        unsigned q = five_bits_at(&in->block[b], row, k);
+        dst[i] = f16_to_f32(in->d[b][row]) * (float)((int)q - 16);
     }
 }
 
@@ -240,8 +240,8 @@ static void unpack_q5_1(const void *record, size_t row, float *dst, size_t colum
     const record_q5_1 *in = record;
     for (size_t i = 0; i < columns; i++) {
         size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS;
-        unsigned q = nibble_at(in->low.q[b], row, k) | bit_at(in->high[b], row, k) << 4;
-        dst[i] = f16_to_f32(in->low.d[b][row]) * (float)q + f16_to_f32(in->low.m[b][row]);
+        unsigned q = five_bits_at(&in->block[b], row, k);
+        dst[i] = f16_to_f32(in->d[b][row]) * (float)q + f16_to_f32(in->m[b][row]);
     }
 }
 

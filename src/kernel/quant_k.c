@@ -88,17 +88,24 @@ static void decode_q6_k(const void *src, float *dst, size_t n)
     }
 }
 
-/* 32 bytes hold two blocks, one in the low and one in the high nibbles. */
-static void pack_nibbles(uint8_t (*out)[BLOCK_QUADS / 2][GROUP_ROWS][4], size_t row,
-                         const uint8_t q[K_COLUMNS / 2])
+/* 32 bytes hold two blocks, one in the low and one in the high nibbles: four quads of each. */
+static void pack_nibbles(uint8_t (*first)[GROUP_ROWS][4], uint8_t (*second)[GROUP_ROWS][4],
+                         size_t row, const uint8_t q[BLOCK_COLUMNS])
 {
-    for (size_t b = 0; b < K_BLOCKS; b += 2, q += BLOCK_COLUMNS) {
-        uint32_t quads[BLOCK_QUADS];
-        load_quads(quads, q, BLOCK_QUADS);
-        exchange_nibbles(quads);
-        store_quads(out[b], row, quads, BLOCK_QUADS / 2);
-        store_quads(out[b + 1], row, quads + 4, BLOCK_QUADS / 2);
-    }
+    uint32_t quads[BLOCK_QUADS];
+    load_quads(quads, q, BLOCK_QUADS);
+    exchange_nibbles(quads);
+    store_quads(first, row, quads, BLOCK_QUADS / 2);
+    store_quads(second, row, quads + BLOCK_QUADS / 2, BLOCK_QUADS / 2);
+}
+
+static void pack_scales(super_scales *out, size_t row, const uint8_t d[2], const uint8_t dmin[2],
+                        const uint8_t scales[12])
+{
+    out->d[row] = half_bits(d);
+    out->dmin[row] = half_bits(dmin);
+    for (size_t b = 0; b < K_BLOCKS; b++)
+        scale_and_min(scales, b, &out->block[b].scale[row], &out->block[b].min[row]);
 }
 
 static void pack_q4_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
@@ -109,11 +116,9 @@ static void pack_q4_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_
         const file_q4_k *super = (const void *)rows[r];
         if (super == NULL)
             continue;
-        out->d[r] = half_bits(super->d);
-        out->dmin[r] = half_bits(super->dmin);
-        for (size_t b = 0; b < K_BLOCKS; b++)
-            scale_and_min(super->scales, b, &out->block[b].scale[r], &out->block[b].min[r]);
-        pack_nibbles(out->q, r, super->q);
+        pack_scales(&out->scales, r, super->d, super->dmin, super->scales);
+        for (size_t b = 0; b < K_BLOCKS; b += 2)
+            pack_nibbles(out->q[b], out->q[b + 1], r, super->q + b * BLOCK_COLUMNS / 2);
     }
 }
 
@@ -125,12 +130,14 @@ static void pack_q5_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_
         const file_q5_k *super = (const void *)rows[r];
         if (super == NULL)
             continue;
-        out->low.d[r] = half_bits(super->d);
-        out->low.dmin[r] = half_bits(super->dmin);
+        pack_scales(&out->scales, r, super->d, super->dmin, super->scales);
+        uint32_t high[K_BLOCKS];
+        block_bits(high, super->high);
         for (size_t b = 0; b < K_BLOCKS; b++)
-            scale_and_min(super->scales, b, &out->low.block[b].scale[r], &out->low.block[b].min[r]);
-        pack_nibbles(out->low.q, r, super->q);
-        pack_block_bits(out->high, r, super->high);
+            store_quads(&out->block[b].high, r, &high[b], 1);
+        for (size_t b = 0; b < K_BLOCKS; b += 2)
+            pack_nibbles(out->block[b].low, out->block[b + 1].low, r,
+                         super->q + b * BLOCK_COLUMNS / 2);
     }
 }
 
@@ -139,12 +146,9 @@ static void pack_q5_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_
 static void pack_half_q6_k(record_q6_k *out, size_t row, const file_q6_k *super, size_t half)
 {
     uint32_t quads[BLOCK_QUADS];
-    for (size_t b = 0; b < 2; b++) {
-        load_quads(quads, super->low + half * 64 + b * BLOCK_COLUMNS, BLOCK_QUADS);
-        exchange_nibbles(quads);
-        store_quads(out->block[half * 4 + b].low, row, quads, BLOCK_QUADS / 2);
-        store_quads(out->block[half * 4 + b + 2].low, row, quads + 4, BLOCK_QUADS / 2);
-    }
+    for (size_t b = 0; b < 2; b++)
+        pack_nibbles(out->block[half * 4 + b].low, out->block[half * 4 + b + 2].low, row,
+                     super->low + half * 64 + b * BLOCK_COLUMNS);
     for (size_t h = 0; h < 2; h++) {
         load_quads(quads, super->high + half * BLOCK_COLUMNS + h * 16, 4);
         transpose_pairs(quads);
@@ -169,27 +173,27 @@ static void pack_q6_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_
     }
 }
 
+static float scaled_with_min(const super_scales *in, size_t row, size_t b, unsigned q)
+{
+    float d = f16_to_f32(in->d[row]), dmin = f16_to_f32(in->dmin[row]);
+    return d * (float)in->block[b].scale[row] * (float)q - dmin * (float)in->block[b].min[row];
+}
+
 static void unpack_q4_k(const void *record, size_t row, float *dst, size_t columns)
 {
     const record_q4_k *in = record;
-    float d = f16_to_f32(in->d[row]), dmin = f16_to_f32(in->dmin[row]);
     for (size_t i = 0; i < columns; i++) {
         size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS;
-        dst[i] = d * (float)in->block[b].scale[row] * (float)nibble_at(in->q[b], row, k) -
-                 dmin * (float)in->block[b].min[row];
+        dst[i] = scaled_with_min(&in->scales, row, b, nibble_at(in->q[b], row, k));
     }
 }
 
 static void unpack_q5_k(const void *record, size_t row, float *dst, size_t columns)
 {
     const record_q5_k *in = record;
-    const record_q4_k *low = &in->low;
-    float d = f16_to_f32(low->d[row]), dmin = f16_to_f32(low->dmin[row]);
     for (size_t i = 0; i < columns; i++) {
         size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS;
-        unsigned q = nibble_at(low->q[b], row, k) | bit_at(in->high[b], row, k) << 4;
-        dst[i] = d * (float)low->block[b].scale[row] * (float)q -
-                 dmin * (float)low->block[b].min[row];
+        dst[i] = scaled_with_min(&in->scales, row, b, five_bits_at(&in->block[b], row, k));
     }
 }
 

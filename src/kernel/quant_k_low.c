@@ -77,16 +77,15 @@ static void decode_iq4_xs(const void *src, float *dst, size_t n)
     }
 }
 
-/* 32 bytes hold four blocks, two bits of each. */
-static void pack_two_bits(uint8_t (*out)[2][GROUP_ROWS][4], size_t row,
-                          const uint8_t q[K_COLUMNS / 4])
+/* 32 bytes hold four blocks, two bits of each: a quad for each block's two halves. */
+static void block_pairs(uint32_t quads[K_BLOCKS][2], const uint8_t q[K_COLUMNS / 4])
 {
     for (size_t i = 0; i < 4; i++, q += 16) {
-        uint32_t quads[4];
-        load_quads(quads, q, 4);
-        transpose_pairs(quads);
+        uint32_t four[4];
+        load_quads(four, q, 4);
+        transpose_pairs(four);
         for (size_t b = 0; b < 4; b++)
-            store_quads(&out[i / 2 * 4 + b][i % 2], row, &quads[b], 1);
+            quads[i / 2 * 4 + b][i % 2] = four[b];
     }
 }
 
@@ -102,7 +101,10 @@ static void pack_q2_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_
         out->dmin[r] = half_bits(super->dmin);
         for (size_t s = 0; s < K_COLUMNS / 16; s++)
             out->scale_min[s / 2][s % 2][r] = super->scales[s];
-        pack_two_bits(out->q, r, super->q);
+        uint32_t pairs[K_BLOCKS][2];
+        block_pairs(pairs, super->q);
+        for (size_t b = 0; b < K_BLOCKS; b++)
+            store_quads(out->q[b], r, pairs[b], 2);
     }
 }
 
@@ -121,8 +123,13 @@ static void pack_q3_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_
             *low = (uint8_t)(*low | (scale & 15) << (s % 2 * 4));
             *high = (uint8_t)(*high | scale >> 4 << (s % 4 * 2));
         }
-        pack_two_bits(out->low, r, super->q);
-        pack_block_bits(out->high, r, super->high);
+        uint32_t pairs[K_BLOCKS][2], bits[K_BLOCKS];
+        block_pairs(pairs, super->q);
+        block_bits(bits, super->high);
+        for (size_t b = 0; b < K_BLOCKS; b++) {
+            store_quads(&out->block[b].high, r, &bits[b], 1);
+            store_quads(out->block[b].low, r, pairs[b], 2);
+        }
     }
 }
 
@@ -162,7 +169,7 @@ static void unpack_q3_k(const void *record, size_t row, float *dst, size_t colum
         size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS, s = 2 * b + k / 16;
         unsigned low = (unsigned)in->scale_low[s / 2][row] >> (s % 2 * 4) & 15u;
         unsigned high = (unsigned)in->scale_high[s / 4][row] >> (s % 4 * 2) & 3u;
-        unsigned q = pair_at(in->low[b], row, k) | bit_at(in->high[b], row, k) << 2;
+        unsigned q = pair_at(in->block[b].low, row, k) | bit_at(in->block[b].high, row, k) << 2;
         dst[i] = d * (float)((int)(low | high << 4) - 32) * (float)((int)q - 4);
     }
 }

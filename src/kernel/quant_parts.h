@@ -102,14 +102,17 @@ static inline unsigned bit_at(const uint8_t high[GROUP_ROWS][4], size_t row, siz
     return (unsigned)high[row][k % 4] >> (k / 4) & 1u;
 }
 
-/* One bit a value, 32 bytes whose bit b is of block b: Q5_K's fifth bits, Q3_K's third. */
-static inline void pack_block_bits(uint8_t out[K_BLOCKS][GROUP_ROWS][4], size_t row,
-                                   const uint8_t high[BLOCK_COLUMNS])
+static inline unsigned five_bits_at(const five_bit_block *block, size_t row, size_t k)
 {
-    uint32_t quads[BLOCK_QUADS];
+    return nibble_at(block->low, row, k) | bit_at(block->high, row, k) << 4;
+}
+
+/* One bit a value, 32 bytes whose bit b is of block b, become a quad a block: Q5_K's fifth bits,
+ * Q3_K's third. */
+static inline void block_bits(uint32_t quads[K_BLOCKS], const uint8_t high[BLOCK_COLUMNS])
+{
     load_quads(quads, high, BLOCK_QUADS);
     transpose_bits(quads);
-    store_quads(out, row, quads, K_BLOCKS);
 }
 
 #endif

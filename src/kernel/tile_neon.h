@@ -125,15 +125,13 @@ INLINE uint8x16_t five_bits(uint8x16_t nibbles, uint8x16_t high, size_t i)
     return vorrq_u8(nibbles, vandq_u8(placed, vdupq_n_u8(16)));
 }
 
-INLINE void dot_five_bits(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4],
-                          const uint8_t fifth[GROUP_ROWS][4], size_t quarter, const char *x,
-                          size_t x_stride, size_t block, size_t columns,
-                          int32x4_t dot[TILE_COLUMNS])
+INLINE void dot_five_bits(const five_bit_block *w, size_t quarter, const char *x, size_t x_stride,
+                          size_t block, size_t columns, int32x4_t dot[TILE_COLUMNS])
 {
-    uint8x16_t bits = load_quad(fifth, quarter);
+    uint8x16_t bits = load_quad(w->high, quarter);
     UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
     {
-        uint8x16_t both = load_quad(q[i], quarter);
+        uint8x16_t both = load_quad(w->low[i], quarter);
         uint8x16_t low = five_bits(low_nibbles(both), bits, i);
         uint8x16_t high = five_bits(high_nibbles(both), bits, i + BLOCK_QUADS / 2);
         EACH_COLUMN

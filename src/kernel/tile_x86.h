@@ -64,14 +64,13 @@ INLINE quads five_bits(quads nibbles, quads high, int i)
     return or_quads(nibbles, and_bytes(shift(high, 4 - i), 16));
 }
 
-INLINE void dot_five_bits(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4],
-                          const uint8_t high[GROUP_ROWS][4], const char *x, size_t x_stride,
-                          size_t block, size_t columns, rows_i32 dot[TILE_COLUMNS])
+INLINE void dot_five_bits(const five_bit_block *w, const char *x, size_t x_stride, size_t block,
+                          size_t columns, rows_i32 dot[TILE_COLUMNS])
 {
-    quads fifth = load_quads(high);
+    quads fifth = load_quads(w->high);
     UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
     {
-        quads both = load_quads(q[i]);
+        quads both = load_quads(w->low[i]);
         quads low_quad = five_bits(low_nibbles(both), fifth, (int)i);
         quads high_quad = five_bits(high_nibbles(both), fifth, (int)i + 4);
         EACH_COLUMN

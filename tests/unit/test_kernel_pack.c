@@ -93,21 +93,21 @@ static void plain_q4_1(void *record, size_t r, size_t b, const uint8_t *block)
 static void plain_q5_0(void *record, size_t r, size_t b, const uint8_t *block)
 {
     record_q5_0 *out = record;
-    out->low.d[b][r] = half_at(block);
+    out->d[b][r] = half_at(block);
     for (size_t k = 0; k < 32; k++) {
-        put_nibble(out->low.q[b], r, k, nibble(block + 6, k));
-        put_bit(out->high[b], r, k, bits(block + 2 + k / 8, k % 8, 1));
+        put_nibble(out->block[b].low, r, k, nibble(block + 6, k));
+        put_bit(out->block[b].high, r, k, bits(block + 2 + k / 8, k % 8, 1));
     }
 }
 
 static void plain_q5_1(void *record, size_t r, size_t b, const uint8_t *block)
 {
     record_q5_1 *out = record;
-    out->low.d[b][r] = half_at(block);
-    out->low.m[b][r] = half_at(block + 2);
+    out->d[b][r] = half_at(block);
+    out->m[b][r] = half_at(block + 2);
     for (size_t k = 0; k < 32; k++) {
-        put_nibble(out->low.q[b], r, k, nibble(block + 8, k));
-        put_bit(out->high[b], r, k, bits(block + 4 + k / 8, k % 8, 1));
+        put_nibble(out->block[b].low, r, k, nibble(block + 8, k));
+        put_bit(out->block[b].high, r, k, bits(block + 4 + k / 8, k % 8, 1));
     }
 }
 
@@ -135,8 +135,11 @@ static unsigned k_pair(const uint8_t *q, size_t b, size_t k)
 }
 
 /* The eight six-bit scales and minima of Q4_K and Q5_K. */
-static void plain_scales(record_q4_k *out, size_t r, const uint8_t *s)
+static void plain_scales(super_scales *out, size_t r, const uint8_t *block)
 {
+    const uint8_t *s = block + 4;
+    out->d[r] = half_at(block);
+    out->dmin[r] = half_at(block + 2);
     for (size_t b = 0; b < 4; b++) {
         out->block[b].scale[r] = s[b] & 63;
         out->block[b].min[r] = s[b + 4] & 63;
@@ -149,9 +152,7 @@ static void plain_q4_k(void *record, size_t r, size_t b, const uint8_t *block)
 {
     record_q4_k *out = record;
     (void)b;
-    out->d[r] = half_at(block);
-    out->dmin[r] = half_at(block + 2);
-    plain_scales(out, r, block + 4);
+    plain_scales(&out->scales, r, block);
     for (size_t i = 0; i < 256; i++)
         put_nibble(out->q[i / 32], r, i % 32, k_nibble(block + 16, i / 32, i % 32));
 }
@@ -160,12 +161,10 @@ static void plain_q5_k(void *record, size_t r, size_t b, const uint8_t *block)
 {
     record_q5_k *out = record;
     (void)b;
-    out->low.d[r] = half_at(block);
-    out->low.dmin[r] = half_at(block + 2);
-    plain_scales(&out->low, r, block + 4);
+    plain_scales(&out->scales, r, block);
     for (size_t i = 0; i < 256; i++) {
-        put_nibble(out->low.q[i / 32], r, i % 32, k_nibble(block + 48, i / 32, i % 32));
-        put_bit(out->high[i / 32], r, i % 32, bits(block + 16 + i % 32, i / 32, 1));
+        put_nibble(out->block[i / 32].low, r, i % 32, k_nibble(block + 48, i / 32, i % 32));
+        put_bit(out->block[i / 32].high, r, i % 32, bits(block + 16 + i % 32, i / 32, 1));
     }
 }
 
@@ -200,8 +199,8 @@ static void plain_q3_k(void *record, size_t r, size_t b, const uint8_t *block)
     (void)b;
     out->d[r] = half_at(block + 108);
     for (size_t i = 0; i < 256; i++) {
-        put_pair(out->low[i / 32], r, i % 32, k_pair(block + 32, i / 32, i % 32));
-        put_bit(out->high[i / 32], r, i % 32, bits(block + i % 32, i / 32, 1));
+        put_pair(out->block[i / 32].low, r, i % 32, k_pair(block + 32, i / 32, i % 32));
+        put_bit(out->block[i / 32].high, r, i % 32, bits(block + i % 32, i / 32, 1));
     }
     for (size_t s = 0; s < 16; s++) {
         unsigned low = bits(block + 96 + s % 8, s / 8 * 4, 15);
