@@ -42,12 +42,12 @@ WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wvla -Werror
 CFLAGS ?= -O2 -g
 CPPFLAGS += -D_GNU_SOURCE -Isrc
 override CFLAGS += -std=c17 $(WARNINGS) -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
-LDLIBS = $(TEMPLATE_LIBRARY) $(shell pkg-config --libs $(PACKAGES)) -lm -pthread
+LDLIBS = $(RUST_LIBRARY) $(shell pkg-config --libs $(PACKAGES)) -lm -pthread
 LDFLAGS += $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 
 # The Jinja of chat templates is Rust: built once for all variants, by tools/cargo.sh.
-TEMPLATE_SOURCES := $(wildcard src/template/*.rs src/template/Cargo.*)
-TEMPLATE_LIBRARY := build/cargo/release/liba_io_template.a
+RUST_SOURCES := $(wildcard src/Cargo.* src/*.rs src/*/*.rs)
+RUST_LIBRARY := build/cargo/release/liba_io_rust.a
 
 SOURCES := $(sort $(wildcard src/*/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(VARIANT)/obj/%.o)
@@ -67,11 +67,11 @@ REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 .PHONY: all install uninstall demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean attack-http
 all: $(PROGRAM)
 
-$(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(TEMPLATE_LIBRARY)
+$(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(RUST_LIBRARY)
 	$(quiet_link)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(LIBRARY) $(LDLIBS)
 
-$(TEMPLATE_LIBRARY): $(TEMPLATE_SOURCES)
-	$(if $(V),,@echo "  cargo   src/template" && )tools/cargo.sh build --release --locked --quiet --manifest-path src/template/Cargo.toml --target-dir build/cargo
+$(RUST_LIBRARY): $(RUST_SOURCES)
+	$(if $(V),,@echo "  cargo   src" && )tools/cargo.sh build --release --locked --quiet --manifest-path src/Cargo.toml --target-dir build/cargo
 	@touch $@
 
 PREFIX ?= /usr/local
@@ -116,7 +116,7 @@ $(VARIANT)/obj/%.o: src/%.c Makefile
 # The page is in the program as it is.
 $(VARIANT)/obj/server/page.o: $(wildcard src/server/page/*)
 
-$(VARIANT)/tests/%: tests/%.c $(LIBRARY) $(TEMPLATE_LIBRARY) Makefile
+$(VARIANT)/tests/%: tests/%.c $(LIBRARY) $(RUST_LIBRARY) Makefile
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDLIBS) -lcmocka
 
@@ -127,7 +127,7 @@ $(SAME_BITS): tests/neon/same_bits.c $(KERNEL_OBJECTS) Makefile
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(KERNEL_OBJECTS) -lm
 
-$(VARIANT)/bench/%: bench/%.c $(LIBRARY) $(TEMPLATE_LIBRARY) Makefile
+$(VARIANT)/bench/%: bench/%.c $(LIBRARY) $(RUST_LIBRARY) Makefile
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDLIBS)
 
@@ -136,7 +136,7 @@ $(VARIANT)/obj/bench/%.o: bench/%.c Makefile
 	$(quiet_compile)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 STRESS_OBJECTS := $(patsubst %.c,$(VARIANT)/obj/%.o,$(sort $(wildcard bench/stress*.c)))
-$(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY) $(TEMPLATE_LIBRARY)
+$(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY) $(RUST_LIBRARY)
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(STRESS_OBJECTS) $(LIBRARY) $(LDLIBS)
 

@@ -45,7 +45,7 @@ pub fn text<'a>(value: &'a Value) -> Result<&'a str, Error> {
     value.as_str().ok_or_else(|| {
         Error::new(
             ErrorKind::InvalidOperation,
-            format!("a str is needed, not {}", crate::value::type_name(value)),
+            format!("a str is needed, not {}", super::value::type_name(value)),
         )
     })
 }
@@ -58,7 +58,7 @@ pub fn integer(value: &Value) -> Result<i64, Error> {
         }
         _ => Err(Error::new(
             ErrorKind::InvalidOperation,
-            format!("an int is needed, not {}", crate::value::type_name(value)),
+            format!("an int is needed, not {}", super::value::type_name(value)),
         )),
     }
 }

@@ -4,12 +4,12 @@ use std::cmp::Ordering;
 use minijinja::value::{Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
-use crate::args::{bind, integer, is_true, split, text};
-use crate::filters_text;
-use crate::functions::Builtin;
-use crate::marks::plain;
-use crate::methods::{self, in_case};
-use crate::value::{
+use super::args::{bind, integer, is_true, split, text};
+use super::filters_text;
+use super::functions::Builtin;
+use super::marks::plain;
+use super::methods::{self, in_case};
+use super::value::{
     charge_items, charge_value, compare, equal, fail, generator, is_list,
     iterate, like, list, to_str, tuple,
     type_name, Dict, Key, Pairs,
@@ -53,9 +53,9 @@ pub fn register(env: &mut Environment<'static>) {
         ("string", |_, args| Ok(like(to_str(&args[0]), &args[0]))),
         ("sort", sort),
         ("sum", sum),
-        ("tojson", crate::json::filter),
+        ("tojson", super::json::filter),
         ("unique", unique),
-        ("pprint", |_, args| Ok(Value::from(crate::value::repr(&args[0])))),
+        ("pprint", |_, args| Ok(Value::from(super::value::repr(&args[0])))),
         ("random", |_, _| fail("filter random: a prompt is not made by chance")),
     ];
     for (name, filter) in filters {
@@ -316,11 +316,11 @@ fn join(state: &mut State, args: &[Value]) -> Result<Value, Error> {
             _ => item,
         };
         charge_value(state, &item)?;
-        crate::value::charge_bytes(state, separator.len() + 64)?;
+        super::value::charge_bytes(state, separator.len() + 64)?;
         if i > 0 {
             out.push_str(&separator);
         }
-        let _ = crate::value::write_str(&mut out, &item); // a String takes everything
+        let _ = super::value::write_str(&mut out, &item); // a String takes everything
     }
     Ok(Value::from(out))
 }
@@ -455,7 +455,7 @@ fn sum(state: &mut State, args: &[Value]) -> Result<Value, Error> {
             Some(name) if !name.is_none() => path(&item, name)?,
             _ => item,
         };
-        total = crate::operators::plus(state, &[total, item])?;
+        total = super::operators::plus(state, &[total, item])?;
     }
     Ok(total)
 }

@@ -1,13 +1,13 @@
 //! Jinja's filters that make texts of texts.
 use minijinja::{Environment, Error, State, Value};
 
-use crate::args::{bind, integer, is_true, split, text};
-use crate::filters::add;
-use crate::functions::Builtin;
-use crate::marks::{mark_like, plain, unmark, Text};
-use crate::methods;
-use crate::operators::{fill, strip};
-use crate::value::{
+use super::args::{bind, integer, is_true, split, text};
+use super::filters::add;
+use super::functions::Builtin;
+use super::marks::{mark_like, plain, unmark, Text};
+use super::methods;
+use super::operators::{fill, strip};
+use super::value::{
     charge_bytes, charge_value, dict, escaped, fail, like, to_str, tuple, Dict, Key,
 };
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use minijinja::value::{Object, ObjectRepr};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
-use crate::args::{bind, integer, split, text};
-use crate::strftime::{self, Moment};
-use crate::value::{charge_bytes, charge_items, dict, fail, items_of, iterate, list, shape, to_str, Dict};
-use crate::value::{Key, Pairs};
+use super::args::{bind, integer, split, text};
+use super::strftime::{self, Moment};
+use super::value::{charge_bytes, charge_items, dict, fail, items_of, iterate, list, shape, to_str, Dict};
+use super::value::{Key, Pairs};
 
 pub type Builtin = fn(&mut State, &[Value]) -> Result<Value, Error>;
 
@@ -40,7 +40,7 @@ pub fn add(env: &mut Environment<'static>, name: &'static str, function: Builtin
 pub fn register(env: &mut Environment<'static>) {
     add(env, "raise_exception", |_, args| {
         let [message] = bind(args, ["message"], 1)?;
-        let words = crate::marks::plain(&to_str(&message.unwrap_or_default())).into_owned();
+        let words = super::marks::plain(&to_str(&message.unwrap_or_default())).into_owned();
         Err(Error::new(ErrorKind::InvalidOperation, "raised").with_source(Raised(words)))
     });
     add(env, "strftime_now", strftime_now);

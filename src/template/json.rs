@@ -5,9 +5,9 @@ use minijinja::value::ValueKind;
 use minijinja::{Error, State, Value};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::args::{bind, integer, is_true, text};
-use crate::marks::unmark;
-use crate::value::{
+use super::args::{bind, integer, is_true, text};
+use super::marks::unmark;
+use super::value::{
     charge_bytes, charge_value, compare, dict, fail, float_repr, is_list, items_of, list, shape, type_name, Dict, Key,
     Pairs,
 };

@@ -8,10 +8,10 @@ use minijinja::value::{Object, ObjectRepr};
 use minijinja::{Error, ErrorKind, State, Value};
 use minijinja_contrib::pycompat;
 
-use crate::args::{bind, integer, is_true, text};
-use crate::marks::{is_marked, mark_like, plain, unmark, Text};
-use crate::operators::{check_widths, strip};
-use crate::value::{
+use super::args::{bind, integer, is_true, text};
+use super::marks::{is_marked, mark_like, plain, unmark, Text};
+use super::operators::{check_widths, strip};
+use super::value::{
     charge_bytes, charge_items, charge_value, equal, escaped, fail, is_list, is_tuple, items_of, iterate, like,
     list, to_str, tuple, type_name, view, Dict,
 };
@@ -106,7 +106,7 @@ pub fn of_dict(state: &State, dict: &Dict, method: &str, args: &[Value]) -> Resu
         "keys" => view(dict.pairs.keys().map(|key| key.0.clone()).collect(), "keys"),
         "values" => view(dict.pairs.values().cloned().collect(), "values"),
         "items" => view(items(dict)?, "items"),
-        _ => crate::value::dict(dict.pairs.clone()),
+        _ => super::value::dict(dict.pairs.clone()),
     }
 }
 
@@ -217,7 +217,7 @@ fn of_str(
         }
         "format" if value.is_safe() => {
             check_widths(shown)?;
-            let (positional, _) = crate::args::split(args);
+            let (positional, _) = super::args::split(args);
             let filling: Vec<Value> = positional.iter().map(|x| Value::from(escaped(x))).collect();
             let plain = Value::from(shown);
             let filled = pycompat::unknown_method_callback(state, &plain, method, &filling)?;

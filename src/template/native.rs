@@ -2,7 +2,7 @@
 use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
 
-use crate::value::{fail, type_name};
+use super::value::{fail, type_name};
 
 enum Pair {
     Whole(i128, i128),

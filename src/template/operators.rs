@@ -4,11 +4,11 @@ use minijinja::formatting::{format, FormatStyle};
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
-use crate::args::integer;
-use crate::functions::{add, Builtin};
-use crate::marks::{plain, Text};
-use crate::methods;
-use crate::value::{
+use super::args::integer;
+use super::functions::{add, Builtin};
+use super::marks::{plain, Text};
+use super::methods;
+use super::value::{
     charge_bytes, charge_items, charge_value, compare, dict, equal, escaped, fail, is_list, is_tuple,
     items_of, iterate, like, list, shape, to_str, tuple, type_name, write_str, Dict, Key, Pairs,
 };
@@ -19,7 +19,7 @@ pub fn register(env: &mut Environment<'static>) {
         (" *", times),
         (" %", modulo),
         (" ~", concatenate),
-        (" -", |_, args| crate::native::negative(&args[0])),
+        (" -", |_, args| super::native::negative(&args[0])),
         (" ==", |state, args| equality(state, args).map(Value::from)),
         (" !=", |state, args| equality(state, args).map(|x| Value::from(!x))),
         (" <", |state, args| Ok(Value::from(order(state, args)?.is_lt()))),
@@ -61,7 +61,7 @@ pub fn plus(state: &mut State, args: &[Value]) -> Result<Value, Error> {
     if !is_number(a) || !is_number(b) {
         return fail(format!("{} and {} cannot be added", type_name(a), type_name(b)));
     }
-    crate::native::add(a, b)
+    super::native::add(a, b)
 }
 
 fn times(state: &mut State, args: &[Value]) -> Result<Value, Error> {
@@ -79,13 +79,13 @@ fn times(state: &mut State, args: &[Value]) -> Result<Value, Error> {
         let items = items.iter().cycle().take(items.len() * n).cloned().collect();
         return if is_tuple(repeated) { tuple(items) } else { list(items) };
     }
-    crate::native::multiply(a, b)
+    super::native::multiply(a, b)
 }
 
 /// A remainder, or a text with its places filled in.
 fn modulo(state: &mut State, args: &[Value]) -> Result<Value, Error> {
     let Some(text) = args[0].as_str() else {
-        return crate::native::remainder(&args[0], &args[1]);
+        return super::native::remainder(&args[0], &args[1]);
     };
     charge_bytes(state, text.len())?;
     charge_value(state, &args[1])?;
@@ -151,7 +151,7 @@ pub fn contains(state: &State, container: &Value, value: &Value) -> Result<bool,
     if let Some(dict) = container.downcast_object_ref::<Dict>() {
         return Ok(dict.get(value).is_some());
     }
-    if let Some(list) = container.downcast_object_ref::<crate::value::List>() {
+    if let Some(list) = container.downcast_object_ref::<super::value::List>() {
         return Ok(list.items.iter().any(|item| equal(item, value)));
     }
     Ok(iterate(state, container)?.iter().any(|item| equal(item, value)))

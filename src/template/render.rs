@@ -8,12 +8,12 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State};
 
-use crate::functions::{Raised, NOW};
-use crate::marks::{self, Marking, PLANES};
-use crate::memory;
-use crate::strftime::Moment;
-use crate::value::{dict, items_of, list, write_str, Dict, Key, Pairs};
-use crate::{clock, filters, functions, json, methods, operators, rewrite, source, tests};
+use crate::base::memory;
+use super::functions::{Raised, NOW};
+use super::marks::{self, Marking, PLANES};
+use super::strftime::Moment;
+use super::value::{dict, items_of, list, write_str, Dict, Key, Pairs};
+use super::{clock, filters, functions, json, methods, operators, rewrite, source, tests};
 
 /// What one rendering may cost, in the engine's unit: an instruction, or 64 bytes made. A template
 /// that never ends is refused within 100 ms; a long conversation may cost more.
@@ -101,9 +101,9 @@ fn environment() -> &'static Environment<'static> {
 
 fn emit(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     if value.as_object().is_some() {
-        crate::value::charge_value(state, value)?;
+        super::value::charge_value(state, value)?;
     }
-    memory::check()?;
+    super::value::check_memory()?;
     write_str(out, value).map_err(Error::from)
 }
 
@@ -301,7 +301,7 @@ fn any_text(value: &Value, is: &dyn Fn(&str) -> bool) -> bool {
     if let Some(dict) = value.downcast_object_ref::<Dict>() {
         return dict.pairs.iter().any(|(key, value)| any_text(&key.0, is) || any_text(value, is));
     }
-    crate::value::is_list(value) && items_of(value).iter().any(|item| any_text(item, is))
+    super::value::is_list(value) && items_of(value).iter().any(|item| any_text(item, is))
 }
 
 impl Owner {
@@ -322,7 +322,7 @@ impl Owner {
                 self.suspects(&key.0, None) || self.suspects(value, key.0.as_str())
             });
         }
-        crate::value::is_list(value) && items_of(value).iter().any(|x| self.suspects(x, None))
+        super::value::is_list(value) && items_of(value).iter().any(|x| self.suspects(x, None))
     }
 
     fn mark(&self, value: &Value, key: Option<&str>, plane: u32) -> Result<Value, Error> {
@@ -341,7 +341,7 @@ impl Owner {
             }
             return dict(pairs);
         }
-        if crate::value::is_list(value) {
+        if super::value::is_list(value) {
             let items = items_of(value);
             return list(items.iter().map(|x| self.mark(x, None, plane)).collect::<Result<_, _>>()?);
         }
@@ -413,7 +413,7 @@ impl Parts {
             root.insert(key(name), Value::from(*text));
         }
         if let Some(variables) = self.variables.downcast_object_ref::<Dict>() {
-            let plain_key = |key: &Key| Key(Value::from(crate::value::to_str(&key.0)));
+            let plain_key = |key: &Key| Key(Value::from(super::value::to_str(&key.0)));
             root.extend(variables.pairs.iter().map(|(k, v)| (plain_key(k), v.clone())));
         }
         root.insert(key("messages"), self.messages.clone());
@@ -444,7 +444,7 @@ fn parsed_arguments(messages: &Value) -> Result<Value, Failure> {
             let call = |call: &Value| {
                 at_key(call, "function", &|function| at_key(function, "arguments", &parsed_object))
             };
-            match crate::value::is_list(calls) {
+            match super::value::is_list(calls) {
                 true => list(items_of(calls).iter().map(call).collect::<Result<_, _>>()?),
                 false => Ok(calls.clone()),
             }
@@ -453,7 +453,7 @@ fn parsed_arguments(messages: &Value) -> Result<Value, Failure> {
     let is_object = |x: &Value| x.downcast_object_ref::<Dict>().is_some();
     let parsed = parsed.into_iter().collect::<Result<Vec<Value>, Error>>();
     match parsed.and_then(|parsed| Ok((parsed.iter().all(is_object), list(parsed)?))) {
-        Ok((true, parsed)) if crate::value::is_list(messages) => Ok(parsed),
+        Ok((true, parsed)) if super::value::is_list(messages) => Ok(parsed),
         Ok(_) => Err(Failure::Request("messages: a list of objects is needed".into())),
         Err(error) => Err(Failure::Request(describe(&error))),
     }

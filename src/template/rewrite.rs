@@ -8,8 +8,8 @@ use minijinja::machinery::ast::{self, BinOpKind, CallArg, CompareOpKind, Expr, S
 use minijinja::machinery::Span;
 use minijinja::Value;
 
-use crate::methods;
-use crate::native;
+use super::methods;
+use super::native;
 
 /// The whole template.
 pub fn template<'a>(stmt: &Stmt<'a>) -> Stmt<'a> {

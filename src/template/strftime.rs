@@ -5,7 +5,7 @@ use std::sync::Arc;
 use minijinja::value::{Object, ObjectRepr};
 use minijinja::Error;
 
-use crate::value::fail;
+use super::value::fail;
 
 /// A local time.
 #[repr(C)]

@@ -2,10 +2,10 @@
 use minijinja::value::{Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, State, Value};
 
-use crate::args::integer;
-use crate::marks::plain;
-use crate::operators::contains;
-use crate::value::{charge_bytes, charge_value, compare, equal, fail, is_list, Dict, List};
+use super::args::integer;
+use super::marks::plain;
+use super::operators::contains;
+use super::value::{charge_bytes, charge_value, compare, equal, fail, is_list, Dict, List};
 
 type Test = fn(&State, &[Value]) -> Result<bool, Error>;
 
@@ -90,7 +90,7 @@ fn remainder(value: &Value, n: i64) -> Result<i64, Error> {
 }
 
 fn has_case(value: &Value, of: fn(char) -> bool, not: fn(char) -> bool) -> Result<bool, Error> {
-    let shown = crate::value::to_str(value);
+    let shown = super::value::to_str(value);
     let text = plain(&shown);
     Ok(text.chars().any(of) && !text.chars().any(not))
 }

@@ -13,10 +13,10 @@ use indexmap::IndexMap;
 use minijinja::value::{DynObject, Enumerator, Object, ObjectRepr, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
-use crate::clock;
-use crate::marks;
-use crate::memory;
-use crate::methods;
+use crate::base::memory;
+use super::clock;
+use super::marks;
+use super::methods;
 
 /// How deep lists and dictionaries may be nested, in requests and while rendering.
 pub const MAX_NESTING: u16 = 100;
@@ -599,16 +599,24 @@ pub fn iterate(state: &State, value: &Value) -> Result<Vec<Value>, Error> {
     Ok(value.try_iter()?.collect())
 }
 
+/// An error when memory has been short in this rendering.
+pub fn check_memory() -> Result<(), Error> {
+    match memory::has_failed() {
+        false => Ok(()),
+        true => Err(Error::new(ErrorKind::InvalidOperation, "no memory")),
+    }
+}
+
 /// Pays for work on this many bytes before it is done; the engine's rate.
 pub fn charge_bytes(state: &State, n: usize) -> Result<(), Error> {
-    memory::check()?;
+    check_memory()?;
     clock::count(n)?;
     state.consume_fuel(n as u64 / 64)
 }
 
 /// Pays for this many items of a list.
 pub fn charge_items(state: &State, n: usize) -> Result<(), Error> {
-    memory::check()?;
+    check_memory()?;
     clock::count(n.saturating_mul(32))?;
     state.consume_fuel(n as u64 / 2)
 }

@@ -3,18 +3,16 @@
 //! Rust aborts when its allocator has no memory, and a stable compiler offers no other way: the
 //! hook is unstable, and an allocator must not unwind. So the allocator never says no while that
 //! can be helped. It is the C library's; when that fails, memory comes from a reserve that was set
-//! aside (as addresses: pages cost nothing until they are used) before the first template was
-//! compiled, and the failure is noted for the thread. Every operation that makes texts or lists
-//! looks at the note (`check`, through value.rs's charges) and ends the rendering with an error.
-//! Between two looks only so much is allocated as one operation may: the fuel is paid before.
-//! The reserve is whole again when nothing of it is in use.
+//! aside (as addresses: pages cost nothing until they are used) before the first template or grammar
+//! was compiled, and the failure is noted for the thread. Whoever works looks at the note: the
+//! template room at every operation that makes texts or lists, the constraint room after every call
+//! of its library, which is bounded by fuel of its own. Between two looks only so much is allocated
+//! as one operation may. The reserve is whole again when nothing of it is in use.
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use minijinja::{Error, ErrorKind};
-
-/// Enough for the largest operation (render.rs, MAX_FUEL) of several threads at once.
+/// Enough for the largest operation of several threads at once.
 const RESERVE: usize = 256 << 20;
 
 static BEGIN: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
@@ -58,13 +56,6 @@ pub fn begin() {
 
 pub fn has_failed() -> bool {
     FAILED.get()
-}
-
-pub fn check() -> Result<(), Error> {
-    match has_failed() {
-        false => Ok(()),
-        true => Err(Error::new(ErrorKind::InvalidOperation, "no memory")),
-    }
 }
 
 struct Allocator;

@@ -1,7 +1,8 @@
 //! The C interface (template.h) of the Jinja library. No panic and no failed allocation leaves it.
-#![warn(clippy::undocumented_unsafe_blocks)]
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
+use crate::base::foreign::{items, write_message, NotUtf8, Text};
+use crate::base::memory;
 use render::{Failure, Messages, Rendered, Request, Template};
 use strftime::Moment;
 
@@ -12,7 +13,6 @@ mod filters_text;
 mod functions;
 mod json;
 mod marks;
-mod memory;
 mod methods;
 mod native;
 mod operators;
@@ -22,14 +22,6 @@ mod source;
 mod strftime;
 mod tests;
 mod value;
-
-/// template_text: bytes that need not end with NUL; data NULL: absent.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Text {
-    data: *const u8,
-    length: usize,
-}
 
 /// template_message
 #[repr(C)]
@@ -65,26 +57,9 @@ pub struct Output {
 
 const TOKENS: [&str; 4] = ["bos_token", "eos_token", "unk_token", "pad_token"];
 
-impl Text {
-    /// # Safety
-    /// The bytes stay where they are for `'a`.
-    unsafe fn get<'a>(self) -> Result<Option<&'a str>, Failure> {
-        if self.data.is_null() {
-            return Ok(None);
-        }
-        match std::str::from_utf8(std::slice::from_raw_parts(self.data, self.length)) {
-            Ok(text) => Ok(Some(text)),
-            Err(_) => Err(Failure::Request("a text is not UTF-8".into())),
-        }
-    }
-}
-
-/// # Safety
-/// As C's: `n` items at `data`, which may be NULL when there are none.
-unsafe fn items<'a, T>(data: *const T, n: usize) -> &'a [T] {
-    match n {
-        0 => &[],
-        _ => std::slice::from_raw_parts(data, n),
+impl From<NotUtf8> for Failure {
+    fn from(_: NotUtf8) -> Failure {
+        Failure::Request("a text is not UTF-8".into())
     }
 }
 
@@ -129,16 +104,6 @@ fn status(failure: &Failure) -> (i32, &str) {
         Failure::Request(words) => (5, words),
         Failure::Memory => (6, "no memory"),
     }
-}
-
-/// Ends with NUL, cut between characters where it is too long.
-fn write_message(message: &mut [u8], words: &str) {
-    let mut n = words.len().min(message.len() - 1);
-    while !words.is_char_boundary(n) {
-        n -= 1;
-    }
-    message[..n].copy_from_slice(&words.as_bytes()[..n]);
-    message[n] = 0;
 }
 
 fn guarded<T>(message: &mut [u8], work: impl FnOnce() -> Result<T, Failure>) -> Result<T, i32> {

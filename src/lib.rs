@@ -1,0 +1,8 @@
+//! The rooms that are written in Rust, as one static library behind their C headers.
+#![warn(clippy::undocumented_unsafe_blocks)]
+
+mod base {
+    pub mod foreign;
+    pub mod memory;
+}
+mod template;
