@@ -45,7 +45,7 @@ override CFLAGS += -std=c17 $(WARNINGS) -pthread $(if $(SANITIZE),-fsanitize=$(S
 LDLIBS = $(RUST_LIBRARY) $(shell pkg-config --libs $(PACKAGES)) -lm -pthread
 LDFLAGS += $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 
-# The Jinja of chat templates is Rust: built once for all variants, by tools/cargo.sh.
+# Chat templates and constrained decoding are Rust: built once for all variants, by tools/cargo.sh.
 RUST_SOURCES := $(wildcard src/Cargo.* src/*.rs src/*/*.rs)
 RUST_LIBRARY := build/cargo/release/liba_io_rust.a
 

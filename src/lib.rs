@@ -5,4 +5,5 @@ mod base {
     pub mod foreign;
     pub mod memory;
 }
+mod constraint;
 mod template;

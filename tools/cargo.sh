@@ -2,7 +2,7 @@
 # Runs cargo: the one on PATH where it is new enough, else Debian's cargo-web (tools/setup.sh installs
 # it). `tools/cargo.sh --found` only says by its exit status whether there is one.
 set -eu
-needed=1.85 # what the crates of src/template ask for
+needed=1.87 # what the crates of src/Cargo.lock ask for
 
 new_enough() {
     version=$("$1" --version 2>/dev/null | cut -d' ' -f2) || return 1

@@ -6,6 +6,7 @@
 
 #include "model/architecture.h"
 #include "model/fingerprint.h"
+#include "model/grammar.h"
 #include "model/model_weights.h"
 
 static error_code load_chat(model *m, const architecture *a, const char *name, failure *fail)
@@ -35,6 +36,9 @@ static error_code load_words(model *m, const architecture *a, const model_option
     if (tokenizer_size(m->tokenizer) > m->config.n_vocab)
         return failure_set(fail, ERR_FORMAT, "the tokenizer has %zu tokens, the embedding only %zu",
                            tokenizer_size(m->tokenizer), m->config.n_vocab);
+    m->words = grammar_words_create();
+    if (m->words == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for a model");
     return load_chat(m, a, options->chat_template, fail);
 }
 
@@ -78,6 +82,7 @@ void model_destroy(model *m)
         return;
     model_weights_destroy(m);
     chat_template_destroy(m->chat);
+    grammar_words_destroy(m->words);
     tokenizer_destroy(m->tokenizer);
     gguf_close(m->file);
     free(m);

@@ -99,11 +99,12 @@ typedef struct model {
     size_t embedding_bytes; /* of the copy */
     gguf *file;             /* its keys and what its tensors are called; their data is gone */
     tokenizer *tokenizer;
-    chat_template *chat;  /* NULL: only raw prompts */
-    failure chat_failure; /* why the file's own template cannot be used, or code OK */
-    size_t weight_bytes;  /* bytes one single-row step reads (embedding row left out) */
-    uint64_t fingerprint; /* of the file (fingerprint.h) */
-    float **vectors;      /* every small f32 vector above, to be freed */
+    chat_template *chat;         /* NULL: only raw prompts */
+    failure chat_failure;        /* why the file's own template cannot be used, or code OK */
+    struct grammar_words *words; /* what grammars (grammar.h) need of the tokenizer */
+    size_t weight_bytes;         /* bytes one single-row step reads (embedding row left out) */
+    uint64_t fingerprint;        /* of the file (fingerprint.h) */
+    float **vectors;             /* every small f32 vector above, to be freed */
     size_t n_vectors;
 } model;
 
