@@ -45,12 +45,26 @@ static void begin_step(step *st)
 
 /* ---- decoding ------------------------------------------------------------------------------- */
 
+/* What the grammar makes certain is drafted in place of what was guessed, which is cut before the
+ * first token that may not follow. */
+static void follow_grammar(sequence *s, size_t left)
+{
+    draft *d = &s->draft;
+    int32_t forced[LOOKUP_MAX_DRAFT];
+    size_t n = mask_lane_forced(s->masks, forced, smaller(left, LOOKUP_MAX_DRAFT));
+    if (n > 0)
+        draft_force(d, forced, n);
+    else
+        draft_cut(d, mask_lane_count_valid(s->masks, d->tokens, d->n_found));
+}
+
 /* Ends the draft before the first token that would end the reply: nothing follows it. */
 static void cut_draft(const sequence *s, draft *d)
 {
     const tokenizer *t = engine_model(s->engine)->tokenizer;
     for (size_t i = 0; i < d->n_found; i++)
-        if (tokenizer_is_control(t, d->tokens[i]) || tokenizer_is_end(t, d->tokens[i]))
+        if (tokenizer_is_end(t, d->tokens[i]) ||
+            (i >= d->n_certain && tokenizer_is_control(t, d->tokens[i])))
             draft_cut(d, i);
 }
 
@@ -75,6 +89,8 @@ static void plan_drafts(step *st)
         size_t left = s->max_tokens - (s->tokens.length - s->n_prompt) - 1;
         if (s->draft.setting.mode != LOOKUP_DRAFT)
             draft_find(&s->draft, s->tokens.ids, s->tokens.length, left);
+        if (s->masks != NULL)
+            follow_grammar(s, left);
         cut_draft(s, &s->draft);
         st->drafts[n++] = &s->draft;
     }

@@ -90,6 +90,7 @@ struct engine {
 
 struct conductor {
     team *threads;
+    masker *masker;
     engine *engines; /* a list; fixed once started */
     size_t memory_limit;
     size_t kv_limit; /* what the weights leave of it; 0: none */

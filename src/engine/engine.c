@@ -272,7 +272,10 @@ error_code conductor_create(conductor **out, int n_threads, failure *fail)
     if (c == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for a conductor");
     error_code code = team_create(&c->threads, n_threads, fail);
+    if (code == OK)
+        code = masker_create(&c->masker, fail);
     if (code != OK) {
+        team_destroy(c->threads);
         free(c);
         return code;
     }
@@ -332,6 +335,7 @@ void conductor_destroy(conductor *c)
         c->engines = e->next;
         engine_destroy(e);
     }
+    masker_destroy(c->masker);
     team_destroy(c->threads);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->changed);

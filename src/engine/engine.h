@@ -23,7 +23,7 @@
 #include "base/failure.h"
 #include "engine/sample.h"
 #include "engine/score.h"
-#include "model/model.h"
+#include "model/grammar.h"
 
 typedef struct conductor conductor;
 typedef struct engine engine;
@@ -119,6 +119,10 @@ typedef struct sequence_request {
     const char *const *stops;
     size_t n_stops;
     lookup_setting lookup;
+    /* What the reply must match, compiled for the engine's model; NULL: anything. Not needed after
+     * the call. What must follow is drafted whatever `lookup` says, and the reply ends where
+     * nothing can follow. Not with a forced reply. */
+    const grammar *grammar;
     /* For measuring only, n_forced > 0: these tokens are the reply, whatever the model samples.
      * Everything is computed and verified as without, only the choice is given. Copied; max_tokens
      * must be 0. */

@@ -83,6 +83,8 @@ static error_code prepare_generation(sequence *s, const sequence_request *r, fai
                           r->n_prompt + s->max_tokens, fail);
     if (code == OK)
         code = copy_forced(s, r, fail);
+    if (code == OK && r->grammar != NULL)
+        code = mask_lane_create(&s->masks, s->engine->conductor->masker, r->grammar, fail);
     for (size_t i = 0; code == OK && i < r->n_prompt; i++)
         sampler_see_prompt(s->sampler, r->prompt[i]);
     return code;
@@ -197,6 +199,7 @@ void sequence_unreference(sequence *s)
     free(s->states);
     buffer_free(&s->text);
     sampler_destroy(s->sampler);
+    mask_lane_destroy(s->masks);
     draft_free(&s->draft);
     free(s->forced);
     output_free(&s->output);
@@ -345,21 +348,27 @@ static int32_t choose_token(sequence *s, float *logits)
     return s->forced[at];
 }
 
-int32_t sequence_sample(sequence *s, float *logits)
+int32_t sequence_sample(sequence *s, size_t row, float *logits)
 {
-    if (!s->wants_scores)
-        return choose_token(s, logits);
+    failure fail;
     size_t n_vocab = engine_model(s->engine)->config.n_vocab;
     float *own = s->engine->own_logits;
-    memcpy(own, logits, n_vocab * sizeof *own); /* sampling changes them */
+    if (s->wants_scores)
+        memcpy(own, logits, n_vocab * sizeof *own); /* sampling changes them */
+    if (s->masks != NULL && mask_lane_apply(s->masks, row, logits, n_vocab, &fail) != OK) {
+        sequence_fail(s, fail.code, fail.text);
+        return -1;
+    }
     int32_t token = choose_token(s, logits);
-    score_token(&s->latest, own, n_vocab, token, s->n_top);
+    if (s->wants_scores)
+        score_token(&s->latest, own, n_vocab, token, s->n_top);
     return token;
 }
 
 bool sequence_accept(sequence *s, int32_t token)
 {
-    bool stopped = false;
+    bool stopped = false, complete = false;
+    failure fail;
     if (s->first_token_ms == 0) {
         s->first_token_ms = clock_ms();
         s->progress.prefill_ms = s->first_token_ms - s->started_ms;
@@ -372,6 +381,10 @@ bool sequence_accept(sequence *s, int32_t token)
         return true;
     }
     s->progress.reply_tokens++;
+    if (s->masks != NULL && mask_lane_accept(s->masks, token, &complete, &fail) != OK) {
+        sequence_fail(s, fail.code, fail.text);
+        return true;
+    }
     error_code code = give_out(s, token, &stopped);
     if (code != OK) {
         sequence_fail(s, code,
@@ -379,7 +392,9 @@ bool sequence_accept(sequence *s, int32_t token)
                                          : "the reply's text does not fit its limit");
         return true;
     }
-    if (stopped) {
+    if (complete && !stopped)
+        give_out_rest(s);
+    if (stopped || complete) {
         sequence_finish(s, FINISH_STOP);
         return true;
     }

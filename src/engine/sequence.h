@@ -13,6 +13,7 @@
 
 #include "engine/engine.h"
 #include "engine/kv.h"
+#include "engine/masks.h"
 #include "engine/output.h"
 #include "engine/speculate.h"
 
@@ -51,6 +52,7 @@ struct sequence {
     double waiting_ms;      /* when it began to wait, or was parked */
     double keeps_ms;        /* until then it is not parked again */
     sampler *sampler;       /* generation only */
+    mask_lane *masks;       /* the grammar's; or NULL */
     draft draft;            /* of the step being composed */
     kv_slot *draft_slot;    /* the draft model's; or NULL */
     size_t steps_undrafted; /* since the draft model last guessed */
@@ -107,8 +109,9 @@ void sequence_fail(sequence *s, error_code code, const char *text);
 /* Takes the score of the prompt's next token that is to be scored, by these logits (which are
  * changed). False: it failed. */
 bool sequence_score(sequence *s, float *logits);
-/* Generation: the token that follows, by these logits (which are changed). */
-int32_t sequence_sample(sequence *s, float *logits);
+/* Generation, of the step's rows in order: the token that follows, by the logits of this one (which
+ * are changed). Negative: none can be told, and the sequence has failed. */
+int32_t sequence_sample(sequence *s, size_t row, float *logits);
 /* Generation: takes one sampled token; true when the reply has ended (and is then finished). */
 bool sequence_accept(sequence *s, int32_t token);
 

@@ -32,8 +32,8 @@ static error_code check_forced(const engine *e, const sequence_request *r, failu
 {
     if (r->n_forced == 0)
         return OK;
-    if (r->max_tokens > 0)
-        return failure_set(fail, ERR_INVALID, "a forced reply has its own length");
+    if (r->max_tokens > 0 || r->grammar != NULL)
+        return failure_set(fail, ERR_INVALID, "a forced reply has its own length and no grammar");
     if (r->n_prompt + r->n_forced > engine_context(e))
         return failure_set(fail, ERR_CONTEXT,
                            "prompt and forced reply have %zu tokens, the context holds %zu",

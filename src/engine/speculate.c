@@ -1,5 +1,7 @@
 #include "engine/speculate.h"
 
+#include <string.h>
+
 /* ---- what steps cost ------------------------------------------------------------------------ */
 
 #define LEARNING_RATE 0.1 /* of the running mean of a step's cost */
@@ -103,9 +105,12 @@ static void learn(acceptance *a, size_t match, size_t judged, size_t accepted, d
         count(a, class_of(match + i), i < accepted, memory);
 }
 
-static double rate_of(const draft *d, size_t match)
+/* Of the token after the first n of the draft. */
+static double rate_of(const draft *d, size_t n)
 {
-    size_t i = class_of(match);
+    if (n < d->n_certain)
+        return 1;
+    size_t i = class_of(d->match + n);
     double rate = d->setting.mode == LOOKUP_DRAFT ? DRAFT_MODEL_RATE : classes[i].rate;
     if (d->pool != NULL)
         rate = (d->pool->accepted[i] + FIRST_WEIGHT * rate) / (d->pool->tried[i] + FIRST_WEIGHT);
@@ -130,7 +135,7 @@ void draft_free(draft *d)
 void draft_find(draft *d, const int32_t *tokens, size_t n_tokens, size_t most)
 {
     size_t wanted = d->setting.mode == LOOKUP_FIXED ? d->setting.length : LOOKUP_MAX_DRAFT;
-    d->n_found = d->n_sent = 0;
+    draft_begin(d);
     if (d->lookup == NULL)
         return;
     lookup_update(d->lookup, tokens, n_tokens);
@@ -140,15 +145,22 @@ void draft_find(draft *d, const int32_t *tokens, size_t n_tokens, size_t most)
 
 void draft_begin(draft *d)
 {
-    d->n_found = d->n_sent = 0;
+    d->n_found = d->n_sent = d->n_certain = 0;
     d->match = 1;
+}
+
+void draft_force(draft *d, const int32_t *tokens, size_t n)
+{
+    draft_begin(d);
+    memcpy(d->tokens, tokens, n * sizeof *tokens);
+    d->n_found = d->n_certain = n;
 }
 
 double draft_reach(const draft *d, size_t n)
 {
     double reach = 1;
     for (size_t i = 0; i < n; i++)
-        reach *= rate_of(d, d->match + i);
+        reach *= rate_of(d, i);
     return reach;
 }
 
@@ -166,7 +178,7 @@ static void try_length(draft *d, size_t n, double reached)
 {
     d->tried = n;
     d->reached = reached;
-    d->gain = n < d->n_found ? reached * rate_of(d, d->match + n) : 0;
+    d->gain = n < d->n_found ? reached * rate_of(d, n) : 0;
 }
 
 /* What one more row brings never grows with a draft's length, so the best drafts of k rows together
@@ -233,6 +245,8 @@ bool draft_foresaw(const draft *d, size_t at, int32_t token)
 
 void draft_learn(draft *d, size_t judged, size_t followed)
 {
+    if (d->n_certain > 0)
+        return;
     learn(&d->own, d->match, judged, followed, OWN_MEMORY);
     if (d->pool != NULL)
         learn(d->pool, d->match, judged, followed, POOL_MEMORY);

@@ -50,9 +50,10 @@ typedef struct draft {
     acceptance own;
     acceptance *pool; /* of all sequences of the same intent; NULL: none */
     int32_t tokens[LOOKUP_MAX_DRAFT];
-    size_t n_found; /* tokens; sent, then only thought of */
-    size_t n_sent;  /* of them in the step */
-    size_t match;   /* length of the match that gave it */
+    size_t n_found;   /* tokens; sent, then only thought of */
+    size_t n_sent;    /* of them in the step */
+    size_t match;     /* length of the match that gave it */
+    size_t n_certain; /* of those found, that a grammar lets nothing else come in place of */
     /* drafts_choose's: */
     size_t tried;   /* tokens it would send */
     double reached; /* probability that all of them are accepted */
@@ -70,6 +71,8 @@ void draft_find(draft *d, const int32_t *tokens, size_t n_tokens, size_t most);
  * other.
  */
 void draft_begin(draft *d);
+/* Drafts tokens that are certain in place of what was found. n ≤ LOOKUP_MAX_DRAFT. */
+void draft_force(draft *d, const int32_t *tokens, size_t n);
 /* The probability that the first n tokens of a draft are accepted. */
 double draft_reach(const draft *d, size_t n);
 /* Nothing follows this many. */

@@ -92,7 +92,9 @@ static bool take_tokens(sequence *s)
         float *logits = take_logits(s, taken);
         if (logits == NULL)
             return true;
-        int32_t token = sequence_sample(s, logits);
+        int32_t token = sequence_sample(s, taken, logits);
+        if (token < 0)
+            return true;
         as_drafted = draft_foresaw(d, taken, token);
         followed += as_drafted ? 1 : 0;
         s->progress.accepted += as_drafted && taken < d->n_sent ? 1 : 0;
@@ -133,7 +135,8 @@ static bool take_prompt(sequence *s)
         return false; /* more of the prompt is to come */
     if (s->kind == SEQUENCE_REPLY) {
         float *logits = take_logits(s, n_scores);
-        return logits == NULL || sequence_accept(s, sequence_sample(s, logits));
+        int32_t token = logits != NULL ? sequence_sample(s, 0, logits) : -1;
+        return token < 0 || sequence_accept(s, token);
     }
     s->progress.prefill_ms = clock_ms() - s->started_ms;
     if (s->kind == SEQUENCE_CLASSIFICATION)
@@ -201,12 +204,24 @@ static void hand_out(step *st)
 
 /* ---- the step ------------------------------------------------------------------------------- */
 
+/* What may follow is worked out while the pass runs. */
+static void begin_masks(sequence *s)
+{
+    bool decoding = sequence_is_decoding(s);
+    bool samples = decoding || s->slot->tokens.length + s->n_rows == s->tokens.length;
+    if (s->masks != NULL && samples)
+        mask_lane_begin(s->masks, s->draft.tokens, decoding ? s->draft.n_sent : 0);
+}
+
 void step_begin(step *st)
 {
     engine *e = st->engine;
-    for (sequence *s = e->running.first; s != NULL; s = s->next)
-        if (s->step == st)
-            kv_commit(e->kv, s->slot, s->slot->tokens.length + s->n_rows);
+    for (sequence *s = e->running.first; s != NULL; s = s->next) {
+        if (s->step != st)
+            continue;
+        kv_commit(e->kv, s->slot, s->slot->tokens.length + s->n_rows);
+        begin_masks(s);
+    }
     forward_begin(st->forward, st->rows, st->n_rows);
     forward_read_states(st->forward, st->readers, st->n_readers);
 }

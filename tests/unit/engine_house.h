@@ -32,6 +32,7 @@ typedef struct errand {
     double deadline_ms;
     lookup_setting lookup;
     bool greedy;
+    const grammar *grammar; /* of the model's; or NULL */
 } errand;
 
 typedef struct outcome {
@@ -111,6 +112,7 @@ static inline error_code house_submit(house *h, const errand *e, sequence **out,
                           .n_prompt = e->n_prompt,
                           .max_tokens = e->max_tokens,
                           .lookup = e->lookup,
+                          .grammar = e->grammar,
                           .priority = e->priority,
                           .deadline_ms = e->deadline_ms};
     r.sampling = sampling_defaults();
