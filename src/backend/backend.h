@@ -25,6 +25,12 @@ typedef struct request_chat {
     const char *variables_json; /* chat_template_kwargs */
 } request_chat;
 
+/* What a reply must match, for whichever model gives it. */
+typedef struct reply_grammar {
+    grammar_kind kind;
+    const char *text; /* NULL: anything will do */
+} reply_grammar;
+
 typedef struct request {
     const chat_message *messages; /* a conversation, or … */
     size_t n_messages;
@@ -44,6 +50,7 @@ typedef struct request {
     size_t completion_length;
 
     sampling_params sampling;
+    reply_grammar grammar;
     size_t max_tokens; /* 0: up to the context's end */
     const char *const *stops;
     size_t n_stops;
@@ -75,12 +82,12 @@ error_code backend_check_length(const backend *b, const request *r, failure *fai
 
 /* ---- prompts ------------------------------------------------------------------------------ */
 
-/* A request's prompt, rendered and tokenised for one backend's model. Read-only once made; lives
- * apart from the request and the backend. */
+/* A request's prompt, rendered and tokenised for one backend's model, and its grammar, compiled for
+ * it. Read-only once made; lives apart from the request, and from the backend but for its model. */
 typedef struct prepared_prompt prepared_prompt;
 
-/* ERR_INVALID for token ids that are not in the vocabulary, ERR_UNSUPPORTED for messages where the
- * model has no chat template. */
+/* ERR_INVALID for token ids that are not in the vocabulary and for what cannot be read or honoured
+ * of the grammar, ERR_UNSUPPORTED for messages where the model has no chat template. */
 error_code backend_prepare(backend *b, const request *r, prepared_prompt **out, failure *fail);
 size_t prompt_tokens(const prepared_prompt *p); /* how many; a completion's are not among them */
 const int32_t *prompt_ids(const prepared_prompt *p); /* the completion's stand behind them */

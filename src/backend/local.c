@@ -148,6 +148,7 @@ error_code backend_check_length(const backend *b, const request *r, failure *fai
 struct prepared_prompt {
     token_list tokens; /* the completion's last */
     size_t n_prompt;   /* without them */
+    grammar *grammar;  /* or NULL */
     double template_ms;
 };
 
@@ -168,11 +169,14 @@ error_code backend_prepare(backend *b, const request *r, prepared_prompt **out, 
     if (p == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for a prompt");
     error_code code = encode_all(b, r, p, fail);
+    p->template_ms = clock_ms() - start;
+    if (code == OK && r->grammar.text != NULL)
+        code = grammar_compile(&p->grammar, engine_model(b->engine), r->grammar.kind,
+                               r->grammar.text, strlen(r->grammar.text), fail);
     if (code != OK) {
         prompt_destroy(p);
         return code;
     }
-    p->template_ms = clock_ms() - start;
     *out = p;
     return OK;
 }
@@ -182,6 +186,7 @@ void prompt_destroy(prepared_prompt *p)
     if (p == NULL)
         return;
     token_list_free(&p->tokens);
+    grammar_destroy(p->grammar);
     free(p);
 }
 
@@ -239,6 +244,7 @@ error_code backend_submit(backend *b, const request *r, const prepared_prompt *p
         .stops = r->stops,
         .n_stops = r->n_stops,
         .lookup = *lookup,
+        .grammar = p->grammar,
         .wants_scores = r->wants_scores,
         .n_scored = count_scored(r, p),
         .n_top = r->n_top,

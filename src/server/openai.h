@@ -57,6 +57,7 @@ typedef struct chat_request {
     chat_message *messages;
     char *joined; /* texts of messages whose content came in parts */
     logit_bias *biases;
+    char *grammar_text;
     const char *stops[REQUEST_MAX_STOPS];
 } chat_request;
 

@@ -82,8 +82,10 @@ void chat_request_free(chat_request *r)
     free(r->messages);
     free(r->joined);
     free(r->biases);
+    free(r->grammar_text);
     r->body = NULL;
     r->messages = NULL;
     r->joined = NULL;
     r->biases = NULL;
+    r->grammar_text = NULL;
 }

@@ -55,6 +55,14 @@ static const field fields[] = {
     {.name = "service_tier", .read = read_service_tier},
     {.name = "deadline_ms", .read = read_deadline},
     {.name = "user", .read = read_user},
+    {.name = "response_format", .read = read_response_format},
+    {.name = "json_schema", .read = read_schema},
+    {.name = "grammar", .read = read_grammar},
+    {.name = "guided_json", .read = read_schema},
+    {.name = "guided_regex", .read = read_guided_regex},
+    {.name = "guided_choice", .read = read_guided_choice},
+    {.name = "guided_grammar", .read = read_grammar},
+    {.name = "structured_outputs", .read = read_structured_outputs},
 
     {.name = "metadata", .hint = is_object, .type = "an object"},
     {.name = "store", .hint = is_flag, .type = "true or false"},
@@ -72,7 +80,6 @@ static const field fields[] = {
     {.name = "tool_choice", .only = {"\"none\"", "\"auto\""}},
     {.name = "functions", .only = {"[]"}},
     {.name = "function_call", .only = {"\"none\"", "\"auto\""}},
-    {.name = "response_format", .only = {"{\"type\":\"text\"}"}},
     {.name = "modalities", .only = {"[\"text\"]"}},
     {.name = "reasoning_effort", .only = {"\"none\""}},
 };

@@ -7,6 +7,7 @@
  *   request_manner.c     how it is answered: stream, stops, model, user
  *   request_priority.c   priority and deadline, as fields and as headers
  *   request_messages.c   the conversation
+ *   request_grammar.c    what the reply must match
  */
 #ifndef SERVER_REQUEST_PARSER_H
 #define SERVER_REQUEST_PARSER_H
@@ -18,6 +19,7 @@ typedef struct parser {
     api_error *error;
     const char *limit; /* the field that set max_tokens, or NULL */
     const char *lookup;
+    const char *grammar;
     const char *priority, *deadline; /* the field or header that said it first, or NULL */
     json_t *tier;
     bool has_seed;
@@ -42,6 +44,8 @@ field_reader read_temperature, read_top_p, read_min_p, read_top_k, read_repetiti
 field_reader read_model, read_user, read_stream, read_stream_options, read_stop;
 field_reader read_priority, read_service_tier, read_deadline;
 field_reader read_messages;
+field_reader read_response_format, read_schema, read_grammar, read_guided_regex, read_guided_choice,
+    read_structured_outputs;
 
 bool read_priority_headers(parser *p, const request_text *text);
 /* The tier that the reply is given in; NULL: the request names none. */

@@ -95,6 +95,44 @@ static void test_every_field(void **state)
     chat_request_free(&r);
 }
 
+static void test_forms_of_replies(void **state)
+{
+    static const struct {
+        const char *field;
+        grammar_kind kind;
+        const char *text;
+    } cases[] = {
+        {"\"response_format\":{\"type\":\"json_object\"}", GRAMMAR_JSON_SCHEMA,
+         "{\"type\":\"object\"}"},
+        {"\"response_format\":{\"type\":\"json_object\",\"schema\":{\"const\":1}}",
+         GRAMMAR_JSON_SCHEMA, "{\"const\":1}"},
+        {"\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"x\",\"strict\":"
+         "true,\"schema\":{\"const\":1}}}",
+         GRAMMAR_JSON_SCHEMA, "{\"const\":1}"},
+        {"\"json_schema\":{\"const\":1}", GRAMMAR_JSON_SCHEMA, "{\"const\":1}"},
+        {"\"guided_json\":\"{}\"", GRAMMAR_JSON_SCHEMA, "{}"},
+        {"\"guided_json\":{},\"json_schema\":{}", GRAMMAR_JSON_SCHEMA, "{}"},
+        {"\"grammar\":\"root ::= [0-9]\"", GRAMMAR_GBNF, "root ::= [0-9]"},
+        {"\"guided_grammar\":\"start: /a/\"", GRAMMAR_LARK, "start: /a/"},
+        {"\"guided_regex\":\"a+\"", GRAMMAR_REGEX, "a+"},
+        {"\"guided_choice\":[\"a\",\"b\"]", GRAMMAR_CHOICE, "[\"a\",\"b\"]"},
+        {"\"structured_outputs\":{\"regex\":\"a+\",\"json\":null}", GRAMMAR_REGEX, "a+"},
+        {"\"structured_outputs\":{\"json_object\":true}", GRAMMAR_JSON_SCHEMA,
+         "{\"type\":\"object\"}"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char body[400];
+        chat_request r;
+        snprintf(body, sizeof body, "{" HELLO ",%s}", cases[i].field);
+        accept(body, &r);
+        assert_non_null(r.request.grammar.text);
+        assert_string_equal(r.request.grammar.text, cases[i].text);
+        assert_int_equal(r.request.grammar.kind, cases[i].kind);
+        chat_request_free(&r);
+    }
+}
+
 static void test_messages(void **state)
 {
     (void)state;
@@ -147,7 +185,16 @@ static void test_refused_fields(void **state)
         {"\"n\":2", "n", "value 1"},
         {"\"tools\":[{}]", "tools", "value []"},
         {"\"logprobs\":true", "logprobs", "value false"},
-        {"\"response_format\":{\"type\":\"json_object\"}", "response_format", "text"},
+        {"\"response_format\":{\"type\":\"xml\"}", "response_format", "json_schema"},
+        {"\"response_format\":{\"type\":\"json_schema\"}", "response_format", "schema"},
+        {"\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"x\"}}",
+         "response_format", "schema"},
+        {"\"response_format\":{\"type\":\"json_object\",\"depth\":3}", "response_format", "depth"},
+        {"\"guided_regex\":3", "guided_regex", "string"},
+        {"\"guided_choice\":[]", "guided_choice", "list"},
+        {"\"grammar\":\"\"", "grammar", "empty"},
+        {"\"structured_outputs\":{\"structural_tag\":{}}", "structured_outputs", "structural_tag"},
+        {"\"guided_regex\":\"a\",\"guided_json\":{}", "guided_json", "differ"},
         {"\"reasoning_effort\":\"high\"", "reasoning_effort", "none"},
         {"\"temperature\":-0.1", "temperature", "at least 0"},
         {"\"temperature\":\"1\"", "temperature", "number"},
@@ -280,6 +327,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_every_field),
+        cmocka_unit_test(test_forms_of_replies),
         cmocka_unit_test(test_messages),
         cmocka_unit_test(test_refused_fields),
         cmocka_unit_test(test_bad_json),
