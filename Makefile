@@ -7,6 +7,7 @@
 #   make test-real      the tests that need them
 #   make test-page      the page at / in a real browser (installs Debian's Chromium)
 #   make test-metrics   /metrics and docs/grafana.json in a real Prometheus (installs Debian's)
+#   make test-structured  510 answers of a real model to 34 JSON Schemas at temperature 1, judged by the Python package jsonschema
 #   make demo-real      make demo's table with a real pair, Qwen2.5-Coder 0.5B and 1.5B
 #   make SANITIZE=address,undefined test      make SANITIZE=thread test      make CC=clang-14 test (or newer, to be installed)
 #   make evidence-real  what routing between the two is worth: docs/real-pair.md's tables (an hour or two; goes on where it was)
@@ -64,7 +65,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all install uninstall demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean attack-http
+.PHONY: all install uninstall demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean attack-http test-structured
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(RUST_LIBRARY)
@@ -196,6 +197,20 @@ test-real-c: $(REAL_TEST_PROGRAMS)
 
 test-real-e2e: $(PROGRAM)
 	@A_IO_PROGRAM=$(abspath $(PROGRAM)) node --test tests/real/*.test.mjs
+
+# The judge comes from the Python registry, once, into a folder of its own.
+JUDGE := build/structured/bin/python
+$(JUDGE):
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || tools/setup.sh python3-venv
+	@python3 -m venv build/structured && $@ -m pip install --quiet 'jsonschema[format-nongpl]==4.26.0' || { rm -rf build/structured; exit 1; }
+
+STRUCTURED_EACH ?= 15
+test-structured: setup $(JUDGE)
+	@$(MAKE) --no-print-directory $(PROGRAM)
+	@python3 -m pip --version >/dev/null 2>&1 || tools/setup.sh python3-pip
+	@tools/real/fetch.py qwen2.5-coder-0.5b
+	@$(JUDGE) tools/structured/generate.py --program $(PROGRAM) --each $(STRUCTURED_EACH) \
+	  --model-file "$$(tools/real/fetch.py --where)/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
 
 demo: setup
 	@$(MAKE) --no-print-directory $(PARALLEL) $(PROGRAM)

@@ -3,15 +3,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define GRAMMAR_LIMIT ((size_t)1 << 20) /* bytes of a file; the grammar's own limit is less */
+
 void reply_options_init(reply_options *o)
 {
     *o = (reply_options){.sampling = sampling_defaults()};
     o->sampling.temperature = 0;
+    buffer_init(&o->grammar_text, GRAMMAR_LIMIT);
 }
 
 void reply_options_free(reply_options *o)
 {
     free(o->biases);
+    buffer_free(&o->grammar_text);
     o->biases = NULL;
 }
 
@@ -24,6 +28,25 @@ static error_code add_stop(reply_options *o, const char *text, failure *fail)
     if (o->n_stops == REPLY_MAX_STOPS)
         return failure_set(fail, ERR_INVALID, "--stop: at most %d of them", REPLY_MAX_STOPS);
     o->stops[o->n_stops++] = text;
+    return OK;
+}
+
+/* A file's text, of a schema or of a grammar in either language. */
+static error_code read_grammar(reply_options *o, int c, const char *path, failure *fail)
+{
+    const char *option = c == REPLY_GRAMMAR ? "--grammar" : "--json-schema";
+    if (o->grammar.text != NULL)
+        return failure_set(fail, ERR_INVALID, "--grammar and --json-schema: one of them, once");
+    error_code code = buffer_read_file(&o->grammar_text, path, fail);
+    if (code == OK && memchr(o->grammar_text.data, '\0', o->grammar_text.length) != NULL)
+        code = failure_set(fail, ERR_INVALID, "%s: it has a NUL byte", path);
+    if (code == OK && buffer_add(&o->grammar_text, "", 1) != OK)
+        code = failure_set(fail, ERR_MEMORY, "no memory for %s", path);
+    if (code != OK)
+        return failure_prefix(fail, "%s", option);
+    const char *text = o->grammar_text.data;
+    o->grammar = (reply_grammar){
+        c == REPLY_GRAMMAR ? grammar_language(text) : GRAMMAR_JSON_SCHEMA, text};
     return OK;
 }
 
@@ -105,6 +128,10 @@ bool reply_take_option(reply_options *o, int option, error_code *code, failure *
     case REPLY_STOP:
         *code = add_stop(o, optarg, fail);
         return true;
+    case REPLY_JSON_SCHEMA:
+    case REPLY_GRAMMAR:
+        *code = read_grammar(o, option, optarg, fail);
+        return true;
     case REPLY_LOOKUP:
         o->has_lookup = true;
         *code = option_lookup(optarg, &o->lookup, fail);
@@ -133,6 +160,7 @@ error_code reply_options_check(reply_options *o, const stage_options *models, fa
 request reply_request(const reply_options *o)
 {
     return (request){.sampling = o->sampling,
+                     .grammar = o->grammar,
                      .max_tokens = o->max_tokens,
                      .stops = o->stops,
                      .n_stops = o->n_stops};

@@ -19,12 +19,16 @@ typedef struct reply_options {
     size_t n_stops;
     bool has_lookup;
     lookup_setting lookup;
+    reply_grammar grammar;
+    buffer grammar_text; /* what it points to */
 } reply_options;
 
 enum {
     REPLY_MODEL = STAGE_OWN,
     REPLY_SYSTEM,
     REPLY_STOP,
+    REPLY_JSON_SCHEMA,
+    REPLY_GRAMMAR,
     REPLY_LOOKUP,
     REPLY_TEMPERATURE,
     REPLY_SEED,
@@ -44,6 +48,8 @@ enum {
     {"system", required_argument, NULL, REPLY_SYSTEM},                         \
     {"max-tokens", required_argument, NULL, 'n'},                              \
     {"stop", required_argument, NULL, REPLY_STOP},                             \
+    {"json-schema", required_argument, NULL, REPLY_JSON_SCHEMA},               \
+    {"grammar", required_argument, NULL, REPLY_GRAMMAR},                       \
     {"lookup", required_argument, NULL, REPLY_LOOKUP},                         \
     {"temperature", required_argument, NULL, REPLY_TEMPERATURE},               \
     {"seed", required_argument, NULL, REPLY_SEED},                             \
@@ -69,7 +75,9 @@ enum {
 #define REPLY_LENGTH_USAGE                                                                        \
     "  -n, --max-tokens N          at most N tokens (default: until the model ends or its\n"      \
     "                              context is full)\n"                                            \
-    "      --stop TEXT             end before this text; up to 16 of them\n"
+    "      --stop TEXT             end before this text; up to 16 of them\n"                      \
+    "      --json-schema FILE      the answer is JSON that this JSON Schema allows\n"             \
+    "      --grammar FILE          the answer matches this grammar, GBNF or Lark\n"
 #define REPLY_SAMPLING_USAGE                                                                      \
     "Sampling\n"                                                                                  \
     "      --temperature X         0 (the default) takes the most probable token\n"               \

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "constraint/constraint.h"
 
@@ -101,6 +102,11 @@ static error_code make_vocabulary(constraint_vocabulary **out, const model *m, f
 }
 
 /* ---- grammars ------------------------------------------------------------------------------- */
+
+grammar_kind grammar_language(const char *text)
+{
+    return strstr(text, "::=") != NULL ? GRAMMAR_GBNF : GRAMMAR_LARK;
+}
 
 error_code grammar_compile(grammar **out, const model *m, grammar_kind kind, const char *text,
                            size_t length, failure *fail)

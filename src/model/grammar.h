@@ -19,6 +19,9 @@ typedef enum grammar_kind {
     GRAMMAR_CHOICE, /* a JSON array of texts */
 } grammar_kind;
 
+/* Of a grammar's text: GBNF defines rules with ::=, which Lark does not know. */
+grammar_kind grammar_language(const char *text);
+
 typedef struct grammar grammar;
 typedef struct token_constraint token_constraint;
 

@@ -44,12 +44,10 @@ static bool keep_text(parser *p, const char *name, grammar_kind kind, json_t *va
     return keep(p, name, kind, strdup(text));
 }
 
-/* GBNF defines rules with ::=, which Lark does not know. */
 bool read_grammar(parser *p, const char *name, json_t *value)
 {
     const char *text = json_string_value(value);
-    bool is_gbnf = text != NULL && strstr(text, "::=") != NULL;
-    return keep_text(p, name, is_gbnf ? GRAMMAR_GBNF : GRAMMAR_LARK, value);
+    return keep_text(p, name, grammar_language(text != NULL ? text : ""), value);
 }
 
 bool read_guided_regex(parser *p, const char *name, json_t *value)

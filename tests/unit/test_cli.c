@@ -147,6 +147,8 @@ static const struct {
     {2, "--logit-bias: \"\"", {"run", "--logit-bias", "1=", "a"}},
     {2, "99999999", {"run", "--logit-bias", "99999999=1", "a"}},
     {2, "--stop", {"run", "--stop", "", "a"}},
+    {3, "--grammar", {"run", "--grammar", "/nowhere/grammar", "a"}},
+    {2, "one of them", {"run", "--grammar", "README.md", "--json-schema", "README.md", "a"}},
     {2, "--kv: \"f8\"", {"run", "--kv", "f8", "a"}},
     {2, "--model has no effect", {"run", "-m", "x", "--model", "y", "a"}},
     {2, "--policy has no effect", {"run", "-m", "x", "--policy", "small", "a"}},
