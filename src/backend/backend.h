@@ -23,6 +23,10 @@ typedef struct request_chat {
     const char *tools_json;
     const char *documents_json;
     const char *variables_json; /* chat_template_kwargs */
+    const char *begun; /* what the assistant has said already, and the reply goes on with; or NULL */
+    size_t begun_length;
+    bool is_parted; /* the reply's text will be parted (reply_style): it shows the marks that its
+                       model's form has, control tokens though they be */
 } request_chat;
 
 /* What a reply must match, for whichever model gives it. */
@@ -114,6 +118,14 @@ typedef struct reply_status {
 error_code reply_poll(reply *r, reply_status *status, buffer *text, token_list *tokens);
 /* What the last poll brought of scores: sequence_scores (engine.h). */
 const score_list *reply_scores(const reply *r);
+
+/* How the model that answers writes. */
+typedef struct reply_style {
+    chat_style chat;    /* form NULL: the prompt was no conversation */
+    bool is_in_thought; /* its prompt ends with the beginning of one */
+} reply_style;
+
+reply_style reply_style_of(const reply *r);
 void reply_cancel(reply *r);
 void reply_release(reply *r); /* cancels if running; wake is not called after it returned */
 

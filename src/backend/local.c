@@ -14,6 +14,7 @@ struct backend {
 
 struct reply {
     sequence *sequence;
+    reply_style style;
 };
 
 struct embedding_job {
@@ -92,7 +93,37 @@ static error_code take_ids(const backend *b, const request *r, token_list *out, 
     return OK;
 }
 
-static error_code encode_request(const backend *b, const request *r, token_list *out, failure *fail)
+static bool ends_with(const buffer *text, const chat_thoughts *thoughts)
+{
+    size_t n = thoughts != NULL ? strlen(thoughts->begin) : 0, length = text->length;
+    while (length > 0 && strchr(" \n", text->data[length - 1]) != NULL)
+        length--;
+    return n > 0 && length >= n && memcmp(text->data + length - n, thoughts->begin, n) == 0;
+}
+
+/* What the conversation is rendered to, and what the assistant has said of its reply. */
+static error_code render(const model *m, const request *r, chat_text *text, reply_style *style,
+                         failure *fail)
+{
+    const chat_input input = {
+        .messages = r->messages,
+        .n_messages = r->n_messages,
+        .messages_json = r->chat.messages_json,
+        .tools_json = r->chat.tools_json,
+        .documents_json = r->chat.documents_json,
+        .variables_json = r->chat.variables_json,
+        .generation_prompt = true,
+    };
+    error_code code = chat_render(m->chat, &input, text, fail);
+    style->is_in_thought =
+        code == OK && ends_with(&text->text, style->chat.thoughts) && r->chat.begun_length == 0;
+    if (code == OK && r->chat.begun != NULL)
+        code = chat_text_add(text, r->chat.begun, r->chat.begun_length, false);
+    return code;
+}
+
+static error_code encode_request(const backend *b, const request *r, token_list *out,
+                                 reply_style *style, failure *fail)
 {
     if (r->prompt_ids != NULL)
         return take_ids(b, r, out, fail);
@@ -105,18 +136,15 @@ static error_code encode_request(const backend *b, const request *r, token_list 
                            "chat_template: for it",
                            b->name, m->chat_failure.code != OK ? " that works; " : "",
                            m->chat_failure.code != OK ? m->chat_failure.text : "");
-    const chat_input input = {
-        .messages = r->messages,
-        .n_messages = r->n_messages,
-        .messages_json = r->chat.messages_json,
-        .tools_json = r->chat.tools_json,
-        .documents_json = r->chat.documents_json,
-        .variables_json = r->chat.variables_json,
-        .generation_prompt = true,
-    };
+    style->chat = chat_template_style(m->chat);
+    if (r->chat.tools_json != NULL && !style->chat.takes_tools)
+        return failure_set(fail, ERR_UNSUPPORTED,
+                           "the chat template of model '%s' takes no tools: name another one with "
+                           "chat_template:",
+                           b->name);
     chat_text text;
     chat_text_init(&text, PROMPT_TEXT_LIMIT);
-    error_code code = chat_render(m->chat, &input, &text, fail);
+    error_code code = render(m, r, &text, style, fail);
     if (code == OK)
         code = chat_encode(words(b), &text, out, fail);
     chat_text_free(&text);
@@ -149,12 +177,13 @@ struct prepared_prompt {
     token_list tokens; /* the completion's last */
     size_t n_prompt;   /* without them */
     grammar *grammar;  /* or NULL */
+    reply_style style;
     double template_ms;
 };
 
 static error_code encode_all(const backend *b, const request *r, prepared_prompt *p, failure *fail)
 {
-    error_code code = encode_request(b, r, &p->tokens, fail);
+    error_code code = encode_request(b, r, &p->tokens, &p->style, fail);
     p->n_prompt = p->tokens.length;
     if (code == OK && r->completion != NULL)
         code = tokenizer_encode(words(b), r->completion, r->completion_length, false, false,
@@ -235,6 +264,8 @@ error_code backend_submit(backend *b, const request *r, const prepared_prompt *p
     reply *handle = malloc(sizeof *handle);
     if (handle == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for a reply");
+    const chat_form *form = p->style.chat.form;
+    handle->style = p->style;
     const sequence_request wanted = {
         .kind = r->kind,
         .prompt = p->tokens.ids,
@@ -243,6 +274,7 @@ error_code backend_submit(backend *b, const request *r, const prepared_prompt *p
         .max_tokens = r->max_tokens,
         .stops = r->stops,
         .n_stops = r->n_stops,
+        .shows_control = r->chat.is_parted && form != NULL && form->is_control,
         .lookup = *lookup,
         .grammar = p->grammar,
         .wants_scores = r->wants_scores,
@@ -273,6 +305,11 @@ error_code reply_poll(reply *r, reply_status *status, buffer *text, token_list *
 const score_list *reply_scores(const reply *r)
 {
     return sequence_scores(r->sequence);
+}
+
+reply_style reply_style_of(const reply *r)
+{
+    return r->style;
 }
 
 void reply_cancel(reply *r)

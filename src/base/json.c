@@ -80,7 +80,7 @@ static error_code write_with(buffer *out, json_t *value, int digits)
         json_decref(value);
         return ERR_MEMORY;
     }
-    const size_t flags = JSON_COMPACT | JSON_REAL_PRECISION((size_t)digits);
+    const size_t flags = JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION((size_t)digits);
     size_t need = json_dumpb(value, NULL, 0, flags);
     error_code code = need == 0 ? ERR_MEMORY : buffer_reserve(out, need);
     if (code == OK) {

@@ -118,6 +118,7 @@ typedef struct sequence_request {
     size_t max_tokens; /* 0: up to the context's end */
     const char *const *stops;
     size_t n_stops;
+    bool shows_control; /* control tokens are part of the text */
     lookup_setting lookup;
     /* What the reply must match, compiled for the engine's model; NULL: anything. Not needed after
      * the call. What must follow is drafted whatever `lookup` says, and the reply ends where

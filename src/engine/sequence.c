@@ -74,6 +74,7 @@ static error_code prepare_generation(sequence *s, const sequence_request *r, fai
     error_code code = check_memory(s, r->n_prompt + s->max_tokens, fail);
     if (code == OK)
         code = output_init(&s->output, m->tokenizer, r->stops, r->n_stops, fail);
+    s->output.decoder.specials = r->shows_control;
     if (code == OK)
         code = reserve_reply(s, fail);
     if (code == OK)

@@ -13,6 +13,7 @@
 
 #include "base/buffer.h"
 #include "base/failure.h"
+#include "model/chat_form.h"
 #include "model/tokenizer.h"
 
 typedef struct chat_message {
@@ -48,6 +49,9 @@ void chat_template_destroy(chat_template *t);
 
 /* The override's name, or "own" and a hash of the file's own text. */
 const char *chat_template_name(const chat_template *t);
+
+/* What the template shows of how its model writes. */
+chat_style chat_template_style(const chat_template *t);
 
 /* ---- rendering ------------------------------------------------------------------------------ */
 

@@ -15,6 +15,7 @@
 struct chat_template {
     template *compiled;
     char *name;
+    chat_style style;
     char *tokens[N_TOKENS]; /* or NULL */
     size_t token_lengths[N_TOKENS];
 };
@@ -111,6 +112,7 @@ static error_code make(chat_template **out, char *name, template_text jinja, cha
         return no_memory(fail);
     }
     t->name = name;
+    t->style = chat_style_of(jinja.data, jinja.length);
     error_code code =
         keep_tokens(t, words) ? compile(t, jinja, words.tokenizer, fail) : no_memory(fail);
     if (code != OK) {
@@ -181,6 +183,11 @@ void chat_template_destroy(chat_template *t)
         free(t->tokens[i]);
     free(t->name);
     free(t);
+}
+
+chat_style chat_template_style(const chat_template *t)
+{
+    return t->style;
 }
 
 const char *chat_template_name(const chat_template *t)

@@ -55,6 +55,7 @@ const char *tokenizer_bytes(const tokenizer *t, int32_t id, bool specials, size_
 /* Streaming decode: gives out only whole UTF-8 characters; holds back an unfinished one. */
 typedef struct text_decoder {
     const tokenizer *tokenizer;
+    bool specials; /* control tokens are text, too */
     bool at_start; /* SentencePiece: the first space, here or after a special, is not text */
     unsigned char held[4];
     size_t n_held;

@@ -40,7 +40,7 @@ static bool is_followed_by_space(const tokenizer *t, int32_t id)
 error_code text_decoder_push(text_decoder *d, int32_t id, buffer *out)
 {
     size_t length;
-    const char *bytes = tokenizer_bytes(d->tokenizer, id, false, &length);
+    const char *bytes = tokenizer_bytes(d->tokenizer, id, d->specials, &length);
     bool at_start = d->at_start && length == 0;
     if (d->at_start && length > 0 && bytes[0] == ' ') {
         bytes++;

@@ -42,6 +42,15 @@ typedef struct prefixes {
     size_t n;
 } prefixes;
 
+/* What all turns of a conversation have besides their messages. */
+static void add_chat(digest *d, const request_chat *c)
+{
+    const char *const texts[] = {c->tools_json, c->documents_json, c->variables_json};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (texts[i] != NULL)
+            add_text(d, texts[i], strlen(texts[i]));
+}
+
 static error_code digest_request(digest *d, const request *q, prefixes *p, failure *fail)
 {
     error_code code = OK;
@@ -52,6 +61,7 @@ static error_code digest_request(digest *d, const request *q, prefixes *p, failu
     if (q->prompt != NULL)
         return digest_of(d, "prompt", q->prompt, q->prompt_length, &p->whole, fail);
     start(d, "messages");
+    add_chat(d, &q->chat);
     for (size_t i = 0; code == OK && i < q->n_messages; i++) {
         const chat_message *m = &q->messages[i];
         add_text(d, m->role, strlen(m->role));
@@ -59,6 +69,8 @@ static error_code digest_request(digest *d, const request *q, prefixes *p, failu
         if (is_user(m) && i + 1 < q->n_messages)
             code = digest_read(d, p->earlier[p->n++ % MAX_PREFIXES].digest, fail);
     }
+    if (q->chat.messages_json != NULL)
+        add_text(d, q->chat.messages_json, strlen(q->chat.messages_json));
     return code == OK ? digest_read(d, p->whole.digest, fail) : code;
 }
 

@@ -160,6 +160,8 @@ typedef struct run_options {
     const char *session;     /* the conversation's name */
     const char *(*header)(void *context, const char *name);
     void *header_context;
+    const run *like; /* has its plan already (or NULL): that one is followed, and nothing is decided
+                        or counted anew; for another reply to the same request */
 } run_options;
 
 error_code orchestra_submit(orchestra *o, const request *r, const run_options *options, wakeup wake,
@@ -200,6 +202,7 @@ const intent *run_intent(const run *r);   /* from RUN_REPLYING on */
 const plan *run_plan(const run *r);       /* from RUN_REPLYING on */
 const receipt *run_receipt(const run *r); /* numbers so far */
 finish_reason run_finish_reason(const run *r);
+reply_style run_style(const run *r); /* from RUN_REPLYING on, unless it only decides */
 const failure *run_failure(const run *r);
 void run_cancel(run *r);
 void run_release(run *r); /* cancels if running; wake is not called after it returned */

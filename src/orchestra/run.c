@@ -16,6 +16,7 @@ struct run {
     lookup_setting lookup; /* overrides the plan's when has_lookup */
     bool has_lookup;
     bool decide_only;
+    bool follows; /* another run's plan */
     unsigned sampling_given;
     char id[RUN_ID_SIZE];
     double start_ms;
@@ -161,6 +162,9 @@ static void apply_plan(const run *r, request *q)
 static void note_plan(run *r, const player *p)
 {
     orchestra *o = r->orchestra;
+    r->is_decided = true;
+    if (r->follows)
+        return;
     r->plan.model = p->name;
     r->plan.client_lookup = r->has_lookup;
     if (policy_fallback_matters(o->policy, &r->known.facts, &r->plan))
@@ -169,7 +173,6 @@ static void note_plan(run *r, const player *p)
         r->plan.lookup = (lookup_setting){
             .mode = r->lookup.mode, .length = r->lookup.length, .prior = r->plan.lookup.prior};
     r->receipt.overhead.total_ms = clock_ms() - r->start_ms;
-    r->is_decided = true;
     atomic_fetch_add(&o->counts.decisions[r->plan.role], 1);
     atomic_fetch_add(&o->counts.kept, r->plan.is_kept);
     const intent *i = &r->sensed.intent;
@@ -267,6 +270,15 @@ static error_code pin(run *r, size_t index, const request *q, failure *fail)
     snprintf(r->plan.reason, sizeof r->plan.reason,
              o->policy == NULL ? "%s is the only model" : "the request names the model %s",
              o->players[index].name);
+    return start_reply(r, q, fail);
+}
+
+/* The probe and its cost are the other run's. */
+static error_code follow(run *r, const run *like, const request *q, failure *fail)
+{
+    r->follows = true;
+    r->plan = like->plan;
+    r->sensed = like->sensed;
     return start_reply(r, q, fail);
 }
 
@@ -412,9 +424,12 @@ error_code orchestra_submit(orchestra *o, const request *q, const run_options *o
     r->woken = true; /* the first poll tells the state */
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->woken_changed, NULL);
-    if (o->log != NULL)
+    if (o->log != NULL && options->like == NULL)
         r->prompt = record_prompt(q, decision_log_keeps_text(o->log));
-    code = pinned < o->n_players ? pin(r, pinned, q, fail) : route(r, q, options, fail);
+    if (options->like != NULL)
+        code = follow(r, options->like, q, fail);
+    else
+        code = pinned < o->n_players ? pin(r, pinned, q, fail) : route(r, q, options, fail);
     if (code != OK) {
         r->state = RUN_FAILED;
         if (fail != NULL)
@@ -518,6 +533,11 @@ const receipt *run_receipt(const run *r)
 finish_reason run_finish_reason(const run *r)
 {
     return r->finish;
+}
+
+reply_style run_style(const run *r)
+{
+    return reply_style_of(r->reply);
 }
 
 const failure *run_failure(const run *r)
