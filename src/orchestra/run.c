@@ -535,6 +535,11 @@ finish_reason run_finish_reason(const run *r)
     return r->finish;
 }
 
+bool run_follows(const run *r)
+{
+    return r->follows;
+}
+
 reply_style run_style(const run *r)
 {
     return reply_style_of(r->reply);

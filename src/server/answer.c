@@ -30,8 +30,9 @@ static void header_text(char *out, size_t size, const char *text)
 
 void exchange_note_plan(exchange *e)
 {
-    const plan *p = run_plan(e->run);
-    const intent *i = run_intent(e->run);
+    const run *first = e->choices[0].run;
+    const plan *p = run_plan(first);
+    const intent *i = run_intent(first);
     plan_headers *h = &e->plan;
     h->known = true;
     header_text(h->model, sizeof h->model, p->model);
@@ -41,7 +42,7 @@ void exchange_note_plan(exchange *e)
         snprintf(h->lookup, sizeof h->lookup, "%u", (unsigned)p->lookup.length);
     else
         snprintf(h->lookup, sizeof h->lookup, "%s", lookup_name(p->lookup.mode));
-    snprintf(h->overhead_ms, sizeof h->overhead_ms, "%.2f", run_receipt(e->run)->overhead.total_ms);
+    snprintf(h->overhead_ms, sizeof h->overhead_ms, "%.2f", run_receipt(first)->overhead.total_ms);
     if (!isnan(p->success))
         snprintf(h->success, sizeof h->success, "%.4f", p->success);
     h->has_intent = i != NULL && i->known;
@@ -155,7 +156,7 @@ static void add_manners(const exchange *e, buffer *head)
 {
     connection *c = e->connection;
     bool ends = atomic_load(&e->server->draining) || c->excess != EXCESS_NONE;
-    c->closes = c->closes || ends || (e->status == 200 && e->stream && !c->is_chunked);
+    c->closes = c->closes || ends || (e->status == 200 && e->manner.stream && !c->is_chunked);
     if (c->closes)
         add_header(head, "Connection", "close");
     else if (c->head.is_old)
@@ -234,14 +235,16 @@ bool exchange_answer(exchange *e, int status, json_t *body)
 bool exchange_answer_error(exchange *e, const api_error *error)
 {
     e->retry_after_s = error->retry_after_s;
-    return exchange_answer(e, error->status, api_error_json(error));
+    const api *a = exchange_api(e);
+    return exchange_answer(e, error->status,
+                           a->error != NULL ? a->error(error) : api_error_json(error));
 }
 
 bool exchange_answer_stream(exchange *e)
 {
     buffer answer;
     begin_head(e, 200, &answer);
-    add_header(&answer, "Content-Type", "text/event-stream; charset=utf-8");
+    add_header(&answer, "Content-Type", exchange_api(e)->stream_type);
     add_header(&answer, "Cache-Control", "no-cache");
     add_header(&answer, "X-Accel-Buffering", "no");
     if (e->connection->is_chunked)

@@ -1,38 +1,35 @@
+/* completion.c: requests that a model replies to, whatever the API, and decisions. */
 #include "server/exchange.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-static bool answer_failure(exchange *e, const failure *fail)
+static bool answer_error(exchange *e, const api_error *error)
 {
-    api_error error;
-    api_error_from_failure(&error, fail);
-    exchange_release_run(e);
-    return exchange_answer_error(e, &error);
+    replies_release(e);
+    return exchange_answer_error(e, error);
 }
 
 static bool answer_stopping(exchange *e)
 {
     api_error error;
     api_error_set_stopping(&error);
-    exchange_release_run(e);
-    return exchange_answer_error(e, &error);
+    return answer_error(e, &error);
 }
 
 static bool answer_finished(exchange *e)
 {
-    completion_head head = {e->completion_id, e->created, run_plan(e->run)->model, e->service_tier};
-    json_t *body = e->decide_only
-                       ? decision_json(e->run)
-                       : completion_json(&head, e->text.data, e->text.length, e->run, e->seed);
-    exchange_release_run(e);
+    json_t *body = e->decide_only ? decision_json(e->choices[0].run) : exchange_api(e)->whole(e);
+    replies_release(e);
     return exchange_answer(e, 200, body);
 }
 
 /* On a worker's thread: deciding includes tokenising for the model that answers. */
-static void poll_probe(work *w)
+static void go_on(work *w)
 {
     exchange *e = exchange_of(w);
-    e->state = run_poll(e->run, &e->text, NULL);
+    e->has_work_error = !replies_start(e, &e->work_error);
     exchange_signal(e, SIGNAL_WORKED);
 }
 
@@ -41,46 +38,36 @@ static bool answer_plan(exchange *e)
 {
     if (!e->plan.known)
         exchange_note_plan(e);
-    if (e->stream && !e->decide_only)
+    if (e->decide_only)
+        return answer_finished(e);
+    if (e->manner.stream)
         return stream_begin(e);
-    if (e->state == RUN_REPLYING)
-        e->state = run_poll(e->run, &e->text, NULL);
-    if (e->state == RUN_FAILED)
-        return answer_failure(e, run_failure(e->run));
-    return e->state != RUN_FINISHED || answer_finished(e);
+    if (!replies_poll(e))
+        return false;
+    const failure *fail = replies_failure(e);
+    api_error error;
+    if (fail != NULL) {
+        api_error_from_failure(&error, fail);
+        return answer_error(e, &error);
+    }
+    return !replies_are_told(e) || answer_finished(e);
 }
 
-/* Moves the run on until it is answered or there is nothing to do but wait. */
+/* Moves the replies on until they are answered or there is nothing to do but wait. */
 static bool advance(exchange *e)
 {
     api_error error;
-    if (e->state == RUN_FAILED)
-        return answer_failure(e, run_failure(e->run));
-    if (e->state != RUN_PROBING)
+    const failure *fail = replies_failure(e);
+    if (fail != NULL) {
+        api_error_from_failure(&error, fail);
+        return answer_error(e, &error);
+    }
+    if (replies_have_plans(e))
         return answer_plan(e);
     if (!e->has_news)
         return true;
     e->has_news = false;
-    return exchange_give_work(e, poll_probe, &error) || exchange_answer_error(e, &error);
-}
-
-static error_code submit(exchange *e, const chat_request *r, failure *fail)
-{
-    run_options options = {.model = r->model,
-                           .lookup = r->has_lookup ? &r->lookup : NULL,
-                           .decide_only = e->decide_only,
-                           .sampling_given = r->sampling_given,
-                           .id = e->id,
-                           .session = exchange_header(e, "x-session-id"),
-                           .header = exchange_header,
-                           .header_context = e};
-    wakeup wake = {exchange_wake, e};
-    run *started;
-    error_code code =
-        orchestra_submit(e->server->orchestra, &r->request, &options, wake, &started, fail);
-    if (code == OK)
-        exchange_attach(e, started);
-    return code;
+    return exchange_give_work(e, go_on, &error) || answer_error(e, &error);
 }
 
 #define MAX_SESSION 256
@@ -114,48 +101,49 @@ static bool read_header(const http_header *h, request_text *out, api_error *erro
 
 static bool parse(exchange *e, chat_request *r, api_error *error)
 {
-    request_text text = {.body = e->body.data, .length = e->body.length};
+    request_text text = {
+        .body = e->body.data, .length = e->body.length, .form = exchange_api(e)->form};
     for (size_t i = 0; i < e->head->n_headers; i++)
         if (!read_header(&e->head->headers[i], &text, error))
             return false;
     return chat_request_parse(r, &text, &e->server->options.defaults, error);
 }
 
-static bool parse_and_submit(exchange *e, api_error *error)
+static bool begin_replies(exchange *e, api_error *error)
 {
-    chat_request r;
-    if (!parse(e, &r, error))
+    chat_request *r = malloc(sizeof *r);
+    if (r == NULL)
+        return api_error_set(error, 503, "out_of_memory", "", "no memory for the request");
+    if (!parse(e, r, error)) {
+        free(r);
         return false;
-    e->stream = r.stream;
-    e->include_usage = r.include_usage;
-    e->continuous_usage = r.include_usage && r.continuous_usage;
-    e->seed = r.seed;
-    e->priority = r.request.priority;
-    e->service_tier = r.service_tier;
-    memcpy(e->user, r.user, sizeof e->user);
-    failure fail;
-    error_code code = submit(e, &r, &fail);
-    chat_request_free(&r);
-    if (code != OK)
-        api_error_from_failure(error, &fail);
-    return code == OK;
+    }
+    e->manner = r->manner;
+    e->manner.n = e->decide_only ? 1 : r->manner.n;
+    r->manner.n = e->manner.n;
+    e->priority = r->request.priority;
+    if (!replies_create(e, r))
+        return api_error_set(error, 503, "out_of_memory", "", "no memory for the replies");
+    return replies_start(e, error);
 }
 
 /* On a worker's thread. */
-static void begin_run(work *w)
+static void begin(work *w)
 {
     exchange *e = exchange_of(w);
-    e->has_work_error = !parse_and_submit(e, &e->work_error);
+    e->has_work_error = !begin_replies(e, &e->work_error);
     exchange_drop_body(e); /* a waiting request holds no more than it needs */
-    if (!e->has_work_error)
-        e->state = run_poll(e->run, &e->text, NULL);
     exchange_signal(e, SIGNAL_WORKED);
 }
 
 bool completion_begin(exchange *e)
 {
     api_error error;
-    return (check_session(e, &error) && exchange_give_work(e, begin_run, &error)) ||
+    const char *prefix = exchange_api(e)->id_prefix;
+    size_t n = strlen(prefix);
+    memcpy(e->reply_id, prefix, n);
+    exchange_random_id(e->reply_id + n, 24);
+    return (check_session(e, &error) && exchange_give_work(e, begin, &error)) ||
            exchange_answer_error(e, &error);
 }
 
@@ -172,5 +160,5 @@ bool completion_resume(exchange *e)
         return answer_stopping(e);
     if (e->is_working)
         return true;
-    return e->has_work_error ? exchange_answer_error(e, &e->work_error) : advance(e);
+    return e->has_work_error ? answer_error(e, &e->work_error) : advance(e);
 }

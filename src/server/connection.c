@@ -61,7 +61,7 @@ static void end_exchange(connection *c, bool completed)
     c->exchange = NULL;
     if (e == NULL)
         return;
-    exchange_release_run(e);
+    replies_release(e);
     exchange_log(e, completed);
     exchange_destroy(e);
     free(c->head_text);

@@ -22,7 +22,7 @@
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-static void random_hex(char *out, size_t digits)
+void exchange_random_id(char *out, size_t digits)
 {
     unsigned char bytes[16];
     if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
@@ -44,7 +44,7 @@ static void choose_id(exchange *e)
         return;
     }
     memcpy(e->id, "req-", 5);
-    random_hex(e->id + 4, 24);
+    exchange_random_id(e->id + 4, 24);
 }
 
 static void exchange_init(exchange *e, server *s, connection *c, const http_head *h)
@@ -59,12 +59,9 @@ static void exchange_init(exchange *e, server *s, connection *c, const http_head
         if (*at < '!' || *at > '~')
             *at = '?';
     buffer_init(&e->body, s->options.max_body_bytes);
-    buffer_init(&e->text, REPLY_LIMIT);
     buffer_init(&e->out, REPLY_LIMIT);
     pthread_mutex_init(&e->lock, NULL);
     choose_id(e);
-    memcpy(e->completion_id, "chatcmpl-", 10);
-    random_hex(e->completion_id + 9, 24);
 }
 
 static void enter_list(exchange *e)
@@ -100,14 +97,13 @@ static void leave_list(exchange *e)
 
 void exchange_destroy(exchange *e)
 {
-    exchange_release_run(e);
+    replies_destroy(e);
     exchange_drop_body(e);
     json_decref(e->computed);
     leave_list(e); /* from here on no thread knows it */
     if (e->holder != NULL)
         key_holder_leave(e->holder);
     keys_release(e->keys);
-    buffer_free(&e->text);
     buffer_free(&e->out);
     pthread_mutex_destroy(&e->lock);
     free(e);
@@ -131,7 +127,8 @@ void exchange_log(const exchange *e, bool completed)
     log_write(level, "%s %s %s %d %.1f ms%s%s%s%s%s%s%s", e->id,
               e->head == NULL ? "?" : e->head->method, e->path, status, clock_ms() - e->start_ms,
               decision, tokens, e->key_name[0] != '\0' ? " key=" : "", e->key_name,
-              e->user[0] != '\0' ? " user=" : "", e->user, completed ? "" : " (client went away)");
+              e->manner.user[0] != '\0' ? " user=" : "", e->manner.user,
+              completed ? "" : " (client went away)");
 }
 
 /* ---- signals -------------------------------------------------------------------------------- */
@@ -157,11 +154,6 @@ unsigned exchange_take_signals(exchange *e)
     return bits;
 }
 
-void exchange_wake(void *context)
-{
-    exchange_signal(context, SIGNAL_NEWS);
-}
-
 exchange *exchange_create(server *s, connection *c, const http_head *head)
 {
     exchange *e = calloc(1, sizeof *e);
@@ -182,8 +174,8 @@ exchange *exchange_of(work *w)
 bool exchange_give_work(exchange *e, void (*what)(work *w), api_error *error)
 {
     e->work.run = what;
-    e->work.is_begun = e->run != NULL;
-    if (e->run == NULL)
+    e->work.is_begun = e->choices != NULL;
+    if (!e->work.is_begun)
         e->work.is_long = e->body.length > SHORT_BODY;
     e->is_working = true;
     if (workers_add(e->server->workers, &e->work) == OK)
@@ -201,31 +193,15 @@ bool exchange_withdraw_work(exchange *e)
     return !e->is_working;
 }
 
-/* ---- runs ----------------------------------------------------------------------------------- */
-
 const char *exchange_header(void *e, const char *name)
 {
     const exchange *x = e;
     return x->head != NULL ? http_head_value(x->head, name) : NULL;
 }
 
-void exchange_attach(exchange *e, run *r)
+const api *exchange_api(const exchange *e)
 {
-    e->run = r;
-    atomic_fetch_add(&e->server->running, 1);
-}
-
-void exchange_release_run(exchange *e)
-{
-    if (e->run == NULL)
-        return;
-    if (e->plan.known) {
-        e->stats = run_receipt(e->run)->reply;
-        metrics_count_run(e->server->metrics, e->run, e->state == RUN_FINISHED);
-    }
-    run_release(e->run);
-    e->run = NULL;
-    atomic_fetch_sub(&e->server->running, 1);
+    return e->route != NULL && e->route->api != NULL ? e->route->api : &openai_chat_api;
 }
 
 /* ---- bodies --------------------------------------------------------------------------------- */

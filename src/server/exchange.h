@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "server/api.h"
 #include "server/connection.h"
 #include "server/keys.h"
 #include "server/latest.h"
@@ -24,13 +25,10 @@
 #include "server/tls.h"
 #include "server/workers.h"
 
-typedef struct exchange exchange;
-
 /*
  * What there is at a path. With and without "/v1" before it, and with a '/' after it, a path is the
  * same. An endpoint either answers on the loop's thread, because that takes no work (`begin`), or
- * has a worker make its answer of the body (`compute`), or waits for signals between the two
- * (`begin` and `resume`).
+ * has a worker make its answer of the body (`compute`), or lets a model reply (`api`).
  */
 typedef struct route {
     const char *method; /* "GET" also answers HEAD */
@@ -42,6 +40,7 @@ typedef struct route {
     bool (*resume)(exchange *e);
     /* The answer of a body that is a JSON object, new. NULL: the error is set. */
     json_t *(*compute)(exchange *e, json_t *body, api_error *error);
+    const api *api; /* how requests are read, and replies and errors are written; NULL: OpenAI's */
 } route;
 
 typedef enum signal_bits {
@@ -66,6 +65,27 @@ typedef struct plan_headers {
     const char *fallback; /* static, or NULL */
     char overhead_ms[32];
 } plan_headers;
+
+#define CALL_ID_SIZE 40
+
+typedef struct reply_call {
+    char id[CALL_ID_SIZE];
+    buffer name, arguments;
+} reply_call;
+
+/* One reply of those that a request asks for. */
+struct choice {
+    size_t index;
+    run *run; /* NULL: not started yet */
+    run_state state;
+    buffer fresh; /* came, and is not parted yet */
+    reply_parser *parser;
+    bool is_told;         /* to its end */
+    buffer text, thought; /* what was told, when it is kept */
+    reply_call *calls;
+    size_t n_calls;
+    finish_reason finish; /* when it is told */
+};
 
 struct exchange {
     server *server;
@@ -99,24 +119,19 @@ struct exchange {
     api_error work_error;
     json_t *computed; /* by a worker: the answer's body */
 
-    run *run; /* alive until finished, failed or the client is gone */
-    run_state state;
-    bool has_news; /* the run woke us up since it was polled last */
+    chat_request *request; /* until every reply has begun */
+    choice *choices;       /* their runs are alive until all are finished, or the client is gone */
+    size_t n_choices;
+    bool has_news; /* a run woke us up since it was polled last */
     bool decide_only;
-    bool stream;
-    bool include_usage;
-    bool continuous_usage; /* in every chunk */
-    int64_t seed;
-    char user[REQUEST_USER_SIZE];
+    reply_manner manner;
     sequence_priority priority;
-    const char *service_tier; /* static, or NULL */
-    char completion_id[48];
+    char reply_id[48];
     int64_t created;
     plan_headers plan;
-    sequence_stats stats; /* the reply's, for the log line, once finished */
+    sequence_stats stats; /* of all replies, for the log line, once finished */
 
-    buffer text; /* of the reply: all of it, or what is not yet sent */
-    buffer out;  /* streaming: events that the connection has not taken */
+    buffer out; /* streaming: events that the connection has not taken */
     double last_event_ms;
     bool stream_ended;
 };
@@ -172,13 +187,12 @@ bool exchange_ready(exchange *e);
 bool exchange_resume(exchange *e);
 void exchange_drop_body(exchange *e);
 
-/* Starts or ends work: the count of runs goes with it. */
-void exchange_wake(void *context); /* a run's wake */
-void exchange_attach(exchange *e, run *r);
-void exchange_release_run(exchange *e);
-
 /* A header of the request, or NULL. */
 const char *exchange_header(void *e, const char *name);
+/* What the API is that the request came by. */
+const api *exchange_api(const exchange *e);
+/* Lower-case hexadecimal digits, an even number, and a NUL. */
+void exchange_random_id(char *out, size_t digits);
 
 /* ---- answer.c ------------------------------------------------------------------------------- */
 
@@ -217,7 +231,30 @@ extern const route cors_preflight;
 bool compute_begin(exchange *e);
 bool compute_resume(exchange *e);
 
-/* ---- completion.c: chat completions and decisions ------------------------------------------- */
+/* ---- reply.c: the replies of a request, from their start to their last piece ------------------
+ */
+
+/* Makes as many as the request asks for; it is taken over. False: no memory. */
+bool replies_create(exchange *e, chat_request *r);
+/* On a worker's thread: each prompt's first reply is routed, the others follow its plan. False: the
+ * error is set. */
+bool replies_start(exchange *e, api_error *error);
+/* All have their plans. */
+bool replies_have_plans(const exchange *e);
+/* The failure of one, or NULL. */
+const failure *replies_failure(const exchange *e);
+/* Tells what came since the last call. False: no memory. */
+bool replies_poll(exchange *e);
+bool replies_are_told(const exchange *e);
+/* Ends what runs; what was told stays. */
+void replies_release(exchange *e);
+void replies_destroy(exchange *e);
+/* Tokens and times of all of them together; a prompt of several replies counts once. */
+sequence_stats replies_stats(const exchange *e);
+/* "stop", "length" or "tool_calls". */
+const char *choice_finish_text(const choice *c);
+
+/* ---- completion.c: requests that a model replies to, and decisions --------------------------- */
 
 bool completion_begin(exchange *e);
 bool route_begin(exchange *e);
@@ -227,11 +264,16 @@ bool completion_resume(exchange *e);
 
 bool feedback_begin(exchange *e);
 
-/* ---- stream.c: the reply as server-sent events ---------------------------------------------- */
+/* ---- stream.c: replies as events ---------------------------------------------- */
 
 typedef enum stream_state { STREAM_EVENTS, STREAM_WAITS, STREAM_ENDED, STREAM_BROKEN } stream_state;
 
 bool stream_begin(exchange *e);
+/* For writers: "event: NAME" (or NULL), "data: {…}"; the value is taken over. */
+bool stream_add_event(exchange *e, const char *name, json_t *value);
+/* The value on a line of its own. */
+bool stream_add_line(exchange *e, json_t *value);
+bool stream_add_text(exchange *e, const char *text);
 /* EVENTS: there are some in `out`. WAITS: there will be after a signal, or when time has passed. */
 stream_state stream_next(exchange *e);
 

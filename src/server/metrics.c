@@ -111,9 +111,11 @@ void metrics_count_run(metrics *m, const run *r, bool is_finished)
     const plan *p = run_plan(r);
     const intent *i = run_intent(r);
     pthread_mutex_lock(&m->lock);
-    count_decision(m, (decision){p->model, i->known ? i->labels[i->best] : "", p->rule, 0});
-    count_overhead(m, &run_receipt(r)->overhead);
-    if (!isnan(p->success)) {
+    if (!run_follows(r)) {
+        count_decision(m, (decision){p->model, i->known ? i->labels[i->best] : "", p->rule, 0});
+        count_overhead(m, &run_receipt(r)->overhead);
+    }
+    if (!run_follows(r) && !isnan(p->success)) {
         m->success_sum += p->success;
         m->success_count++;
     }

@@ -38,64 +38,86 @@ json_t *api_error_json(const api_error *e);
 
 #define REQUEST_MAX_STOPS 16
 #define REQUEST_USER_SIZE 128
+#define REQUEST_MAX_REPLIES 128 /* prompts times n */
+#define REQUEST_MAX_KEPT 8
 
-typedef struct chat_request {
-    request request;
-    const char *model; /* NULL: auto */
+/* How a reply is told: what of a request outlives its reading. */
+typedef struct reply_manner {
     bool stream;
     bool include_usage;
-    bool continuous_usage;
-    bool has_lookup;
-    lookup_setting lookup;
-    unsigned sampling_given;      /* config_sampling_bits that the client set */
+    bool continuous_usage;        /* in every chunk */
+    bool echo;                    /* the prompt before the reply */
+    bool takes_calls;             /* the request has tools */
+    bool keeps_thoughts;          /* thoughts are told apart from the text */
+    bool is_stored;               /* a later request may go on with it */
+    size_t n;                     /* replies to each prompt */
     int64_t seed;                 /* the client's, or one drawn here */
     char user[REQUEST_USER_SIZE]; /* for the log line; printable ASCII */
     const char *service_tier; /* to be told in the reply; static; NULL: the request names none */
+} reply_manner;
+
+/* A raw prompt: a text, or tokens. */
+typedef struct request_prompt {
+    const char *text; /* NULL: tokens */
+    size_t length;
+    const int32_t *ids;
+    size_t n_ids;
+} request_prompt;
+
+typedef struct chat_request {
+    request request;
+    reply_manner manner;
+    const char *model; /* NULL: auto */
+    bool has_lookup;
+    lookup_setting lookup;
+    unsigned sampling_given; /* config_sampling_bits that the client set */
+    request_prompt *prompts; /* instead of a conversation */
+    size_t n_prompts;
 
     /* What the pointers above point into. */
     json_t *body;
+    json_t *converted; /* a body's conversation, as OpenAI would write it; or NULL */
     chat_message *messages;
     char *joined; /* texts of messages whose content came in parts */
     logit_bias *biases;
     char *grammar_text;
     const char *stops[REQUEST_MAX_STOPS];
+    char *kept[REQUEST_MAX_KEPT]; /* texts that were written here, and prompts in tokens */
+    size_t n_kept;
 } chat_request;
+
+/* Of an API: which fields there are, and what follows from all of them together. */
+typedef struct request_form request_form;
+extern const request_form openai_chat_form;
 
 /* A request as it came. A header says the same as the field without "x-a-io-"; NULL: not sent. */
 typedef struct request_text {
     const char *body;
     size_t length;
-    const char *priority;    /* x-a-io-priority */
-    const char *deadline_ms; /* x-a-io-deadline-ms */
+    const char *priority;     /* x-a-io-priority */
+    const char *deadline_ms;  /* x-a-io-deadline-ms */
+    const request_form *form; /* NULL: OpenAI's chat completions */
 } request_text;
 
 /* The body, new; NULL: it is not a JSON object, `e` says why. */
 json_t *request_object(const char *body, size_t length, api_error *e);
 
 /* The fields that are known. */
-size_t request_field_count(void);
-const char *request_field_name(size_t index);
+size_t request_field_count(const request_form *form);
+const char *request_field_name(const request_form *form, size_t index);
 
 /* False: `e` says what is wrong, and nothing needs to be freed. */
 bool chat_request_parse(chat_request *out, const request_text *text,
                         const request_defaults *defaults, api_error *e);
+/* The same of a body that is read already, which is taken over. */
+bool chat_request_read(chat_request *out, json_t *body, const request_text *text,
+                       const request_defaults *defaults, api_error *e);
 void chat_request_free(chat_request *r);
 
 /* ---- replies -------------------------------------------------------------------------------- */
 
 /* All return a new object, or NULL when there is no memory. */
 
-typedef struct completion_head {
-    const char *id;
-    int64_t created; /* Unix seconds */
-    const char *model;
-    const char *service_tier; /* or NULL */
-} completion_head;
-
-json_t *completion_json(const completion_head *head, const char *text, size_t length,
-                        const run *finished, int64_t seed);
-/* A streamed chunk; delta is taken over. */
-json_t *chunk_json(const completion_head *head, json_t *delta, const char *finish);
 json_t *usage_json(const sequence_stats *stats);
 json_t *timings_json(const sequence_stats *stats);
 json_t *model_json(const char *id, size_t context, int64_t created);

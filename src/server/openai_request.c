@@ -1,4 +1,4 @@
-/* openai_request.c: a chat request, from the body's bytes to what the orchestra takes. */
+/* openai_request.c: a request, from the body's bytes to what the orchestra takes. */
 #include "server/request_parser.h"
 
 #include <stdlib.h>
@@ -18,15 +18,42 @@ bool parser_refuse_difference(parser *p, const char *name, const char *other)
                          other);
 }
 
+bool parser_no_memory(parser *p, const char *name)
+{
+    return api_error_set(p->error, 503, "out_of_memory", name, "no memory for '%s'", name);
+}
+
+void *parser_keep(parser *p, const char *name, void *made)
+{
+    chat_request *out = p->out;
+    if (made == NULL || out->n_kept == REQUEST_MAX_KEPT) {
+        free(made);
+        parser_no_memory(p, name);
+        return NULL;
+    }
+    out->kept[out->n_kept++] = made;
+    return made;
+}
+
+const char *parser_keep_json(parser *p, const char *name, json_t *value)
+{
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (json_was_short()) {
+        free(text);
+        text = NULL;
+    }
+    return parser_keep(p, name, text);
+}
+
 static bool draw_seed(parser *p)
 {
     uint32_t seed; /* 32 bits survive every client's JSON numbers, so that it can be sent back */
     if (!p->has_seed) {
         if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
             return api_error_set(p->error, 500, NULL, "seed", "cannot draw a seed; send one");
-        p->out->seed = seed;
+        p->out->manner.seed = seed;
     }
-    p->out->request.sampling.seed = (uint64_t)p->out->seed;
+    p->out->request.sampling.seed = (uint64_t)p->out->manner.seed;
     return true;
 }
 
@@ -56,36 +83,47 @@ json_t *request_object(const char *body, size_t length, api_error *e)
     return object;
 }
 
-bool chat_request_parse(chat_request *out, const request_text *text,
-                        const request_defaults *defaults, api_error *e)
+bool chat_request_read(chat_request *out, json_t *body, const request_text *text,
+                       const request_defaults *defaults, api_error *e)
 {
+    const request_form *form = text->form != NULL ? text->form : &openai_chat_form;
     *out = (chat_request){.request.sampling = sampling_defaults(),
                           .request.max_tokens = defaults->max_tokens,
                           .request.priority = defaults->priority,
-                          .request.deadline_ms = defaults->deadline_ms};
-    out->body = request_object(text->body, text->length, e);
-    if (out->body == NULL)
-        return false;
+                          .request.deadline_ms = defaults->deadline_ms,
+                          .manner = {.n = 1, .keeps_thoughts = true},
+                          .body = body};
     parser p = {.out = out, .error = e};
-    if (!read_priority_headers(&p, text) || !read_fields(&p) || !draw_seed(&p)) {
+    bool is_read = read_priority_headers(&p, text) && read_fields(&p, form, body) &&
+                   form->finish(&p) && finish_manner(&p) && draw_seed(&p);
+    json_decref(p.variables);
+    if (!is_read) {
         chat_request_free(out);
         return false;
     }
     out->request.stops = out->stops;
-    out->service_tier = priority_tier(&p);
+    out->request.chat.is_parted = out->prompts == NULL;
+    out->manner.service_tier = priority_tier(&p);
     return true;
+}
+
+bool chat_request_parse(chat_request *out, const request_text *text,
+                        const request_defaults *defaults, api_error *e)
+{
+    json_t *body = request_object(text->body, text->length, e);
+    return body != NULL && chat_request_read(out, body, text, defaults, e);
 }
 
 void chat_request_free(chat_request *r)
 {
     json_decref(r->body);
+    json_decref(r->converted);
     free(r->messages);
     free(r->joined);
     free(r->biases);
     free(r->grammar_text);
-    r->body = NULL;
-    r->messages = NULL;
-    r->joined = NULL;
-    r->biases = NULL;
-    r->grammar_text = NULL;
+    free(r->prompts);
+    for (size_t i = 0; i < r->n_kept; i++)
+        free(r->kept[i]);
+    *r = (chat_request){.body = NULL};
 }

@@ -113,27 +113,6 @@ json_t *timings_json(const sequence_stats *stats)
     return timings;
 }
 
-json_t *completion_json(const completion_head *head, const char *text, size_t length,
-                        const run *finished, int64_t seed)
-{
-    const sequence_stats *stats = &run_receipt(finished)->reply;
-    return json_pack(
-        "{s:s, s:s, s:I, s:s, s:s*, s:[{s:i, s:{s:s, s:o, s:n}, s:n, s:s}], s:o, s:o, s:o}", "id",
-        head->id, "object", "chat.completion", "created", (json_int_t)head->created, "model",
-        head->model, "service_tier", head->service_tier, "choices", "index", 0, "message", "role",
-        "assistant", "content", json_text(text, length), "refusal", "logprobs", "finish_reason",
-        finish_reason_text(run_finish_reason(finished)), "usage", usage_json(stats), "timings",
-        timings_json(stats), "a_io", account_json(finished, (uint64_t)seed));
-}
-
-json_t *chunk_json(const completion_head *head, json_t *delta, const char *finish)
-{
-    return json_pack("{s:s, s:s, s:I, s:s, s:s*, s:[{s:i, s:o, s:n, s:s?}]}", "id", head->id,
-                     "object", "chat.completion.chunk", "created", (json_int_t)head->created,
-                     "model", head->model, "service_tier", head->service_tier, "choices", "index",
-                     0, "delta", delta, "logprobs", "finish_reason", finish);
-}
-
 json_t *model_json(const char *id, size_t context, int64_t created)
 {
     json_t *entry = json_pack("{s:s, s:s, s:I, s:s}", "id", id, "object", "model", "created",

@@ -1,5 +1,5 @@
 /*
- * request_fields.c: the table of fields (promise 2): each is read, or is a hint that cannot change
+ * request_fields.c: the tables of fields (promise 2): each is read, or is a hint that cannot change
  * the text and is passed over, or is refused by name. null is absence, whatever the name.
  */
 #include "server/request_parser.h"
@@ -9,36 +9,42 @@
 #include "base/json.h"
 
 /* What a hint must look like: a client that is mistaken should hear of it. */
-static bool is_text(const json_t *value)
+bool field_is_text(const json_t *value)
 {
     return json_is_string(value);
 }
 
-static bool is_flag(const json_t *value)
+bool field_is_flag(const json_t *value)
 {
     return json_is_boolean(value);
 }
 
-static bool is_object(const json_t *value)
+bool field_is_object(const json_t *value)
 {
     return json_is_object(value);
 }
 
-typedef struct field {
-    const char *name;
-    field_reader *read;
-    bool (*hint)(const json_t *value); /* instead of `read` */
-    const char *type;                  /* of a hint, for the message */
-    const char *only[3];               /* instead of both: JSON that asks for what is done anyway */
-} field;
+bool field_is_list(const json_t *value)
+{
+    return json_is_array(value);
+}
 
-static const field fields[] = {
-    {.name = "messages", .read = read_messages},
+bool field_is_number(const json_t *value)
+{
+    return json_is_number(value);
+}
+
+bool field_is_anything(const json_t *value)
+{
+    (void)value;
+    return true;
+}
+
+const request_field request_common_fields[] = {
     {.name = "model", .read = read_model},
     {.name = "stream", .read = read_stream},
     {.name = "stream_options", .read = read_stream_options},
     {.name = "max_tokens", .read = read_max_tokens},
-    {.name = "max_completion_tokens", .read = read_max_tokens},
     {.name = "temperature", .read = read_temperature},
     {.name = "top_p", .read = read_top_p},
     {.name = "top_k", .read = read_top_k},
@@ -46,9 +52,11 @@ static const field fields[] = {
     {.name = "presence_penalty", .read = read_presence_penalty},
     {.name = "frequency_penalty", .read = read_frequency_penalty},
     {.name = "repetition_penalty", .read = read_repetition_penalty},
+    {.name = "repeat_penalty", .read = read_repetition_penalty},
     {.name = "logit_bias", .read = read_logit_bias},
     {.name = "stop", .read = read_stop},
     {.name = "seed", .read = read_seed},
+    {.name = "n", .read = read_n},
     {.name = "prompt_lookup_num_tokens", .read = read_lookup},
     {.name = "speculative.n_max", .read = read_lookup},
     {.name = "priority", .read = read_priority},
@@ -64,35 +72,65 @@ static const field fields[] = {
     {.name = "guided_grammar", .read = read_grammar},
     {.name = "structured_outputs", .read = read_structured_outputs},
 
-    {.name = "metadata", .hint = is_object, .type = "an object"},
-    {.name = "store", .hint = is_flag, .type = "true or false"},
-    {.name = "prompt_cache_key", .hint = is_text, .type = "a string"},
-    {.name = "prompt_cache_retention", .hint = is_text, .type = "a string"},
-    {.name = "prompt_cache_options", .hint = is_object, .type = "an object"},
-    {.name = "safety_identifier", .hint = is_text, .type = "a string"},
-    {.name = "parallel_tool_calls", .hint = is_flag, .type = "true or false"},
-    {.name = "verbosity", .hint = is_text, .type = "a string"},
+    {.name = "metadata", .hint = field_is_object, .type = "an object"},
+    {.name = "store", .hint = field_is_flag, .type = "true or false"},
+    {.name = "prompt_cache_key", .hint = field_is_text, .type = "a string"},
+    {.name = "prompt_cache_retention", .hint = field_is_text, .type = "a string"},
+    {.name = "prompt_cache_options", .hint = field_is_object, .type = "an object"},
+    {.name = "cache_prompt", .hint = field_is_flag, .type = "true or false"},
+    {.name = "safety_identifier", .hint = field_is_text, .type = "a string"},
+    {.name = NULL},
+};
 
-    {.name = "n", .only = {"1"}},
+const request_field request_chat_fields[] = {
+    {.name = "messages", .read = read_messages},
+    {.name = "max_completion_tokens", .read = read_max_tokens},
+    {.name = "tools", .read = read_tools},
+    {.name = "tool_choice", .read = read_tool_choice},
+    {.name = "functions", .read = read_functions},
+    {.name = "function_call", .read = read_tool_choice},
+    {.name = "continue_final_message", .read = read_continue},
+    {.name = "add_generation_prompt", .read = read_generation_prompt},
+    {.name = "chat_template_kwargs", .read = read_template_variables},
+    {.name = "documents", .read = read_documents},
+    {.name = "reasoning_effort", .read = read_reasoning_effort},
+    {.name = "reasoning_format", .read = read_reasoning_format},
+
+    {.name = "parallel_tool_calls", .hint = field_is_flag, .type = "true or false"},
+    {.name = "verbosity", .hint = field_is_text, .type = "a string"},
+
     {.name = "logprobs", .only = {"false"}},
     {.name = "top_logprobs", .only = {"0"}},
-    {.name = "tools", .only = {"[]"}},
-    {.name = "tool_choice", .only = {"\"none\"", "\"auto\""}},
-    {.name = "functions", .only = {"[]"}},
-    {.name = "function_call", .only = {"\"none\"", "\"auto\""}},
     {.name = "modalities", .only = {"[\"text\"]"}},
-    {.name = "reasoning_effort", .only = {"\"none\""}},
+    {.name = NULL},
 };
-#define N_FIELDS (sizeof fields / sizeof *fields)
 
-size_t request_field_count(void)
+const request_form openai_chat_form = {
+    .tables = {request_chat_fields, request_common_fields},
+    .finish = finish_chat,
+};
+
+/* NULL: there are no more. */
+static const request_field *field_at(const request_form *form, size_t index)
 {
-    return N_FIELDS;
+    for (size_t t = 0; t < FORM_MAX_TABLES && form->tables[t] != NULL; t++)
+        for (const request_field *f = form->tables[t]; f->name != NULL; f++)
+            if (index-- == 0)
+                return f;
+    return NULL;
 }
 
-const char *request_field_name(size_t index)
+size_t request_field_count(const request_form *form)
 {
-    return fields[index].name;
+    size_t n = 0;
+    while (field_at(form, n) != NULL)
+        n++;
+    return n;
+}
+
+const char *request_field_name(const request_form *form, size_t index)
+{
+    return field_at(form, index)->name;
 }
 
 /* 1 and 1.0 are one number. */
@@ -106,20 +144,21 @@ static bool is_same(const json_t *value, const char *text)
     return same;
 }
 
-static bool read_only(parser *p, const field *f, const json_t *value)
+static bool read_only(parser *p, const request_field *f, const json_t *value)
 {
     for (size_t i = 0; f->only[i] != NULL; i++)
         if (is_same(value, f->only[i]))
             return true;
     if (json_was_short())
-        return api_error_set(p->error, 503, "out_of_memory", f->name, "no memory for '%s'", f->name);
+        return api_error_set(p->error, 503, "out_of_memory", f->name, "no memory for '%s'",
+                             f->name);
     bool is_one = f->only[1] == NULL;
     return api_error_set(
         p->error, 400, NULL, f->name, "'%s' is only supported with the value%s %s%s%s", f->name,
         is_one ? "" : "s", f->only[0], is_one ? "" : " and ", is_one ? "" : f->only[1]);
 }
 
-static bool read_known(parser *p, const field *f, json_t *value)
+static bool read_known(parser *p, const request_field *f, json_t *value)
 {
     if (f->read != NULL)
         return f->read(p, f->name, value);
@@ -129,29 +168,39 @@ static bool read_known(parser *p, const field *f, json_t *value)
            api_error_set(p->error, 400, NULL, f->name, "'%s' must be %s", f->name, f->type);
 }
 
-static bool read_field(parser *p, const char *name, json_t *value)
+static bool read_field(parser *p, const request_form *form, const char *name, json_t *value)
 {
     if (json_is_null(value))
         return true;
-    for (size_t i = 0; i < N_FIELDS; i++)
-        if (strcmp(name, fields[i].name) == 0)
-            return read_known(p, &fields[i], value);
+    for (size_t t = 0; t < FORM_MAX_TABLES && form->tables[t] != NULL; t++)
+        for (const request_field *f = form->tables[t]; f->name != NULL; f++)
+            if (strcmp(name, f->name) == 0)
+                return read_known(p, f, value);
     return api_error_set(p->error, 400, NULL, name,
                          "unknown field '%s': nothing is accepted and ignored", name);
 }
 
-bool read_fields(parser *p)
+bool read_fields(parser *p, const request_form *form, json_t *body)
 {
     const char *key;
     json_t *value;
-    json_object_foreach(p->out->body, key, value)
+    json_object_foreach(body, key, value)
     {
-        if (!read_field(p, key, value))
+        if (!read_field(p, form, key, value))
             return false;
     }
-    if (p->out->messages == NULL)
-        return parser_refuse(p, "messages", "is missing: a list of {\"role\", \"content\"}");
-    if (p->has_stream_options && !p->out->stream)
+    return true;
+}
+
+bool finish_manner(parser *p)
+{
+    const reply_manner *m = &p->out->manner;
+    if (p->has_stream_options && !m->stream)
         return parser_refuse(p, "stream_options", "is for requests with 'stream': true");
+    size_t prompts = p->out->n_prompts > 0 ? p->out->n_prompts : 1;
+    if (m->n * prompts > REQUEST_MAX_REPLIES)
+        return api_error_set(p->error, 400, NULL, "n",
+                             "%zu replies are asked for; at most %d are given", m->n * prompts,
+                             REQUEST_MAX_REPLIES);
     return true;
 }

@@ -18,26 +18,38 @@ bool read_user(parser *p, const char *name, json_t *value)
 {
     if (!json_is_string(value))
         return parser_refuse(p, name, "must be a string");
-    snprintf(p->out->user, sizeof p->out->user, "%s", json_string_value(value));
-    for (char *c = p->out->user; *c != '\0'; c++)
+    snprintf(p->out->manner.user, sizeof p->out->manner.user, "%s", json_string_value(value));
+    for (char *c = p->out->manner.user; *c != '\0'; c++)
         if (*c < '!' || *c > '~')
             *c = '_'; /* one word of the log line */
     return true;
 }
 
+bool parser_read_flag(parser *p, const char *name, json_t *value, bool *out)
+{
+    *out = json_is_true(value);
+    return json_is_boolean(value) || parser_refuse(p, name, "must be true or false");
+}
+
+bool read_n(parser *p, const char *name, json_t *value)
+{
+    int64_t number = 0;
+    if (!parser_read_integer(p, name, value, 1, REQUEST_MAX_REPLIES, &number))
+        return false;
+    p->out->manner.n = (size_t)number;
+    return true;
+}
+
 bool read_stream(parser *p, const char *name, json_t *value)
 {
-    if (!json_is_boolean(value))
-        return parser_refuse(p, name, "must be true or false");
-    p->out->stream = json_is_true(value);
-    return true;
+    return parser_read_flag(p, name, value, &p->out->manner.stream);
 }
 
 static bool read_stream_option(parser *p, const char *name, const char *key, json_t *option)
 {
     bool is_usage = strcmp(key, "include_usage") == 0;
     bool is_continuous = strcmp(key, "continuous_usage_stats") == 0;
-    bool is_neutral = strcmp(key, "include_obfuscation") == 0 && !json_is_true(option);
+    bool is_neutral = strcmp(key, "include_obfuscation") == 0;
     if (json_is_null(option))
         return true;
     if ((!is_usage && !is_continuous && !is_neutral) || !json_is_boolean(option))
@@ -46,9 +58,9 @@ static bool read_stream_option(parser *p, const char *name, const char *key, jso
                              "'include_usage' and 'continuous_usage_stats', true or false",
                              key);
     if (is_usage)
-        p->out->include_usage = json_is_true(option);
+        p->out->manner.include_usage = json_is_true(option);
     if (is_continuous)
-        p->out->continuous_usage = json_is_true(option);
+        p->out->manner.continuous_usage = json_is_true(option);
     return true;
 }
 

@@ -1,13 +1,15 @@
 /*
- * request_parser.h: what the files that read a chat request share. Inside the server room only.
+ * request_parser.h: what the files that read a request share. Inside the server room only.
  *
  *   openai_request.c     the body as a whole
- *   request_fields.c     the table of fields: who reads which, and what may stand unread
+ *   request_fields.c     the tables of fields: who reads which, and what may stand unread
  *   request_sampling.c   numbers: sampling, seed, limits, lookup
  *   request_manner.c     how it is answered: stream, stops, model, user
  *   request_priority.c   priority and deadline, as fields and as headers
  *   request_messages.c   the conversation
  *   request_grammar.c    what the reply must match
+ *   request_tools.c      tools, and what the template is told besides
+ *   request_prompt.c     raw prompts
  */
 #ifndef SERVER_REQUEST_PARSER_H
 #define SERVER_REQUEST_PARSER_H
@@ -20,35 +22,90 @@ typedef struct parser {
     const char *limit; /* the field that set max_tokens, or NULL */
     const char *lookup;
     const char *grammar;
+    const char *repetition;
     const char *priority, *deadline; /* the field or header that said it first, or NULL */
     json_t *tier;
     bool has_seed;
     bool has_stream_options;
+
+    /* Read when all fields are known; the body's. */
+    json_t *messages;
+    json_t *tools;
+    json_t *prompt;
+    json_t *best_of;
+    json_t *prefix, *suffix; /* of what is to be filled in */
+    bool hides_tools;        /* tool_choice: none */
+    bool continues;          /* the last message is what the reply goes on with */
+    json_t *variables;       /* that the template is told; owned; NULL: none */
 } parser;
 
 /* False: refused, and the error is set. */
 typedef bool field_reader(parser *p, const char *name, json_t *value);
 
+/* A field is read, or is a hint that cannot change the text and is passed over, or has one value
+ * only: JSON that asks for what is done anyway. */
+typedef struct request_field {
+    const char *name;
+    field_reader *read;
+    bool (*hint)(const json_t *value); /* instead of `read` */
+    const char *type;                  /* of a hint, for the message */
+    const char *only[3];               /* instead of both */
+} request_field;
+
+#define FORM_MAX_TABLES 4
+
+struct request_form {
+    const request_field *tables[FORM_MAX_TABLES]; /* each ends with a field without a name */
+    bool (*finish)(parser *p);                    /* when every field was read */
+};
+
+/* For several APIs: sampling, model, stop, priority; what a chat has. */
+extern const request_field request_common_fields[], request_chat_fields[];
+
+bool field_is_text(const json_t *value);
+bool field_is_flag(const json_t *value);
+bool field_is_object(const json_t *value);
+bool field_is_list(const json_t *value);
+bool field_is_number(const json_t *value);
+bool field_is_anything(const json_t *value);
+
 bool parser_refuse(parser *p, const char *param, const char *what);
 bool parser_refuse_difference(parser *p, const char *name, const char *other);
+bool parser_no_memory(parser *p, const char *name);
 /* A whole number; clients write it as 100, 100.0 or 1e2. */
 bool parser_read_integer(parser *p, const char *name, json_t *value, int64_t low, int64_t high,
                          int64_t *out);
+bool parser_read_flag(parser *p, const char *name, json_t *value, bool *out);
+/* Memory that lives as long as the request; NULL: the error is set. */
+void *parser_keep(parser *p, const char *name, void *made);
+/* The text of a value, kept. */
+const char *parser_keep_json(parser *p, const char *name, json_t *value);
+/* What the template is told; the value is taken over. */
+bool parser_set_variable(parser *p, const char *name, json_t *value);
 
 /* Every field of the body: read, passed over as a hint, or refused. */
-bool read_fields(parser *p);
+bool read_fields(parser *p, const request_form *form, json_t *body);
 
 field_reader read_temperature, read_top_p, read_min_p, read_top_k, read_repetition_penalty,
     read_presence_penalty, read_frequency_penalty, read_logit_bias, read_seed, read_max_tokens,
-    read_lookup;
+    read_lookup, read_n;
 field_reader read_model, read_user, read_stream, read_stream_options, read_stop;
 field_reader read_priority, read_service_tier, read_deadline;
-field_reader read_messages;
+field_reader read_messages, read_tools, read_functions, read_tool_choice, read_continue,
+    read_generation_prompt;
+field_reader read_template_variables, read_reasoning_effort, read_reasoning_format, read_documents;
+field_reader read_prompt, read_echo, read_suffix, read_best_of;
 field_reader read_response_format, read_schema, read_grammar, read_guided_regex, read_guided_choice,
     read_structured_outputs;
 
 bool read_priority_headers(parser *p, const request_text *text);
 /* The tier that the reply is given in; NULL: the request names none. */
 const char *priority_tier(const parser *p);
+
+/* Makes a conversation, its tools and its variables of what was read. */
+bool finish_chat(parser *p);
+bool finish_tools(parser *p);
+/* What every form has to check at its end. */
+bool finish_manner(parser *p);
 
 #endif

@@ -59,8 +59,16 @@ bool read_min_p(parser *p, const char *name, json_t *value)
 
 bool read_repetition_penalty(parser *p, const char *name, json_t *value)
 {
+    float penalty = 1;
+    if (!read_float(p, name, value, 0.01, 100, &penalty))
+        return false;
+    sampling_params *sampling = &p->out->request.sampling;
+    if (p->repetition != NULL && sampling->repetition_penalty != penalty)
+        return parser_refuse_difference(p, name, p->repetition);
+    p->repetition = name;
     p->out->sampling_given |= CONFIG_REPETITION_PENALTY;
-    return read_float(p, name, value, 0.01, 100, &p->out->request.sampling.repetition_penalty);
+    sampling->repetition_penalty = penalty;
+    return true;
 }
 
 bool read_presence_penalty(parser *p, const char *name, json_t *value)
@@ -87,7 +95,7 @@ bool read_top_k(parser *p, const char *name, json_t *value)
 
 bool read_seed(parser *p, const char *name, json_t *value)
 {
-    if (!parser_read_integer(p, name, value, INT64_MIN, INT64_MAX, &p->out->seed))
+    if (!parser_read_integer(p, name, value, INT64_MIN, INT64_MAX, &p->out->manner.seed))
         return false;
     p->has_seed = true;
     return true;

@@ -115,8 +115,10 @@ static bool page_begin(exchange *e)
 #define COMPUTED_BY(function)                                                                      \
     .begin = compute_begin, .resume = compute_resume, .compute = (function)
 
+#define REPLIED_BY(which) .begin = completion_begin, .resume = completion_resume, .api = &(which)
+
 static const route routes[] = {
-    {"POST", "/v1/chat/completions", .begin = completion_begin, .resume = completion_resume},
+    {"POST", "/v1/chat/completions", REPLIED_BY(openai_chat_api)},
     {"POST", "/v1/route", .begin = route_begin, .resume = completion_resume},
     {"POST", "/v1/feedback", ANSWERED_BY(feedback_begin)},
     {"GET", "/v1/policy", ANSWERED_BY(policy_begin)},

@@ -147,7 +147,7 @@ test('typed errors for bad requests', async () => {
     assert.equal(error.code, code);
     assert.ok(error.requestID);
   };
-  await refused(ask('hi', { n: 2 }), OpenAI.BadRequestError, 400, 'n', null);
+  await refused(ask('hi', { n: 0 }), OpenAI.BadRequestError, 400, 'n', null);
   await refused(ask('hi', { temprature: 1 }), OpenAI.BadRequestError, 400, 'temprature', null);
   await refused(ask('hi', { priority: 'urgent' }), OpenAI.BadRequestError, 400, 'priority', null);
   await refused(ask('hi', { service_tier: 'scale' }), OpenAI.BadRequestError, 400, 'service_tier', null);

@@ -355,6 +355,12 @@ const score_list *reply_scores(const reply *r)
     return &r->scores;
 }
 
+reply_style reply_style_of(const reply *r)
+{
+    (void)r;
+    return (reply_style){.is_in_thought = false};
+}
+
 void reply_cancel(reply *r)
 {
     pthread_mutex_lock(&r->worker.lock);

@@ -35,8 +35,8 @@ static char *fields_page(void)
 
 static bool is_known(const char *name)
 {
-    for (size_t i = 0; i < request_field_count(); i++)
-        if (strcmp(request_field_name(i), name) == 0)
+    for (size_t i = 0; i < request_field_count(&openai_chat_form); i++)
+        if (strcmp(request_field_name(&openai_chat_form, i), name) == 0)
             return true;
     return false;
 }
@@ -45,9 +45,9 @@ static void test_every_field_is_on_the_page(void **state)
 {
     (void)state;
     char *page = fields_page();
-    for (size_t i = 0; i < request_field_count(); i++) {
+    for (size_t i = 0; i < request_field_count(&openai_chat_form); i++) {
         char quoted[80];
-        snprintf(quoted, sizeof quoted, "`%s`", request_field_name(i));
+        snprintf(quoted, sizeof quoted, "`%s`", request_field_name(&openai_chat_form, i));
         if (strstr(page, quoted) == NULL)
             fail_msg("docs/http.md does not name the field %s", quoted);
     }

@@ -48,15 +48,16 @@ static void test_defaults(void **state)
     accept("{" HELLO "}", &r);
     accept("{" HELLO "}", &again);
     assert_null(r.model);
-    assert_false(r.stream);
+    assert_false(r.manner.stream);
     assert_false(r.has_lookup);
     assert_int_equal(r.request.max_tokens, 77);
     assert_int_equal(r.request.n_messages, 1);
     assert_string_equal(r.request.messages[0].role, "user");
     assert_int_equal(r.request.messages[0].content_length, 5);
     assert_true(r.request.sampling.temperature == 1.0f);
-    assert_int_equal(r.request.sampling.seed, (uint64_t)r.seed);
-    assert_true(r.seed != again.seed); /* drawn: equal once in four thousand million runs */
+    assert_int_equal(r.request.sampling.seed, (uint64_t)r.manner.seed);
+    assert_true(r.manner.seed !=
+                again.manner.seed); /* drawn: equal once in four thousand million runs */
     chat_request_free(&r);
     chat_request_free(&again);
 }
@@ -76,7 +77,7 @@ static void test_every_field(void **state)
         &r);
     const sampling_params *s = &r.request.sampling;
     assert_string_equal(r.model, "small");
-    assert_true(r.stream && r.include_usage && r.has_lookup);
+    assert_true(r.manner.stream && r.manner.include_usage && r.has_lookup);
     assert_int_equal(r.lookup.mode, LOOKUP_FIXED);
     assert_int_equal(r.lookup.length, 8);
     assert_true(s->temperature == 0.5f && s->top_p == 0.9f && s->min_p == 0.05f);
@@ -89,9 +90,9 @@ static void test_every_field(void **state)
     assert_true(s->biases[1].bias == 3.5f);
     assert_int_equal(r.request.n_stops, 2);
     assert_string_equal(r.request.stops[1], "b");
-    assert_int_equal(r.seed, -3);
+    assert_int_equal(r.manner.seed, -3);
     assert_int_equal(s->seed, (uint64_t)-3);
-    assert_string_equal(r.user, "a_b_");
+    assert_string_equal(r.manner.user, "a_b_");
     chat_request_free(&r);
 }
 
@@ -157,7 +158,7 @@ static void test_messages(void **state)
     refuse("{\"messages\":[]}", "messages", "at least one");
     refuse("{\"messages\":\"hi\"}", "messages", "at least one");
     refuse("{\"messages\":[\"hi\"]}", "messages[0]", "object");
-    refuse("{\"messages\":[{\"role\":\"tool\",\"content\":\"x\"}]}", "messages[0].role",
+    refuse("{\"messages\":[{\"role\":\"function\",\"content\":\"x\"}]}", "messages[0].role",
            "assistant");
     refuse("{\"messages\":[{\"content\":\"x\"}]}", "messages[0].role", "assistant");
     refuse("{\"messages\":[{\"role\":\"user\"}]}", "messages[0].content", "string");
@@ -172,7 +173,81 @@ static void test_messages(void **state)
     accept("{\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"name\":\"Bob\"}]}", &r);
     chat_request_free(&r);
     refuse("{\"messages\":[{\"role\":\"assistant\",\"content\":\"a\",\"tool_calls\":[{}]}]}",
-           "messages[0].tool_calls", "not supported");
+           "messages[0].tool_calls", "must have calls");
+    refuse("{\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"tool_calls\":[{}]}]}",
+           "messages[0].tool_calls", "assistant's");
+}
+
+#define TOOLS "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{}}}]"
+
+static void test_tools(void **state)
+{
+    (void)state;
+    chat_request r;
+    accept("{" HELLO "," TOOLS "}", &r);
+    assert_true(r.manner.takes_calls);
+    assert_string_equal(r.request.chat.tools_json, "[{\"type\":\"function\",\"function\":{"
+                                                   "\"name\":\"f\",\"parameters\":{}}}]");
+    assert_null(r.request.chat.messages_json);
+    chat_request_free(&r);
+    accept("{" HELLO "," TOOLS ",\"tool_choice\":\"none\"}", &r);
+    assert_false(r.manner.takes_calls);
+    assert_null(r.request.chat.tools_json);
+    chat_request_free(&r);
+    accept("{\"functions\":[{\"name\":\"f\"}]," HELLO "}", &r);
+    assert_string_equal(r.request.chat.tools_json,
+                        "[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]");
+    chat_request_free(&r);
+}
+
+static void test_messages_with_calls(void **state)
+{
+    (void)state;
+    chat_request r;
+    accept("{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\","
+           "\"content\":null,\"reasoning_content\":\"hm\",\"tool_calls\":[{\"id\":\"c1\",\"type\":"
+           "\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"x\\\": 1}\"}}]},"
+           "{\"role\":\"tool\",\"tool_call_id\":\"c1\",\"content\":[{\"type\":\"text\",\"text\":"
+           "\"b\"}]}]}",
+           &r);
+    assert_int_equal(r.request.n_messages, 3);
+    assert_string_equal(
+        r.request.chat.messages_json,
+        "[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"\","
+        "\"reasoning_content\":\"hm\",\"tool_calls\":[{\"type\":\"function\",\"id\":\"c1\","
+        "\"function\":{\"name\":\"f\",\"arguments\":{\"x\":1}}}]},{\"role\":\"tool\",\"content\":"
+        "\"b\",\"tool_call_id\":\"c1\",\"name\":\"f\"}]");
+    chat_request_free(&r);
+}
+
+static void test_a_reply_that_is_begun(void **state)
+{
+    (void)state;
+    static const char *const flags[] = {"\"continue_final_message\":true",
+                                        "\"add_generation_prompt\":false"};
+    for (size_t i = 0; i < 2; i++) {
+        char body[256];
+        snprintf(body, sizeof body,
+                 "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\","
+                 "\"content\":\"Once\"}],%s}",
+                 flags[i]);
+        chat_request r;
+        accept(body, &r);
+        assert_int_equal(r.request.n_messages, 1);
+        assert_int_equal(r.request.chat.begun_length, 4);
+        assert_memory_equal(r.request.chat.begun, "Once", 4);
+        chat_request_free(&r);
+    }
+}
+
+static void test_what_the_template_is_told(void **state)
+{
+    (void)state;
+    chat_request r;
+    accept("{" HELLO ",\"chat_template_kwargs\":{\"a\":[1]},\"reasoning_effort\":\"none\"}", &r);
+    assert_string_equal(r.request.chat.variables_json,
+                        "{\"a\":[1],\"reasoning_effort\":\"none\",\"enable_thinking\":false}");
+    chat_request_free(&r);
 }
 
 static void test_refused_fields(void **state)
@@ -182,8 +257,14 @@ static void test_refused_fields(void **state)
         const char *field, *param, *part;
     } cases[] = {
         {"\"temprature\":1", "temprature", "unknown field 'temprature'"},
-        {"\"n\":2", "n", "value 1"},
-        {"\"tools\":[{}]", "tools", "value []"},
+        {"\"n\":0", "n", "from 1 to 128"},
+        {"\"n\":129", "n", "from 1 to 128"},
+        {"\"tools\":[{}]", "tools", "'tools[0]' must be"},
+        {"\"tools\":{}", "tools", "list"},
+        {"\"tools\":[{\"type\":\"web_search\"}]", "tools", "'tools[0]' must be"},
+        {"\"tool_choice\":\"required\"", "tool_choice", "only supported"},
+        {"\"continue_final_message\":true", "messages", "assistant's message"},
+        {"\"repeat_penalty\":1.1,\"repetition_penalty\":1.2", "repetition_penalty", "differ"},
         {"\"logprobs\":true", "logprobs", "value false"},
         {"\"response_format\":{\"type\":\"xml\"}", "response_format", "json_schema"},
         {"\"response_format\":{\"type\":\"json_schema\"}", "response_format", "schema"},
@@ -195,7 +276,8 @@ static void test_refused_fields(void **state)
         {"\"grammar\":\"\"", "grammar", "empty"},
         {"\"structured_outputs\":{\"structural_tag\":{}}", "structured_outputs", "structural_tag"},
         {"\"guided_regex\":\"a\",\"guided_json\":{}", "guided_json", "differ"},
-        {"\"reasoning_effort\":\"high\"", "reasoning_effort", "none"},
+        {"\"reasoning_effort\":1", "reasoning_effort", "string"},
+        {"\"reasoning_format\":\"x\"", "reasoning_format", "'auto'"},
         {"\"temperature\":-0.1", "temperature", "at least 0"},
         {"\"temperature\":\"1\"", "temperature", "number"},
         {"\"top_p\":0", "top_p", "at least 1e-06"},
@@ -265,9 +347,9 @@ static void test_priority_and_deadline(void **state)
         assert_int_equal(r.request.priority, cases[i].priority);
         assert_true(r.request.deadline_ms == 9);
         if (cases[i].tier == NULL)
-            assert_null(r.service_tier);
+            assert_null(r.manner.service_tier);
         else
-            assert_string_equal(r.service_tier, cases[i].tier);
+            assert_string_equal(r.manner.service_tier, cases[i].tier);
         chat_request_free(&r);
     }
 }
@@ -276,7 +358,7 @@ static void test_headers(void **state)
 {
     (void)state;
     static const char body[] = "{" HELLO ",\"priority\":\"batch\",\"deadline_ms\":250}";
-    request_text text = {body, sizeof body - 1, "batch", "250"};
+    request_text text = {body, sizeof body - 1, "batch", "250", NULL};
     chat_request r;
     api_error error;
     assert_true(chat_request_parse(&r, &text, &(request_defaults){.max_tokens = 0}, &error));
@@ -329,6 +411,10 @@ int main(void)
         cmocka_unit_test(test_every_field),
         cmocka_unit_test(test_forms_of_replies),
         cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_tools),
+        cmocka_unit_test(test_messages_with_calls),
+        cmocka_unit_test(test_a_reply_that_is_begun),
+        cmocka_unit_test(test_what_the_template_is_told),
         cmocka_unit_test(test_refused_fields),
         cmocka_unit_test(test_bad_json),
         cmocka_unit_test(test_text_that_is_not_utf8),

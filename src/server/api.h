@@ -1,0 +1,38 @@
+/*
+ * api.h: the APIs that are spoken. Each is a form of requests (which fields there are and who reads
+ * them) and a writer of replies; what lies between them is the same for all. Inside the server room
+ * only.
+ */
+#ifndef SERVER_API_H
+#define SERVER_API_H
+
+#include "server/openai.h"
+#include "server/reply_parser.h"
+
+typedef struct exchange exchange;
+typedef struct choice choice;
+
+typedef struct api {
+    const char *id_prefix;
+    const char *stream_type; /* the Content-Type of its streams */
+    const request_form *form;
+    bool keeps_text; /* its streams tell at their end what they have told, too */
+
+    /* The body of a whole reply, new; NULL: no memory. */
+    json_t *(*whole)(const exchange *e);
+    /* Of a stream; each adds events (exchange_add_event …), and is false where there is no memory.
+     * `piece` is told what came, `choice_end` that a reply is whole, `end` that all are. */
+    bool (*begin)(exchange *e);
+    bool (*piece)(exchange *e, choice *c, const reply_piece *piece);
+    bool (*choice_end)(exchange *e, choice *c);
+    bool (*end)(exchange *e);
+    bool (*keep_alive)(exchange *e);
+
+    /* How errors are told; NULL: as OpenAI does. */
+    json_t *(*error)(const api_error *e);
+    bool (*stream_error)(exchange *e, const api_error *error);
+} api;
+
+extern const api openai_chat_api;
+
+#endif

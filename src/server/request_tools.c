@@ -1,0 +1,149 @@
+/* request_tools.c: tools, and what else a template is told of a request. */
+#include "server/request_parser.h"
+
+#include <string.h>
+
+/* ---- tools ------------------------------------------------------------------------------------
+ */
+
+static bool is_function(const json_t *function)
+{
+    json_t *parameters = json_object_get(function, "parameters");
+    return json_string_length(json_object_get(function, "name")) > 0 &&
+           (parameters == NULL || json_is_null(parameters) || json_is_object(parameters));
+}
+
+bool read_tools(parser *p, const char *name, json_t *value)
+{
+    size_t i;
+    json_t *tool;
+    if (!json_is_array(value))
+        return parser_refuse(p, name, "must be a list");
+    json_array_foreach(value, i, tool)
+    {
+        const char *type = json_string_value(json_object_get(tool, "type"));
+        if (type == NULL || strcmp(type, "function") != 0 ||
+            !is_function(json_object_get(tool, "function")))
+            return api_error_set(p->error, 400, NULL, name,
+                                 "'%s[%zu]' must be {\"type\": \"function\", \"function\": "
+                                 "{\"name\", \"description\", \"parameters\"}}",
+                                 name, i);
+    }
+    p->tools = value;
+    return true;
+}
+
+/* OpenAI's older form: functions without a wrapper. */
+bool read_functions(parser *p, const char *name, json_t *value)
+{
+    size_t i;
+    json_t *function, *tools = json_array();
+    json_array_foreach(value, i, function)
+    {
+        json_array_append_new(tools,
+                              json_pack("{s:s, s:O}", "type", "function", "function", function));
+    }
+    json_decref(p->out->converted);
+    p->out->converted = tools;
+    return json_is_array(value) ? read_tools(p, name, tools)
+                                : parser_refuse(p, name, "must be a list");
+}
+
+bool read_tool_choice(parser *p, const char *name, json_t *value)
+{
+    const char *choice = json_string_value(value);
+    p->hides_tools = choice != NULL && strcmp(choice, "none") == 0;
+    if (p->hides_tools || (choice != NULL && strcmp(choice, "auto") == 0))
+        return true;
+    return parser_refuse(p, name, "is only supported with the values \"none\" and \"auto\"");
+}
+
+bool finish_tools(parser *p)
+{
+    chat_request *out = p->out;
+    request_chat *chat = &out->request.chat;
+    if (json_array_size(p->tools) > 0 && !p->hides_tools) {
+        chat->tools_json = parser_keep_json(p, "tools", p->tools);
+        out->manner.takes_calls = true;
+        if (chat->tools_json == NULL)
+            return false;
+    }
+    if (p->variables != NULL)
+        chat->variables_json = parser_keep_json(p, "chat_template_kwargs", p->variables);
+    return p->variables == NULL || chat->variables_json != NULL;
+}
+
+/* ---- what the template is told ----------------------------------------------------------------
+ */
+
+bool parser_set_variable(parser *p, const char *name, json_t *value)
+{
+    if (p->variables == NULL)
+        p->variables = json_object();
+    return json_object_set_new(p->variables, name, value) == 0 || parser_no_memory(p, name);
+}
+
+bool read_template_variables(parser *p, const char *name, json_t *value)
+{
+    const char *key;
+    json_t *variable;
+    if (!json_is_object(value))
+        return parser_refuse(p, name, "must be an object of what the chat template is told");
+    json_object_foreach(value, key, variable)
+    {
+        if (!parser_set_variable(p, key, json_incref(variable)))
+            return false;
+    }
+    return true;
+}
+
+bool read_reasoning_effort(parser *p, const char *name, json_t *value)
+{
+    const char *effort = json_string_value(value);
+    if (effort == NULL)
+        return parser_refuse(p, name, "must be a string");
+    return parser_set_variable(p, "reasoning_effort", json_incref(value)) &&
+           (strcmp(effort, "none") != 0 || parser_set_variable(p, "enable_thinking", json_false()));
+}
+
+bool read_reasoning_format(parser *p, const char *name, json_t *value)
+{
+    static const char *const apart[] = {"auto", "deepseek", "deepseek-legacy"};
+    const char *format = json_string_value(value);
+    p->out->manner.keeps_thoughts = false;
+    if (format != NULL && strcmp(format, "none") == 0)
+        return true;
+    for (size_t i = 0; format != NULL && i < sizeof apart / sizeof *apart; i++)
+        p->out->manner.keeps_thoughts |= strcmp(format, apart[i]) == 0;
+    return p->out->manner.keeps_thoughts ||
+           parser_refuse(p, name, "must be 'auto', 'deepseek' or 'none'");
+}
+
+bool read_documents(parser *p, const char *name, json_t *value)
+{
+    if (!json_is_array(value))
+        return parser_refuse(p, name, "must be a list");
+    p->out->request.chat.documents_json = parser_keep_json(p, name, value);
+    return p->out->request.chat.documents_json != NULL;
+}
+
+/* ---- a reply that is begun --------------------------------------------------------------------
+ */
+
+bool read_continue(parser *p, const char *name, json_t *value)
+{
+    bool continues = false;
+    if (!parser_read_flag(p, name, value, &continues))
+        return false;
+    p->continues = p->continues || continues;
+    return true;
+}
+
+bool read_generation_prompt(parser *p, const char *name, json_t *value)
+{
+    bool begins = true;
+    if (!parser_read_flag(p, name, value, &begins))
+        return false;
+    p->continues = p->continues || !begins;
+    return true;
+}
