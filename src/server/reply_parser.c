@@ -137,16 +137,10 @@ static mark_list text_marks(const reply_parser *p)
     return list;
 }
 
-static bool is_bare_call(const reply_parser *p)
-{
-    return p->options.takes_calls && p->options.style.form->is_bare && !p->has_text &&
-           p->held.length > 0 && p->held.data[0] == '{';
-}
-
-static void begin_call(reply_parser *p, bool is_bare)
+static void begin_call(reply_parser *p, const char *opening)
 {
     p->mode = IN_CALL;
-    p->is_bare = is_bare;
+    p->opening = opening;
     p->is_in_list = false;
 }
 
@@ -155,7 +149,7 @@ static void take_mark(reply_parser *p, const char *mark)
     reply_drop(p, strlen(mark));
     p->trims = true;
     if (mark == p->options.style.form->begin)
-        begin_call(p, false);
+        begin_call(p, mark);
 }
 
 /* Spaces before a call, and between two, are not text. */
@@ -166,46 +160,81 @@ static size_t without_spaces_behind(const reply_parser *p, size_t length)
     return length;
 }
 
-static void trim(reply_parser *p)
+/* WAITS: it may begin so. */
+static reply_step begins_with(const reply_parser *p, const char *mark)
 {
-    size_t n = reply_skip_spaces(p->held.data, p->held.length, 0);
-    bool is_between = p->n_calls > 0 && p->options.style.form->is_bare && !p->has_text;
-    if (is_between && n < p->held.length && p->held.data[n] == ';')
-        n = reply_skip_spaces(p->held.data, p->held.length, n + 1);
-    reply_drop(p, n);
-    p->trims = p->held.length == 0;
+    size_t n = strlen(mark);
+    if (p->held.length >= n)
+        return memcmp(p->held.data, mark, n) == 0 ? STEP_MOVED : STEP_FAILED;
+    bool may = !p->is_end && strncmp(mark, p->held.data, p->held.length) == 0;
+    return may ? STEP_WAITS : STEP_FAILED;
 }
 
-/* A thought stands before what is said, never within it. WAITS: it may begin. */
+/* What stands between calls, and before the text behind them. False: it is not known yet. */
+static bool trim(reply_parser *p)
+{
+    reply_drop(p, reply_skip_spaces(p->held.data, p->held.length, 0));
+    p->trims = p->held.length == 0;
+    if (p->trims || p->n_calls == 0 || p->has_text)
+        return true;
+    const char *mark = p->is_fenced ? "```" : ";";
+    reply_step found = p->options.style.form->is_bare ? begins_with(p, mark) : STEP_FAILED;
+    if (found == STEP_WAITS)
+        return false;
+    p->is_fenced = false;
+    if (found == STEP_MOVED)
+        reply_drop(p, reply_skip_spaces(p->held.data, p->held.length, strlen(mark)));
+    p->trims = p->held.length == 0;
+    return true;
+}
+
+/* A call without a mark is all of the reply, or stands in a block of code that is. */
+static reply_step begin_bare_call(reply_parser *p)
+{
+    static const char *const openings[] = {"```json\n{", "```\n{", "{"};
+    reply_step s = STEP_FAILED;
+    for (size_t i = 0; i < sizeof openings / sizeof *openings; i++) {
+        reply_step one = begins_with(p, openings[i]);
+        if (one == STEP_MOVED) {
+            begin_call(p, openings[i]);
+            p->is_fenced = openings[i][0] == '`';
+            reply_drop(p, strlen(openings[i]) - 1);
+            return STEP_MOVED;
+        }
+        s = one == STEP_WAITS ? one : s;
+    }
+    return s;
+}
+
+/* A thought stands before what is said, never within it. */
 static reply_step begin_thought(reply_parser *p)
 {
     const char *mark = p->options.style.thoughts->begin;
-    size_t at = reply_skip_spaces(p->held.data, p->held.length, 0), n = strlen(mark);
-    size_t there = p->held.length - at < n ? p->held.length - at : n;
-    if (memcmp(p->held.data + at, mark, there) != 0 || (there < n && p->is_end))
-        return STEP_MOVED;
-    if (there < n)
-        return STEP_WAITS;
-    reply_drop(p, at + n);
+    reply_step s = begins_with(p, mark);
+    if (s != STEP_MOVED)
+        return s;
+    reply_drop(p, strlen(mark));
     p->mode = IN_THOUGHT;
     p->trims = true;
-    return STEP_MOVED;
+    return s;
 }
 
 static reply_step step_text(reply_parser *p)
 {
-    if (p->trims || (p->options.takes_calls && !p->has_text))
-        trim(p);
+    bool is_first = p->options.takes_calls && !p->has_text;
+    if ((p->trims || is_first) && !trim(p))
+        return STEP_WAITS;
     if (p->held.length == 0)
         return STEP_WAITS;
     if (p->options.takes_thoughts && !p->has_text) {
         reply_step s = begin_thought(p);
-        if (s == STEP_WAITS || p->mode == IN_THOUGHT)
+        if (s != STEP_FAILED)
             return s;
     }
-    if (is_bare_call(p)) {
-        begin_call(p, true);
-        return STEP_MOVED;
+    if (is_first && p->options.style.form->is_bare) {
+        reply_step s = begin_bare_call(p);
+        if (s != STEP_FAILED)
+            return s;
     }
     const mark_list list = text_marks(p);
     const char *mark;
@@ -224,7 +253,8 @@ static reply_step step_text(reply_parser *p)
 static reply_step step_thought(reply_parser *p)
 {
     if (p->trims)
-        trim(p);
+        reply_drop(p, reply_skip_spaces(p->held.data, p->held.length, 0));
+    p->trims = p->trims && p->held.length == 0;
     const char *mark;
     size_t n = reply_find(p, &p->options.style.thoughts->end, 1, &mark);
     size_t told = mark != NULL || !p->is_end ? without_spaces_behind(p, n) : n;
@@ -249,18 +279,16 @@ void reply_end_call(reply_parser *p)
     p->has_text = false;
 }
 
+/* The opening is certainly text: what follows is looked at again. A bare call's has its first byte.
+ */
 reply_step reply_refuse_call(reply_parser *p)
 {
-    bool told = true;
-    if (!p->is_bare)
-        told = reply_tell(p, REPLY_TEXT, p->options.style.form->begin,
-                          strlen(p->options.style.form->begin));
+    bool is_bare = p->opening != p->options.style.form->begin;
     p->mode = IN_TEXT;
-    p->trims = false;
+    p->trims = p->is_fenced = false;
     p->has_text = true;
-    /* Of what is held, the first byte is certainly text: what follows is looked at again. */
-    size_t n = p->held.length > 0 && p->is_bare ? 1 : 0;
-    return told && reply_tell_held(p, REPLY_TEXT, n) ? STEP_MOVED : STEP_FAILED;
+    reply_drop(p, is_bare && p->held.length > 0 ? 1 : 0);
+    return reply_tell(p, REPLY_TEXT, p->opening, strlen(p->opening)) ? STEP_MOVED : STEP_FAILED;
 }
 
 static reply_step step_call(reply_parser *p)

@@ -74,9 +74,10 @@ struct reply_parser {
     reply_part channel; /* of a channel's body: what it is */
     buffer held;        /* came and is not told */
     bool is_end;
-    bool has_text; /* in IN_TEXT: some of it was told */
-    bool trims;    /* in IN_TEXT: the spaces that come first are not told */
-    bool is_bare;  /* IN_CALL: no mark stood before it */
+    bool has_text;       /* in IN_TEXT: some of it was told */
+    bool trims;          /* in IN_TEXT: the spaces that come first are not told */
+    const char *opening; /* IN_CALL: what stood before it */
+    bool is_fenced;      /* the call stands between ``` and ``` */
     bool is_in_list;
     size_t n_calls;
     json_scan scan;    /* of arguments, and what is behind them */
