@@ -41,6 +41,8 @@ typedef struct request {
     request_chat chat;
     const char *prompt; /* … a raw prompt (NULL: messages), with no template around it, or … */
     size_t prompt_length;
+    const char *suffix; /* of a raw prompt, what follows the reply: the model fills in; or NULL */
+    size_t suffix_length;
     const int32_t *prompt_ids; /* … one in tokens of the model that is asked (NULL: not) */
     size_t n_prompt_ids;
 
@@ -100,6 +102,19 @@ void prompt_destroy(prepared_prompt *p);             /* NULL is allowed */
 
 /* backend_prepare for who only counts. */
 error_code backend_count_tokens(backend *b, const request *r, size_t *count, failure *fail);
+
+/* ---- texts and tokens --------------------------------------------------------------------- */
+
+/* `specials`: texts of control tokens become those tokens. */
+error_code backend_tokenize(backend *b, const char *text, size_t length, bool specials,
+                            token_list *out, failure *fail);
+/* The token that begins every text, or -1. */
+int32_t backend_first_token(const backend *b);
+/* The text of tokens, those of control tokens included. ERR_INVALID: one is not in the vocabulary.
+ */
+error_code backend_detokenize(backend *b, const int32_t *ids, size_t n, buffer *out, failure *fail);
+/* A conversation as its template writes it. */
+error_code backend_render(backend *b, const request *r, buffer *out, failure *fail);
 
 /* ---- replies and scores ------------------------------------------------------------------- */
 

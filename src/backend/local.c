@@ -93,6 +93,78 @@ static error_code take_ids(const backend *b, const request *r, token_list *out, 
     return OK;
 }
 
+/* ---- texts and tokens ------------------------------------------------------------------------ */
+
+error_code backend_tokenize(backend *b, const char *text, size_t length, bool specials,
+                            token_list *out, failure *fail)
+{
+    return tokenizer_encode(words(b), text, length, specials, true, out, fail);
+}
+
+int32_t backend_first_token(const backend *b)
+{
+    return tokenizer_adds_bos(words(b)) ? tokenizer_bos(words(b)) : -1;
+}
+
+error_code backend_detokenize(backend *b, const int32_t *ids, size_t n, buffer *out, failure *fail)
+{
+    text_decoder decoder;
+    text_decoder_init(&decoder, words(b), true);
+    decoder.specials = true;
+    error_code code = OK;
+    for (size_t i = 0; code == OK && i < n; i++) {
+        if (ids[i] < 0 || (size_t)ids[i] >= tokenizer_size(words(b)))
+            return failure_set(fail, ERR_INVALID,
+                               "token %d is not in the vocabulary of %zu of '%s'", ids[i],
+                               tokenizer_size(words(b)), b->name);
+        code = text_decoder_push(&decoder, ids[i], out);
+    }
+    if (code == OK)
+        code = text_decoder_finish(&decoder, out);
+    return code == OK ? OK : failure_set(fail, code, "no memory for the text");
+}
+
+/* What stands around a text with a hole in it, in the order that models are trained on. */
+typedef struct fill_marks {
+    const char *prefix, *suffix, *middle;
+} fill_marks;
+
+static error_code encode_fill(const backend *b, const request *r, token_list *out, failure *fail)
+{
+    static const fill_marks known[] = {
+        {"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"},
+        {"<fim_prefix>", "<fim_suffix>", "<fim_middle>"},
+        {"<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"},
+        {"▁<PRE>", "▁<SUF>", "▁<MID>"},
+    };
+    const tokenizer *t = words(b);
+    int32_t prefix = -1, suffix = -1, middle = -1;
+    for (size_t i = 0; i < sizeof known / sizeof *known && middle < 0; i++) {
+        prefix = tokenizer_find(t, known[i].prefix, strlen(known[i].prefix));
+        suffix = tokenizer_find(t, known[i].suffix, strlen(known[i].suffix));
+        middle = prefix >= 0 && suffix >= 0
+                     ? tokenizer_find(t, known[i].middle, strlen(known[i].middle))
+                     : -1;
+    }
+    if (middle < 0)
+        return failure_set(fail, ERR_UNSUPPORTED,
+                           "model '%s' was not trained to fill in: it has no tokens for it",
+                           b->name);
+    bool has_room = token_list_reserve(out, 2) == OK;
+    if (has_room && tokenizer_adds_bos(t))
+        token_list_add(out, tokenizer_bos(t));
+    if (!has_room || token_list_add(out, prefix) != OK)
+        return failure_set(fail, ERR_MEMORY, "no memory for the prompt");
+    error_code code = tokenizer_encode(t, r->prompt, r->prompt_length, false, false, out, fail);
+    if (code == OK)
+        code = token_list_add(out, suffix);
+    if (code == OK)
+        code = tokenizer_encode(t, r->suffix, r->suffix_length, false, false, out, fail);
+    if (code == OK)
+        code = token_list_add(out, middle);
+    return code == OK ? OK : failure_set(fail, code, "no memory for the prompt");
+}
+
 static bool ends_with(const buffer *text, const chat_thoughts *thoughts)
 {
     size_t n = thoughts != NULL ? strlen(thoughts->begin) : 0, length = text->length;
@@ -122,13 +194,9 @@ static error_code render(const model *m, const request *r, chat_text *text, repl
     return code;
 }
 
-static error_code encode_request(const backend *b, const request *r, token_list *out,
+static error_code render_request(const backend *b, const request *r, chat_text *text,
                                  reply_style *style, failure *fail)
 {
-    if (r->prompt_ids != NULL)
-        return take_ids(b, r, out, fail);
-    if (r->prompt != NULL)
-        return encode_raw(b, r->prompt, r->prompt_length, out, fail);
     const model *m = engine_model(b->engine);
     if (m->chat == NULL)
         return failure_set(fail, ERR_UNSUPPORTED,
@@ -142,11 +210,34 @@ static error_code encode_request(const backend *b, const request *r, token_list 
                            "the chat template of model '%s' takes no tools: name another one with "
                            "chat_template:",
                            b->name);
+    return render(m, r, text, style, fail);
+}
+
+static error_code encode_request(const backend *b, const request *r, token_list *out,
+                                 reply_style *style, failure *fail)
+{
+    if (r->prompt_ids != NULL)
+        return take_ids(b, r, out, fail);
+    if (r->prompt != NULL)
+        return r->suffix != NULL ? encode_fill(b, r, out, fail)
+                                 : encode_raw(b, r->prompt, r->prompt_length, out, fail);
     chat_text text;
     chat_text_init(&text, PROMPT_TEXT_LIMIT);
-    error_code code = render(m, r, &text, style, fail);
+    error_code code = render_request(b, r, &text, style, fail);
     if (code == OK)
         code = chat_encode(words(b), &text, out, fail);
+    chat_text_free(&text);
+    return code;
+}
+
+error_code backend_render(backend *b, const request *r, buffer *out, failure *fail)
+{
+    reply_style style;
+    chat_text text;
+    chat_text_init(&text, PROMPT_TEXT_LIMIT);
+    error_code code = render_request(b, r, &text, &style, fail);
+    if (code == OK && buffer_add(out, text.text.data, text.text.length) != OK)
+        code = failure_set(fail, ERR_MEMORY, "no memory for the conversation");
     chat_text_free(&text);
     return code;
 }

@@ -41,7 +41,8 @@ static bool measure(const request *r, size_t *total)
     for (size_t i = 0; fits && i < N_CHAT_TEXTS; i++)
         if (*texts[i] != NULL)
             fits = add_product(total, strlen(*texts[i]) + 1, 1);
-    fits = fits && add_product(total, r->chat.begun_length, 1) && add_product(total, 1, 1);
+    fits = fits && add_product(total, r->chat.begun_length, 1) &&
+           add_product(total, r->suffix_length, 1) && add_product(total, 2, 1);
     return fits && (r->prompt == NULL ||
                     (add_product(total, r->prompt_length, 1) && add_product(total, 1, 1)));
 }
@@ -95,6 +96,8 @@ error_code request_copy_make(request_copy *out, const request *r, failure *fail)
         out->request.completion = place_text(&end, r->completion, r->completion_length);
     if (r->chat.begun != NULL)
         out->request.chat.begun = place_text(&end, r->chat.begun, r->chat.begun_length);
+    if (r->suffix != NULL)
+        out->request.suffix = place_text(&end, r->suffix, r->suffix_length);
     if (r->prompt != NULL)
         out->request.prompt = place_text(&end, r->prompt, r->prompt_length);
     out->request.messages = messages;

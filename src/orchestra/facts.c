@@ -42,6 +42,15 @@ typedef struct prefixes {
     size_t n;
 } prefixes;
 
+static error_code digest_prompt(digest *d, const request *q, recent_key *out, failure *fail)
+{
+    start(d, "prompt");
+    add_text(d, q->prompt, q->prompt_length);
+    if (q->suffix != NULL)
+        add_text(d, q->suffix, q->suffix_length);
+    return digest_read(d, out->digest, fail);
+}
+
 /* What all turns of a conversation have besides their messages. */
 static void add_chat(digest *d, const request_chat *c)
 {
@@ -59,7 +68,7 @@ static error_code digest_request(digest *d, const request *q, prefixes *p, failu
         return digest_of(d, "ids", (const char *)q->prompt_ids,
                          q->n_prompt_ids * sizeof *q->prompt_ids, &p->whole, fail);
     if (q->prompt != NULL)
-        return digest_of(d, "prompt", q->prompt, q->prompt_length, &p->whole, fail);
+        return digest_prompt(d, q, &p->whole, fail);
     start(d, "messages");
     add_chat(d, &q->chat);
     for (size_t i = 0; code == OK && i < q->n_messages; i++) {

@@ -122,9 +122,7 @@ static bool begin_replies(exchange *e, api_error *error)
     e->manner.n = e->decide_only ? 1 : r->manner.n;
     r->manner.n = e->manner.n;
     e->priority = r->request.priority;
-    if (!replies_create(e, r))
-        return api_error_set(error, 503, "out_of_memory", "", "no memory for the replies");
-    return replies_start(e, error);
+    return replies_create(e, r, error) && replies_start(e, error);
 }
 
 /* On a worker's thread. */

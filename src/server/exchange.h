@@ -78,6 +78,7 @@ struct choice {
     size_t index;
     run *run; /* NULL: not started yet */
     run_state state;
+    buffer echo;  /* the prompt, where it is told before the reply */
     buffer fresh; /* came, and is not parted yet */
     reply_parser *parser;
     bool is_told;         /* to its end */
@@ -234,8 +235,8 @@ bool compute_resume(exchange *e);
 /* ---- reply.c: the replies of a request, from their start to their last piece ------------------
  */
 
-/* Makes as many as the request asks for; it is taken over. False: no memory. */
-bool replies_create(exchange *e, chat_request *r);
+/* Makes as many as the request asks for; it is taken over. False: the error is set. */
+bool replies_create(exchange *e, chat_request *r, api_error *error);
 /* On a worker's thread: each prompt's first reply is routed, the others follow its plan. False: the
  * error is set. */
 bool replies_start(exchange *e, api_error *error);

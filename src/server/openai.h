@@ -39,7 +39,7 @@ json_t *api_error_json(const api_error *e);
 #define REQUEST_MAX_STOPS 16
 #define REQUEST_USER_SIZE 128
 #define REQUEST_MAX_REPLIES 128 /* prompts times n */
-#define REQUEST_MAX_KEPT 8
+#define REQUEST_MAX_KEPT (REQUEST_MAX_REPLIES + 8)
 
 /* How a reply is told: what of a request outlives its reading. */
 typedef struct reply_manner {
@@ -88,7 +88,7 @@ typedef struct chat_request {
 
 /* Of an API: which fields there are, and what follows from all of them together. */
 typedef struct request_form request_form;
-extern const request_form openai_chat_form;
+extern const request_form openai_chat_form, openai_text_form;
 
 /* A request as it came. A header says the same as the field without "x-a-io-"; NULL: not sent. */
 typedef struct request_text {
@@ -117,6 +117,8 @@ void chat_request_free(chat_request *r);
 /* ---- replies -------------------------------------------------------------------------------- */
 
 /* All return a new object, or NULL when there is no memory. */
+
+#define SYSTEM_FINGERPRINT "a-io"
 
 json_t *usage_json(const sequence_stats *stats);
 json_t *timings_json(const sequence_stats *stats);

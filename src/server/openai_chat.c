@@ -5,8 +5,6 @@
 
 #include "base/json.h"
 
-#define FINGERPRINT "a-io"
-
 static const run *first_run(const exchange *e)
 {
     return e->choices[0].run;
@@ -17,7 +15,7 @@ static json_t *head_json(const exchange *e, const char *object)
     json_t *head =
         json_pack("{s:s, s:s, s:I, s:s, s:s, s:s*}", "id", e->reply_id, "object", object, "created",
                   (json_int_t)e->created, "model", run_plan(first_run(e))->model,
-                  "system_fingerprint", FINGERPRINT, "service_tier", e->manner.service_tier);
+                  "system_fingerprint", SYSTEM_FINGERPRINT, "service_tier", e->manner.service_tier);
     return head;
 }
 

@@ -14,23 +14,67 @@ static void wake(void *context)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-bool replies_create(exchange *e, chat_request *r)
+/* The model that a request pins, if it does. */
+static backend *pinned_backend(const exchange *e)
+{
+    orchestra *o = e->server->orchestra;
+    const char *name = e->request->model;
+    for (size_t i = 0; i < orchestra_model_count(o); i++)
+        if (orchestra_model_count(o) == 1 ||
+            (name != NULL && strcmp(orchestra_model_name(o, i), name) == 0))
+            return orchestra_backend(o, i);
+    return NULL;
+}
+
+/* Tokens are those of one model. */
+static bool check_tokens(const exchange *e, api_error *error)
+{
+    const chat_request *r = e->request;
+    for (size_t i = 0; i < r->n_prompts; i++)
+        if (r->prompts[i].text == NULL && pinned_backend(e) == NULL)
+            return api_error_set(error, 400, NULL, "prompt",
+                                 "token ids are those of one model: 'model' must name it");
+    return true;
+}
+
+/* What is told before the reply: its prompt. */
+static bool make_echo(const exchange *e, choice *c, api_error *error)
+{
+    const chat_request *r = e->request;
+    if (!r->manner.echo || r->n_prompts == 0)
+        return true;
+    const request_prompt *prompt = &r->prompts[c->index / r->manner.n];
+    backend *b = pinned_backend(e);
+    failure fail = {.code = OK};
+    if (prompt->text != NULL)
+        fail.code = buffer_add(&c->echo, prompt->text, prompt->length);
+    else if (b != NULL)
+        backend_detokenize(b, prompt->ids, prompt->n_ids, &c->echo, &fail);
+    if (fail.code != OK)
+        api_error_from_failure(error, &fail);
+    return fail.code == OK;
+}
+
+bool replies_create(exchange *e, chat_request *r, api_error *error)
 {
     size_t prompts = r->n_prompts > 0 ? r->n_prompts : 1;
     size_t n = prompts * r->manner.n;
     e->request = r;
     e->choices = calloc(n, sizeof *e->choices);
     if (e->choices == NULL)
-        return false;
+        return api_error_set(error, 503, "out_of_memory", "", "no memory for the replies");
     e->n_choices = n;
     for (size_t i = 0; i < n; i++) {
         choice *c = &e->choices[i];
         c->index = i;
         buffer_init(&c->fresh, TEXT_LIMIT);
+        buffer_init(&c->echo, TEXT_LIMIT);
         buffer_init(&c->text, TEXT_LIMIT);
         buffer_init(&c->thought, TEXT_LIMIT);
+        if (!make_echo(e, c, error))
+            return false;
     }
-    return true;
+    return check_tokens(e, error);
 }
 
 static void drop_request(exchange *e)
@@ -45,6 +89,7 @@ static void free_choice(choice *c)
 {
     reply_parser_destroy(c->parser);
     buffer_free(&c->fresh);
+    buffer_free(&c->echo);
     buffer_free(&c->text);
     buffer_free(&c->thought);
     for (size_t i = 0; i < c->n_calls; i++) {
@@ -97,6 +142,8 @@ static request request_of(const exchange *e, const choice *c)
         const request_prompt *prompt = &r->prompts[c->index / r->manner.n];
         q.prompt = prompt->text;
         q.prompt_length = prompt->length;
+        q.prompt_ids = prompt->ids;
+        q.n_prompt_ids = prompt->n_ids;
     }
     return q;
 }

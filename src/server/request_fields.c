@@ -105,6 +105,17 @@ const request_field request_chat_fields[] = {
     {.name = NULL},
 };
 
+static const request_field text_fields[] = {
+    {.name = "prompt", .read = read_raw_prompt}, {.name = "suffix", .read = read_suffix},
+    {.name = "echo", .read = read_echo},     {.name = "best_of", .read = read_best_of},
+    {.name = "logprobs", .only = {"0"}},     {.name = NULL},
+};
+
+const request_form openai_text_form = {
+    .tables = {text_fields, request_common_fields},
+    .finish = finish_prompt,
+};
+
 const request_form openai_chat_form = {
     .tables = {request_chat_fields, request_common_fields},
     .finish = finish_chat,

@@ -94,7 +94,7 @@ field_reader read_priority, read_service_tier, read_deadline;
 field_reader read_messages, read_tools, read_functions, read_tool_choice, read_continue,
     read_generation_prompt;
 field_reader read_template_variables, read_reasoning_effort, read_reasoning_format, read_documents;
-field_reader read_prompt, read_echo, read_suffix, read_best_of;
+field_reader read_raw_prompt, read_echo, read_suffix, read_best_of;
 field_reader read_response_format, read_schema, read_grammar, read_guided_regex, read_guided_choice,
     read_structured_outputs;
 
@@ -105,6 +105,8 @@ const char *priority_tier(const parser *p);
 /* Makes a conversation, its tools and its variables of what was read. */
 bool finish_chat(parser *p);
 bool finish_tools(parser *p);
+/* Makes raw prompts. */
+bool finish_prompt(parser *p);
 /* What every form has to check at its end. */
 bool finish_manner(parser *p);
 

@@ -119,6 +119,7 @@ static bool page_begin(exchange *e)
 
 static const route routes[] = {
     {"POST", "/v1/chat/completions", REPLIED_BY(openai_chat_api)},
+    {"POST", "/v1/completions", REPLIED_BY(openai_text_api)},
     {"POST", "/v1/route", .begin = route_begin, .resume = completion_resume},
     {"POST", "/v1/feedback", ANSWERED_BY(feedback_begin)},
     {"GET", "/v1/policy", ANSWERED_BY(policy_begin)},
