@@ -86,6 +86,10 @@ struct choice {
     reply_call *calls;
     size_t n_calls;
     finish_reason finish; /* when it is told */
+    /* Of a stream whose parts are told one after another, as blocks or items. */
+    bool is_open; /* one is */
+    reply_part open;
+    size_t n_opened;
 };
 
 struct exchange {
@@ -260,6 +264,15 @@ const char *choice_finish_text(const choice *c);
 bool completion_begin(exchange *e);
 bool route_begin(exchange *e);
 bool completion_resume(exchange *e);
+
+/* ---- prompt.c: what a request's prompt is, for who does not ask for a reply --------------------
+ */
+
+json_t *prompt_count_anthropic(exchange *e, json_t *body, api_error *error);
+json_t *prompt_count(exchange *e, json_t *body, api_error *error);
+json_t *prompt_render(exchange *e, json_t *body, api_error *error);
+json_t *prompt_tokenize(exchange *e, json_t *body, api_error *error);
+json_t *prompt_detokenize(exchange *e, json_t *body, api_error *error);
 
 /* ---- feedback.c: what an intent really was -------------------------------------------------- */
 

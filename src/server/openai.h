@@ -76,7 +76,7 @@ typedef struct chat_request {
 
     /* What the pointers above point into. */
     json_t *body;
-    json_t *converted; /* a body's conversation, as OpenAI would write it; or NULL */
+    json_t *converted; /* what was made of the body; or NULL */
     chat_message *messages;
     char *joined; /* texts of messages whose content came in parts */
     logit_bias *biases;
@@ -88,7 +88,7 @@ typedef struct chat_request {
 
 /* Of an API: which fields there are, and what follows from all of them together. */
 typedef struct request_form request_form;
-extern const request_form openai_chat_form, openai_text_form;
+extern const request_form openai_chat_form, openai_text_form, anthropic_form;
 
 /* A request as it came. A header says the same as the field without "x-a-io-"; NULL: not sent. */
 typedef struct request_text {

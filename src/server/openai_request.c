@@ -35,6 +35,13 @@ void *parser_keep(parser *p, const char *name, void *made)
     return made;
 }
 
+json_t *parser_own(parser *p, json_t *made)
+{
+    if (p->out->converted == NULL)
+        p->out->converted = json_array();
+    return json_array_append_new(p->out->converted, made) == 0 ? made : NULL;
+}
+
 const char *parser_keep_json(parser *p, const char *name, json_t *value)
 {
     char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);

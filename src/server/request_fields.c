@@ -107,8 +107,8 @@ const request_field request_chat_fields[] = {
 
 static const request_field text_fields[] = {
     {.name = "prompt", .read = read_raw_prompt}, {.name = "suffix", .read = read_suffix},
-    {.name = "echo", .read = read_echo},     {.name = "best_of", .read = read_best_of},
-    {.name = "logprobs", .only = {"0"}},     {.name = NULL},
+    {.name = "echo", .read = read_echo},         {.name = "best_of", .read = read_best_of},
+    {.name = "logprobs", .only = {"0"}},         {.name = NULL},
 };
 
 const request_form openai_text_form = {

@@ -32,6 +32,7 @@ typedef struct parser {
     json_t *messages;
     json_t *tools;
     json_t *prompt;
+    json_t *system; /* what stands before the messages, where that is a field of its own */
     json_t *best_of;
     json_t *prefix, *suffix; /* of what is to be filled in */
     bool hides_tools;        /* tool_choice: none */
@@ -78,6 +79,8 @@ bool parser_read_integer(parser *p, const char *name, json_t *value, int64_t low
 bool parser_read_flag(parser *p, const char *name, json_t *value, bool *out);
 /* Memory that lives as long as the request; NULL: the error is set. */
 void *parser_keep(parser *p, const char *name, void *made);
+/* A value that was made here, and lives as long as the request; NULL: no memory. */
+json_t *parser_own(parser *p, json_t *made);
 /* The text of a value, kept. */
 const char *parser_keep_json(parser *p, const char *name, json_t *value);
 /* What the template is told; the value is taken over. */
@@ -105,6 +108,7 @@ const char *priority_tier(const parser *p);
 /* Makes a conversation, its tools and its variables of what was read. */
 bool finish_chat(parser *p);
 bool finish_tools(parser *p);
+bool finish_anthropic(parser *p);
 /* Makes raw prompts. */
 bool finish_prompt(parser *p);
 /* What every form has to check at its end. */

@@ -37,14 +37,12 @@ bool read_tools(parser *p, const char *name, json_t *value)
 bool read_functions(parser *p, const char *name, json_t *value)
 {
     size_t i;
-    json_t *function, *tools = json_array();
+    json_t *function, *tools = parser_own(p, json_array());
     json_array_foreach(value, i, function)
     {
         json_array_append_new(tools,
                               json_pack("{s:s, s:O}", "type", "function", "function", function));
     }
-    json_decref(p->out->converted);
-    p->out->converted = tools;
     return json_is_array(value) ? read_tools(p, name, tools)
                                 : parser_refuse(p, name, "must be a list");
 }

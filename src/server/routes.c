@@ -112,14 +112,20 @@ static bool page_begin(exchange *e)
 /* ---- routes --------------------------------------------------------------------------------- */
 
 #define ANSWERED_BY(function) .begin = (function)
-#define COMPUTED_BY(function)                                                                      \
-    .begin = compute_begin, .resume = compute_resume, .compute = (function)
+#define COMPUTED_BY(function, which)                                                               \
+    .begin = compute_begin, .resume = compute_resume, .compute = (function), .api = &(which)
 
 #define REPLIED_BY(which) .begin = completion_begin, .resume = completion_resume, .api = &(which)
 
 static const route routes[] = {
     {"POST", "/v1/chat/completions", REPLIED_BY(openai_chat_api)},
     {"POST", "/v1/completions", REPLIED_BY(openai_text_api)},
+    {"POST", "/v1/messages", REPLIED_BY(anthropic_api)},
+    {"POST", "/v1/messages/count_tokens", COMPUTED_BY(prompt_count_anthropic, anthropic_api)},
+    {"POST", "/v1/chat/completions/input_tokens", COMPUTED_BY(prompt_count, openai_chat_api)},
+    {"POST", "/apply-template", COMPUTED_BY(prompt_render, openai_chat_api)},
+    {"POST", "/tokenize", COMPUTED_BY(prompt_tokenize, openai_chat_api)},
+    {"POST", "/detokenize", COMPUTED_BY(prompt_detokenize, openai_chat_api)},
     {"POST", "/v1/route", .begin = route_begin, .resume = completion_resume},
     {"POST", "/v1/feedback", ANSWERED_BY(feedback_begin)},
     {"GET", "/v1/policy", ANSWERED_BY(policy_begin)},
