@@ -23,7 +23,8 @@ typedef struct request_chat {
     const char *tools_json;
     const char *documents_json;
     const char *variables_json; /* chat_template_kwargs */
-    const char *begun; /* what the assistant has said already, and the reply goes on with; or NULL */
+    /* What the assistant has said already, and the reply goes on with; or NULL. */
+    const char *begun;
     size_t begun_length;
     bool is_parted; /* the reply's text will be parted (reply_style): it shows the marks that its
                        model's form has, control tokens though they be */
@@ -134,8 +135,9 @@ error_code reply_poll(reply *r, reply_status *status, buffer *text, token_list *
 /* What the last poll brought of scores: sequence_scores (engine.h). */
 const score_list *reply_scores(const reply *r);
 
-/* How the model that answers writes. */
+/* Of the model that answers, for this reply: how it writes, and how long its prompt is. */
 typedef struct reply_style {
+    size_t prompt_tokens;
     chat_style chat;    /* form NULL: the prompt was no conversation */
     bool is_in_thought; /* its prompt ends with the beginning of one */
 } reply_style;

@@ -275,7 +275,7 @@ struct prepared_prompt {
 static error_code encode_all(const backend *b, const request *r, prepared_prompt *p, failure *fail)
 {
     error_code code = encode_request(b, r, &p->tokens, &p->style, fail);
-    p->n_prompt = p->tokens.length;
+    p->n_prompt = p->style.prompt_tokens = p->tokens.length;
     if (code == OK && r->completion != NULL)
         code = tokenizer_encode(words(b), r->completion, r->completion_length, false, false,
                                 &p->tokens, fail);

@@ -15,7 +15,9 @@ static const char *stop_reason(const choice *c)
 /* What came from the cache is not among the input, as Anthropic counts. */
 static json_t *input_usage_json(const exchange *e)
 {
-    const sequence_stats stats = replies_stats(e);
+    sequence_stats stats = replies_stats(e);
+    if (stats.prompt_tokens == 0) /* it has not begun: nothing is known of the cache */
+        stats.prompt_tokens = run_style(e->choices[0].run).prompt_tokens;
     return json_pack("{s:I, s:I, s:I, s:I}", "input_tokens",
                      (json_int_t)(stats.prompt_tokens - stats.cached_tokens),
                      "cache_creation_input_tokens", (json_int_t)0, "cache_read_input_tokens",
