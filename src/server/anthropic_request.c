@@ -195,7 +195,7 @@ static bool read_metadata(parser *p, const char *name, json_t *value)
     return user == NULL || json_is_null(user) || read_user(p, name, user);
 }
 
-bool finish_anthropic(parser *p)
+static bool finish_anthropic(parser *p)
 {
     size_t i;
     json_t *message, *given = p->messages, *list = parser_own(p, json_array());

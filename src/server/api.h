@@ -33,6 +33,6 @@ typedef struct api {
     bool (*stream_error)(exchange *e, const api_error *error);
 } api;
 
-extern const api openai_chat_api, openai_text_api, anthropic_api;
+extern const api openai_chat_api, openai_text_api, anthropic_api, responses_api;
 
 #endif

@@ -101,8 +101,10 @@ static bool read_header(const http_header *h, request_text *out, api_error *erro
 
 static bool parse(exchange *e, chat_request *r, api_error *error)
 {
-    request_text text = {
-        .body = e->body.data, .length = e->body.length, .form = exchange_api(e)->form};
+    request_text text = {.body = e->body.data,
+                         .length = e->body.length,
+                         .form = exchange_api(e)->form,
+                         .store = e->server->responses};
     for (size_t i = 0; i < e->head->n_headers; i++)
         if (!read_header(&e->head->headers[i], &text, error))
             return false;

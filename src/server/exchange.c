@@ -100,6 +100,8 @@ void exchange_destroy(exchange *e)
     replies_destroy(e);
     exchange_drop_body(e);
     json_decref(e->computed);
+    json_decref(e->conversation);
+    json_decref(e->items);
     leave_list(e); /* from here on no thread knows it */
     if (e->holder != NULL)
         key_holder_leave(e->holder);

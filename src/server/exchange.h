@@ -21,6 +21,7 @@
 #include "server/listener.h"
 #include "server/metrics.h"
 #include "server/openai.h"
+#include "server/response_store.h"
 #include "server/server.h"
 #include "server/tls.h"
 #include "server/workers.h"
@@ -90,6 +91,8 @@ struct choice {
     bool is_open; /* one is */
     reply_part open;
     size_t n_opened;
+    size_t opened_at; /* where the open part begins in what is kept of it … */
+    size_t open_call; /* … or which call it is */
 };
 
 struct exchange {
@@ -136,6 +139,9 @@ struct exchange {
     plan_headers plan;
     sequence_stats stats; /* of all replies, for the log line, once finished */
 
+    json_t *conversation; /* what a later request may go on with, but for the reply; or NULL */
+    json_t *items;        /* of a stream: what was told and is whole; or NULL */
+    size_t n_events;
     buffer out; /* streaming: events that the connection has not taken */
     double last_event_ms;
     bool stream_ended;
@@ -151,6 +157,7 @@ struct server {
     latest *latest;
     workers *workers;
     loop *loop;
+    response_store *responses;
     int64_t created; /* Unix seconds */
     atomic_bool draining;
     atomic_size_t connections;
@@ -273,6 +280,11 @@ json_t *prompt_count(exchange *e, json_t *body, api_error *error);
 json_t *prompt_render(exchange *e, json_t *body, api_error *error);
 json_t *prompt_tokenize(exchange *e, json_t *body, api_error *error);
 json_t *prompt_detokenize(exchange *e, json_t *body, api_error *error);
+
+/* ---- responses.c: responses that are remembered ---------------------------------------------- */
+
+bool response_get(exchange *e);
+bool response_delete(exchange *e);
 
 /* ---- feedback.c: what an intent really was -------------------------------------------------- */
 

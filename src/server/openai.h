@@ -14,6 +14,7 @@
 
 #include "orchestra/describe.h"
 #include "orchestra/orchestra.h"
+#include "server/response_store.h"
 #include "server/server.h"
 
 typedef struct api_error {
@@ -76,7 +77,8 @@ typedef struct chat_request {
 
     /* What the pointers above point into. */
     json_t *body;
-    json_t *converted; /* what was made of the body; or NULL */
+    json_t *conversation; /* of a reply that is stored: what it answers; or NULL */
+    json_t *converted;    /* what was made of the body; or NULL */
     chat_message *messages;
     char *joined; /* texts of messages whose content came in parts */
     logit_bias *biases;
@@ -88,7 +90,7 @@ typedef struct chat_request {
 
 /* Of an API: which fields there are, and what follows from all of them together. */
 typedef struct request_form request_form;
-extern const request_form openai_chat_form, openai_text_form, anthropic_form;
+extern const request_form openai_chat_form, openai_text_form, anthropic_form, responses_form;
 
 /* A request as it came. A header says the same as the field without "x-a-io-"; NULL: not sent. */
 typedef struct request_text {
@@ -97,6 +99,7 @@ typedef struct request_text {
     const char *priority;     /* x-a-io-priority */
     const char *deadline_ms;  /* x-a-io-deadline-ms */
     const request_form *form; /* NULL: OpenAI's chat completions */
+    response_store *store;    /* of what may be gone on with; or NULL */
 } request_text;
 
 /* The body, new; NULL: it is not a JSON object, `e` says why. */

@@ -98,9 +98,9 @@ bool chat_request_read(chat_request *out, json_t *body, const request_text *text
                           .request.max_tokens = defaults->max_tokens,
                           .request.priority = defaults->priority,
                           .request.deadline_ms = defaults->deadline_ms,
-                          .manner = {.n = 1, .keeps_thoughts = true},
+                          .manner = {.n = 1, .keeps_thoughts = true, .is_stored = form->is_stored},
                           .body = body};
-    parser p = {.out = out, .error = e};
+    parser p = {.out = out, .error = e, .store = text->store};
     bool is_read = read_priority_headers(&p, text) && read_fields(&p, form, body) &&
                    form->finish(&p) && finish_manner(&p) && draw_seed(&p);
     json_decref(p.variables);
@@ -125,6 +125,7 @@ void chat_request_free(chat_request *r)
 {
     json_decref(r->body);
     json_decref(r->converted);
+    json_decref(r->conversation);
     free(r->messages);
     free(r->joined);
     free(r->biases);

@@ -42,7 +42,7 @@ static bool told(failure *fail, error_code code, api_error *error)
 
 static bool read_request(exchange *e, json_t *body, chat_request *out, api_error *error)
 {
-    const request_text text = {.form = exchange_api(e)->form};
+    const request_text text = {.form = exchange_api(e)->form, .store = e->server->responses};
     return chat_request_read(out, json_incref(body), &text, &e->server->options.defaults, error);
 }
 

@@ -64,6 +64,8 @@ bool replies_create(exchange *e, chat_request *r, api_error *error)
     if (e->choices == NULL)
         return api_error_set(error, 503, "out_of_memory", "", "no memory for the replies");
     e->n_choices = n;
+    e->conversation = r->conversation;
+    r->conversation = NULL;
     for (size_t i = 0; i < n; i++) {
         choice *c = &e->choices[i];
         c->index = i;

@@ -32,7 +32,9 @@ typedef struct parser {
     json_t *messages;
     json_t *tools;
     json_t *prompt;
-    json_t *system; /* what stands before the messages, where that is a field of its own */
+    response_store *store;
+    const char *previous; /* the response that is gone on with; or NULL */
+    json_t *system;       /* what stands before the messages, where that is a field of its own */
     json_t *best_of;
     json_t *prefix, *suffix; /* of what is to be filled in */
     bool hides_tools;        /* tool_choice: none */
@@ -58,6 +60,7 @@ typedef struct request_field {
 struct request_form {
     const request_field *tables[FORM_MAX_TABLES]; /* each ends with a field without a name */
     bool (*finish)(parser *p);                    /* when every field was read */
+    bool is_stored;                               /* unless the request says otherwise */
 };
 
 /* For several APIs: sampling, model, stop, priority; what a chat has. */
@@ -108,7 +111,6 @@ const char *priority_tier(const parser *p);
 /* Makes a conversation, its tools and its variables of what was read. */
 bool finish_chat(parser *p);
 bool finish_tools(parser *p);
-bool finish_anthropic(parser *p);
 /* Makes raw prompts. */
 bool finish_prompt(parser *p);
 /* What every form has to check at its end. */

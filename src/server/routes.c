@@ -120,6 +120,10 @@ static bool page_begin(exchange *e)
 static const route routes[] = {
     {"POST", "/v1/chat/completions", REPLIED_BY(openai_chat_api)},
     {"POST", "/v1/completions", REPLIED_BY(openai_text_api)},
+    {"POST", "/v1/responses", REPLIED_BY(responses_api)},
+    {"POST", "/v1/responses/input_tokens", COMPUTED_BY(prompt_count, responses_api)},
+    {"GET", "/v1/responses/", ANSWERED_BY(response_get)},
+    {"DELETE", "/v1/responses/", ANSWERED_BY(response_delete)},
     {"POST", "/v1/messages", REPLIED_BY(anthropic_api)},
     {"POST", "/v1/messages/count_tokens", COMPUTED_BY(prompt_count_anthropic, anthropic_api)},
     {"POST", "/v1/chat/completions/input_tokens", COMPUTED_BY(prompt_count, openai_chat_api)},

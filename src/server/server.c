@@ -125,6 +125,8 @@ error_code server_start(server *s, orchestra *o, failure *fail)
         code = latest_create(&s->latest, fail);
     if (code == OK)
         code = workers_create(&s->workers, fail);
+    if (code == OK)
+        code = response_store_create(&s->responses, fail);
     if (code != OK)
         return code;
     if (listen(s->listener.fd, SOMAXCONN) != 0)
@@ -178,6 +180,7 @@ void server_destroy(server *s)
         workers_destroy(s->workers);
     latest_destroy(s->latest);
     metrics_destroy(s->metrics);
+    response_store_destroy(s->responses);
     listener_close(&s->listener);
     tls_destroy(s->tls);
     if (s->idle_fd >= 0)

@@ -358,7 +358,7 @@ static void test_headers(void **state)
 {
     (void)state;
     static const char body[] = "{" HELLO ",\"priority\":\"batch\",\"deadline_ms\":250}";
-    request_text text = {body, sizeof body - 1, "batch", "250", NULL};
+    request_text text = {body, sizeof body - 1, "batch", "250", NULL, NULL};
     chat_request r;
     api_error error;
     assert_true(chat_request_parse(&r, &text, &(request_defaults){.max_tokens = 0}, &error));
