@@ -33,6 +33,7 @@ typedef struct api {
     bool (*stream_error)(exchange *e, const api_error *error);
 } api;
 
-extern const api openai_chat_api, openai_text_api, anthropic_api, responses_api;
+extern const api openai_chat_api, openai_text_api, anthropic_api, responses_api, ollama_chat_api,
+    ollama_generate_api;
 
 #endif

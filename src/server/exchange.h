@@ -286,6 +286,12 @@ json_t *prompt_detokenize(exchange *e, json_t *body, api_error *error);
 bool response_get(exchange *e);
 bool response_delete(exchange *e);
 
+/* ---- ollama.c: what there is to know of the models ------------------------------------------- */
+
+bool ollama_tags(exchange *e);
+bool ollama_version(exchange *e);
+json_t *ollama_show(exchange *e, json_t *body, api_error *error);
+
 /* ---- feedback.c: what an intent really was -------------------------------------------------- */
 
 bool feedback_begin(exchange *e);

@@ -98,7 +98,10 @@ bool chat_request_read(chat_request *out, json_t *body, const request_text *text
                           .request.max_tokens = defaults->max_tokens,
                           .request.priority = defaults->priority,
                           .request.deadline_ms = defaults->deadline_ms,
-                          .manner = {.n = 1, .keeps_thoughts = true, .is_stored = form->is_stored},
+                          .manner = {.stream = form->is_streamed,
+                                     .n = 1,
+                                     .keeps_thoughts = true,
+                                     .is_stored = form->is_stored},
                           .body = body};
     parser p = {.out = out, .error = e, .store = text->store};
     bool is_read = read_priority_headers(&p, text) && read_fields(&p, form, body) &&

@@ -114,9 +114,11 @@ static bool check_calls(parser *p, size_t index, const json_t *message, json_t *
 static bool check_message_field(parser *p, size_t index, const json_t *message, const char *key,
                                 json_t *value)
 {
-    static const char *const texts[] = {"reasoning_content", "reasoning", "tool_call_id"};
+    static const char *const texts[] = {"reasoning_content", "reasoning", "thinking",
+                                        "tool_call_id", "tool_name"};
     static const char *const read[] = {"role", "content"};
-    if (IS_ONE_OF(key, read) || is_hint(key) || json_is_null(value))
+    bool is_empty = json_is_array(value) && json_array_size(value) == 0;
+    if (IS_ONE_OF(key, read) || is_hint(key) || json_is_null(value) || is_empty)
         return true;
     if (strcmp(key, "tool_calls") == 0)
         return check_calls(p, index, message, value);
@@ -234,8 +236,11 @@ static bool make_messages(parser *p)
 
 static const char *thought_of(const json_t *message)
 {
-    const char *thought = json_string_value(json_object_get(message, "reasoning_content"));
-    return thought != NULL ? thought : json_string_value(json_object_get(message, "reasoning"));
+    static const char *const keys[] = {"reasoning_content", "reasoning", "thinking"};
+    const char *thought = NULL;
+    for (size_t i = 0; thought == NULL && i < sizeof keys / sizeof *keys; i++)
+        thought = json_string_value(json_object_get(message, keys[i]));
+    return thought;
 }
 
 static bool is_plain(const json_t *message)
@@ -286,6 +291,8 @@ static json_t *template_message(const json_t *messages, size_t index, const chat
         json_object_set_new(made, "reasoning_content", json_text(thought, strlen(thought)));
     if (json_is_string(id))
         json_object_set(made, "tool_call_id", id);
+    if (is_from(message, "tool") && !json_is_string(name))
+        name = json_object_get(message, "tool_name");
     if (is_from(message, "tool") && !json_is_string(name))
         name = called_name(messages, index, json_string_value(id));
     if (json_is_string(name))

@@ -27,6 +27,7 @@ typedef struct parser {
     json_t *tier;
     bool has_seed;
     bool has_stream_options;
+    bool is_raw; /* a prompt is not what a user says */
 
     /* Read when all fields are known; the body's. */
     json_t *messages;
@@ -61,6 +62,7 @@ struct request_form {
     const request_field *tables[FORM_MAX_TABLES]; /* each ends with a field without a name */
     bool (*finish)(parser *p);                    /* when every field was read */
     bool is_stored;                               /* unless the request says otherwise */
+    bool is_streamed;                             /* likewise */
 };
 
 /* For several APIs: sampling, model, stop, priority; what a chat has. */
