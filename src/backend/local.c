@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backend/backend.h"
+#include "backend/plain_tools.h"
 #include "base/clock.h"
 
 #define PROMPT_TEXT_LIMIT ((size_t)64 << 20)
@@ -194,6 +195,23 @@ static error_code render(const model *m, const request *r, chat_text *text, repl
     return code;
 }
 
+/* For a template that knows of no tools. */
+static error_code render_plain(const model *m, const request *r, chat_text *text,
+                               reply_style *style, failure *fail)
+{
+    plain_tools tools;
+    request plain = *r;
+    style->chat.form = chat_form_find("json");
+    error_code code = plain_tools_make(&tools, r, fail);
+    plain.messages = tools.messages;
+    plain.chat.messages_json = NULL;
+    plain.chat.tools_json = NULL;
+    if (code == OK)
+        code = render(m, &plain, text, style, fail);
+    plain_tools_free(&tools);
+    return code;
+}
+
 static error_code render_request(const backend *b, const request *r, chat_text *text,
                                  reply_style *style, failure *fail)
 {
@@ -205,12 +223,8 @@ static error_code render_request(const backend *b, const request *r, chat_text *
                            b->name, m->chat_failure.code != OK ? " that works; " : "",
                            m->chat_failure.code != OK ? m->chat_failure.text : "");
     style->chat = chat_template_style(m->chat);
-    if (r->chat.tools_json != NULL && !style->chat.takes_tools)
-        return failure_set(fail, ERR_UNSUPPORTED,
-                           "the chat template of model '%s' takes no tools: name another one with "
-                           "chat_template:",
-                           b->name);
-    return render(m, r, text, style, fail);
+    bool is_plain = r->chat.tools_json != NULL && !style->chat.takes_tools;
+    return is_plain ? render_plain(m, r, text, style, fail) : render(m, r, text, style, fail);
 }
 
 static error_code encode_request(const backend *b, const request *r, token_list *out,
