@@ -42,14 +42,15 @@ json_t *parser_own(parser *p, json_t *made)
     return json_array_append_new(p->out->converted, made) == 0 ? made : NULL;
 }
 
+#define KEPT_LIMIT ((size_t)256 << 20) /* above what a body can become */
+
 const char *parser_keep_json(parser *p, const char *name, json_t *value)
 {
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-    if (json_was_short()) {
-        free(text);
-        text = NULL;
-    }
-    return parser_keep(p, name, text);
+    buffer text;
+    buffer_init(&text, KEPT_LIMIT);
+    if (json_write_exact(&text, json_incref(value)) != OK)
+        buffer_free(&text);
+    return parser_keep(p, name, text.data);
 }
 
 static bool draw_seed(parser *p)
@@ -107,6 +108,8 @@ bool chat_request_read(chat_request *out, json_t *body, const request_text *text
     bool is_read = read_priority_headers(&p, text) && read_fields(&p, form, body) &&
                    form->finish(&p) && finish_manner(&p) && draw_seed(&p);
     json_decref(p.variables);
+    if (json_was_short()) /* what was made of the body may lack parts, whatever was found of it */
+        is_read = api_error_set(e, 503, "out_of_memory", "", "no memory for the request");
     if (!is_read) {
         chat_request_free(out);
         return false;

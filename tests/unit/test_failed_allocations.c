@@ -20,7 +20,7 @@
 #include "orchestra/orchestra.h"
 #include "orchestra/policy.h"
 #include "sanitized.h"
-#include "server/openai.h"
+#include "server/exchange.h"
 
 #if !IS_SANITIZED
 
@@ -85,14 +85,14 @@ static long end_failing(void)
 /* Does something once; *out is what it made, in text, when it is OK. */
 typedef error_code work_function(buffer *out, failure *fail);
 
-static void try_one(const char *what, work_function *work, const buffer *sound, long at, bool all)
+static void try_one(const char *what, work_function *attempt, const buffer *sound, long at, bool all)
 {
     failure fail = {0};
     buffer got;
     buffer_init(&got, (size_t)1 << 24);
     assert_int_equal(buffer_reserve(&got, 1 << 16), OK);
     begin_failing(at, all);
-    error_code code = work(&got, &fail);
+    error_code code = attempt(&got, &fail);
     end_failing();
     if (code != OK && code != ERR_MEMORY)
         fail_msg("%s, allocation %ld%s: %s: %s", what, at, all ? " and all after it" : "",
@@ -105,19 +105,19 @@ static void try_one(const char *what, work_function *work, const buffer *sound, 
 }
 
 /* `most`: of works with thousands of allocations so many are tried, evenly spread. */
-static void try_all(const char *what, work_function *work, long most)
+static void try_all(const char *what, work_function *attempt, long most)
 {
     failure fail = {0};
     buffer sound;
     buffer_init(&sound, (size_t)1 << 24);
     assert_int_equal(buffer_reserve(&sound, 1 << 16), OK);
     begin_failing(0, false);
-    if (work(&sound, &fail) != OK)
+    if (attempt(&sound, &fail) != OK)
         fail_msg("%s: %s", what, fail.text);
     long n = end_failing(), step = n / most + 1;
     for (long at = 1; at <= n; at += step) {
-        try_one(what, work, &sound, at, false);
-        try_one(what, work, &sound, at, true);
+        try_one(what, attempt, &sound, at, false);
+        try_one(what, attempt, &sound, at, true);
     }
     printf("  %s: %ld allocations, every %ld. failed, twice\n", what, n, step);
     buffer_free(&sound);
@@ -182,6 +182,46 @@ static error_code parse_request(buffer *out, failure *fail)
     return OK;
 }
 
+#define CALLS                                                                                      \
+    "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", "         \
+    "\"tool_calls\": [{\"id\": \"1\", \"function\": {\"name\": \"f\", \"arguments\": "             \
+    "\"{\\\"x\\\": 1}\"}}]}, {\"role\": \"tool\", \"tool_call_id\": \"1\", \"content\": \"b\"}], " \
+    "\"tools\": [{\"type\": \"function\", \"function\": {\"name\": \"f\"}}], \"seed\": 1, "        \
+    "\"chat_template_kwargs\": {\"k\": 1}}"
+#define BLOCKS                                                                                     \
+    "{\"system\": \"s\", \"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": "     \
+    "\"assistant\", \"content\": [{\"type\": \"text\", \"text\": \"t\"}, {\"type\": "              \
+    "\"tool_use\", "                                                                               \
+    "\"id\": \"1\", \"name\": \"f\", \"input\": {\"x\": 1}}]}, {\"role\": \"user\", \"content\": " \
+    "[{\"type\": \"tool_result\", \"tool_use_id\": \"1\", \"content\": \"b\"}]}], \"tools\": "     \
+    "[{\"name\": \"f\", \"input_schema\": {}}], \"seed\": 1, \"max_tokens\": 5}"
+#define ITEMS                                                                                      \
+    "{\"instructions\": \"s\", \"input\": [{\"role\": \"user\", \"content\": \"a\"}, {\"type\": "  \
+    "\"function_call\", \"call_id\": \"1\", \"name\": \"f\", \"arguments\": \"{}\"}, {\"type\": "  \
+    "\"function_call_output\", \"call_id\": \"1\", \"output\": \"b\"}], \"tools\": [{\"type\": "   \
+    "\"function\", \"name\": \"f\"}], \"seed\": 1}"
+
+/* What templates read of conversations that are more than texts. */
+static error_code parse_calls(buffer *out, failure *fail)
+{
+    static const request_text texts[] = {
+        {.body = CALLS, .length = sizeof CALLS - 1},
+        {.body = BLOCKS, .length = sizeof BLOCKS - 1, .form = &anthropic_form},
+        {.body = ITEMS, .length = sizeof ITEMS - 1, .form = &responses_form},
+    };
+    static const request_defaults defaults = {.max_tokens = 77};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        api_error error = {0};
+        chat_request r;
+        if (!chat_request_parse(&r, &texts[i], &defaults, &error))
+            return failure_set(fail, error.status == 503 ? ERR_MEMORY : ERR_INVALID, "%d: %s",
+                               error.status, error.message);
+        buffer_add_format(out, "%s %s\n", r.request.chat.messages_json, r.request.chat.tools_json);
+        chat_request_free(&r);
+    }
+    return OK;
+}
+
 static error_code write_error(buffer *out, failure *fail)
 {
     api_error e = {0};
@@ -194,6 +234,7 @@ static void test_requests(void **state)
 {
     (void)state;
     try_all("a request's body", parse_request, 100000);
+    try_all("conversations with calls", parse_calls, 100000);
     try_all("an error's body", write_error, 100000);
 }
 
@@ -285,12 +326,14 @@ static error_code answer(buffer *out, failure *fail)
     run_state at;
     while ((at = run_poll(r, &words, NULL)) != RUN_FINISHED && at != RUN_FAILED)
         run_wait(r);
-    const completion_head head = {.id = "x", .created = 1, .model = run_plan(r)->model};
+    choice one = {.run = r, .text = words, .finish = run_finish_reason(r)};
+    const exchange e = {
+        .choices = &one, .n_choices = 1, .manner = {.n = 1, .seed = 1}, .reply_id = "x"};
     if (at == RUN_FAILED) {
         *fail = *run_failure(r);
         code = fail->code;
     } else {
-        json_t *whole = completion_json(&head, words.data, words.length, r, 1);
+        json_t *whole = openai_chat_api.whole(&e);
         json_object_del(whole, "a_io"); /* times */
         json_object_del(whole, "timings");
         code = json_write(out, whole);
