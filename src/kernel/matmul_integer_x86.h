@@ -42,7 +42,7 @@ INLINE void add_q4_0(const void *record, const char *x, size_t x_stride, size_t 
         rows_i32 dot[TILE_COLUMNS];
         EACH_COLUMN dot[c] = all_i32(block_of(x, x_stride, c, b)->minus_8_sum);
         dot_nibbles(w->q[b], x, x_stride, b, columns, dot);
-        rows_f32 d = load_halves(w->d[b]);
+        rows_f32 d = load_halves(w->d[b], columns);
         EACH_COLUMN total[c] = add_scaled(total[c], dot[c], d, block_of(x, x_stride, c, b));
     }
 }
@@ -54,9 +54,9 @@ typedef struct super_factors {
     rows_f32 d, dmin;
 } super_factors;
 
-INLINE super_factors load_factors(const super_scales *w)
+INLINE super_factors load_factors(const super_scales *w, size_t columns)
 {
-    return (super_factors){load_halves(w->d), load_halves(w->dmin)};
+    return (super_factors){load_halves(w->d, columns), load_halves(w->dmin, columns)};
 }
 
 /* Adds block b of every column, whose Σ q · x is dot, with scale and minimum. */
@@ -65,8 +65,8 @@ INLINE void add_with_min(const super_scales *w, super_factors super, size_t b, c
                          rows_f32 total[TILE_COLUMNS])
 {
     /* Six-bit numbers: signed bytes hold them. */
-    rows_f32 scale = multiply(super.d, signed_bytes_to_f32(load_bytes(w->block[b].scale)));
-    rows_f32 min = multiply(super.dmin, signed_bytes_to_f32(load_bytes(w->block[b].min)));
+    rows_f32 scale = multiply(super.d, signed_bytes_to_f32(load_bytes(w->block[b].scale, columns)));
+    rows_f32 min = multiply(super.dmin, signed_bytes_to_f32(load_bytes(w->block[b].min, columns)));
     EACH_COLUMN
     {
         const activation_block *block = block_of(x, x_stride, c, b);
@@ -80,7 +80,7 @@ INLINE void add_q4_k(const void *record, const char *x, size_t x_stride, size_t 
                      rows_f32 total[TILE_COLUMNS])
 {
     const record_q4_k *w = record;
-    super_factors super = load_factors(&w->scales);
+    super_factors super = load_factors(&w->scales, columns);
     for (size_t b = 0; b < K_BLOCKS; b++) {
         rows_i32 dot[TILE_COLUMNS];
         EACH_COLUMN dot[c] = all_i32(0);
@@ -93,7 +93,7 @@ INLINE void add_q5_k(const void *record, const char *x, size_t x_stride, size_t 
                      rows_f32 total[TILE_COLUMNS])
 {
     const record_q5_k *w = record;
-    super_factors super = load_factors(&w->scales);
+    super_factors super = load_factors(&w->scales, columns);
     for (size_t b = 0; b < K_BLOCKS; b++) {
         rows_i32 dot[TILE_COLUMNS];
         EACH_COLUMN dot[c] = all_i32(0);
@@ -109,9 +109,11 @@ INLINE quads six_bits(quads nibbles, quads high, int i)
 }
 
 /* The low bits of both halves share a line: the first half asks for it. */
-INLINE quads load_six_bits(const record_q6_k *w, size_t block, size_t half, quads high, size_t i)
+INLINE quads load_six_bits(const record_q6_k *w, size_t block, size_t half, quads high, size_t i,
+                           size_t columns)
 {
-    quads both = load_quads_at(w->block[block].low[i], half == 0 ? PREFETCH_BYTES : PREFETCH_NONE);
+    quads both =
+        load_quads_at(w->block[block].low[i], half == 0 ? prefetch_ahead(columns) : PREFETCH_NONE);
     return six_bits(half == 0 ? low_nibbles(both) : high_nibbles(both), high, (int)i);
 }
 
@@ -119,12 +121,12 @@ INLINE quads load_six_bits(const record_q6_k *w, size_t block, size_t half, quad
 INLINE void dot_six_bits(const record_q6_k *w, const char *x, size_t x_stride, size_t block,
                          size_t half, size_t columns, rows_i32 dot[TILE_COLUMNS])
 {
-    quads high = load_quads(w->block[block].high[half]);
+    quads high = load_quads(w->block[block].high[half], columns);
     EACH_COLUMN dot[c] = all_i32(block_of(x, x_stride, c, block)->minus_32_sum[half]);
     UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i += 2)
     {
-        quads even = load_six_bits(w, block, half, high, i);
-        quads odd = load_six_bits(w, block, half, high, i + 1);
+        quads even = load_six_bits(w, block, half, high, i, columns);
+        quads odd = load_six_bits(w, block, half, high, i + 1, columns);
         EACH_COLUMN
         {
             const int8_t *values = block_of(x, x_stride, c, block)->q + 16 * half + 4 * i;
@@ -137,15 +139,15 @@ INLINE void add_q6_k(const void *record, const char *x, size_t x_stride, size_t 
                      rows_f32 total[TILE_COLUMNS])
 {
     const record_q6_k *w = record;
-    rows_f32 d = load_halves(w->d);
+    rows_f32 d = load_halves(w->d, columns);
     for (size_t b = 0; b < K_BLOCKS; b++) {
         rows_i32 dot[TILE_COLUMNS];
         rows_f32 value[TILE_COLUMNS];
         dot_six_bits(w, x, x_stride, b, 0, columns, dot);
-        rows_f32 scale = multiply(d, signed_bytes_to_f32(load_bytes(w->scale[b][0])));
+        rows_f32 scale = multiply(d, signed_bytes_to_f32(load_bytes(w->scale[b][0], columns)));
         EACH_COLUMN value[c] = multiply(to_f32(dot[c]), scale);
         dot_six_bits(w, x, x_stride, b, 1, columns, dot);
-        scale = multiply(d, signed_bytes_to_f32(load_bytes(w->scale[b][1])));
+        scale = multiply(d, signed_bytes_to_f32(load_bytes(w->scale[b][1], columns)));
         EACH_COLUMN
         {
             value[c] = multiply_add(to_f32(dot[c]), scale, value[c]);

@@ -22,7 +22,7 @@ INLINE void add_q4_1(const void *record, const char *x, size_t x_stride, size_t 
         rows_i32 dot[TILE_COLUMNS];
         EACH_COLUMN dot[c] = all_i32(0);
         dot_nibbles(w->q[b], x, x_stride, b, columns, dot);
-        rows_f32 d = load_halves(w->d[b]), m = load_halves(w->m[b]);
+        rows_f32 d = load_halves(w->d[b], columns), m = load_halves(w->m[b], columns);
         EACH_COLUMN total[c] = add_offset(total[c], dot[c], d, m, block_of(x, x_stride, c, b));
     }
 }
@@ -36,7 +36,7 @@ INLINE void add_q5_0(const void *record, const char *x, size_t x_stride, size_t 
         rows_i32 dot[TILE_COLUMNS];
         EACH_COLUMN dot[c] = all_i32(2 * block_of(x, x_stride, c, b)->minus_8_sum);
         dot_five_bits(&w->block[b], x, x_stride, b, columns, dot);
-        rows_f32 d = load_halves(w->d[b]);
+        rows_f32 d = load_halves(w->d[b], columns);
         EACH_COLUMN total[c] = add_scaled(total[c], dot[c], d, block_of(x, x_stride, c, b));
     }
 }
@@ -50,7 +50,7 @@ INLINE void add_q5_1(const void *record, const char *x, size_t x_stride, size_t 
         rows_i32 dot[TILE_COLUMNS];
         EACH_COLUMN dot[c] = all_i32(0);
         dot_five_bits(&w->block[b], x, x_stride, b, columns, dot);
-        rows_f32 d = load_halves(w->d[b]), m = load_halves(w->m[b]);
+        rows_f32 d = load_halves(w->d[b], columns), m = load_halves(w->m[b], columns);
         EACH_COLUMN total[c] = add_offset(total[c], dot[c], d, m, block_of(x, x_stride, c, b));
     }
 }
@@ -63,7 +63,7 @@ INLINE void dot_iq4(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], const char 
     EACH_COLUMN dot[c] = byte_start(block_of(x, x_stride, c, block));
     UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
     {
-        quads both = load_quads(q[i]);
+        quads both = load_quads(q[i], columns);
         quads low = look_up(table, low_nibbles(both));
         quads high = look_up(table, high_nibbles(both));
         EACH_COLUMN
@@ -83,7 +83,7 @@ INLINE void add_iq4_nl(const void *record, const char *x, size_t x_stride, size_
     {
         rows_i32 dot[TILE_COLUMNS];
         dot_iq4(w->q[b], x, x_stride, b, columns, dot);
-        rows_f32 d = load_halves(w->d[b]);
+        rows_f32 d = load_halves(w->d[b], columns);
         EACH_COLUMN total[c] = add_scaled(total[c], dot[c], d, block_of(x, x_stride, c, b));
     }
 }
@@ -110,7 +110,7 @@ INLINE void add_mxfp4(const void *record, const char *x, size_t x_stride, size_t
         EACH_COLUMN dot[c] = all_i32(2 * block_of(x, x_stride, c, b)->minus_8_sum);
         UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
         {
-            quads both = load_quads(w->q[b][i]);
+            quads both = load_quads(w->q[b][i], columns);
             quads low = look_up(table, low_nibbles(both));
             quads high = look_up(table, high_nibbles(both));
             EACH_COLUMN
@@ -119,8 +119,9 @@ INLINE void add_mxfp4(const void *record, const char *x, size_t x_stride, size_t
                 dot[c] = dot_two(dot[c], low, values, high, values + BLOCK_COLUMNS / 2);
             }
         }
-        const void *e = b == 0 ? with_prefetch(w->e[b]) : w->e[b]; /* they share a line */
-        rows_f32 d = mxfp4_scales(_mm_load_si128(e));
+        /* They share a line. */
+        const size_t ahead = b == 0 ? prefetch_ahead(columns) : PREFETCH_NONE;
+        rows_f32 d = mxfp4_scales(_mm_load_si128(with_prefetch_at(w->e[b], ahead)));
         EACH_COLUMN total[c] = add_scaled(total[c], dot[c], d, block_of(x, x_stride, c, b));
     }
 }
@@ -131,11 +132,11 @@ INLINE void add_iq4_xs(const void *record, const char *x, size_t x_stride, size_
                        rows_f32 total[TILE_COLUMNS])
 {
     const record_iq4_xs *w = record;
-    rows_f32 d = load_halves(w->d);
+    rows_f32 d = load_halves(w->d, columns);
     for (size_t b = 0; b < K_BLOCKS; b++) {
         rows_i32 dot[TILE_COLUMNS];
         dot_iq4(w->q[b], x, x_stride, b, columns, dot);
-        rows_f32 scale = multiply(d, signed_bytes_to_f32(load_bytes(w->scale[b])));
+        rows_f32 scale = multiply(d, signed_bytes_to_f32(load_bytes(w->scale[b], columns)));
         EACH_COLUMN total[c] = add_scaled(total[c], dot[c], scale, block_of(x, x_stride, c, b));
     }
 }
@@ -158,7 +159,7 @@ INLINE rows_i32 all_pairs(const int16_t pair[2])
 INLINE void dot_two_bits(const record_q2_k *w, const char *x, size_t x_stride, size_t block,
                          size_t half, size_t columns, rows_i32 dot[TILE_COLUMNS])
 {
-    quads q = load_quads(w->q[block][half]);
+    quads q = load_quads(w->q[block][half], columns);
     EACH_COLUMN dot[c] = all_i32(0);
     UNROLL for (int i = 0; i < BLOCK_QUADS / 2; i += 2)
     {
@@ -175,13 +176,13 @@ INLINE void add_q2_k(const void *record, const char *x, size_t x_stride, size_t 
                      rows_f32 total[TILE_COLUMNS])
 {
     const record_q2_k *w = record;
-    rows_f32 d = load_halves(w->d), dmin = load_halves(w->dmin);
+    rows_f32 d = load_halves(w->d, columns), dmin = load_halves(w->dmin, columns);
     for (size_t b = 0; b < K_BLOCKS; b++) {
         rows_i32 first[TILE_COLUMNS], second[TILE_COLUMNS];
         dot_two_bits(w, x, x_stride, b, 0, columns, first);
         dot_two_bits(w, x, x_stride, b, 1, columns, second);
-        rows_i32 both = or_quads(bytes_to_i32(load_bytes(w->scale_min[b][0])),
-                                 shift(bytes_to_i32(load_bytes(w->scale_min[b][1])), 16));
+        rows_i32 both = or_quads(bytes_to_i32(load_bytes(w->scale_min[b][0], columns)),
+                                 shift(bytes_to_i32(load_bytes(w->scale_min[b][1], columns)), 16));
         rows_i32 scale = and_words(both, 15), min = and_words(shift(both, -4), 15);
         EACH_COLUMN
         {
@@ -202,10 +203,10 @@ INLINE quads three_bits(quads low, quads high, int i)
 }
 
 /* Both half blocks' scales. */
-INLINE rows_i32 scales_q3_k(const record_q3_k *w, size_t pair, int odd)
+INLINE rows_i32 scales_q3_k(const record_q3_k *w, size_t pair, int odd, size_t columns)
 {
-    rows_i32 low = bytes_to_i32(load_bytes(w->scale_low[2 * pair + (size_t)odd]));
-    rows_i32 high = bytes_to_i32(load_bytes(w->scale_high[pair]));
+    rows_i32 low = bytes_to_i32(load_bytes(w->scale_low[2 * pair + (size_t)odd], columns));
+    rows_i32 high = bytes_to_i32(load_bytes(w->scale_high[pair], columns));
     low = and_words(or_quads(low, shift(low, 12)), 15);
     high = and_words(or_quads(shift(high, 4 - 4 * odd), shift(high, 18 - 4 * odd)), 0x30);
     return subtract_pairs(or_quads(low, high), all_i32(32 << 16 | 32));
@@ -215,7 +216,7 @@ INLINE rows_i32 scales_q3_k(const record_q3_k *w, size_t pair, int odd)
 INLINE void dot_three_bits(const record_q3_k *w, quads third, const char *x, size_t x_stride,
                            size_t block, size_t half, size_t columns, rows_i32 dot[TILE_COLUMNS])
 {
-    quads low = load_quads(w->block[block].low[half]);
+    quads low = load_quads(w->block[block].low[half], columns);
     EACH_COLUMN dot[c] = all_i32(0);
     UNROLL for (int i = 0; i < BLOCK_QUADS / 2; i += 2)
     {
@@ -233,16 +234,16 @@ INLINE void add_q3_k(const void *record, const char *x, size_t x_stride, size_t 
                      rows_f32 total[TILE_COLUMNS])
 {
     const record_q3_k *w = record;
-    rows_f32 d = load_halves(w->d);
+    rows_f32 d = load_halves(w->d, columns);
     for (size_t pair = 0; pair < K_BLOCKS / 2; pair++)
         UNROLL for (int odd = 0; odd < 2; odd++)
         {
             size_t b = 2 * pair + (size_t)odd;
             rows_i32 first[TILE_COLUMNS], second[TILE_COLUMNS];
-            quads third = load_quads(w->block[b].high);
+            quads third = load_quads(w->block[b].high, columns);
             dot_three_bits(w, third, x, x_stride, b, 0, columns, first);
             dot_three_bits(w, third, x, x_stride, b, 1, columns, second);
-            rows_i32 scale = scales_q3_k(w, pair, odd);
+            rows_i32 scale = scales_q3_k(w, pair, odd, columns);
             EACH_COLUMN
             {
                 const activation_block *block = block_of(x, x_stride, c, b);

@@ -14,9 +14,19 @@ enum { PREFETCH_BYTES = 8192, PREFETCH_NEAR_BYTES = 6144, PREFETCH_NONE = 0 };
 /* The address itself; the line `ahead` bytes on is asked for. */
 INLINE const void *with_prefetch_at(const void *address, size_t ahead)
 {
-    if (ahead != PREFETCH_NONE)
+    if (!__builtin_constant_p(ahead) || ahead != PREFETCH_NONE) /* no branch in a product */
         __builtin_prefetch((const char *)address + ahead);
     return address;
+}
+
+/* What products of one column ask for: PREFETCH_BYTES, or nothing on processors that read ahead
+ * better by themselves. Set by kernel_init. */
+extern size_t prefetch_one_column;
+
+/* Where the number of columns is known, so is the answer but for one column. */
+INLINE size_t prefetch_ahead(size_t columns)
+{
+    return columns == 1 ? prefetch_one_column : PREFETCH_BYTES;
 }
 
 INLINE const void *with_prefetch(const void *address)

@@ -2,9 +2,9 @@
 #ifndef KERNEL_TILE_X86_H
 #define KERNEL_TILE_X86_H
 
-INLINE quads load_quads(const uint8_t q[GROUP_ROWS][4])
+INLINE quads load_quads(const uint8_t q[GROUP_ROWS][4], size_t columns)
 {
-    return load_quads_at(q, PREFETCH_BYTES);
+    return load_quads_at(q, prefetch_ahead(columns));
 }
 
 INLINE rows_f32 load_halves_at(const uint16_t d[GROUP_ROWS], size_t ahead)
@@ -12,14 +12,14 @@ INLINE rows_f32 load_halves_at(const uint16_t d[GROUP_ROWS], size_t ahead)
     return load_f16(with_prefetch_at(d, ahead));
 }
 
-INLINE rows_f32 load_halves(const uint16_t d[GROUP_ROWS])
+INLINE rows_f32 load_halves(const uint16_t d[GROUP_ROWS], size_t columns)
 {
-    return load_halves_at(d, PREFETCH_BYTES);
+    return load_halves_at(d, prefetch_ahead(columns));
 }
 
-INLINE __m128i load_bytes(const void *bytes)
+INLINE __m128i load_bytes(const void *bytes, size_t columns)
 {
-    return _mm_load_si128(with_prefetch(bytes));
+    return _mm_load_si128(with_prefetch_at(bytes, prefetch_ahead(columns)));
 }
 
 INLINE quads low_nibbles(quads q)
@@ -49,7 +49,7 @@ INLINE void dot_nibbles(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], const c
 {
     UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
     {
-        quads both = load_quads(q[i]), low = low_nibbles(both), high = high_nibbles(both);
+        quads both = load_quads(q[i], columns), low = low_nibbles(both), high = high_nibbles(both);
         EACH_COLUMN
         {
             const int8_t *values = block_of(x, x_stride, c, block)->q + 4 * i;
@@ -67,10 +67,10 @@ INLINE quads five_bits(quads nibbles, quads high, int i)
 INLINE void dot_five_bits(const five_bit_block *w, const char *x, size_t x_stride, size_t block,
                           size_t columns, rows_i32 dot[TILE_COLUMNS])
 {
-    quads fifth = load_quads(w->high);
+    quads fifth = load_quads(w->high, columns);
     UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
     {
-        quads both = load_quads(w->low[i]);
+        quads both = load_quads(w->low[i], columns);
         quads low_quad = five_bits(low_nibbles(both), fifth, (int)i);
         quads high_quad = five_bits(high_nibbles(both), fifth, (int)i + 4);
         EACH_COLUMN
