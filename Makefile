@@ -27,7 +27,7 @@
 #   make bench-calibrate  the demo probe on unseen requests, before and after calibration, and its limits
 #   make bench-draft    what a draft model gains and costs beside prompt lookup
 #   make stress-http    the same with the npm client openai against a-io serve (REQUESTS=2000 SEED=1 CLIENTS=16)
-#   make bench-peer     beside llama.cpp from npm, in turns (MODELS=pangu-1b-llama:q4_0 PAIRS=5 THREADS=2)
+#   make bench-peer     beside other engines built here, in turns (PEER=path/to/llama-bench MODELS="FILE pangu-1b-llama:q4_k ...")
 #   make bench-render   what a conversation of 2 KB costs from messages to tokens, by chat template (MODELS="FILE ...")
 #   make format         clang-format over src and tests
 
@@ -315,15 +315,13 @@ bench-lookup-wall: bench-lookup
 	for m in $(LOOKUP_MODELS); do \
 	  $(VARIANT)/bench/lookup_wall $$m $(VARIANT)/lookup-texts.jsonl $(WORDS) $(VARIANT)/lookup-judged-$$(basename $$m) $(TOKENS) $(TURNS) $(TEXTS) $(LONGEST) || exit 1; done
 
-# make bench-peer MODELS=pangu-7b-llama:q4_0 PAIRS=5 THREADS=2 PEER_OPTIONS='--depths 0 --steps 1,8'
-bench-peer: MODELS ?= qwen2.5-0.5b:q4_0 qwen2.5-0.5b:q8_0 pangu-1b-llama:q4_0 pangu-1b-llama:q8_0 pangu-1b-llama:q4_k
-PAIRS ?= 5
-THREADS ?= 2
-PEER_OPTIONS ?=
+# make bench-peer PEER='llama.cpp=path/to/llama-bench; ik_llama.cpp=path/to/llama-bench -rtr 1' PEER_OPTIONS='--pairs 10'
+bench-peer: MODELS ?= pangu-1b-llama:q4_k pangu-1b-llama:q5_k pangu-1b-llama:q6_k pangu-1b-llama:q8_0 pangu-1b-llama:iq4_xs
+bench-peer: THREADS ?= 2
 bench-peer: setup
+	@$(if $(PEER),,echo "bench-peer: say which program: PEER=path/to/llama-bench" && exit 2)
 	@$(MAKE) --no-print-directory $(PROGRAM)
-	@[ -d bench/peer/node_modules/node-llama-cpp ] || (cd bench/peer && npm ci)
-	node bench/peer/compare.mjs --program $(PROGRAM) --pairs $(PAIRS) --threads $(THREADS) --keep build/bench-peer.jsonl $(MODELS:%=--synthetic %) $(PEER_OPTIONS)
+	bench/peer.py --program $(PROGRAM) --threads $(THREADS) --peer "$(PEER)" $(PEER_OPTIONS) $(MODELS)
 
 bench-render: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/render

@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""make bench-peer: A-IO beside other engines built for this machine, on the same files.
+
+A peer is llama.cpp's llama-bench, or a fork's: NAME=PATH, and options of its own behind it
+("ik_llama.cpp=build/bin/llama-bench -rtr 1"). Engines take turns, one process after the other; who begins
+changes from round to round, and every process of A-IO reads the read peak before and after its tests. A
+ratio is of one round: our tokens/s over theirs, above 1 where we are faster. Printed are medians (lowest
+to highest). A step of n rows is one forward pass of n tokens; ours makes logits and a token for every
+row, llama-bench's for the last row only. Python's standard library only.
+"""
+import argparse
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+
+DECODED = 32  # tokens after nothing
+DECODED_DEEP = 16  # tokens after a filled KV
+STEP_REPETITIONS = 5  # of llama-bench; A-IO's are more runs
+SYNTHETIC_TESTS = "step:1"  # of the run that makes a synthetic model's file
+
+
+class Engine:
+    def __init__(self, name, command, ours):
+        self.name, self.command, self.ours = name, command, ours
+
+
+def read_json(command):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"bench-peer: {shlex.join(command)}: exit status {done.returncode}\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout[done.stdout.index("[" if "-o" in command else "{") :])
+
+
+def our_model(model):
+    return ["--synthetic", model] if ":" in model and not model.endswith(".gguf") else ["-m", model]
+
+
+def ours(engine, given, model, tests, depth, runs):
+    """{(test, n, depth): tokens/s}, the file, its weights' bytes a step, peaks and shares."""
+    command = engine.command + ["bench", "--json", "-t", str(given.threads), "--runs", str(runs)]
+    if depth:
+        command += ["--depth", str(depth)]
+    out = read_json(command + ["--tests", ",".join(tests)] + our_model(model))
+    results = {(r["test"], r["n"], r["depth"]): r for r in out["results"]}
+    return {
+        "speeds": {key: r["tokens_per_s"] for key, r in results.items()},
+        "shares": {key: r["share_of_peak"] for key, r in results.items() if r["test"] == "decode"},
+        "file": out["models"][0]["file"],
+        "bytes": out["models"][0]["weight_bytes"],
+        "peaks": [out["read_peak_gb_s"]["before"], out["read_peak_gb_s"]["after"]],
+    }
+
+
+def theirs(engine, given, file, prompts, decoded, depth, repetitions):
+    command = engine.command + ["-m", file, "-t", str(given.threads), "-o", "json", "-r", str(repetitions)]
+    command += ["-p", ",".join(map(str, prompts)) if prompts else "0", "-n", str(decoded), "-d", str(depth)]
+    speeds = {}
+    for r in read_json(command):
+        key = ("decode", r["n_gen"]) if r["n_gen"] else ("prompt", r["n_prompt"])
+        speeds[(*key, r["n_depth"])] = statistics.median(r["samples_ts"])
+    return speeds
+
+
+class Part:
+    """Tests that one process of each engine runs together."""
+
+    def __init__(self, rounds, tests, prompts, decoded, depth, repetitions):
+        self.rounds, self.tests, self.prompts = rounds, tests, prompts
+        self.decoded, self.depth, self.repetitions = decoded, depth, repetitions
+
+    def run(self, engine, given, model, file):
+        """{column: tokens/s}, and what only A-IO says of itself."""
+        if not engine.ours:
+            speeds = theirs(engine, given, file, self.prompts, self.decoded, self.depth, self.repetitions)
+            return {self.column(kind, n): speed for (kind, n, _), speed in speeds.items()}, None
+        said = ours(engine, given, model, self.tests, self.depth, self.repetitions)
+        return {self.column(kind, n): speed for (kind, n, _), speed in said["speeds"].items()}, said
+
+    def column(self, kind, n):
+        if kind == "decode":
+            return "decode" if self.depth == 0 else f"decode at {self.depth}"
+        return f"prefill {n}" if kind == "prefill" or n > 64 else f"{n} rows"
+
+
+def parts_of(given):
+    rows = [int(n) for n in given.rows.split(",") if n]
+    parts = [
+        Part(given.pairs, [f"decode:{DECODED}"], [], DECODED, 0, 1),
+        Part(given.pairs, ["step:" + ",".join(map(str, rows))], rows, 0, 0, STEP_REPETITIONS),
+    ]
+    if given.prefill:
+        parts.append(Part(given.long_pairs, [f"prefill:{given.prefill}"], [given.prefill], 0, 0, 1))
+    if given.depth:
+        parts.append(Part(given.deep_pairs, [f"decode:{DECODED_DEEP}"], [], DECODED_DEEP, given.depth, 1))
+    return [part for part in parts if part.rounds > 0]
+
+
+def spread(values, digits):
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def print_table(model, engines, speeds, said):
+    columns = list(dict.fromkeys(column for (_, column) in speeds))
+    peaks = [peak for s in said for peak in s["peaks"]]
+    print(f"\n### {model.rsplit('/', 1)[-1]}: {said[0]['bytes'] / 1e6:.0f} MB of weights a step, read peak {spread(peaks, 1)} GB/s\n")
+    print("| tokens/s | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
+    for engine in engines:
+        print(f"| {engine.name} | " + " | ".join(spread(speeds[(engine.name, c)], 1) for c in columns) + " |")
+    for peer in engines[1:]:
+        ratios = [[a / b for a, b in zip(speeds[(engines[0].name, c)], speeds[(peer.name, c)])] for c in columns]
+        print(f"| **times {peer.name}** | " + " | ".join(spread(r, 2) for r in ratios) + " |")
+    shares = {}
+    for s in said:
+        for key, share in s["shares"].items():
+            shares.setdefault(key[2], []).append(100 * share)
+    print("\nOur share of the read peak: " + "; ".join(f"at depth {d} {spread(v, 1)} %" for d, v in shares.items()))
+    sys.stdout.flush()
+
+
+def measure(engines, given, model):
+    file = ours(engines[0], given, model, [SYNTHETIC_TESTS], 0, 1)["file"]
+    speeds, said = {}, []
+    for part in parts_of(given):
+        for turn in range(part.rounds):
+            first = turn % len(engines)
+            for engine in engines[first:] + engines[:first]:
+                measured, own = part.run(engine, given, model, file)
+                if own:
+                    said.append(own)
+                for column, speed in measured.items():
+                    speeds.setdefault((engine.name, column), []).append(speed)
+    print_table(model, engines, speeds, said)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("models", nargs="+", help="GGUF files, or synthetic models as a-io bench names them: pangu-1b-llama:q4_k")
+    arguments.add_argument("--program", default="build/a-io")
+    arguments.add_argument("--peer", action="append", required=True, help="[NAME=]PATH of llama-bench and its options; several, or separated by ;")
+    arguments.add_argument("--threads", type=int, default=2)
+    arguments.add_argument("--pairs", type=int, default=5, help="rounds of decode and of steps (default: 5)")
+    arguments.add_argument("--long-pairs", type=int, default=3, help="rounds of prefill (default: 3)")
+    arguments.add_argument("--deep-pairs", type=int, default=1, help="rounds of decode at --depth (default: 1)")
+    arguments.add_argument("--prefill", type=int, default=512)
+    arguments.add_argument("--depth", type=int, default=2048, help="0: none")
+    arguments.add_argument("--rows", default="2,4,8,16")
+    given = arguments.parse_args()
+    engines = [Engine("A-IO", [given.program], True)]
+    for peer in ";".join(given.peer).split(";"):
+        name, _, command = peer.strip().rpartition("=") if "=" in peer.split()[0] else ("the peer", "", peer)
+        engines.append(Engine(name, shlex.split(command), False))
+    for model in given.models:
+        measure(engines, given, model)
+
+
+if __name__ == "__main__":
+    main()
