@@ -454,6 +454,9 @@ static error_code open_and_serve(stage *st, failure *fail)
         .max_connections_per_address = c->max_connections_per_address,
         .allowed_hosts = c->allowed_hosts,
         .allowed_origins = c->allowed_origins,
+        .alias_names = c->alias_names,
+        .alias_models = c->alias_models,
+        .unknown_model = c->unknown_model,
         .max_body_bytes = c->max_body_bytes,
         .defaults = {.max_tokens = c->max_tokens_default,
                      .priority = c->priority_default == CONFIG_BATCH ? SEQUENCE_BATCH

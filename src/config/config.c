@@ -280,6 +280,40 @@ static void free_texts(config_texts *list)
     free(list->texts);
 }
 
+/* Models are there already. */
+static error_code check_alias(const config *c, const char *key, const char *model, failure *fail)
+{
+    if (strcmp(model, "auto") == 0)
+        return OK;
+    for (uint32_t i = 0; i < c->n_models; i++)
+        if (strcmp(c->models[i].name, model) == 0)
+            return OK;
+    return failure_set(fail, ERR_CONFIG, "%s: there is no model \"%s\"", key, model);
+}
+
+static error_code take_aliases(config *c, const file_server *f, failure *fail)
+{
+    config_server *to = &c->server;
+    uint32_t n = f->n_aliases;
+    error_code code = OK;
+    to->alias_names.texts = calloc(n + 1, sizeof *to->alias_names.texts);
+    to->alias_models.texts = calloc(n + 1, sizeof *to->alias_models.texts);
+    if (to->alias_names.texts == NULL || to->alias_models.texts == NULL)
+        return no_memory(fail);
+    for (uint32_t i = 0; code == OK && i < n; i++) {
+        code = check_alias(c, "server.aliases", f->aliases[i].model, fail);
+        if (code == OK &&
+            (!copy_text(&to->alias_names.texts[to->alias_names.n++], f->aliases[i].name, NULL) ||
+             !copy_text(&to->alias_models.texts[to->alias_models.n++], f->aliases[i].model, NULL)))
+            code = no_memory(fail);
+    }
+    if (code != OK || f->unknown_model == NULL)
+        return code;
+    code = check_alias(c, "server.unknown_model", f->unknown_model, fail);
+    return code == OK && !copy_text(&to->unknown_model, f->unknown_model, NULL) ? no_memory(fail)
+                                                                                : code;
+}
+
 static error_code take_engine_and_server(config *c, const file_config *f, const char *file,
                                          failure *fail)
 {
@@ -314,6 +348,9 @@ static error_code take_engine_and_server(config *c, const file_config *f, const 
             return failure_set(fail, ERR_CONFIG,
                                "server: tls_certificate and tls_key belong together; one of them "
                                "is missing");
+        error_code code = take_aliases(c, f->server, fail);
+        if (code != OK)
+            return code;
     }
     const char *host = f->server != NULL ? f->server->host : NULL;
     const char *priority = f->server != NULL ? f->server->priority_default : NULL;
@@ -582,6 +619,9 @@ void config_free(config *c)
     free(c->server.tls_key);
     free_texts(&c->server.allowed_hosts);
     free_texts(&c->server.allowed_origins);
+    free_texts(&c->server.alias_names);
+    free_texts(&c->server.alias_models);
+    free(c->server.unknown_model);
     free(c->decisions.file);
     free(c);
 }

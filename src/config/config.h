@@ -15,8 +15,9 @@
 #define CONFIG_VERSION 1
 #define CONFIG_MAX_LABELS 64
 #define CONFIG_MAX_RULES 64
-#define CONFIG_MAX_HEADERS 8     /* of one rule */
-#define CONFIG_MAX_ALLOWED 64    /* hosts, and origins, that are served without a key */
+#define CONFIG_MAX_HEADERS 8  /* of one rule */
+#define CONFIG_MAX_ALLOWED 64 /* hosts, and origins, that are served without a key */
+#define CONFIG_MAX_ALIASES 64
 #define CONFIG_MAX_DRAFT 16      /* longest fixed lookup */
 #define CONFIG_LABEL_CODE "code" /* the label that the policies paper and adaptive route by */
 
@@ -214,6 +215,9 @@ typedef struct config_server {
     uint32_t max_connections_per_address; /* 0: half of them, and for this machine all */
     config_texts allowed_hosts;   /* NAME or NAME:PORT; without a key others are refused … */
     config_texts allowed_origins; /* … and so are pages of other origins, SCHEME://NAME[:PORT] */
+    /* What clients may call a model, or auto, besides its name: text i of both. */
+    config_texts alias_names, alias_models;
+    char *unknown_model; /* what any other name means; NULL: it is refused */
     uint32_t max_body_bytes;
     /* When a request says none. */
     uint32_t max_tokens_default; /* 0: to the context's end */

@@ -147,6 +147,14 @@ static const cyaml_schema_field_t engine_fields[] = {
     TEXT(machine, OPTIONAL, file_engine), CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t alias_fields[] = {
+    TEXT(name, REQUIRED, file_alias),
+    TEXT(model, REQUIRED, file_alias),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t alias_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, file_alias, alias_fields)};
+
 static const cyaml_schema_field_t server_fields[] = {
     TEXT(host, OPTIONAL, file_server),
     UINT(port, file_server),
@@ -161,6 +169,9 @@ static const cyaml_schema_field_t server_fields[] = {
                                n_allowed_hosts, &text_value, 0, CONFIG_MAX_ALLOWED),
     CYAML_FIELD_SEQUENCE_COUNT("allowed_origins", OPTIONAL, file_server, allowed_origins,
                                n_allowed_origins, &text_value, 0, CONFIG_MAX_ALLOWED),
+    CYAML_FIELD_SEQUENCE_COUNT("aliases", OPTIONAL, file_server, aliases, n_aliases, &alias_value,
+                               0, CONFIG_MAX_ALIASES),
+    TEXT(unknown_model, OPTIONAL, file_server),
     UINT(max_body_bytes, file_server),
     UINT(max_tokens_default, file_server),
     TEXT(priority_default, OPTIONAL, file_server),

@@ -114,6 +114,11 @@ typedef struct file_engine {
     char *machine;
 } file_engine;
 
+typedef struct file_alias {
+    char *name;
+    char *model;
+} file_alias;
+
 typedef struct file_server {
     char *host;
     uint16_t *port;
@@ -128,6 +133,9 @@ typedef struct file_server {
     uint32_t n_allowed_hosts;
     char **allowed_origins;
     uint32_t n_allowed_origins;
+    file_alias *aliases;
+    uint32_t n_aliases;
+    char *unknown_model;
     uint32_t *max_body_bytes;
     uint32_t *max_tokens_default;
     char *priority_default;

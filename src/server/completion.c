@@ -120,6 +120,7 @@ static bool begin_replies(exchange *e, api_error *error)
         free(r);
         return false;
     }
+    r->model = exchange_model(e, r->model);
     e->manner = r->manner;
     e->manner.n = e->decide_only ? 1 : r->manner.n;
     r->manner.n = e->manner.n;

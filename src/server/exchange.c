@@ -201,6 +201,20 @@ const char *exchange_header(void *e, const char *name)
     return x->head != NULL ? http_head_value(x->head, name) : NULL;
 }
 
+const char *exchange_model(const exchange *e, const char *name)
+{
+    const server_options *o = &e->server->options;
+    if (name == NULL || strcmp(name, "auto") == 0)
+        return name;
+    for (size_t i = 0; i < orchestra_model_count(e->server->orchestra); i++)
+        if (strcmp(orchestra_model_name(e->server->orchestra, i), name) == 0)
+            return name;
+    for (uint32_t i = 0; i < o->alias_names.n; i++)
+        if (strcmp(o->alias_names.texts[i], name) == 0)
+            return o->alias_models.texts[i];
+    return o->unknown_model != NULL ? o->unknown_model : name;
+}
+
 const api *exchange_api(const exchange *e)
 {
     return e->route != NULL && e->route->api != NULL ? e->route->api : &openai_chat_api;

@@ -201,6 +201,8 @@ void exchange_drop_body(exchange *e);
 
 /* A header of the request, or NULL. */
 const char *exchange_header(void *e, const char *name);
+/* The model, or auto, that a client's name for it means; NULL is NULL. */
+const char *exchange_model(const exchange *e, const char *name);
 /* What the API is that the request came by. */
 const api *exchange_api(const exchange *e);
 /* Lower-case hexadecimal digits, an even number, and a NUL. */

@@ -44,13 +44,18 @@ json_t *parser_own(parser *p, json_t *made)
 
 #define KEPT_LIMIT ((size_t)256 << 20) /* above what a body can become */
 
-const char *parser_keep_json(parser *p, const char *name, json_t *value)
+char *parser_write_json(json_t *value)
 {
     buffer text;
     buffer_init(&text, KEPT_LIMIT);
     if (json_write_exact(&text, json_incref(value)) != OK)
         buffer_free(&text);
-    return parser_keep(p, name, text.data);
+    return text.data;
+}
+
+const char *parser_keep_json(parser *p, const char *name, json_t *value)
+{
+    return parser_keep(p, name, parser_write_json(value));
 }
 
 static bool draw_seed(parser *p)

@@ -13,6 +13,7 @@ static backend *model_of(const exchange *e, const char *name, api_error *error)
     orchestra *o = e->server->orchestra;
     size_t n = orchestra_model_count(o);
     backend *largest = orchestra_backend(o, 0);
+    name = exchange_model(e, name);
     for (size_t i = 0; i < n; i++) {
         backend *b = orchestra_backend(o, i);
         if (name != NULL && strcmp(orchestra_model_name(o, i), name) == 0)

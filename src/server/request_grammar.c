@@ -33,7 +33,7 @@ bool read_schema(parser *p, const char *name, json_t *value)
     if (text == NULL && !json_is_object(value) && !json_is_boolean(value))
         return parser_refuse(p, name, "must be a JSON Schema");
     return keep(p, name, GRAMMAR_JSON_SCHEMA,
-                text != NULL ? strdup(text) : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY));
+                text != NULL ? strdup(text) : parser_write_json(value));
 }
 
 static bool keep_text(parser *p, const char *name, grammar_kind kind, json_t *value)
@@ -59,7 +59,7 @@ bool read_guided_choice(parser *p, const char *name, json_t *value)
 {
     if (!json_is_array(value) || json_array_size(value) == 0)
         return parser_refuse(p, name, "must be a list of strings");
-    return keep(p, name, GRAMMAR_CHOICE, json_dumps(value, JSON_COMPACT));
+    return keep(p, name, GRAMMAR_CHOICE, parser_write_json(value));
 }
 
 static bool keep_any_object(parser *p, const char *name)

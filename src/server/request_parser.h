@@ -86,7 +86,9 @@ bool parser_read_flag(parser *p, const char *name, json_t *value, bool *out);
 void *parser_keep(parser *p, const char *name, void *made);
 /* A value that was made here, and lives as long as the request; NULL: no memory. */
 json_t *parser_own(parser *p, json_t *made);
-/* The text of a value, kept. */
+/* The text of a value, for free(): jansson's own may lie in its reserve. NULL: no memory. */
+char *parser_write_json(json_t *value);
+/* The same, kept. */
 const char *parser_keep_json(parser *p, const char *name, json_t *value);
 /* What the template is told; the value is taken over. */
 bool parser_set_variable(parser *p, const char *name, json_t *value);

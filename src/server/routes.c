@@ -52,6 +52,8 @@ static bool models_begin(exchange *e)
         json_array_append_new(list, model_json(orchestra_model_name(s->orchestra, i),
                                                backend_context(orchestra_backend(s->orchestra, i)),
                                                s->created));
+    for (uint32_t i = 0; i < s->options.alias_names.n; i++)
+        json_array_append_new(list, model_json(s->options.alias_names.texts[i], 0, s->created));
     return exchange_answer(e, 200, json_pack("{s:s, s:o}", "object", "list", "data", list));
 }
 

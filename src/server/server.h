@@ -39,6 +39,9 @@ typedef struct server_options {
     uint32_t max_body_bytes;               /* a larger body is answered 413 */
     /* Without a key: the names that are served besides this machine's own, and the pages. */
     config_texts allowed_hosts, allowed_origins;
+    /* Other names of models, or of auto; what any other name means, or NULL. */
+    config_texts alias_names, alias_models;
+    const char *unknown_model;
     request_defaults defaults;
 } server_options;
 

@@ -290,3 +290,58 @@ test('many clients at once get what they get one by one', { timeout: 120000 }, a
   }));
   assert.deepEqual(together, alone);
 });
+
+test('names that clients know, and any other', async (t) => {
+  const config = changedConfig(t, (text) => text.replace(/^server:.*$/m,
+    (line) => `${line}\n  aliases: [{name: gpt-4o-mini, model: small}]\n  unknown_model: auto`));
+  const named = await Server.start({ args: ['--config', config] });
+  t.after(() => named.stop());
+  const other = new OpenAI({ baseURL: `${named.url}/v1`, apiKey: 'unused', maxRetries: 0 });
+  assert.equal((await other.chat.completions.create(ask('hi', { model: 'gpt-4o-mini' }))).model, 'small');
+  const routed = await other.chat.completions.create(ask(mixedPrompts[0], { model: 'gpt-9' }));
+  assert.notEqual(routed.a_io.plan.rule, 'pinned');
+  const names = [];
+  for await (const model of other.models.list()) names.push(model.id);
+  assert.ok(names.includes('gpt-4o-mini'));
+});
+
+test('several replies to one prompt: one decision, and each as it is alone', async () => {
+  const many = await client.chat.completions.create(ask(mixedPrompts[0], { n: 3, temperature: 1, seed: 7 }));
+  assert.equal(many.choices.length, 3);
+  const first = await client.chat.completions.create(ask(mixedPrompts[0], { temperature: 1, seed: 7 }));
+  assert.equal(many.choices[0].message.content, first.choices[0].message.content);
+  const streamed = ['', '', ''];
+  for await (const chunk of await client.chat.completions.create(
+    ask(mixedPrompts[0], { n: 3, temperature: 1, seed: 7, stream: true })))
+    for (const choice of chunk.choices) streamed[choice.index] += choice.delta.content ?? '';
+  assert.deepEqual(streamed, many.choices.map((choice) => choice.message.content));
+});
+
+test('responses: items, events, and a conversation that is gone on with', async () => {
+  const first = await client.responses.create({ model: 'auto', input: 'What is the capital of France?', temperature: 0 });
+  assert.equal(first.status, 'completed');
+  assert.ok(first.output_text.length > 0);
+  const events = [];
+  for await (const event of await client.responses.create(
+    { model: 'auto', input: 'What is the capital of France?', temperature: 0, stream: true })) events.push(event);
+  assert.deepEqual(events.map((event) => event.sequence_number), events.map((_, i) => i));
+  assert.equal(events.at(-1).type, 'response.completed');
+  assert.equal(events.at(-1).response.output_text ?? events.at(-1).response.output[0].content[0].text, first.output_text);
+  assert.equal(events.filter((e) => e.type === 'response.output_text.delta').map((e) => e.delta).join(''), first.output_text);
+  const second = await client.responses.create(
+    { model: 'auto', input: 'And of Spain?', previous_response_id: first.id, temperature: 0 });
+  assert.ok(second.usage.input_tokens > first.usage.input_tokens);
+  await client.responses.delete(first.id);
+  await assert.rejects(client.responses.retrieve(first.id), OpenAI.NotFoundError);
+});
+
+test('completions of raw prompts', async () => {
+  const reply = await client.completions.create({ model: 'small', prompt: ['one', 'two'], n: 2, max_tokens: 4, echo: true, seed: 3 });
+  assert.deepEqual(reply.choices.map((choice) => choice.text.slice(0, 3)), ['one', 'one', 'two', 'two']);
+  const { tokens } = (await server.json('/tokenize', { content: 'one', add_special: true, model: 'small' })).body;
+  const ask3 = { model: 'small', max_tokens: 4, seed: 3, temperature: 0 };
+  const text = await client.completions.create({ ...ask3, prompt: 'one' });
+  const ids = await client.completions.create({ ...ask3, prompt: tokens });
+  assert.equal(ids.choices[0].text, text.choices[0].text);
+  await assert.rejects(client.completions.create({ model: 'auto', prompt: [1, 2] }), OpenAI.BadRequestError);
+});
