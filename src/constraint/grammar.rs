@@ -36,9 +36,10 @@ const _: () = {
     is_shared::<Grammar>();
 };
 
-/// Bytes of a grammar's text. What recurses in llguidance goes as deep as this allows.
-const MAX_TEXT: usize = 256 << 10;
-const COMPILING_STACK: usize = 256 << 20; // of addresses: pages cost nothing until they are used
+/// Bytes of a grammar's text: what recurses in llguidance goes as deep as this allows, and what takes
+/// the square of a grammar's size is done within two seconds.
+const MAX_TEXT: usize = 64 << 10;
+const COMPILING_STACK: usize = 128 << 20; // of addresses: pages cost nothing until they are used
 const MAX_CHOICES: usize = 4096;
 
 /// Of compiling (the first; 50,000 a millisecond) and of each mask: 14,000 of the lexer's and 20,000
@@ -80,7 +81,9 @@ fn compile(vocabulary: &Vocabulary, kind: Kind, text: &str) -> Result<Grammar, F
         Kind::Choice => choice(text)?,
     };
     let start = Matcher::new(vocabulary.factory.create_parser(parsed));
-    match start.get_error() {
+    let mut first = start.deep_clone();
+    let _ = first.compute_mask_or_eos(); // says what is wrong
+    match first.get_error() {
         _ if memory::has_failed() => Err(Failure::Memory),
         None => Ok(Grammar { start: Arc::new(start) }),
         Some(words) => Err(refusal(&words)),
@@ -100,12 +103,15 @@ fn refusal(words: &str) -> Failure {
     if words.starts_with("panic") {
         return Failure::Refused("it cannot be compiled".into());
     }
+    if words.starts_with("NoExtension") {
+        return Failure::Refused("no text matches it".into());
+    }
     let words = words.split("\n<").next().unwrap_or_default();
     let mut line = words.split_whitespace().collect::<Vec<_>>().join(" ");
     for (theirs, ours) in REWORDED {
         line = line.replace(theirs, ours);
     }
-    match ["too large", "limits.", "exceeded"].iter().any(|x| line.contains(x)) {
+    match ["too large", "too many", "too big", "limits.", "exceeded"].iter().any(|x| line.contains(x)) {
         true => Failure::Limit(format!("it is too complex: {line}")),
         false => Failure::Refused(line),
     }

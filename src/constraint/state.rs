@@ -82,6 +82,9 @@ impl State {
         let reason = words.split("\n<").next().unwrap_or_default().trim().to_owned();
         match self.matcher.stop_reason() {
             StopReason::LexerTooComplex | StopReason::ParserTooComplex => Failure::Limit(reason),
+            StopReason::NoExtensionBias => {
+                Failure::Limit("it has come to a rule that no text matches".into())
+            }
             _ if words.starts_with("panic") => Failure::Failed("the grammar engine failed".into()),
             _ => Failure::Failed(reason),
         }

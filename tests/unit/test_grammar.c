@@ -278,6 +278,8 @@ static void test_refusals(void **state)
         {GRAMMAR_GBNF, "root ::= \"\\q\"", "escape"},
         {GRAMMAR_REGEX, "(unclosed", ""},
         {GRAMMAR_REGEX, "(?=ahead)a", ""},
+        {GRAMMAR_JSON_SCHEMA, "{\"$ref\":\"#\"}", "no text"},
+        {GRAMMAR_LARK, "start: start", "no text"},
         {GRAMMAR_CHOICE, "[]", "array"},
         {GRAMMAR_CHOICE, "[\"a\",\"\"]", "array"},
     };
@@ -293,6 +295,44 @@ static void test_refusals(void **state)
     }
 }
 
+/* What no grammar may do: take all of the memory, the stack or the time. */
+static void test_too_large(void **state)
+{
+    enum { LARGE_TEXT = 60000 };
+    static const struct {
+        grammar_kind kind;
+        const char *begin, *again;
+    } cases[] = {
+        {GRAMMAR_REGEX, "", "("},
+        {GRAMMAR_LARK, "start: ", "("},
+        {GRAMMAR_GBNF, "root ::= ", "("},
+        {GRAMMAR_GBNF, "root ::= ", "\"a\"|"},
+        {GRAMMAR_JSON_SCHEMA, "", "{\"items\":"},
+        {GRAMMAR_JSON_SCHEMA, "", "["},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        failure fail = {0};
+        grammar *g = NULL;
+        buffer text;
+        buffer_init(&text, 2 * LARGE_TEXT);
+        assert_int_equal(buffer_add_text(&text, cases[i].begin), OK);
+        while (text.length < LARGE_TEXT)
+            assert_int_equal(buffer_add_text(&text, cases[i].again), OK);
+        error_code code =
+            grammar_compile(&g, house_models[SMALL], cases[i].kind, text.data, text.length, &fail);
+        assert_true(code == ERR_INVALID || code == OK);
+        grammar_destroy(g);
+        while (text.length < LARGE_TEXT + 10000)
+            assert_int_equal(buffer_add_text(&text, " "), OK);
+        code =
+            grammar_compile(&g, house_models[SMALL], cases[i].kind, text.data, text.length, &fail);
+        assert_int_equal(code, ERR_INVALID);
+        assert_non_null(strstr(fail.text, "bytes"));
+        buffer_free(&text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +342,7 @@ int main(void)
         cmocka_unit_test(test_same_answer_in_company),
         cmocka_unit_test(test_forced_tokens_are_drafted),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_too_large),
     };
     return cmocka_run_group_tests(tests, house_load_models, house_free_models);
 }

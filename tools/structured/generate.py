@@ -90,7 +90,8 @@ def run(arguments, tasks, output):
             "accepted": answer["timings"].get("draft_n_accepted", 0),
         }
 
-    jobs = [(task, seed) for seed in range(arguments.each) for task in tasks]
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.each)
+    jobs = [(task, seed) for seed in seeds for task in tasks]
     results = []
     try:
         with concurrent.futures.ThreadPoolExecutor(arguments.at_once) as pool:
@@ -112,12 +113,14 @@ def main():
     parser.add_argument("--program", default="build/a-io")
     parser.add_argument("--model-file", required=True)
     parser.add_argument("--each", type=int, default=15, help="answers to each schema (default: 15)")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--only", help="one schema, by its name")
     parser.add_argument("--at-once", type=int, default=4)
     parser.add_argument("--max-tokens", type=int, default=2000)
     parser.add_argument("--context", type=int, default=2304)
     parser.add_argument("--output", default="build/structured.jsonl")
     arguments = parser.parse_args()
-    tasks = json.loads(SCHEMAS.read_text())
+    tasks = [task for task in json.loads(SCHEMAS.read_text()) if arguments.only in (None, task["name"])]
     if unknown := set().union(*(formats_of(task["schema"]) for task in tasks)) - set(CHECKER.checkers):
         sys.exit(f"jsonschema cannot check {', '.join(sorted(unknown))}: install jsonschema[format-nongpl]")
     began = time.monotonic()
