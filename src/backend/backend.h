@@ -111,6 +111,8 @@ error_code backend_tokenize(backend *b, const char *text, size_t length, bool sp
                             token_list *out, failure *fail);
 /* The token that begins every text, or -1. */
 int32_t backend_first_token(const backend *b);
+/* The bytes of one token; they live as long as the backend's model. */
+const char *backend_token_text(const backend *b, int32_t id, size_t *length);
 /* The text of tokens, those of control tokens included. ERR_INVALID: one is not in the vocabulary.
  */
 error_code backend_detokenize(backend *b, const int32_t *ids, size_t n, buffer *out, failure *fail);
@@ -138,8 +140,9 @@ const score_list *reply_scores(const reply *r);
 /* Of the model that answers, for this reply: how it writes, and how long its prompt is. */
 typedef struct reply_style {
     size_t prompt_tokens;
-    chat_style chat;    /* form NULL: the prompt was no conversation */
-    bool is_in_thought; /* its prompt ends with the beginning of one */
+    int32_t first_token; /* of the prompt */
+    chat_style chat;     /* form NULL: the prompt was no conversation */
+    bool is_in_thought;  /* its prompt ends with the beginning of one */
 } reply_style;
 
 reply_style reply_style_of(const reply *r);

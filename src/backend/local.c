@@ -107,6 +107,11 @@ int32_t backend_first_token(const backend *b)
     return tokenizer_adds_bos(words(b)) ? tokenizer_bos(words(b)) : -1;
 }
 
+const char *backend_token_text(const backend *b, int32_t id, size_t *length)
+{
+    return tokenizer_bytes(words(b), id, true, length);
+}
+
 error_code backend_detokenize(backend *b, const int32_t *ids, size_t n, buffer *out, failure *fail)
 {
     text_decoder decoder;
@@ -290,6 +295,7 @@ static error_code encode_all(const backend *b, const request *r, prepared_prompt
 {
     error_code code = encode_request(b, r, &p->tokens, &p->style, fail);
     p->n_prompt = p->style.prompt_tokens = p->tokens.length;
+    p->style.first_token = p->tokens.length > 0 ? p->tokens.ids[0] : -1;
     if (code == OK && r->completion != NULL)
         code = tokenizer_encode(words(b), r->completion, r->completion_length, false, false,
                                 &p->tokens, fail);

@@ -83,6 +83,10 @@ struct choice {
     buffer fresh; /* came, and is not parted yet */
     reply_parser *parser;
     bool is_told;         /* to its end */
+    score_list scores;    /* came with it, and are not told yet */
+    size_t scored_bytes;  /* of tokens whose scores were told */
+    bool lacks_memory;    /* some of them are lost */
+    bool has_first;       /* the prompt's first token was told */
     buffer text, thought; /* what was told, when it is kept */
     reply_call *calls;
     size_t n_calls;
@@ -267,6 +271,12 @@ void replies_destroy(exchange *e);
 sequence_stats replies_stats(const exchange *e);
 /* "stop", "length" or "tool_calls". */
 const char *choice_finish_text(const choice *c);
+
+/* ---- logprobs.c: what is told of scores; each takes those that came ---------------------------
+ */
+
+json_t *logprobs_chat(const exchange *e, choice *c);
+json_t *logprobs_text(const exchange *e, choice *c);
 
 /* ---- completion.c: requests that a model replies to, and decisions --------------------------- */
 

@@ -49,6 +49,7 @@ typedef struct reply_manner {
     bool continuous_usage;        /* in every chunk */
     bool echo;                    /* the prompt before the reply */
     bool takes_calls;             /* the request has tools */
+    bool wants_scores;            /* the log-probabilities of its tokens */
     bool keeps_thoughts;          /* thoughts are told apart from the text */
     bool is_stored;               /* a later request may go on with it */
     size_t n;                     /* replies to each prompt */

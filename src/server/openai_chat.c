@@ -53,11 +53,11 @@ static json_t *whole(const exchange *e)
     const sequence_stats stats = replies_stats(e);
     json_t *body = head_json(e, "chat.completion"), *choices = json_array();
     for (size_t i = 0; i < e->n_choices; i++) {
-        const choice *c = &e->choices[i];
+        choice *c = &e->choices[i];
         json_array_append_new(choices,
-                              json_pack("{s:I, s:o, s:n, s:s}", "index", (json_int_t)c->index,
-                                        "message", message_json(c), "logprobs", "finish_reason",
-                                        choice_finish_text(c)));
+                              json_pack("{s:I, s:o, s:o, s:s}", "index", (json_int_t)c->index,
+                                        "message", message_json(c), "logprobs", logprobs_chat(e, c),
+                                        "finish_reason", choice_finish_text(c)));
     }
     json_object_set_new(body, "choices", choices);
     json_object_set_new(body, "usage", usage_json(&stats));
@@ -70,12 +70,12 @@ static json_t *whole(const exchange *e)
  */
 
 /* `delta` is taken over. */
-static json_t *chunk_json(const exchange *e, const choice *c, json_t *delta, const char *finish)
+static json_t *chunk_json(const exchange *e, choice *c, json_t *delta, const char *finish)
 {
     json_t *chunk = head_json(e, "chat.completion.chunk");
     json_object_set_new(chunk, "choices",
-                        json_pack("[{s:I, s:o, s:n, s:s?}]", "index", (json_int_t)c->index, "delta",
-                                  delta, "logprobs", "finish_reason", finish));
+                        json_pack("[{s:I, s:o, s:o, s:s?}]", "index", (json_int_t)c->index, "delta",
+                                  delta, "logprobs", logprobs_chat(e, c), "finish_reason", finish));
     return chunk;
 }
 

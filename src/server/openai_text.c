@@ -11,10 +11,10 @@ static json_t *head_json(const exchange *e)
                      "service_tier", e->manner.service_tier);
 }
 
-static json_t *choice_json(const choice *c, json_t *text, const char *finish)
+static json_t *choice_json(const exchange *e, choice *c, json_t *text, const char *finish)
 {
-    return json_pack("{s:I, s:o, s:n, s:s?}", "index", (json_int_t)c->index, "text", text,
-                     "logprobs", "finish_reason", finish);
+    return json_pack("{s:I, s:o, s:o, s:s?}", "index", (json_int_t)c->index, "text", text,
+                     "logprobs", logprobs_text(e, c), "finish_reason", finish);
 }
 
 static json_t *whole_text(const choice *c)
@@ -33,9 +33,9 @@ static json_t *whole(const exchange *e)
     const sequence_stats stats = replies_stats(e);
     json_t *body = head_json(e), *choices = json_array();
     for (size_t i = 0; i < e->n_choices; i++) {
-        const choice *c = &e->choices[i];
+        choice *c = &e->choices[i];
         json_array_append_new(choices,
-                              choice_json(c, whole_text(c), finish_reason_text(c->finish)));
+                              choice_json(e, c, whole_text(c), finish_reason_text(c->finish)));
     }
     json_object_set_new(body, "choices", choices);
     json_object_set_new(body, "usage", usage_json(&stats));
@@ -56,18 +56,18 @@ static bool add_chunk(exchange *e, json_t *chunk)
     return stream_add_event(e, NULL, chunk);
 }
 
-static bool add_text(exchange *e, const choice *c, const char *text, size_t length)
+static bool add_text(exchange *e, choice *c, const char *text, size_t length)
 {
     json_t *chunk = head_json(e);
     json_object_set_new(chunk, "choices",
-                        json_pack("[o]", choice_json(c, json_text(text, length), NULL)));
+                        json_pack("[o]", choice_json(e, c, json_text(text, length), NULL)));
     return add_chunk(e, chunk);
 }
 
 static bool begin(exchange *e)
 {
     for (size_t i = 0; i < e->n_choices; i++) {
-        const choice *c = &e->choices[i];
+        choice *c = &e->choices[i];
         if (c->echo.length > 0 && !add_text(e, c, c->echo.data, c->echo.length))
             return false;
     }
@@ -85,7 +85,7 @@ static bool end_choice(exchange *e, choice *c)
     json_t *last = head_json(e);
     json_object_set_new(
         last, "choices",
-        json_pack("[o]", choice_json(c, json_string(""), finish_reason_text(c->finish))));
+        json_pack("[o]", choice_json(e, c, json_string(""), finish_reason_text(c->finish))));
     if (replies_are_told(e)) {
         json_object_set_new(last, "timings", timings_json(&stats));
         json_object_set_new(last, "a_io",

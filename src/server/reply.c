@@ -91,6 +91,7 @@ static void free_choice(choice *c)
 {
     reply_parser_destroy(c->parser);
     buffer_free(&c->fresh);
+    score_list_free(&c->scores);
     buffer_free(&c->echo);
     buffer_free(&c->text);
     buffer_free(&c->thought);
@@ -150,6 +151,14 @@ static request request_of(const exchange *e, const choice *c)
     return q;
 }
 
+static void poll_run(choice *c)
+{
+    c->state = run_poll(c->run, &c->fresh, NULL);
+    const score_list *came = c->state != RUN_PROBING ? run_scores(c->run) : NULL;
+    if (came != NULL && score_list_append(&c->scores, came) != OK)
+        c->lacks_memory = true;
+}
+
 static bool submit(exchange *e, choice *c, const run *like, api_error *error)
 {
     const chat_request *r = e->request;
@@ -170,7 +179,7 @@ static bool submit(exchange *e, choice *c, const run *like, api_error *error)
         return false;
     }
     atomic_fetch_add(&e->server->running, 1);
-    c->state = run_poll(c->run, &c->fresh, NULL);
+    poll_run(c);
     return true;
 }
 
@@ -184,7 +193,7 @@ bool replies_start(exchange *e, api_error *error)
     for (size_t i = 0; i < e->n_choices; i++) {
         choice *c = &e->choices[i], *first = &e->choices[i - i % e->manner.n];
         if (c->run != NULL && c->state == RUN_PROBING)
-            c->state = run_poll(c->run, &c->fresh, NULL);
+            poll_run(c);
         bool waits = c->run != NULL || (c != first && !is_planned(first));
         if (first->run != NULL && first->state == RUN_FAILED)
             break;
@@ -282,22 +291,29 @@ static bool make_parser(const exchange *e, choice *c)
     return c->parser != NULL || reply_parser_create(&c->parser, &options) == OK;
 }
 
+/* Those that came without a text that could be told. */
+static bool tell_scores(exchange *e, choice *c)
+{
+    const reply_piece nothing = {.part = REPLY_TEXT, .text = ""};
+    return exchange_api(e)->piece(e, c, &nothing);
+}
+
 static bool poll_choice(exchange *e, choice *c)
 {
     if (c->is_told)
         return true;
     if (c->state == RUN_REPLYING)
-        c->state = run_poll(c->run, &c->fresh, NULL);
+        poll_run(c);
     if (c->state == RUN_FAILED)
         return true;
     bool is_end = c->state == RUN_FINISHED;
     taker t = {e, c};
-    if (!make_parser(e, c) ||
+    if (c->lacks_memory || !make_parser(e, c) ||
         !reply_parser_feed(c->parser, c->fresh.data, c->fresh.length, is_end, take_piece, &t))
         return false;
     buffer_clear(&c->fresh);
     if (!is_end)
-        return true;
+        return !e->manner.stream || c->scores.length == 0 || tell_scores(e, c);
     c->is_told = true;
     c->finish = run_finish_reason(c->run);
     return !e->manner.stream || exchange_api(e)->choice_end(e, c);

@@ -89,6 +89,8 @@ const request_field request_chat_fields[] = {
     {.name = "tool_choice", .read = read_tool_choice},
     {.name = "functions", .read = read_functions},
     {.name = "function_call", .read = read_tool_choice},
+    {.name = "logprobs", .read = read_logprobs},
+    {.name = "top_logprobs", .read = read_top_logprobs},
     {.name = "continue_final_message", .read = read_continue},
     {.name = "add_generation_prompt", .read = read_generation_prompt},
     {.name = "chat_template_kwargs", .read = read_template_variables},
@@ -99,16 +101,17 @@ const request_field request_chat_fields[] = {
     {.name = "parallel_tool_calls", .hint = field_is_flag, .type = "true or false"},
     {.name = "verbosity", .hint = field_is_text, .type = "a string"},
 
-    {.name = "logprobs", .only = {"false"}},
-    {.name = "top_logprobs", .only = {"0"}},
     {.name = "modalities", .only = {"[\"text\"]"}},
     {.name = NULL},
 };
 
 static const request_field text_fields[] = {
-    {.name = "prompt", .read = read_raw_prompt}, {.name = "suffix", .read = read_suffix},
-    {.name = "echo", .read = read_echo},         {.name = "best_of", .read = read_best_of},
-    {.name = "logprobs", .only = {"0"}},         {.name = NULL},
+    {.name = "prompt", .read = read_raw_prompt},
+    {.name = "suffix", .read = read_suffix},
+    {.name = "echo", .read = read_echo},
+    {.name = "best_of", .read = read_best_of},
+    {.name = "logprobs", .read = read_text_logprobs},
+    {.name = NULL},
 };
 
 const request_form openai_text_form = {
@@ -208,6 +211,10 @@ bool finish_manner(parser *p)
     const reply_manner *m = &p->out->manner;
     if (p->has_stream_options && !m->stream)
         return parser_refuse(p, "stream_options", "is for requests with 'stream': true");
+    if (p->out->request.n_top > 0 && !m->wants_scores)
+        return parser_refuse(p, "top_logprobs", "is for requests with 'logprobs': true");
+    p->out->request.wants_scores = m->wants_scores;
+    p->out->request.scores_prompt = m->wants_scores && m->echo;
     size_t prompts = p->out->n_prompts > 0 ? p->out->n_prompts : 1;
     if (m->n * prompts > REQUEST_MAX_REPLIES)
         return api_error_set(p->error, 400, NULL, "n",

@@ -106,3 +106,25 @@ bool read_stop(parser *p, const char *name, json_t *value)
     }
     return true;
 }
+
+bool read_top_logprobs(parser *p, const char *name, json_t *value)
+{
+    int64_t number = 0;
+    if (!parser_read_integer(p, name, value, 0, SCORE_MAX_TOP, &number))
+        return false;
+    p->out->request.n_top = (size_t)number;
+    return true;
+}
+
+/* Of a chat: whether; how many more is another field. */
+bool read_logprobs(parser *p, const char *name, json_t *value)
+{
+    return parser_read_flag(p, name, value, &p->out->manner.wants_scores);
+}
+
+/* Of a completion: how many more than the token's own. */
+bool read_text_logprobs(parser *p, const char *name, json_t *value)
+{
+    p->out->manner.wants_scores = true;
+    return read_top_logprobs(p, name, value);
+}

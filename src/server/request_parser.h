@@ -99,6 +99,7 @@ bool read_fields(parser *p, const request_form *form, json_t *body);
 field_reader read_temperature, read_top_p, read_min_p, read_top_k, read_repetition_penalty,
     read_presence_penalty, read_frequency_penalty, read_logit_bias, read_seed, read_max_tokens,
     read_lookup, read_n;
+field_reader read_logprobs, read_top_logprobs, read_text_logprobs;
 field_reader read_model, read_user, read_stream, read_stream_options, read_stop;
 field_reader read_priority, read_service_tier, read_deadline;
 field_reader read_messages, read_tools, read_functions, read_tool_choice, read_continue,

@@ -89,8 +89,7 @@ static bool policy_begin(exchange *e)
 static bool decisions_begin(exchange *e)
 {
     return exchange_answer(
-        e, 200,
-        json_pack("{s:s, s:o}", "object", "list", "data", latest_json(e->server->latest)));
+        e, 200, json_pack("{s:s, s:o}", "object", "list", "data", latest_json(e->server->latest)));
 }
 
 static bool page_begin(exchange *e)

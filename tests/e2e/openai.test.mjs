@@ -345,3 +345,25 @@ test('completions of raw prompts', async () => {
   assert.equal(ids.choices[0].text, text.choices[0].text);
   await assert.rejects(client.completions.create({ model: 'auto', prompt: [1, 2] }), OpenAI.BadRequestError);
 });
+
+test('log-probabilities: whole, streamed, and of a prompt in tokens', async () => {
+  const asked = ask(mixedPrompts[0], { model: 'small', logprobs: true, top_logprobs: 2, max_tokens: 6 });
+  const whole = (await client.chat.completions.create(asked)).choices[0];
+  assert.equal(whole.logprobs.content.map((one) => one.token).join(''), whole.message.content);
+  for (const one of whole.logprobs.content) {
+    assert.ok(one.logprob <= 0 && one.top_logprobs.length === 2);
+    assert.equal(one.top_logprobs[0].token, one.token); // temperature 0 takes the most probable one
+    assert.equal(Buffer.from(one.bytes).toString(), one.token);
+  }
+  const streamed = [];
+  for await (const chunk of await client.chat.completions.create({ ...asked, stream: true }))
+    streamed.push(...(chunk.choices[0].logprobs?.content ?? []));
+  assert.deepEqual(streamed, whole.logprobs.content);
+
+  const { tokens } = (await server.json('/tokenize', { content: 'one two three', add_special: true, model: 'small' })).body;
+  const scored = (await client.completions.create(
+    { model: 'small', prompt: tokens, echo: true, logprobs: 1, max_tokens: 1, temperature: 0 })).choices[0].logprobs;
+  assert.equal(scored.tokens.length, tokens.length + 1);
+  assert.equal(scored.token_logprobs[0], null);
+  assert.ok(scored.token_logprobs.slice(1).every((p) => p < 0));
+});

@@ -1,0 +1,275 @@
+/* embeddings.c: OpenAI's embeddings: what a model makes of texts, one vector each. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "server/exchange.h"
+#include "server/request_parser.h"
+
+/* Of one request. */
+struct embeddings {
+    chat_request request;
+    const char *model;
+    embedding_job **jobs; /* as many as prompts; NULL: not started */
+    size_t n, width;
+    size_t tokens; /* of all prompts */
+};
+
+void embeddings_destroy(embeddings *m)
+{
+    if (m == NULL)
+        return;
+    for (size_t i = 0; i < m->n; i++)
+        if (m->jobs[i] != NULL)
+            embedding_release(m->jobs[i]);
+    free(m->jobs);
+    chat_request_free(&m->request);
+    free(m);
+}
+
+/* ---- the request ------------------------------------------------------------------------------ */
+
+static bool read_format(parser *p, const char *name, json_t *value)
+{
+    const char *format = json_is_string(value) ? json_string_value(value) : "";
+    p->out->is_base64 = strcmp(format, "base64") == 0;
+    return p->out->is_base64 || strcmp(format, "float") == 0 ||
+           parser_refuse(p, name, "must be 'float' or 'base64'");
+}
+
+static bool read_dimensions(parser *p, const char *name, json_t *value)
+{
+    int64_t number = 0;
+    if (!parser_read_integer(p, name, value, 1, INT32_MAX, &number))
+        return false;
+    p->out->dimensions = (size_t)number;
+    return true;
+}
+
+static bool read_pooling(parser *p, const char *name, json_t *value)
+{
+    const char *pooling = json_is_string(value) ? json_string_value(value) : "";
+    p->out->pools_last = strcmp(pooling, "last") == 0;
+    return p->out->pools_last || strcmp(pooling, "mean") == 0 ||
+           parser_refuse(p, name, "must be 'mean' or 'last'");
+}
+
+static bool finish_embeddings(parser *p)
+{
+    return p->prompt != NULL ? finish_prompt(p) : parser_refuse(p, "input", "is missing");
+}
+
+static const request_field fields[] = {
+    {.name = "input", .read = read_raw_prompt},
+    {.name = "model", .read = read_model},
+    {.name = "encoding_format", .read = read_format},
+    {.name = "dimensions", .read = read_dimensions},
+    {.name = "pooling", .read = read_pooling},
+    {.name = "user", .read = read_user},
+    {.name = "priority", .read = read_priority},
+    {.name = "deadline_ms", .read = read_deadline},
+    {.name = NULL},
+};
+
+const request_form embeddings_form = {.tables = {fields}, .finish = finish_embeddings};
+
+/* ---- starting --------------------------------------------------------------------------------- */
+
+/* The model that is named; else the one that reads the least for it. */
+static backend *choose(exchange *e, embeddings *m, api_error *error)
+{
+    orchestra *o = e->server->orchestra;
+    const char *name = exchange_model(e, m->request.model);
+    bool is_any = name == NULL || strcmp(name, "auto") == 0;
+    size_t found = SIZE_MAX;
+    for (size_t i = 0; i < orchestra_model_count(o); i++) {
+        bool is_smaller = found == SIZE_MAX || orchestra_model(o, i)->weight_bytes <
+                                                   orchestra_model(o, found)->weight_bytes;
+        if (is_any ? is_smaller : strcmp(orchestra_model_name(o, i), name) == 0)
+            found = i;
+    }
+    if (found == SIZE_MAX) {
+        api_error_set(error, 404, "model_not_found", "model",
+                      "there is no model '%.100s'; GET /v1/models lists them", name);
+        return NULL;
+    }
+    m->model = orchestra_model_name(o, found);
+    return orchestra_backend(o, found);
+}
+
+static void wake(void *context)
+{
+    exchange_signal(context, SIGNAL_NEWS);
+}
+
+static error_code start_one(exchange *e, embeddings *m, backend *b, size_t i, failure *fail)
+{
+    const uint32_t layer = backend_last_state(b);
+    const request_prompt *text = &m->request.prompts[i];
+    request q = m->request.request;
+    q.prompt = text->text;
+    q.prompt_length = text->length;
+    q.prompt_ids = text->ids;
+    q.n_prompt_ids = text->n_ids;
+    const embedding_request wanted = {
+        .layers = &layer,
+        .n_layers = 1,
+        .pooling = m->request.pools_last ? POOL_LAST : POOL_MEAN,
+        .priority = q.priority,
+        .deadline_ms = q.deadline_ms,
+    };
+    prepared_prompt *p = NULL;
+    error_code code = backend_check_length(b, &q, fail);
+    if (code == OK)
+        code = backend_prepare(b, &q, &p, fail);
+    if (code != OK)
+        return code;
+    m->tokens += prompt_tokens(p);
+    code = backend_embed(b, p, &wanted, (wakeup){wake, e}, &m->jobs[i], fail);
+    prompt_destroy(p);
+    return code;
+}
+
+static bool start(exchange *e, embeddings *m, api_error *error)
+{
+    const request_text text = {
+        .body = e->body.data, .length = e->body.length, .form = &embeddings_form};
+    failure fail = {.code = OK};
+    if (!chat_request_parse(&m->request, &text, &e->server->options.defaults, error))
+        return false;
+    backend *b = choose(e, m, error);
+    if (b == NULL)
+        return false;
+    m->width = backend_state_width(b);
+    if (m->request.dimensions > m->width)
+        return api_error_set(error, 400, NULL, "dimensions", "'dimensions' is at most %zu of '%s'",
+                             m->width, m->model);
+    m->jobs = calloc(m->request.n_prompts, sizeof *m->jobs);
+    m->n = m->jobs != NULL ? m->request.n_prompts : 0;
+    error_code code = m->jobs != NULL ? OK : failure_set(&fail, ERR_MEMORY, "no memory");
+    for (size_t i = 0; code == OK && i < m->n; i++)
+        code = start_one(e, m, b, i, &fail);
+    if (code != OK)
+        api_error_from_failure(error, &fail);
+    return code == OK;
+}
+
+/* On a worker's thread. */
+static void begin(work *w)
+{
+    exchange *e = exchange_of(w);
+    e->embeddings = calloc(1, sizeof *e->embeddings);
+    e->has_work_error =
+        e->embeddings == NULL
+            ? !api_error_set(&e->work_error, 503, "out_of_memory", "", "no memory for the request")
+            : !start(e, e->embeddings, &e->work_error);
+    memcpy(e->manner.user, e->embeddings != NULL ? e->embeddings->request.manner.user : "",
+           e->embeddings != NULL ? sizeof e->manner.user : 1);
+    exchange_drop_body(e);
+    exchange_signal(e, SIGNAL_WORKED);
+}
+
+/* ---- the answer ------------------------------------------------------------------------------- */
+
+/* The first `n` numbers, of length 1 together. */
+static void normalise(float *out, const float *states, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)states[i] * (double)states[i];
+    double scale = sum > 0 ? 1 / sqrt(sum) : 0;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (float)((double)states[i] * scale);
+}
+
+static json_t *base64_json(const float *values, size_t n)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *bytes = (const unsigned char *)values;
+    size_t length = n * sizeof *values, at = 0;
+    char *text = malloc((length + 2) / 3 * 4 + 1);
+    if (text == NULL)
+        return NULL;
+    for (size_t i = 0; i < length; i += 3) {
+        size_t left = length - i;
+        uint32_t three = (uint32_t)bytes[i] << 16 |
+                         (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) |
+                         (left > 2 ? (uint32_t)bytes[i + 2] : 0);
+        text[at++] = digits[three >> 18];
+        text[at++] = digits[three >> 12 & 63];
+        text[at++] = left > 1 ? digits[three >> 6 & 63] : '=';
+        text[at++] = left > 2 ? digits[three & 63] : '=';
+    }
+    json_t *value = json_stringn(text, at);
+    free(text);
+    return value;
+}
+
+static json_t *vector_json(const embeddings *m, const float *states)
+{
+    size_t n = m->request.dimensions > 0 ? m->request.dimensions : m->width;
+    float *values = malloc(n * sizeof *values);
+    if (values == NULL)
+        return NULL;
+    normalise(values, states, n);
+    json_t *made = m->request.is_base64 ? base64_json(values, n) : json_array();
+    for (size_t i = 0; i < n && !m->request.is_base64; i++)
+        json_array_append_new(made, json_real((double)values[i]));
+    free(values);
+    return made;
+}
+
+static bool answer_finished(exchange *e, const embeddings *m)
+{
+    json_t *data = json_array();
+    bool is_whole = true;
+    for (size_t i = 0; i < m->n; i++) {
+        embedding_result r;
+        json_t *vector =
+            embedding_poll(m->jobs[i], &r) == OK && r.states != NULL ? vector_json(m, r.states) : NULL;
+        is_whole = is_whole && vector != NULL;
+        json_array_append_new(data, json_pack("{s:s, s:I, s:o?}", "object", "embedding", "index",
+                                              (json_int_t)i, "embedding", vector));
+    }
+    json_t *body = json_pack("{s:s, s:o, s:s, s:{s:I, s:I}}", "object", "list", "data", data,
+                             "model", m->model, "usage", "prompt_tokens", (json_int_t)m->tokens,
+                             "total_tokens", (json_int_t)m->tokens);
+    if (is_whole)
+        return exchange_answer(e, 200, body);
+    json_decref(body);
+    api_error error;
+    api_error_set(&error, 503, "out_of_memory", "", "no memory for the embeddings");
+    return exchange_answer_error(e, &error);
+}
+
+bool embeddings_begin(exchange *e)
+{
+    api_error error;
+    return exchange_give_work(e, begin, &error) || exchange_answer_error(e, &error);
+}
+
+bool embeddings_resume(exchange *e)
+{
+    unsigned signals = exchange_take_signals(e);
+    api_error error;
+    if ((signals & SIGNAL_STOPPING) && exchange_withdraw_work(e)) {
+        api_error_set_stopping(&error);
+        return exchange_answer_error(e, &error);
+    }
+    if (e->is_working)
+        return true;
+    if (e->has_work_error)
+        return exchange_answer_error(e, &e->work_error);
+    for (size_t i = 0; i < e->embeddings->n; i++) {
+        embedding_result r;
+        embedding_poll(e->embeddings->jobs[i], &r);
+        if (r.state == SEQUENCE_RUNNING)
+            return true;
+        if (r.state == SEQUENCE_FAILED) {
+            api_error_from_failure(&error, &r.failure);
+            return exchange_answer_error(e, &error);
+        }
+    }
+    return answer_finished(e, e->embeddings);
+}
