@@ -28,7 +28,8 @@ void embeddings_destroy(embeddings *m)
     free(m);
 }
 
-/* ---- the request ------------------------------------------------------------------------------ */
+/* ---- the request ------------------------------------------------------------------------------
+ */
 
 static bool read_format(parser *p, const char *name, json_t *value)
 {
@@ -74,7 +75,8 @@ static const request_field fields[] = {
 
 const request_form embeddings_form = {.tables = {fields}, .finish = finish_embeddings};
 
-/* ---- starting --------------------------------------------------------------------------------- */
+/* ---- starting ---------------------------------------------------------------------------------
+ */
 
 /* The model that is named; else the one that reads the least for it. */
 static backend *choose(exchange *e, embeddings *m, api_error *error)
@@ -160,17 +162,17 @@ static void begin(work *w)
 {
     exchange *e = exchange_of(w);
     e->embeddings = calloc(1, sizeof *e->embeddings);
-    e->has_work_error =
-        e->embeddings == NULL
-            ? !api_error_set(&e->work_error, 503, "out_of_memory", "", "no memory for the request")
-            : !start(e, e->embeddings, &e->work_error);
+    e->has_work_error = e->embeddings == NULL ? !api_error_set(&e->work_error, 503, "out_of_memory",
+                                                               "", "no memory for the request")
+                                              : !start(e, e->embeddings, &e->work_error);
     memcpy(e->manner.user, e->embeddings != NULL ? e->embeddings->request.manner.user : "",
            e->embeddings != NULL ? sizeof e->manner.user : 1);
     exchange_drop_body(e);
     exchange_signal(e, SIGNAL_WORKED);
 }
 
-/* ---- the answer ------------------------------------------------------------------------------- */
+/* ---- the answer -------------------------------------------------------------------------------
+ */
 
 /* The first `n` numbers, of length 1 together. */
 static void normalise(float *out, const float *states, size_t n)
@@ -193,8 +195,7 @@ static json_t *base64_json(const float *values, size_t n)
         return NULL;
     for (size_t i = 0; i < length; i += 3) {
         size_t left = length - i;
-        uint32_t three = (uint32_t)bytes[i] << 16 |
-                         (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) |
+        uint32_t three = (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) |
                          (left > 2 ? (uint32_t)bytes[i + 2] : 0);
         text[at++] = digits[three >> 18];
         text[at++] = digits[three >> 12 & 63];
@@ -226,8 +227,9 @@ static bool answer_finished(exchange *e, const embeddings *m)
     bool is_whole = true;
     for (size_t i = 0; i < m->n; i++) {
         embedding_result r;
-        json_t *vector =
-            embedding_poll(m->jobs[i], &r) == OK && r.states != NULL ? vector_json(m, r.states) : NULL;
+        json_t *vector = embedding_poll(m->jobs[i], &r) == OK && r.states != NULL
+                             ? vector_json(m, r.states)
+                             : NULL;
         is_whole = is_whole && vector != NULL;
         json_array_append_new(data, json_pack("{s:s, s:I, s:o?}", "object", "embedding", "index",
                                               (json_int_t)i, "embedding", vector));

@@ -98,6 +98,7 @@ static void leave_list(exchange *e)
 void exchange_destroy(exchange *e)
 {
     replies_destroy(e);
+    embeddings_destroy(e->embeddings);
     exchange_drop_body(e);
     json_decref(e->computed);
     json_decref(e->conversation);

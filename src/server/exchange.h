@@ -67,6 +67,8 @@ typedef struct plan_headers {
     char overhead_ms[32];
 } plan_headers;
 
+typedef struct embeddings embeddings;
+
 #define CALL_ID_SIZE 40
 
 typedef struct reply_call {
@@ -146,7 +148,8 @@ struct exchange {
     json_t *conversation; /* what a later request may go on with, but for the reply; or NULL */
     json_t *items;        /* of a stream: what was told and is whole; or NULL */
     size_t n_events;
-    buffer out; /* streaming: events that the connection has not taken */
+    embeddings *embeddings; /* of a request for them; or NULL */
+    buffer out;             /* streaming: events that the connection has not taken */
     double last_event_ms;
     bool stream_ended;
 };
@@ -303,6 +306,13 @@ bool response_delete(exchange *e);
 bool ollama_tags(exchange *e);
 bool ollama_version(exchange *e);
 json_t *ollama_show(exchange *e, json_t *body, api_error *error);
+
+/* ---- embeddings.c -----------------------------------------------------------------------------
+ */
+
+bool embeddings_begin(exchange *e);
+bool embeddings_resume(exchange *e);
+void embeddings_destroy(embeddings *m); /* ends what runs; NULL too */
 
 /* ---- feedback.c: what an intent really was -------------------------------------------------- */
 

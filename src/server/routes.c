@@ -125,6 +125,7 @@ static const route routes[] = {
     {"POST", "/v1/responses/input_tokens", COMPUTED_BY(prompt_count, responses_api)},
     {"GET", "/v1/responses/", ANSWERED_BY(response_get)},
     {"DELETE", "/v1/responses/", ANSWERED_BY(response_delete)},
+    {"POST", "/v1/embeddings", .begin = embeddings_begin, .resume = embeddings_resume},
     {"POST", "/v1/messages", REPLIED_BY(anthropic_api)},
     {"POST", "/v1/messages/count_tokens", COMPUTED_BY(prompt_count_anthropic, anthropic_api)},
     {"POST", "/api/chat", REPLIED_BY(ollama_chat_api)},

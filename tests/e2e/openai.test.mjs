@@ -367,3 +367,20 @@ test('log-probabilities: whole, streamed, and of a prompt in tokens', async () =
   assert.equal(scored.token_logprobs[0], null);
   assert.ok(scored.token_logprobs.slice(1).every((p) => p < 0));
 });
+
+test('embeddings: of length 1, the same in base64, alone and among others', async () => {
+  const ask4 = { model: 'small', encoding_format: 'float' };
+  const two = await client.embeddings.create({ ...ask4, input: ['the sea', 'a list in Python'] });
+  const alone = await client.embeddings.create({ ...ask4, input: 'the sea' });
+  assert.deepEqual(alone.data[0].embedding, two.data[0].embedding);
+  assert.ok(Math.abs(Math.hypot(...alone.data[0].embedding) - 1) < 1e-5);
+  assert.notDeepEqual(two.data[0].embedding, two.data[1].embedding);
+  const bytes = await client.embeddings.create({ model: 'small', input: 'the sea', encoding_format: 'base64' });
+  const { embedding } = bytes.data[0];
+  const values = typeof embedding === 'string' ? new Float32Array(Uint8Array.from(Buffer.from(embedding, 'base64')).buffer) : embedding;
+  assert.ok(alone.data[0].embedding.every((x, i) => Math.abs(x - values[i]) < 1e-6));
+  const short = await client.embeddings.create({ ...ask4, input: 'the sea', dimensions: 8 });
+  assert.equal(short.data[0].embedding.length, 8);
+  assert.ok(Math.abs(Math.hypot(...short.data[0].embedding) - 1) < 1e-5);
+  await assert.rejects(client.embeddings.create({ ...ask4, input: 'x', dimensions: 100000 }), OpenAI.BadRequestError);
+});

@@ -23,6 +23,7 @@ static const struct {
 } pages[] = {
     {"## Fields of a request", &openai_chat_form, NULL},
     {"## Completions", &openai_text_form, NULL},
+    {"## Embeddings", &embeddings_form, NULL},
     {"## Responses", &responses_form, NULL},
     {"## Messages", &anthropic_form, NULL},
     {"## Ollama", &ollama_chat_form, &ollama_generate_form},
