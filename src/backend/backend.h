@@ -28,6 +28,9 @@ typedef struct request_chat {
     size_t begun_length;
     bool is_parted; /* the reply's text will be parted (reply_style): it shows the marks that its
                        model's form has, control tokens though they be */
+    bool must_call; /* the reply calls tools and does nothing else, … */
+    const char *called; /* … the one of this name, once; NULL: any of them */
+    bool calls_once;
 } request_chat;
 
 /* What a reply must match, for whichever model gives it. */

@@ -5,6 +5,7 @@
 #include "backend/backend.h"
 #include "backend/plain_tools.h"
 #include "base/clock.h"
+#include "model/tool_grammar.h"
 
 #define PROMPT_TEXT_LIMIT ((size_t)64 << 20)
 
@@ -302,6 +303,32 @@ static error_code encode_all(const backend *b, const request *r, prepared_prompt
     return code;
 }
 
+/* What the reply must match: calls in the form that its model knows, or what the request says. */
+static error_code compile_grammar(const backend *b, const request *r, prepared_prompt *p,
+                                  failure *fail)
+{
+    const model *m = engine_model(b->engine);
+    const chat_style *style = &p->style.chat;
+    if (!r->chat.must_call)
+        return r->grammar.text == NULL
+                   ? OK
+                   : grammar_compile(&p->grammar, m, r->grammar.kind, r->grammar.text,
+                                     strlen(r->grammar.text), fail);
+    const tool_demand demand = {
+        .tools_json = r->chat.tools_json,
+        .name = r->chat.called,
+        .is_one = r->chat.calls_once,
+        .thought_end = p->style.is_in_thought ? style->thoughts->end : NULL,
+    };
+    buffer text;
+    buffer_init(&text, PROMPT_TEXT_LIMIT);
+    error_code code = tool_grammar_write(&text, m->tokenizer, style->form, &demand, fail);
+    if (code == OK)
+        code = grammar_compile(&p->grammar, m, GRAMMAR_CALLS, text.data, text.length, fail);
+    buffer_free(&text);
+    return code;
+}
+
 error_code backend_prepare(backend *b, const request *r, prepared_prompt **out, failure *fail)
 {
     double start = clock_ms();
@@ -310,9 +337,8 @@ error_code backend_prepare(backend *b, const request *r, prepared_prompt **out, 
         return failure_set(fail, ERR_MEMORY, "no memory for a prompt");
     error_code code = encode_all(b, r, p, fail);
     p->template_ms = clock_ms() - start;
-    if (code == OK && r->grammar.text != NULL)
-        code = grammar_compile(&p->grammar, engine_model(b->engine), r->grammar.kind,
-                               r->grammar.text, strlen(r->grammar.text), fail);
+    if (code == OK)
+        code = compile_grammar(b, r, p, fail);
     if (code != OK) {
         prompt_destroy(p);
         return code;

@@ -69,7 +69,14 @@ typedef enum constraint_kind {
     CONSTRAINT_GBNF,        /* llama.cpp's */
     CONSTRAINT_REGEX,       /* of the whole reply */
     CONSTRAINT_CHOICE,      /* a JSON array of the texts that may be the reply */
+    CONSTRAINT_CALLS,       /* a JSON object, see below */
 } constraint_kind;
+
+/* Of CONSTRAINT_CALLS: `functions`, each with `name` and `parameters` (a JSON Schema, or null), one
+ * of which is called as {"name": …, KEY: …}, with `key` for KEY. Marks are arrays of texts and of
+ * ids of tokens: `before` and `after` all calls, `begin` and `end` of each, `between` two;
+ * `most_one`: true for one call only. `thought_end`: the text that ends a thought which comes
+ * first, or null. */
 
 typedef struct constraint_grammar constraint_grammar;
 

@@ -6,7 +6,7 @@ use llguidance::Matcher;
 use serde_json::Value;
 
 use super::vocabulary::Vocabulary;
-use super::{gbnf, schema, Failure};
+use super::{calls, gbnf, schema, Failure};
 use crate::base::memory;
 
 /// constraint_kind
@@ -17,11 +17,14 @@ pub enum Kind {
     Gbnf,
     Regex,
     Choice,
+    Calls,
 }
 
 impl Kind {
     pub fn from_number(number: i32) -> Kind {
-        [Kind::JsonSchema, Kind::Lark, Kind::Gbnf, Kind::Regex, Kind::Choice][number as usize]
+        let kinds =
+            [Kind::JsonSchema, Kind::Lark, Kind::Gbnf, Kind::Regex, Kind::Choice, Kind::Calls];
+        kinds[number as usize]
     }
 }
 
@@ -79,6 +82,7 @@ fn compile(vocabulary: &Vocabulary, kind: Kind, text: &str) -> Result<Grammar, F
         Kind::Gbnf => TopLevelGrammar::from_lark(gbnf::to_lark(text)?),
         Kind::Regex => TopLevelGrammar::from_regex(text),
         Kind::Choice => choice(text)?,
+        Kind::Calls => TopLevelGrammar::from_lark(calls::to_lark(text)?),
     };
     let start = Matcher::new(vocabulary.factory.create_parser(parsed));
     let mut first = start.deep_clone();

@@ -8,6 +8,7 @@ use grammar::{Grammar, Kind};
 use state::State;
 use vocabulary::{Encode, Vocabulary, Word};
 
+mod calls;
 mod gbnf;
 mod grammar;
 mod schema;

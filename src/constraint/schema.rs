@@ -24,8 +24,13 @@ const TIME: &str = concat!(
 const DATA: [&str; 5] = ["const", "enum", "default", "examples", "example"];
 
 pub fn read(text: &str) -> Result<TopLevelGrammar, Failure> {
-    let mut schema: Value = serde_json::from_str(text)
+    let schema: Value = serde_json::from_str(text)
         .map_err(|error| Failure::Refused(format!("it is not valid JSON: {error}")))?;
+    Ok(TopLevelGrammar::from_json_schema(prepare(schema, false)?))
+}
+
+/// The schema as llguidance shall read it; with `is_object` of a JSON object, whatever else it says.
+pub fn prepare(mut schema: Value, is_object: bool) -> Result<Value, Failure> {
     check(&schema, true)?;
     write_formats(&mut schema);
     if schema == Value::Bool(true) {
@@ -34,12 +39,15 @@ pub fn read(text: &str) -> Result<TopLevelGrammar, Failure> {
     if !schema.is_object() {
         return Err(Failure::Refused("a schema is an object, or true".into()));
     }
+    if is_object {
+        schema["type"] = Value::from("object");
+    }
     let options = JsonCompileOptions {
         whitespace_pattern: Some(BLANKS.to_owned()),
         ..JsonCompileOptions::default()
     };
     options.apply_to(&mut schema);
-    Ok(TopLevelGrammar::from_json_schema(schema))
+    Ok(schema)
 }
 
 fn refuse(words: String) -> Result<(), Failure> {

@@ -26,7 +26,8 @@ _Static_assert((int)GRAMMAR_JSON_SCHEMA == (int)CONSTRAINT_JSON_SCHEMA &&
                    (int)GRAMMAR_LARK == (int)CONSTRAINT_LARK &&
                    (int)GRAMMAR_GBNF == (int)CONSTRAINT_GBNF &&
                    (int)GRAMMAR_REGEX == (int)CONSTRAINT_REGEX &&
-                   (int)GRAMMAR_CHOICE == (int)CONSTRAINT_CHOICE,
+                   (int)GRAMMAR_CHOICE == (int)CONSTRAINT_CHOICE &&
+                   (int)GRAMMAR_CALLS == (int)CONSTRAINT_CALLS,
                "grammar_kind is constraint_kind");
 
 static error_code fail_with(failure *fail, constraint_status status, const char *words)

@@ -17,6 +17,7 @@ typedef enum grammar_kind {
     GRAMMAR_GBNF,
     GRAMMAR_REGEX,
     GRAMMAR_CHOICE, /* a JSON array of texts */
+    GRAMMAR_CALLS,  /* what tool_grammar_write writes */
 } grammar_kind;
 
 /* Of a grammar's text: GBNF defines rules with ::=, which Lark does not know. */

@@ -10,7 +10,7 @@ static bool add_product(size_t *sum, size_t a, size_t b)
     return !__builtin_mul_overflow(a, b, &product) && !__builtin_add_overflow(*sum, product, sum);
 }
 
-#define N_CHAT_TEXTS 5
+#define N_CHAT_TEXTS 6
 
 /* The places of the texts of r->chat, and of the grammar's. */
 static void chat_texts(request *r, const char **texts[N_CHAT_TEXTS])
@@ -19,7 +19,8 @@ static void chat_texts(request *r, const char **texts[N_CHAT_TEXTS])
     texts[1] = &r->chat.tools_json;
     texts[2] = &r->chat.documents_json;
     texts[3] = &r->chat.variables_json;
-    texts[4] = &r->grammar.text;
+    texts[4] = &r->chat.called;
+    texts[5] = &r->grammar.text;
 }
 
 static bool measure(const request *r, size_t *total)

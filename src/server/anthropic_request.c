@@ -146,7 +146,7 @@ static bool read_anthropic_tools(parser *p, const char *name, json_t *value)
     return read_tools(p, name, tools);
 }
 
-/* {"type": "auto"}; the others are OpenAI's by other names. */
+/* {"type": "auto"} …: OpenAI's by other names. */
 static bool read_anthropic_choice(parser *p, const char *name, json_t *value)
 {
     const char *type = type_of(value);
@@ -155,7 +155,9 @@ static bool read_anthropic_choice(parser *p, const char *name, json_t *value)
                          ? json_pack("{s:s, s:{s:O?}}", "type", "function", "function", "name",
                                      json_object_get(value, "name"))
                          : json_string(type);
-    return read_tool_choice(p, name, parser_own(p, choice));
+    json_t *once = json_object_get(value, "disable_parallel_tool_use");
+    return read_tool_choice(p, name, parser_own(p, choice)) &&
+           read_parallel_calls(p, name, json_boolean(!json_is_true(once)));
 }
 
 static bool read_thinking(parser *p, const char *name, json_t *value)
@@ -173,8 +175,11 @@ static bool read_output_config(parser *p, const char *name, json_t *value)
     json_t *setting;
     json_object_foreach(value, key, setting)
     {
-        if (strcmp(key, "effort") != 0 && !json_is_null(setting))
-            return parser_refuse(p, name, "is only supported with 'effort'");
+        bool is_format = strcmp(key, "format") == 0;
+        if (strcmp(key, "effort") != 0 && !is_format && !json_is_null(setting))
+            return parser_refuse(p, name, "is only supported with 'effort' and 'format'");
+        if (is_format && !json_is_null(setting) && !read_response_format(p, name, setting))
+            return false;
     }
     json_t *effort = json_object_get(value, "effort");
     return effort == NULL || json_is_null(effort) || read_reasoning_effort(p, name, effort);

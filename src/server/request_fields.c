@@ -98,7 +98,7 @@ const request_field request_chat_fields[] = {
     {.name = "reasoning_effort", .read = read_reasoning_effort},
     {.name = "reasoning_format", .read = read_reasoning_format},
 
-    {.name = "parallel_tool_calls", .hint = field_is_flag, .type = "true or false"},
+    {.name = "parallel_tool_calls", .read = read_parallel_calls},
     {.name = "verbosity", .hint = field_is_text, .type = "a string"},
 
     {.name = "modalities", .only = {"[\"text\"]"}},

@@ -21,7 +21,7 @@ typedef struct parser {
     api_error *error;
     const char *limit; /* the field that set max_tokens, or NULL */
     const char *lookup;
-    const char *grammar;
+    const char *grammar, *tool_choice;
     const char *repetition;
     const char *priority, *deadline; /* the field or header that said it first, or NULL */
     json_t *tier;
@@ -102,8 +102,8 @@ field_reader read_temperature, read_top_p, read_min_p, read_top_k, read_repetiti
 field_reader read_logprobs, read_top_logprobs, read_text_logprobs;
 field_reader read_model, read_user, read_stream, read_stream_options, read_stop;
 field_reader read_priority, read_service_tier, read_deadline;
-field_reader read_messages, read_tools, read_functions, read_tool_choice, read_continue,
-    read_generation_prompt;
+field_reader read_messages, read_tools, read_functions, read_tool_choice, read_parallel_calls,
+    read_continue, read_generation_prompt;
 field_reader read_template_variables, read_reasoning_effort, read_reasoning_format, read_documents;
 field_reader read_raw_prompt, read_echo, read_suffix, read_best_of;
 field_reader read_response_format, read_schema, read_grammar, read_guided_regex, read_guided_choice,

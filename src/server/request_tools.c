@@ -47,19 +47,45 @@ bool read_functions(parser *p, const char *name, json_t *value)
                                 : parser_refuse(p, name, "must be a list");
 }
 
+/* The function's name of {"type": "function", "function": {"name"}}, or of the older {"name"}. */
+static const char *chosen_function(json_t *choice)
+{
+    json_t *function = json_object_get(choice, "function");
+    return json_string_value(json_object_get(function != NULL ? function : choice, "name"));
+}
+
 bool read_tool_choice(parser *p, const char *name, json_t *value)
 {
-    const char *choice = json_string_value(value);
-    p->hides_tools = choice != NULL && strcmp(choice, "none") == 0;
-    if (p->hides_tools || (choice != NULL && strcmp(choice, "auto") == 0))
-        return true;
-    return parser_refuse(p, name, "is only supported with the values \"none\" and \"auto\"");
+    request_chat *chat = &p->out->request.chat;
+    const char *choice = json_is_string(value) ? json_string_value(value) : "";
+    chat->called = chosen_function(value);
+    chat->must_call = chat->called != NULL || strcmp(choice, "required") == 0;
+    chat->calls_once = chat->calls_once || chat->called != NULL;
+    p->hides_tools = strcmp(choice, "none") == 0;
+    if (chat->must_call)
+        p->tool_choice = name;
+    return chat->must_call || p->hides_tools || strcmp(choice, "auto") == 0 ||
+           parser_refuse(p, name, "must be 'auto', 'none', 'required' or name a function");
+}
+
+/* False: a reply that must call does it once. Without that, it is for the model to decide. */
+bool read_parallel_calls(parser *p, const char *name, json_t *value)
+{
+    bool are_parallel = true;
+    if (!parser_read_flag(p, name, value, &are_parallel))
+        return false;
+    p->out->request.chat.calls_once = p->out->request.chat.calls_once || !are_parallel;
+    return true;
 }
 
 bool finish_tools(parser *p)
 {
     chat_request *out = p->out;
     request_chat *chat = &out->request.chat;
+    if (chat->must_call && json_array_size(p->tools) == 0)
+        return parser_refuse(p, p->tool_choice, "asks for a call, but there are no tools");
+    if (chat->must_call && p->grammar != NULL)
+        return parser_refuse_difference(p, p->tool_choice, p->grammar);
     if (json_array_size(p->tools) > 0 && !p->hides_tools) {
         chat->tools_json = parser_keep_json(p, "tools", p->tools);
         out->manner.takes_calls = true;

@@ -187,8 +187,7 @@ static bool read_text(parser *p, const char *name, json_t *value)
     const char *type = text_of(json_object_get(value, "format"), "type");
     if (!json_is_object(value))
         return parser_refuse(p, name, "must be an object");
-    return type[0] == '\0' || strcmp(type, "text") == 0 ||
-           parser_refuse(p, name, "is only supported with the format {\"type\": \"text\"}");
+    return type[0] == '\0' || read_response_format(p, name, json_object_get(value, "format"));
 }
 
 static bool add_previous(parser *p, conversation *c)
@@ -245,7 +244,7 @@ static const request_field fields[] = {
     {.name = "metadata", .hint = field_is_object, .type = "an object"},
     {.name = "client_metadata", .hint = field_is_object, .type = "an object"},
     {.name = "include", .hint = field_is_list, .type = "a list"},
-    {.name = "parallel_tool_calls", .hint = field_is_flag, .type = "true or false"},
+    {.name = "parallel_tool_calls", .read = read_parallel_calls},
     {.name = "max_tool_calls", .hint = field_is_number, .type = "a number"},
     {.name = "truncation", .hint = field_is_text, .type = "a string"},
     {.name = "prompt_cache_key", .hint = field_is_text, .type = "a string"},
