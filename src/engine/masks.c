@@ -202,8 +202,10 @@ void mask_lane_begin(mask_lane *l, const int32_t *draft, size_t n)
     pthread_mutex_unlock(&m->lock);
 }
 
-/* Waits for the mask of a row, or for the state after as many drafted tokens. */
-static error_code wait_for(mask_lane *l, const size_t *count, size_t least, failure *fail)
+/* Waits for the mask of a row, or for the state after as many drafted tokens; *complete: nothing
+ * may follow these. */
+static error_code wait_for(mask_lane *l, const size_t *count, size_t least, bool *complete,
+                           failure *fail)
 {
     masker *m = l->masker;
     pthread_mutex_lock(&m->lock);
@@ -212,6 +214,7 @@ static error_code wait_for(mask_lane *l, const size_t *count, size_t least, fail
     error_code code = *count < least ? l->failure.code : OK;
     if (code != OK)
         *fail = l->failure;
+    *complete = code == OK && l->complete && *count == least;
     pthread_mutex_unlock(&m->lock);
     return code;
 }
@@ -227,7 +230,8 @@ static void leave_allowed(float *logits, size_t n, const uint32_t *mask)
 
 error_code mask_lane_apply(mask_lane *l, size_t row, float *logits, size_t n_vocab, failure *fail)
 {
-    error_code code = wait_for(l, &l->n_masks, row + 1, fail);
+    bool complete;
+    error_code code = wait_for(l, &l->n_masks, row + 1, &complete, fail);
     if (code == OK)
         leave_allowed(logits, n_vocab, l->masks + row * l->n_words);
     return code;
@@ -249,8 +253,6 @@ error_code mask_lane_accept(mask_lane *l, int32_t token, bool *complete, failure
     size_t at = l->n_taken;
     if (at >= l->n_draft || token != l->draft[at])
         return accept_other(l, token, complete, fail);
-    error_code code = wait_for(l, &l->n_ahead, at + 1, fail);
-    *complete = code == OK && at + 1 == l->n_ahead && l->complete;
     l->n_taken++;
-    return code;
+    return wait_for(l, &l->n_ahead, at + 1, complete, fail);
 }
