@@ -12,6 +12,7 @@
 #   make SANITIZE=address,undefined test      make SANITIZE=thread test      make CC=clang-14 test (or newer, to be installed)
 #   make evidence-real  what routing between the two is worth: docs/real-pair.md's tables (an hour or two; goes on where it was)
 #   make SANITIZE=address,undefined test      make SANITIZE=thread test      make CC=clang test (14 and newer)
+#   make test-clients   the clients people use (Python's openai, anthropic, ollama, litellm) against a-io serve
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make install        into PREFIX (/usr/local), DESTDIR before it: program, demo pair, manual page, completions, unit; `uninstall`
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
@@ -65,7 +66,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all install uninstall demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean attack-http test-structured
+.PHONY: all install uninstall demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-clients test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean attack-http test-structured
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(RUST_LIBRARY)
@@ -172,6 +173,11 @@ NEON_CC ?= aarch64-linux-gnu-gcc
 NEON_EMULATOR ?= qemu-aarch64
 test-neon: $(SAME_BITS)
 	+@MAKE="$(MAKE)" tests/neon/run.sh $< $(NEON_CC) $(NEON_EMULATOR)
+
+# Not part of make test: the clients' packages are large.
+test-clients: setup
+	@$(MAKE) --no-print-directory $(PARALLEL) $(PROGRAM)
+	@tests/clients/run.sh $(PROGRAM)
 
 test-e2e: $(PROGRAM)
 	@tests/e2e/run.sh $(PROGRAM)

@@ -23,7 +23,8 @@
 static const char usage[] =
     "usage: a-io serve [options]\n"
     "\n"
-    "Answers OpenAI's /v1/chat/completions and /v1/models and, for the decision alone, /v1/route;\n"
+    "Answers OpenAI's chat completions, completions, responses and embeddings, Anthropic's messages\n"
+    "and Ollama's chat and generate (docs/http.md) and, for the decision alone, /v1/route;\n"
     "/v1/feedback takes what an intent really was, or an answer (probe.online, success.online);\n"
     "/health, /ready and /metrics (Prometheus) are for those who run it.\n"
     "\n"

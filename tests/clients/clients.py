@@ -3,6 +3,7 @@
 
 Each client is the package as it is published. Exit status: 0 when every check passes.
 """
+import json
 import os
 import sys
 
@@ -67,6 +68,26 @@ def check_openai_tools(url):
     assert reply.choices[0].finish_reason in ("stop", "length", "tool_calls"), reply
 
 
+def check_openai_forced_tool(url):
+    reply = openai_client(url).chat.completions.create(
+        model=MODEL, messages=[{"role": "user", "content": QUESTION}], tools=[TOOL], tool_choice="required",
+        max_tokens=200, temperature=0)
+    call = reply.choices[0].message.tool_calls[0].function
+    assert call.name == "get_weather", reply
+    assert reply.choices[0].finish_reason == "length" or "city" in json.loads(call.arguments), reply
+
+
+def check_openai_logprobs(url):
+    reply = openai_client(url).chat.completions.create(
+        model=MODEL, messages=[{"role": "user", "content": QUESTION}], max_tokens=4, logprobs=True, top_logprobs=3)
+    assert all(len(t.top_logprobs) == 3 for t in reply.choices[0].logprobs.content), reply
+
+
+def check_openai_embeddings(url):
+    reply = openai_client(url).embeddings.create(model=MODEL, input=["one", "two"])
+    assert len(reply.data) == 2 and abs(sum(x * x for x in reply.data[0].embedding) - 1) < 1e-4, reply.usage
+
+
 def check_openai_models(url):
     assert "auto" in [m.id for m in openai_client(url).models.list()]
 
@@ -114,6 +135,9 @@ CHECKS = {
     "openai: chat, n": check_openai_chat,
     "openai: chat, stream": check_openai_chat_stream,
     "openai: tools": check_openai_tools,
+    "openai: tools, required": check_openai_forced_tool,
+    "openai: logprobs": check_openai_logprobs,
+    "openai: embeddings": check_openai_embeddings,
     "openai: completions": check_openai_completions,
     "openai: responses": check_openai_responses,
     "openai: responses, stream": check_openai_responses_stream,
