@@ -41,6 +41,8 @@ static const char usage[] =
     "  --prompt FILE        token ids as text, repeated as needed (default: pseudo-random ids)\n"
     "  --runs N             runs of every test, 1 to 1000 (default: 5)\n"
     "  --kv LIST            types of the KV cache: f16 (default), f32, q8_0; several take turns\n"
+    "  --timeline FILE      after the tests, what every thread did in four decoding steps of each\n"
+    "                       model: a file for chrome://tracing or ui.perfetto.dev\n"
     "  --perplexity FILE    instead of speed: how well the models predict this text, in one "
     "table.\n"
     "                       --depth N is then the window in tokens (default: the context, at most\n"
@@ -49,7 +51,8 @@ static const char usage[] =
     "                       the window before. The stride is N-1: every token is counted once.\n"
     "                       Nats: mean of -ln p; error: its standard error, tokens taken as\n"
     "                       independent; perplexity: e^nats, comparable within one vocabulary\n"
-    "                       only. Not with --tests, --prompt, --runs or --together\n"
+    "                       only. Not with --tests, --prompt, --runs, --together\n"
+    "                       or --timeline\n"
     "  --special            with --perplexity: texts of special tokens, such as chat markers, are\n"
     "                       those tokens (default: ordinary text)\n"
     "  -t, --threads N      default: the physical cores this process may use\n"
@@ -98,6 +101,7 @@ enum {
     OPTION_PROMPT,
     OPTION_RUNS,
     OPTION_KV,
+    OPTION_TIMELINE,
     OPTION_PERPLEXITY,
     OPTION_SPECIAL,
     OPTION_JSON
@@ -113,6 +117,7 @@ static const struct option option_names[] = {
     {"prompt", required_argument, NULL, OPTION_PROMPT},
     {"runs", required_argument, NULL, OPTION_RUNS},
     {"kv", required_argument, NULL, OPTION_KV},
+    {"timeline", required_argument, NULL, OPTION_TIMELINE},
     {"perplexity", required_argument, NULL, OPTION_PERPLEXITY},
     {"special", no_argument, NULL, OPTION_SPECIAL},
     {"threads", required_argument, NULL, 't'},
@@ -187,6 +192,10 @@ static error_code take_option(void *context, int option, failure *fail)
         return option_number("--runs", optarg, 1, MEASURE_MAX_RUNS, &o->runs, fail);
     case OPTION_KV:
         return take_kv(o, optarg, fail);
+    case OPTION_TIMELINE:
+        o->speed_option = "--timeline";
+        o->timeline_path = optarg;
+        return OK;
     case OPTION_PERPLEXITY:
         o->perplexity_path = optarg;
         return OK;

@@ -64,6 +64,7 @@ typedef struct bench_options {
     const char *tests;            /* NULL: the standard ones, as far as they fit the context */
     const char *depths;
     const char *prompt_path;     /* NULL: pseudo-random ids */
+    const char *timeline_path;   /* NULL: no timeline is written */
     const char *perplexity_path; /* NULL: speed is measured */
     const char *speed_option;    /* one that only speed takes and that was given; NULL: none */
     uint64_t window;             /* of perplexity, in tokens; 0: as many as the context has */
@@ -84,6 +85,22 @@ error_code bench_find_file(const bench_options *options, const bench_source *sou
 error_code bench_run(const bench_options *options, failure *fail);
 error_code bench_perplexity(const bench_options *options, failure *fail);
 
+/* ---- timeline ------------------------------------------------------------------------------- */
+
+#define TIMELINE_TOKENS 4 /* decoded at depth 0 */
+
+/* What the threads did in some steps of several models, in Chrome's trace form. */
+typedef struct bench_timeline bench_timeline;
+typedef struct bench_model bench_model;
+
+/* ERR_IO when the file cannot be written. */
+error_code bench_timeline_create(bench_timeline **out, const char *path, int n_threads,
+                                 failure *fail);
+void bench_timeline_destroy(bench_timeline *t); /* NULL is allowed */
+/* Decodes TIMELINE_TOKENS tokens and keeps what the threads did, under the model's name. */
+error_code bench_timeline_add(bench_timeline *t, subject *s, const bench_model *m, failure *fail);
+error_code bench_timeline_write(const bench_timeline *t, failure *fail);
+
 /* ---- results -------------------------------------------------------------------------------- */
 
 /* Models that were in memory at the same time, and what the peak was around their tests. */
@@ -96,7 +113,7 @@ typedef struct bench_set {
 } bench_set;
 
 /* One model. */
-typedef struct bench_model {
+struct bench_model {
     char name[256]; /* the file as it was named, or the synthetic shape */
     char file[BENCH_PATH_SIZE];
     char type[16];       /* of most of its weight bytes: "Q4_0" */
@@ -109,7 +126,7 @@ typedef struct bench_model {
     size_t memory_peak; /* bytes, without the memory of the read peak; 0: unknown, or the set has
                          * more than this model with one KV */
     const bench_set *set;
-} bench_model;
+};
 
 typedef struct bench_result {
     const bench_model *model;

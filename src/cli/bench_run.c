@@ -30,6 +30,7 @@ typedef struct stage {
     bench_report *report;
     bench_set *set;
     team *threads;
+    bench_timeline *timeline; /* or NULL */
     read_peak *peak;
     loaded models[BENCH_MAX_MODELS];
     size_t n_models;
@@ -179,6 +180,9 @@ static error_code measure_rate(const loaded *l, team *threads, failure *fail)
 static error_code make_subjects(const bench_options *o, team *threads, loaded *l, failure *fail)
 {
     error_code code = OK;
+    size_t positions = bench_plan_positions(&l->plan);
+    if (o->timeline_path != NULL && positions <= TIMELINE_TOKENS)
+        positions = TIMELINE_TOKENS + 1;
     if (o->prompt_path != NULL)
         code = token_file_read(o->prompt_path, l->m->config.n_vocab, &l->prompt, fail);
     if (code == OK && has_steps(&l->plan))
@@ -186,7 +190,7 @@ static error_code make_subjects(const bench_options *o, team *threads, loaded *l
     for (size_t i = 0; code == OK && i < o->n_kv; i++) {
         const subject_options options = {.threads = threads,
                                          .kv = o->kv[i],
-                                         .positions = bench_plan_positions(&l->plan),
+                                         .positions = positions,
                                          .prompt = l->prompt.ids,
                                          .n_prompt = l->prompt.length,
                                          .multiply_rate = l->out->multiply_rate,
@@ -335,6 +339,14 @@ static error_code measure_staged(stage *s, failure *fail)
     return code;
 }
 
+static error_code draw_models(stage *s, failure *fail)
+{
+    error_code code = OK;
+    for (size_t i = 0; code == OK && s->timeline != NULL && i < s->n_models; i++)
+        code = bench_timeline_add(s->timeline, s->models[i].subjects[0], s->models[i].out, fail);
+    return code;
+}
+
 static error_code measure_set(stage *s, const bench_source *sources, size_t n, failure *fail)
 {
     error_code code = OK;
@@ -351,6 +363,8 @@ static error_code measure_set(stage *s, const bench_source *sources, size_t n, f
     }
     if (code == OK)
         code = measure_staged(s, fail);
+    if (code == OK)
+        code = draw_models(s, fail);
     clear_stage(s);
     return code;
 }
@@ -358,10 +372,13 @@ static error_code measure_set(stage *s, const bench_source *sources, size_t n, f
 static error_code measure_all(const bench_options *o, bench_report *report, failure *fail)
 {
     team *threads = NULL;
+    bench_timeline *timeline = NULL;
     stage *s = malloc(sizeof *s);
     if (s == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for %zu models", o->n_models);
     error_code code = team_create(&threads, (int)o->threads, fail);
+    if (code == OK && o->timeline_path != NULL)
+        code = bench_timeline_create(&timeline, o->timeline_path, (int)o->threads, fail);
     if (code == OK && !o->json)
         bench_print_heading(o, stdout);
     size_t at_once = o->together ? o->n_models : 1;
@@ -370,8 +387,12 @@ static error_code measure_all(const bench_options *o, bench_report *report, fail
         s->o = o;
         s->report = report;
         s->threads = threads;
+        s->timeline = timeline;
         code = measure_set(s, &o->models[i], at_once, fail);
     }
+    if (code == OK && timeline != NULL)
+        code = bench_timeline_write(timeline, fail);
+    bench_timeline_destroy(timeline);
     team_destroy(threads);
     free(s);
     return code;

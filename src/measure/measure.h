@@ -17,6 +17,7 @@
 
 #include "base/buffer.h"
 #include "base/failure.h"
+#include "model/forward_trace.h"
 #include "model/model.h"
 
 /* ---- statistics ----------------------------------------------------------------------------- */
@@ -161,6 +162,8 @@ double subject_run(subject *s, const speed_test *test);
 void subject_warm(subject *s, const speed_test *test);
 /* The test's tokens, for speed_result; ERR_MEMORY only. */
 error_code subject_answer(subject *s, const speed_test *test, token_list *out);
+/* A run of a decode test, after a warm one, whose steps are recorded. */
+void subject_trace(subject *s, const speed_test *test, forward_trace *trace);
 double subject_bytes(const subject *s, const speed_test *test);
 size_t subject_kv_bytes(const subject *s, const speed_test *test);
 kv_type subject_kv_type(const subject *s);

@@ -280,6 +280,14 @@ double subject_run(subject *s, const speed_test *test)
     }
 }
 
+void subject_trace(subject *s, const speed_test *test, forward_trace *trace)
+{
+    subject_warm(s, test);
+    forward_set_trace(s->forward, trace);
+    subject_run(s, test);
+    forward_set_trace(s->forward, NULL);
+}
+
 static error_code step_answer(subject *s, const speed_test *test, token_list *out)
 {
     int32_t ids[STEP_MAX_ROWS];

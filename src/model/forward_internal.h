@@ -8,7 +8,7 @@
 
 #include <stdatomic.h>
 
-#include "model/forward.h"
+#include "model/forward_trace.h"
 
 /* Up to here each thread repeats norm and quantisation instead of waiting for others to share it.
  */
@@ -107,6 +107,7 @@ struct forward {
     const atomic_bool *pause; /* or NULL */
     place at;                 /* where the step goes on */
     bool paused;              /* in the middle of the stage there: it has been prepared */
+    forward_trace *trace;     /* or NULL */
 };
 
 typedef struct worker {
@@ -120,6 +121,12 @@ static inline size_t forward_qkv_rows(const model_config *c)
 {
     return (c->n_heads + 2 * c->n_kv_heads) * c->head_dim;
 }
+
+/* When a traced stage begins; 0 without a trace. */
+double forward_trace_begin(const worker *w);
+/* Keeps what the thread did since begin_ms; returns the present, from which the next part counts.
+ */
+double forward_trace_note(const worker *w, place at, trace_part part, double begin_ms);
 
 /* One thread's part of a step, from where it stands to its end or to a pause. A team_work. */
 void forward_run_worker(void *context, int thread, int n_threads);

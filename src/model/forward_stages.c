@@ -405,12 +405,16 @@ static bool pause_wanted(const forward *f)
 static bool run_stage(const worker *w, place at, bool prepared)
 {
     forward *f = w->f;
+    double since = forward_trace_begin(w);
     if (!prepared)
         prepare_stage(w, at);
+    since = forward_trace_note(w, at, TRACE_PREPARE, since);
     size_t n = count_pieces(f, at);
     for (size_t piece; !pause_wanted(f) && team_take(f->loop, w->thread, n, &piece);)
         run_piece(w, at, piece);
+    since = forward_trace_note(w, at, TRACE_WORK, since);
     team_barrier(f->threads);
+    forward_trace_note(w, at, TRACE_WAIT, since);
     if (team_loop_unfinished(f->loop, w->thread, n))
         return false;
     team_loop_next(f->loop, w->thread);

@@ -49,6 +49,23 @@ test('perplexity', (t) => {
   refused(['-m', smallModel, '--special'], 2, /--special is for --perplexity/);
 });
 
+test('timeline', { skip: isSanitized && 'reading gigabytes takes too long' }, (t) => {
+  refused(['--perplexity', 'README.md', '-m', smallModel, '--timeline', 'x'], 2, /--timeline.*not with --perplexity/);
+  refused(['-m', smallModel, '--json', '--timeline', '/proc/nowhere/x'], 6, /--timeline.*nowhere/);
+  const file = path.join(temporaryFolder(t), 'timeline.json');
+  const result = run(['bench', '-m', smallModel, '--runs', '1', '-t', '2', '--tests', 'prefill:1', '--timeline', file],
+    { timeout: 300000 });
+  assert.equal(result.status, 0, result.stderr);
+  const events = JSON.parse(fs.readFileSync(file, 'utf8')).traceEvents.filter((e) => e.ph === 'X');
+  for (const thread of [0, 1]) {
+    const own = events.filter((e) => e.tid === thread);
+    assert.equal(own.filter((e) => e.name === 'logits').length, 4); // tokens
+    for (let i = 1; i < own.length; i++) assert.ok(own[i].ts >= own[i - 1].ts + own[i - 1].dur - 0.01);
+    assert.ok(own.some((e) => e.name === 'gate and up: prepare' && e.args.layer === 1));
+    assert.ok(own.some((e) => e.name === 'attention: wait'));
+  }
+});
+
 test('one object', { skip: isSanitized && 'reading gigabytes takes too long' }, () => {
   const result = run(['bench', '--json', '-m', smallModel, '--kv', 'f16,q8_0', '--runs', '2', '-t', '1',
     '--tests', 'step:1-2,decode:4'], { timeout: 300000 }); // reads 100 GB, on a machine that may be busy
