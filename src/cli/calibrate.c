@@ -66,6 +66,9 @@ static const char usage[] =
     "                          of {template, labels: [words]}, the words in the order of the\n"
     "                          configuration's labels\n"
     "      --test FILE         more labelled requests, only judged; up to 8 of these\n"
+    "      --fit-all           with --kind learned or none: all of LABELLED is fitted on, and only "
+    "--test\n"
+    "                          is judged: for requests that are two files already. No target\n"
     "      --no-machine        do not measure the machine\n"
     "      --json              one JSON object\n"
     "      --config FILE       configuration (default: config/demo.yaml)\n"
@@ -93,6 +96,7 @@ enum {
     SMALL,
     TEMPLATES,
     TEST,
+    FIT_ALL,
     NO_MACHINE,
     JSON,
     KV
@@ -164,6 +168,9 @@ static error_code read_option(calibrate_options *o, int c, char **argv, failure 
             return failure_set(fail, ERR_INVALID, "--test: more than %d", CALIBRATE_MAX_TESTS);
         o->tests[o->n_tests++] = optarg;
         return OK;
+    case FIT_ALL:
+        o->fit_all = true;
+        return OK;
     case NO_MACHINE:
         o->no_machine = true;
         return OK;
@@ -206,6 +213,10 @@ static error_code check_options(calibrate_options *o, int left, failure *fail)
         return failure_set(fail, ERR_INVALID,
                            "--templates compares probes by label tokens: it goes with --kind "
                            "tokens");
+    if (o->fit_all && (o->kind == KIND_TOKENS || has_goal))
+        return failure_set(fail, ERR_INVALID,
+                           "--fit-all is for --kind learned or none without a target: it leaves no "
+                           "requests to choose a limit on");
     if (o->kind == KIND_NONE && !o->success)
         return failure_set(fail, ERR_INVALID, "--kind none is for --success");
     if (o->success_goal != LIMIT_NONE && !o->success)
@@ -238,6 +249,7 @@ static error_code read_options(calibrate_options *o, int argc, char **argv, fail
                                           {"small", required_argument, NULL, SMALL},
                                           {"templates", required_argument, NULL, TEMPLATES},
                                           {"test", required_argument, NULL, TEST},
+                                          {"fit-all", no_argument, NULL, FIT_ALL},
                                           {"no-machine", no_argument, NULL, NO_MACHINE},
                                           {"json", no_argument, NULL, JSON},
                                           {"kv", required_argument, NULL, KV},

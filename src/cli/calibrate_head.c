@@ -1,5 +1,5 @@
 /* calibrate_head.c: the learned probe and success, fitted on a half of the requests and judged on
- * the other. */
+ * the other; or, with --fit-all, fitted on all. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -302,13 +302,14 @@ static error_code calibrate_part(part *p, const state_set *set, const calibrate_
     error_code code = choose(&all, p, set, fail);
     if (code == OK)
         code = check_count(p, &all, fail);
-    size_t half = code == OK ? half_of(&all) : 0;
+    bool keeps_half = !r->options->fit_all;
+    size_t half = code != OK ? 0 : keeps_half ? half_of(&all) : all.n;
     const choice first = {set, all.indexes, half, 0};
     /* Half of those that are too long belong here. */
     const choice second = {set, all.indexes + half, all.n - half, set->n_long - set->n_long / 2};
     if (code == OK)
         code = fit_head(p, &first, fail);
-    if (code == OK)
+    if (code == OK && keeps_half)
         code = judge(p, &second, "the half not fitted on", true, r, small, fail);
     free(all.indexes);
     p->findings->is_there = code == OK;

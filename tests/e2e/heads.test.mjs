@@ -41,6 +41,13 @@ test('heads from labelled requests', { skip: isSanitized && 'takes minutes' }, a
   assert.equal(calibrate(again, '-t', '1').status, 0);
   assert.equal(fs.readFileSync(again, 'utf8'), fs.readFileSync(found, 'utf8'), 'the same bits, however many threads');
 
+  const whole = run(['calibrate', graded, '--kind', 'learned', '--success', '--fit-all', '--test', unseen, '--no-machine', '--json'],
+    { timeout: 300000 });
+  assert.equal(whole.status, 0, whole.stderr);
+  const all = JSON.parse(whole.stdout);
+  assert.equal(all.success.found.fitted_on, 500, whole.stdout);
+  assert.deepEqual(all.success.results.map((r) => r.name), [unseen]);
+
   const written = JSON.parse(fs.readFileSync(found, 'utf8'));
   assert.deepEqual(Object.keys(written).sort(), ['kind', 'success', 'version']);
   const limit = written.success.limit.success;
@@ -115,6 +122,8 @@ test('heads that cannot be had', (t) => {
   refused([file, '--max-wrong', '2%'], 2, /are of --success/);
   refused([file, '--success', '--kind', 'none', '--max-misroute', '2%'], 2, /--kind none finds none/);
   refused([file, '--success', '--max-wrong', '2%', '--max-loss', '2%'], 2, /one target/);
+  refused([file, '--fit-all'], 2, /--fit-all is for --kind learned or none without a target/);
+  refused([file, '--success', '--kind', 'none', '--fit-all', '--max-wrong', '2%'], 2, /without a target/);
   refused(['--success'], 2, /--success needs a file/);
   refused([file, '--kind', 'learned'], 2, /line 1: "intent"/, lines(3, () => ({ small: { right: true } })));
   refused([file, '--kind', 'none', '--success'], 2, /0 requests have a grade of the small model's answer/,

@@ -125,7 +125,7 @@ def evidence(work):
         work.label(name, *more)
     work.join("graded.jsonl", "labelled-fit.jsonl", "labelled-more.jsonl")
     work.fit("probe", work.path("labelled-fit.jsonl"))
-    work.fit("heads", "--kind", "learned", "--success", work.path("graded.jsonl"))
+    work.fit("heads", "--kind", "learned", "--success", "--fit-all", work.path("graded.jsonl"))
     work.configure("published", PUBLISHED)
     work.configure("calibrated", CHOSEN, f"  calibration: {work.path('probe.json')}\n")
     work.configure("success", None, LIKELY.format(work.path("heads.json")))
