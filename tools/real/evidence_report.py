@@ -286,16 +286,19 @@ def kind_table(rows):
 
 
 def frontier_table(made):
-    large = next(r for r in made["policies"] if r["policy"] == "large")
+    small, large = (next(r for r in made["policies"] if r["policy"] == name) for name in ("small", "large"))
+    gap = large["accuracy"] - small["accuracy"]
     rows = []
     for r in made["policies"] + ([made["speculation"]] if made["speculation"] else []):
-        cells = [r["policy"], number(r["accuracy"]), number(100 * r["small_share"], 0)]
+        cells = [r["policy"], with_interval([r["accuracy"], *r.get("accuracy_interval", (None, None))]),
+                 number(100 * (1 - r["small_share"]), 0),
+                 number(100 * (r["accuracy"] - small["accuracy"]) / gap if gap > 0 else None, 0)]
         for streams in map(str, STREAMS):
             cells += [number(large[streams]["ms_per_answer"] / r[streams]["ms_per_answer"], 2),
                       number(r[streams]["tokens_per_s"]), number(r[streams]["bytes_per_answer"] / 1e9, 1)] \
                 if streams in r else ["–"] * 3
         rows.append(cells)
-    return table(["", "right, %", "small, %", "× large", "tokens/s", "GB each", "× large, 8", "tokens/s, 8", "GB each, 8"],
+    return table(["", "right, % (95 %)", "large calls, %", "gap recovered, %", "× large", "tokens/s", "GB each", "× large, 8", "tokens/s, 8", "GB each, 8"],
                  rows)
 
 
