@@ -82,10 +82,10 @@ def predictors(judged):
 
 
 def own_scores(judged, folder):
-    """Of each collection, both halves: requests, small, large, published."""
+    """Of each collection, both halves where both models answered: requests, small, large, published."""
     lines = list(judged.lines)
     if (folder / "labelled-fit.jsonl").is_file():
-        lines += read_lines(folder / "labelled-fit.jsonl")
+        lines += [line for line in read_lines(folder / "labelled-fit.jsonl") if "large" in line]
     rows = []
     for task in sorted({line["task"] for line in lines}) + ["all"]:
         some = [line for line in lines if task in ("all", line["task"])]
