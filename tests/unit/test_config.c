@@ -218,7 +218,7 @@ static const struct {
     {SUCCESS_RULE "likely: perhaps}]\n", {"policy.rules[0].likely", "perhaps"}},
     {SUCCESS_RULE "likely: true, min_success: 1}]\n", {"rules[0].likely", "beside a bound"}},
     {SUCCESS_RULE "min_success: 1.1}]\n", {"rules[0].min_success", "0 to 1"}},
-    {SUCCESS_RULE "min_success: .nan}]\n", {"rules[0].min_success", "0 to 1"}},
+    {SUCCESS_RULE "min_success: .nan}]\n", {"min_success", ".nan"}},
     {SUCCESS_RULE "below_success: 0}]\n", {"rules[0].below_success", "above 0"}},
     {SUCCESS_RULE "min_success: 0.8, below_success: 0.8}]\n", {"below_success", "min_success"}},
     {SUCCESS_RULE "max_success: 0.8}]\n", {"\"max_success\" in rules", "below_success"}},
