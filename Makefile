@@ -28,7 +28,7 @@
 #   make bench-calibrate  the demo probe on unseen requests, before and after calibration, and its limits
 #   make bench-draft    what a draft model gains and costs beside prompt lookup
 #   make stress-http    the same with the npm client openai against a-io serve (REQUESTS=2000 SEED=1 CLIENTS=16)
-#   make bench-peer     beside other engines built here, in turns (PEER=path/to/llama-bench MODELS="FILE pangu-1b-llama:q4_k ...")
+#   make bench-peer     beside other engines built here, in turns: PEER=path/to/llama-bench (MODELS="FILE ..." BRIEF="pangu-1b-llama:q4_k ...")
 #   make bench-render   what a conversation of 2 KB costs from messages to tokens, by chat template (MODELS="FILE ...")
 #   make format         clang-format over src and tests
 
@@ -321,13 +321,19 @@ bench-lookup-wall: bench-lookup
 	for m in $(LOOKUP_MODELS); do \
 	  $(VARIANT)/bench/lookup_wall $$m $(VARIANT)/lookup-texts.jsonl $(WORDS) $(VARIANT)/lookup-judged-$$(basename $$m) $(TOKENS) $(TURNS) $(TEXTS) $(LONGEST) || exit 1; done
 
-# make bench-peer PEER='llama.cpp=path/to/llama-bench; ik_llama.cpp=path/to/llama-bench -rtr 1' PEER_OPTIONS='--pairs 10'
-bench-peer: MODELS ?= pangu-1b-llama:q4_k pangu-1b-llama:q5_k pangu-1b-llama:q6_k pangu-1b-llama:q8_0 pangu-1b-llama:iq4_xs
+# make bench-peer PEER='llama.cpp=path/to/llama-bench; ik_llama.cpp=path/to/llama-bench -rtr 1': the real files
+# that `make real-models` fetched, and in fewer rounds synthetic models. PAIRS=3 BRIEF_PAIRS=2 take some 10 minutes with two peers.
+bench-peer: MODELS ?= $(wildcard $(HOME)/.cache/a-io/real/*.gguf)
+bench-peer: BRIEF ?= $(patsubst %,pangu-1b-llama:%,q4_k q5_k q6_k q8_0 iq4_xs)
 bench-peer: THREADS ?= 2
+bench-peer: PAIRS ?= 5
+bench-peer: BRIEF_PAIRS ?= 3
+bench-peer: PEER_RUN = bench/peer.py --program $(PROGRAM) --threads $(THREADS) --peer "$(PEER)"
 bench-peer: setup
 	@$(if $(PEER),,echo "bench-peer: say which program: PEER=path/to/llama-bench" && exit 2)
 	@$(MAKE) --no-print-directory $(PROGRAM)
-	bench/peer.py --program $(PROGRAM) --threads $(THREADS) --peer "$(PEER)" $(PEER_OPTIONS) $(MODELS)
+	$(if $(MODELS),$(PEER_RUN) --pairs $(PAIRS) $(MODELS))
+	$(if $(BRIEF),$(PEER_RUN) --pairs $(BRIEF_PAIRS) --deep-pairs 0 $(BRIEF))
 
 bench-render: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/render

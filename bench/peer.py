@@ -14,10 +14,11 @@ import shlex
 import statistics
 import subprocess
 import sys
+import time
 
 DECODED = 32  # tokens after nothing
 DECODED_DEEP = 16  # tokens after a filled KV
-STEP_REPETITIONS = 5  # of llama-bench; A-IO's are more runs
+REPETITIONS = 2  # of llama-bench; a run of A-IO's steps is the mean of four
 SYNTHETIC_TESTS = "step:1"  # of the run that makes a synthetic model's file
 
 
@@ -29,17 +30,21 @@ class Engine:
 def read_json(command):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
-        raise SystemExit(f"bench-peer: {shlex.join(command)}: exit status {done.returncode}\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"{shlex.join(command)}: exit status {done.returncode}\n{done.stderr[-2000:]}")
     return json.loads(done.stdout[done.stdout.index("[" if "-o" in command else "{") :])
 
 
+def is_synthetic(model):
+    return ":" in model and not model.endswith(".gguf")
+
+
 def our_model(model):
-    return ["--synthetic", model] if ":" in model and not model.endswith(".gguf") else ["-m", model]
+    return ["--synthetic" if is_synthetic(model) else "-m", model]
 
 
-def ours(engine, given, model, tests, depth, runs):
+def ours(engine, given, model, tests, depth):
     """{(test, n, depth): tokens/s}, the file, its weights' bytes a step, peaks and shares."""
-    command = engine.command + ["bench", "--json", "-t", str(given.threads), "--runs", str(runs)]
+    command = engine.command + ["bench", "--json", "-t", str(given.threads), "--runs", "1"]
     if depth:
         command += ["--depth", str(depth)]
     out = read_json(command + ["--tests", ",".join(tests)] + our_model(model))
@@ -66,8 +71,8 @@ def theirs(engine, given, file, prompts, decoded, depth, repetitions):
 class Part:
     """Tests that one process of each engine runs together."""
 
-    def __init__(self, rounds, tests, prompts, decoded, depth, repetitions):
-        self.rounds, self.tests, self.prompts = rounds, tests, prompts
+    def __init__(self, name, rounds, tests, prompts, decoded, depth, repetitions):
+        self.name, self.rounds, self.tests, self.prompts = name, rounds, tests, prompts
         self.decoded, self.depth, self.repetitions = decoded, depth, repetitions
 
     def run(self, engine, given, model, file):
@@ -75,7 +80,7 @@ class Part:
         if not engine.ours:
             speeds = theirs(engine, given, file, self.prompts, self.decoded, self.depth, self.repetitions)
             return {self.column(kind, n): speed for (kind, n, _), speed in speeds.items()}, None
-        said = ours(engine, given, model, self.tests, self.depth, self.repetitions)
+        said = ours(engine, given, model, self.tests, self.depth)
         return {self.column(kind, n): speed for (kind, n, _), speed in said["speeds"].items()}, said
 
     def column(self, kind, n):
@@ -87,13 +92,12 @@ class Part:
 def parts_of(given):
     rows = [int(n) for n in given.rows.split(",") if n]
     parts = [
-        Part(given.pairs, [f"decode:{DECODED}"], [], DECODED, 0, 1),
-        Part(given.pairs, ["step:" + ",".join(map(str, rows))], rows, 0, 0, STEP_REPETITIONS),
+        Part("decode and steps", given.pairs, [f"decode:{DECODED}"] + [f"step:{n}" for n in rows], rows, DECODED, 0, REPETITIONS),
     ]
     if given.prefill:
-        parts.append(Part(given.long_pairs, [f"prefill:{given.prefill}"], [given.prefill], 0, 0, 1))
+        parts.append(Part("prefill", given.long_pairs, [f"prefill:{given.prefill}"], [given.prefill], 0, 0, 1))
     if given.depth:
-        parts.append(Part(given.deep_pairs, [f"decode:{DECODED_DEEP}"], [], DECODED_DEEP, given.depth, 1))
+        parts.append(Part("depth", given.deep_pairs, [f"decode:{DECODED_DEEP}"], [], DECODED_DEEP, given.depth, 1))
     return [part for part in parts if part.rounds > 0]
 
 
@@ -122,12 +126,13 @@ def print_table(model, engines, speeds, said):
 
 
 def measure(engines, given, model):
-    file = ours(engines[0], given, model, [SYNTHETIC_TESTS], 0, 1)["file"]
+    file = ours(engines[0], given, model, [SYNTHETIC_TESTS], 0)["file"] if is_synthetic(model) else model
     speeds, said = {}, []
     for part in parts_of(given):
         for turn in range(part.rounds):
             first = turn % len(engines)
             for engine in engines[first:] + engines[:first]:
+                print(f"{time.strftime('%H:%M:%S')} {model.rsplit('/', 1)[-1]}, {part.name}, round {turn + 1}: {engine.name}", file=sys.stderr)
                 measured, own = part.run(engine, given, model, file)
                 if own:
                     said.append(own)
@@ -142,8 +147,8 @@ def main():
     arguments.add_argument("--program", default="build/a-io")
     arguments.add_argument("--peer", action="append", required=True, help="[NAME=]PATH of llama-bench and its options; several, or separated by ;")
     arguments.add_argument("--threads", type=int, default=2)
-    arguments.add_argument("--pairs", type=int, default=5, help="rounds of decode and of steps (default: 5)")
-    arguments.add_argument("--long-pairs", type=int, default=3, help="rounds of prefill (default: 3)")
+    arguments.add_argument("--pairs", type=int, default=5, help="rounds of decode and steps (default: 5)")
+    arguments.add_argument("--long-pairs", type=int, default=1, help="rounds of prefill (default: 1)")
     arguments.add_argument("--deep-pairs", type=int, default=1, help="rounds of decode at --depth (default: 1)")
     arguments.add_argument("--prefill", type=int, default=512)
     arguments.add_argument("--depth", type=int, default=2048, help="0: none")
@@ -153,9 +158,15 @@ def main():
     for peer in ";".join(given.peer).split(";"):
         name, _, command = peer.strip().rpartition("=") if "=" in peer.split()[0] else ("the peer", "", peer)
         engines.append(Engine(name, shlex.split(command), False))
+    failed = False
     for model in given.models:
-        measure(engines, given, model)
+        try:
+            measure(engines, given, model)
+        except RuntimeError as error:
+            failed = True
+            print(f"bench-peer: {model}: {error}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
