@@ -113,7 +113,8 @@ bool chat_request_read(chat_request *out, json_t *body, const request_text *text
     bool is_read = read_priority_headers(&p, text) && read_fields(&p, form, body) &&
                    form->finish(&p) && finish_manner(&p) && draw_seed(&p);
     json_decref(p.variables);
-    if (json_was_short()) /* what was made of the body may lack parts, whatever was found of it */
+    if (json_was_short() ||
+        p.lacks_memory) /* what was made of the body may lack parts, whatever was found of it */
         is_read = api_error_set(e, 503, "out_of_memory", "", "no memory for the request");
     if (!is_read) {
         chat_request_free(out);

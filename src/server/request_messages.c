@@ -249,15 +249,16 @@ static bool is_plain(const json_t *message)
 }
 
 /* Templates write arguments as the objects that they are. */
-static json_t *template_call(const json_t *call)
+static json_t *template_call(parser *p, const json_t *call)
 {
     const json_t *function = json_object_get(call, "function");
     json_t *arguments = json_object_get(function, "arguments"), *value = NULL;
-    error_code code;
+    error_code code = OK;
     json_error_t error;
     if (json_is_string(arguments))
         value = json_read(json_string_value(arguments), json_string_length(arguments),
                           JSON_ALLOW_NUL | JSON_DECODE_ANY, &error, &code);
+    p->lacks_memory = p->lacks_memory || (value == NULL && code == ERR_MEMORY);
     return json_pack("{s:s, s:O?, s:{s:O, s:o}}", "type", "function", "id",
                      json_object_get(call, "id"), "function", "name",
                      json_object_get(function, "name"), "arguments",
@@ -280,8 +281,9 @@ static json_t *called_name(const json_t *messages, size_t before, const char *id
     return NULL;
 }
 
-static json_t *template_message(const json_t *messages, size_t index, const chat_message *plain)
+static json_t *template_message(parser *p, size_t index, const chat_message *plain)
 {
+    const json_t *messages = p->messages;
     const json_t *message = json_array_get(messages, index);
     json_t *made = json_pack("{s:s, s:o}", "role", plain->role, "content",
                              json_text(plain->content, plain->content_length));
@@ -303,7 +305,7 @@ static json_t *template_message(const json_t *messages, size_t index, const chat
     size_t k;
     json_array_foreach(json_object_get(message, "tool_calls"), k, call)
     {
-        json_array_append_new(calls, template_call(call));
+        json_array_append_new(calls, template_call(p, call));
     }
     json_object_set_new(made, "tool_calls", calls);
     return made;
@@ -315,7 +317,7 @@ static bool write_messages(parser *p, size_t n)
     chat_request *out = p->out;
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(list, template_message(p->messages, i, &out->messages[i]));
+        json_array_append_new(list, template_message(p, i, &out->messages[i]));
     out->request.chat.messages_json = parser_keep_json(p, "messages", list);
     json_decref(list);
     return out->request.chat.messages_json != NULL;

@@ -25,6 +25,7 @@ typedef struct parser {
     const char *repetition;
     const char *priority, *deadline; /* the field or header that said it first, or NULL */
     json_t *tier;
+    bool lacks_memory; /* for something that would look otherwise with it */
     bool has_seed;
     bool has_stream_options;
     bool is_raw; /* a prompt is not what a user says */
