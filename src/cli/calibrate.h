@@ -105,7 +105,7 @@ typedef struct calibrate_options {
     double success_target;
     const char *small;     /* labels the small model answers, between commas; NULL: code */
     const char *templates; /* NULL: the configuration's own alone */
-    bool fit_all; /* heads: no half is kept back to be judged */
+    bool fit_all;          /* heads: no half is kept back to be judged */
     bool no_machine, json, help;
 } calibrate_options;
 
