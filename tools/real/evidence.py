@@ -31,6 +31,9 @@ LIKELY = """probe: {{kind: learned, calibration: "{0}", labels: [{{name: code}},
 success: {{calibration: "{0}"}}
 policy: {{name: rules, rules: [{{name: likely, min_success: 0.5, model: small}}, {{name: rest, model: large}}]}}
 """
+GAINFUL = """success: {{calibration: "{0}"}}
+policy: {{name: rules, rules: [{{name: idle, min_success: 0.75, model: small}}, {{name: rest, model: large}}]}}
+"""  # "success" is that the large model gains nothing; P(gain) above a quarter goes to it
 
 
 class Work:
@@ -89,6 +92,15 @@ class Work:
         if not self.path(name).is_file():
             self.path(name).write_bytes(b"".join(self.path(part).read_bytes() for part in parts))
 
+    def idle(self, name, graded):
+        """Of the requests that both models answered: "right" is where the large one gains nothing."""
+        lines = [json.loads(line) for line in self.path(graded).read_text().splitlines()]
+        with open(self.path(name), "w", encoding="utf-8") as out:
+            for line in lines:
+                if "large" in line:
+                    right = line["small"]["right"] or not line["large"]["right"]
+                    out.write(json.dumps({"messages": line["messages"], "small": {"right": right}}) + "\n")
+
     def steps(self):
         files = [self.models / m["file"] for m in json.loads(fetch.MODELS.read_text()) if m["name"] in PAIR]
         self.made("steps.json", "bench", "-m", files[0], "-m", files[1], "--synthetic", LARGER, "--tests",
@@ -126,12 +138,16 @@ def evidence(work):
     work.join("graded.jsonl", "labelled-fit.jsonl", "labelled-more.jsonl")
     work.fit("probe", work.path("labelled-fit.jsonl"))
     work.fit("heads", "--kind", "learned", "--success", "--fit-all", work.path("graded.jsonl"))
+    work.idle("idle.jsonl", "labelled-fit.jsonl")
+    work.fit("gain", "--kind", "none", "--success", "--fit-all", work.path("idle.jsonl"))
+    work.configure("gain", None, GAINFUL.format(work.path("gain.json")))
     work.configure("published", PUBLISHED)
     work.configure("calibrated", CHOSEN, f"  calibration: {work.path('probe.json')}\n")
     work.configure("success", None, LIKELY.format(work.path("heads.json")))
     for name in ("published", "template", "calibrated"):
         work.decide(name, "paper")
-    work.decide("success", "rules")
+    for name in ("success", "gain"):
+        work.decide(name, "rules")
 
 
 def report(work):

@@ -20,6 +20,7 @@ PUBLISHED = {  # per cent; Qwen2.5-Coder Technical Report (arXiv 2409.12186), in
 }
 STREAMS = (1, 8)
 KINDS = ("code", "math", "qa")
+HEADS = {"success": "success head", "gain": "gain head (nothing to gain from the large one)"}
 
 
 def read_lines(path):
@@ -65,7 +66,7 @@ def predictors(judged):
     found = {}
     for name, decisions in judged.decisions.items():
         if all(success_of(d) is not None for d in decisions):
-            found["success head"] = [success_of(d) for d in decisions]
+            found[HEADS.get(name, name)] = [success_of(d) for d in decisions]
         elif all(d.get("intent") for d in decisions):
             found[f"entropy of the label probe ({name})"] = [-d["intent"]["entropy"] for d in decisions]
     found["prompt length (the shorter, the surer)"] = [-line["small"].get("prompt_tokens", 0) for line in judged.lines]
@@ -103,6 +104,8 @@ def own_scores(judged, folder):
 def areas(judged):
     rows = []
     for name, scores in predictors(judged).items():
+        if name == HEADS["gain"]:
+            continue  # it is not of this that it tells
         row = {"predictor": name}
         for kind in ("all",) + KINDS:
             at = [i for i in range(len(judged)) if kind in ("all", judged.kinds[i])]
@@ -189,6 +192,7 @@ def policies(judged):
         listed.append(Policy("kind rule, learned",
                              [float(d["intent"]["label"] == "code") for d in kind], "state"))
     listed += decided(judged, "success", "success rule", "state")
+    listed += decided(judged, "gain", "gain rule", "state")
     listed.append(Policy("oracle", [float(s or not l) for s, l in zip(judged.small, judged.large)]))
     return listed
 
