@@ -34,6 +34,6 @@ typedef struct api {
 } api;
 
 extern const api openai_chat_api, openai_text_api, anthropic_api, responses_api, ollama_chat_api,
-    ollama_generate_api;
+    ollama_generate_api, score_api;
 
 #endif

@@ -95,7 +95,7 @@ typedef struct chat_request {
 /* Of an API: which fields there are, and what follows from all of them together. */
 typedef struct request_form request_form;
 extern const request_form openai_chat_form, openai_text_form, anthropic_form, responses_form,
-    ollama_chat_form, ollama_generate_form, ollama_options_form, embeddings_form;
+    ollama_chat_form, ollama_generate_form, ollama_options_form, embeddings_form, score_form;
 
 /* A request as it came. A header says the same as the field without "x-a-io-"; NULL: not sent. */
 typedef struct request_text {

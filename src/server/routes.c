@@ -122,6 +122,7 @@ static const route routes[] = {
     {"POST", "/v1/chat/completions", REPLIED_BY(openai_chat_api)},
     {"POST", "/v1/completions", REPLIED_BY(openai_text_api)},
     {"POST", "/v1/responses", REPLIED_BY(responses_api)},
+    {"POST", "/v1/score", REPLIED_BY(score_api)},
     {"POST", "/v1/responses/input_tokens", COMPUTED_BY(prompt_count, responses_api)},
     {"GET", "/v1/responses/", ANSWERED_BY(response_get)},
     {"DELETE", "/v1/responses/", ANSWERED_BY(response_delete)},

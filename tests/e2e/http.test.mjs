@@ -74,6 +74,26 @@ test('metrics count what was decided, answered and computed', async () => {
   }
 });
 
+test('a score of what the model itself said is what it said of it', async () => {
+  const model = 'large', { messages } = hello;
+  const said = await server.json('/v1/chat/completions', { model, messages, temperature: 0, max_tokens: 12, logprobs: true, top_logprobs: 2 });
+  const [choice] = said.body.choices;
+  const scored = await server.json('/v1/score', { model, messages, completion: choice.message.content, top_logprobs: 2 });
+  assert.equal(scored.status, 200);
+  const [{ tokens, total, mean }] = scored.body.data;
+  const expected = choice.logprobs.content.slice(0, tokens.length); // without the token that ends it
+  assert.deepEqual(tokens.map(({ rank, ...token }) => token), expected);
+  assert.ok(tokens.every(({ rank }) => rank === 0), 'greedy');
+  const sum = expected.reduce((all, { logprob }) => all + logprob, 0);
+  assert.ok(Math.abs(total - sum) < 1e-6 && Math.abs(mean - sum / tokens.length) < 1e-6);
+  assert.equal(scored.body.usage.completion_tokens, 0);
+  for (const [body, param] of [[{ messages }, 'completion'], [{ completion: 'x' }, 'prompt'], [{ messages, completion: '' }, 'completion'],
+    [{ messages, prompt: 'x', completion: 'y' }, 'prompt'], [{ messages, completion: 'x', stream: true }, 'stream'], [{ messages, completion: 'x', top_logprobs: 21 }, 'top_logprobs']]) {
+    const refused = await server.json('/v1/score', { model, ...body });
+    assert.deepEqual([refused.status, refused.body.error.param], [400, param]);
+  }
+});
+
 test('request ids: a sane one is echoed, another one replaced', async () => {
   const sane = await server.json('/health', undefined, { 'x-request-id': 'trace-1.a:b_C' });
   assert.equal(sane.headers.get('x-request-id'), 'trace-1.a:b_C');

@@ -26,6 +26,7 @@ static const struct {
     {"## Embeddings", &embeddings_form, NULL},
     {"## Responses", &responses_form, NULL},
     {"## Messages", &anthropic_form, NULL},
+    {"## Scores", &score_form, NULL},
     {"## Ollama", &ollama_chat_form, &ollama_generate_form},
 };
 #define N_PAGES (sizeof pages / sizeof *pages)
