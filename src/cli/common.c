@@ -106,9 +106,44 @@ static error_code take_option(const option_table *t, int option, failure *fail)
     return OK;
 }
 
+static const struct option *find_option(const option_table *t, const char *word)
+{
+    size_t n = strcspn(word + 2, "=");
+    for (const struct option *o = t->names; o->name != NULL; o++)
+        if (strlen(o->name) == n && strncmp(o->name, word + 2, n) == 0)
+            return o;
+    return NULL;
+}
+
+/* Whether the next word is this one's value, whatever it looks like. */
+static bool takes_next(const option_table *t, const char *word)
+{
+    if (word[0] != '-' || word[1] == '\0')
+        return false;
+    if (word[1] == '-') {
+        const struct option *o = find_option(t, word);
+        return o != NULL && o->has_arg == required_argument && strchr(word, '=') == NULL;
+    }
+    const char *letter = strchr(t->letters + 1, word[1]);
+    return letter != NULL && letter[1] == ':' && word[2] == '\0';
+}
+
+/* getopt_long takes the beginning of a name for the name: an option that is added later would
+ * change what a script says. */
+static error_code check_names(const option_table *t, int argc, char **argv, failure *fail)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strncmp(argv[i], "--", 2) == 0 && find_option(t, argv[i]) == NULL)
+            return failure_set(fail, ERR_INVALID, "%.*s is not an option here; try: a-io %s --help",
+                               (int)strcspn(argv[i], "="), argv[i], argv[0]);
+        i += takes_next(t, argv[i]);
+    }
+    return OK;
+}
+
 error_code options_read(const option_table *t, int argc, char **argv, failure *fail)
 {
-    error_code code = OK;
+    error_code code = check_names(t, argc, argv, fail);
     opterr = 0;
     optind = 1;
     for (int c; code == OK && (c = getopt_long(argc, argv, t->letters, t->names, NULL)) != -1;)

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { Server, patience, program, root, run, smallModel, temporaryFolder, until } from './helper.mjs';
 
+const CONTEXT = 640; // of the demo pair's large model, tokens
 const INTERRUPT = '\x03';
 const END = '\x04';
 const UP = '\x1b[A';
@@ -119,7 +120,7 @@ test('Ctrl-C stops the answer only; its beginning stays said', async (t) => {
   await terminal.prompted();
   const alone = await terminal.says('Go on.');
   assert.ok(next.prompt > alone.prompt + 15, JSON.stringify([next, alone]));
-  assert.equal(next.tokens, 500);
+  assert.equal(next.tokens, Math.min(500, CONTEXT - next.prompt)); // a stopped answer may have been long
   terminal.type(INTERRUPT);
   await terminal.sees(/Ctrl-D or \/exit leaves/);
   terminal.type('not to be sent');

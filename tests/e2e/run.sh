@@ -3,5 +3,6 @@
 set -eu
 program=$(realpath "$1")
 here=$(dirname "$(realpath "$0")")
-[ -d "$here/node_modules/openai" ] || (cd "$here" && npm ci --no-audit --no-fund >&2)
+# What npm installed last is older than the lock file: a client was added or another version is wanted.
+[ "$here/node_modules/.package-lock.json" -nt "$here/package-lock.json" ] || (cd "$here" && npm ci --no-audit --no-fund >&2)
 A_IO_PROGRAM=$program exec node --test "$here"/*.test.mjs
