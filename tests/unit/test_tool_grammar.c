@@ -33,7 +33,7 @@ static char *say(const char *form, const char *name, const char *thought_end, in
 {
     failure fail = {0};
     buffer text, said;
-    grammar *g;
+    grammar *g = NULL;
     sequence_poll_result last;
     if (write_grammar(&text, form, name, true, thought_end, &fail) != OK ||
         grammar_compile(&g, house_models[LARGE], GRAMMAR_CALLS, text.data, text.length - 1,
