@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { changedConfig, isSanitized, longRequest, patience, post, root, Server, sleep, until } from './helper.mjs';
@@ -395,7 +396,9 @@ test('usage in every chunk, where it is asked for', async () => {
   assert.ok(events.length > 2 && events.every(({ usage }) => Number.isInteger(usage.completion_tokens)), JSON.stringify(events[0]));
 });
 
-const coder = '/work/real/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf';
+// `make real-models` brings it.
+const cache = process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache');
+const coder = path.join(process.env.A_IO_REAL_MODELS || path.join(cache, 'a-io/real'), 'qwen2.5-coder-0.5b-instruct-q4_k_m.gguf');
 test('a limit within a character ends at the last whole one, streamed and whole alike', { skip: !fs.existsSync(coder) && 'no real model' }, async (t) => {
   const real = await Server.start({ args: ['-m', coder, '--chat-template', 'qwen2.5', '-c', '512'] });
   t.after(() => real.stop());
