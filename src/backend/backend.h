@@ -223,7 +223,6 @@ typedef struct embedding_result {
 } embedding_result;
 
 error_code embedding_poll(embedding_job *e, embedding_result *out);
-void embedding_cancel(embedding_job *e);
 void embedding_release(embedding_job *e);
 
 #endif

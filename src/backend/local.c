@@ -705,11 +705,6 @@ error_code embedding_poll(embedding_job *e, embedding_result *out)
     return code;
 }
 
-void embedding_cancel(embedding_job *e)
-{
-    sequence_cancel(e->sequence);
-}
-
 void embedding_release(embedding_job *e)
 {
     if (e == NULL)

@@ -33,16 +33,6 @@ static const arm arms[] = {
 };
 #define N_ARMS (sizeof arms / sizeof arms[0])
 
-size_t arm_count(void)
-{
-    return N_ARMS;
-}
-
-const arm *arm_at(size_t index)
-{
-    return &arms[index];
-}
-
 const arm *arm_find(const char *name)
 {
     for (size_t i = 0; i < N_ARMS; i++)

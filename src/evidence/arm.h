@@ -34,8 +34,6 @@ typedef struct arm {
 
 /* A list such as "small,large,adaptive"; "all": every arm. ERR_NOT_FOUND lists the names. */
 error_code arm_list(const char *text, const arm **out, size_t *n, failure *fail);
-size_t arm_count(void);
-const arm *arm_at(size_t index);
 /* NULL: none of this name. */
 const arm *arm_find(const char *name);
 

@@ -29,16 +29,9 @@ bool compute_begin(exchange *e)
 
 bool compute_resume(exchange *e)
 {
-    unsigned signals = exchange_take_signals(e);
-    api_error error;
-    if ((signals & SIGNAL_STOPPING) && exchange_withdraw_work(e)) {
-        api_error_set_stopping(&error);
-        return exchange_answer_error(e, &error);
-    }
-    if (e->is_working)
-        return true;
-    if (e->has_work_error)
-        return exchange_answer_error(e, &e->work_error);
+    bool is_well;
+    if (!exchange_await_work(e, &is_well))
+        return is_well;
     json_t *answer = e->computed;
     e->computed = NULL;
     return exchange_answer(e, 200, answer);

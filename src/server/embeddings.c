@@ -253,16 +253,10 @@ bool embeddings_begin(exchange *e)
 
 bool embeddings_resume(exchange *e)
 {
-    unsigned signals = exchange_take_signals(e);
+    bool is_well;
     api_error error;
-    if ((signals & SIGNAL_STOPPING) && exchange_withdraw_work(e)) {
-        api_error_set_stopping(&error);
-        return exchange_answer_error(e, &error);
-    }
-    if (e->is_working)
-        return true;
-    if (e->has_work_error)
-        return exchange_answer_error(e, &e->work_error);
+    if (!exchange_await_work(e, &is_well))
+        return is_well;
     for (size_t i = 0; i < e->embeddings->n; i++) {
         embedding_result r;
         embedding_poll(e->embeddings->jobs[i], &r);

@@ -195,6 +195,9 @@ bool exchange_give_work(exchange *e, void (*what)(work *w), api_error *error);
 exchange *exchange_of(work *w);
 /* True once no worker has it, or will. */
 bool exchange_withdraw_work(exchange *e);
+/* After a signal: true once the work is done well. Else there is nothing to do but to give back
+ * *is_well: it is not done, or an error was answered. */
+bool exchange_await_work(exchange *e, bool *is_well);
 
 /* What the headers alone decide. False: the body is not waited for, the answer is an error. */
 bool exchange_headers(exchange *e);

@@ -28,11 +28,6 @@ void reply_parser_destroy(reply_parser *p)
     free(p);
 }
 
-size_t reply_parser_calls(const reply_parser *p)
-{
-    return p->n_calls;
-}
-
 /* ---- telling -------------------------------------------------------------------------------- */
 
 bool reply_tell(reply_parser *p, reply_part part, const char *text, size_t length)

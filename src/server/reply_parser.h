@@ -48,7 +48,6 @@ void reply_parser_destroy(reply_parser *p); /* NULL too */
 /* `is_end`: nothing comes after this piece. False: the sink said so, or no memory. */
 bool reply_parser_feed(reply_parser *p, const char *text, size_t length, bool is_end,
                        reply_sink *sink, void *context);
-size_t reply_parser_calls(const reply_parser *p);
 
 /* ---- for the files above ----------------------------------------------------------------------
  */
