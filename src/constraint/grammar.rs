@@ -78,7 +78,7 @@ impl Grammar {
 fn compile(vocabulary: &Vocabulary, kind: Kind, text: &str) -> Result<Grammar, Failure> {
     let parsed = match kind {
         Kind::JsonSchema => schema::read(text)?,
-        Kind::Lark => TopLevelGrammar::from_lark(text.to_owned()),
+        Kind::Lark => lark(text)?,
         Kind::Gbnf => TopLevelGrammar::from_lark(gbnf::to_lark(text)?),
         Kind::Regex => TopLevelGrammar::from_regex(text),
         Kind::Choice => choice(text)?,
@@ -92,6 +92,23 @@ fn compile(vocabulary: &Vocabulary, kind: Kind, text: &str) -> Result<Grammar, F
         None => Ok(Grammar { start: Arc::new(start) }),
         Some(words) => Err(refusal(&words)),
     }
+}
+
+/// What a rule's head may say and only sampling could do: `NAME[temperature=0.5]: …`.
+const NOT_HONOURED: [&str; 2] = ["temperature", "stop"];
+
+fn lark(text: &str) -> Result<TopLevelGrammar, Failure> {
+    for line in text.lines() {
+        let name_end = line.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(line.len());
+        let Some(attributes) = line[name_end..].trim_start().strip_prefix('[') else { continue };
+        for attribute in attributes.split(',') {
+            let name = attribute.split('=').next().unwrap_or_default().trim();
+            if NOT_HONOURED.contains(&name) {
+                return Err(Failure::Refused(format!("'{name}' of a rule is not supported")));
+            }
+        }
+    }
+    Ok(TopLevelGrammar::from_lark(text.to_owned()))
 }
 
 /// The library's words that are for its own callers, and what they mean to a client.

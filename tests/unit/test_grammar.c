@@ -268,6 +268,8 @@ static void test_refusals(void **state)
          "{\"type\":\"object\",\"properties\":{\"a\":false},\"required\":[\"a\"]}", "'a'"},
         {GRAMMAR_LARK, "start: undefined_rule", "undefined_rule"},
         {GRAMMAR_LARK, "", ""},
+        {GRAMMAR_LARK, "start: x\nx[max_tokens=3, temperature=0.5]: /[a-c]+/", "'temperature'"},
+        {GRAMMAR_LARK, "start: x\nx[stop=\"b\"]: /[a-c]+/", "'stop'"},
         {GRAMMAR_GBNF, "rot ::= \"a\"", "root"},
         {GRAMMAR_GBNF, "root ::= \"a\" other", "other"},
         {GRAMMAR_GBNF, "root ::= \"a\"\nroot ::= \"b\"", "twice"},
