@@ -47,12 +47,15 @@ typedef struct request {
     size_t prompt_length;
     const char *suffix; /* of a raw prompt, what follows the reply: the model fills in; or NULL */
     size_t suffix_length;
+    const char *files_json; /* what else such a model is shown: a list of {"filename", "text"}; or
+                               NULL. What the reply begins with is chat.begun */
     const int32_t *prompt_ids; /* … one in tokens of the model that is asked (NULL: not) */
     size_t n_prompt_ids;
 
     /* A reply, or no reply but scores: of the completion that is given, or of the prompt. */
     sequence_kind kind;     /* SEQUENCE_REPLY or SEQUENCE_SCORE */
-    bool wants_scores;      /* of the reply's tokens */
+    bool wants_scores;      /* of the reply's tokens, … */
+    bool scores_drawn;      /* … by what they were drawn from (engine.h) */
     bool scores_prompt;     /* of the prompt's tokens but the first; a score without a
                                completion does this anyway */
     size_t n_top;           /* most probable tokens with each scored one, ≤ SCORE_MAX_TOP */
@@ -62,6 +65,7 @@ typedef struct request {
     sampling_params sampling;
     reply_grammar grammar;
     size_t max_tokens; /* 0: up to the context's end */
+    size_t min_tokens; /* of the reply, before the model may end it; SIZE_MAX: it may not */
     const char *const *stops;
     size_t n_stops;
     sequence_priority priority; /* of the reply */
@@ -112,6 +116,8 @@ error_code backend_count_tokens(backend *b, const request *r, size_t *count, fai
 /* `specials`: texts of control tokens become those tokens. */
 error_code backend_tokenize(backend *b, const char *text, size_t length, bool specials,
                             token_list *out, failure *fail);
+/* Appends those that end a reply. */
+error_code backend_end_tokens(const backend *b, token_list *out);
 /* The token that begins every text, or -1. */
 int32_t backend_first_token(const backend *b);
 /* The bytes of one token; they live as long as the backend's model. */
@@ -132,6 +138,7 @@ error_code backend_submit(backend *b, const request *r, const prepared_prompt *p
 typedef struct reply_status {
     sequence_state state;
     finish_reason finish;
+    const char *stop; /* the stop string that ended it, or NULL; lives as long as the reply */
     failure failure;
     sequence_stats stats;
 } reply_status;

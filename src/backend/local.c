@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backend/backend.h"
+#include "backend/fill.h"
 #include "backend/plain_tools.h"
 #include "base/clock.h"
 #include "model/tool_grammar.h"
@@ -108,6 +109,15 @@ int32_t backend_first_token(const backend *b)
     return tokenizer_adds_bos(words(b)) ? tokenizer_bos(words(b)) : -1;
 }
 
+error_code backend_end_tokens(const backend *b, token_list *out)
+{
+    error_code code = OK;
+    for (size_t id = 0; code == OK && id < tokenizer_size(words(b)); id++)
+        if (tokenizer_is_end(words(b), (int32_t)id))
+            code = token_list_add(out, (int32_t)id);
+    return code;
+}
+
 const char *backend_token_text(const backend *b, int32_t id, size_t *length)
 {
     return tokenizer_bytes(words(b), id, true, length);
@@ -129,47 +139,6 @@ error_code backend_detokenize(backend *b, const int32_t *ids, size_t n, buffer *
     if (code == OK)
         code = text_decoder_finish(&decoder, out);
     return code == OK ? OK : failure_set(fail, code, "no memory for the text");
-}
-
-/* What stands around a text with a hole in it, in the order that models are trained on. */
-typedef struct fill_marks {
-    const char *prefix, *suffix, *middle;
-} fill_marks;
-
-static error_code encode_fill(const backend *b, const request *r, token_list *out, failure *fail)
-{
-    static const fill_marks known[] = {
-        {"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"},
-        {"<fim_prefix>", "<fim_suffix>", "<fim_middle>"},
-        {"<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"},
-        {"▁<PRE>", "▁<SUF>", "▁<MID>"},
-    };
-    const tokenizer *t = words(b);
-    int32_t prefix = -1, suffix = -1, middle = -1;
-    for (size_t i = 0; i < sizeof known / sizeof *known && middle < 0; i++) {
-        prefix = tokenizer_find(t, known[i].prefix, strlen(known[i].prefix));
-        suffix = tokenizer_find(t, known[i].suffix, strlen(known[i].suffix));
-        middle = prefix >= 0 && suffix >= 0
-                     ? tokenizer_find(t, known[i].middle, strlen(known[i].middle))
-                     : -1;
-    }
-    if (middle < 0)
-        return failure_set(fail, ERR_UNSUPPORTED,
-                           "model '%s' was not trained to fill in: it has no tokens for it",
-                           b->name);
-    bool has_room = token_list_reserve(out, 2) == OK;
-    if (has_room && tokenizer_adds_bos(t))
-        token_list_add(out, tokenizer_bos(t));
-    if (!has_room || token_list_add(out, prefix) != OK)
-        return failure_set(fail, ERR_MEMORY, "no memory for the prompt");
-    error_code code = tokenizer_encode(t, r->prompt, r->prompt_length, false, false, out, fail);
-    if (code == OK)
-        code = token_list_add(out, suffix);
-    if (code == OK)
-        code = tokenizer_encode(t, r->suffix, r->suffix_length, false, false, out, fail);
-    if (code == OK)
-        code = token_list_add(out, middle);
-    return code == OK ? OK : failure_set(fail, code, "no memory for the prompt");
 }
 
 static bool ends_with(const buffer *text, const chat_thoughts *thoughts)
@@ -239,7 +208,7 @@ static error_code encode_request(const backend *b, const request *r, token_list 
     if (r->prompt_ids != NULL)
         return take_ids(b, r, out, fail);
     if (r->prompt != NULL)
-        return r->suffix != NULL ? encode_fill(b, r, out, fail)
+        return r->suffix != NULL ? fill_encode(words(b), b->name, r, out, fail)
                                  : encode_raw(b, r->prompt, r->prompt_length, out, fail);
     chat_text text;
     chat_text_init(&text, PROMPT_TEXT_LIMIT);
@@ -409,12 +378,14 @@ error_code backend_submit(backend *b, const request *r, const prepared_prompt *p
         .n_prompt = p->tokens.length,
         .sampling = r->sampling,
         .max_tokens = r->max_tokens,
+        .min_tokens = r->min_tokens,
         .stops = r->stops,
         .n_stops = r->n_stops,
         .shows_control = r->chat.is_parted && form != NULL && form->is_control,
         .lookup = *lookup,
         .grammar = p->grammar,
         .wants_scores = r->wants_scores,
+        .scores_drawn = r->scores_drawn,
         .n_scored = count_scored(r, p),
         .n_top = r->n_top,
         .priority = r->priority,
@@ -435,7 +406,8 @@ error_code reply_poll(reply *r, reply_status *status, buffer *text, token_list *
 {
     sequence_poll_result polled;
     error_code code = sequence_poll(r->sequence, &polled, text, tokens);
-    *status = (reply_status){polled.state, polled.finish, polled.failure, polled.stats};
+    *status =
+        (reply_status){polled.state, polled.finish, polled.stop, polled.failure, polled.stats};
     return code;
 }
 

@@ -212,6 +212,7 @@ void engine_measure_step_cost(engine *e, team *threads, double budget_ms)
 static void read_status(const engine *e, engine_status *out)
 {
     *out = e->status;
+    out->slots = e->options.slots;
     out->waiting += e->arrivals.length;
     double before = (double)(out->waiting + out->parked + 1);
     out->retry_after_s = out->reply_ms * before / (double)e->options.slots / 1000;

@@ -116,6 +116,7 @@ typedef struct sequence_request {
     /* A reply. */
     sampling_params sampling;
     size_t max_tokens; /* 0: up to the context's end */
+    size_t min_tokens; /* before it has so many, nothing but a stop or its grammar ends the reply */
     const char *const *stops;
     size_t n_stops;
     bool shows_control; /* control tokens are part of the text */
@@ -130,7 +131,9 @@ typedef struct sequence_request {
     const int32_t *forced;
     size_t n_forced;
     double forced_agreement; /* LOOKUP_DRAFT: a guess is right with this probability */
-    bool wants_scores;       /* its tokens are scored */
+    bool wants_scores;       /* its tokens are scored, … */
+    bool scores_drawn; /* … by what they were drawn from, after all of the sampling: what cannot be
+                          drawn has no probability */
 
     /* A reply or a score. */
     size_t n_scored; /* the prompt's last n_scored tokens are scored, < n_prompt; of a score ≥ 1 */
@@ -183,8 +186,9 @@ typedef enum finish_reason { FINISH_STOP, FINISH_LENGTH } finish_reason;
  * string or a part of one that may still become whole. */
 typedef struct sequence_poll_result {
     sequence_state state;
-    finish_reason finish;                    /* when finished */
-    failure failure;                         /* when failed */
+    finish_reason finish; /* when finished */
+    const char *stop; /* the stop string that ended it, or NULL; lives as long as the sequence */
+    failure failure;  /* when failed */
     sequence_stats stats;                    /* so far */
     float label_logits[SEQUENCE_MAX_LABELS]; /* classification, when finished */
     float log_sum_exp; /* classification: of all logits, so that exp(l - lse) is the probability */
@@ -211,6 +215,7 @@ void sequence_release(sequence *s);
 /* ---- measured state, for metrics and `route` ------------------------------------------------ */
 
 typedef struct engine_status {
+    size_t slots; /* replies that may run at once */
     size_t running;
     size_t waiting;
     size_t parked;

@@ -37,13 +37,15 @@ void output_free(output *o)
     buffer_free(&o->held);
 }
 
-static const char *first_stop(const output *o)
+static const char *first_stop(output *o)
 {
     const char *first = NULL;
     for (size_t i = 0; i < o->n_stops; i++) {
         const char *at = memmem(o->held.data, o->held.length, o->stops[i], strlen(o->stops[i]));
-        if (at != NULL && (first == NULL || at < first))
-            first = at;
+        if (at == NULL || (first != NULL && at >= first))
+            continue;
+        first = at;
+        o->found = o->stops[i];
     }
     return first;
 }

@@ -17,7 +17,8 @@ typedef struct output {
     text_decoder decoder;
     char *stops[OUTPUT_MAX_STOPS]; /* owned */
     size_t n_stops;
-    buffer held; /* decoded, not yet shown */
+    buffer held;       /* decoded, not yet shown */
+    const char *found; /* the one that was completed; or NULL */
 } output;
 
 error_code output_init(output *o, const tokenizer *t, const char *const *stops, size_t n_stops,

@@ -18,6 +18,12 @@ struct sampler {
     uint32_t *reply_counts; /* n_vocab, or NULL when no penalty needs them */
     uint8_t *seen;          /* n_vocab: in prompt or reply; or NULL */
     candidate *candidates;  /* n_vocab; NULL when no filter needs them */
+
+    /* Of the last draw, for sampler_score. */
+    bool is_greedy;        /* there was one token only */
+    const candidate *best; /* those that could be drawn, downwards; NULL: all */
+    size_t n_allowed;
+    double mass; /* of their weights */
 };
 
 sampling_params sampling_defaults(void)
@@ -210,7 +216,7 @@ static size_t gather_candidates(const sampler *s, const float *weights, double t
     return n;
 }
 
-static int32_t draw_filtered(const sampler *s, const float *weights, double total, double uniform)
+static int32_t draw_filtered(sampler *s, const float *weights, double total, double uniform)
 {
     const sampling_params *p = &s->params;
     size_t n = gather_candidates(s, weights, total);
@@ -221,6 +227,9 @@ static int32_t draw_filtered(const sampler *s, const float *weights, double tota
     /* min-p is relative to the best, whose weight is 1; the best itself always stays. */
     while (allowed < kept && (allowed == 0 || best[-(ptrdiff_t)allowed].weight >= p->min_p))
         mass += (double)best[-(ptrdiff_t)allowed++].weight;
+    s->best = best;
+    s->n_allowed = allowed;
+    s->mass = mass;
     double target = uniform * mass;
     size_t i = 0;
     for (double sum = (double)best->weight; sum <= target && i + 1 < allowed;)
@@ -252,14 +261,58 @@ int32_t sampler_sample(sampler *s, float *logits, uint64_t position)
     float inverse = 1.0f / p->temperature;
     /* Greedy at 0, and where a temperature is so low, or a logit so large, that a float holds no
      * quotient: in the limit the largest logit has all of the mass. */
-    if (!isfinite(logits[best] * inverse))
+    s->is_greedy = !isfinite(logits[best] * inverse);
+    s->best = NULL;
+    if (s->is_greedy)
         return (int32_t)best;
     for (size_t i = 0; i < s->n_vocab; i++)
         logits[i] *= inverse;
     double total = vector_exponentials(logits, s->n_vocab, logits[best]);
+    s->mass = total;
     double uniform = random_uniform(p->seed, p->choice, position);
     return filters(p) ? draw_filtered(s, logits, total, uniform)
                       : draw_any(logits, s->n_vocab, total, uniform);
+}
+
+/* ---- what was drawn from ----------------------------------------------------------------------
+ */
+
+static float log_share(double weight, double mass)
+{
+    return weight > 0 ? (float)log(weight / mass) : -INFINITY;
+}
+
+/* Of those that are ordered already. */
+static void score_ordered(const sampler *s, int32_t token, scored_token *out, size_t n_top)
+{
+    for (size_t i = 0; i < s->n_allowed; i++) {
+        const candidate *c = &s->best[-(ptrdiff_t)i];
+        float share = log_share((double)c->weight, s->mass);
+        if (i < n_top)
+            out->top[i] = (token_logprob){c->token, share};
+        if (c->token == token)
+            out->score = (token_score){token, share, (uint32_t)i};
+    }
+}
+
+void sampler_score(const sampler *s, const float *weights, int32_t token, scored_token *out,
+                   size_t n_top)
+{
+    for (size_t i = 0; i < n_top; i++)
+        out->top[i] = (token_logprob){token, -INFINITY};
+    out->score = (token_score){token, 0, 0};
+    if (s->is_greedy && n_top > 0)
+        out->top[0].logprob = 0;
+    if (s->is_greedy)
+        return;
+    if (s->best != NULL) {
+        score_ordered(s, token, out, n_top);
+        return;
+    }
+    score_find(out, weights, s->n_vocab, token, n_top);
+    out->score.logprob = log_share((double)out->score.logprob, s->mass);
+    for (size_t i = 0; i < n_top; i++)
+        out->top[i].logprob = log_share((double)out->top[i].logprob, s->mass);
 }
 
 /* The finaliser of splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators).

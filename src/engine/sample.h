@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/failure.h"
+#include "engine/score.h"
 
 typedef struct logit_bias {
     int32_t token;
@@ -27,8 +28,8 @@ typedef struct sampling_params {
     uint32_t top_k;           /* 0: off */
     float top_p;              /* [1e-6, 1]; 1: off */
     float min_p;              /* [0, 1]; 0: off. Relative to the most probable token */
-    float repetition_penalty; /* [0.01, 100]; 1: off. Over prompt and reply: positive logits are divided by
-                                 it, negative ones multiplied (CTRL, arXiv 1909.05858) */
+    float repetition_penalty; /* [0.01, 100]; 1: off. Over prompt and reply: positive logits are
+                                 divided by it, negative ones multiplied (CTRL, arXiv 1909.05858) */
     float presence_penalty;   /* [-2, 2]; over the reply's tokens, as OpenAI defines it */
     float frequency_penalty;  /* [-2, 2]; likewise, times the count */
     uint64_t seed;
@@ -52,6 +53,12 @@ void sampler_see_prompt(sampler *s, int32_t token);
 void sampler_accept(sampler *s, int32_t token);
 /* The token that follows position - 1; `logits` (n_vocab) is changed. Pure but for that. */
 int32_t sampler_sample(sampler *s, float *logits, uint64_t position);
+
+/* Of the token that sampler_sample has just given, with what it left in `logits`: its probability
+ * among those that could be drawn, after all of the sampling, and the n_top most probable of them
+ * (≤ n_vocab); where there are fewer, the rest has a log-probability of -INFINITY. */
+void sampler_score(const sampler *s, const float *logits, int32_t token, scored_token *out,
+                   size_t n_top);
 
 /* A uniform number in [0, 1) that depends on its arguments alone. */
 double random_uniform(uint64_t seed, uint64_t choice, uint64_t position);

@@ -40,10 +40,15 @@ static void find_top(token_logprob *top, size_t n_top, const float *logits, size
     }
 }
 
+void score_find(scored_token *out, const float *numbers, size_t n, int32_t token, size_t n_top)
+{
+    out->score = (token_score){token, numbers[token], rank_of(numbers, n, token)};
+    find_top(out->top, n_top, numbers, n);
+}
+
 void score_token(scored_token *out, float *logits, size_t n_vocab, int32_t token, size_t n_top)
 {
-    out->score = (token_score){token, logits[token], rank_of(logits, n_vocab, token)};
-    find_top(out->top, n_top, logits, n_vocab);
+    score_find(out, logits, n_vocab, token, n_top);
     float log_sum = score_log_sum_exp(logits, n_vocab);
     out->score.logprob -= log_sum;
     for (size_t i = 0; i < n_top; i++)

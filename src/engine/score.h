@@ -35,6 +35,9 @@ typedef struct scored_token {
  * n_vocab. */
 void score_token(scored_token *out, float *logits, size_t n_vocab, int32_t token, size_t n_top);
 
+/* The same with the numbers themselves, whatever they are, in place of log-probabilities. */
+void score_find(scored_token *out, const float *numbers, size_t n, int32_t token, size_t n_top);
+
 /* Scores in the order of positions. One thread at a time; start from {0}. */
 typedef struct score_list {
     token_score *items;

@@ -1,5 +1,6 @@
 #include "engine/sequence.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,18 @@ static error_code copy_forced(sequence *s, const sequence_request *r, failure *f
     return OK;
 }
 
+/* The tokens that may not follow before the reply has its least length. */
+static error_code find_ends(sequence *s, const sequence_request *r, failure *fail)
+{
+    const tokenizer *t = engine_model(s->engine)->tokenizer;
+    size_t n = r->min_tokens > 0 ? tokenizer_size(t) : 0;
+    s->min_tokens = r->min_tokens;
+    for (size_t id = 0; id < n; id++)
+        if (tokenizer_is_end(t, (int32_t)id) && token_list_add(&s->ends, (int32_t)id) != OK)
+            return failure_set(fail, ERR_MEMORY, "no memory for the reply");
+    return OK;
+}
+
 static error_code prepare_generation(sequence *s, const sequence_request *r, failure *fail)
 {
     const model *m = engine_model(s->engine);
@@ -75,6 +88,8 @@ static error_code prepare_generation(sequence *s, const sequence_request *r, fai
     if (code == OK)
         code = output_init(&s->output, m->tokenizer, r->stops, r->n_stops, fail);
     s->output.decoder.specials = r->shows_control;
+    if (code == OK)
+        code = find_ends(s, r, fail);
     if (code == OK)
         code = reserve_reply(s, fail);
     if (code == OK)
@@ -126,6 +141,7 @@ static void init_sequence(sequence *s, engine *e, const sequence_request *r)
         memcpy(s->labels, r->labels, r->n_labels * sizeof *r->labels);
     s->n_scored = r->n_scored;
     s->wants_scores = r->kind == SEQUENCE_REPLY && r->wants_scores;
+    s->scores_drawn = r->scores_drawn;
     s->n_top = s->scores.n_top = s->polled.n_top = r->n_top;
     s->is_alone = r->is_alone;
     s->wake = r->wake;
@@ -193,6 +209,7 @@ void sequence_unreference(sequence *s)
         return;
     token_list_free(&s->tokens);
     token_list_free(&s->reply);
+    token_list_free(&s->ends);
     score_list_free(&s->scores);
     score_list_free(&s->polled);
     free(s->layers);
@@ -309,6 +326,8 @@ static error_code give_out(sequence *s, int32_t token, bool *stopped)
         code = score_list_add(&s->scores, &s->latest);
     if (code == OK)
         code = output_push(&s->output, token, &s->text, stopped);
+    if (*stopped)
+        s->result.stop = s->output.found;
     pthread_mutex_unlock(&s->lock);
     return code;
 }
@@ -349,19 +368,30 @@ static int32_t choose_token(sequence *s, float *logits)
     return s->forced[at];
 }
 
+/* Too early a reply does not end. */
+static void ban_ends(const sequence *s, float *logits)
+{
+    bool is_early = s->tokens.length - s->n_prompt < s->min_tokens;
+    for (size_t i = 0; is_early && i < s->ends.length; i++)
+        logits[s->ends.ids[i]] = -INFINITY;
+}
+
 int32_t sequence_sample(sequence *s, size_t row, float *logits)
 {
     failure fail;
     size_t n_vocab = engine_model(s->engine)->config.n_vocab;
     float *own = s->engine->own_logits;
-    if (s->wants_scores)
+    if (s->wants_scores && !s->scores_drawn)
         memcpy(own, logits, n_vocab * sizeof *own); /* sampling changes them */
+    ban_ends(s, logits);
     if (s->masks != NULL && mask_lane_apply(s->masks, row, logits, n_vocab, &fail) != OK) {
         sequence_fail(s, fail.code, fail.text);
         return -1;
     }
     int32_t token = choose_token(s, logits);
-    if (s->wants_scores)
+    if (s->wants_scores && s->scores_drawn)
+        sampler_score(s->sampler, logits, token, &s->latest, s->n_top);
+    else if (s->wants_scores)
         score_token(&s->latest, own, n_vocab, token, s->n_top);
     return token;
 }

@@ -26,13 +26,15 @@ struct sequence {
     bool is_urgent; /* goes before all replies */
     size_t n_prompt;
     size_t max_tokens; /* of the reply; ≥ 1 for generation */
+    size_t min_tokens; /* before which none of `ends` may follow */
+    token_list ends;   /* tokens that end a reply; empty where min_tokens is 0 */
     int32_t *forced;   /* the reply, chosen beforehand; NULL: sampled */
     size_t n_forced;
     double forced_agreement;
     int32_t labels[SEQUENCE_MAX_LABELS];
     size_t n_labels;
     size_t n_scored; /* the prompt's last tokens */
-    bool wants_scores;
+    bool wants_scores, scores_drawn;
     size_t n_top;
     uint32_t *layers; /* of an embedding */
     size_t n_layers;

@@ -10,9 +10,9 @@ static bool add_product(size_t *sum, size_t a, size_t b)
     return !__builtin_mul_overflow(a, b, &product) && !__builtin_add_overflow(*sum, product, sum);
 }
 
-#define N_CHAT_TEXTS 6
+#define N_CHAT_TEXTS 7
 
-/* The places of the texts of r->chat, and of the grammar's. */
+/* The places of the texts of r->chat, and of others that end with a NUL. */
 static void chat_texts(request *r, const char **texts[N_CHAT_TEXTS])
 {
     texts[0] = &r->chat.messages_json;
@@ -21,6 +21,7 @@ static void chat_texts(request *r, const char **texts[N_CHAT_TEXTS])
     texts[3] = &r->chat.variables_json;
     texts[4] = &r->chat.called;
     texts[5] = &r->grammar.text;
+    texts[6] = &r->files_json;
 }
 
 static bool measure(const request *r, size_t *total)

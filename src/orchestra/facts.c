@@ -48,6 +48,8 @@ static error_code digest_prompt(digest *d, const request *q, recent_key *out, fa
     add_text(d, q->prompt, q->prompt_length);
     if (q->suffix != NULL)
         add_text(d, q->suffix, q->suffix_length);
+    if (q->files_json != NULL)
+        add_text(d, q->files_json, strlen(q->files_json));
     return digest_read(d, out->digest, fail);
 }
 

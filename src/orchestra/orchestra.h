@@ -201,8 +201,9 @@ void run_wait(run *r);
 const intent *run_intent(const run *r);   /* from RUN_REPLYING on */
 const plan *run_plan(const run *r);       /* from RUN_REPLYING on */
 const receipt *run_receipt(const run *r); /* numbers so far */
-bool run_follows(const run *r); /* another run's plan: it decided nothing */
+bool run_follows(const run *r);           /* another run's plan: it decided nothing */
 finish_reason run_finish_reason(const run *r);
+const char *run_stop(const run *r);  /* the stop string that ended it, or NULL; until run_release */
 reply_style run_style(const run *r); /* from RUN_REPLYING on, unless it only decides */
 const failure *run_failure(const run *r);
 void run_cancel(run *r);

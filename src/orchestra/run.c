@@ -41,6 +41,7 @@ struct run {
     plan plan;
     receipt receipt;
     finish_reason finish;
+    const char *stop; /* the reply's */
     failure failure;
 };
 
@@ -493,6 +494,7 @@ static void poll_reply(run *r, buffer *text, token_list *tokens)
         r->state = RUN_FAILED;
     } else if (status.state == SEQUENCE_FINISHED) {
         r->finish = status.finish;
+        r->stop = status.stop;
         r->state = RUN_FINISHED;
     }
 }
@@ -533,6 +535,11 @@ const receipt *run_receipt(const run *r)
 finish_reason run_finish_reason(const run *r)
 {
     return r->finish;
+}
+
+const char *run_stop(const run *r)
+{
+    return r->stop;
 }
 
 bool run_follows(const run *r)
