@@ -1,3 +1,4 @@
+/* buffer.c: growing by doubling, never beyond the limit, and reading whole files into a buffer. */
 #include "base/buffer.h"
 
 #include <errno.h>

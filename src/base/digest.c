@@ -1,3 +1,4 @@
+/* digest.c: digests of libcrypto; making the first one is its set-up, which is what can fail. */
 #include "base/digest.h"
 
 #include <openssl/evp.h>

@@ -1,3 +1,4 @@
+/* failure.c: texts of failures and what each code means to a process and to a client. */
 #include "base/failure.h"
 
 #include <errno.h>

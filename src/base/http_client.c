@@ -1,3 +1,4 @@
+/* http_client.c: libcurl's multi interface behind calls that the caller's thread moves on. */
 #include "base/http_client.h"
 
 #include <curl/curl.h>

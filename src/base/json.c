@@ -1,3 +1,4 @@
+/* json.c: reading and writing with jansson, and telling bad texts from a lack of memory. */
 #include "base/json.h"
 
 #include <math.h>

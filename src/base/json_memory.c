@@ -1,3 +1,4 @@
+/* json_memory.c: jansson's allocator: the system's memory, then a reserve of addresses. */
 #include "base/json_memory.h"
 
 #include <jansson.h>

@@ -1,3 +1,4 @@
+/* lines.c: telling the end of a file from a line that could not be read. */
 #include "base/lines.h"
 
 #include <errno.h>

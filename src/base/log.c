@@ -1,3 +1,4 @@
+/* log.c: a line a message, written whole, so that threads do not mix theirs. */
 #include "base/log.h"
 
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* path.c: home directories, kinds of files, and the folders above a file. */
 #include "base/path.h"
 
 #include <errno.h>

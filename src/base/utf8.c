@@ -1,3 +1,4 @@
+/* utf8.c: what begins a character, what goes on with it, and how far a text is whole. */
 #include "base/utf8.h"
 
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* asker.c: a ring of probes that are on their way, taken back in the order they were asked. */
 #include "cli/asker.h"
 
 void asker_init(asker *a, backend *b)

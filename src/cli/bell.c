@@ -1,3 +1,4 @@
+/* bell.c: a condition variable that a wake-up rings and a command waits for. */
 #include "cli/bell.h"
 
 void bell_init(bell *b)

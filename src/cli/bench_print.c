@@ -1,3 +1,4 @@
+/* bench_print.c: what `bench` measured, as a table for people and as one JSON object. */
 #include "cli/bench.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* builtin_requests.c: the sixty requests themselves. */
 #include "cli/builtin_requests.h"
 
 /* clang-format off */

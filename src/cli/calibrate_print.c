@@ -1,3 +1,4 @@
+/* calibrate_print.c: what `calibrate` found of the label probe, as text and as JSON. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

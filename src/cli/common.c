@@ -1,3 +1,4 @@
+/* common.c: strict options, prompts from arguments and standard input, and what a run cost. */
 #include "cli/common.h"
 
 #include <ctype.h>

@@ -1,3 +1,4 @@
+/* compare.c: asking each template once, and choosing words from what was said. */
 #include "cli/compare.h"
 
 #include <math.h>

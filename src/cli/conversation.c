@@ -1,3 +1,4 @@
+/* conversation.c: the messages of a chat so far, in memory of their own. */
 #include "cli/conversation.h"
 
 #include <stdlib.h>

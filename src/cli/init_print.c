@@ -1,3 +1,4 @@
+/* init_print.c: what `init` found, and what to do next, as text and as JSON. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* inspect.c: gathers what `inspect` says of a file; inspect_print.c says it. */
 #include "cli/cli.h"
 #include "cli/inspect.h"
 

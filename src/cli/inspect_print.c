@@ -1,3 +1,4 @@
+/* inspect_print.c: what `inspect` says, as text for people and as one JSON object. */
 #include "cli/inspect.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* labelled.c: reading labelled requests, shuffling them by seed, and asking the probe of each. */
 #include "cli/labelled.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* line_input.c: lines edited with libedit on a terminal, plain ones elsewhere. */
 #include "cli/line_input.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* model_file.c: a path, a name in the hub's cache, or a download, in that order. */
 #include "cli/model_file.h"
 
 #include <signal.h>

@@ -1,3 +1,4 @@
+/* probe_check.c: asks the built-in requests, before or beside serving; warns of what it sees. */
 #include "cli/probe_check.h"
 
 #include <string.h>

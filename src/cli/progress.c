@@ -1,3 +1,4 @@
+/* progress.c: a bar that is drawn on a terminal only, and not more often than people see. */
 #include "cli/progress.h"
 
 #include <stdio.h>

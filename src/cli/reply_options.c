@@ -1,3 +1,4 @@
+/* reply_options.c: the options that `run` and `chat` have in common: limits, sampling, grammars. */
 #include "cli/reply_options.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* request_lines.c: requests from JSON lines, one after the other. */
 #include "cli/request_lines.h"
 
 #include <errno.h>

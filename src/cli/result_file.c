@@ -1,3 +1,4 @@
+/* result_file.c: a file that is replaced by a rename when it is complete. */
 #include "cli/result_file.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* service_manager.c: datagrams to systemd's socket, absent elsewhere. */
 #include "cli/service_manager.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* token_file.c: token ids from a text file of numbers. */
 #include "cli/token_file.h"
 
 #include <stdlib.h>

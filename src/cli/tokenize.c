@@ -1,3 +1,4 @@
+/* tokenize.c: the command `tokenize`: texts to ids and back, a line each. */
 #include "base/json.h"
 #include "cli/cli.h"
 

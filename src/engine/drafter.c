@@ -1,3 +1,4 @@
+/* drafter.c: the draft model's steps: catching up with the replies, then guessing ahead. */
 #include "engine/drafter.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* lookup.c: hash tables over the history, updated with each token. */
 #include "engine/lookup.h"
 
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* masks.c: the masker's thread, its queue of lanes, and giving them masks in time. */
 #include "engine/masks.h"
 
 #include <math.h>

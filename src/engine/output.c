@@ -1,3 +1,4 @@
+/* output.c: holding back what is no whole character yet or may become a stop string. */
 #include "engine/output.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* pace.c: the three rates, learned from steps that ran, and what they predict. */
 #include "engine/pace.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* sample.c: biases and penalties, filters over a heap of candidates, one draw. */
 #include "engine/sample.h"
 
 #include <math.h>

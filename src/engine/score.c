@@ -1,3 +1,4 @@
+/* score.c: log-sum-exp in one order, ranks and the likeliest tokens of a row. */
 #include "engine/score.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* sequence.c: a sequence from submission to release, and what its owner may ask of it. */
 #include "engine/sequence.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* speculate.c: the cost curve, the acceptance estimates, and the lengths that they choose. */
 #include "engine/speculate.h"
 
 #include <string.h>

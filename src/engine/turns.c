@@ -1,3 +1,4 @@
+/* turns.c: shares of time, by comparing what each engine had. */
 #include "engine/turns.h"
 
 static bool is_overdue(const turn_claim *c)

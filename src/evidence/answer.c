@@ -1,3 +1,4 @@
+/* answer.c: finding numbers, letters, code and words in free text. */
 #include "evidence/answer.h"
 
 #include <ctype.h>

@@ -1,3 +1,4 @@
+/* arm.c: the table of arms and what each changes of a configuration. */
 #include "evidence/arm.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* block.c: keeping requests in flight on an orchestra and noting what became of them. */
 #include "evidence/block.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* checker.c: the kinds of checks; code is run in the sandbox. */
 #include "evidence/checker.h"
 
 #include <ctype.h>

@@ -1,3 +1,4 @@
+/* demo_tasks.c: drawing requests by kind; the kinds' own files make them. */
 #include "evidence/demo_tasks.h"
 
 #include <stdlib.h>

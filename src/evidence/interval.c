@@ -1,3 +1,4 @@
+/* interval.c: Wilson's formula. */
 #include "evidence/interval.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* item.c: fields that every record has, written once. */
 #include "evidence/item.h"
 
 #include "base/json.h"

@@ -1,3 +1,4 @@
+/* journal.c: appended lines, of which a torn last one is cut off. */
 #include "evidence/journal.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* label.c: asking both models, taking answers back from the journal, grading them. */
 #include "evidence/label.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* profile.c: the YAML schema of measurements and what must agree in them. */
 #include "evidence/profile.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* python_random.c: MT19937 and Python's ways to make integers, samples and shuffles of it. */
 #include "evidence/python_random.h"
 
 #include <stdbool.h>

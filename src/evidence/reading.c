@@ -1,3 +1,4 @@
+/* reading.c: one scored prompt, summed over the answer's tokens. */
 #include "evidence/reading.h"
 
 #include <math.h>

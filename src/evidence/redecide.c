@@ -1,3 +1,4 @@
+/* redecide.c: reading tables and decisions, and comparing plans word for word. */
 #include "evidence/redecide.h"
 
 #include <errno.h>

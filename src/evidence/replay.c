@@ -1,3 +1,4 @@
+/* replay.c: blocks in turns, one orchestra each, gathered into one result. */
 #include "evidence/replay.h"
 
 #include <stdio.h>

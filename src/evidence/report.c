@@ -1,3 +1,4 @@
+/* report.c: figures out of results, and the pages made of them. */
 #include "evidence/report.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* sandbox.c: one long-lived Python runner, its pipes and its deadlines. */
 #include "evidence/sandbox.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* sandbox_confine.c: seccomp, resource limits and another user, between fork and exec. */
 #include "evidence/sandbox_confine.h"
 
 #include <errno.h>

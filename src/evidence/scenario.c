@@ -1,3 +1,4 @@
+/* scenario.c: the table of mixes, and drawing tasks in their shares. */
 #include "evidence/scenario.h"
 
 #include <stdlib.h>

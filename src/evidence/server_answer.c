@@ -1,3 +1,4 @@
+/* server_answer.c: events of a stream into text, times and figures, each of them checked. */
 #include "evidence/server_answer.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* server_block.c: keeping requests in flight at a server by the HTTP client. */
 #include "evidence/server_block.h"
 
 #include <stdlib.h>

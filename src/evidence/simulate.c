@@ -1,3 +1,4 @@
+/* simulate.c: decides every combination once and weighs it by its share. */
 #include "evidence/simulate.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* summary.c: counting items into shares, percentiles and rates. */
 #include "evidence/summary.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* task.c: a growing list of tasks that owns their texts. */
 #include "evidence/task.h"
 
 #include <stdlib.h>

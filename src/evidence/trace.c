@@ -1,3 +1,4 @@
+/* trace.c: the known forms of lines, one reader each. */
 #include "evidence/trace.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* trace_log.c: arrivals, limits and kinds out of logged decisions. */
 #include "evidence/trace_log.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* tune.c: groups of items by label, the best choice of each, written as rules. */
 #include "evidence/tune.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* workload.c: arrival times, what is due, and results in the tasks' order. */
 #include "evidence/workload.h"
 
 #include <math.h>

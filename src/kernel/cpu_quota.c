@@ -1,3 +1,4 @@
+/* cpu_quota.c: the control groups above this process, found by its own mount table. */
 #include "kernel/cpu_quota.h"
 
 #include <limits.h>

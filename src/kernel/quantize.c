@@ -1,3 +1,4 @@
+/* quantize.c: a search for scales and minima per type, then rounding to them. */
 #include "kernel/quantize.h"
 
 #include <math.h>

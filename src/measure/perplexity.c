@@ -1,3 +1,4 @@
+/* perplexity.c: windows through the forward pass, summed in the text's order. */
 #include "measure/perplexity.h"
 
 #include <math.h>

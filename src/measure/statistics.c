@@ -1,3 +1,4 @@
+/* statistics.c: medians, their spread, and a hash of tokens. */
 #include "measure/measure.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* chat.c: the rendered stretches of a conversation, each encoded by whose text it is. */
 #include "model/chat_internal.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* chat_form.c: the table of forms, found by what their templates write. */
 #include "model/chat_form.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* fingerprint.c: one pass over descriptions and the first bytes of tensors. */
 #include "model/fingerprint.h"
 
 #include <string.h>

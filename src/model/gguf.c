@@ -1,3 +1,4 @@
+/* gguf.c: opening and mapping parts, and letting go of their pages. */
 #include "model/gguf_internal.h"
 
 #include <errno.h>

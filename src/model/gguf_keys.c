@@ -1,3 +1,4 @@
+/* gguf_keys.c: keys by name: sorted once, converted where a number allows it. */
 #include "model/gguf_internal.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* gguf_write.c: keys and descriptions in memory, data straight into the partial file. */
 #include "model/gguf_write.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* rope.c: frequencies: plain, divided by factors, or YaRN's (arXiv 2309.00071). */
 #include "model/rope.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* synthetic.c: named shapes to the keys and tensors of a file. */
 #include "model/synthetic.h"
 
 #include <math.h>

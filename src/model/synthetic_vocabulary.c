@@ -1,3 +1,4 @@
+/* synthetic_vocabulary.c: a byte-level vocabulary of any size. */
 #include "model/synthetic_internal.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* synthetic_weights.c: random blocks of every type with finite scales. */
 #include "model/synthetic_internal.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* tokenizer.c: encoding: special tokens, then stretches between them, then words by a memo. */
 #include "model/tokenizer_internal.h"
 
 #include <stdatomic.h>

@@ -1,3 +1,4 @@
+/* tokenizer_bpe.c: byte-level and character BPE: its vocabulary's spelling, its words' symbols. */
 #include "model/tokenizer_internal.h"
 
 #include <string.h>

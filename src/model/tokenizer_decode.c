@@ -1,3 +1,4 @@
+/* tokenizer_decode.c: ids to text a token at a time, for streams. */
 #include "model/tokenizer_internal.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* tokenizer_load.c: a tokenizer out of a file's keys, all of them checked. */
 #include "model/tokenizer_internal.h"
 
 #include <stdlib.h>

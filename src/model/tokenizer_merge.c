@@ -1,3 +1,4 @@
+/* tokenizer_merge.c: merging the best pair first, by a heap over a linked list. */
 #include "model/tokenizer_internal.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* tokenizer_special.c: where special tokens are in a text, the longest first. */
 #include "model/tokenizer_internal.h"
 
 #include <stdlib.h>

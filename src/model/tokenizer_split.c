@@ -1,3 +1,4 @@
+/* tokenizer_split.c: a text into words by PCRE2's expressions. */
 #include "model/tokenizer_internal.h"
 
 #include "base/utf8.h"

@@ -1,3 +1,4 @@
+/* tokenizer_spm.c: SentencePiece: scores for priorities, bytes for what has no piece. */
 #include "model/tokenizer_internal.h"
 
 #include <math.h>

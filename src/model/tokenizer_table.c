@@ -1,3 +1,4 @@
+/* tokenizer_table.c: hash tables of pieces and of pairs, built once, read-only then. */
 #include "model/tokenizer_internal.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* tool_grammar.c: a grammar for calls of the given tools, in the model's own form. */
 #include "model/tool_grammar.h"
 
 #include <string.h>

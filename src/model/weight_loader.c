@@ -1,3 +1,4 @@
+/* weight_loader.c: a tensor at a time: found, checked, packed, its file's pages dropped. */
 #include "model/weight_loader.h"
 
 #include <stdlib.h>

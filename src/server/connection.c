@@ -1,3 +1,4 @@
+/* connection.c: the states of a connection, and its answers on their way out. */
 #include "server/connection_parts.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* exchange.c: a request from its first header on: its body, its id, its end. */
 #include "server/exchange.h"
 
 #include <ctype.h>

@@ -1,3 +1,4 @@
+/* gate.c: counting connections by address, and which one must make room. */
 #include "server/gate.h"
 
 #include <netinet/in.h>

@@ -1,3 +1,4 @@
+/* histogram.c: one count a bound. */
 #include "server/histogram.h"
 
 const double histogram_bounds[HISTOGRAM_BOUNDS] = {

@@ -1,3 +1,4 @@
+/* http_body.c: a state machine over lengths and chunks. */
 #include "server/http_body.h"
 
 #define MAX_SIZE_DIGITS 8 /* of a chunk: 4 GB, far above what a body may have */

@@ -1,3 +1,4 @@
+/* http_head.c: the request line, the headers, and what of them must agree. */
 #include "server/http_head.h"
 
 #include <string.h>

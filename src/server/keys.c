@@ -1,3 +1,4 @@
+/* keys.c: keys as digests, compared in constant time, and what their holders have taken. */
 #include "server/keys.h"
 
 #include <errno.h>

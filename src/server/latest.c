@@ -1,3 +1,4 @@
+/* latest.c: a ring of the last decisions. */
 #include "server/latest.h"
 
 #include <stdlib.h>

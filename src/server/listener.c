@@ -1,3 +1,4 @@
+/* listener.c: opening, taking over and removing the listening socket. */
 #include "server/listener.h"
 
 #include <arpa/inet.h>

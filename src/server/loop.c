@@ -1,3 +1,4 @@
+/* loop.c: epoll: sockets, posted exchanges, and the clock of deadlines. */
 #include "server/loop.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* metrics_text.c: families and samples, names and labels escaped. */
 #include "server/metrics_text.h"
 
 #include <inttypes.h>

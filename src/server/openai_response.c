@@ -1,3 +1,4 @@
+/* openai_response.c: pieces of JSON that OpenAI's replies have in common: errors, usage, models. */
 #include "server/openai.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* page.c: the page's files, in the program as they are. */
 #include "server/page.h"
 
 #include <string.h>

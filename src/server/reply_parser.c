@@ -1,3 +1,4 @@
+/* reply_parser.c: text and thoughts; where a call begins its own file goes on. */
 #include "server/reply_parser.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* response_store.c: a list by age under one lock, bounded in bytes. */
 #include "server/response_store.h"
 
 #include <pthread.h>

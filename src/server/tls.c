@@ -1,3 +1,4 @@
+/* tls.c: OpenSSL's contexts and sessions, and how their states look to the loop. */
 #include "server/tls.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* workers.c: two lanes of a queue and a thread each. */
 #include "server/workers.h"
 
 #include <errno.h>
