@@ -31,10 +31,10 @@ typedef struct checking {
 } checking;
 
 /* The number of the probe's label of that name, or n_labels. */
-static size_t find_label(const orchestra *o, const char *name)
+static size_t find_label(const routing *g, const char *name)
 {
     size_t i = 0;
-    while (i < orchestra_label_count(o) && strcmp(orchestra_label_name(o, i), name) != 0)
+    while (i < routing_label_count(g) && strcmp(routing_label_name(g, i), name) != 0)
         i++;
     return i;
 }
@@ -47,12 +47,12 @@ static void take_answer(void *context, size_t index, size_t asked, const classif
     const labelled_request *q = &c->set->items[index];
     intent sensed;
     plan decided;
-    double coin = random_uniform(c->stage->config->policy.seed, 1, q->number);
+    double coin = random_uniform(routing_config(orchestra_routing(o))->policy.seed, 1, q->number);
     if (orchestra_consider(o, r, q->tokens, coin, &sensed, &decided, &c->why) != OK)
         return;
     probe_check *to = c->out;
     to->n++;
-    to->n_right += find_label(o, c->set->labels[q->label]) == sensed.best;
+    to->n_right += find_label(orchestra_routing(o), c->set->labels[q->label]) == sensed.best;
     to->n_small += decided.role == ROLE_SMALL;
     to->mass += 1 - sensed.outside;
     to->entropy += sensed.entropy;
@@ -104,7 +104,7 @@ static error_code ask_and_sum(checking *c, atomic_bool *stop, failure *fail)
 {
     const stage *s = c->stage;
     backend *small = orchestra_backend(s->orchestra, small_index(s));
-    question q = configured_question(&s->config->probe);
+    question q = configured_question(&routing_config(orchestra_routing(s->orchestra))->probe);
     q.template.is_alone = stop != NULL;
     error_code code = ask(c, small, &q, stop, fail);
     if (code == OK && c->why.code != OK) {
@@ -121,20 +121,21 @@ static error_code ask_and_sum(checking *c, atomic_bool *stop, failure *fail)
 
 static error_code check(probe_check *out, const stage *s, atomic_bool *stop, failure *fail)
 {
-    const policy *p = orchestra_policy(s->orchestra);
+    const routing *g = orchestra_routing(s->orchestra);
+    const policy *p = routing_policy(g);
     labelled_requests set;
     *out = (probe_check){.n = 0};
     /* A learned probe needs no words, and a policy by success is not one of kinds. */
     if (p == NULL || !policy_reads_intent(p) || policy_reads_success(p) ||
-        s->config->probe.kind == CONFIG_PROBE_LEARNED)
+        routing_config(g)->probe.kind == CONFIG_PROBE_LEARNED)
         return OK;
     error_code code = labelled_builtin(&set, fail);
     if (code == OK)
         code = labelled_fit(&set, orchestra_backend(s->orchestra, small_index(s)), fail);
     out->knows_labels = true;
     for (size_t k = 0; k < set.n_labels; k++)
-        out->knows_labels = out->knows_labels && find_label(s->orchestra, set.labels[k]) <
-                                                     orchestra_label_count(s->orchestra);
+        out->knows_labels =
+            out->knows_labels && find_label(g, set.labels[k]) < routing_label_count(g);
     checking c = {.stage = s, .set = &set, .out = out};
     if (code == OK)
         code = ask_and_sum(&c, stop, fail);
@@ -159,7 +160,7 @@ static void describe(const probe_check *c, char out[TEXT_SIZE])
 
 static void warn_of_mass(const probe_check *c, const stage *s)
 {
-    bool is_calibrated = orchestra_calibration(s->orchestra) != NULL;
+    bool is_calibrated = routing_calibration(orchestra_routing(s->orchestra)) != NULL;
     bool is_right = c->knows_labels && (double)c->n_right >= MOSTLY_RIGHT * (double)c->n;
     if (c->mass >= COMPARE_ENOUGH_MASS || (is_calibrated && is_right))
         return;
@@ -172,13 +173,14 @@ static void warn_of_mass(const probe_check *c, const stage *s)
 /* Requests of other kinds than the user's say little of where the user's go. */
 static void warn_of_routes(const probe_check *c, const stage *s)
 {
+    const routing *g = orchestra_routing(s->orchestra);
     if (!c->knows_labels || (c->n_small > 0 && c->n_small < c->n))
         return;
     log_warn("policy %s: all %zu built-in requests (20 each of code, qa, math) go to the %s model: "
              "nothing is routed. Mean entropy %.2f nats, limit %.2f; %zu are named rightly. a-io "
              "init finds a probe that fits",
-             s->config->policy.name, c->n, c->n_small == 0 ? "large" : "small", c->entropy,
-             orchestra_entropy_limit(s->orchestra), c->n_right);
+             routing_config(g)->policy.name, c->n, c->n_small == 0 ? "large" : "small", c->entropy,
+             routing_entropy_limit(g), c->n_right);
 }
 
 static void warn(const probe_check *c, const stage *s)

@@ -13,6 +13,7 @@
 #include "cli/cli.h"
 #include "cli/common.h"
 #include "cli/probe_check.h"
+#include "cli/reload.h"
 #include "cli/service_manager.h"
 #include "orchestra/calibration_file.h"
 #include "orchestra/describe.h"
@@ -23,7 +24,8 @@
 static const char usage[] =
     "usage: a-io serve [options]\n"
     "\n"
-    "Answers OpenAI's chat completions, completions, responses and embeddings, Anthropic's messages\n"
+    "Answers OpenAI's chat completions, completions, responses and embeddings, Anthropic's "
+    "messages\n"
     "and Ollama's chat and generate (docs/http.md) and, for the decision alone, /v1/route;\n"
     "/v1/feedback takes what an intent really was, or an answer (probe.online, success.online);\n"
     "/health, /ready and /metrics (Prometheus) are for those who run it.\n"
@@ -58,8 +60,8 @@ static const char usage[] =
     "refused, and only localhost, this address and server.allowed_hosts are served, pages of\n"
     "server.allowed_origins only.\n"
     "SIGTERM or SIGINT: no new requests, up to 30 s for those that run; a second one: at once.\n"
-    "SIGHUP: keys and certificate are read again; a certificate that changes is noticed by "
-    "itself.\n"
+    "SIGHUP: keys, certificate, probe, labels and policy are read again, and no reply ends; a\n"
+    "certificate that changes is noticed by itself.\n"
     "systemd may pass the socket on, and is told when the server is ready (Type=notify).\n"
     "\n"
     "Exit status: 0; 2 for a bad option; 3 for a file that is not there; 4 for a bad "
@@ -142,8 +144,9 @@ static error_code replace_text(char **text, const char *with, failure *fail)
 }
 
 /* The command line wins over the file. */
-static error_code configure(stage *s, const serve_options *o, failure *fail)
+static error_code configure(stage *s, const void *options, failure *fail)
 {
+    const serve_options *o = options;
     error_code code = stage_configure(s, &o->stage, fail);
     if (code != OK)
         return code;
@@ -208,45 +211,21 @@ static event wait_for_event(int other_fd, double timeout_ms)
     return n > 0 && was_told(&fds[1]) ? EVENT_HANGUP : EVENT_OTHER;
 }
 
-/* ---- reading again --------------------------------------------------------------------------- */
-
 #define CERTIFICATE_LOOK_MS 5000.0
 
-static void renew_certificate(server *s)
+static void serve_until_stopped(const reload_source *again)
 {
-    failure fail;
-    bool renewed;
-    if (server_renew_certificate(s, &renewed, &fail) != OK)
-        log_warn("the certificate stays as it was: %s", fail.text);
-    else if (renewed)
-        log_info("the certificate was read again");
-}
-
-/* Neither a terminal that is closed nor an operator who wants a reload ends a reply. */
-static void reload(server *s)
-{
-    failure fail;
-    service_manager_tell_reloading();
-    if (server_read_keys(s, &fail) == OK)
-        log_info("SIGHUP: keys and certificate are read again; the rest of the configuration is "
-                 "read at start-up only");
-    else
-        log_warn("SIGHUP: the keys stay as they were: %s", fail.text);
-    renew_certificate(s);
-    service_manager_tell("READY=1");
-}
-
-static void serve_until_stopped(server *s, bool has_certificate)
-{
+    server *s = again->server;
+    bool has_certificate = again->stage->config->server.tls_certificate != NULL;
     service_manager_tell("READY=1");
     for (;;) {
         event e = wait_for_event(-1, has_certificate ? CERTIFICATE_LOOK_MS : -1);
         if (e == EVENT_STOP)
             break;
         if (e == EVENT_HANGUP)
-            reload(s);
+            reload_all(again);
         else
-            renew_certificate(s);
+            reload_certificate(s);
     }
     log_info("stopping: no new requests, up to %.0f s for those that run", DRAIN_MS / 1e3);
     service_manager_tell("STOPPING=1");
@@ -304,7 +283,7 @@ static error_code load(stage *s, failure *fail)
     return code == OK ? check_templates(s->orchestra, fail) : code;
 }
 
-static error_code serve(server *s, stage *st, failure *fail)
+static error_code serve(server *s, stage *st, const serve_options *o, failure *fail)
 {
     probe_watch checked;
     error_code code = load(st, fail);
@@ -318,7 +297,7 @@ static error_code serve(server *s, stage *st, failure *fail)
         return code;
     greet(s, st);
     probe_watch_start(&checked, st);
-    serve_until_stopped(s, st->config->server.tls_certificate != NULL);
+    serve_until_stopped(&(reload_source){s, st, configure, o, &checked});
     probe_watch_stop(&checked);
     return OK;
 }
@@ -339,7 +318,7 @@ static char *rule_text(const json_t *rule)
 /* The rules in effect, one a line, as a configuration may have them. */
 static error_code print_policy(const orchestra *o, failure *fail)
 {
-    json_t *policy = policy_json(o);
+    json_t *policy = policy_json(orchestra_routing(o));
     const json_t *rules = json_object_get(policy, "rules");
     size_t i;
     json_t *rule;
@@ -374,7 +353,7 @@ static void print_entropy_limit(const stage *st, limit_goal goal, double target,
            100 * (misroute ? e->misroute_upper : e->large_upper), e->n,
            st->config->policy.is_limit_given ? "; policy.entropy_limit is given and counts instead"
                                              : "");
-    if (orchestra_online_limit(st->orchestra) != NULL)
+    if (routing_online_limit(orchestra_routing(st->orchestra)) != NULL)
         printf("it moves with what POST /v1/feedback tells: by %g nats for a misroute, up by %g "
                "nats for everything else\n",
                st->config->probe.online_step, st->config->probe.online_step * target);
@@ -382,8 +361,8 @@ static void print_entropy_limit(const stage *st, limit_goal goal, double target,
 
 static void print_calibration(const stage *st)
 {
-    const probe_record *r = orchestra_calibration(st->orchestra);
-    const head_record *k = orchestra_kind_head(st->orchestra);
+    const probe_record *r = routing_calibration(orchestra_routing(st->orchestra));
+    const head_record *k = routing_kind_head(orchestra_routing(st->orchestra));
     const char *file = st->config->probe.calibration;
     if (r != NULL) {
         printf("probe: calibrated by %s (%s; fitted on %zu requests)\n", file,
@@ -399,7 +378,7 @@ static void print_calibration(const stage *st)
 
 static void print_success(const stage *st)
 {
-    const head_record *r = orchestra_success_head(st->orchestra);
+    const head_record *r = routing_success_head(orchestra_routing(st->orchestra));
     if (r == NULL)
         return;
     printf("success: estimated by %s (layer %zu; fitted on %zu requests)\n",
@@ -414,7 +393,7 @@ static void print_success(const stage *st)
                                     : "answers that only the large model has right of",
            100 * r->target, 100 * (share ? r->effect.large_upper : r->effect.misroute_upper),
            r->effect.n);
-    if (orchestra_online_doubt(st->orchestra) != NULL)
+    if (routing_online_doubt(orchestra_routing(st->orchestra)) != NULL)
         printf("it moves with what POST /v1/feedback tells: up by %g for a wrong answer, down by "
                "%g for everything else\n",
                st->config->success.online_step, st->config->success.online_step * r->target);
@@ -438,7 +417,7 @@ static error_code check(stage *st, failure *fail)
 
 /* The address is taken before the models are loaded: who starts a second server learns it at once.
  */
-static error_code open_and_serve(stage *st, failure *fail)
+static error_code open_and_serve(stage *st, const serve_options *o, failure *fail)
 {
     const config_server *c = &st->config->server;
     const char *key = getenv("A_IO_API_KEY");
@@ -468,7 +447,7 @@ static error_code open_and_serve(stage *st, failure *fail)
     error_code code = server_create(&s, &options, fail);
     if (code != OK)
         return code;
-    code = serve(s, st, fail);
+    code = serve(s, st, o, fail);
     server_destroy(s); /* with its runs, before the orchestra that they belong to */
     return code;
 }
@@ -486,7 +465,7 @@ int command_serve(int argc, char **argv)
     if (code == OK)
         code = configure(&st, &options, &fail);
     if (code == OK)
-        code = options.check ? check(&st, &fail) : open_and_serve(&st, &fail);
+        code = options.check ? check(&st, &fail) : open_and_serve(&st, &options, &fail);
     stage_close(&st);
     return code == OK ? 0 : command_failed("serve", &fail);
 }

@@ -181,7 +181,7 @@ static error_code consult_oracle(block *b, const task *t, const request *q, plan
     policy_facts facts = {.intent = &known, .turn = 1};
     error_code code = backend_count_tokens(orchestra_backend(b->orchestra, b->small), q,
                                            &facts.prompt_tokens, fail);
-    if (code == OK && !policy_decide(orchestra_policy(b->orchestra), &facts, out))
+    if (code == OK && !policy_decide(routing_policy(orchestra_routing(b->orchestra)), &facts, out))
         return failure_set(fail, ERR_INTERNAL, "the policy does not decide a known intent");
     return code;
 }

@@ -16,11 +16,11 @@
 
 struct decision_log {
     const config_decisions *config;
-    buffer head; /* its line, which begins every file */
     pthread_mutex_t lock; /* guards the rest */
+    buffer head;          /* the last one in the file, when has_head */
     int fd;               /* -1: could not be opened */
     size_t bytes;         /* of the file */
-    bool has_head;        /* this process's; no decision stands in a file without it */
+    bool has_head;        /* no decision stands in a file without one of this process */
     bool is_torn;         /* the file does not end with a newline */
     size_t lost;          /* lines since one was written; the first was warned of */
     const char *failed;   /* what could not be done, for that warning */
@@ -157,40 +157,50 @@ static bool rotate(decision_log *l)
     return open_file(l, NULL) == OK;
 }
 
+/* The file's last head is this one. */
+static bool has_head(const decision_log *l, const buffer *head)
+{
+    return l->has_head && l->head.length == head->length &&
+           memcmp(l->head.data, head->data, head->length) == 0;
+}
+
+static bool append_head(decision_log *l, const buffer *head)
+{
+    buffer_clear(&l->head);
+    l->has_head = false;
+    errno = ENOMEM;
+    l->has_head = buffer_add(&l->head, head->data, head->length) == OK && append_line(l, head);
+    return l->has_head;
+}
+
 /* Makes the log ready for a line of that length: open, within its size, with its head. */
-static bool make_ready(decision_log *l, size_t length)
+static bool make_ready(decision_log *l, const buffer *head, size_t length)
 {
     if (l->fd < 0 && open_file(l, NULL) != OK)
         return false;
-    if (l->has_head && !has_room(l, length) && !rotate(l))
+    if (has_head(l, head) && !has_room(l, length) && !rotate(l))
         return false;
-    if (!l->has_head)
-        l->has_head = (l->bytes == 0 || has_room(l, l->head.length + length) || rotate(l)) &&
-                      append_line(l, &l->head);
-    return l->has_head;
+    if (has_head(l, head))
+        return true;
+    bool ready = l->bytes == 0 || has_room(l, head->length + length) || rotate(l);
+    return ready && append_head(l, head);
 }
 
 /* ---- the log ----------------------------------------------------------------------------------
  */
 
-error_code decision_log_open(decision_log **out, const config_decisions *c, json_t *head,
+error_code decision_log_open(decision_log **out, const config_decisions *c, const buffer *head,
                              failure *fail)
 {
     *out = NULL;
     decision_log *l = calloc(1, sizeof *l);
-    if (l == NULL) {
-        json_decref(head);
+    if (l == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the decision log");
-    }
     *l = (decision_log){.config = c, .fd = -1};
     buffer_init(&l->head, MAX_LINE);
     pthread_mutex_init(&l->lock, NULL);
-    error_code code = write_json(&l->head, head);
-    if (code != OK)
-        failure_set(fail, code, "no memory for the decision log");
-    else
-        code = open_file(l, fail);
-    if (code == OK && !make_ready(l, 0))
+    error_code code = open_file(l, fail);
+    if (code == OK && !make_ready(l, head, 0))
         code = failure_set(fail, ERR_IO, "decisions.file: cannot %s %s: %s", l->failed, c->file,
                            strerror(errno));
     if (code != OK)
@@ -224,14 +234,14 @@ static void note_result(decision_log *l, bool written)
 }
 
 /* A line that no file of this size has room for is lost, too. */
-static bool write_line(decision_log *l, const buffer *line)
+static bool write_line(decision_log *l, const buffer *head, const buffer *line)
 {
     errno = EFBIG;
-    return l->head.length + line->length <= size_limit(l) && make_ready(l, line->length) &&
+    return head->length + line->length <= size_limit(l) && make_ready(l, head, line->length) &&
            append_line(l, line);
 }
 
-void decision_log_write(decision_log *l, json_t *value)
+void decision_log_write(decision_log *l, const buffer *head, json_t *value)
 {
     buffer line;
     buffer_init(&line, MAX_LINE);
@@ -239,7 +249,7 @@ void decision_log_write(decision_log *l, json_t *value)
     pthread_mutex_lock(&l->lock);
     l->failed = "write to";
     errno = ENOMEM;
-    note_result(l, code == OK && write_line(l, &line));
+    note_result(l, code == OK && write_line(l, head, &line));
     pthread_mutex_unlock(&l->lock);
     buffer_free(&line);
 }

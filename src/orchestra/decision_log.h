@@ -13,18 +13,21 @@
 
 #include <jansson.h>
 
+#include "base/buffer.h"
 #include "config/config.h"
 
 typedef struct decision_log decision_log;
 
-/* `head` (taken over) is the first line of every file. The config must outlive it. ERR_IO for what
- * is no regular file, or cannot be written to. */
-error_code decision_log_open(decision_log **out, const config_decisions *c, json_t *head,
+/* `head` is a whole line, the first of the file for now. The config must outlive the log. ERR_IO
+ * for what is no regular file, or cannot be written to. */
+error_code decision_log_open(decision_log **out, const config_decisions *c, const buffer *head,
                              failure *fail);
 void decision_log_close(decision_log *l); /* NULL too */
 
-/* The line is taken over; NULL (no memory for it) counts as lost. */
-void decision_log_write(decision_log *l, json_t *line);
+/* `head`: that of the policy by which it was decided. It goes before the line where the one before
+ * in this file was of another, so that a file can be read from its beginning on. The line is taken
+ * over; NULL (no memory for it) counts as lost. */
+void decision_log_write(decision_log *l, const buffer *head, json_t *line);
 bool decision_log_keeps_text(const decision_log *l);
 
 #endif

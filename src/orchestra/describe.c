@@ -79,7 +79,7 @@ static json_t *plan_json(const plan *p)
     return o;
 }
 
-json_t *counts_json(const orchestra *o)
+json_t *counts_json(const orchestra *o, const routing *g)
 {
     orchestra_counts c;
     orchestra_read_counts(o, &c);
@@ -88,9 +88,9 @@ json_t *counts_json(const orchestra *o)
         if (f != FALLBACK_PINNED) /* falls back from nothing */
             json_object_set_new(fallbacks, fallback_name(f),
                                 json_integer((json_int_t)c.fallbacks[f]));
-    for (size_t i = 0; i < orchestra_label_count(o); i++)
-        json_object_set_new(intents, orchestra_label_name(o, i),
-                            json_integer((json_int_t)c.intents[i]));
+    for (size_t i = 0; i < routing_label_count(g); i++)
+        json_object_set_new(intents, routing_label_name(g, i),
+                            json_integer((json_int_t)routing_intent_count(g, i)));
     return json_pack("{s:I, s:I, s:o, s:o, s:I, s:I, s:I}", "small",
                      (json_int_t)c.decisions[ROLE_SMALL], "large",
                      (json_int_t)c.decisions[ROLE_LARGE], "fallbacks", fallbacks, "intents",

@@ -21,12 +21,13 @@ json_t *stats_json(const sequence_stats *s);
 
 /* The policy in effect: {name, labels, rules}; the rules have the configuration's own keys, so that
  * the list can be put into one as it stands. JSON null without routing. */
-json_t *policy_json(const orchestra *o);
-/* {small, large, fallbacks, intents, probes, cached_probes, kept}: requests so far. */
-json_t *counts_json(const orchestra *o);
+json_t *policy_json(const routing *g);
+/* {small, large, fallbacks, intents, probes, cached_probes, kept}: requests so far; the intents
+ * are those of this routing. */
+json_t *counts_json(const orchestra *o, const routing *g);
 
 /* Its digest: decisions of policies with the same one are the same. */
-error_code policy_digest(const orchestra *o, char out[DIGEST_TEXT_SIZE]); /* ERR_MEMORY */
+error_code policy_digest(const routing *g, char out[DIGEST_TEXT_SIZE]); /* ERR_MEMORY */
 
 const char *lookup_name(lookup_mode mode);
 /* "off", "auto", "draft" or the draft's length. */

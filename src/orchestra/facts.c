@@ -120,37 +120,37 @@ static error_code name_conversation(known_facts *k, digest *d, const prefixes *p
                : digest_of(d, "session", session, strlen(session), &k->conversation, fail);
 }
 
-static void find_kept(known_facts *k, orchestra *o, const prefixes *p, const char *session)
+static void find_kept(known_facts *k, const routing *g, const prefixes *p, const char *session)
 {
-    bool found = session != NULL && recent_find(o->conversations, &k->conversation, &k->kept);
+    bool found = session != NULL && recent_find(g->conversations, &k->conversation, &k->kept);
     /* The latest turn first: the longest prefix. */
     for (size_t i = p->n; session == NULL && !found && i-- > 0 && i + MAX_PREFIXES >= p->n;)
-        found = recent_find(o->conversations, &p->earlier[i % MAX_PREFIXES], &k->kept);
+        found = recent_find(g->conversations, &p->earlier[i % MAX_PREFIXES], &k->kept);
     if (found)
         k->facts.kept = &k->kept;
 }
 
-void facts_keep_plan(const known_facts *k, orchestra *o, const plan *p)
+void facts_keep_plan(const known_facts *k, const routing *g, const plan *p)
 {
     /* What a moment's trouble decided says nothing about the conversation. */
     bool is_passing = p->fallback == FALLBACK_PROBE_ERROR ||
                       p->fallback == FALLBACK_PROBE_TIMEOUT || p->fallback == FALLBACK_LOAD;
-    if (o->conversations == NULL || is_passing)
+    if (g->conversations == NULL || is_passing)
         return;
     policy_kept kept = {.rule = p->number, .prior = p->lookup.prior};
-    recent_store(o->conversations, &k->conversation, &kept);
+    recent_store(g->conversations, &k->conversation, &kept);
 }
 
 /* ---- gathering ------------------------------------------------------------------------------ */
 
-static error_code copy_headers(known_facts *k, const orchestra *o, const run_options *options,
+static error_code copy_headers(known_facts *k, const routing *g, const run_options *options,
                                failure *fail)
 {
-    size_t n = policy_header_count(o->policy), room = 0;
+    size_t n = policy_header_count(g->policy), room = 0;
     if (n == 0 || options->header == NULL)
         return OK;
     for (size_t i = 0; i < n; i++) {
-        const char *value = options->header(options->header_context, policy_header(o->policy, i));
+        const char *value = options->header(options->header_context, policy_header(g->policy, i));
         room += value != NULL ? strlen(value) + 1 : 0;
     }
     k->headers = calloc(1, n * sizeof *k->headers + room);
@@ -158,7 +158,7 @@ static error_code copy_headers(known_facts *k, const orchestra *o, const run_opt
         return failure_set(fail, ERR_MEMORY, "no memory for the request's headers");
     char *end = (char *)(k->headers + n);
     for (size_t i = 0; i < n; i++) {
-        const char *value = options->header(options->header_context, policy_header(o->policy, i));
+        const char *value = options->header(options->header_context, policy_header(g->policy, i));
         if (value == NULL)
             continue;
         size_t length = strlen(value) + 1;
@@ -176,8 +176,8 @@ static policy_load load_of(const orchestra *o, size_t index)
     return (policy_load){.running = (uint32_t)s.running, .waiting = (uint32_t)s.waiting};
 }
 
-static error_code gather_keys(known_facts *k, orchestra *o, const request *q, const char *session,
-                              failure *fail)
+static error_code gather_keys(known_facts *k, const routing *g, const request *q,
+                              const char *session, failure *fail)
 {
     prefixes p;
     digest *d;
@@ -187,40 +187,40 @@ static error_code gather_keys(known_facts *k, orchestra *o, const request *q, co
     if (code == OK)
         k->probe = p.whole;
     bool is_raw = q->prompt != NULL || q->prompt_ids != NULL;
-    if (code == OK && !is_raw && !o->reads_states && strstr(o->template.text, "{query}") != NULL)
+    if (code == OK && !is_raw && !g->reads_states && strstr(g->template.text, "{query}") != NULL)
         code = digest_query(d, q, &k->probe, fail);
-    if (code == OK && o->conversations != NULL)
+    if (code == OK && g->conversations != NULL)
         code = name_conversation(k, d, &p, session, fail);
-    if (code == OK && o->conversations != NULL)
-        find_kept(k, o, &p, session);
+    if (code == OK && g->conversations != NULL)
+        find_kept(k, g, &p, session);
     digest_destroy(d);
     return code;
 }
 
-error_code facts_gather(known_facts *k, orchestra *o, const request *q, const run_options *options,
-                        failure *fail)
+error_code facts_gather(known_facts *k, orchestra *o, const routing *g, const request *q,
+                        const run_options *options, failure *fail)
 {
     policy_facts *f = &k->facts;
     f->has_session = options->session != NULL;
-    f->coin = random_uniform(o->config->policy.seed, 0, atomic_fetch_add(&o->routed, 1));
+    f->coin = random_uniform(g->config->policy.seed, 0, atomic_fetch_add(&o->routed, 1));
     f->load[ROLE_SMALL] = load_of(o, o->small);
     f->load[ROLE_LARGE] = load_of(o, o->large);
-    if (o->online != NULL) {
-        k->entropy_limit = online_limit_now(o->online);
+    if (g->online != NULL) {
+        k->entropy_limit = online_limit_now(g->online);
         f->entropy_limit = &k->entropy_limit;
     }
-    if (o->online_doubt != NULL) {
-        k->success_limit = 1 - online_limit_now(o->online_doubt);
+    if (g->online_doubt != NULL) {
+        k->success_limit = 1 - online_limit_now(g->online_doubt);
         f->success_limit = &k->success_limit;
     }
     bool is_raw = q->prompt != NULL || q->prompt_ids != NULL;
     f->turn = is_raw ? 1 : 0;
     for (size_t i = 0; !is_raw && i < q->n_messages; i++)
         f->turn += is_user(&q->messages[i]);
-    error_code code = gather_keys(k, o, q, options->session, fail);
+    error_code code = gather_keys(k, g, q, options->session, fail);
     if (code != OK)
         return code;
-    return copy_headers(k, o, options, fail);
+    return copy_headers(k, g, options, fail);
 }
 
 void facts_free(known_facts *k)

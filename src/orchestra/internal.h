@@ -1,6 +1,7 @@
 /* internal.h: what the files of the orchestra share. Inside the room only.
  *
  *   orchestra.c     loading and ending
+ *   routing.c       what a configuration says of routing, made ready
  *   run.c           one request on its way
  *   consider.c      one request that is only thought of
  *   facts.c         what a decision looks at, gathered from one request
@@ -16,6 +17,7 @@
 #ifndef ORCHESTRA_INTERNAL_H
 #define ORCHESTRA_INTERNAL_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "orchestra/calibration_file.h"
@@ -41,13 +43,14 @@ typedef struct player {
     backend *backend;
 } player;
 
-struct orchestra {
+/* What a configuration says of routing, made ready. Each run holds the one that it began with, so
+ * that all it points to stays, whatever is reloaded meanwhile. */
+struct routing {
+    atomic_size_t references;
     const config *config;
-    player players[ORCHESTRA_MAX_MODELS]; /* in the order of the config */
-    size_t n_players;
-    size_t small, large; /* indexes; the same when there is one model */
-    conductor *conductor;
-    policy *policy; /* NULL: one model, no routing */
+    config *owned;        /* the same, where it ends with the routing; else NULL */
+    policy *policy;       /* NULL: one model, no routing */
+    size_t small_context; /* tokens */
     probe_template template;
     probe_record calibration;        /* when the config names one, of label tokens */
     head_record kind, success;       /* width 0: the config names none */
@@ -59,15 +62,34 @@ struct orchestra {
     const char *label_names[SEQUENCE_MAX_LABELS];
     const char *label_tokens[SEQUENCE_MAX_LABELS];
     size_t n_labels;
-    recent *conversations;       /* policy_kept; NULL: no plan sticks */
-    recent *probes;              /* sensed; NULL: none is kept */
+    recent *conversations;                             /* policy_kept; NULL: no plan sticks */
+    recent *probes;                                    /* sensed; NULL: none is kept */
+    buffer head;                                       /* the decision log's line of it */
+    atomic_uint_fast64_t intents[SEQUENCE_MAX_LABELS]; /* what the probe said, by label */
+};
+
+struct orchestra {
+    const config *config;
+    player players[ORCHESTRA_MAX_MODELS]; /* in the order of the config */
+    size_t n_players;
+    size_t small, large; /* indexes; the same when there is one model */
+    conductor *conductor;
+    bool drafts;                 /* the small model can draft for the large one */
+    pthread_mutex_t lock;        /* guards the next one's change */
+    routing *routing;            /* what decides from now on */
     decision_log *log;           /* NULL: none is written */
     atomic_uint_fast64_t routed; /* requests so far */
     struct {
-        atomic_uint_fast64_t decisions[2], fallbacks[N_FALLBACKS], intents[SEQUENCE_MAX_LABELS];
+        atomic_uint_fast64_t decisions[2], fallbacks[N_FALLBACKS];
         atomic_uint_fast64_t probes, cached_probes, kept;
     } counts;
 };
+
+/* ---- routing.c ------------------------------------------------------------------------------ */
+
+/* `small`: the player that senses; NULL: one model, no routing. */
+error_code routing_create(routing **out, const config *c, const player *small, failure *fail);
+routing *routing_hold(routing *g); /* one reference more; gives it back */
 
 /* ---- copy.c --------------------------------------------------------------------------------- */
 
@@ -97,21 +119,23 @@ typedef struct known_facts {
 error_code request_digest(const request *q, recent_key *out); /* ERR_MEMORY */
 
 /* All facts but prompt_tokens and what the probe says. */
-error_code facts_gather(known_facts *k, orchestra *o, const request *q, const run_options *options,
-                        failure *fail);
+error_code facts_gather(known_facts *k, orchestra *o, const routing *g, const request *q,
+                        const run_options *options, failure *fail);
 void facts_free(known_facts *k); /* a zeroed one too */
 /* Keeps the plan for what comes next in the conversation. */
-void facts_keep_plan(const known_facts *k, orchestra *o, const plan *p);
+void facts_keep_plan(const known_facts *k, const routing *g, const plan *p);
 
 /* ---- record.c: the lines of the decision log (docs/decision-log.md); NULL: no memory --------- */
 
-json_t *record_head(const orchestra *o);
+/* The line that goes before the decisions of a routing, with its end. */
+error_code record_head(const routing *g, buffer *out, failure *fail);
 json_t *record_prompt(const request *q, bool with_text);
 /* `prompt` is what record_prompt gave; the caller keeps it. */
-json_t *record_line(const run *r, const orchestra *o, json_t *prompt);
+json_t *record_line(const run *r, json_t *prompt);
 
 /* ---- run.c, for record.c -------------------------------------------------------------------- */
 
+const routing *run_routing(const run *r);
 const known_facts *run_facts(const run *r);
 run_state run_reached(const run *r);
 const char *run_id(const run *r);

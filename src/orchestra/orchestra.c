@@ -143,163 +143,71 @@ static error_code load_players(orchestra *o, const orchestra_progress *progress,
 
 /* ---- routing ------------------------------------------------------------------------------ */
 
-#define MAX_CONVERSATIONS 8192 /* whose plans are kept; the least recently used are forgotten */
-
-static void warn_of_rules(const orchestra *o)
+/* The first rule that lets the small model draft for the large one, or NULL. */
+static const config_rule *drafting_rule(const config_policy *p)
 {
-    for (size_t i = 0; i < policy_rule_count(o->policy); i++)
-        if (i < o->config->policy.n_rules && !policy_reachable(o->policy, i))
-            log_warn("policy.rules[%zu] (%s) takes no request: those before it take all that it "
-                     "would, or its conditions cannot hold together",
-                     i, policy_rule(o->policy, i)->name);
+    for (size_t i = 0; i < p->n_rules; i++)
+        if (p->rules[i].lookup.mode == CONFIG_LOOKUP_DRAFT)
+            return &p->rules[i];
+    return NULL;
 }
 
-static error_code read_probe(orchestra *o, const model *small, failure *fail)
+static error_code fail_draft(const config_policy *p, const config_rule *rule, failure *fail)
 {
-    const config *c = o->config;
-    const probe_record *r = &o->calibration;
-    const head_record *h = &o->kind;
-    error_code code = OK;
-    if (c->probe.kind == CONFIG_PROBE_LEARNED) {
-        code = calibration_file_read_head(&o->kind, "kind", c->probe.calibration, c, small, fail);
-        o->certain = (found_limit){h->goal, h->target, h->effect.limit};
-    } else if (c->probe.calibration != NULL) {
-        code = calibration_file_read_probe(&o->calibration, c->probe.calibration, c, small, fail);
-        o->certain = (found_limit){r->goal, r->target, r->effect.limit};
-    }
-    return code;
+    return failure_prefix(fail, "policy.rules[%zu] (%s).lookup: draft", (size_t)(rule - p->rules),
+                          rule->name);
 }
 
-static error_code read_calibration(orchestra *o, failure *fail)
-{
-    const config *c = o->config;
-    const model *small = o->players[o->small].model;
-    error_code code = read_probe(o, small, fail);
-    o->entropy_limit = c->policy.entropy_limit;
-    if (code == OK && o->certain.goal != LIMIT_NONE && !c->policy.is_limit_given)
-        o->entropy_limit = o->certain.limit;
-    if (code != OK || c->success.calibration == NULL)
-        return code;
-    const head_record *s = &o->success;
-    code =
-        calibration_file_read_head(&o->success, "success", c->success.calibration, c, small, fail);
-    o->likely = (found_limit){s->goal, s->target, s->effect.limit};
-    return code;
-}
-
-/* The limit that counts in place of the configuration's. */
-static error_code create_policy(orchestra *o, failure *fail)
-{
-    config changed = *o->config; /* its lists stay the config's */
-    changed.policy.entropy_limit = o->entropy_limit;
-    if (o->certain.goal != LIMIT_NONE)
-        changed.policy.certain_limit = o->certain.limit;
-    if (o->likely.goal != LIMIT_NONE)
-        changed.policy.likely_limit = o->likely.limit;
-    error_code code =
-        policy_create(&o->policy, &changed, backend_context(o->players[o->small].backend), fail);
-    if (code != OK)
-        return code;
-    bool is_learned = o->config->probe.kind == CONFIG_PROBE_LEARNED;
-    bool reads_intent = policy_reads_intent(o->policy);
-    o->reads_labels = reads_intent && !is_learned;
-    o->reads_states = (reads_intent && is_learned) || policy_reads_success(o->policy);
-    return OK;
-}
-
-/* After the policy. */
-static error_code create_online(orchestra *o, failure *fail)
-{
-    const config_probe *p = &o->config->probe;
-    if (!p->is_online)
-        return OK;
-    if (o->certain.goal != LIMIT_MISROUTE)
-        return failure_set(fail, ERR_CONFIG,
-                           "probe.online: %s has no target for misroutes to hold; calibrate with "
-                           "--max-misroute",
-                           p->calibration);
-    if (!policy_follows_limit(o->policy)) {
-        log_warn("probe.online: the policy %s does not look at the calibration's limit: nothing "
-                 "moves",
-                 o->config->policy.name);
-        return OK;
-    }
-    const online_limit_options options = {.start = o->certain.limit,
-                                          .highest = log((double)o->n_labels),
-                                          .target = o->certain.target,
-                                          .step = p->online_step};
-    return online_limit_create(&o->online, &options, fail);
-}
-
-/* What is told is whether an answer was right, so a target about wrong answers can be held. */
-static error_code create_online_doubt(orchestra *o, failure *fail)
-{
-    const config_success *s = &o->config->success;
-    if (!s->is_online)
-        return OK;
-    if (o->likely.goal != LIMIT_WRONG)
-        return failure_set(fail, ERR_CONFIG,
-                           "success.online: %s has no target for wrong answers to hold; calibrate "
-                           "with --max-wrong",
-                           s->calibration);
-    if (!policy_follows_success(o->policy)) {
-        log_warn("success.online: no rule says likely: nothing moves");
-        return OK;
-    }
-    const online_limit_options options = {.start = 1 - o->likely.limit,
-                                          .highest = 1,
-                                          .target = o->likely.target,
-                                          .step = s->online_step};
-    return online_limit_create(&o->online_doubt, &options, fail);
-}
-
-static error_code prepare_routing(orchestra *o, failure *fail)
-{
-    const config *c = o->config;
-    backend *small = o->players[o->small].backend;
-    o->template = (probe_template){.text = c->probe.template,
-                                   .window_head = c->probe.window_head,
-                                   .window_tail = c->probe.window_tail,
-                                   .is_alone = !c->probe.reuse};
-    o->n_labels = c->probe.n_labels;
-    for (size_t i = 0; i < o->n_labels; i++) {
-        o->label_names[i] = c->probe.labels[i].name;
-        o->label_tokens[i] = c->probe.labels[i].token;
-    }
-    error_code code = read_calibration(o, fail);
-    if (code == OK)
-        code = create_policy(o, fail);
-    if (code == OK)
-        code = create_online(o, fail);
-    if (code == OK)
-        code = create_online_doubt(o, fail);
-    if (code == OK && c->policy.sticky)
-        code = recent_create(&o->conversations, MAX_CONVERSATIONS, sizeof(policy_kept), fail);
-    if (code == OK && c->probe.cache > 0)
-        code = recent_create(&o->probes, c->probe.cache, sizeof(sensed), fail);
-    if (code == OK)
-        warn_of_rules(o);
-    if (code != OK || !o->reads_labels)
-        return code;
-    code = backend_check_labels(small, &o->template, o->label_tokens, o->n_labels, fail);
-    return code == OK ? OK : failure_prefix(fail, "probe");
-}
-
-/* Where a rule lets the small model draft for the large one. */
 static error_code prepare_drafts(orchestra *o, failure *fail)
 {
     const config_policy *p = &o->config->policy;
-    for (size_t i = 0; i < p->n_rules; i++) {
-        if (p->rules[i].lookup.mode != CONFIG_LOOKUP_DRAFT)
-            continue;
-        error_code code =
-            engine_set_draft_model(o->players[o->large].engine, o->players[o->small].model, fail);
-        return code == OK ? OK
-                          : failure_prefix(fail, "policy.rules[%zu] (%s).lookup: draft", i,
-                                           p->rules[i].name);
+    const config_rule *rule = drafting_rule(p);
+    if (rule == NULL)
+        return OK;
+    error_code code =
+        engine_set_draft_model(o->players[o->large].engine, o->players[o->small].model, fail);
+    o->drafts = code == OK;
+    return code == OK ? OK : fail_draft(p, rule, fail);
+}
+
+const routing *orchestra_routing(const orchestra *o)
+{
+    return o->routing;
+}
+
+routing *orchestra_hold_routing(orchestra *o)
+{
+    pthread_mutex_lock(&o->lock);
+    routing *g = routing_hold(o->routing);
+    pthread_mutex_unlock(&o->lock);
+    return g;
+}
+
+error_code orchestra_reload(orchestra *o, config *c, failure *fail)
+{
+    const config_rule *rule = drafting_rule(&c->policy);
+    if (o->n_players == 1)
+        return failure_set(fail, ERR_INVALID, "one model is served: there is no policy to reload");
+    if (rule != NULL && !o->drafts) {
+        failure_set(fail, ERR_UNSUPPORTED,
+                    "no rule drafted at the start, so that the large "
+                    "model's engine has no room for it: start again");
+        return fail_draft(&c->policy, rule, fail);
     }
+    routing *fresh;
+    error_code code = routing_create(&fresh, c, &o->players[o->small], fail);
+    if (code != OK)
+        return code;
+    fresh->owned = c;
+    pthread_mutex_lock(&o->lock);
+    routing *old = o->routing;
+    o->routing = fresh;
+    pthread_mutex_unlock(&o->lock);
+    routing_release(old);
     return OK;
 }
+
+/* ---- life --------------------------------------------------------------------------------- */
 
 error_code orchestra_create(orchestra **out, const config *c, orchestra_progress progress,
                             failure *fail)
@@ -312,6 +220,7 @@ error_code orchestra_create(orchestra **out, const config *c, orchestra_progress
     if (o == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the orchestra");
     o->config = c;
+    pthread_mutex_init(&o->lock, NULL);
     int n_threads = c->engine.threads > 0 ? (int)c->engine.threads : team_default_size();
     error_code code = digest_prepare(fail);
     if (code == OK)
@@ -322,8 +231,9 @@ error_code orchestra_create(orchestra **out, const config *c, orchestra_progress
     }
     if (code == OK && o->n_players == 1)
         o->small = o->large = 0;
-    if (code == OK && o->n_players > 1)
-        code = prepare_routing(o, fail);
+    if (code == OK)
+        code =
+            routing_create(&o->routing, c, o->n_players > 1 ? &o->players[o->small] : NULL, fail);
     if (code == OK && o->n_players > 1)
         code = prepare_drafts(o, fail);
     if (code == OK)
@@ -348,20 +258,15 @@ void orchestra_destroy(orchestra *o)
         if (o->players[i].model != NULL)
             model_destroy(o->players[i].model);
     decision_log_close(o->log);
-    recent_destroy(o->conversations);
-    recent_destroy(o->probes);
-    policy_destroy(o->policy);
-    online_limit_destroy(o->online);
-    online_limit_destroy(o->online_doubt);
-    head_record_free(&o->kind);
-    head_record_free(&o->success);
+    routing_release(o->routing);
+    pthread_mutex_destroy(&o->lock);
     free(o);
 }
 
 error_code orchestra_open_log(orchestra *o, failure *fail)
 {
     const config_decisions *c = &o->config->decisions;
-    return c->file != NULL ? decision_log_open(&o->log, c, record_head(o), fail) : OK;
+    return c->file != NULL ? decision_log_open(&o->log, c, &o->routing->head, fail) : OK;
 }
 
 /* ---- what a server asks -----------------------------------------------------------------------
@@ -387,54 +292,9 @@ const model *orchestra_model(const orchestra *o, size_t index)
     return o->players[index].model;
 }
 
-const probe_record *orchestra_calibration(const orchestra *o)
-{
-    return o->calibration.calibration.n_labels > 0 ? &o->calibration : NULL;
-}
-
-const head_record *orchestra_kind_head(const orchestra *o)
-{
-    return o->kind.head.width > 0 ? &o->kind : NULL;
-}
-
-const head_record *orchestra_success_head(const orchestra *o)
-{
-    return o->success.head.width > 0 ? &o->success : NULL;
-}
-
-const policy *orchestra_policy(const orchestra *o)
-{
-    return o->policy;
-}
-
-double orchestra_entropy_limit(const orchestra *o)
-{
-    return o->entropy_limit;
-}
-
-online_limit *orchestra_online_limit(const orchestra *o)
-{
-    return o->online;
-}
-
-online_limit *orchestra_online_doubt(const orchestra *o)
-{
-    return o->online_doubt;
-}
-
 bool orchestra_has_template(const orchestra *o, size_t index)
 {
     return o->players[index].model->chat != NULL;
-}
-
-size_t orchestra_label_count(const orchestra *o)
-{
-    return o->n_labels;
-}
-
-const char *orchestra_label_name(const orchestra *o, size_t index)
-{
-    return o->label_names[index];
 }
 
 void orchestra_read_counts(const orchestra *o, orchestra_counts *out)
@@ -446,6 +306,4 @@ void orchestra_read_counts(const orchestra *o, orchestra_counts *out)
         out->decisions[i] = atomic_load(&o->counts.decisions[i]);
     for (size_t i = 0; i < N_FALLBACKS; i++)
         out->fallbacks[i] = atomic_load(&o->counts.fallbacks[i]);
-    for (size_t i = 0; i < o->n_labels; i++)
-        out->intents[i] = atomic_load(&o->counts.intents[i]);
 }

@@ -15,7 +15,7 @@
 typedef struct intent {
     bool known; /* false: no probe was needed, or it failed */
     size_t n_labels;
-    const char *labels[SEQUENCE_MAX_LABELS]; /* live as long as the orchestra */
+    const char *labels[SEQUENCE_MAX_LABELS]; /* live as long as the run, or as its routing */
     double probabilities[SEQUENCE_MAX_LABELS];
     size_t best;
     double entropy; /* nats */
@@ -54,7 +54,7 @@ typedef struct plan {
     lookup_setting lookup;
     bool client_lookup; /* the client chose its mode and length */
     const char *rule;   /* the rule's name, or what stands for one: session, long_context,
-                           probe_error, probe_timeout, pinned; lives as long as the orchestra */
+                           probe_error, probe_timeout, pinned; lives as long as the run */
     size_t number;      /* the rule in the policy's table whose plan this is, or PLAN_NO_RULE */
     bool is_kept;       /* the conversation had it before (rule session) */
     fallback fallback;
@@ -81,6 +81,7 @@ typedef struct receipt {
 } receipt;
 
 typedef struct orchestra orchestra;
+typedef struct routing routing; /* what a configuration says of routing, made ready */
 typedef struct run run;
 
 typedef struct orchestra_progress {
@@ -99,26 +100,50 @@ size_t orchestra_model_count(const orchestra *o);
 const char *orchestra_model_name(const orchestra *o, size_t index);
 backend *orchestra_backend(orchestra *o, size_t index);
 const model *orchestra_model(const orchestra *o, size_t index);
-/* What the configuration's probe.calibration holds; NULL: it names none. */
-typedef struct probe_record probe_record;
-const probe_record *orchestra_calibration(const orchestra *o);
-/* What routes, with the limits that count; NULL: one model, no routing. */
-struct policy;
-const struct policy *orchestra_policy(const orchestra *o);
-/* The entropy limit of the policies adaptive and paper: the configuration's, else the
- * calibration's, else the default. Nats. */
-double orchestra_entropy_limit(const orchestra *o);
-/* What moves the calibration's limit; NULL: it stays. */
-typedef struct online_limit online_limit;
-online_limit *orchestra_online_limit(const orchestra *o);
-/* The heads that the configuration names; NULL: not that one. */
-typedef struct head_record head_record;
-const head_record *orchestra_kind_head(const orchestra *o);
-const head_record *orchestra_success_head(const orchestra *o);
-/* Moves the least success that is likely enough, kept as 1 - success; NULL: it stays. */
-online_limit *orchestra_online_doubt(const orchestra *o);
 /* False: the model has no chat template and takes raw prompts only. */
 bool orchestra_has_template(const orchestra *o, size_t index);
+
+/* ---- what decides -----------------------------------------------------------------------------
+ *
+ * A routing never changes; orchestra_reload puts another one in its place. */
+
+/* The one that decides now, until the next reload. */
+const routing *orchestra_routing(const orchestra *o);
+/* The same for a thread beside which reloads happen: it stays until routing_release. */
+routing *orchestra_hold_routing(orchestra *o);
+void routing_release(routing *g); /* NULL too */
+
+/* Probe, labels, calibrations and policy of this configuration decide from now on; who was decided
+ * before keeps what there was. What conversations were decided to, the probes that are kept, and
+ * what an online limit has learned begin anew. Models, engine, server and decision log stay those
+ * of orchestra_create. The config is taken over on success; on an error nothing has changed.
+ * One thread at a time. */
+error_code orchestra_reload(orchestra *o, config *c, failure *fail);
+
+const config *routing_config(const routing *g);
+/* What routes, with the limits that count; NULL: one model, no routing. */
+struct policy;
+const struct policy *routing_policy(const routing *g);
+/* What the configuration's probe.calibration holds; NULL: it names none. */
+typedef struct probe_record probe_record;
+const probe_record *routing_calibration(const routing *g);
+/* The heads that the configuration names; NULL: not that one. */
+typedef struct head_record head_record;
+const head_record *routing_kind_head(const routing *g);
+const head_record *routing_success_head(const routing *g);
+/* The entropy limit of the policies adaptive and paper: the configuration's, else the
+ * calibration's, else the default. Nats. */
+double routing_entropy_limit(const routing *g);
+/* What moves the calibration's limit; NULL: it stays. */
+typedef struct online_limit online_limit;
+online_limit *routing_online_limit(const routing *g);
+/* Moves the least success that is likely enough, kept as 1 - success; NULL: it stays. */
+online_limit *routing_online_doubt(const routing *g);
+size_t routing_label_count(const routing *g);
+const char *routing_label_name(const routing *g, size_t index);
+uint64_t routing_intent_count(const routing *g, size_t label); /* what the probe said so far */
+
+/* ---- requests ------------------------------------------------------------------------------- */
 
 /* Starts the decision log that the configuration names; without one it does nothing. Before the
  * first request. */
@@ -126,17 +151,14 @@ error_code orchestra_open_log(orchestra *o, failure *fail);
 
 /* What was decided since orchestra_create. */
 typedef struct orchestra_counts {
-    uint64_t decisions[2];                 /* by config_role; pinned ones among them */
-    uint64_t fallbacks[N_FALLBACKS];       /* those that changed the model or its lookup */
-    uint64_t intents[SEQUENCE_MAX_LABELS]; /* what the probe said, by label */
-    uint64_t probes;                       /* forward passes */
-    uint64_t cached_probes;                /* requests that an earlier probe answered */
-    uint64_t kept;                         /* decisions that a conversation's earlier one made */
+    uint64_t decisions[2];           /* by config_role; pinned ones among them */
+    uint64_t fallbacks[N_FALLBACKS]; /* those that changed the model or its lookup */
+    uint64_t probes;                 /* forward passes */
+    uint64_t cached_probes;          /* requests that an earlier probe answered */
+    uint64_t kept;                   /* decisions that a conversation's earlier one made */
 } orchestra_counts;
 
 void orchestra_read_counts(const orchestra *o, orchestra_counts *out);
-size_t orchestra_label_count(const orchestra *o);
-const char *orchestra_label_name(const orchestra *o, size_t index);
 
 /* What would be decided of a request of which the probe said this, were it the first of its
  * conversation and alone: nothing is counted, logged or kept. `coin`: [0, 1). The plan has no

@@ -17,13 +17,17 @@ static double unix_s(void)
     return (double)t.tv_sec + round((double)t.tv_nsec / 1e6) / 1e3;
 }
 
-json_t *record_head(const orchestra *o)
+error_code record_head(const routing *g, buffer *out, failure *fail)
 {
     char sum[DIGEST_TEXT_SIZE];
-    if (policy_digest(o, sum) != OK)
-        return NULL;
-    return json_pack("{s:s, s:i, s:f, s:s, s:o}", "type", "policy", "version", RECORD_VERSION,
-                     "time", unix_s(), "digest", sum, "policy", policy_json(o));
+    error_code code = policy_digest(g, sum);
+    if (code == OK)
+        code = json_write_exact(out, json_pack("{s:s, s:i, s:f, s:s, s:o}", "type", "policy",
+                                               "version", RECORD_VERSION, "time", unix_s(),
+                                               "digest", sum, "policy", policy_json(g)));
+    if (code == OK)
+        code = buffer_add_text(out, "\n");
+    return code == OK ? OK : failure_set(fail, code, "no memory for the policy");
 }
 
 /* ---- the prompt ----------------------------------------------------------------------------- */
@@ -104,12 +108,12 @@ static json_t *intent_facts(const intent *i)
                      "log_sum_exp", (double)i->log_sum_exp);
 }
 
-static json_t *headers_facts(const orchestra *o, const policy_facts *f)
+static json_t *headers_facts(const routing *g, const policy_facts *f)
 {
     json_t *headers = json_object();
-    for (size_t i = 0; f->headers != NULL && i < policy_header_count(o->policy); i++)
+    for (size_t i = 0; f->headers != NULL && i < policy_header_count(g->policy); i++)
         if (f->headers[i] != NULL)
-            json_object_set_new(headers, policy_header(o->policy, i),
+            json_object_set_new(headers, policy_header(g->policy, i),
                                 json_text(f->headers[i], strlen(f->headers[i])));
     return headers;
 }
@@ -137,12 +141,12 @@ static json_t *failure_facts(const failure *why)
                      json_text(why->text, strlen(why->text)));
 }
 
-static json_t *facts_json(const orchestra *o, const policy_facts *f)
+static json_t *facts_json(const routing *g, const policy_facts *f)
 {
     json_t *facts =
         json_pack("{s:I, s:I, s:b, s:f, s:o, s:{s:o, s:o}, s:o, s:o, s:o}", "prompt_tokens",
                   (json_int_t)f->prompt_tokens, "turn", (json_int_t)f->turn, "session",
-                  (int)f->has_session, "coin", f->coin, "headers", headers_facts(o, f), "load",
+                  (int)f->has_session, "coin", f->coin, "headers", headers_facts(g, f), "load",
                   "small", load_facts(&f->load[ROLE_SMALL]), "large",
                   load_facts(&f->load[ROLE_LARGE]), "kept", kept_facts(f->kept), "probe_failure",
                   failure_facts(f->probe_failure), "intent", intent_facts(f->intent));
@@ -181,7 +185,7 @@ static json_t *outcome_json(const run *r)
     return json_pack("{s:s}", "state", "released"); /* the client went away */
 }
 
-json_t *record_line(const run *r, const orchestra *o, json_t *prompt)
+json_t *record_line(const run *r, json_t *prompt)
 {
     const plan *p = run_plan(r);
     const known_facts *k = run_facts(r);
@@ -189,8 +193,8 @@ json_t *record_line(const run *r, const orchestra *o, json_t *prompt)
     bool is_routed = p->fallback != FALLBACK_PINNED;
     return json_pack("{s:s, s:f, s:s, s:o, s:o, s:O, s:{s:o, s:o, s:o}, s:o}", "type", "decision",
                      "time", unix_s(), "id", run_id(r), "facts",
-                     is_routed ? facts_json(o, &k->facts) : json_null(), "plan", plan_facts(p),
-                     "prompt", prompt, "receipt", "overhead", overhead_json(&cost->overhead),
-                     "probe", stats_json(&cost->probe), "reply", stats_json(&cost->reply),
-                     "outcome", outcome_json(r));
+                     is_routed ? facts_json(run_routing(r), &k->facts) : json_null(), "plan",
+                     plan_facts(p), "prompt", prompt, "receipt", "overhead",
+                     overhead_json(&cost->overhead), "probe", stats_json(&cost->probe), "reply",
+                     stats_json(&cost->reply), "outcome", outcome_json(r));
 }

@@ -12,6 +12,7 @@
 
 struct run {
     orchestra *orchestra;
+    routing *routing; /* held: what decides here, whatever comes later */
     wakeup wake;
     lookup_setting lookup; /* overrides the plan's when has_lookup */
     bool has_lookup;
@@ -168,7 +169,7 @@ static void note_plan(run *r, const player *p)
         return;
     r->plan.model = p->name;
     r->plan.client_lookup = r->has_lookup;
-    if (policy_fallback_matters(o->policy, &r->known.facts, &r->plan))
+    if (policy_fallback_matters(r->routing->policy, &r->known.facts, &r->plan))
         atomic_fetch_add(&o->counts.fallbacks[r->plan.fallback], 1);
     if (r->has_lookup)
         r->plan.lookup = (lookup_setting){
@@ -177,12 +178,13 @@ static void note_plan(run *r, const player *p)
     atomic_fetch_add(&o->counts.decisions[r->plan.role], 1);
     atomic_fetch_add(&o->counts.kept, r->plan.is_kept);
     const intent *i = &r->sensed.intent;
+    routing *g = r->routing;
     if (i->known)
-        atomic_fetch_add(&o->counts.intents[i->best], 1);
-    if (i->known && o->online != NULL)
-        online_limit_note(o->online, r->id, r->plan.role == ROLE_SMALL, i->best);
-    if (r->known.facts.success != NULL && o->online_doubt != NULL)
-        online_limit_note(o->online_doubt, r->id, r->plan.role == ROLE_SMALL, SUCCESS_RIGHT);
+        atomic_fetch_add(&g->intents[i->best], 1);
+    if (i->known && g->online != NULL)
+        online_limit_note(g->online, r->id, r->plan.role == ROLE_SMALL, i->best);
+    if (r->known.facts.success != NULL && g->online_doubt != NULL)
+        online_limit_note(g->online_doubt, r->id, r->plan.role == ROLE_SMALL, SUCCESS_RIGHT);
 }
 
 static error_code start_reply(run *r, const request *q, failure *fail)
@@ -244,7 +246,7 @@ static error_code follow_plan(run *r, const request *q, failure *fail)
     if (code == OK)
         code = start_reply(r, q, fail);
     if (code == OK && !r->decide_only)
-        facts_keep_plan(&r->known, r->orchestra, &r->plan);
+        facts_keep_plan(&r->known, r->routing, &r->plan);
     return code;
 }
 
@@ -252,7 +254,7 @@ static error_code follow_plan(run *r, const request *q, failure *fail)
 static bool decide(run *r)
 {
     double start = clock_ms();
-    bool decided = policy_decide(r->orchestra->policy, &r->known.facts, &r->plan);
+    bool decided = policy_decide(r->routing->policy, &r->known.facts, &r->plan);
     r->receipt.overhead.decide_ms += clock_ms() - start;
     return decided;
 }
@@ -269,7 +271,7 @@ static error_code pin(run *r, size_t index, const request *q, failure *fail)
                      .success = NAN,
                      .lookup = {.mode = LOOKUP_AUTO, .prior = LOOKUP_CLASSES - 1}};
     snprintf(r->plan.reason, sizeof r->plan.reason,
-             o->policy == NULL ? "%s is the only model" : "the request names the model %s",
+             r->routing->policy == NULL ? "%s is the only model" : "the request names the model %s",
              o->players[index].name);
     return start_reply(r, q, fail);
 }
@@ -316,8 +318,8 @@ static error_code start_pass(run *r, double limit_ms, failure *why)
         return code;
     if (limit_ms > 0 && (timed.deadline_ms == 0 || timed.deadline_ms > limit_ms))
         timed.deadline_ms = limit_ms;
-    return sense_start(&r->probe, r->orchestra, &r->sensed, &timed, r->prompts[ROLE_SMALL],
-                       own_wakeup(r), why);
+    return sense_start(&r->probe, r->orchestra, r->routing, &r->sensed, &timed,
+                       r->prompts[ROLE_SMALL], own_wakeup(r), why);
 }
 
 /* Both passes share the probe's time. */
@@ -338,7 +340,7 @@ static error_code start_probe(run *r, const request *q, failure *fail)
     if (code != OK)
         return code;
     failure why = {.code = OK};
-    double limit_ms = r->orchestra->config->probe.timeout_ms;
+    double limit_ms = r->routing->config->probe.timeout_ms;
     r->probe_end_ms = limit_ms > 0 ? clock_ms() + limit_ms : 0;
     code = start_pass(r, limit_ms, &why);
     return code == OK ? OK : follow_failed_probe(r, &why, q, fail);
@@ -346,11 +348,11 @@ static error_code start_probe(run *r, const request *q, failure *fail)
 
 static bool find_cached_probe(run *r)
 {
-    orchestra *o = r->orchestra;
-    if (o->probes == NULL || !recent_find(o->probes, &r->known.probe, &r->sensed))
+    recent *probes = r->routing->probes;
+    if (probes == NULL || !recent_find(probes, &r->known.probe, &r->sensed))
         return false;
     r->sensed.intent.cached = true;
-    atomic_fetch_add(&o->counts.cached_probes, 1);
+    atomic_fetch_add(&r->orchestra->counts.cached_probes, 1);
     return true;
 }
 
@@ -361,7 +363,7 @@ static error_code route(run *r, const request *q, const run_options *options, fa
     if (code == OK) {
         r->known.facts.prompt_tokens = prompt_tokens(r->prompts[ROLE_SMALL]);
         r->receipt.overhead.template_ms = prompt_template_ms(r->prompts[ROLE_SMALL]);
-        code = facts_gather(&r->known, o, q, options, fail);
+        code = facts_gather(&r->known, o, r->routing, q, options, fail);
     }
     if (code != OK)
         return code;
@@ -373,7 +375,7 @@ static error_code route(run *r, const request *q, const run_options *options, fa
 static error_code find_pinned(const orchestra *o, const char *name, size_t *index, failure *fail)
 {
     bool routed = name == NULL || strcmp(name, "auto") == 0;
-    *index = o->policy == NULL ? 0 : o->n_players;
+    *index = o->n_players == 1 ? 0 : o->n_players;
     if (routed)
         return OK;
     for (size_t i = 0; i < o->n_players; i++) {
@@ -412,6 +414,8 @@ error_code orchestra_submit(orchestra *o, const request *q, const run_options *o
     if (r == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the request");
     r->orchestra = o;
+    r->routing =
+        options->like != NULL ? routing_hold(options->like->routing) : orchestra_hold_routing(o);
     r->wake = wake;
     r->decide_only = options->decide_only;
     r->has_lookup = options->lookup != NULL;
@@ -449,8 +453,8 @@ static error_code follow_probe(run *r, const failure *why)
     const request *q = &r->request.request;
     failure next = *why;
     if (why->code == OK) {
-        if (r->orchestra->probes != NULL)
-            recent_store(r->orchestra->probes, &r->known.probe, &r->sensed);
+        if (r->routing->probes != NULL)
+            recent_store(r->routing->probes, &r->known.probe, &r->sensed);
         if (decide_by_sensed(r))
             return follow_plan(r, q, &r->failure);
         if (start_next_pass(r, &next) == OK)
@@ -468,7 +472,7 @@ static void poll_probe(run *r)
         r->state = RUN_FAILED;
         return;
     }
-    if (!sense_poll(&r->probe, r->orchestra, &r->sensed, &r->receipt, &why))
+    if (!sense_poll(&r->probe, r->routing, &r->sensed, &r->receipt, &why))
         return;
     if (follow_probe(r, &why) != OK)
         r->state = RUN_FAILED;
@@ -557,6 +561,11 @@ const failure *run_failure(const run *r)
     return &r->failure;
 }
 
+const routing *run_routing(const run *r)
+{
+    return r->routing;
+}
+
 const known_facts *run_facts(const run *r)
 {
     return &r->known;
@@ -583,7 +592,7 @@ void run_release(run *r)
         return;
     /* Where no memory was had for the prompt, the log counts a lost line. */
     if (r->orchestra->log != NULL && r->is_decided)
-        decision_log_write(r->orchestra->log, record_line(r, r->orchestra, r->prompt));
+        decision_log_write(r->orchestra->log, &r->routing->head, record_line(r, r->prompt));
     json_decref(r->prompt);
     facts_free(&r->known);
     sense_drop(&r->probe);
@@ -591,6 +600,7 @@ void run_release(run *r)
         reply_release(r->reply);
     request_copy_free(&r->request);
     drop_prompts(r);
+    routing_release(r->routing); /* last: plan, intent and probe point into it */
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->woken_changed);
     free(r);

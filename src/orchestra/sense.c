@@ -12,76 +12,76 @@ static bool has_head(const head_record *r)
 }
 
 /* The heads' layers in order, each once; their number. */
-static size_t list_layers(const orchestra *o, uint32_t layers[2])
+static size_t list_layers(const routing *g, uint32_t layers[2])
 {
-    uint32_t kind = (uint32_t)o->kind.head.layer, success = (uint32_t)o->success.head.layer;
+    uint32_t kind = (uint32_t)g->kind.head.layer, success = (uint32_t)g->success.head.layer;
     size_t n = 0;
-    if (has_head(&o->kind) && (!has_head(&o->success) || kind <= success))
+    if (has_head(&g->kind) && (!has_head(&g->success) || kind <= success))
         layers[n++] = kind;
-    if (has_head(&o->success) && (n == 0 || success != kind))
+    if (has_head(&g->success) && (n == 0 || success != kind))
         layers[n++] = success;
-    if (has_head(&o->kind) && kind > layers[n - 1])
+    if (has_head(&g->kind) && kind > layers[n - 1])
         layers[n++] = kind;
     return n;
 }
 
-static bool knows_states(const orchestra *o, const sensed *known)
+static bool knows_states(const routing *g, const sensed *known)
 {
-    return has_head(&o->kind) ? known->intent.known : !isnan(known->success);
+    return has_head(&g->kind) ? known->intent.known : !isnan(known->success);
 }
 
-error_code sense_start(sensing *s, orchestra *o, const sensed *known, const request *timed,
-                       const prepared_prompt *p, wakeup wake, failure *why)
+error_code sense_start(sensing *s, orchestra *o, const routing *g, const sensed *known,
+                       const request *timed, const prepared_prompt *p, wakeup wake, failure *why)
 {
     backend *small = o->players[o->small].backend;
     atomic_fetch_add(&o->counts.probes, 1);
-    if (!o->reads_states || knows_states(o, known))
-        return backend_classify(small, timed, p, &o->template, o->label_tokens, o->n_labels, wake,
+    if (!g->reads_states || knows_states(g, known))
+        return backend_classify(small, timed, p, &g->template, g->label_tokens, g->n_labels, wake,
                                 &s->labels, why);
     uint32_t layers[2] = {0};
     const embedding_request wanted = {.layers = layers,
-                                      .n_layers = list_layers(o, layers),
+                                      .n_layers = list_layers(g, layers),
                                       .pooling = POOL_LAST,
                                       .is_urgent = true,
-                                      .is_alone = o->template.is_alone,
+                                      .is_alone = g->template.is_alone,
                                       .deadline_ms = timed->deadline_ms};
     return backend_embed(small, p, &wanted, wake, &s->states, why);
 }
 
 /* ---- what it says --------------------------------------------------------------------------- */
 
-static const float *state_of(const orchestra *o, const linear_head *h, const float *states)
+static const float *state_of(const routing *g, const linear_head *h, const float *states)
 {
     uint32_t layers[2] = {0};
-    size_t n = list_layers(o, layers);
+    size_t n = list_layers(g, layers);
     return states + (n > 1 && layers[1] == h->layer ? h->width : 0);
 }
 
-static error_code read_success(const orchestra *o, const float *states, double *out, failure *why)
+static error_code read_success(const routing *g, const float *states, double *out, failure *why)
 {
-    const linear_head *h = &o->success.head;
+    const linear_head *h = &g->success.head;
     double z[SUCCESS_LABELS];
-    error_code code = head_apply(h, state_of(o, h, states), z, why);
+    error_code code = head_apply(h, state_of(g, h, states), z, why);
     if (code == OK)
         *out = 1 / (1 + exp(z[1 - SUCCESS_RIGHT] - z[SUCCESS_RIGHT]));
     return code;
 }
 
-static void read_heads(const orchestra *o, const embedding_result *r, sensed *known, failure *why)
+static void read_heads(const routing *g, const embedding_result *r, sensed *known, failure *why)
 {
-    const linear_head *kind = &o->kind.head;
+    const linear_head *kind = &g->kind.head;
     error_code code = OK;
-    if (has_head(&o->kind))
-        code = probe_read_head(kind, state_of(o, kind, r->states), o->label_names, &known->intent,
+    if (has_head(&g->kind))
+        code = probe_read_head(kind, state_of(g, kind, r->states), g->label_names, &known->intent,
                                why);
     known->intent.probe_tokens = r->stats.prompt_tokens;
-    if (code == OK && has_head(&o->success))
-        read_success(o, r->states, &known->success, why);
+    if (code == OK && has_head(&g->success))
+        read_success(g, r->states, &known->success, why);
 }
 
-static const calibration *calibration_of(const orchestra *o)
+static const calibration *calibration_of(const routing *g)
 {
-    return o->calibration.calibration.n_labels > 0 ? &o->calibration.calibration : NULL;
+    return g->calibration.calibration.n_labels > 0 ? &g->calibration.calibration : NULL;
 }
 
 /* ---- polling -------------------------------------------------------------------------------- */
@@ -99,7 +99,7 @@ static void add_cost(receipt *cost, const sequence_stats *s)
     cost->overhead.prefill_ms = sum.prefill_ms;
 }
 
-static bool poll_states(sensing *s, const orchestra *o, sensed *known, receipt *cost, failure *why)
+static bool poll_states(sensing *s, const routing *g, sensed *known, receipt *cost, failure *why)
 {
     embedding_result result;
     error_code code = embedding_poll(s->states, &result);
@@ -111,13 +111,13 @@ static bool poll_states(sensing *s, const orchestra *o, sensed *known, receipt *
     else if (result.state == SEQUENCE_FAILED)
         *why = result.failure;
     else
-        read_heads(o, &result, known, why);
+        read_heads(g, &result, known, why);
     add_cost(cost, &result.stats);
     cost->overhead.decide_ms += clock_ms() - start;
     return true;
 }
 
-static bool poll_labels(sensing *s, const orchestra *o, sensed *known, receipt *cost, failure *why)
+static bool poll_labels(sensing *s, const routing *g, sensed *known, receipt *cost, failure *why)
 {
     classification_result result;
     error_code code = classification_poll(s->labels, &result);
@@ -129,18 +129,18 @@ static bool poll_labels(sensing *s, const orchestra *o, sensed *known, receipt *
     else if (result.state == SEQUENCE_FAILED)
         *why = result.failure;
     else
-        probe_read(&result, o->label_names, calibration_of(o), &known->intent, why);
+        probe_read(&result, g->label_names, calibration_of(g), &known->intent, why);
     cost->overhead.template_ms += result.template_ms;
     add_cost(cost, &result.stats);
     cost->overhead.decide_ms += clock_ms() - start;
     return true;
 }
 
-bool sense_poll(sensing *s, const orchestra *o, sensed *known, receipt *cost, failure *why)
+bool sense_poll(sensing *s, const routing *g, sensed *known, receipt *cost, failure *why)
 {
     why->code = OK;
-    bool is_over = s->states != NULL ? poll_states(s, o, known, cost, why)
-                                     : poll_labels(s, o, known, cost, why);
+    bool is_over = s->states != NULL ? poll_states(s, g, known, cost, why)
+                                     : poll_labels(s, g, known, cost, why);
     if (is_over)
         sense_drop(s);
     return is_over;

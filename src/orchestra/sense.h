@@ -24,11 +24,11 @@ typedef struct sensing {
 
 /* Starts the pass for what the policy reads and is not known yet. `timed` is the request with the
  * probe's deadline, `p` its prompt for the small model. */
-error_code sense_start(sensing *s, orchestra *o, const sensed *known, const request *timed,
-                       const prepared_prompt *p, wakeup wake, failure *why);
+error_code sense_start(sensing *s, orchestra *o, const routing *g, const sensed *known,
+                       const request *timed, const prepared_prompt *p, wakeup wake, failure *why);
 /* False: still running. Else the pass is over: what it gave is in *known, what it took is added to
  * *cost, and why->code is not OK when it gave nothing usable. */
-bool sense_poll(sensing *s, const orchestra *o, sensed *known, receipt *cost, failure *why);
+bool sense_poll(sensing *s, const routing *g, sensed *known, receipt *cost, failure *why);
 void sense_drop(sensing *s);
 
 #endif

@@ -164,56 +164,55 @@ static json_t *online_json(const found_limit *l, double step, json_t *rules)
                      "rules", rules);
 }
 
-static void add_online(json_t *whole, const orchestra *o)
+static void add_online(json_t *whole, const routing *g)
 {
     json_t *certain = json_array(), *likely = json_array();
-    for (size_t i = 0; i < policy_rule_count(o->policy); i++) {
-        const config_rule *r = policy_rule(o->policy, i);
+    for (size_t i = 0; i < policy_rule_count(g->policy); i++) {
+        const config_rule *r = policy_rule(g->policy, i);
         if (r->certain != CONFIG_CERTAIN_ANY)
             json_array_append_new(certain, json_integer((json_int_t)i));
         if (r->likely != CONFIG_LIKELY_ANY)
             json_array_append_new(likely, json_integer((json_int_t)i));
     }
-    if (o->online != NULL)
+    if (g->online != NULL)
         json_object_set_new(
             whole, "online",
-            online_json(&o->certain, o->config->probe.online_step, json_incref(certain)));
-    if (o->online_doubt != NULL)
+            online_json(&g->certain, g->config->probe.online_step, json_incref(certain)));
+    if (g->online_doubt != NULL)
         json_object_set_new(
             whole, "success_online",
-            online_json(&o->likely, o->config->success.online_step, json_incref(likely)));
+            online_json(&g->likely, g->config->success.online_step, json_incref(likely)));
     json_decref(certain);
     json_decref(likely);
 }
 
 /* ---- the whole policy ----------------------------------------------------------------------- */
 
-json_t *policy_json(const orchestra *o)
+json_t *policy_json(const routing *g)
 {
-    if (o->policy == NULL)
+    if (g->policy == NULL)
         return json_null();
     json_t *labels = json_array();
-    for (size_t i = 0; i < o->n_labels; i++)
-        json_array_append_new(labels, json_string(o->label_names[i]));
-    json_t *whole = json_pack("{s:s, s:o, s:I, s:b, s:I, s:o}", "name", o->config->policy.name,
-                              "labels", labels, "small_context",
-                              (json_int_t)backend_context(o->players[o->small].backend), "sticky",
-                              (int)o->config->policy.sticky, "seed",
-                              (json_int_t)o->config->policy.seed, "rules", table_json(o->policy));
-    if (o->config->probe.kind == CONFIG_PROBE_LEARNED)
+    for (size_t i = 0; i < g->n_labels; i++)
+        json_array_append_new(labels, json_string(g->label_names[i]));
+    json_t *whole = json_pack("{s:s, s:o, s:I, s:b, s:I, s:o}", "name", g->config->policy.name,
+                              "labels", labels, "small_context", (json_int_t)g->small_context,
+                              "sticky", (int)g->config->policy.sticky, "seed",
+                              (json_int_t)g->config->policy.seed, "rules", table_json(g->policy));
+    if (g->config->probe.kind == CONFIG_PROBE_LEARNED)
         json_object_set_new(whole, "probe", json_string("learned"));
-    add_online(whole, o);
+    add_online(whole, g);
     return whole;
 }
 
-error_code policy_digest(const orchestra *o, char out[DIGEST_TEXT_SIZE])
+error_code policy_digest(const routing *g, char out[DIGEST_TEXT_SIZE])
 {
     digest *d;
     buffer text;
     buffer_init(&text, SIZE_MAX);
     error_code code = digest_create(&d, DIGEST_SHA256, NULL);
     if (code == OK)
-        code = json_write_exact(&text, policy_json(o));
+        code = json_write_exact(&text, policy_json(g));
     if (code == OK) {
         digest_add(d, text.data, text.length);
         code = digest_read_text(d, out, NULL);

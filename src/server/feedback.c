@@ -15,22 +15,22 @@ typedef struct feedback {
     online_limit *learns; /* what it is for */
 } feedback;
 
-static bool find_label(const orchestra *o, feedback *f, api_error *error)
+static bool find_label(const routing *g, feedback *f, api_error *error)
 {
     char known[256] = "";
-    for (size_t i = 0, n = 0; i < orchestra_label_count(o); i++) {
+    for (size_t i = 0, n = 0; i < routing_label_count(g); i++) {
         f->truth = i;
-        if (strcmp(orchestra_label_name(o, i), f->label) == 0)
+        if (strcmp(routing_label_name(g, i), f->label) == 0)
             return true;
         if (n < sizeof known)
             n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i == 0 ? "" : ", ",
-                                  orchestra_label_name(o, i));
+                                  routing_label_name(g, i));
     }
     return api_error_set(error, 400, NULL, "label", "'%.64s' is not a label; there are %s",
                          f->label, known);
 }
 
-static bool read_truth(feedback *f, const json_t *label, const json_t *right, const orchestra *o,
+static bool read_truth(feedback *f, const json_t *label, const json_t *right, const routing *g,
                        api_error *error)
 {
     if ((label == NULL) == (right == NULL))
@@ -43,7 +43,7 @@ static bool read_truth(feedback *f, const json_t *label, const json_t *right, co
     if (right != NULL && !json_is_boolean(right))
         return api_error_set(error, 400, NULL, "right", "'right' must be true or false");
     f->truth = json_is_true(right) ? SUCCESS_RIGHT : 1 - SUCCESS_RIGHT;
-    f->learns = label != NULL ? orchestra_online_limit(o) : orchestra_online_doubt(o);
+    f->learns = label != NULL ? routing_online_limit(g) : routing_online_doubt(g);
     if (f->learns == NULL)
         return api_error_set(error, 409, NULL, label != NULL ? "label" : "right",
                              label != NULL
@@ -51,11 +51,11 @@ static bool read_truth(feedback *f, const json_t *label, const json_t *right, co
                                    "configured (docs/calibration.md)"
                                  : "nothing learns from answers here: success.online is "
                                    "not configured (docs/calibration.md)");
-    return label == NULL || find_label(o, f, error);
+    return label == NULL || find_label(g, f, error);
 }
 
 /* The texts stay the body's. */
-static bool read_feedback(feedback *f, json_t *body, const orchestra *o, api_error *error)
+static bool read_feedback(feedback *f, json_t *body, const routing *g, api_error *error)
 {
     const char *name;
     json_t *value;
@@ -68,7 +68,7 @@ static bool read_feedback(feedback *f, json_t *body, const orchestra *o, api_err
     f->id = json_string_value(json_object_get(body, "id"));
     if (f->id == NULL)
         return api_error_set(error, 400, NULL, "id", "'id' is needed, and must be a string");
-    return read_truth(f, json_object_get(body, "label"), json_object_get(body, "right"), o, error);
+    return read_truth(f, json_object_get(body, "label"), json_object_get(body, "right"), g, error);
 }
 
 static bool learn(const feedback *f, online_limit_lesson *out, api_error *error)
@@ -79,25 +79,24 @@ static bool learn(const feedback *f, online_limit_lesson *out, api_error *error)
            api_error_set(error, code == ERR_NOT_FOUND ? 404 : 409, NULL, "id", "%s", fail.text);
 }
 
-static json_t *answer_of(const feedback *f, const online_limit_lesson *lesson, const orchestra *o)
+static json_t *answer_of(const feedback *f, const online_limit_lesson *lesson, const routing *g)
 {
     if (f->label == NULL)
         return json_pack("{s:s, s:b, s:b, s:f}", "id", f->id, "right",
                          (int)(f->truth == SUCCESS_RIGHT), "misrouted", (int)lesson->misrouted,
                          "success_limit", 1 - lesson->limit);
     return json_pack("{s:s, s:s, s:s, s:b, s:b, s:f}", "id", f->id, "label", f->label, "said",
-                     orchestra_label_name(o, lesson->said), "wrong", (int)lesson->wrong,
-                     "misrouted", (int)lesson->misrouted, "entropy_limit", lesson->limit);
+                     routing_label_name(g, lesson->said), "wrong", (int)lesson->wrong, "misrouted",
+                     (int)lesson->misrouted, "entropy_limit", lesson->limit);
 }
 
-bool feedback_begin(exchange *e)
+static bool answer_feedback(exchange *e, const routing *g)
 {
-    orchestra *o = e->server->orchestra;
     api_error error;
     feedback f = {.id = NULL};
     online_limit_lesson lesson = {.said = 0};
     json_t *answer = NULL;
-    if (orchestra_online_limit(o) == NULL && orchestra_online_doubt(o) == NULL) {
+    if (routing_online_limit(g) == NULL && routing_online_doubt(g) == NULL) {
         api_error_set(&error, 409, NULL, "",
                       "nothing learns from feedback here: it needs probe.calibration with a target "
                       "for misroutes, and probe.online (or the same of success; "
@@ -109,9 +108,17 @@ bool feedback_begin(exchange *e)
         return exchange_answer_error(e, &error);
     }
     json_t *body = request_object(e->body.data, e->body.length, &error);
-    bool told = body != NULL && read_feedback(&f, body, o, &error) && learn(&f, &lesson, &error);
+    bool told = body != NULL && read_feedback(&f, body, g, &error) && learn(&f, &lesson, &error);
     if (told)
-        answer = answer_of(&f, &lesson, o);
+        answer = answer_of(&f, &lesson, g);
     json_decref(body);
     return told ? exchange_answer(e, 200, answer) : exchange_answer_error(e, &error);
+}
+
+bool feedback_begin(exchange *e)
+{
+    routing *g = orchestra_hold_routing(e->server->orchestra);
+    bool answered = answer_feedback(e, g);
+    routing_release(g);
+    return answered;
 }

@@ -25,11 +25,19 @@ error_code metrics_create(metrics **out, orchestra *o, failure *fail)
     return OK;
 }
 
+static void free_decision(decision *d)
+{
+    free(d->intent);
+    free(d->rule);
+}
+
 void metrics_destroy(metrics *m)
 {
     if (m == NULL)
         return;
     pthread_mutex_destroy(&m->lock);
+    for (size_t i = 0; i < m->n_decisions; i++)
+        free_decision(&m->decisions[i]);
     free(m->decisions);
     free(m->models);
     free(m);
@@ -47,12 +55,12 @@ void metrics_count_answer(metrics *m, int status)
 }
 
 /* Without memory for a new kind of decision it goes uncounted. */
-static void count_decision(metrics *m, decision made)
+static void count_decision(metrics *m, const plan *p, const char *said)
 {
     for (size_t i = 0; i < m->n_decisions; i++) {
         decision *d = &m->decisions[i];
-        if (strcmp(d->model, made.model) == 0 && strcmp(d->intent, made.intent) == 0 &&
-            strcmp(d->rule, made.rule) == 0) {
+        if (strcmp(d->model, p->model) == 0 && strcmp(d->intent, said) == 0 &&
+            strcmp(d->rule, p->rule) == 0) {
             d->count++;
             return;
         }
@@ -60,9 +68,12 @@ static void count_decision(metrics *m, decision made)
     decision *more = realloc(m->decisions, (m->n_decisions + 1) * sizeof *more);
     if (more == NULL)
         return;
-    made.count = 1;
     m->decisions = more;
-    more[m->n_decisions++] = made;
+    decision made = {p->model, strdup(said), strdup(p->rule), 1};
+    if (made.intent != NULL && made.rule != NULL)
+        more[m->n_decisions++] = made;
+    else
+        free_decision(&made);
 }
 
 static void count_overhead(metrics *m, const overhead *o)
@@ -112,7 +123,7 @@ void metrics_count_run(metrics *m, const run *r, bool is_finished)
     const intent *i = run_intent(r);
     pthread_mutex_lock(&m->lock);
     if (!run_follows(r)) {
-        count_decision(m, (decision){p->model, i->known ? i->labels[i->best] : "", p->rule, 0});
+        count_decision(m, p, i->known ? i->labels[i->best] : "");
         count_overhead(m, &run_receipt(r)->overhead);
     }
     if (!run_follows(r) && !isnan(p->success)) {

@@ -77,10 +77,10 @@ static void write_lessons(metrics_text *t, const char *name, const char *help,
     }
 }
 
-static void write_online_limits(const metrics *m, metrics_text *t)
+static void write_online_limits(const routing *g, metrics_text *t)
 {
-    online_limit *entropy = orchestra_online_limit(m->orchestra);
-    online_limit *doubt = orchestra_online_doubt(m->orchestra);
+    online_limit *entropy = routing_online_limit(g);
+    online_limit *doubt = routing_online_doubt(g);
     online_limit_counts c;
     if (entropy != NULL) {
         online_limit_read(entropy, &c);
@@ -102,9 +102,9 @@ static void write_online_limits(const metrics *m, metrics_text *t)
     }
 }
 
-static void write_success(const metrics *m, metrics_text *t)
+static void write_success(const metrics *m, const routing *g, metrics_text *t)
 {
-    if (orchestra_success_head(m->orchestra) == NULL)
+    if (routing_success_head(g) == NULL)
         return;
     put_head(t, "a_io_success", "summary",
              "Estimated probability that the small model's answer is right.");
@@ -190,8 +190,10 @@ void write_counted(const metrics *m, metrics_text *t)
     write_answers(m, t);
     write_decisions(m, t);
     write_fallbacks(m, t);
-    write_online_limits(m, t);
-    write_success(m, t);
+    routing *g = orchestra_hold_routing(m->orchestra);
+    write_online_limits(g, t);
+    write_success(m, g, t);
+    routing_release(g);
     write_overhead(m, t);
     write_reply_times(m, t);
     write_reply_counts(m, t);

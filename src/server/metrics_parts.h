@@ -20,9 +20,10 @@ typedef struct totals {
     histogram first_token, per_token, whole;
 } totals;
 
-/* How often a decision was made; its texts live as long as the orchestra. */
+/* How often a decision was made. */
 typedef struct decision {
-    const char *model, *intent, *rule;
+    const char *model; /* lives as long as the orchestra */
+    char *intent, *rule;
     uint64_t count;
 } decision;
 
@@ -35,7 +36,7 @@ struct metrics {
         int status;
         uint64_t count;
     } answers[MAX_STATUSES];
-    decision *decisions; /* as many as the configuration has combinations of, at most */
+    decision *decisions; /* as many as the configurations had combinations of, at most */
     size_t n_decisions;
     histogram phases[N_PHASES];
     double success_sum; /* of the estimates, and how many there were */

@@ -79,9 +79,11 @@ static bool model_begin(exchange *e)
 static bool policy_begin(exchange *e)
 {
     orchestra *o = e->server->orchestra;
-    json_t *policy = policy_json(o);
+    routing *g = orchestra_hold_routing(o);
+    json_t *policy = policy_json(g);
     if (json_is_object(policy))
-        json_object_set_new(policy, "counts", counts_json(o));
+        json_object_set_new(policy, "counts", counts_json(o, g));
+    routing_release(g);
     return exchange_answer(e, 200, policy);
 }
 

@@ -94,6 +94,70 @@ test('an address that others reach needs a key, or the word that it shall not', 
     await (await Server.start(options)).stop();
 });
 
+// ---- probe, labels and policy ----------------------------------------------------------------------
+
+// A stream of the large model and one that is routed, both under way.
+async function streams(server) {
+  const ask = (body) => fetch(`${server.url}/v1/chat/completions`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+  const all = await Promise.all([0, 1].map((i) => ask(longRequest({ stream: true, seed: i, max_tokens: 200, model: i ? 'auto' : 'large' }))));
+  await until('they stream', async () => (await server.running()) === all.length);
+  return all;
+}
+
+const content = (events) => [...events.matchAll(/^data: (\{.*\})$/gm)].map((one) => JSON.parse(one[1]).choices?.[0]?.delta?.content ?? '').join('');
+
+test('SIGHUP reads labels and policy again under load, and no stream is dropped', async (t) => {
+  const log = path.join(temporaryFolder(t), 'decisions.jsonl');
+  const file = changedConfig(t, (text) => `${text}\ndecisions:\n  file: ${log}\n`);
+  const server = await serve(t, { args: ['--config', file] });
+  const before = await server.json('/v1/policy');
+  assert.deepEqual(before.body.labels, ['code', 'qa', 'math']);
+  const whole = await Promise.all((await streams(server)).map(async (response) => content(await response.text())));
+  const again = await streams(server);
+  const decisions = async () => (await server.json('/v1/route', { messages: [{ role: 'user', content: 'What is 3 plus 4?' }] })).body;
+  assert.equal((await decisions()).intent.label, 'math');
+  fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('name: math,', 'name: sums,')
+    .replace(/^policy:\n.*\n/m, 'policy:\n  name: rules\n  rules:\n    - {name: sums-are-small, intent: sums, model: small}\n    - {name: rest, model: large}\n')
+    .replace(/^ {2}(entropy|prompt)_limit:.*\n/gm, ''));
+  server.child.kill('SIGHUP');
+  await until('the new policy counts', async () => (await server.json('/v1/policy')).body.name === 'rules');
+  const after = await decisions();
+  assert.deepEqual([after.intent.label, after.plan.rule, after.plan.model], ['sums', 'sums-are-small', 'small']);
+  for (const [i, response] of again.entries()) {
+    const events = await response.text();
+    assert.match(events, /data: \[DONE\]/);
+    assert.equal(content(events), whole[i]);
+  }
+  assert.match(server.log, /probe and policy were read again: policy rules, 3 labels/);
+  // Every decision stands under its own policy, those that ended after the reload too: all are decided the same again.
+  await server.idle();
+  const same = run(['replay', '--decisions', log]);
+  assert.equal(same.status, 0, same.stdout + same.stderr);
+});
+
+test('a configuration that is wrong changes nothing at SIGHUP, and says what is', async (t) => {
+  const file = changedConfig(t, (text) => text);
+  const server = await serve(t, { args: ['--config', file] });
+  const good = fs.readFileSync(file, 'utf8');
+  const policy = async () => (await server.json('/v1/policy')).body.name;
+  const reload = async (text, message) => {
+    fs.writeFileSync(file, text);
+    server.child.kill('SIGHUP');
+    await until(`the log says ${message}`, () => message.test(server.log));
+  };
+  await reload(good.replace('name: adaptive', 'name: adaptiv'), /probe and policy stay as they were: .*changed\.yaml:\d+: .*adaptiv/);
+  assert.equal(await policy(), 'adaptive');
+  await reload(good.replace('" math"', '" two words"'), /probe and policy stay as they were: probe: .*two words/);
+  assert.equal(await policy(), 'adaptive');
+  await reload(good.replace('port: 8098', 'port: 8098\n  max_connections: 99').replace('name: adaptive', 'name: paper'), /configuration's server changed/);
+  await until('the policy is read all the same', async () => (await policy()) === 'paper');
+  fs.rmSync(file);
+  server.child.kill('SIGHUP');
+  await until('a warning', () => /probe and policy stay as they were: cannot open/.test(server.log));
+  assert.equal(await policy(), 'paper');
+  assert.equal((await server.json('/v1/chat/completions', hello)).status, 200);
+});
+
 // ---- pages of other origins -----------------------------------------------------------------------
 
 test('a listed origin is told that it may read, with preflight; others are not', async (t) => {
@@ -181,6 +245,7 @@ while True:
 os.waitpid(pid, 0)
 `;
   const child = spawn('python3', ['-c', wrapper, notifyPath, program], { cwd: root, stdio: ['ignore', 'pipe', 'ignore'], env: { ...process.env, A_IO_API_KEY: '' } });
+  t.after(() => child.kill());
   let told = '';
   child.stdout.on('data', (text) => { told += text; });
   await until('it is ready', () => /told READY=1/.test(told), 30000);

@@ -50,7 +50,7 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    static const char *const names[] = {"d",   "d.1",    "d.2", "d.3",       "filler",
+    static const char *const names[] = {"d",    "d.1",    "d.2",  "d.3", "filler",
                                         "link", "target", "fifo", "dir", "labelled"};
     umount(folder);
     rmdir(in_folder("d.1/inside"));
@@ -69,9 +69,11 @@ static config_decisions settings(const char *file, int keep)
     return (config_decisions){.file = (char *)file, .max_mb = 1, .keep = (uint32_t)keep};
 }
 
-static json_t *head_line(void)
+static const buffer *head_line(void)
 {
-    return json_pack("{s:s, s:s}", "type", "policy", "padding", "abcdefghijklmnopqrstuvwxyz");
+    static char text[] = "{\"type\": \"policy\", \"padding\": \"abcdefghijklmnopqrstuvwxyz\"}\n";
+    static const buffer line = {.data = text, .length = sizeof text - 1};
+    return &line;
 }
 
 static decision_log *open_log(const config_decisions *c)
@@ -87,8 +89,9 @@ static void write_number(decision_log *l, int number, size_t bytes)
 {
     char *padding = calloc(1, bytes + 1);
     memset(padding, 'x', bytes);
-    decision_log_write(l, json_pack("{s:s, s:i, s:s}", "type", "decision", "number", number,
-                                    "padding", padding));
+    decision_log_write(
+        l, head_line(),
+        json_pack("{s:s, s:i, s:s}", "type", "decision", "number", number, "padding", padding));
     free(padding);
 }
 
@@ -440,6 +443,42 @@ static void test_traces(void **state)
         fail_msg("%s", fail.text);
 }
 
+/* ---- two policies at once -----------------------------------------------------------------------
+ */
+
+/* After a reload: what was decided before it ends among what was decided after it. */
+static void test_each_under_its_own_head(void **state)
+{
+    (void)state;
+    static char text[] = "{\"type\": \"policy\", \"which\": \"second\"}\n";
+    const buffer second = {.data = text, .length = sizeof text - 1};
+    static const bool by_second[] = {false, true, true, false, true};
+    const char *path = in_folder("d");
+    unlink(path);
+    config_decisions c = settings(path, 2);
+    decision_log *l = open_log(&c);
+    for (size_t i = 0; i < sizeof by_second; i++)
+        decision_log_write(l, by_second[i] ? &second : head_line(),
+                           json_pack("{s:s, s:b}", "type", "decision", "second", by_second[i]));
+    decision_log_close(l);
+    char line[256];
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    bool is_second = true;
+    size_t n = 0, heads = 0;
+    while (fgets(line, sizeof line, file) != NULL) {
+        bool is_head = strstr(line, "\"policy\"") != NULL;
+        heads += is_head;
+        if (is_head)
+            is_second = strcmp(line, text) == 0;
+        else
+            assert_true(n < sizeof by_second && is_second == by_second[n++]);
+    }
+    fclose(file);
+    assert_int_equal(n, sizeof by_second);
+    assert_int_equal(heads, 4);
+}
+
 int main(void)
 {
     signal(SIGXFSZ, SIG_IGN); /* as the program does */
@@ -454,6 +493,7 @@ int main(void)
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_readers_pass_over_what_is_torn),
         cmocka_unit_test(test_traces),
+        cmocka_unit_test(test_each_under_its_own_head),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -299,7 +299,7 @@ static void test_limit_that_moves(void **state)
                       "success: {calibration: %s, online: {step: 0.2}}\n"
                       "decisions: {file: %s}\n" LIKELY,
                heads_path, heads_path, log_path);
-    online_limit *doubt = orchestra_online_doubt(s.orchestra);
+    online_limit *doubt = routing_online_doubt(orchestra_routing(s.orchestra));
     assert_non_null(doubt);
     run *r = ask(&s, question, "a", true);
     assert_string_equal(run_plan(r)->rule, "likely");

@@ -1,0 +1,247 @@
+/* routing.c: what a configuration says of routing, made ready: probe, calibrations, limits, policy.
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "orchestra/internal.h"
+
+#define MAX_HEAD ((size_t)1 << 20) /* bytes; 64 rules take some 30 KB */
+#define MAX_CONVERSATIONS 8192     /* whose plans are kept; the least recently used are forgotten */
+
+static void warn_of_rules(const routing *g)
+{
+    for (size_t i = 0; i < policy_rule_count(g->policy); i++)
+        if (i < g->config->policy.n_rules && !policy_reachable(g->policy, i))
+            log_warn("policy.rules[%zu] (%s) takes no request: those before it take all that it "
+                     "would, or its conditions cannot hold together",
+                     i, policy_rule(g->policy, i)->name);
+}
+
+static error_code read_probe(routing *g, const model *small, failure *fail)
+{
+    const config *c = g->config;
+    const probe_record *r = &g->calibration;
+    const head_record *h = &g->kind;
+    error_code code = OK;
+    if (c->probe.kind == CONFIG_PROBE_LEARNED) {
+        code = calibration_file_read_head(&g->kind, "kind", c->probe.calibration, c, small, fail);
+        g->certain = (found_limit){h->goal, h->target, h->effect.limit};
+    } else if (c->probe.calibration != NULL) {
+        code = calibration_file_read_probe(&g->calibration, c->probe.calibration, c, small, fail);
+        g->certain = (found_limit){r->goal, r->target, r->effect.limit};
+    }
+    return code;
+}
+
+static error_code read_calibration(routing *g, const model *small, failure *fail)
+{
+    const config *c = g->config;
+    error_code code = read_probe(g, small, fail);
+    g->entropy_limit = c->policy.entropy_limit;
+    if (code == OK && g->certain.goal != LIMIT_NONE && !c->policy.is_limit_given)
+        g->entropy_limit = g->certain.limit;
+    if (code != OK || c->success.calibration == NULL)
+        return code;
+    const head_record *s = &g->success;
+    code =
+        calibration_file_read_head(&g->success, "success", c->success.calibration, c, small, fail);
+    g->likely = (found_limit){s->goal, s->target, s->effect.limit};
+    return code;
+}
+
+/* The limit that counts in place of the configuration's. */
+static error_code create_policy(routing *g, failure *fail)
+{
+    config changed = *g->config; /* its lists stay the config's */
+    changed.policy.entropy_limit = g->entropy_limit;
+    if (g->certain.goal != LIMIT_NONE)
+        changed.policy.certain_limit = g->certain.limit;
+    if (g->likely.goal != LIMIT_NONE)
+        changed.policy.likely_limit = g->likely.limit;
+    error_code code = policy_create(&g->policy, &changed, g->small_context, fail);
+    if (code != OK)
+        return code;
+    bool is_learned = g->config->probe.kind == CONFIG_PROBE_LEARNED;
+    bool reads_intent = policy_reads_intent(g->policy);
+    g->reads_labels = reads_intent && !is_learned;
+    g->reads_states = (reads_intent && is_learned) || policy_reads_success(g->policy);
+    return OK;
+}
+
+/* After the policy. */
+static error_code create_online(routing *g, failure *fail)
+{
+    const config_probe *p = &g->config->probe;
+    if (!p->is_online)
+        return OK;
+    if (g->certain.goal != LIMIT_MISROUTE)
+        return failure_set(fail, ERR_CONFIG,
+                           "probe.online: %s has no target for misroutes to hold; calibrate with "
+                           "--max-misroute",
+                           p->calibration);
+    if (!policy_follows_limit(g->policy)) {
+        log_warn("probe.online: the policy %s does not look at the calibration's limit: nothing "
+                 "moves",
+                 g->config->policy.name);
+        return OK;
+    }
+    const online_limit_options options = {.start = g->certain.limit,
+                                          .highest = log((double)g->n_labels),
+                                          .target = g->certain.target,
+                                          .step = p->online_step};
+    return online_limit_create(&g->online, &options, fail);
+}
+
+/* What is told is whether an answer was right, so a target about wrong answers can be held. */
+static error_code create_online_doubt(routing *g, failure *fail)
+{
+    const config_success *s = &g->config->success;
+    if (!s->is_online)
+        return OK;
+    if (g->likely.goal != LIMIT_WRONG)
+        return failure_set(fail, ERR_CONFIG,
+                           "success.online: %s has no target for wrong answers to hold; calibrate "
+                           "with --max-wrong",
+                           s->calibration);
+    if (!policy_follows_success(g->policy)) {
+        log_warn("success.online: no rule says likely: nothing moves");
+        return OK;
+    }
+    const online_limit_options options = {.start = 1 - g->likely.limit,
+                                          .highest = 1,
+                                          .target = g->likely.target,
+                                          .step = s->online_step};
+    return online_limit_create(&g->online_doubt, &options, fail);
+}
+
+static error_code prepare(routing *g, const player *small, failure *fail)
+{
+    const config *c = g->config;
+    g->template = (probe_template){.text = c->probe.template,
+                                   .window_head = c->probe.window_head,
+                                   .window_tail = c->probe.window_tail,
+                                   .is_alone = !c->probe.reuse};
+    g->small_context = backend_context(small->backend);
+    g->n_labels = c->probe.n_labels;
+    for (size_t i = 0; i < g->n_labels; i++) {
+        g->label_names[i] = c->probe.labels[i].name;
+        g->label_tokens[i] = c->probe.labels[i].token;
+    }
+    error_code code = read_calibration(g, small->model, fail);
+    if (code == OK)
+        code = create_policy(g, fail);
+    if (code == OK)
+        code = create_online(g, fail);
+    if (code == OK)
+        code = create_online_doubt(g, fail);
+    if (code == OK && c->policy.sticky)
+        code = recent_create(&g->conversations, MAX_CONVERSATIONS, sizeof(policy_kept), fail);
+    if (code == OK && c->probe.cache > 0)
+        code = recent_create(&g->probes, c->probe.cache, sizeof(sensed), fail);
+    if (code == OK)
+        warn_of_rules(g);
+    if (code != OK || !g->reads_labels)
+        return code;
+    code = backend_check_labels(small->backend, &g->template, g->label_tokens, g->n_labels, fail);
+    return code == OK ? OK : failure_prefix(fail, "probe");
+}
+
+error_code routing_create(routing **out, const config *c, const player *small, failure *fail)
+{
+    *out = NULL;
+    routing *g = calloc(1, sizeof *g);
+    if (g == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for the policy");
+    atomic_init(&g->references, 1);
+    g->config = c;
+    buffer_init(&g->head, MAX_HEAD);
+    error_code code = small != NULL ? prepare(g, small, fail) : OK;
+    if (code == OK)
+        code = record_head(g, &g->head, fail);
+    if (code != OK)
+        routing_release(g);
+    else
+        *out = g;
+    return code;
+}
+
+routing *routing_hold(routing *g)
+{
+    atomic_fetch_add(&g->references, 1);
+    return g;
+}
+
+void routing_release(routing *g)
+{
+    if (g == NULL || atomic_fetch_sub(&g->references, 1) > 1)
+        return;
+    recent_destroy(g->conversations);
+    recent_destroy(g->probes);
+    policy_destroy(g->policy);
+    online_limit_destroy(g->online);
+    online_limit_destroy(g->online_doubt);
+    head_record_free(&g->kind);
+    head_record_free(&g->success);
+    buffer_free(&g->head);
+    config_free(g->owned);
+    free(g);
+}
+
+/* ---- what there is to know -------------------------------------------------------------------
+ */
+
+const config *routing_config(const routing *g)
+{
+    return g->config;
+}
+
+const policy *routing_policy(const routing *g)
+{
+    return g->policy;
+}
+
+const probe_record *routing_calibration(const routing *g)
+{
+    return g->calibration.calibration.n_labels > 0 ? &g->calibration : NULL;
+}
+
+const head_record *routing_kind_head(const routing *g)
+{
+    return g->kind.head.width > 0 ? &g->kind : NULL;
+}
+
+const head_record *routing_success_head(const routing *g)
+{
+    return g->success.head.width > 0 ? &g->success : NULL;
+}
+
+double routing_entropy_limit(const routing *g)
+{
+    return g->entropy_limit;
+}
+
+online_limit *routing_online_limit(const routing *g)
+{
+    return g->online;
+}
+
+online_limit *routing_online_doubt(const routing *g)
+{
+    return g->online_doubt;
+}
+
+size_t routing_label_count(const routing *g)
+{
+    return g->n_labels;
+}
+
+const char *routing_label_name(const routing *g, size_t index)
+{
+    return g->label_names[index];
+}
+
+uint64_t routing_intent_count(const routing *g, size_t label)
+{
+    return atomic_load(&g->intents[label]);
+}
