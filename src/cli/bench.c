@@ -92,55 +92,34 @@ void bench_progress(const char *text)
 
 /* ---- the command line ----------------------------------------------------------------------- */
 
-enum {
-    OPTION_SYNTHETIC = 256,
-    OPTION_SYNTHETIC_DIR,
-    OPTION_TOGETHER,
-    OPTION_TESTS,
-    OPTION_DEPTH,
-    OPTION_PROMPT,
-    OPTION_RUNS,
-    OPTION_KV,
-    OPTION_TIMELINE,
-    OPTION_PERPLEXITY,
-    OPTION_SPECIAL,
-    OPTION_JSON
-};
-
-static const struct option option_names[] = {
-    {"model", required_argument, NULL, 'm'},
-    {"synthetic", required_argument, NULL, OPTION_SYNTHETIC},
-    {"synthetic-dir", required_argument, NULL, OPTION_SYNTHETIC_DIR},
-    {"together", no_argument, NULL, OPTION_TOGETHER},
-    {"tests", required_argument, NULL, OPTION_TESTS},
-    {"depth", required_argument, NULL, OPTION_DEPTH},
-    {"prompt", required_argument, NULL, OPTION_PROMPT},
-    {"runs", required_argument, NULL, OPTION_RUNS},
-    {"kv", required_argument, NULL, OPTION_KV},
-    {"timeline", required_argument, NULL, OPTION_TIMELINE},
-    {"perplexity", required_argument, NULL, OPTION_PERPLEXITY},
-    {"special", no_argument, NULL, OPTION_SPECIAL},
-    {"threads", required_argument, NULL, 't'},
-    {"json", no_argument, NULL, OPTION_JSON},
-    OFFLINE_OPTION,
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
-};
-
-static error_code take_model(bench_options *o, bool synthetic, failure *fail)
+static error_code add_source(bench_options *o, bench_source **out, failure *fail)
 {
     if (o->n_models == BENCH_MAX_MODELS)
         return failure_set(fail, ERR_INVALID, "more than %d models", BENCH_MAX_MODELS);
-    bench_source *source = &o->models[o->n_models++];
-    if (synthetic)
-        return bench_synthetic_parse(optarg, &source->synthetic, fail);
-    source->path = optarg;
+    *out = &o->models[o->n_models++];
     return OK;
 }
 
-/* "f16,q8_0" */
-static error_code take_kv(bench_options *o, const char *list, failure *fail)
+static error_code take_model(void *context, const char *path, failure *fail)
 {
+    bench_source *source = NULL;
+    error_code code = add_source(context, &source, fail);
+    if (code == OK)
+        source->path = path;
+    return code;
+}
+
+static error_code take_synthetic(void *context, const char *spec, failure *fail)
+{
+    bench_source *source = NULL;
+    error_code code = add_source(context, &source, fail);
+    return code == OK ? bench_synthetic_parse(spec, &source->synthetic, fail) : code;
+}
+
+/* "f16,q8_0" */
+static error_code take_kv(void *context, const char *list, failure *fail)
+{
+    bench_options *o = context;
     o->n_kv = 0;
     for (const char *at = list;; at++) {
         char name[16] = "";
@@ -161,73 +140,48 @@ static error_code take_kv(bench_options *o, const char *list, failure *fail)
     }
 }
 
-static error_code take_option(void *context, int option, failure *fail)
+/* The option that only measuring speed takes and that was given, or NULL. */
+static const char *speed_option(const bench_options *o)
 {
-    bench_options *o = context;
-    switch (option) {
-    case 'm':
-        return take_model(o, false, fail);
-    case OPTION_SYNTHETIC:
-        return take_model(o, true, fail);
-    case OPTION_SYNTHETIC_DIR:
-        o->synthetic_folder = optarg;
-        return OK;
-    case OPTION_TOGETHER:
-        o->speed_option = "--together";
-        o->together = true;
-        return OK;
-    case OPTION_TESTS:
-        o->speed_option = "--tests";
-        o->tests = optarg;
-        return OK;
-    case OPTION_DEPTH:
-        o->depths = optarg;
-        return OK;
-    case OPTION_PROMPT:
-        o->speed_option = "--prompt";
-        o->prompt_path = optarg;
-        return OK;
-    case OPTION_RUNS:
-        o->speed_option = "--runs";
-        return option_number("--runs", optarg, 1, MEASURE_MAX_RUNS, &o->runs, fail);
-    case OPTION_KV:
-        return take_kv(o, optarg, fail);
-    case OPTION_TIMELINE:
-        o->speed_option = "--timeline";
-        o->timeline_path = optarg;
-        return OK;
-    case OPTION_PERPLEXITY:
-        o->perplexity_path = optarg;
-        return OK;
-    case OPTION_SPECIAL:
-        o->special = true;
-        return OK;
-    case 't':
-        return option_number("--threads", optarg, 1, 1024, &o->threads, fail);
-    case OPTION_JSON:
-        o->json = true;
-        return OK;
-    default:
-        o->help = true;
-        return OK;
-    }
+    return o->together                ? "--together"
+           : o->tests != NULL         ? "--tests"
+           : o->prompt_path != NULL   ? "--prompt"
+           : o->timeline_path != NULL ? "--timeline"
+           : o->runs != 0             ? "--runs"
+                                      : NULL;
 }
 
 static error_code check_perplexity(bench_options *o, failure *fail)
 {
-    if (o->speed_option != NULL)
+    if (speed_option(o) != NULL)
         return failure_set(fail, ERR_INVALID, "%s measures speed: not with --perplexity",
-                           o->speed_option);
+                           speed_option(o));
     return o->depths == NULL ? OK
                              : option_number("--depth", o->depths, 2, 1 << 20, &o->window, fail);
 }
 
 static error_code read_bench_options(int argc, char **argv, bench_options *o, failure *fail)
 {
-    *o = (bench_options){
-        .runs = 5, .threads = (uint64_t)team_default_size(), .kv = {KV_F16}, .n_kv = 1};
-    const option_table table = {option_names, ":m:t:h", take_option, o};
-    error_code code = options_read(&table, argc, argv, fail);
+    *o = (bench_options){.threads = (uint64_t)team_default_size(), .kv = {KV_F16}, .n_kv = 1};
+    const option_row rows[] = {
+        {"model", 'm', .take = take_model, .context = o},
+        {"synthetic", .take = take_synthetic, .context = o},
+        {"synthetic-dir", .text = &o->synthetic_folder},
+        {"together", .flag = &o->together},
+        {"tests", .text = &o->tests},
+        {"depth", .text = &o->depths},
+        {"prompt", .text = &o->prompt_path},
+        {"runs", .number = &o->runs, .low = 1, .high = MEASURE_MAX_RUNS},
+        {"kv", .take = take_kv, .context = o},
+        {"timeline", .text = &o->timeline_path},
+        {"perplexity", .text = &o->perplexity_path},
+        {"special", .flag = &o->special},
+        THREADS_OPTION(&o->threads),
+        {"json", .flag = &o->json},
+        OFFLINE_OPTION,
+        HELP_OPTION(o),
+    };
+    error_code code = options_read(rows, argc, argv, fail);
     if (code != OK || o->help)
         return code;
     if (optind < argc)
@@ -239,7 +193,11 @@ static error_code read_bench_options(int argc, char **argv, bench_options *o, fa
             "no model named: give -m FILE or --synthetic SHAPE:TYPE; try: a-io bench --help");
     if (o->special && o->perplexity_path == NULL)
         return failure_set(fail, ERR_INVALID, "--special is for --perplexity's text");
-    return o->perplexity_path == NULL ? OK : check_perplexity(o, fail);
+    if (o->perplexity_path != NULL)
+        return check_perplexity(o, fail);
+    if (o->runs == 0)
+        o->runs = 5;
+    return OK;
 }
 
 int command_bench(int argc, char **argv)

@@ -66,10 +66,9 @@ typedef struct bench_options {
     const char *prompt_path;     /* NULL: pseudo-random ids */
     const char *timeline_path;   /* NULL: no timeline is written */
     const char *perplexity_path; /* NULL: speed is measured */
-    const char *speed_option;    /* one that only speed takes and that was given; NULL: none */
     uint64_t window;             /* of perplexity, in tokens; 0: as many as the context has */
     bool special;                /* special tokens in that text are read as such */
-    uint64_t runs;
+    uint64_t runs;               /* 0: not said yet */
     uint64_t threads;
     kv_type kv[KV_TYPES]; /* measured in turns; the first one is the one others are compared to */
     size_t n_kv;

@@ -85,23 +85,6 @@ static const char usage[] =
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-enum {
-    CONFIG = 256,
-    KIND,
-    SUCCESS,
-    MAX_MISROUTE,
-    MAX_WRONG,
-    MAX_LOSS,
-    SHARE_LARGE,
-    SMALL,
-    TEMPLATES,
-    TEST,
-    FIT_ALL,
-    NO_MACHINE,
-    JSON,
-    KV
-};
-
 static error_code read_share(const char *option, const char *text, double *out, failure *fail)
 {
     char *end = NULL;
@@ -114,83 +97,53 @@ static error_code read_share(const char *option, const char *text, double *out, 
     return OK;
 }
 
-static error_code read_kind(calibrate_options *o, const char *text, failure *fail)
+static error_code take_kind(void *context, const char *text, failure *fail)
 {
     static const char *const names[] = {
         [KIND_TOKENS] = "tokens", [KIND_LEARNED] = "learned", [KIND_NONE] = "none"};
+    calibrate_options *o = context;
     for (o->kind = KIND_TOKENS; o->kind <= KIND_NONE; o->kind++)
         if (strcmp(text, names[o->kind]) == 0)
             return OK;
     return failure_set(fail, ERR_INVALID, "--kind: \"%s\" is none of tokens, learned, none", text);
 }
 
-/* --share-large is of the entropy limit; check_options sees whether there is one. */
-static error_code read_goal(calibrate_options *o, limit_goal goal, const char *option,
-                            failure *fail)
+static error_code take_test(void *context, const char *path, failure *fail)
 {
-    bool is_success = goal == LIMIT_WRONG || goal == LIMIT_LOSS;
-    limit_goal *to = is_success ? &o->success_goal : &o->goal;
-    if (*to != LIMIT_NONE)
-        return failure_set(fail, ERR_INVALID, "one limit holds one target: %s, once",
-                           is_success ? "--max-wrong or --max-loss"
-                                      : "--max-misroute or --share-large");
-    *to = goal;
-    return read_share(option, optarg, is_success ? &o->success_target : &o->target, fail);
+    calibrate_options *o = context;
+    if (o->n_tests == CALIBRATE_MAX_TESTS)
+        return failure_set(fail, ERR_INVALID, "--test: more than %d", CALIBRATE_MAX_TESTS);
+    o->tests[o->n_tests++] = path;
+    return OK;
 }
 
-static error_code read_option(calibrate_options *o, int c, char **argv, failure *fail)
+/* What a limit is to hold, as it was given: texts, or NULL. */
+typedef struct goals {
+    const char *misroute, *share, *wrong, *loss;
+} goals;
+
+/* --share-large is of the entropy limit; check_options sees whether there is one. */
+static error_code read_goals(calibrate_options *o, const goals *g, failure *fail)
 {
-    switch (c) {
-    case CONFIG:
-        o->stage.config_path = optarg;
-        return OK;
-    case KIND:
-        return read_kind(o, optarg, fail);
-    case SUCCESS:
-        o->success = true;
-        return OK;
-    case MAX_MISROUTE:
-        return read_goal(o, LIMIT_MISROUTE, "--max-misroute", fail);
-    case MAX_WRONG:
-        return read_goal(o, LIMIT_WRONG, "--max-wrong", fail);
-    case MAX_LOSS:
-        return read_goal(o, LIMIT_LOSS, "--max-loss", fail);
-    case SHARE_LARGE:
-        return read_goal(o, LIMIT_SHARE, "--share-large", fail);
-    case SMALL:
-        o->small = optarg;
-        return OK;
-    case TEMPLATES:
-        o->templates = optarg;
-        return OK;
-    case TEST:
-        if (o->n_tests == CALIBRATE_MAX_TESTS)
-            return failure_set(fail, ERR_INVALID, "--test: more than %d", CALIBRATE_MAX_TESTS);
-        o->tests[o->n_tests++] = optarg;
-        return OK;
-    case FIT_ALL:
-        o->fit_all = true;
-        return OK;
-    case NO_MACHINE:
-        o->no_machine = true;
-        return OK;
-    case JSON:
-        o->json = true;
-        return OK;
-    case KV:
-        o->stage.kv = optarg;
-        return OK;
-    case 'o':
-        o->output = optarg;
-        return OK;
-    case 't':
-        return option_number("--threads", optarg, 1, 1024, &o->stage.threads, fail);
-    case 'h':
-        o->help = true;
-        return OK;
-    default:
-        return option_refused(c, argv, fail);
+    const struct {
+        const char *option, *text;
+        limit_goal goal, *to;
+        double *target;
+    } all[] = {{"--max-misroute", g->misroute, LIMIT_MISROUTE, &o->goal, &o->target},
+               {"--share-large", g->share, LIMIT_SHARE, &o->goal, &o->target},
+               {"--max-wrong", g->wrong, LIMIT_WRONG, &o->success_goal, &o->success_target},
+               {"--max-loss", g->loss, LIMIT_LOSS, &o->success_goal, &o->success_target}};
+    error_code code = OK;
+    for (size_t i = 0; i < sizeof all / sizeof all[0] && code == OK; i++) {
+        if (all[i].text == NULL)
+            continue;
+        if (*all[i].to != LIMIT_NONE)
+            return failure_set(fail, ERR_INVALID, "one limit holds one target: not both %s and %s",
+                               all[i - 1].option, all[i].option);
+        *all[i].to = all[i].goal;
+        code = read_share(all[i].option, all[i].text, all[i].target, fail);
     }
+    return code;
 }
 
 static error_code check_options(calibrate_options *o, int left, failure *fail)
@@ -239,31 +192,29 @@ static error_code check_options(calibrate_options *o, int left, failure *fail)
 
 static error_code read_options(calibrate_options *o, int argc, char **argv, failure *fail)
 {
-    static const struct option names[] = {{"config", required_argument, NULL, CONFIG},
-                                          {"kind", required_argument, NULL, KIND},
-                                          {"success", no_argument, NULL, SUCCESS},
-                                          {"max-wrong", required_argument, NULL, MAX_WRONG},
-                                          {"max-loss", required_argument, NULL, MAX_LOSS},
-                                          {"max-misroute", required_argument, NULL, MAX_MISROUTE},
-                                          {"share-large", required_argument, NULL, SHARE_LARGE},
-                                          {"small", required_argument, NULL, SMALL},
-                                          {"templates", required_argument, NULL, TEMPLATES},
-                                          {"test", required_argument, NULL, TEST},
-                                          {"fit-all", no_argument, NULL, FIT_ALL},
-                                          {"no-machine", no_argument, NULL, NO_MACHINE},
-                                          {"json", no_argument, NULL, JSON},
-                                          {"kv", required_argument, NULL, KV},
-                                          {"output", required_argument, NULL, 'o'},
-                                          {"threads", required_argument, NULL, 't'},
-                                          OFFLINE_OPTION,
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     *o = (calibrate_options){.labelled = NULL};
-    opterr = 0;
-    optind = 1;
-    error_code code = OK;
-    for (int c; code == OK && (c = getopt_long(argc, argv, ":o:t:h", names, NULL)) != -1;)
-        code = read_option(o, c, argv, fail);
+    goals g = {.misroute = NULL};
+    const option_row rows[] = {{"config", .text = &o->stage.config_path},
+                               {"kind", .take = take_kind, .context = o},
+                               {"success", .flag = &o->success},
+                               {"max-wrong", .text = &g.wrong},
+                               {"max-loss", .text = &g.loss},
+                               {"max-misroute", .text = &g.misroute},
+                               {"share-large", .text = &g.share},
+                               {"small", .text = &o->small},
+                               {"templates", .text = &o->templates},
+                               {"test", .take = take_test, .context = o},
+                               {"fit-all", .flag = &o->fit_all},
+                               {"no-machine", .flag = &o->no_machine},
+                               {"json", .flag = &o->json},
+                               {"kv", .text = &o->stage.kv},
+                               {"output", 'o', .text = &o->output},
+                               THREADS_OPTION(&o->stage.threads),
+                               OFFLINE_OPTION,
+                               HELP_OPTION(o)};
+    error_code code = options_read(rows, argc, argv, fail);
+    if (code == OK)
+        code = read_goals(o, &g, fail);
     if (code != OK || o->help)
         return code;
     o->labelled = optind < argc ? argv[optind] : NULL;

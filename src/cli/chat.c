@@ -53,36 +53,19 @@ typedef struct chat {
 
 /* ---- options ------------------------------------------------------------------------------ */
 
-enum { HISTORY = REPLY_OWN };
-
-static error_code take_option(void *context, int option, failure *fail)
-{
-    chat *c = context;
-    error_code code;
-    if (reply_take_option(&c->reply, option, &code, fail))
-        return code;
-    if (option == HISTORY)
-        c->history_path = optarg;
-    else
-        c->help = true;
-    return OK;
-}
-
 static error_code read_chat_options(chat *c, int argc, char **argv, failure *fail)
 {
-    static const struct option names[] = {
-        STAGE_CONFIG_OPTIONS,
-        STAGE_MODEL_FILE_OPTIONS,
-        REPLY_OPTIONS,
-        {"history", required_argument, NULL, HISTORY},
-        STAGE_ENGINE_OPTIONS,
-        {"prefill-chunk", required_argument, NULL, STAGE_PREFILL_CHUNK},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+    const option_row rows[] = {
+        STAGE_CONFIG_OPTIONS(&c->stage_options),
+        STAGE_MODEL_FILE_OPTIONS(&c->stage_options),
+        REPLY_OPTIONS(&c->reply),
+        {"history", .text = &c->history_path},
+        STAGE_ENGINE_OPTIONS(&c->stage_options),
+        STAGE_PREFILL_OPTION(&c->stage_options),
+        HELP_OPTION(c),
     };
-    const option_table table = {names, ":m:n:t:c:h", take_option, c};
     reply_options_init(&c->reply);
-    error_code code = stage_read_options(&table, argc, argv, &c->stage_options, fail);
+    error_code code = options_read(rows, argc, argv, fail);
     if (code == OK && optind < argc)
         return failure_set(fail, ERR_INVALID, "\"%.100s\": messages come from standard input",
                            argv[optind]);

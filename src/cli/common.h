@@ -1,16 +1,17 @@
 /*
- * common.h: what the commands that work with prompts share: strict options, loading with progress,
- * driving one run to its end, and showing what it did.
+ * common.h: what the commands that work with prompts share: options, loading with progress, driving
+ * one run to its end, and showing what it did.
  */
 #ifndef CLI_COMMON_H
 #define CLI_COMMON_H
 
-#include <getopt.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
+#include "cli/model_file.h"
+#include "cli/options.h"
 #include "config/config.h"
 #include "orchestra/orchestra.h"
 
@@ -19,35 +20,12 @@
 /* Prints "a-io COMMAND: text" on standard error; returns the exit status. */
 int command_failed(const char *command, const failure *fail);
 
-typedef struct option_table {
-    const struct option *names; /* ends with an empty row */
-    const char *letters;        /* getopt's, beginning with ':' */
-    /* One option; its value is optarg. */
-    error_code (*take)(void *context, int option, failure *fail);
-    void *context;
-} option_table;
-
-/* Of every command that takes a model by name: models come from the cache alone. options_read knows
- * it itself (model_file.h); the commands' tables list it. */
-#define OFFLINE_OPTION                                                                             \
-    {                                                                                              \
-        "offline", no_argument, NULL, OPTION_OFFLINE                                               \
-    }
-#define OPTION_OFFLINE 255 /* below all of the commands' own, above all letters */
-
-/* Reads all options, in order; what is left begins at optind. Unknown options and missing values
- * are refused by name. */
-error_code options_read(const option_table *t, int argc, char **argv, failure *fail);
-/* getopt_long's '?' and ':' as a failure; call with opterr = 0 and an option string that begins
- * with
- * ':'. */
-error_code option_refused(int c, char *const *argv, failure *fail);
-
-/* Decimal digits and nothing else; the message names option, value and range. */
-error_code option_number(const char *option, const char *text, uint64_t low, uint64_t high,
-                         uint64_t *out, failure *fail);
-error_code option_real(const char *option, const char *text, float *out, failure *fail);
-error_code option_lookup(const char *text, lookup_setting *out, failure *fail);
+/* Of every command that takes a model by name: models come from the cache alone. */
+/* clang-format off */
+#define OFFLINE_OPTION {"offline", .call = model_files_stay_offline}
+#define THREADS_OPTION(out) {"threads", 't', .number = out, .low = 1, .high = 1024}
+#define HELP_OPTION(o) {"help", 'h', .flag = &(o)->help}, {NULL} /* the last one */
+/* clang-format on */
 
 /* What the commands that load models have in common. */
 typedef struct stage_options {
@@ -59,33 +37,22 @@ typedef struct stage_options {
     uint64_t threads, context, prefill_chunk;
 } stage_options;
 
-/* What getopt_long gives for them, beside 'm', 't' and 'c'; a command's own begin at STAGE_OWN. The
- * rows below are for the command's table, which lists those that it has. */
-enum {
-    STAGE_CONFIG = 256,
-    STAGE_POLICY,
-    STAGE_CHAT_TEMPLATE,
-    STAGE_KV,
-    STAGE_PREFILL_CHUNK,
-    STAGE_OWN,
-};
+/* Their rows; a command's table lists those that it has. */
 /* clang-format off */
-#define STAGE_CONFIG_OPTIONS                                  \
-    {"config", required_argument, NULL, STAGE_CONFIG},        \
-    {"policy", required_argument, NULL, STAGE_POLICY},        \
+#define STAGE_CONFIG_OPTIONS(s)                                              \
+    {"config", .text = &(s)->config_path},                                   \
+    {"policy", .text = &(s)->policy},                                        \
     OFFLINE_OPTION
-#define STAGE_MODEL_FILE_OPTIONS                              \
-    {"model-file", required_argument, NULL, 'm'},             \
-    {"chat-template", required_argument, NULL, STAGE_CHAT_TEMPLATE}
-#define STAGE_ENGINE_OPTIONS                                  \
-    {"threads", required_argument, NULL, 't'},                \
-    {"context", required_argument, NULL, 'c'},                \
-    {"kv", required_argument, NULL, STAGE_KV}
+#define STAGE_MODEL_FILE_OPTIONS(s)                                          \
+    {"model-file", 'm', .text = &(s)->model_path},                           \
+    {"chat-template", .text = &(s)->chat_template}
+#define STAGE_ENGINE_OPTIONS(s)                                              \
+    THREADS_OPTION(&(s)->threads),                                           \
+    {"context", 'c', .number = &(s)->context, .low = 1, .high = 1 << 24},    \
+    {"kv", .text = &(s)->kv}
+#define STAGE_PREFILL_OPTION(s)                                              \
+    {"prefill-chunk", .number = &(s)->prefill_chunk, .low = 1, .high = 65536}
 /* clang-format on */
-
-/* As options_read; the table's `take` is asked for the command's own only. */
-error_code stage_read_options(const option_table *t, int argc, char **argv, stage_options *out,
-                              failure *fail);
 
 /* ---- prompts ------------------------------------------------------------------------------ */
 

@@ -48,65 +48,31 @@ static const char usage[] =
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-enum { FORCE = 256, LABELLED, SMALL, TEMPLATES, NO_MACHINE, JSON, KV };
-
-static error_code take_option(void *context, int option, failure *fail)
+static error_code take_kv(void *context, const char *name, failure *fail)
 {
     init_options *o = context;
     config_kv kv;
-    switch (option) {
-    case FORCE:
-        o->force = true;
-        return OK;
-    case LABELLED:
-        o->labelled = optarg;
-        return OK;
-    case SMALL:
-        o->small = optarg;
-        return OK;
-    case TEMPLATES:
-        o->templates = optarg;
-        return OK;
-    case NO_MACHINE:
-        o->no_machine = true;
-        return OK;
-    case JSON:
-        o->json = true;
-        return OK;
-    case KV:
-        o->kv = optarg;
-        return config_kv_parse(optarg, &kv)
-                   ? OK
-                   : failure_set(fail, ERR_INVALID, "--kv: \"%s\" is none of f16, f32, q8_0",
-                                 optarg);
-    case 'o':
-        o->output = optarg;
-        return OK;
-    case 't':
-        return option_number("--threads", optarg, 1, 1024, &o->threads, fail);
-    default:
-        o->help = true;
-        return OK;
-    }
+    o->kv = name;
+    return config_kv_parse(name, &kv)
+               ? OK
+               : failure_set(fail, ERR_INVALID, "--kv: \"%s\" is none of f16, f32, q8_0", name);
 }
 
 static error_code read_options(init_options *o, int argc, char **argv, failure *fail)
 {
-    static const struct option names[] = {{"output", required_argument, NULL, 'o'},
-                                          {"force", no_argument, NULL, FORCE},
-                                          {"labelled", required_argument, NULL, LABELLED},
-                                          {"small", required_argument, NULL, SMALL},
-                                          {"templates", required_argument, NULL, TEMPLATES},
-                                          {"no-machine", no_argument, NULL, NO_MACHINE},
-                                          {"json", no_argument, NULL, JSON},
-                                          {"kv", required_argument, NULL, KV},
-                                          {"threads", required_argument, NULL, 't'},
-                                          OFFLINE_OPTION,
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
-    const option_table table = {names, ":o:t:h", take_option, o};
     *o = (init_options){.output = DEFAULT_OUTPUT};
-    error_code code = options_read(&table, argc, argv, fail);
+    const option_row rows[] = {{"output", 'o', .text = &o->output},
+                               {"force", .flag = &o->force},
+                               {"labelled", .text = &o->labelled},
+                               {"small", .text = &o->small},
+                               {"templates", .text = &o->templates},
+                               {"no-machine", .flag = &o->no_machine},
+                               {"json", .flag = &o->json},
+                               {"kv", .take = take_kv, .context = o},
+                               THREADS_OPTION(&o->threads),
+                               OFFLINE_OPTION,
+                               HELP_OPTION(o)};
+    error_code code = options_read(rows, argc, argv, fail);
     if (code != OK || o->help)
         return code;
     if (argc - optind != 2)

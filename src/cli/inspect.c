@@ -131,33 +131,18 @@ typedef struct inspect_options {
     bool json, keys, help;
 } inspect_options;
 
-enum { JSON = 256, KEYS };
-
-static error_code take_option(void *context, int option, failure *fail)
-{
-    (void)fail;
-    inspect_options *o = context;
-    if (option == 'm')
-        o->model_path = optarg;
-    else
-        *(option == JSON ? &o->json : option == KEYS ? &o->keys : &o->help) = true;
-    return OK;
-}
-
 int command_inspect(int argc, char **argv)
 {
-    static const struct option names[] = {{"model-file", required_argument, NULL, 'm'},
-                                          {"json", no_argument, NULL, JSON},
-                                          {"keys", no_argument, NULL, KEYS},
-                                          OFFLINE_OPTION,
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     inspect_options o = {.json = false};
-    const option_table table = {names, ":m:h", take_option, &o};
+    const option_row rows[] = {{"model-file", 'm', .text = &o.model_path},
+                               {"json", .flag = &o.json},
+                               {"keys", .flag = &o.keys},
+                               OFFLINE_OPTION,
+                               HELP_OPTION(&o)};
     const char *named = NULL;
     char *path = NULL;
     failure fail;
-    error_code code = options_read(&table, argc, argv, &fail);
+    error_code code = options_read(rows, argc, argv, &fail);
     if (code == OK && o.help) {
         fputs(usage, stdout);
         return 0;

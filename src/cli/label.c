@@ -63,58 +63,26 @@ typedef struct label_options {
     bool read, json, help;
 } label_options;
 
-enum { ONLY = STAGE_OWN, READ, STREAMS, TEMPERATURE, SEED, JSON };
-
 /* ---- options ------------------------------------------------------------------------------ */
-
-static error_code take_option(void *context, int option, failure *fail)
-{
-    label_options *o = context;
-    switch (option) {
-    case 'o':
-        o->output = optarg;
-        return OK;
-    case 'n':
-        return option_number("--max-tokens", optarg, 1, 1 << 20, &o->max_tokens, fail);
-    case ONLY:
-        o->only = optarg;
-        return OK;
-    case READ:
-        o->read = true;
-        return OK;
-    case STREAMS:
-        return option_number("--streams", optarg, 1, 256, &o->streams, fail);
-    case TEMPERATURE:
-        return option_real("--temperature", optarg, &o->temperature, fail);
-    case SEED:
-        return option_number("--seed", optarg, 0, UINT32_MAX, &o->seed, fail);
-    case JSON:
-        o->json = true;
-        return OK;
-    default:
-        o->help = true;
-        return OK;
-    }
-}
 
 static error_code read_label_options(label_options *o, int argc, char **argv, failure *fail)
 {
-    static const struct option names[] = {{"output", required_argument, NULL, 'o'},
-                                          {"only", required_argument, NULL, ONLY},
-                                          {"read", no_argument, NULL, READ},
-                                          {"streams", required_argument, NULL, STREAMS},
-                                          {"max-tokens", required_argument, NULL, 'n'},
-                                          {"temperature", required_argument, NULL, TEMPERATURE},
-                                          {"seed", required_argument, NULL, SEED},
-                                          {"json", no_argument, NULL, JSON},
-                                          {"config", required_argument, NULL, STAGE_CONFIG},
-                                          STAGE_ENGINE_OPTIONS,
-                                          OFFLINE_OPTION,
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     *o = (label_options){.streams = 8, .max_tokens = 256, .seed = 1};
-    const option_table table = {names, ":o:n:t:c:h", take_option, o};
-    error_code code = stage_read_options(&table, argc, argv, &o->stage, fail);
+    const option_row rows[] = {
+        {"output", 'o', .text = &o->output},
+        {"only", .text = &o->only},
+        {"read", .flag = &o->read},
+        {"streams", .number = &o->streams, .low = 1, .high = 256},
+        {"max-tokens", 'n', .number = &o->max_tokens, .low = 1, .high = 1 << 20},
+        {"temperature", .real = &o->temperature},
+        {"seed", .number = &o->seed, .high = UINT32_MAX},
+        {"json", .flag = &o->json},
+        {"config", .text = &o->stage.config_path},
+        STAGE_ENGINE_OPTIONS(&o->stage),
+        OFFLINE_OPTION,
+        HELP_OPTION(o),
+    };
+    error_code code = options_read(rows, argc, argv, fail);
     if (code != OK || o->help)
         return code;
     if (o->temperature < 0 || o->temperature > 2)

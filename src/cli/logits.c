@@ -115,53 +115,28 @@ static error_code run_job(const logits_job *job, failure *fail)
 /* ---- the command line -------------------------------------------------------------------------
  */
 
-enum { TOKENS = 256, OUTPUT, KV, CHUNK };
-
-static error_code take_option(void *context, int option, failure *fail)
+static error_code take_kv(void *context, const char *name, failure *fail)
 {
-    logits_job *job = context;
-    switch (option) {
-    case 'm':
-        job->model_path = optarg;
-        return OK;
-    case TOKENS:
-        job->tokens_path = optarg;
-        return OK;
-    case OUTPUT:
-        job->output_path = optarg;
-        return OK;
-    case KV:
-        return kv_type_find(optarg, &job->kv)
-                   ? OK
-                   : failure_set(fail, ERR_INVALID, "--kv: \"%s\" is none of f16, f32, q8_0",
-                                 optarg);
-    case CHUNK:
-        return option_number("--chunk", optarg, 1, MAX_CHUNK, &job->chunk, fail);
-    case 't':
-        return option_number("--threads", optarg, 1, 1024, &job->threads, fail);
-    default:
-        job->help = true;
-        return OK;
-    }
+    return kv_type_find(name, context)
+               ? OK
+               : failure_set(fail, ERR_INVALID, "--kv: \"%s\" is none of f16, f32, q8_0", name);
 }
 
 int command_logits(int argc, char **argv)
 {
-    static const struct option names[] = {
-        {"model-file", required_argument, NULL, 'm'},
-        {"tokens", required_argument, NULL, TOKENS},
-        {"output", required_argument, NULL, OUTPUT},
-        {"kv", required_argument, NULL, KV},
-        {"chunk", required_argument, NULL, CHUNK},
-        {"threads", required_argument, NULL, 't'},
-        OFFLINE_OPTION,
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
     failure fail;
     logits_job job = {.kv = KV_F32, .chunk = 64, .threads = (uint64_t)team_default_size()};
-    const option_table table = {names, ":m:t:h", take_option, &job};
-    error_code code = options_read(&table, argc, argv, &fail);
+    const option_row rows[] = {
+        {"model-file", 'm', .text = &job.model_path},
+        {"tokens", .text = &job.tokens_path},
+        {"output", .text = &job.output_path},
+        {"kv", .take = take_kv, .context = &job.kv},
+        {"chunk", .number = &job.chunk, .low = 1, .high = MAX_CHUNK},
+        THREADS_OPTION(&job.threads),
+        OFFLINE_OPTION,
+        HELP_OPTION(&job),
+    };
+    error_code code = options_read(rows, argc, argv, &fail);
     if (code == OK && job.help) {
         fputs(help, stdout);
         return 0;

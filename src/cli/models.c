@@ -157,24 +157,12 @@ typedef struct models_options {
     bool json, help;
 } models_options;
 
-enum { JSON = 256 };
-
-static error_code take_option(void *context, int option, failure *fail)
-{
-    (void)fail;
-    models_options *o = context;
-    *(option == JSON ? &o->json : &o->help) = true;
-    return OK;
-}
-
 int command_models(int argc, char **argv)
 {
-    static const struct option names[] = {
-        {"json", no_argument, NULL, JSON}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     models_options o = {.json = false};
-    const option_table table = {names, ":h", take_option, &o};
+    const option_row rows[] = {{"json", .flag = &o.json}, HELP_OPTION(&o)};
     failure fail;
-    error_code code = options_read(&table, argc, argv, &fail);
+    error_code code = options_read(rows, argc, argv, &fail);
     if (code == OK && o.help) {
         fputs(usage, stdout);
         return 0;

@@ -44,19 +44,6 @@ typedef struct pull_options {
     bool json, help;
 } pull_options;
 
-enum { REVISION = 256, JSON };
-
-static error_code take_option(void *context, int option, failure *fail)
-{
-    (void)fail;
-    pull_options *o = context;
-    if (option == REVISION)
-        o->revision = optarg;
-    else
-        *(option == JSON ? &o->json : &o->help) = true;
-    return OK;
-}
-
 static error_code read_name(const pull_options *o, int n, char **words, hub_name *name,
                             failure *fail)
 {
@@ -117,16 +104,14 @@ static error_code pull(const hub_name *name, bool json, failure *fail)
 
 int command_pull(int argc, char **argv)
 {
-    static const struct option names[] = {{"revision", required_argument, NULL, REVISION},
-                                          {"json", no_argument, NULL, JSON},
-                                          OFFLINE_OPTION,
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     pull_options o = {.json = false};
-    const option_table table = {names, ":h", take_option, &o};
+    const option_row rows[] = {{"revision", .text = &o.revision},
+                               {"json", .flag = &o.json},
+                               OFFLINE_OPTION,
+                               HELP_OPTION(&o)};
     hub_name name;
     failure fail;
-    error_code code = options_read(&table, argc, argv, &fail);
+    error_code code = options_read(rows, argc, argv, &fail);
     if (code == OK && o.help) {
         fputs(usage, stdout);
         return 0;

@@ -422,25 +422,12 @@ static error_code take_arguments(quantize_job *job, int n, char **words, failure
     return OK;
 }
 
-static error_code take_option(void *context, int option, failure *fail)
-{
-    quantize_job *job = context;
-    if (option == 't')
-        return option_number("--threads", optarg, 1, 1024, &job->threads, fail);
-    job->help = true;
-    return OK;
-}
-
 int command_quantize(int argc, char **argv)
 {
-    static const struct option names[] = {{"threads", required_argument, NULL, 't'},
-                                          OFFLINE_OPTION,
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     failure fail = {0};
     quantize_job job = {.threads = 0};
-    const option_table table = {names, ":t:h", take_option, &job};
-    error_code code = options_read(&table, argc, argv, &fail);
+    const option_row rows[] = {THREADS_OPTION(&job.threads), OFFLINE_OPTION, HELP_OPTION(&job)};
+    error_code code = options_read(rows, argc, argv, &fail);
     if (code == OK && job.help) {
         print_help();
         return 0;

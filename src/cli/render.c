@@ -44,52 +44,19 @@ typedef struct render_options {
     bool help;
 } render_options;
 
-enum { CHAT_TEMPLATE = 256, BOS, EOS, NOW, OFFLINE };
-
-static error_code take_option(void *context, int option, failure *fail)
-{
-    (void)fail;
-    render_options *o = context;
-    switch (option) {
-    case 'm':
-        o->model_path = optarg;
-        break;
-    case CHAT_TEMPLATE:
-        o->chat_template = optarg;
-        break;
-    case BOS:
-        o->tokens.bos = optarg;
-        break;
-    case EOS:
-        o->tokens.eos = optarg;
-        break;
-    case NOW:
-        o->now = optarg;
-        break;
-    case OFFLINE:
-        model_files_stay_offline();
-        break;
-    default:
-        o->help = true;
-    }
-    return OK;
-}
-
 static error_code read_render_options(render_options *o, int argc, char **argv, failure *fail)
 {
-    static const struct option names[] = {
-        {"model-file", required_argument, NULL, 'm'},
-        {"chat-template", required_argument, NULL, CHAT_TEMPLATE},
-        {"bos", required_argument, NULL, BOS},
-        {"eos", required_argument, NULL, EOS},
-        {"now", required_argument, NULL, NOW},
-        {"offline", no_argument, NULL, OFFLINE},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+    const option_row rows[] = {
+        {"model-file", 'm', .text = &o->model_path},
+        {"chat-template", .text = &o->chat_template},
+        {"bos", .text = &o->tokens.bos},
+        {"eos", .text = &o->tokens.eos},
+        {"now", .text = &o->now},
+        OFFLINE_OPTION,
+        HELP_OPTION(o),
     };
     *o = (render_options){.help = false};
-    const option_table table = {names, ":m:h", take_option, o};
-    error_code code = options_read(&table, argc, argv, fail);
+    error_code code = options_read(rows, argc, argv, fail);
     if (code != OK || o->help)
         return code;
     if (optind < argc)
@@ -221,8 +188,8 @@ static error_code read_request(request_parts *out, failure *fail)
     error_code code = buffer_read_fd(&text, STDIN_FILENO, fail);
     json_t *body = NULL;
     if (code == OK) {
-        body = json_read(text.length > 0 ? text.data : "", text.length, JSON_ALLOW_NUL, &error,
-                         &code);
+        body =
+            json_read(text.length > 0 ? text.data : "", text.length, JSON_ALLOW_NUL, &error, &code);
         if (code == ERR_MEMORY)
             failure_set(fail, code, "no memory for the request");
         else if (body == NULL)

@@ -90,110 +90,7 @@ typedef struct replay_options {
     bool arrivals, json, help;
 } replay_options;
 
-enum {
-    CONFIG = 256,
-    SCENARIO,
-    SIMULATE,
-    DECISIONS,
-    POLICIES,
-    REQUESTS,
-    SEED,
-    HALF,
-    IN_FLIGHT,
-    RATE,
-    ARRIVALS,
-    ROUNDS,
-    TEMPERATURE,
-    TTFT_BOUND,
-    BETWEEN_BOUND,
-    OUTPUT,
-    JSON,
-    KV,
-    STEP_COST,
-    SERVER,
-    MODELS
-};
-
 /* ---- options ------------------------------------------------------------------------------ */
-
-static error_code read_load_option(replay_options *o, int c, char **argv, failure *fail)
-{
-    switch (c) {
-    case IN_FLIGHT:
-        return option_number("--in-flight", optarg, 1, 4096, &o->in_flight, fail);
-    case RATE:
-        return option_real("--rate", optarg, &o->rate, fail);
-    case ARRIVALS:
-        o->arrivals = true;
-        return OK;
-    case ROUNDS:
-        return option_number("--rounds", optarg, 1, 1000, &o->rounds, fail);
-    case 'n':
-        return option_number("--max-tokens", optarg, 1, 1 << 20, &o->max_tokens, fail);
-    case TEMPERATURE:
-        return option_real("--temperature", optarg, &o->temperature, fail);
-    case TTFT_BOUND:
-        return option_real("--ttft-bound", optarg, &o->ttft_bound, fail);
-    case BETWEEN_BOUND:
-        return option_real("--between-bound", optarg, &o->between_bound, fail);
-    case 't':
-        return option_number("--threads", optarg, 1, 1024, &o->stage.threads, fail);
-    case 'c':
-        return option_number("--context", optarg, 1, 1 << 24, &o->stage.context, fail);
-    default:
-        return option_refused(c, argv, fail);
-    }
-}
-
-static error_code read_option(replay_options *o, int c, char **argv, failure *fail)
-{
-    switch (c) {
-    case CONFIG:
-        o->stage.config_path = optarg;
-        return OK;
-    case SCENARIO:
-        o->scenarios = optarg;
-        return OK;
-    case SIMULATE:
-        o->simulate = optarg;
-        return OK;
-    case DECISIONS:
-        o->decisions = optarg;
-        return OK;
-    case POLICIES:
-        o->policies = optarg;
-        return OK;
-    case REQUESTS:
-        return option_number("--requests", optarg, 1, 1000000, &o->requests, fail);
-    case SEED:
-        return option_number("--seed", optarg, 0, UINT32_MAX, &o->seed, fail);
-    case HALF:
-        return option_number("--half", optarg, 1, 2, &o->half, fail);
-    case OUTPUT:
-        o->output = optarg;
-        return OK;
-    case JSON:
-        o->json = true;
-        return OK;
-    case KV:
-        o->stage.kv = optarg;
-        return OK;
-    case SERVER:
-        o->server = optarg;
-        return OK;
-    case MODELS:
-        o->models = optarg;
-        return OK;
-    case STEP_COST:
-        o->step_cost = optarg;
-        return OK;
-    case 'h':
-        o->help = true;
-        return OK;
-    default:
-        return read_load_option(o, c, argv, fail);
-    }
-}
 
 static error_code check_server_options(const replay_options *o, failure *fail)
 {
@@ -259,40 +156,35 @@ static error_code check_options(const replay_options *o, failure *fail)
 
 static error_code read_options(replay_options *o, int argc, char **argv, failure *fail)
 {
-    static const struct option names[] = {{"config", required_argument, NULL, CONFIG},
-                                          {"scenario", required_argument, NULL, SCENARIO},
-                                          {"simulate", required_argument, NULL, SIMULATE},
-                                          {"decisions", required_argument, NULL, DECISIONS},
-                                          {"policies", required_argument, NULL, POLICIES},
-                                          {"requests", required_argument, NULL, REQUESTS},
-                                          {"seed", required_argument, NULL, SEED},
-                                          {"half", required_argument, NULL, HALF},
-                                          {"in-flight", required_argument, NULL, IN_FLIGHT},
-                                          {"rate", required_argument, NULL, RATE},
-                                          {"arrivals", no_argument, NULL, ARRIVALS},
-                                          {"rounds", required_argument, NULL, ROUNDS},
-                                          {"max-tokens", required_argument, NULL, 'n'},
-                                          {"temperature", required_argument, NULL, TEMPERATURE},
-                                          {"ttft-bound", required_argument, NULL, TTFT_BOUND},
-                                          {"between-bound", required_argument, NULL, BETWEEN_BOUND},
-                                          {"output", required_argument, NULL, OUTPUT},
-                                          {"json", no_argument, NULL, JSON},
-                                          {"kv", required_argument, NULL, KV},
-                                          {"server", required_argument, NULL, SERVER},
-                                          {"models", required_argument, NULL, MODELS},
-                                          {"step-cost", required_argument, NULL, STEP_COST},
-                                          {"threads", required_argument, NULL, 't'},
-                                          {"context", required_argument, NULL, 'c'},
-                                          OFFLINE_OPTION,
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     *o = (replay_options){
         .seed = 1, .rounds = 1, .max_tokens = 256, .ttft_bound = 500, .between_bound = 50};
-    opterr = 0;
-    optind = 1;
-    error_code code = OK;
-    for (int c; code == OK && (c = getopt_long(argc, argv, ":n:t:c:h", names, NULL)) != -1;)
-        code = read_option(o, c, argv, fail);
+    const option_row rows[] = {
+        {"config", .text = &o->stage.config_path},
+        {"scenario", .text = &o->scenarios},
+        {"simulate", .text = &o->simulate},
+        {"decisions", .text = &o->decisions},
+        {"policies", .text = &o->policies},
+        {"requests", .number = &o->requests, .low = 1, .high = 1000000},
+        {"seed", .number = &o->seed, .high = UINT32_MAX},
+        {"half", .number = &o->half, .low = 1, .high = 2},
+        {"in-flight", .number = &o->in_flight, .low = 1, .high = 4096},
+        {"rate", .real = &o->rate},
+        {"arrivals", .flag = &o->arrivals},
+        {"rounds", .number = &o->rounds, .low = 1, .high = 1000},
+        {"max-tokens", 'n', .number = &o->max_tokens, .low = 1, .high = 1 << 20},
+        {"temperature", .real = &o->temperature},
+        {"ttft-bound", .real = &o->ttft_bound},
+        {"between-bound", .real = &o->between_bound},
+        {"output", .text = &o->output},
+        {"json", .flag = &o->json},
+        {"server", .text = &o->server},
+        {"models", .text = &o->models},
+        {"step-cost", .text = &o->step_cost},
+        STAGE_ENGINE_OPTIONS(&o->stage),
+        OFFLINE_OPTION,
+        HELP_OPTION(o),
+    };
+    error_code code = options_read(rows, argc, argv, fail);
     if (code != OK || o->help)
         return code;
     if (argc - optind > 1)

@@ -4,12 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "orchestra/policy.h"
+
 #define GRAMMAR_LIMIT ((size_t)1 << 20) /* bytes of a file; the grammar's own limit is less */
 
 void reply_options_init(reply_options *o)
 {
     *o = (reply_options){.sampling = sampling_defaults()};
     o->sampling.temperature = 0;
+    o->top_k = o->sampling.top_k;
     buffer_init(&o->grammar_text, GRAMMAR_LIMIT);
 }
 
@@ -22,8 +25,9 @@ void reply_options_free(reply_options *o)
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-static error_code add_stop(reply_options *o, const char *text, failure *fail)
+error_code reply_take_stop(void *context, const char *text, failure *fail)
 {
+    reply_options *o = context;
     if (text[0] == '\0')
         return failure_set(fail, ERR_INVALID, "--stop: the text must not be empty");
     if (o->n_stops == REPLY_MAX_STOPS)
@@ -33,9 +37,9 @@ static error_code add_stop(reply_options *o, const char *text, failure *fail)
 }
 
 /* A file's text, of a schema or of a grammar in either language. */
-static error_code read_grammar(reply_options *o, int c, const char *path, failure *fail)
+static error_code read_grammar(reply_options *o, const char *option, const char *path,
+                               failure *fail)
 {
-    const char *option = c == REPLY_GRAMMAR ? "--grammar" : "--json-schema";
     if (o->grammar.text != NULL)
         return failure_set(fail, ERR_INVALID, "--grammar and --json-schema: one of them, once");
     error_code code = buffer_read_file(&o->grammar_text, path, fail);
@@ -45,14 +49,44 @@ static error_code read_grammar(reply_options *o, int c, const char *path, failur
         code = failure_set(fail, ERR_MEMORY, "no memory for %s", path);
     if (code != OK)
         return failure_prefix(fail, "%s", option);
-    const char *text = o->grammar_text.data;
-    o->grammar = (reply_grammar){
-        c == REPLY_GRAMMAR ? grammar_language(text) : GRAMMAR_JSON_SCHEMA, text};
+    o->grammar.text = o->grammar_text.data;
     return OK;
 }
 
-static error_code add_bias(reply_options *o, const char *text, failure *fail)
+error_code reply_take_grammar(void *context, const char *path, failure *fail)
 {
+    reply_options *o = context;
+    error_code code = read_grammar(o, "--grammar", path, fail);
+    if (code == OK)
+        o->grammar.kind = grammar_language(o->grammar.text);
+    return code;
+}
+
+error_code reply_take_schema(void *context, const char *path, failure *fail)
+{
+    reply_options *o = context;
+    error_code code = read_grammar(o, "--json-schema", path, fail);
+    if (code == OK)
+        o->grammar.kind = GRAMMAR_JSON_SCHEMA;
+    return code;
+}
+
+error_code reply_take_lookup(void *context, const char *text, failure *fail)
+{
+    reply_options *o = context;
+    config_lookup l;
+    if (!config_lookup_parse(text, &l) || l.mode == CONFIG_LOOKUP_DRAFT)
+        return failure_set(fail, ERR_INVALID,
+                           "--lookup: \"%s\" is none of off, auto, or a length from 1 to %d", text,
+                           CONFIG_MAX_DRAFT);
+    o->has_lookup = true;
+    o->lookup = policy_lookup(&l, 0);
+    return OK;
+}
+
+error_code reply_take_bias(void *context, const char *text, failure *fail)
+{
+    reply_options *o = context;
     char id[16] = "";
     uint64_t token = 0;
     const char *sign = strchr(text, '=');
@@ -72,84 +106,12 @@ static error_code add_bias(reply_options *o, const char *text, failure *fail)
     return code == OK ? option_real("--logit-bias", sign + 1, &b->bias, fail) : code;
 }
 
-static error_code read_sampling(reply_options *o, int c, failure *fail)
-{
-    sampling_params *s = &o->sampling;
-    uint64_t number = 0;
-    error_code code;
-    static const struct {
-        int option;
-        config_sampling_bits bit;
-    } bits[] = {{REPLY_TEMPERATURE, CONFIG_TEMPERATURE},
-                {REPLY_TOP_K, CONFIG_TOP_K},
-                {REPLY_TOP_P, CONFIG_TOP_P},
-                {REPLY_MIN_P, CONFIG_MIN_P},
-                {REPLY_REPETITION_PENALTY, CONFIG_REPETITION_PENALTY},
-                {REPLY_PRESENCE_PENALTY, CONFIG_PRESENCE_PENALTY},
-                {REPLY_FREQUENCY_PENALTY, CONFIG_FREQUENCY_PENALTY}};
-    for (size_t i = 0; i < sizeof bits / sizeof bits[0]; i++)
-        o->sampling_given |= bits[i].option == c ? bits[i].bit : 0;
-    switch (c) {
-    case REPLY_TEMPERATURE:
-        return option_real("--temperature", optarg, &s->temperature, fail);
-    case REPLY_SEED:
-        return option_number("--seed", optarg, 0, INT64_MAX, &s->seed, fail);
-    case REPLY_TOP_K:
-        code = option_number("--top-k", optarg, 0, UINT32_MAX, &number, fail);
-        s->top_k = (uint32_t)number;
-        return code;
-    case REPLY_TOP_P:
-        return option_real("--top-p", optarg, &s->top_p, fail);
-    case REPLY_MIN_P:
-        return option_real("--min-p", optarg, &s->min_p, fail);
-    case REPLY_REPETITION_PENALTY:
-        return option_real("--repetition-penalty", optarg, &s->repetition_penalty, fail);
-    case REPLY_PRESENCE_PENALTY:
-        return option_real("--presence-penalty", optarg, &s->presence_penalty, fail);
-    case REPLY_FREQUENCY_PENALTY:
-        return option_real("--frequency-penalty", optarg, &s->frequency_penalty, fail);
-    default:
-        return add_bias(o, optarg, fail);
-    }
-}
-
-bool reply_take_option(reply_options *o, int option, error_code *code, failure *fail)
-{
-    *code = OK;
-    switch (option) {
-    case REPLY_MODEL:
-        o->model = optarg;
-        return true;
-    case REPLY_SYSTEM:
-        o->system = optarg;
-        return true;
-    case 'n':
-        *code = option_number("--max-tokens", optarg, 1, 1 << 24, &o->max_tokens, fail);
-        return true;
-    case REPLY_STOP:
-        *code = add_stop(o, optarg, fail);
-        return true;
-    case REPLY_JSON_SCHEMA:
-    case REPLY_GRAMMAR:
-        *code = read_grammar(o, option, optarg, fail);
-        return true;
-    case REPLY_LOOKUP:
-        o->has_lookup = true;
-        *code = option_lookup(optarg, &o->lookup, fail);
-        return true;
-    default:
-        if (option < REPLY_TEMPERATURE || option >= REPLY_OWN)
-            return false;
-        *code = read_sampling(o, option, fail);
-        return true;
-    }
-}
-
 error_code reply_options_check(reply_options *o, const stage_options *models, failure *fail)
 {
     if (models->model_path != NULL && o->model != NULL)
         return failure_set(fail, ERR_INVALID,
                            "-m runs one model without routing: --model has no effect");
+    o->sampling.top_k = (uint32_t)o->top_k;
     o->sampling.biases = o->biases;
     o->sampling.n_biases = o->n_biases;
     /* Before minutes of loading; the ids are checked again against the model's vocabulary. */

@@ -11,6 +11,7 @@ typedef struct reply_options {
     const char *model;  /* of the configuration, without routing; NULL: routed */
     const char *system; /* NULL: no system message */
     uint64_t max_tokens;
+    uint64_t top_k; /* goes into `sampling` when all is checked */
     sampling_params sampling;
     unsigned sampling_given; /* config_sampling_bits: what a rule leaves alone */
     logit_bias *biases;      /* room for SAMPLING_MAX_BIASES once there is one */
@@ -23,43 +24,29 @@ typedef struct reply_options {
     buffer grammar_text; /* what it points to */
 } reply_options;
 
-enum {
-    REPLY_MODEL = STAGE_OWN,
-    REPLY_SYSTEM,
-    REPLY_STOP,
-    REPLY_JSON_SCHEMA,
-    REPLY_GRAMMAR,
-    REPLY_LOOKUP,
-    REPLY_TEMPERATURE,
-    REPLY_SEED,
-    REPLY_TOP_K,
-    REPLY_TOP_P,
-    REPLY_MIN_P,
-    REPLY_REPETITION_PENALTY,
-    REPLY_PRESENCE_PENALTY,
-    REPLY_FREQUENCY_PENALTY,
-    REPLY_LOGIT_BIAS,
-    REPLY_OWN, /* where a command's own begin */
-};
-
 /* clang-format off */
-#define REPLY_OPTIONS                                                          \
-    {"model", required_argument, NULL, REPLY_MODEL},                           \
-    {"system", required_argument, NULL, REPLY_SYSTEM},                         \
-    {"max-tokens", required_argument, NULL, 'n'},                              \
-    {"stop", required_argument, NULL, REPLY_STOP},                             \
-    {"json-schema", required_argument, NULL, REPLY_JSON_SCHEMA},               \
-    {"grammar", required_argument, NULL, REPLY_GRAMMAR},                       \
-    {"lookup", required_argument, NULL, REPLY_LOOKUP},                         \
-    {"temperature", required_argument, NULL, REPLY_TEMPERATURE},               \
-    {"seed", required_argument, NULL, REPLY_SEED},                             \
-    {"top-k", required_argument, NULL, REPLY_TOP_K},                           \
-    {"top-p", required_argument, NULL, REPLY_TOP_P},                           \
-    {"min-p", required_argument, NULL, REPLY_MIN_P},                           \
-    {"repetition-penalty", required_argument, NULL, REPLY_REPETITION_PENALTY}, \
-    {"presence-penalty", required_argument, NULL, REPLY_PRESENCE_PENALTY},     \
-    {"frequency-penalty", required_argument, NULL, REPLY_FREQUENCY_PENALTY},   \
-    {"logit-bias", required_argument, NULL, REPLY_LOGIT_BIAS}
+#define REPLY_SAMPLING_OPTION(o, field, its_bit) \
+    .real = &(o)->sampling.field, .given = &(o)->sampling_given, .bit = its_bit
+#define REPLY_OPTIONS(o)                                                                       \
+    {"model", .text = &(o)->model},                                                            \
+    {"system", .text = &(o)->system},                                                          \
+    {"max-tokens", 'n', .number = &(o)->max_tokens, .low = 1, .high = 1 << 24},                \
+    {"stop", .take = reply_take_stop, .context = o},                                           \
+    {"json-schema", .take = reply_take_schema, .context = o},                                  \
+    {"grammar", .take = reply_take_grammar, .context = o},                                     \
+    {"lookup", .take = reply_take_lookup, .context = o},                                       \
+    {"temperature", REPLY_SAMPLING_OPTION(o, temperature, CONFIG_TEMPERATURE)},                \
+    {"seed", .number = &(o)->sampling.seed, .high = INT64_MAX},                                \
+    {"top-k", .number = &(o)->top_k, .high = UINT32_MAX, .given = &(o)->sampling_given,        \
+     .bit = CONFIG_TOP_K},                                                                     \
+    {"top-p", REPLY_SAMPLING_OPTION(o, top_p, CONFIG_TOP_P)},                                  \
+    {"min-p", REPLY_SAMPLING_OPTION(o, min_p, CONFIG_MIN_P)},                                  \
+    {"repetition-penalty",                                                                     \
+     REPLY_SAMPLING_OPTION(o, repetition_penalty, CONFIG_REPETITION_PENALTY)},                 \
+    {"presence-penalty", REPLY_SAMPLING_OPTION(o, presence_penalty, CONFIG_PRESENCE_PENALTY)}, \
+    {"frequency-penalty",                                                                      \
+     REPLY_SAMPLING_OPTION(o, frequency_penalty, CONFIG_FREQUENCY_PENALTY)},                   \
+    {"logit-bias", .take = reply_take_bias, .context = o}
 
 /* Their part of a usage text. */
 #define REPLY_MODEL_USAGE                                                                         \
@@ -106,8 +93,12 @@ enum {
 void reply_options_init(reply_options *o);
 void reply_options_free(reply_options *o);
 
-/* False: it is an option of the command's own. `optarg` is its value. */
-bool reply_take_option(reply_options *o, int option, error_code *code, failure *fail);
+/* What the rows above call; the context is a reply_options. */
+error_code reply_take_stop(void *context, const char *text, failure *fail);
+error_code reply_take_schema(void *context, const char *path, failure *fail);
+error_code reply_take_grammar(void *context, const char *path, failure *fail);
+error_code reply_take_lookup(void *context, const char *text, failure *fail);
+error_code reply_take_bias(void *context, const char *text, failure *fail);
 /* Once all are read: what contradicts, and what no model would take. */
 error_code reply_options_check(reply_options *o, const stage_options *models, failure *fail);
 

@@ -29,38 +29,14 @@ typedef struct report_options {
     bool help;
 } report_options;
 
-enum { HTML = 256, MARKDOWN, SVG };
-
-static error_code take_option(void *context, int option, failure *fail)
-{
-    (void)fail;
-    report_options *o = context;
-    switch (option) {
-    case HTML:
-        o->html = optarg;
-        return OK;
-    case MARKDOWN:
-        o->markdown = optarg;
-        return OK;
-    case SVG:
-        o->svg = optarg;
-        return OK;
-    default:
-        o->help = true;
-        return OK;
-    }
-}
-
 static error_code read_report_options(report_options *o, int argc, char **argv, failure *fail)
 {
-    static const struct option names[] = {{"html", required_argument, NULL, HTML},
-                                          {"markdown", required_argument, NULL, MARKDOWN},
-                                          {"svg", required_argument, NULL, SVG},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+    const option_row rows[] = {{"html", .text = &o->html},
+                               {"markdown", .text = &o->markdown},
+                               {"svg", .text = &o->svg},
+                               HELP_OPTION(o)};
     *o = (report_options){.html = NULL};
-    const option_table table = {names, ":h", take_option, o};
-    error_code code = options_read(&table, argc, argv, fail);
+    error_code code = options_read(rows, argc, argv, fail);
     if (code != OK)
         return code;
     if (!o->help && optind == argc)

@@ -25,19 +25,6 @@ typedef struct rm_options {
     bool help;
 } rm_options;
 
-enum { REVISION = 256 };
-
-static error_code take_option(void *context, int option, failure *fail)
-{
-    (void)fail;
-    rm_options *o = context;
-    if (option == REVISION)
-        o->revision = optarg;
-    else
-        o->help = true;
-    return OK;
-}
-
 static error_code remove_model(const hub_name *name, failure *fail)
 {
     hub_settings s;
@@ -67,14 +54,11 @@ static error_code read_name(const rm_options *o, int n, char **words, hub_name *
 
 int command_rm(int argc, char **argv)
 {
-    static const struct option names[] = {{"revision", required_argument, NULL, REVISION},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     rm_options o = {.help = false};
-    const option_table table = {names, ":h", take_option, &o};
+    const option_row rows[] = {{"revision", .text = &o.revision}, HELP_OPTION(&o)};
     hub_name name;
     failure fail;
-    error_code code = options_read(&table, argc, argv, &fail);
+    error_code code = options_read(rows, argc, argv, &fail);
     if (code == OK && o.help) {
         fputs(usage, stdout);
         return 0;

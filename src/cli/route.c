@@ -50,10 +50,9 @@ typedef struct route_options {
     bool json, jsonl, help;
 } route_options;
 
-enum { SYSTEM = STAGE_OWN, SESSION, HEADER, JSON, JSONL };
-
-static error_code add_header(route_options *o, const char *text, failure *fail)
+static error_code add_header(void *context, const char *text, failure *fail)
 {
+    route_options *o = context;
     const char *sign = strchr(text, '=');
     if (sign == NULL || sign == text)
         return failure_set(fail, ERR_INVALID, "--header: \"%s\" is not NAME=VALUE", text);
@@ -73,50 +72,26 @@ static const char *find_header(void *context, const char *name)
     return NULL;
 }
 
-static error_code take_option(void *context, int option, failure *fail)
+static error_code take_session(void *context, const char *text, failure *fail)
 {
-    (void)fail;
     route_options *o = context;
-    switch (option) {
-    case SYSTEM:
-        o->system = optarg;
-        return OK;
-    case SESSION:
-        o->session = optarg;
-        return optarg[0] != '\0' ? OK
-                                 : failure_set(fail, ERR_INVALID, "--session: must not be empty");
-    case HEADER:
-        return add_header(o, optarg, fail);
-    case JSON:
-        o->json = true;
-        return OK;
-    case JSONL:
-        o->jsonl = true;
-        return OK;
-    case 'p':
-        o->prompt = optarg;
-        return OK;
-    default:
-        o->help = true;
-        return OK;
-    }
+    o->session = text;
+    return text[0] != '\0' ? OK : failure_set(fail, ERR_INVALID, "--session: must not be empty");
 }
 
 static error_code read_route_options(route_options *o, int argc, char **argv, failure *fail)
 {
-    static const struct option names[] = {STAGE_CONFIG_OPTIONS,
-                                          {"system", required_argument, NULL, SYSTEM},
-                                          {"session", required_argument, NULL, SESSION},
-                                          {"header", required_argument, NULL, HEADER},
-                                          {"json", no_argument, NULL, JSON},
-                                          {"jsonl", no_argument, NULL, JSONL},
-                                          {"prompt", required_argument, NULL, 'p'},
-                                          STAGE_ENGINE_OPTIONS,
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     *o = (route_options){.prompt = NULL};
-    const option_table table = {names, ":p:t:c:h", take_option, o};
-    error_code code = stage_read_options(&table, argc, argv, &o->stage, fail);
+    const option_row rows[] = {STAGE_CONFIG_OPTIONS(&o->stage),
+                               {"system", .text = &o->system},
+                               {"session", .take = take_session, .context = o},
+                               {"header", .take = add_header, .context = o},
+                               {"json", .flag = &o->json},
+                               {"jsonl", .flag = &o->jsonl},
+                               {"prompt", 'p', .text = &o->prompt},
+                               STAGE_ENGINE_OPTIONS(&o->stage),
+                               HELP_OPTION(o)};
+    error_code code = options_read(rows, argc, argv, fail);
     if (code == OK && o->jsonl && (o->prompt != NULL || o->system != NULL || optind < argc))
         return failure_set(fail, ERR_INVALID,
                            "--jsonl takes the requests from standard input: no prompt beside it");

@@ -40,49 +40,22 @@ typedef struct run_command {
 
 /* ---- options ------------------------------------------------------------------------------ */
 
-enum { RAW = REPLY_OWN, JSON };
-
-static const struct option names[] = {
-    STAGE_CONFIG_OPTIONS,
-    STAGE_MODEL_FILE_OPTIONS,
-    REPLY_OPTIONS,
-    {"prompt", required_argument, NULL, 'p'},
-    {"raw", no_argument, NULL, RAW},
-    {"json", no_argument, NULL, JSON},
-    STAGE_ENGINE_OPTIONS,
-    {"prefill-chunk", required_argument, NULL, STAGE_PREFILL_CHUNK},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
-};
-
-static error_code take_option(void *context, int option, failure *fail)
-{
-    run_command *o = context;
-    error_code code;
-    if (reply_take_option(&o->reply, option, &code, fail))
-        return code;
-    switch (option) {
-    case 'p':
-        o->prompt = optarg;
-        return OK;
-    case RAW:
-        o->raw = true;
-        return OK;
-    case JSON:
-        o->json = true;
-        return OK;
-    default:
-        o->help = true;
-        return OK;
-    }
-}
-
 static error_code read_run_options(run_command *o, int argc, char **argv, failure *fail)
 {
     *o = (run_command){.prompt = NULL};
     reply_options_init(&o->reply);
-    const option_table table = {names, ":m:p:n:t:c:h", take_option, o};
-    error_code code = stage_read_options(&table, argc, argv, &o->stage, fail);
+    const option_row rows[] = {
+        STAGE_CONFIG_OPTIONS(&o->stage),
+        STAGE_MODEL_FILE_OPTIONS(&o->stage),
+        REPLY_OPTIONS(&o->reply),
+        {"prompt", 'p', .text = &o->prompt},
+        {"raw", .flag = &o->raw},
+        {"json", .flag = &o->json},
+        STAGE_ENGINE_OPTIONS(&o->stage),
+        STAGE_PREFILL_OPTION(&o->stage),
+        HELP_OPTION(o),
+    };
+    error_code code = options_read(rows, argc, argv, fail);
     if (code == OK)
         code = reply_options_check(&o->reply, &o->stage, fail);
     if (code == OK && o->raw && o->reply.system != NULL)

@@ -71,8 +71,7 @@ static const char usage[] =
 typedef struct serve_options {
     stage_options stage;
     const char *host;
-    uint64_t port;
-    bool has_port;
+    uint64_t port; /* UINT64_MAX: what the configuration says */
     const char *socket;
     bool allow_without_key;
     bool check;
@@ -81,50 +80,21 @@ typedef struct serve_options {
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-enum { HOST = STAGE_OWN, PORT, SOCKET, ALLOW_WITHOUT_KEY, CHECK };
-
-static error_code take_option(void *context, int option, failure *fail)
-{
-    serve_options *o = context;
-    switch (option) {
-    case HOST:
-        o->host = optarg;
-        return OK;
-    case PORT:
-        o->has_port = true;
-        return option_number("--port", optarg, 0, 65535, &o->port, fail);
-    case SOCKET:
-        o->socket = optarg;
-        return OK;
-    case ALLOW_WITHOUT_KEY:
-        o->allow_without_key = true;
-        return OK;
-    case CHECK:
-        o->check = true;
-        return OK;
-    default:
-        o->help = true;
-        return OK;
-    }
-}
-
 static error_code read_serve_options(int argc, char **argv, serve_options *o, failure *fail)
 {
-    static const struct option names[] = {
-        STAGE_CONFIG_OPTIONS,
-        STAGE_MODEL_FILE_OPTIONS,
-        {"host", required_argument, NULL, HOST},
-        {"port", required_argument, NULL, PORT},
-        {"socket", required_argument, NULL, SOCKET},
-        {"allow-without-key", no_argument, NULL, ALLOW_WITHOUT_KEY},
-        STAGE_ENGINE_OPTIONS,
-        {"check", no_argument, NULL, CHECK},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+    *o = (serve_options){.port = UINT64_MAX};
+    const option_row rows[] = {
+        STAGE_CONFIG_OPTIONS(&o->stage),
+        STAGE_MODEL_FILE_OPTIONS(&o->stage),
+        {"host", .text = &o->host},
+        {"port", .number = &o->port, .high = UINT16_MAX},
+        {"socket", .text = &o->socket},
+        {"allow-without-key", .flag = &o->allow_without_key},
+        STAGE_ENGINE_OPTIONS(&o->stage),
+        {"check", .flag = &o->check},
+        HELP_OPTION(o),
     };
-    *o = (serve_options){.has_port = false};
-    const option_table table = {names, ":m:t:c:h", take_option, o};
-    error_code code = stage_read_options(&table, argc, argv, &o->stage, fail);
+    error_code code = options_read(rows, argc, argv, fail);
     if (code == OK && optind < argc)
         return failure_set(fail, ERR_INVALID,
                            "\"%s\" is one argument too many; try: a-io serve --help", argv[optind]);
@@ -151,7 +121,7 @@ static error_code configure(stage *s, const void *options, failure *fail)
     if (code != OK)
         return code;
     config_server *c = &s->config->server;
-    if (o->has_port)
+    if (o->port != UINT64_MAX)
         c->port = (uint16_t)o->port;
     c->allow_without_key = c->allow_without_key || o->allow_without_key;
     code = replace_text(&c->host, o->host, fail);

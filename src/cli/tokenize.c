@@ -198,32 +198,17 @@ typedef struct tokenize_options {
     bool json, decode, help;
 } tokenize_options;
 
-enum { JSON = 256, DECODE };
-
-static error_code take_option(void *context, int option, failure *fail)
-{
-    (void)fail;
-    tokenize_options *o = context;
-    if (option == 'm')
-        o->model_path = optarg;
-    else
-        *(option == JSON ? &o->json : option == DECODE ? &o->decode : &o->help) = true;
-    return OK;
-}
-
 int command_tokenize(int argc, char **argv)
 {
-    static const struct option names[] = {{"model-file", required_argument, NULL, 'm'},
-                                          {"json", no_argument, NULL, JSON},
-                                          {"decode", no_argument, NULL, DECODE},
-                                          OFFLINE_OPTION,
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     tokenize_options o = {.json = false};
-    const option_table table = {names, ":m:h", take_option, &o};
+    const option_row rows[] = {{"model-file", 'm', .text = &o.model_path},
+                               {"json", .flag = &o.json},
+                               {"decode", .flag = &o.decode},
+                               OFFLINE_OPTION,
+                               HELP_OPTION(&o)};
     const char *path = NULL;
     failure fail;
-    error_code code = options_read(&table, argc, argv, &fail);
+    error_code code = options_read(rows, argc, argv, &fail);
     if (code == OK && o.help) {
         fputs(usage, stdout);
         return 0;

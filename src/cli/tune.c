@@ -36,39 +36,15 @@ typedef struct tune_command {
     bool help;
 } tune_command;
 
-enum { CONFIG = 256, TOLERANCE, LEAST, OUTPUT };
-
-static error_code take_option(void *context, int option, failure *fail)
-{
-    tune_command *o = context;
-    switch (option) {
-    case CONFIG:
-        o->config = optarg;
-        return OK;
-    case OUTPUT:
-        o->output = optarg;
-        return OK;
-    case TOLERANCE:
-        return option_real("--tolerance", optarg, &o->tolerance, fail);
-    case LEAST:
-        return option_number("--least", optarg, 1, 1000000, &o->least, fail);
-    default:
-        o->help = true;
-        return OK;
-    }
-}
-
 static error_code read_tune_options(tune_command *o, int argc, char **argv, failure *fail)
 {
-    static const struct option names[] = {{"config", required_argument, NULL, CONFIG},
-                                          {"tolerance", required_argument, NULL, TOLERANCE},
-                                          {"least", required_argument, NULL, LEAST},
-                                          {"output", required_argument, NULL, OUTPUT},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     *o = (tune_command){.tolerance = 0.5f, .least = 30};
-    const option_table table = {names, ":h", take_option, o};
-    error_code code = options_read(&table, argc, argv, fail);
+    const option_row rows[] = {{"config", .text = &o->config},
+                               {"tolerance", .real = &o->tolerance},
+                               {"least", .number = &o->least, .low = 1, .high = 1000000},
+                               {"output", .text = &o->output},
+                               HELP_OPTION(o)};
+    error_code code = options_read(rows, argc, argv, fail);
     if (code == OK && o->tolerance < 0)
         return failure_set(fail, ERR_INVALID, "--tolerance: 0 or more");
     if (code == OK && !o->help && argc - optind != 1)

@@ -508,7 +508,7 @@ static void test_refused_models(void **state)
     write_model(64, 1, TENSOR_F32, 1);
     refused(5, "no matrix", input, output, "q8_0");
     refused(3, "cannot open", "/tmp/no/such.gguf", output, "q8_0");
-    refused(5, "not a GGUF file", "tests/run.sh", output, "q8_0");
+    refused(5, "not a GGUF file", "tests/run.py", output, "q8_0");
     assert_int_equal(access(output, F_OK), -1);
 }
 
