@@ -145,6 +145,13 @@ error_code token_list_append(token_list *list, const int32_t *ids, size_t n)
     return OK;
 }
 
+void token_list_drop(token_list *list, size_t n)
+{
+    list->length -= n;
+    if (list->length > 0)
+        memmove(list->ids, list->ids + n, list->length * sizeof *list->ids);
+}
+
 void token_list_free(token_list *list)
 {
     free(list->ids);

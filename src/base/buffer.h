@@ -49,6 +49,8 @@ typedef struct token_list {
 error_code token_list_reserve(token_list *list, size_t extra);
 error_code token_list_add(token_list *list, int32_t id);
 error_code token_list_append(token_list *list, const int32_t *ids, size_t n);
+/* Takes the first n away, which must be there. */
+void token_list_drop(token_list *list, size_t n);
 void token_list_free(token_list *list); /* leaves an empty, usable list; start from {0} */
 
 #endif

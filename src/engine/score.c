@@ -112,6 +112,17 @@ error_code score_list_append(score_list *to, const score_list *from)
     return OK;
 }
 
+void score_list_drop(score_list *list, size_t n)
+{
+    list->length -= n;
+    if (list->length == 0)
+        return;
+    memmove(list->items, list->items + n, list->length * sizeof *list->items);
+    if (list->n_top > 0)
+        memmove(list->top, list->top + n * list->n_top,
+                list->length * list->n_top * sizeof *list->top);
+}
+
 void score_list_clear(score_list *list)
 {
     list->length = 0;

@@ -50,6 +50,8 @@ typedef struct score_list {
 error_code score_list_add(score_list *list, const scored_token *scored);
 /* Appends the other list's items; both have the same n_top, unless `to` is empty. */
 error_code score_list_append(score_list *to, const score_list *from);
+/* Takes the first n away, which must be there. */
+void score_list_drop(score_list *list, size_t n);
 void score_list_clear(score_list *list); /* length 0, memory and n_top kept */
 void score_list_free(score_list *list);  /* leaves an empty, usable list */
 

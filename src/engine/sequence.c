@@ -289,6 +289,8 @@ void sequence_publish(sequence *s)
 {
     pthread_mutex_lock(&s->lock);
     s->result.stats = s->progress;
+    if (s->first_token_ms > 0)
+        s->result.stats.decode_ms = clock_ms() - s->first_token_ms;
     pthread_mutex_unlock(&s->lock);
     call_wake(s);
 }

@@ -50,6 +50,9 @@ void chat_template_destroy(chat_template *t);
 /* The override's name, or "own" and a hash of the file's own text. */
 const char *chat_template_name(const chat_template *t);
 
+/* Its Jinja, as it is; lives as long as the template. */
+const char *chat_template_text(const chat_template *t);
+
 /* What the template shows of how its model writes. */
 chat_style chat_template_style(const chat_template *t);
 

@@ -14,7 +14,7 @@
 
 struct chat_template {
     template *compiled;
-    char *name;
+    char *name, *text;
     chat_style style;
     char *tokens[N_TOKENS]; /* or NULL */
     size_t token_lengths[N_TOKENS];
@@ -112,9 +112,11 @@ static error_code make(chat_template **out, char *name, template_text jinja, cha
         return no_memory(fail);
     }
     t->name = name;
+    t->text = strndup(jinja.data, jinja.length);
     t->style = chat_style_of(jinja.data, jinja.length);
-    error_code code =
-        keep_tokens(t, words) ? compile(t, jinja, words.tokenizer, fail) : no_memory(fail);
+    error_code code = t->text != NULL && keep_tokens(t, words)
+                          ? compile(t, jinja, words.tokenizer, fail)
+                          : no_memory(fail);
     if (code != OK) {
         chat_template_destroy(t);
         return code;
@@ -182,12 +184,18 @@ void chat_template_destroy(chat_template *t)
     for (size_t i = 0; i < N_TOKENS; i++)
         free(t->tokens[i]);
     free(t->name);
+    free(t->text);
     free(t);
 }
 
 chat_style chat_template_style(const chat_template *t)
 {
     return t->style;
+}
+
+const char *chat_template_text(const chat_template *t)
+{
+    return t->text;
 }
 
 const char *chat_template_name(const chat_template *t)

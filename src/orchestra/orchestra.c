@@ -282,6 +282,11 @@ const char *orchestra_model_name(const orchestra *o, size_t index)
     return o->players[index].name;
 }
 
+const char *orchestra_model_path(const orchestra *o, size_t index)
+{
+    return o->config->models[index].path;
+}
+
 backend *orchestra_backend(orchestra *o, size_t index)
 {
     return o->players[index].backend;

@@ -98,6 +98,7 @@ void orchestra_destroy(orchestra *o); /* after every run was released */
 
 size_t orchestra_model_count(const orchestra *o);
 const char *orchestra_model_name(const orchestra *o, size_t index);
+const char *orchestra_model_path(const orchestra *o, size_t index);
 backend *orchestra_backend(orchestra *o, size_t index);
 const model *orchestra_model(const orchestra *o, size_t index);
 /* False: the model has no chat template and takes raw prompts only. */

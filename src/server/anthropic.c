@@ -9,7 +9,9 @@ static const char *stop_reason(const choice *c)
 {
     if (c->n_calls > 0 && c->finish == FINISH_STOP)
         return "tool_use";
-    return c->finish == FINISH_LENGTH ? "max_tokens" : "end_turn";
+    if (c->finish == FINISH_LENGTH)
+        return "max_tokens";
+    return run_stop(c->run) != NULL ? "stop_sequence" : "end_turn";
 }
 
 /* What came from the cache is not among the input, as Anthropic counts. */
@@ -25,12 +27,14 @@ static json_t *input_usage_json(const exchange *e)
                      (json_int_t)stats.reply_tokens);
 }
 
+/* `reason` NULL: it has not ended. */
 static json_t *message_json(const exchange *e, json_t *content, const char *reason)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s?, s:n, s:o}", "id", e->reply_id, "type",
-                     "message", "role", "assistant", "model", run_plan(e->choices[0].run)->model,
-                     "content", content, "stop_reason", reason, "stop_sequence", "usage",
-                     input_usage_json(e));
+    const run *r = e->choices[0].run;
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s?, s:s?, s:o}", "id", e->reply_id, "type",
+                     "message", "role", "assistant", "model", run_plan(r)->model, "content",
+                     content, "stop_reason", reason, "stop_sequence",
+                     reason != NULL ? run_stop(r) : NULL, "usage", input_usage_json(e));
 }
 
 static json_t *input_json(const reply_call *call)
@@ -143,9 +147,9 @@ static bool end(exchange *e)
 {
     const choice *c = &e->choices[0];
     json_t *last =
-        json_pack("{s:s, s:{s:s, s:n}, s:o, s:o}", "type", "message_delta", "delta", "stop_reason",
-                  stop_reason(c), "stop_sequence", "usage", input_usage_json(e), "a_io",
-                  account_json(c->run, (uint64_t)e->manner.seed));
+        json_pack("{s:s, s:{s:s, s:s?}, s:o, s:o}", "type", "message_delta", "delta", "stop_reason",
+                  stop_reason(c), "stop_sequence", run_stop(c->run), "usage", input_usage_json(e),
+                  "a_io", account_json(c->run, (uint64_t)e->manner.seed));
     return stream_add_event(e, "message_delta", last) &&
            stream_add_event(e, "message_stop", json_pack("{s:s}", "type", "message_stop"));
 }

@@ -34,6 +34,7 @@ typedef struct api {
 } api;
 
 extern const api openai_chat_api, openai_text_api, anthropic_api, responses_api, ollama_chat_api,
-    ollama_generate_api, score_api;
+    ollama_generate_api, score_api, native_api, infill_api, embeddings_api, ollama_embed_api,
+    ollama_embeddings_api;
 
 #endif

@@ -1,4 +1,4 @@
-/* embeddings.c: OpenAI's embeddings: what a model makes of texts, one vector each. */
+/* embeddings.c: what a model makes of texts, one vector each; as OpenAI asks for it and is told. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +39,7 @@ static bool read_format(parser *p, const char *name, json_t *value)
            parser_refuse(p, name, "must be 'float' or 'base64'");
 }
 
-static bool read_dimensions(parser *p, const char *name, json_t *value)
+bool read_dimensions(parser *p, const char *name, json_t *value)
 {
     int64_t number = 0;
     if (!parser_read_integer(p, name, value, 1, INT32_MAX, &number))
@@ -136,12 +136,14 @@ static error_code start_one(exchange *e, embeddings *m, backend *b, size_t i, fa
 static bool start(exchange *e, embeddings *m, api_error *error)
 {
     const request_text text = {
-        .body = e->body.data, .length = e->body.length, .form = &embeddings_form};
+        .body = e->body.data, .length = e->body.length, .form = exchange_api(e)->form};
     failure fail = {.code = OK};
     if (!chat_request_parse(&m->request, &text, &e->server->options.defaults, error))
         return false;
     backend *b = choose(e, m, error);
     if (b == NULL)
+        return false;
+    if (!chat_request_find_tokens(&m->request, b, error))
         return false;
     m->width = backend_state_width(b);
     if (m->request.dimensions > m->width)
@@ -221,26 +223,66 @@ static json_t *vector_json(const embeddings *m, const float *states)
     return made;
 }
 
-static bool answer_finished(exchange *e, const embeddings *m)
+/* NULL: no memory. */
+static json_t *vector_at(const embeddings *m, size_t i)
 {
-    json_t *data = json_array();
-    bool is_whole = true;
+    embedding_result r;
+    return embedding_poll(m->jobs[i], &r) == OK && r.states != NULL ? vector_json(m, r.states)
+                                                                    : NULL;
+}
+
+json_t *embeddings_vectors(const exchange *e)
+{
+    const embeddings *m = e->embeddings;
+    json_t *list = json_array();
     for (size_t i = 0; i < m->n; i++) {
-        embedding_result r;
-        json_t *vector = embedding_poll(m->jobs[i], &r) == OK && r.states != NULL
-                             ? vector_json(m, r.states)
-                             : NULL;
-        is_whole = is_whole && vector != NULL;
-        json_array_append_new(data, json_pack("{s:s, s:I, s:o?}", "object", "embedding", "index",
+        if (json_array_append_new(list, vector_at(m, i)) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+const char *embeddings_model(const exchange *e)
+{
+    return e->embeddings->model;
+}
+
+size_t embeddings_tokens(const exchange *e)
+{
+    return e->embeddings->tokens;
+}
+
+static json_t *whole(const exchange *e)
+{
+    size_t i;
+    json_t *vector, *vectors = embeddings_vectors(e), *data = json_array();
+    json_int_t tokens = (json_int_t)embeddings_tokens(e);
+    json_array_foreach(vectors, i, vector)
+    {
+        json_array_append_new(data, json_pack("{s:s, s:I, s:O}", "object", "embedding", "index",
                                               (json_int_t)i, "embedding", vector));
     }
-    json_t *body = json_pack("{s:s, s:o, s:s, s:{s:I, s:I}}", "object", "list", "data", data,
-                             "model", m->model, "usage", "prompt_tokens", (json_int_t)m->tokens,
-                             "total_tokens", (json_int_t)m->tokens);
+    bool is_whole = vectors != NULL;
+    json_decref(vectors);
+    json_t *body =
+        json_pack("{s:s, s:o, s:s, s:{s:I, s:I}}", "object", "list", "data", data, "model",
+                  embeddings_model(e), "usage", "prompt_tokens", tokens, "total_tokens", tokens);
     if (is_whole)
-        return exchange_answer(e, 200, body);
+        return body;
     json_decref(body);
+    return NULL;
+}
+
+const api embeddings_api = {.form = &embeddings_form, .whole = whole};
+
+static bool answer_finished(exchange *e)
+{
+    json_t *body = exchange_api(e)->whole(e);
     api_error error;
+    if (body != NULL)
+        return exchange_answer(e, 200, body);
     api_error_set(&error, 503, "out_of_memory", "", "no memory for the embeddings");
     return exchange_answer_error(e, &error);
 }
@@ -267,5 +309,5 @@ bool embeddings_resume(exchange *e)
             return exchange_answer_error(e, &error);
         }
     }
-    return answer_finished(e, e->embeddings);
+    return answer_finished(e);
 }

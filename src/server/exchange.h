@@ -86,6 +86,7 @@ struct choice {
     reply_parser *parser;
     bool is_told;         /* to its end */
     score_list scores;    /* came with it, and are not told yet */
+    token_list tokens;    /* likewise, where they are told */
     size_t scored_bytes;  /* of tokens whose scores were told */
     bool lacks_memory;    /* some of them are lost */
     bool has_first;       /* the prompt's first token was told */
@@ -145,6 +146,7 @@ struct exchange {
     plan_headers plan;
     sequence_stats stats; /* of all replies, for the log line, once finished */
 
+    json_t *told;         /* what of the request its replies tell; or NULL */
     json_t *conversation; /* what a later request may go on with, but for the reply; or NULL */
     json_t *items;        /* of a stream: what was told and is whole; or NULL */
     size_t n_events;
@@ -275,6 +277,8 @@ void replies_release(exchange *e);
 void replies_destroy(exchange *e);
 /* Tokens and times of all of them together; a prompt of several replies counts once. */
 sequence_stats replies_stats(const exchange *e);
+/* Adds how long it took so far, where the request wants to be told with every piece. */
+void replies_add_timings(const exchange *e, json_t *piece);
 /* "stop", "length" or "tool_calls". */
 const char *choice_finish_text(const choice *c);
 
@@ -283,6 +287,10 @@ const char *choice_finish_text(const choice *c);
 
 json_t *logprobs_chat(const exchange *e, choice *c);
 json_t *logprobs_text(const exchange *e, choice *c);
+/* Of the first `n` of them, which stay; as llama-server tells them. */
+json_t *logprobs_native(const exchange *e, const choice *c, size_t n);
+/* The backend of the model that answers. */
+backend *choice_backend(const exchange *e, const choice *c);
 
 /* ---- completion.c: requests that a model replies to, and decisions --------------------------- */
 
@@ -306,14 +314,28 @@ bool response_delete(exchange *e);
 
 /* ---- ollama.c: what there is to know of the models ------------------------------------------- */
 
+json_t *ollama_error_json(const api_error *error);
 bool ollama_tags(exchange *e);
 bool ollama_version(exchange *e);
 json_t *ollama_show(exchange *e, json_t *body, api_error *error);
+
+/* ---- models.c: what there is to ask ------------------------------------------------------------
+ */
+
+bool models_list(exchange *e);
+bool models_one(exchange *e);
+bool models_props(exchange *e);
+bool models_slots(exchange *e);
 
 /* ---- embeddings.c -----------------------------------------------------------------------------
  */
 
 bool embeddings_begin(exchange *e);
+/* For writers, once all is there: a list of vectors, new (NULL: no memory); whose they are; and how
+ * many tokens were read. */
+json_t *embeddings_vectors(const exchange *e);
+const char *embeddings_model(const exchange *e);
+size_t embeddings_tokens(const exchange *e);
 bool embeddings_resume(exchange *e);
 void embeddings_destroy(embeddings *m); /* ends what runs; NULL too */
 

@@ -2,13 +2,13 @@
  * them. */
 #include "server/exchange.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 
-/* The backend of the model that answers. */
-static backend *backend_of(const exchange *e, const choice *c)
+backend *choice_backend(const exchange *e, const choice *c)
 {
     orchestra *o = e->server->orchestra;
     const char *name = run_plan(c->run)->model;
@@ -45,7 +45,7 @@ json_t *logprobs_chat(const exchange *e, choice *c)
     const score_list *s = &c->scores;
     if (!e->manner.wants_scores || (e->manner.stream && s->length == 0))
         return json_null();
-    const backend *b = backend_of(e, c);
+    const backend *b = choice_backend(e, c);
     json_t *content = json_array();
     for (size_t i = 0; i < s->length; i++) {
         json_t *one = token_json(b, s->items[i].token, s->items[i].logprob), *top = json_array();
@@ -103,7 +103,7 @@ json_t *logprobs_text(const exchange *e, choice *c)
     const score_list *s = &c->scores;
     if (!e->manner.wants_scores || (e->manner.stream && s->length == 0))
         return json_null();
-    const backend *b = backend_of(e, c);
+    const backend *b = choice_backend(e, c);
     text_lists l = {json_array(), json_array(), json_array(), json_array()};
     /* Nothing precedes the prompt's first token, so that it has no probability. */
     if (e->manner.echo && !c->has_first) {
@@ -116,4 +116,36 @@ json_t *logprobs_text(const exchange *e, choice *c)
     score_list_clear(&c->scores);
     return json_pack("{s:o, s:o, s:o, s:o}", "tokens", l.tokens, "token_logprobs", l.logprobs,
                      "top_logprobs", l.top, "text_offset", l.offsets);
+}
+
+/* ---- llama-server's ---------------------------------------------------------------------------
+ */
+
+static json_t *native_token(const exchange *e, const backend *b, int32_t token, float logprob)
+{
+    size_t length;
+    const char *text = backend_token_text(b, token, &length);
+    bool is_drawn = e->manner.scores_drawn;
+    return json_pack("{s:i, s:o, s:o, s:f}", "id", (int)token, "token", json_text(text, length),
+                     "bytes", bytes_json(text, length), is_drawn ? "prob" : "logprob",
+                     is_drawn ? exp((double)logprob) : told(logprob));
+}
+
+json_t *logprobs_native(const exchange *e, const choice *c, size_t n)
+{
+    const score_list *s = &c->scores;
+    const backend *b = choice_backend(e, c);
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) {
+        json_t *one = native_token(e, b, s->items[i].token, s->items[i].logprob);
+        json_t *top = json_array();
+        for (size_t k = 0; k < s->n_top; k++) {
+            const token_logprob *t = &s->top[i * s->n_top + k];
+            if (!e->manner.scores_drawn || isfinite(t->logprob))
+                json_array_append_new(top, native_token(e, b, t->token, t->logprob));
+        }
+        json_object_set_new(one, e->manner.scores_drawn ? "top_probs" : "top_logprobs", top);
+        json_array_append_new(list, one);
+    }
+    return list;
 }

@@ -130,7 +130,7 @@ static bool keep_alive(exchange *e)
     return stream_add_line(e, line_json(e, json_string(""), NULL, false));
 }
 
-static json_t *error_json(const api_error *error)
+json_t *ollama_error_json(const api_error *error)
 {
     json_was_short(); /* of what failed before, this error tells */
     return json_pack("{s:o}", "error", json_text(error->message, strlen(error->message)));
@@ -138,15 +138,15 @@ static json_t *error_json(const api_error *error)
 
 static bool stream_error(exchange *e, const api_error *error)
 {
-    return stream_add_line(e, error_json(error));
+    return stream_add_line(e, ollama_error_json(error));
 }
 
 #define OLLAMA_API(which)                                                                          \
     {                                                                                              \
         .id_prefix = "ollama-", .stream_type = "application/x-ndjson", .form = &(which),           \
         .keeps_text = true, .whole = whole, .begin = begin, .piece = add_piece,                    \
-        .choice_end = end_choice, .end = end, .keep_alive = keep_alive, .error = error_json,       \
-        .stream_error = stream_error,                                                              \
+        .choice_end = end_choice, .end = end, .keep_alive = keep_alive,                            \
+        .error = ollama_error_json, .stream_error = stream_error,                                  \
     }
 
 const api ollama_chat_api = OLLAMA_API(ollama_chat_form);

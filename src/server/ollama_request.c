@@ -6,15 +6,6 @@
 /* ---- options ----------------------------------------------------------------------------------
  */
 
-/* -1 and -2: as much as the context holds. */
-static bool read_num_predict(parser *p, const char *name, json_t *value)
-{
-    int64_t number = 0;
-    if (!parser_read_integer(p, name, value, -2, INT32_MAX, &number))
-        return false;
-    return read_max_tokens(p, name, parser_own(p, json_integer(number == -2 ? -1 : number)));
-}
-
 static const request_field option_fields[] = {
     {.name = "temperature", .read = read_temperature},
     {.name = "top_p", .read = read_top_p},
@@ -65,6 +56,19 @@ static bool read_think(parser *p, const char *name, json_t *value)
                : parser_refuse(p, name, "must be true, false, 'low', 'medium' or 'high'");
 }
 
+/* "json": any object; a schema; or "". */
+static bool read_format(parser *p, const char *name, json_t *value)
+{
+    if (json_is_string(value) && json_string_length(value) == 0)
+        return true;
+    if (json_is_object(value))
+        return read_schema(p, name, value);
+    const char *format = json_string_value(value);
+    if (format == NULL || strcmp(format, "json") != 0)
+        return parser_refuse(p, name, "must be \"json\" or a JSON Schema");
+    return read_schema(p, name, parser_own(p, json_pack("{s:s}", "type", "object")));
+}
+
 static bool read_generate_system(parser *p, const char *name, json_t *value)
 {
     p->system = value;
@@ -89,7 +93,7 @@ static bool finish_generate(parser *p)
     if (p->prompt == NULL)
         return parser_refuse(p, "prompt", "is missing");
     if (p->is_raw || p->suffix != NULL)
-        return finish_prompt(p);
+        return read_raw_prompt(p, "prompt", p->prompt) && finish_prompt(p);
     json_t *list = parser_own(p, json_array());
     if (is_text)
         json_array_append_new(list,
@@ -104,7 +108,7 @@ static const request_field common[] = {
     {.name = "options", .read = read_options},
     {.name = "think", .read = read_think},
     {.name = "keep_alive", .hint = field_is_anything},
-    {.name = "format", .only = {"\"\""}},
+    {.name = "format", .read = read_format},
     {.name = "images", .only = {"[]"}},
     {.name = NULL},
 };

@@ -50,6 +50,9 @@ typedef struct reply_manner {
     bool echo;                    /* the prompt before the reply */
     bool takes_calls;             /* the request has tools */
     bool wants_scores;            /* the log-probabilities of its tokens */
+    bool scores_drawn;            /* by what they were drawn from */
+    bool tells_tokens;            /* their ids */
+    bool tells_timings;           /* with every piece of a stream */
     bool keeps_thoughts;          /* thoughts are told apart from the text */
     bool is_stored;               /* a later request may go on with it */
     size_t n;                     /* replies to each prompt */
@@ -64,6 +67,8 @@ typedef struct request_prompt {
     size_t length;
     const int32_t *ids;
     size_t n_ids;
+    const json_t *mixed; /* texts and tokens in turn; NULL: not */
+    token_list found;    /* what they are for one model; `ids` then points to it */
 } request_prompt;
 
 typedef struct chat_request {
@@ -83,6 +88,8 @@ typedef struct chat_request {
     json_t *body;
     json_t *conversation; /* of a reply that is stored: what it answers; or NULL */
     json_t *converted;    /* what was made of the body; or NULL */
+    json_t *told;         /* what of the request its reply tells; or NULL */
+    json_t *word_biases;  /* a list of [text, bias], which become the biases of tokens; or NULL */
     chat_message *messages;
     char *joined; /* texts of messages whose content came in parts */
     logit_bias *biases;
@@ -95,7 +102,8 @@ typedef struct chat_request {
 /* Of an API: which fields there are, and what follows from all of them together. */
 typedef struct request_form request_form;
 extern const request_form openai_chat_form, openai_text_form, anthropic_form, responses_form,
-    ollama_chat_form, ollama_generate_form, ollama_options_form, embeddings_form, score_form;
+    ollama_chat_form, ollama_generate_form, ollama_options_form, embeddings_form, score_form,
+    native_form, infill_form, ollama_embed_form, ollama_embeddings_form;
 
 /* A request as it came. A header says the same as the field without "x-a-io-"; NULL: not sent. */
 typedef struct request_text {
@@ -122,6 +130,11 @@ bool chat_request_read(chat_request *out, json_t *body, const request_text *text
                        const request_defaults *defaults, api_error *e);
 void chat_request_free(chat_request *r);
 
+/* What of it says something of one model's tokens can be read once the model is known: mixed
+ * prompts, and biases of words. True: nothing is left to do, or it is done. `b` NULL: it is not
+ * known which. */
+bool chat_request_find_tokens(chat_request *r, backend *b, api_error *e);
+
 /* ---- replies -------------------------------------------------------------------------------- */
 
 /* All return a new object, or NULL when there is no memory. */
@@ -131,5 +144,7 @@ void chat_request_free(chat_request *r);
 json_t *usage_json(const sequence_stats *stats);
 json_t *timings_json(const sequence_stats *stats);
 json_t *model_json(const char *id, size_t context, int64_t created);
+/* What a request that says nothing of its reply asks for, as llama-server tells it. */
+json_t *native_defaults_json(const request_defaults *defaults);
 
 #endif

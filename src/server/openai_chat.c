@@ -82,6 +82,7 @@ static json_t *chunk_json(const exchange *e, choice *c, json_t *delta, const cha
 static bool add_chunk(exchange *e, json_t *chunk)
 {
     const sequence_stats stats = replies_stats(e);
+    replies_add_timings(e, chunk);
     if (e->manner.include_usage && e->manner.continuous_usage)
         json_object_set_new(chunk, "usage", usage_json(&stats));
     else if (e->manner.include_usage)
@@ -92,7 +93,7 @@ static bool add_chunk(exchange *e, json_t *chunk)
 static bool begin(exchange *e)
 {
     for (size_t i = 0; i < e->n_choices; i++) {
-        json_t *delta = json_pack("{s:s, s:s}", "role", "assistant", "content", "");
+        json_t *delta = json_pack("{s:s, s:n}", "role", "assistant", "content");
         if (!add_chunk(e, chunk_json(e, &e->choices[i], delta, NULL)))
             return false;
     }
@@ -141,6 +142,7 @@ static bool end(exchange *e)
         json_t *usage = head_json(e, "chat.completion.chunk");
         json_object_set_new(usage, "choices", json_array());
         json_object_set_new(usage, "usage", usage_json(&stats));
+        json_object_set_new(usage, "timings", timings_json(&stats));
         if (!stream_add_event(e, NULL, usage))
             return false;
     }

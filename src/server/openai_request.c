@@ -138,6 +138,10 @@ void chat_request_free(chat_request *r)
     json_decref(r->body);
     json_decref(r->converted);
     json_decref(r->conversation);
+    json_decref(r->told);
+    json_decref(r->word_biases);
+    for (size_t i = 0; i < r->n_prompts; i++)
+        token_list_free(&r->prompts[i].found);
     free(r->messages);
     free(r->joined);
     free(r->biases);

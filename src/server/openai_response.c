@@ -93,20 +93,25 @@ json_t *usage_json(const sequence_stats *stats)
                      "cached_tokens", (json_int_t)stats->cached_tokens);
 }
 
+/* Of what has not begun: nothing. */
+static double share(double part, double of)
+{
+    return of > 0 ? json_finite(part / of) : 0;
+}
+
 /* The first token comes out of the prefill, so decoding took the time of one token fewer. */
 json_t *timings_json(const sequence_stats *stats)
 {
     double prompt_n = (double)(stats->prompt_tokens - stats->cached_tokens);
     double decoded = stats->reply_tokens > 1 ? (double)(stats->reply_tokens - 1) : 0;
-    json_t *timings =
-        json_pack("{s:I, s:I, s:f, s:f, s:f, s:I, s:f, s:f, s:f}", "cache_n",
-                  (json_int_t)stats->cached_tokens, "prompt_n", (json_int_t)prompt_n, "prompt_ms",
-                  json_finite(stats->prefill_ms), "prompt_per_token_ms",
-                  json_finite(stats->prefill_ms / prompt_n), "prompt_per_second",
-                  json_finite(1e3 * prompt_n / stats->prefill_ms), "predicted_n",
-                  (json_int_t)stats->reply_tokens, "predicted_ms", json_finite(stats->decode_ms),
-                  "predicted_per_token_ms", json_finite(stats->decode_ms / decoded),
-                  "predicted_per_second", json_finite(1e3 * decoded / stats->decode_ms));
+    json_t *timings = json_pack(
+        "{s:I, s:I, s:f, s:f, s:f, s:I, s:f, s:f, s:f}", "cache_n",
+        (json_int_t)stats->cached_tokens, "prompt_n", (json_int_t)prompt_n, "prompt_ms",
+        json_finite(stats->prefill_ms), "prompt_per_token_ms", share(stats->prefill_ms, prompt_n),
+        "prompt_per_second", share(1e3 * prompt_n, stats->prefill_ms), "predicted_n",
+        (json_int_t)stats->reply_tokens, "predicted_ms", json_finite(stats->decode_ms),
+        "predicted_per_token_ms", share(stats->decode_ms, decoded), "predicted_per_second",
+        share(1e3 * decoded, stats->decode_ms));
     if (timings != NULL && stats->drafted > 0) {
         json_object_set_new(timings, "draft_n", json_integer((json_int_t)stats->drafted));
         json_object_set_new(timings, "draft_n_accepted", json_integer((json_int_t)stats->accepted));

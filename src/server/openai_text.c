@@ -50,6 +50,7 @@ static json_t *whole(const exchange *e)
 static bool add_chunk(exchange *e, json_t *chunk)
 {
     const sequence_stats stats = replies_stats(e);
+    replies_add_timings(e, chunk);
     if (e->manner.include_usage)
         json_object_set_new(chunk, "usage",
                             e->manner.continuous_usage ? usage_json(&stats) : json_null());
@@ -101,6 +102,7 @@ static bool end(exchange *e)
         json_t *usage = head_json(e);
         json_object_set_new(usage, "choices", json_array());
         json_object_set_new(usage, "usage", usage_json(&stats));
+        json_object_set_new(usage, "timings", timings_json(&stats));
         if (!stream_add_event(e, NULL, usage))
             return false;
     }

@@ -26,22 +26,11 @@ static backend *pinned_backend(const exchange *e)
     return NULL;
 }
 
-/* Tokens are those of one model. */
-static bool check_tokens(const exchange *e, api_error *error)
-{
-    const chat_request *r = e->request;
-    for (size_t i = 0; i < r->n_prompts; i++)
-        if (r->prompts[i].text == NULL && pinned_backend(e) == NULL)
-            return api_error_set(error, 400, NULL, "prompt",
-                                 "token ids are those of one model: 'model' must name it");
-    return true;
-}
-
 /* What is told before the reply: its prompt. */
 static bool make_echo(const exchange *e, choice *c, api_error *error)
 {
     const chat_request *r = e->request;
-    if (!r->manner.echo || r->n_prompts == 0)
+    if ((!r->manner.echo && e->told == NULL) || r->n_prompts == 0)
         return true;
     const request_prompt *prompt = &r->prompts[c->index / r->manner.n];
     backend *b = pinned_backend(e);
@@ -66,6 +55,10 @@ bool replies_create(exchange *e, chat_request *r, api_error *error)
     e->n_choices = n;
     e->conversation = r->conversation;
     r->conversation = NULL;
+    e->told = r->told;
+    r->told = NULL;
+    if (!chat_request_find_tokens(r, pinned_backend(e), error))
+        return false;
     for (size_t i = 0; i < n; i++) {
         choice *c = &e->choices[i];
         c->index = i;
@@ -76,7 +69,7 @@ bool replies_create(exchange *e, chat_request *r, api_error *error)
         if (!make_echo(e, c, error))
             return false;
     }
-    return check_tokens(e, error);
+    return true;
 }
 
 static void drop_request(exchange *e)
@@ -92,6 +85,7 @@ static void free_choice(choice *c)
     reply_parser_destroy(c->parser);
     buffer_free(&c->fresh);
     score_list_free(&c->scores);
+    token_list_free(&c->tokens);
     buffer_free(&c->echo);
     buffer_free(&c->text);
     buffer_free(&c->thought);
@@ -151,9 +145,9 @@ static request request_of(const exchange *e, const choice *c)
     return q;
 }
 
-static void poll_run(choice *c)
+static void poll_run(const exchange *e, choice *c)
 {
-    c->state = run_poll(c->run, &c->fresh, NULL);
+    c->state = run_poll(c->run, &c->fresh, e->manner.tells_tokens ? &c->tokens : NULL);
     const score_list *came = c->state != RUN_PROBING ? run_scores(c->run) : NULL;
     if (came != NULL && score_list_append(&c->scores, came) != OK)
         c->lacks_memory = true;
@@ -179,7 +173,7 @@ static bool submit(exchange *e, choice *c, const run *like, api_error *error)
         return false;
     }
     atomic_fetch_add(&e->server->running, 1);
-    poll_run(c);
+    poll_run(e, c);
     return true;
 }
 
@@ -193,7 +187,7 @@ bool replies_start(exchange *e, api_error *error)
     for (size_t i = 0; i < e->n_choices; i++) {
         choice *c = &e->choices[i], *first = &e->choices[i - i % e->manner.n];
         if (c->run != NULL && c->state == RUN_PROBING)
-            poll_run(c);
+            poll_run(e, c);
         bool waits = c->run != NULL || (c != first && !is_planned(first));
         if (first->run != NULL && first->state == RUN_FAILED)
             break;
@@ -303,7 +297,7 @@ static bool poll_choice(exchange *e, choice *c)
     if (c->is_told)
         return true;
     if (c->state == RUN_REPLYING)
-        poll_run(c);
+        poll_run(e, c);
     if (c->state == RUN_FAILED)
         return true;
     bool is_end = c->state == RUN_FINISHED;
@@ -358,6 +352,13 @@ sequence_stats replies_stats(const exchange *e)
         all.decode_ms += one.decode_ms;
     }
     return all;
+}
+
+void replies_add_timings(const exchange *e, json_t *piece)
+{
+    const sequence_stats stats = replies_stats(e);
+    if (e->manner.tells_timings && stats.reply_tokens > 0)
+        json_object_set_new(piece, "timings", timings_json(&stats));
 }
 
 const char *choice_finish_text(const choice *c)

@@ -54,6 +54,8 @@ const request_field request_common_fields[] = {
     {.name = "repetition_penalty", .read = read_repetition_penalty},
     {.name = "repeat_penalty", .read = read_repetition_penalty},
     {.name = "logit_bias", .read = read_logit_bias},
+    {.name = "min_tokens", .read = read_min_tokens},
+    {.name = "ignore_eos", .read = read_ignore_end},
     {.name = "stop", .read = read_stop},
     {.name = "seed", .read = read_seed},
     {.name = "n", .read = read_n},
@@ -115,12 +117,12 @@ static const request_field text_fields[] = {
 };
 
 const request_form openai_text_form = {
-    .tables = {text_fields, request_common_fields},
+    .tables = {text_fields, request_common_fields, request_native_fields},
     .finish = finish_prompt,
 };
 
 const request_form openai_chat_form = {
-    .tables = {request_chat_fields, request_common_fields},
+    .tables = {request_chat_fields, request_common_fields, request_native_fields},
     .finish = finish_chat,
 };
 
@@ -206,6 +208,11 @@ bool read_fields(parser *p, const request_form *form, json_t *body)
     return true;
 }
 
+static bool wants_window(const sampling_params *s)
+{
+    return s->repetition_penalty != 1 || s->presence_penalty != 0 || s->frequency_penalty != 0;
+}
+
 bool finish_manner(parser *p)
 {
     const reply_manner *m = &p->out->manner;
@@ -213,7 +220,11 @@ bool finish_manner(parser *p)
         return parser_refuse(p, "stream_options", "is for requests with 'stream': true");
     if (p->out->request.n_top > 0 && !m->wants_scores)
         return parser_refuse(p, "top_logprobs", "is for requests with 'logprobs': true");
+    if (p->has_window && wants_window(&p->out->request.sampling))
+        return parser_refuse(p, "repeat_last_n",
+                             "is only supported with the value -1 where there are penalties");
     p->out->request.wants_scores = m->wants_scores;
+    p->out->request.scores_drawn = m->scores_drawn;
     p->out->request.scores_prompt = m->wants_scores && m->echo;
     size_t prompts = p->out->n_prompts > 0 ? p->out->n_prompts : 1;
     if (m->n * prompts > REQUEST_MAX_REPLIES)

@@ -10,6 +10,9 @@
  *   request_grammar.c    what the reply must match
  *   request_tools.c      tools, and what the template is told besides
  *   request_prompt.c     raw prompts
+ *   request_bias.c       biases of tokens and of words
+ *   request_tokens.c     what can be read once the model is known
+ *   native_request.c     llama-server's own: /completion and /infill
  */
 #ifndef SERVER_REQUEST_PARSER_H
 #define SERVER_REQUEST_PARSER_H
@@ -27,6 +30,7 @@ typedef struct parser {
     json_t *tier;
     bool lacks_memory; /* for something that would look otherwise with it */
     bool has_seed;
+    bool has_window; /* penalties look at the last tokens only: not supported where there are any */
     bool has_stream_options;
     bool is_raw; /* a prompt is not what a user says */
 
@@ -38,6 +42,7 @@ typedef struct parser {
     const char *previous; /* the response that is gone on with; or NULL */
     json_t *system;       /* what stands before the messages, where that is a field of its own */
     json_t *best_of;
+    json_t *fields;          /* of the reply, that alone are wanted; or NULL */
     json_t *prefix, *suffix; /* of what is to be filled in */
     bool hides_tools;        /* tool_choice: none */
     bool continues;          /* the last message is what the reply goes on with */
@@ -68,6 +73,8 @@ struct request_form {
 
 /* For several APIs: sampling, model, stop, priority; what a chat has. */
 extern const request_field request_common_fields[], request_chat_fields[];
+/* What llama-server takes in every request for a reply. */
+extern const request_field request_native_fields[];
 
 bool field_is_text(const json_t *value);
 bool field_is_flag(const json_t *value);
@@ -82,6 +89,8 @@ bool parser_no_memory(parser *p, const char *name);
 /* A whole number; clients write it as 100, 100.0 or 1e2. */
 bool parser_read_integer(parser *p, const char *name, json_t *value, int64_t low, int64_t high,
                          int64_t *out);
+bool parser_read_float(parser *p, const char *name, json_t *value, double low, double high,
+                       float *out);
 bool parser_read_flag(parser *p, const char *name, json_t *value, bool *out);
 /* Memory that lives as long as the request; NULL: the error is set. */
 void *parser_keep(parser *p, const char *name, void *made);
@@ -99,7 +108,7 @@ bool read_fields(parser *p, const request_form *form, json_t *body);
 
 field_reader read_temperature, read_top_p, read_min_p, read_top_k, read_repetition_penalty,
     read_presence_penalty, read_frequency_penalty, read_logit_bias, read_seed, read_max_tokens,
-    read_lookup, read_n;
+    read_num_predict, read_min_tokens, read_ignore_end, read_lookup, read_n;
 field_reader read_logprobs, read_top_logprobs, read_text_logprobs;
 field_reader read_model, read_user, read_stream, read_stream_options, read_stop;
 field_reader read_priority, read_service_tier, read_deadline;
@@ -107,6 +116,7 @@ field_reader read_messages, read_tools, read_functions, read_tool_choice, read_p
     read_continue, read_generation_prompt;
 field_reader read_template_variables, read_reasoning_effort, read_reasoning_format, read_documents;
 field_reader read_raw_prompt, read_echo, read_suffix, read_best_of;
+field_reader read_dimensions;
 field_reader read_response_format, read_schema, read_grammar, read_guided_regex, read_guided_choice,
     read_structured_outputs;
 

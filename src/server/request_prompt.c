@@ -18,19 +18,73 @@ static bool is_token_list(const json_t *value)
     return all;
 }
 
+/* Texts and tokens in turn: a list that is one prompt. */
+static bool is_mixed(const json_t *value)
+{
+    size_t i, tokens = 0, texts = 0;
+    json_t *one;
+    json_array_foreach(value, i, one)
+    {
+        tokens += is_token(one);
+        texts += json_is_string(one);
+    }
+    return tokens > 0 && tokens + texts == json_array_size(value);
+}
+
+/* {"prompt_string": TEXT}, or {"content": [{"type": "text", "text"}, …]}: the text, else NULL. */
+static json_t *text_of_object(parser *p, json_t *value)
+{
+    json_t *text = json_object_get(value, "prompt_string");
+    json_t *parts = json_object_get(value, "content"), *part;
+    size_t i, length = 0;
+    char *joined = NULL;
+    if (json_object_size(value) != 1 || (text == NULL && json_array_size(parts) == 0))
+        return NULL;
+    if (text != NULL)
+        return json_is_string(text) ? text : NULL;
+    json_array_foreach(parts, i, part)
+    {
+        const char *type = json_string_value(json_object_get(part, "type"));
+        json_t *one = json_object_get(part, "text");
+        char *more = type != NULL && strcmp(type, "text") == 0 && json_is_string(one)
+                         ? realloc(joined, length + json_string_length(one) + 1)
+                         : NULL;
+        if (more == NULL) {
+            free(joined);
+            return NULL;
+        }
+        joined = more;
+        memcpy(joined + length, json_string_value(one), json_string_length(one));
+        length += json_string_length(one);
+    }
+    text = parser_own(p, json_stringn(joined, length));
+    free(joined);
+    return text;
+}
+
+/* The prompt as a text or a list of tokens and texts; NULL: it is none. */
+static json_t *one_prompt(parser *p, json_t *value)
+{
+    if (json_is_object(value))
+        return text_of_object(p, value);
+    return json_is_string(value) || is_token_list(value) || is_mixed(value) ? value : NULL;
+}
+
 bool read_raw_prompt(parser *p, const char *name, json_t *value)
 {
     size_t i;
-    json_t *one;
-    bool is_known = json_is_string(value) || json_array_size(value) > 0;
-    if (is_known && !json_is_string(value) && !is_token_list(value))
+    json_t *one = one_prompt(p, value);
+    p->prompt = parser_own(p, one != NULL ? json_pack("[O]", one) : json_array());
+    bool is_known = one != NULL || json_array_size(value) > 0;
+    if (one == NULL)
         json_array_foreach(value, i, one)
         {
-            is_known = is_known && (json_is_string(one) || is_token_list(one));
+            json_t *prompt = one_prompt(p, one);
+            is_known = is_known && json_array_append(p->prompt, prompt) == 0;
         }
-    p->prompt = value;
-    return is_known ||
-           parser_refuse(p, name, "must be a string, a list of token ids, or a list of either");
+    return is_known || parser_refuse(p, name,
+                                     "must be a string, a list of token ids and strings, or a list "
+                                     "of such prompts");
 }
 
 bool read_echo(parser *p, const char *name, json_t *value)
@@ -69,8 +123,12 @@ static bool take_ids(parser *p, request_prompt *out, const json_t *list)
 
 static bool take_prompt(parser *p, request_prompt *out, const json_t *value)
 {
-    if (!json_is_string(value))
+    if (is_token_list(value))
         return take_ids(p, out, value);
+    if (json_is_array(value)) {
+        out->mixed = value;
+        return true;
+    }
     out->text = json_string_value(value);
     out->length = json_string_length(value);
     return true;
@@ -81,8 +139,7 @@ bool finish_prompt(parser *p)
     chat_request *out = p->out;
     if (p->prompt == NULL)
         return parser_refuse(p, "prompt", "is missing");
-    bool is_one = json_is_string(p->prompt) || is_token_list(p->prompt);
-    size_t n = is_one ? 1 : json_array_size(p->prompt);
+    size_t n = json_array_size(p->prompt);
     if (n > REQUEST_MAX_REPLIES)
         return api_error_set(p->error, 400, NULL, "prompt",
                              "'prompt' has %zu prompts; at most %d are taken", n,
@@ -92,7 +149,7 @@ bool finish_prompt(parser *p)
         return parser_no_memory(p, "prompt");
     for (out->n_prompts = 0; out->n_prompts < n; out->n_prompts++)
         if (!take_prompt(p, &out->prompts[out->n_prompts],
-                         is_one ? p->prompt : json_array_get(p->prompt, out->n_prompts)))
+                         json_array_get(p->prompt, out->n_prompts)))
             return false;
     if (p->suffix != NULL) {
         out->request.suffix = json_string_value(p->suffix);

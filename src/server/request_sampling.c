@@ -2,9 +2,8 @@
 #include "server/request_parser.h"
 
 #include <math.h>
-#include <stdlib.h>
 
-static bool read_float(parser *p, const char *name, json_t *value, double low, double high,
+bool parser_read_float(parser *p, const char *name, json_t *value, double low, double high,
                        float *out)
 {
     double number = json_number_value(value);
@@ -42,25 +41,25 @@ bool parser_read_integer(parser *p, const char *name, json_t *value, int64_t low
 bool read_temperature(parser *p, const char *name, json_t *value)
 {
     p->out->sampling_given |= CONFIG_TEMPERATURE;
-    return read_float(p, name, value, 0, 100, &p->out->request.sampling.temperature);
+    return parser_read_float(p, name, value, 0, 100, &p->out->request.sampling.temperature);
 }
 
 bool read_top_p(parser *p, const char *name, json_t *value)
 {
     p->out->sampling_given |= CONFIG_TOP_P;
-    return read_float(p, name, value, 1e-6, 1, &p->out->request.sampling.top_p);
+    return parser_read_float(p, name, value, 1e-6, 1, &p->out->request.sampling.top_p);
 }
 
 bool read_min_p(parser *p, const char *name, json_t *value)
 {
     p->out->sampling_given |= CONFIG_MIN_P;
-    return read_float(p, name, value, 0, 1, &p->out->request.sampling.min_p);
+    return parser_read_float(p, name, value, 0, 1, &p->out->request.sampling.min_p);
 }
 
 bool read_repetition_penalty(parser *p, const char *name, json_t *value)
 {
     float penalty = 1;
-    if (!read_float(p, name, value, 0.01, 100, &penalty))
+    if (!parser_read_float(p, name, value, 0.01, 100, &penalty))
         return false;
     sampling_params *sampling = &p->out->request.sampling;
     if (p->repetition != NULL && sampling->repetition_penalty != penalty)
@@ -74,13 +73,13 @@ bool read_repetition_penalty(parser *p, const char *name, json_t *value)
 bool read_presence_penalty(parser *p, const char *name, json_t *value)
 {
     p->out->sampling_given |= CONFIG_PRESENCE_PENALTY;
-    return read_float(p, name, value, -2, 2, &p->out->request.sampling.presence_penalty);
+    return parser_read_float(p, name, value, -2, 2, &p->out->request.sampling.presence_penalty);
 }
 
 bool read_frequency_penalty(parser *p, const char *name, json_t *value)
 {
     p->out->sampling_given |= CONFIG_FREQUENCY_PENALTY;
-    return read_float(p, name, value, -2, 2, &p->out->request.sampling.frequency_penalty);
+    return parser_read_float(p, name, value, -2, 2, &p->out->request.sampling.frequency_penalty);
 }
 
 bool read_top_k(parser *p, const char *name, json_t *value)
@@ -117,6 +116,35 @@ bool read_max_tokens(parser *p, const char *name, json_t *value)
     return true;
 }
 
+/* Ollama's and llama-server's name for it. -1 and -2: as much as the context holds. */
+bool read_num_predict(parser *p, const char *name, json_t *value)
+{
+    int64_t number = 0;
+    if (!parser_read_integer(p, name, value, -2, INT32_MAX, &number))
+        return false;
+    return read_max_tokens(p, name, parser_own(p, json_integer(number == -2 ? -1 : number)));
+}
+
+bool read_min_tokens(parser *p, const char *name, json_t *value)
+{
+    int64_t number = 0;
+    if (!parser_read_integer(p, name, value, 0, INT32_MAX, &number))
+        return false;
+    if (p->out->request.min_tokens != SIZE_MAX)
+        p->out->request.min_tokens = (size_t)number;
+    return true;
+}
+
+bool read_ignore_end(parser *p, const char *name, json_t *value)
+{
+    bool ignores = false;
+    if (!parser_read_flag(p, name, value, &ignores))
+        return false;
+    if (ignores)
+        p->out->request.min_tokens = SIZE_MAX;
+    return true;
+}
+
 bool read_lookup(parser *p, const char *name, json_t *value)
 {
     int64_t number = 0;
@@ -128,36 +156,5 @@ bool read_lookup(parser *p, const char *name, json_t *value)
     p->out->has_lookup = true;
     p->out->lookup = (lookup_setting){.mode = number == 0 ? LOOKUP_OFF : LOOKUP_FIXED,
                                       .length = (uint32_t)number};
-    return true;
-}
-
-bool read_logit_bias(parser *p, const char *name, json_t *value)
-{
-    size_t n = json_object_size(value);
-    if (!json_is_object(value) || n > SAMPLING_MAX_BIASES)
-        return api_error_set(p->error, 400, NULL, name,
-                             "'%s' must be an object of at most %d token ids with their biases",
-                             name, SAMPLING_MAX_BIASES);
-    if (n == 0)
-        return true;
-    p->out->biases = malloc(n * sizeof *p->out->biases);
-    if (p->out->biases == NULL)
-        return api_error_set(p->error, 503, NULL, name, "no memory for '%s'", name);
-    sampling_params *sampling = &p->out->request.sampling;
-    sampling->biases = p->out->biases;
-    const char *key;
-    json_t *bias;
-    json_object_foreach(value, key, bias)
-    {
-        char *end;
-        long token = strtol(key, &end, 10);
-        if (key[0] < '0' || key[0] > '9' || *end != '\0' || token > INT32_MAX)
-            return api_error_set(p->error, 400, NULL, name,
-                                 "'%s' has the key '%s', which is not a token id", name, key);
-        logit_bias *b = &p->out->biases[sampling->n_biases++];
-        b->token = (int32_t)token;
-        if (!read_float(p, name, bias, -100, 100, &b->bias))
-            return false;
-    }
     return true;
 }

@@ -43,38 +43,6 @@ static bool metrics_begin(exchange *e)
     return exchange_answer_error(e, &error);
 }
 
-static bool models_begin(exchange *e)
-{
-    server *s = e->server;
-    json_t *list = json_array();
-    json_array_append_new(list, model_json("auto", 0, s->created));
-    for (size_t i = 0; i < orchestra_model_count(s->orchestra); i++)
-        json_array_append_new(list, model_json(orchestra_model_name(s->orchestra, i),
-                                               backend_context(orchestra_backend(s->orchestra, i)),
-                                               s->created));
-    for (uint32_t i = 0; i < s->options.alias_names.n; i++)
-        json_array_append_new(list, model_json(s->options.alias_names.texts[i], 0, s->created));
-    return exchange_answer(e, 200, json_pack("{s:s, s:o}", "object", "list", "data", list));
-}
-
-static bool model_begin(exchange *e)
-{
-    server *s = e->server;
-    if (strcmp(e->argument, "auto") == 0)
-        return exchange_answer(e, 200, model_json("auto", 0, s->created));
-    for (size_t i = 0; i < orchestra_model_count(s->orchestra); i++) {
-        const char *name = orchestra_model_name(s->orchestra, i);
-        if (strcmp(e->argument, name) == 0) {
-            size_t context = backend_context(orchestra_backend(s->orchestra, i));
-            return exchange_answer(e, 200, model_json(name, context, s->created));
-        }
-    }
-    api_error error;
-    api_error_set(&error, 404, "model_not_found", "model",
-                  "there is no model '%s'; GET /v1/models lists them", e->argument);
-    return exchange_answer_error(e, &error);
-}
-
 /* What is decided by, and what was decided so far. */
 static bool policy_begin(exchange *e)
 {
@@ -120,19 +88,25 @@ static bool page_begin(exchange *e)
 
 #define REPLIED_BY(which) .begin = completion_begin, .resume = completion_resume, .api = &(which)
 
+#define EMBEDDED_BY(which) .begin = embeddings_begin, .resume = embeddings_resume, .api = &(which)
+
 static const route routes[] = {
     {"POST", "/v1/chat/completions", REPLIED_BY(openai_chat_api)},
     {"POST", "/v1/completions", REPLIED_BY(openai_text_api)},
+    {"POST", "/completion", REPLIED_BY(native_api)},
+    {"POST", "/infill", REPLIED_BY(infill_api)},
     {"POST", "/v1/responses", REPLIED_BY(responses_api)},
     {"POST", "/v1/score", REPLIED_BY(score_api)},
     {"POST", "/v1/responses/input_tokens", COMPUTED_BY(prompt_count, responses_api)},
     {"GET", "/v1/responses/", ANSWERED_BY(response_get)},
     {"DELETE", "/v1/responses/", ANSWERED_BY(response_delete)},
-    {"POST", "/v1/embeddings", .begin = embeddings_begin, .resume = embeddings_resume},
+    {"POST", "/v1/embeddings", EMBEDDED_BY(embeddings_api)},
     {"POST", "/v1/messages", REPLIED_BY(anthropic_api)},
     {"POST", "/v1/messages/count_tokens", COMPUTED_BY(prompt_count_anthropic, anthropic_api)},
     {"POST", "/api/chat", REPLIED_BY(ollama_chat_api)},
     {"POST", "/api/generate", REPLIED_BY(ollama_generate_api)},
+    {"POST", "/api/embed", EMBEDDED_BY(ollama_embed_api)},
+    {"POST", "/api/embeddings", EMBEDDED_BY(ollama_embeddings_api)},
     {"GET", "/api/tags", ANSWERED_BY(ollama_tags)},
     {"POST", "/api/show", COMPUTED_BY(ollama_show, ollama_chat_api)},
     {"GET", "/api/version", ANSWERED_BY(ollama_version)},
@@ -144,8 +118,10 @@ static const route routes[] = {
     {"POST", "/v1/feedback", ANSWERED_BY(feedback_begin)},
     {"GET", "/v1/policy", ANSWERED_BY(policy_begin)},
     {"GET", "/v1/decisions", ANSWERED_BY(decisions_begin)},
-    {"GET", "/v1/models", ANSWERED_BY(models_begin)},
-    {"GET", "/v1/models/", ANSWERED_BY(model_begin)},
+    {"GET", "/v1/models", ANSWERED_BY(models_list)},
+    {"GET", "/v1/models/", ANSWERED_BY(models_one)},
+    {"GET", "/props", ANSWERED_BY(models_props)},
+    {"GET", "/slots", ANSWERED_BY(models_slots)},
     {"GET", "/health", .is_open = true, ANSWERED_BY(health_begin)},
     {"GET", "/ready", .is_open = true, ANSWERED_BY(ready_begin)},
     {"GET", "/metrics", .is_open = true, ANSWERED_BY(metrics_begin)},

@@ -83,3 +83,18 @@ test('the key may come as x-api-key', async (t) => {
   await assert.rejects(with_key('wrong').messages.create(ask()), Anthropic.AuthenticationError);
   assert.equal((await with_key('right').messages.create(ask())).role, 'assistant');
 });
+
+test('a stop sequence is named as what ended the message', async () => {
+  const { content: [{ text }] } = await client.messages.create(ask({ max_tokens: 8, messages: [
+    { role: 'user', content: 'Repeat: one two three four five six' }] }));
+  const stop = text.slice(2, 5);
+  assert.ok(stop.length === 3, text);
+  const cut = ask({ max_tokens: 8, stop_sequences: ['\u0001', stop], messages: [
+    { role: 'user', content: 'Repeat: one two three four five six' }] });
+  const whole = await client.messages.create(cut);
+  assert.equal(whole.stop_reason, 'stop_sequence');
+  assert.equal(whole.stop_sequence, stop);
+  const last = await client.messages.stream(cut).finalMessage();
+  assert.equal(last.stop_reason, 'stop_sequence');
+  assert.equal(last.stop_sequence, stop);
+});
