@@ -123,15 +123,13 @@ static error_code measure_model(job *j, const model *m, kv_type kv, machine_mode
 
 static error_code measure_all(job *j, machine_record *out, const stage *s, failure *fail)
 {
-    static const kv_type kv_types[] = {
-        [CONFIG_KV_F16] = KV_F16, [CONFIG_KV_F32] = KV_F32, [CONFIG_KV_Q8_0] = KV_Q8_0};
     error_code code = read_peak_create(&j->peak, j->threads, READ_PEAK_BYTES, fail);
     if (code == OK)
         code = read_peak_survey(j->peak, &out->read_peak_gb_s, fail);
     j->all = orchestra_model_count(s->orchestra) * RUNS *
              (STEP_TESTS + N_WIDE_STEPS + 1 + N_PROBE_SIZES);
     for (size_t i = 0; code == OK && i < orchestra_model_count(s->orchestra); i++)
-        code = measure_model(j, orchestra_model(s->orchestra, i), kv_types[s->config->models[i].kv],
+        code = measure_model(j, orchestra_model(s->orchestra, i), orchestra_kv_type(s->orchestra, i),
                              &out->models[out->n_models++], fail);
     read_peak_destroy(j->peak);
     return code;

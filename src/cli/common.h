@@ -35,6 +35,7 @@ typedef struct stage_options {
     const char *chat_template; /* with model_path only */
     const char *kv;
     uint64_t threads, context, prefill_chunk;
+    bool measure; /* nothing that an earlier start measured is taken */
 } stage_options;
 
 /* Their rows; a command's table lists those that it has. */
@@ -49,7 +50,8 @@ typedef struct stage_options {
 #define STAGE_ENGINE_OPTIONS(s)                                              \
     THREADS_OPTION(&(s)->threads),                                           \
     {"context", 'c', .number = &(s)->context, .low = 1, .high = 1 << 24},    \
-    {"kv", .text = &(s)->kv}
+    {"kv", .text = &(s)->kv},                                                \
+    {"measure", .flag = &(s)->measure}
 #define STAGE_PREFILL_OPTION(s)                                              \
     {"prefill-chunk", .number = &(s)->prefill_chunk, .low = 1, .high = 65536}
 /* clang-format on */
@@ -71,6 +73,7 @@ error_code read_model_path(const char **out, const char *given, int argc, char *
 
 typedef struct stage {
     config *config;
+    struct kept_store *kept; /* NULL: nothing is kept */
     orchestra *orchestra;
 } stage;
 

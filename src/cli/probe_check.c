@@ -1,12 +1,14 @@
 /* probe_check.c: asks the built-in requests, before or beside serving; warns of what it sees. */
 #include "cli/probe_check.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/log.h"
 #include "cli/builtin_requests.h"
 #include "cli/calibrate.h"
+#include "cli/kept_answers.h"
 #include "cli/labelled.h"
 #include "orchestra/policy.h"
 
@@ -25,7 +27,8 @@ typedef struct probe_check {
 
 typedef struct checking {
     const stage *stage;
-    const labelled_requests *set;
+    const labelled_requests *set, *all; /* asked at once, and in the end */
+    classification_result *answers;     /* of all */
     probe_check *out;
     failure why; /* code OK: all answers could be read */
 } checking;
@@ -43,8 +46,12 @@ static void take_answer(void *context, size_t index, size_t asked, const classif
 {
     (void)asked;
     checking *c = context;
+    c->answers[&c->set->items[index] - c->all->items] = *r;
+}
+
+static void count_answer(checking *c, const labelled_request *q, const classification_result *r)
+{
     const orchestra *o = c->stage->orchestra;
-    const labelled_request *q = &c->set->items[index];
     intent sensed;
     plan decided;
     double coin = random_uniform(routing_config(orchestra_routing(o))->policy.seed, 1, q->number);
@@ -52,7 +59,7 @@ static void take_answer(void *context, size_t index, size_t asked, const classif
         return;
     probe_check *to = c->out;
     to->n++;
-    to->n_right += find_label(orchestra_routing(o), c->set->labels[q->label]) == sensed.best;
+    to->n_right += find_label(orchestra_routing(o), c->all->labels[q->label]) == sensed.best;
     to->n_small += decided.role == ROLE_SMALL;
     to->mass += 1 - sensed.outside;
     to->entropy += sensed.entropy;
@@ -88,25 +95,43 @@ static error_code ask(checking *c, backend *small, const question *q, atomic_boo
     if (stop == NULL)
         return labelled_ask(c->set, c->set->n, small, q, 1, "checking the probe", sink, fail);
     error_code code = OK;
-    labelled_requests all = *c->set;
-    for (size_t i = 0; code == OK && i < all.n; i++) {
+    for (size_t i = 0; code == OK && i < c->all->n; i++) {
         if (!wait_for_idleness(c->stage, stop))
             return failure_set(fail, ERR_CANCELLED, "stopped");
-        labelled_requests one = all;
-        one.items = all.items + i;
+        labelled_requests one = *c->all;
+        one.items += i;
         c->set = &one;
         code = labelled_ask(&one, 1, small, q, 1, NULL, sink, fail);
     }
     return code;
 }
 
-static error_code ask_and_sum(checking *c, atomic_bool *stop, failure *fail)
+/* An earlier start asked the same, or it is asked now. */
+static error_code find_answers(checking *c, atomic_bool *stop, failure *fail)
 {
     const stage *s = c->stage;
     backend *small = orchestra_backend(s->orchestra, small_index(s));
     question q = configured_question(&routing_config(orchestra_routing(s->orchestra))->probe);
+    char key[KEPT_KEY_SIZE];
+    bool has_key = kept_answers_key(key, s, c->all, &q);
+    if (has_key && kept_answers_read(s, key, q.n_words, c->answers, c->all->n))
+        return OK;
     q.template.is_alone = stop != NULL;
     error_code code = ask(c, small, &q, stop, fail);
+    if (code == OK && has_key)
+        kept_answers_write(s, key, c->answers, c->all->n);
+    return code;
+}
+
+static error_code ask_and_sum(checking *c, atomic_bool *stop, failure *fail)
+{
+    c->answers = calloc(c->all->n + 1, sizeof *c->answers);
+    error_code code = c->answers != NULL
+                          ? find_answers(c, stop, fail)
+                          : failure_set(fail, ERR_MEMORY, "no memory for the built-in requests");
+    for (size_t i = 0; code == OK && i < c->all->n; i++)
+        count_answer(c, &c->all->items[i], &c->answers[i]);
+    free(c->answers);
     if (code == OK && c->why.code != OK) {
         *fail = c->why;
         code = fail->code;
@@ -136,7 +161,7 @@ static error_code check(probe_check *out, const stage *s, atomic_bool *stop, fai
     for (size_t k = 0; k < set.n_labels; k++)
         out->knows_labels =
             out->knows_labels && find_label(g, set.labels[k]) < routing_label_count(g);
-    checking c = {.stage = s, .set = &set, .out = out};
+    checking c = {.stage = s, .set = &set, .all = &set, .out = out};
     if (code == OK)
         code = ask_and_sum(&c, stop, fail);
     if (code != OK)

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/kept.h"
 #include "cli/common.h"
 #include "cli/model_file.h"
 #include "cli/progress.h"
@@ -139,9 +140,13 @@ error_code stage_configure(stage *s, const stage_options *options, failure *fail
 {
     *s = (stage){.config = NULL};
     error_code code = configure(&s->config, options, fail);
-    if (code != OK)
+    if (code != OK) {
         stage_close(s);
-    return code;
+        return code;
+    }
+    s->kept = kept_open(NULL, options->measure);
+    s->config->engine.kept = s->kept;
+    return OK;
 }
 
 /* Models that the configuration names in the hub's way become files. */
@@ -191,6 +196,7 @@ void stage_close(stage *s)
 {
     orchestra_destroy(s->orchestra);
     config_free(s->config);
+    kept_close(s->kept);
     *s = (stage){.config = NULL};
 }
 

@@ -196,6 +196,8 @@ typedef struct config_engine {
     uint32_t memory_limit_mb; /* 10^6 bytes, for weights and KV; 0: none */
     bool prefix_cache;        /* prompts take over the KV of a prefix that is there */
     char *machine;            /* a file of `a-io calibrate`; NULL: steps are measured at start-up */
+    /* Not in files: what earlier starts measured; the caller's, NULL: nothing is kept. */
+    const struct kept_store *kept;
     bool fixed_step_cost; /* not in files: the machine's figures hold on every machine, and stay */
 } config_engine;
 

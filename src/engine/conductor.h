@@ -68,6 +68,7 @@ struct engine {
     sequence_queue running; /* have a KV slot and a place; in the order they got it */
     sequence_queue parked;  /* have a KV slot */
     step_cost cost;
+    engine_costs measured; /* at the start */
     pace pace;
     double
         service_ms; /* running mean of a reply's time from its first step to its end; 0: unknown */

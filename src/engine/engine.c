@@ -2,6 +2,7 @@
  */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "engine/drafter.h"
@@ -164,6 +165,8 @@ static void learn_size(engine *e, const measured_size *size, double ms)
     else
         step_cost_learn(&e->cost, size->rows, ms);
     w.rows = size->rows;
+    if (size->prompt)
+        e->measured.prefill_row_ms = ms / (double)size->rows;
     /* Those in between are limited neither by bytes nor by rows alone. */
     if (size->prompt || size->rows == 1)
         pace_learn(&e->pace, &w, ms);
@@ -204,6 +207,13 @@ void engine_measure_step_cost(engine *e, team *threads, double budget_ms)
             break;
     }
     kv_release(e->kv, slot);
+    memcpy(e->measured.step_ms, e->cost.ms, sizeof e->measured.step_ms);
+    e->measured.prefill_rows = sizes[1].rows;
+}
+
+const engine_costs *engine_measured(const engine *e)
+{
+    return &e->measured;
 }
 
 /* ---- status --------------------------------------------------------------------------------- */
@@ -299,8 +309,9 @@ static void learn_step_cost(engine *e)
         engine_measure_step_cost(e, e->conductor->threads, MEASURE_BUDGET_MS);
         return;
     }
-    const measured_size prompt = {ENGINE_KNOWN_PREFILL, 1, true};
-    learn_size(e, &prompt, o->prefill_row_ms * ENGINE_KNOWN_PREFILL);
+    const measured_size prompt = {o->prefill_rows > 0 ? o->prefill_rows : ENGINE_KNOWN_PREFILL, 1,
+                                  true};
+    learn_size(e, &prompt, o->prefill_row_ms * (double)prompt.rows);
     for (size_t n = 1; n <= ENGINE_STEP_ROWS; n++)
         if (o->step_ms[n] > 0)
             learn_size(e, &(measured_size){n, 1, false}, o->step_ms[n]);

@@ -48,7 +48,8 @@ typedef struct engine_options {
     kv_type kv;
     /* What steps cost, where it is known already; step_ms[1] 0: conductor_start measures. */
     double step_ms[ENGINE_STEP_ROWS + 1]; /* T(n); 0: unknown */
-    double prefill_row_ms; /* a row's part of a prefill of ENGINE_KNOWN_PREFILL tokens */
+    double prefill_row_ms; /* a row's part of a prefill … */
+    size_t prefill_rows;   /* … of so many tokens; 0: ENGINE_KNOWN_PREFILL */
     bool fixed_step_cost;  /* T(n) stays step_ms: drafts follow from the tokens alone */
 } engine_options;
 
@@ -71,6 +72,15 @@ void conductor_limit_memory(conductor *c, size_t bytes);
 error_code conductor_start(conductor *c, failure *fail);
 /* Cancels what runs, joins the thread, frees the engines. Sequences must have been released. */
 void conductor_destroy(conductor *c);
+
+/* What conductor_start measured. step_ms[1] 0: the options knew it, or there was no time. */
+typedef struct engine_costs {
+    double step_ms[ENGINE_STEP_ROWS + 1]; /* T(n); 0: not measured */
+    double prefill_row_ms;
+    size_t prefill_rows;
+} engine_costs;
+
+const engine_costs *engine_measured(const engine *e); /* after conductor_start; it stays so */
 
 const model *engine_model(const engine *e);
 size_t engine_context(const engine *e);

@@ -6,6 +6,7 @@
 
 #include "model/architecture.h"
 #include "model/fingerprint.h"
+#include "model/gguf_ahead.h"
 #include "model/grammar.h"
 #include "model/model_weights.h"
 
@@ -42,13 +43,10 @@ static error_code load_words(model *m, const architecture *a, const model_option
     return load_chat(m, a, options->chat_template, fail);
 }
 
-static error_code load_all(model *m, const char *path, const model_options *options, failure *fail)
+static error_code load_parts(model *m, const model_options *options, failure *fail)
 {
     const architecture *a = NULL;
-    error_code code = gguf_open(&m->file, path, fail);
-    if (code != OK)
-        return code; /* already names the file */
-    code = architecture_find(&a, m->file, fail);
+    error_code code = architecture_find(&a, m->file, fail);
     if (code == OK)
         code = model_config_read(&m->config, m->file, fail);
     if (code == OK)
@@ -57,6 +55,17 @@ static error_code load_all(model *m, const char *path, const model_options *opti
         code = model_weights_load(m, a, options, fail);
     if (code == OK)
         m->fingerprint = fingerprint_of(m->file);
+    return code;
+}
+
+static error_code load_all(model *m, const char *path, const model_options *options, failure *fail)
+{
+    error_code code = gguf_open(&m->file, path, fail);
+    if (code != OK)
+        return code; /* already names the file */
+    gguf_ahead *ahead = gguf_ahead_start(m->file);
+    code = load_parts(m, options, fail);
+    gguf_ahead_stop(ahead);
     if (code == OK)
         code = gguf_release_data(m->file, fail);
     return code == OK ? OK : failure_prefix(fail, "%s", path);

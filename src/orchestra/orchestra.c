@@ -8,6 +8,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "orchestra/internal.h"
+#include "orchestra/kept_steps.h"
 
 /* ---- loading ------------------------------------------------------------------------------ */
 
@@ -69,6 +70,11 @@ static error_code use_machine(const orchestra *o, const machine_record *r, const
     return OK;
 }
 
+static int thread_count(const config *c)
+{
+    return c->engine.threads > 0 ? (int)c->engine.threads : team_default_size();
+}
+
 /* Figures of another machine are worth nothing (*usable is then false), unless they are to hold
  * everywhere. */
 static error_code read_machine(const config *c, machine_record *out, bool *usable, failure *fail)
@@ -82,7 +88,7 @@ static error_code read_machine(const config *c, machine_record *out, bool *usabl
     if (code != OK || *usable)
         return code;
     machine_cpu_name(cpu);
-    size_t threads = c->engine.threads > 0 ? c->engine.threads : (size_t)team_default_size();
+    size_t threads = (size_t)thread_count(c);
     *usable = strcmp(cpu, out->cpu) == 0 && strcmp(kernel_name(), out->kernel) == 0 &&
               threads == out->threads;
     if (*usable)
@@ -108,6 +114,8 @@ static error_code add_player(orchestra *o, const config_model *m, const machine_
     options.step_budget_ms = o->config->engine.step_budget_ms;
     options.prefix_cache = o->config->engine.prefix_cache;
     error_code code = machine != NULL ? use_machine(o, machine, p, &options, fail) : OK;
+    if (options.step_ms[1] == 0)
+        kept_steps_read(o->config->engine.kept, p->model, thread_count(o->config), &options);
     if (code == OK)
         code = conductor_add(o->conductor, p->model, &options, &p->engine, fail);
     if (code == OK)
@@ -209,6 +217,13 @@ error_code orchestra_reload(orchestra *o, config *c, failure *fail)
 
 /* ---- life --------------------------------------------------------------------------------- */
 
+static void keep_steps(const orchestra *o)
+{
+    for (size_t i = 0; i < o->n_players; i++)
+        kept_steps_write(o->config->engine.kept, o->players[i].model, thread_count(o->config),
+                         orchestra_kv_type(o, i), engine_measured(o->players[i].engine));
+}
+
 error_code orchestra_create(orchestra **out, const config *c, orchestra_progress progress,
                             failure *fail)
 {
@@ -221,10 +236,9 @@ error_code orchestra_create(orchestra **out, const config *c, orchestra_progress
         return failure_set(fail, ERR_MEMORY, "no memory for the orchestra");
     o->config = c;
     pthread_mutex_init(&o->lock, NULL);
-    int n_threads = c->engine.threads > 0 ? (int)c->engine.threads : team_default_size();
     error_code code = digest_prepare(fail);
     if (code == OK)
-        code = conductor_create(&o->conductor, n_threads, fail);
+        code = conductor_create(&o->conductor, thread_count(c), fail);
     if (code == OK) {
         conductor_limit_memory(o->conductor, (size_t)c->engine.memory_limit_mb * 1000000);
         code = load_players(o, &progress, fail);
@@ -238,11 +252,13 @@ error_code orchestra_create(orchestra **out, const config *c, orchestra_progress
         code = prepare_drafts(o, fail);
     if (code == OK)
         code = conductor_start(o->conductor, fail);
-    if (code != OK)
+    if (code != OK) {
         orchestra_destroy(o);
-    else
-        *out = o;
-    return code;
+        return code;
+    }
+    keep_steps(o);
+    *out = o;
+    return OK;
 }
 
 void orchestra_destroy(orchestra *o)
@@ -295,6 +311,11 @@ backend *orchestra_backend(orchestra *o, size_t index)
 const model *orchestra_model(const orchestra *o, size_t index)
 {
     return o->players[index].model;
+}
+
+kv_type orchestra_kv_type(const orchestra *o, size_t index)
+{
+    return kv_types[o->config->models[index].kv];
 }
 
 bool orchestra_has_template(const orchestra *o, size_t index)

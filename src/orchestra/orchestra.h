@@ -101,6 +101,7 @@ const char *orchestra_model_name(const orchestra *o, size_t index);
 const char *orchestra_model_path(const orchestra *o, size_t index);
 backend *orchestra_backend(orchestra *o, size_t index);
 const model *orchestra_model(const orchestra *o, size_t index);
+kv_type orchestra_kv_type(const orchestra *o, size_t index);
 /* False: the model has no chat template and takes raw prompts only. */
 bool orchestra_has_template(const orchestra *o, size_t index);
 
