@@ -249,7 +249,7 @@ static size_t measure(const char *what, const char *head, const char *tail, bool
     config *c = configured(what, head, tail);
     c->probe.reuse = reuse;
     orchestra *o;
-    must(orchestra_create(&o, c, (orchestra_progress){.call = NULL}, &fail), &fail);
+    must(orchestra_create(&o, c, (house_progress){.call = NULL}, &fail), &fail);
     if (reuse && c->probe.kind == CONFIG_PROBE_LEARNED)
         printf("== %s, learned\n", what);
     else if (reuse)

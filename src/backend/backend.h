@@ -6,71 +6,16 @@
  * answered, scored or embedded. Results are pulled: `wake` says (from the backend's own thread, so
  * it must only signal) that polling will give something new. Any thread may call; one reply,
  * classification or embedding is polled by one thread at a time.
+ *
+ * A kind of backend is a table of operations (operations.h). What one cannot do is refused with
+ * ERR_UNSUPPORTED. Nothing above this header knows which kind it talks to.
  */
 #ifndef BACKEND_BACKEND_H
 #define BACKEND_BACKEND_H
 
+#include "backend/request.h"
 #include "base/buffer.h"
 #include "base/failure.h"
-#include "engine/engine.h"
-#include "model/chat.h"
-
-/* What a conversation holds beyond roles and texts, as JSON for the chat template; NULL: nothing.
- */
-typedef struct request_chat {
-    const char
-        *messages_json; /* the whole messages, which are then rendered instead of `messages` */
-    const char *tools_json;
-    const char *documents_json;
-    const char *variables_json; /* chat_template_kwargs */
-    /* What the assistant has said already, and the reply goes on with; or NULL. */
-    const char *begun;
-    size_t begun_length;
-    bool is_parted; /* the reply's text will be parted (reply_style): it shows the marks that its
-                       model's form has, control tokens though they be */
-    bool must_call; /* the reply calls tools and does nothing else, … */
-    const char *called; /* … the one of this name, once; NULL: any of them */
-    bool calls_once;
-} request_chat;
-
-/* What a reply must match, for whichever model gives it. */
-typedef struct reply_grammar {
-    grammar_kind kind;
-    const char *text; /* NULL: anything will do */
-} reply_grammar;
-
-typedef struct request {
-    const chat_message *messages; /* a conversation, or … */
-    size_t n_messages;
-    request_chat chat;
-    const char *prompt; /* … a raw prompt (NULL: messages), with no template around it, or … */
-    size_t prompt_length;
-    const char *suffix; /* of a raw prompt, what follows the reply: the model fills in; or NULL */
-    size_t suffix_length;
-    const char *files_json; /* what else such a model is shown: a list of {"filename", "text"}; or
-                               NULL. What the reply begins with is chat.begun */
-    const int32_t *prompt_ids; /* … one in tokens of the model that is asked (NULL: not) */
-    size_t n_prompt_ids;
-
-    /* A reply, or no reply but scores: of the completion that is given, or of the prompt. */
-    sequence_kind kind;     /* SEQUENCE_REPLY or SEQUENCE_SCORE */
-    bool wants_scores;      /* of the reply's tokens, … */
-    bool scores_drawn;      /* … by what they were drawn from (engine.h) */
-    bool scores_prompt;     /* of the prompt's tokens but the first; a score without a
-                               completion does this anyway */
-    size_t n_top;           /* most probable tokens with each scored one, ≤ SCORE_MAX_TOP */
-    const char *completion; /* a score's: follows the prompt, tokenised apart from it; or NULL */
-    size_t completion_length;
-
-    sampling_params sampling;
-    reply_grammar grammar;
-    size_t max_tokens; /* 0: up to the context's end */
-    size_t min_tokens; /* of the reply, before the model may end it; SIZE_MAX: it may not */
-    const char *const *stops;
-    size_t n_stops;
-    sequence_priority priority; /* of the reply */
-    double deadline_ms;         /* from submission on, then it fails with ERR_TIMEOUT; 0: none */
-} request;
 
 typedef struct wakeup {
     void (*call)(void *context); /* or NULL */
@@ -81,14 +26,42 @@ typedef struct backend backend;
 typedef struct reply reply;
 typedef struct classification classification;
 
-/* A local backend: an engine of a started (or not yet started) conductor. Owns nothing of it. */
-error_code backend_create_local(backend **out, const char *name, engine *e, failure *fail);
-void backend_destroy(backend *b);
+void backend_destroy(backend *b); /* NULL is allowed */
 
 const char *backend_name(const backend *b);
 size_t backend_context(const backend *b); /* tokens */
 
-void backend_read_status(backend *b, engine_status *out);
+/* The model in this process; NULL: it is elsewhere. Lives as long as the backend. */
+const model *backend_local_model(const backend *b);
+/* Whether it takes conversations; else raw prompts only. */
+bool backend_has_template(const backend *b);
+
+#define LOAD_STEP_ROWS 64
+
+/* What a backend has to do, and what is measured of it: 0 where that is not known. */
+typedef struct backend_load {
+    size_t slots;   /* replies that may run at once */
+    size_t running; /* have a place */
+    size_t waiting; /* for one */
+    size_t parked;
+    size_t kv_bytes;       /* memory that KV takes now, with that of finished requests */
+    size_t kv_limit_bytes; /* for the KV of all models of this process; 0: none */
+    double reply_ms;       /* running mean of a reply, from its first step to its end */
+    double retry_after_s;  /* when a place should be free for one more in the queue */
+    size_t pauses;         /* of its steps, for urgent work */
+    uint64_t reply_tokens; /* so far, of replies that still run too */
+    uint64_t read_bytes;   /* weights and KV that its steps read so far */
+    double switch_ms;      /* the last change to this model */
+    double drafting_ms;    /* what a smaller model's guesses took so far */
+    double prefill_row_ms; /* of one more prompt row in a step, attention left out */
+    double step_ms[LOAD_STEP_ROWS + 1]; /* T(n): of a decode step of n rows */
+} backend_load;
+
+void backend_read_load(backend *b, backend_load *out);
+
+/* Lets a smaller model draft for this one's replies (WISH_DRAFT). Before its house is started; they
+ * must have one vocabulary. */
+error_code backend_set_drafter(backend *b, const backend *small, failure *fail);
 
 /* What cannot fit however it is tokenised, told from its bytes alone: tokenising megabytes takes
  * seconds. ERR_CONTEXT; OK for prompts of a size that is tokenised soon enough. */
@@ -133,18 +106,44 @@ error_code backend_render(backend *b, const request *r, buffer *out, failure *fa
 /* `p` is the request's, prepared by this backend. What is needed of both is copied; they may be
  * freed after the call. */
 error_code backend_submit(backend *b, const request *r, const prepared_prompt *p,
-                          const lookup_setting *lookup, wakeup wake, reply **out, failure *fail);
+                          const lookup_wish *lookup, wakeup wake, reply **out, failure *fail);
+
+typedef enum work_state { WORK_RUNNING, WORK_FINISHED, WORK_FAILED } work_state;
+typedef enum reply_end { END_STOP, END_LENGTH } reply_end;
+
+/* Of one reply, classification, score or embedding, so far. */
+typedef struct reply_stats {
+    size_t prompt_tokens;
+    size_t cached_tokens; /* of the prompt, whose KV was already there */
+    size_t reply_tokens;
+    size_t steps; /* decode steps */
+    size_t drafted;
+    size_t accepted;
+    size_t parked;          /* how often it made room for interactive work */
+    size_t refilled_tokens; /* computed again, because their KV had been given up */
+    double queue_ms;        /* submit → first step */
+    double prefill_ms;      /* first step → first token, or what else the prompt gives */
+    double decode_ms;       /* first token → last */
+    double switch_ms;       /* what changing to this model took for the first step */
+    uint64_t weight_bytes; /* read for this request: a shared step is divided among its sequences */
+    uint64_t kv_bytes;
+} reply_stats;
 
 typedef struct reply_status {
-    sequence_state state;
-    finish_reason finish;
+    work_state state;
+    reply_end finish;
     const char *stop; /* the stop string that ended it, or NULL; lives as long as the reply */
     failure failure;
-    sequence_stats stats;
+    reply_stats stats;
 } reply_status;
 
+/* Appends new text and new token ids (either may be NULL: then that kind is dropped). Text holds
+ * whole UTF-8 characters only, and never a stop string or a part of one that may still become
+ * whole. */
 error_code reply_poll(reply *r, reply_status *status, buffer *text, token_list *tokens);
-/* What the last poll brought of scores: sequence_scores (engine.h). */
+/* What the last poll brought of scores, in the order of positions: of the prompt's scored tokens,
+ * then, where they are wanted, of exactly the reply's tokens that came with it (a reply's end token
+ * is not among them). Until the next poll. */
 const score_list *reply_scores(const reply *r);
 
 /* Of the model that answers, for this reply: how it writes, and how long its prompt is. */
@@ -160,6 +159,8 @@ void reply_cancel(reply *r);
 void reply_release(reply *r); /* cancels if running; wake is not called after it returned */
 
 /* ---- classification (the probe) ------------------------------------------------------------- */
+
+#define PROBE_MAX_LABELS 64
 
 /* Where the probe's question goes. Exactly one of the two placeholders stands in the text:
  *   {conversation}  the conversation exactly as the model would answer it: a suffix template, whose
@@ -187,16 +188,16 @@ error_code backend_classify(backend *b, const request *r, const prepared_prompt 
                             wakeup wake, classification **out, failure *fail);
 
 typedef struct classification_result {
-    sequence_state state;
+    work_state state;
     failure failure;
     size_t n_labels;
-    float logits[SEQUENCE_MAX_LABELS]; /* of the label tokens, as they came */
-    float log_sum_exp;                 /* over the whole vocabulary */
-    size_t prompt_tokens;              /* the request's own, before windowing */
-    size_t probe_tokens;               /* what the probe read */
+    float logits[PROBE_MAX_LABELS]; /* of the label tokens, as they came */
+    float log_sum_exp;              /* over the whole vocabulary */
+    size_t prompt_tokens;           /* the request's own, before windowing */
+    size_t probe_tokens;            /* what the probe read */
     bool windowed;
     double template_ms; /* rendering and tokenising */
-    sequence_stats stats;
+    reply_stats stats;
 } classification_result;
 
 error_code classification_poll(classification *c, classification_result *out);
@@ -204,16 +205,21 @@ void classification_release(classification *c);
 
 /* ---- embeddings (and the learned probe) ------------------------------------------------------ */
 
+typedef enum embedding_pooling {
+    EMBEDDING_LAST, /* the state at the last token */
+    EMBEDDING_MEAN, /* the mean over all tokens */
+} embedding_pooling;
+
 typedef struct embedding_job embedding_job;
 
 typedef struct embedding_request {
     const uint32_t *layers; /* increasing, from 1 to backend_last_state; copied */
     size_t n_layers;
-    sequence_pooling pooling;
-    bool is_urgent;             /* a probe's: goes before all replies */
-    bool is_alone;              /* nothing is taken from or left to other requests */
-    sequence_priority priority; /* of what is not urgent */
-    double deadline_ms;         /* 0: none */
+    embedding_pooling pooling;
+    bool is_urgent;            /* a probe's: goes before all replies */
+    bool is_alone;             /* nothing is taken from or left to other requests */
+    request_priority priority; /* of what is not urgent */
+    double deadline_ms;        /* 0: none */
 } embedding_request;
 
 size_t backend_state_width(const backend *b);  /* numbers in one layer's state */
@@ -223,10 +229,10 @@ error_code backend_embed(backend *b, const prepared_prompt *p, const embedding_r
                          wakeup wake, embedding_job **out, failure *fail);
 
 typedef struct embedding_result {
-    sequence_state state;
+    work_state state;
     failure failure;
     const float *states; /* n_layers × width once finished; the embedding owns them. NULL before */
-    sequence_stats stats;
+    reply_stats stats;
 } embedding_result;
 
 error_code embedding_poll(embedding_job *e, embedding_result *out);

@@ -31,14 +31,14 @@ error_code asker_take(asker *a, classification *c, classification_result *out, f
     for (;;) {
         size_t count = bell_heard(&a->bell);
         code = classification_poll(c, out);
-        if (code != OK || out->state != SEQUENCE_RUNNING)
+        if (code != OK || out->state != WORK_RUNNING)
             break;
         bell_wait(&a->bell, count);
     }
     classification_release(c);
     if (code != OK)
         return failure_set(fail, code, "%s", error_code_text(code));
-    if (out->state != SEQUENCE_FAILED)
+    if (out->state != WORK_FAILED)
         return OK;
     *fail = out->failure;
     return fail->code;

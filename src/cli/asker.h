@@ -15,7 +15,7 @@ typedef struct asker {
 /* What is asked: a template and the words that may answer it, each one token. */
 typedef struct question {
     probe_template template;
-    const char *words[SEQUENCE_MAX_LABELS];
+    const char *words[PROBE_MAX_LABELS];
     size_t n_words;
 } question;
 

@@ -266,7 +266,7 @@ static limit_case *make_cases(const calibration *c, const part *p, const small_l
 {
     limit_case *cases = calloc(p->n + p->n_long + 1, sizeof *cases);
     for (size_t i = 0; cases != NULL && i < p->n; i++) {
-        double q[SEQUENCE_MAX_LABELS];
+        double q[PROBE_MAX_LABELS];
         size_t best = 0;
         calibration_apply(c, p->samples[i].logits, q);
         for (size_t k = 1; k < c->n_labels; k++)

@@ -166,7 +166,7 @@ json_t *head_findings_json(const calibrate_report *r, const char *part);
 
 /* Whether the small model answers requests of label k, below its limit. */
 typedef struct small_labels {
-    bool is_small[SEQUENCE_MAX_LABELS];
+    bool is_small[PROBE_MAX_LABELS];
 } small_labels;
 
 error_code small_labels_find(small_labels *out, const calibrate_options *o, const config_probe *p,

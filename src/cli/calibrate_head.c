@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cli/calibrate.h"
-#include "engine/sample.h"
+#include "base/random.h"
 
 #define MIN_REQUESTS 40
 #define SHUFFLE_SEED 1
@@ -164,7 +164,7 @@ static limit_case make_case(const part *p, const state_request *r, const calibra
                             const small_labels *small)
 {
     const calibration plain = calibration_identity(p->n_labels);
-    double q[SEQUENCE_MAX_LABELS];
+    double q[PROBE_MAX_LABELS];
     size_t best = 0;
     if (is_success(p)) {
         bool costs = p->goal != LIMIT_LOSS || r->large == GRADE_RIGHT;

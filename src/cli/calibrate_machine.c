@@ -7,19 +7,20 @@
 #include "base/log.h"
 #include "cli/calibrate.h"
 #include "cli/progress.h"
+#include "engine/engine.h"
 #include "measure/measure.h"
 
 #define RUNS 5
-#define STEP_TESTS (LOOKUP_MAX_DRAFT + 1)
-#define MAX_TESTS (STEP_TESTS + N_WIDE_STEPS + 1 + CALIBRATION_MAX_PROBES)
+#define STEP_TESTS (WISH_MAX_DRAFT + 1)
+#define MAX_TESTS (STEP_TESTS + N_WIDE_STEPS + 1 + MACHINE_MAX_PROBES)
 
 /* Rows that sequences draft together: between them T(n) is taken for a line. */
-static const size_t wide_steps[] = {24, 32, 48, ENGINE_STEP_ROWS};
+static const size_t wide_steps[] = {24, 32, 48, LOAD_STEP_ROWS};
 #define N_WIDE_STEPS (sizeof wide_steps / sizeof wide_steps[0])
 
 static const size_t probe_sizes[] = {64, 256, 1024};
 #define N_PROBE_SIZES (sizeof probe_sizes / sizeof probe_sizes[0])
-_Static_assert(N_PROBE_SIZES <= CALIBRATION_MAX_PROBES, "all probes have a place in the record");
+_Static_assert(N_PROBE_SIZES <= MACHINE_MAX_PROBES, "all probes have a place in the record");
 
 typedef struct job {
     team *threads;

@@ -98,9 +98,9 @@ static void print_machine(const machine_record *m)
     for (size_t i = 0; i < m->n_models; i++) {
         const machine_model *speed = &m->models[i];
         printf("%s, KV %s: a step of n rows, ms:", speed->name, kv_type_name(speed->kv));
-        for (size_t n = 1; n < LOOKUP_MAX_DRAFT + 2; n++)
+        for (size_t n = 1; n < WISH_MAX_DRAFT + 2; n++)
             printf(" %.3g", speed->step_ms[n]);
-        for (size_t n = LOOKUP_MAX_DRAFT + 2; n <= ENGINE_STEP_ROWS; n++)
+        for (size_t n = WISH_MAX_DRAFT + 2; n <= LOAD_STEP_ROWS; n++)
             if (speed->step_ms[n] > 0)
                 printf(", %zu: %.3g", n, speed->step_ms[n]);
         printf("\n  a prompt row %.3g ms", speed->prefill_row_ms);

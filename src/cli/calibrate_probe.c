@@ -42,7 +42,7 @@ static void add_probabilities(void *context, size_t index, size_t asked,
     (void)asked;
     const mean *m = context;
     const calibration identity = calibration_identity(r->n_labels);
-    double p[SEQUENCE_MAX_LABELS];
+    double p[PROBE_MAX_LABELS];
     for (size_t k = 0; k < r->n_labels; k++)
         p[k] = (double)r->logits[k];
     calibration_apply(&identity, p, p);

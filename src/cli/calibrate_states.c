@@ -84,7 +84,7 @@ static error_code take_oldest(reading *r, failure *fail)
     for (;;) {
         size_t heard = bell_heard(&r->bell);
         code = embedding_poll(oldest, &result);
-        if (code != OK || result.state != SEQUENCE_RUNNING)
+        if (code != OK || result.state != WORK_RUNNING)
             break;
         bell_wait(&r->bell, heard);
     }
@@ -95,7 +95,7 @@ static error_code take_oldest(reading *r, failure *fail)
     float *kept = malloc(size);
     if (code != OK)
         failure_set(fail, code, "%s", error_code_text(code));
-    else if (result.state == SEQUENCE_FAILED)
+    else if (result.state == WORK_FAILED)
         code = (*fail = result.failure).code;
     else if (kept == NULL)
         code = failure_set(fail, ERR_MEMORY, "no memory for the hidden states");
@@ -130,7 +130,7 @@ static error_code ask(reading *r, const prepared_prompt *p, state_request labels
 {
     const embedding_request wanted = {.layers = r->set->layers,
                                       .n_layers = r->set->n_layers,
-                                      .pooling = POOL_LAST,
+                                      .pooling = EMBEDDING_LAST,
                                       .is_urgent = true};
     if (prompt_tokens(p) >= backend_context(r->small)) {
         r->set->n_long++;

@@ -120,7 +120,7 @@ static void print_decision(const run *r)
 {
     const plan *p = run_plan(r);
     const intent *i = run_intent(r);
-    const sequence_stats *s = &run_receipt(r)->reply;
+    const reply_stats *s = &run_receipt(r)->reply;
     double decoded = s->reply_tokens > 1 ? (double)s->reply_tokens - 1 : 0;
     report_open(stderr);
     fprintf(stderr, "[%s", p->model);

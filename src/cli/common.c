@@ -105,7 +105,7 @@ void print_plan(FILE *out, const run *r)
     if (!isnan(p->success))
         fprintf(out, "success  %.3f, that the small model's answer is right\n", p->success);
     fprintf(out, "plan     %s", p->model);
-    if (p->lookup.mode == LOOKUP_FIXED)
+    if (p->lookup.mode == WISH_FIXED)
         fprintf(out, ", lookup %u", p->lookup.length);
     else
         fprintf(out, ", lookup %s", lookup_name(p->lookup.mode));
@@ -123,7 +123,7 @@ static double per_second(double n, double ms)
 void print_receipt(FILE *out, const run *r)
 {
     const overhead *o = &run_receipt(r)->overhead;
-    const sequence_stats *s = &run_receipt(r)->reply;
+    const reply_stats *s = &run_receipt(r)->reply;
     double bytes = (double)s->weight_bytes + (double)s->kv_bytes;
     /* The first token comes out of the prefill. */
     double decoded = s->reply_tokens > 1 ? (double)s->reply_tokens - 1 : 0;
@@ -137,7 +137,7 @@ void print_receipt(FILE *out, const run *r)
             per_second((double)(s->prompt_tokens - s->cached_tokens), s->prefill_ms));
     fprintf(out, "decode   %zu tokens in %.1f ms, %.1f tokens/s, %zu steps, ended by %s\n",
             s->reply_tokens, s->decode_ms, per_second(decoded, s->decode_ms), s->steps,
-            run_finish_reason(r) == FINISH_STOP ? "stop" : "length");
+            run_finish_reason(r) == END_STOP ? "stop" : "length");
     if (s->drafted > 0)
         fprintf(out, "lookup   %zu tokens drafted, %zu accepted\n", s->drafted, s->accepted);
     fprintf(out, "read     %.3f GB of weights, %.3f GB of KV, %.2f GB/s\n",

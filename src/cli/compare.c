@@ -51,7 +51,7 @@ static error_code find_sheet(comparison *c, const char *template, size_t n_words
 {
     for (*at = 0; *at < c->n_sheets; ++*at) {
         const question *q = &c->sheets[*at].asked;
-        if (strcmp(q->template.text, template) == 0 && q->n_words + n_words <= SEQUENCE_MAX_LABELS)
+        if (strcmp(q->template.text, template) == 0 && q->n_words + n_words <= PROBE_MAX_LABELS)
             return OK;
     }
     if (c->n_sheets == MAX_SHEETS)
@@ -148,7 +148,7 @@ static error_code take_words(sheet *s, int32_t *ids, size_t label, const char *c
 {
     question *q = &s->asked;
     size_t before = q->n_words;
-    for (; *words != NULL && q->n_words < SEQUENCE_MAX_LABELS; words++) {
+    for (; *words != NULL && q->n_words < PROBE_MAX_LABELS; words++) {
         int32_t *id = &ids[q->n_words];
         failure why;
         error_code code = backend_find_token(small, *words, id, &why);
@@ -168,10 +168,10 @@ static error_code take_words(sheet *s, int32_t *ids, size_t label, const char *c
 error_code comparison_take_template(comparison *c, const char *template,
                                     const char *const *const *words, backend *small, failure *fail)
 {
-    int32_t ids[SEQUENCE_MAX_LABELS];
+    int32_t ids[PROBE_MAX_LABELS];
     size_t at;
     failure why = {.code = OK};
-    error_code code = find_sheet(c, template, SEQUENCE_MAX_LABELS, &at, fail);
+    error_code code = find_sheet(c, template, PROBE_MAX_LABELS, &at, fail);
     if (code != OK)
         return code;
     sheet *s = &c->sheets[at];
@@ -202,7 +202,7 @@ static double word_probability(const comparison *c, const sheet *s, size_t word)
 static size_t best_words(const comparison *c, const sheet *s, size_t label, size_t most,
                          size_t *out)
 {
-    double held[SEQUENCE_MAX_LABELS];
+    double held[PROBE_MAX_LABELS];
     size_t n = 0;
     for (size_t w = 0; w < s->asked.n_words; w++) {
         if (s->label_of[w] != label)
@@ -232,8 +232,8 @@ static size_t words_kept(size_t labels)
 static error_code expand(comparison *c, size_t at, failure *fail)
 {
     size_t labels = n_labels(c), most = words_kept(labels);
-    size_t words[SEQUENCE_MAX_LABELS][SEQUENCE_MAX_LABELS], n[SEQUENCE_MAX_LABELS];
-    size_t chosen[SEQUENCE_MAX_LABELS] = {0};
+    size_t words[PROBE_MAX_LABELS][PROBE_MAX_LABELS], n[PROBE_MAX_LABELS];
+    size_t chosen[PROBE_MAX_LABELS] = {0};
     for (size_t k = 0; k < labels; k++)
         n[k] = best_words(c, &c->sheets[at], k, most, words[k]);
     for (size_t k = 0; k < labels;) {

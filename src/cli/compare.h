@@ -24,9 +24,9 @@
 typedef struct sheet {
     question asked; /* its texts are the caller's */
     bool is_open;   /* the words are alternatives, of which candidates are still to be made */
-    size_t label_of[SEQUENCE_MAX_LABELS]; /* then: what each word might stand for */
-    float *logits;                        /* (requests + those without content) × words */
-    float *log_sum;                       /* over the vocabulary, by the same rows */
+    size_t label_of[PROBE_MAX_LABELS]; /* then: what each word might stand for */
+    float *logits;                     /* (requests + those without content) × words */
+    float *log_sum;                    /* over the vocabulary, by the same rows */
 } sheet;
 
 typedef struct candidate_score {
@@ -39,7 +39,7 @@ typedef struct candidate_score {
 
 typedef struct candidate {
     size_t sheet;
-    size_t words[SEQUENCE_MAX_LABELS]; /* of the sheet, by label */
+    size_t words[PROBE_MAX_LABELS]; /* of the sheet, by label */
     candidate_score score;
 } candidate;
 

@@ -18,7 +18,7 @@ void candidate_samples(const comparison *c, const candidate *item, calibration_s
         content_free[k] = 0;
     for (size_t i = 0; i < c->n + COMPARE_CONTENT_FREE; i++) {
         const float *row = s->logits + i * s->asked.n_words;
-        double p[SEQUENCE_MAX_LABELS];
+        double p[PROBE_MAX_LABELS];
         for (size_t k = 0; k < labels; k++)
             p[k] = (double)row[item->words[k]];
         if (i < c->n) {
@@ -59,7 +59,7 @@ static void score(candidate_score *out, const calibration_sample *samples, size_
     double squares = 0;
     out->right = out->raw_right = out->entropy = 0;
     for (size_t i = 0; i < n; i++, z += labels) {
-        double p[SEQUENCE_MAX_LABELS], loss = -z[samples[i].label] - out->nll;
+        double p[PROBE_MAX_LABELS], loss = -z[samples[i].label] - out->nll;
         for (size_t k = 0; k < labels; k++)
             p[k] = exp(z[k]);
         out->right += best_of(z, labels) == samples[i].label;
@@ -77,7 +77,7 @@ static void score(candidate_score *out, const calibration_sample *samples, size_
 typedef struct desk {
     calibration_sample *samples, *kept;
     double *said;
-    double content_free[SEQUENCE_MAX_LABELS];
+    double content_free[PROBE_MAX_LABELS];
 } desk;
 
 static error_code desk_open(desk *d, const comparison *c, failure *fail)
@@ -182,7 +182,7 @@ static error_code judge_fold(const comparison *c, const candidate *chosen, size_
             d->kept[n++] = d->samples[i];
     error_code code = calibration_fit(&fitted, FORM, d->kept, n, labels, d->content_free, fail);
     for (size_t i = fold; code == OK && i < c->n; i += CALIBRATION_FOLDS) {
-        double z[SEQUENCE_MAX_LABELS];
+        double z[PROBE_MAX_LABELS];
         calibration_log_apply(&fitted, d->samples[i].logits, z);
         out->right += (best_of(z, labels) == d->samples[i].label) / (double)c->n;
         out->nll -= z[d->samples[i].label] / (double)c->n;

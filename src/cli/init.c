@@ -254,7 +254,7 @@ static error_code check_pair(init_report *r, const orchestra *o, failure *fail)
     if (r->small.model->fingerprint == r->large.model->fingerprint)
         return failure_set(fail, ERR_INVALID, "%s and %s hold the same model: a pair is two models",
                            r->options->given[0], r->options->given[1]);
-    engine_check_draft_model(r->large.model, r->small.model, &r->vocabulary);
+    model_check_vocabulary(r->large.model, r->small.model, &r->vocabulary);
     return OK;
 }
 

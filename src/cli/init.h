@@ -30,9 +30,9 @@ typedef struct init_model {
 
 /* Candidates of our own: words by label, each list ending with NULL. */
 typedef struct init_words {
-    const char *lists[SEQUENCE_MAX_LABELS][32];
-    const char *const *by_label[SEQUENCE_MAX_LABELS];
-    char *made[SEQUENCE_MAX_LABELS][4]; /* of the labels' names */
+    const char *lists[PROBE_MAX_LABELS][32];
+    const char *const *by_label[PROBE_MAX_LABELS];
+    char *made[PROBE_MAX_LABELS][4]; /* of the labels' names */
 } init_words;
 
 typedef struct init_report {
@@ -49,7 +49,7 @@ typedef struct init_report {
     probe_record probe;
     double held_out[CALIBRATION_FORMS];
     /* With what held-out requests were said to be, under the limit: by right label. */
-    size_t n_requests[SEQUENCE_MAX_LABELS], n_small[SEQUENCE_MAX_LABELS];
+    size_t n_requests[PROBE_MAX_LABELS], n_small[PROBE_MAX_LABELS];
     size_t n_all_small;
     size_t n_misrouted, n_right;
     double entropy; /* nats, mean */

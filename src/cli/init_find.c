@@ -69,7 +69,7 @@ static error_code words_make(init_words *w, const labelled_requests *set, failur
 
 void init_words_free(init_words *w)
 {
-    for (size_t k = 0; w != NULL && k < SEQUENCE_MAX_LABELS; k++)
+    for (size_t k = 0; w != NULL && k < PROBE_MAX_LABELS; k++)
         for (size_t i = 0; i < 4; i++)
             free(w->made[k][i]);
     free(w);
@@ -124,7 +124,7 @@ static void count_routes(init_report *r, const calibration_sample *samples, cons
 {
     size_t n = r->comparison.n, labels = r->requests.n_labels;
     for (size_t i = 0; i < n; i++, z += labels) {
-        double p[SEQUENCE_MAX_LABELS];
+        double p[PROBE_MAX_LABELS];
         size_t said = best_of(z, labels), right = samples[i].label;
         for (size_t k = 0; k < labels; k++)
             p[k] = exp(z[k]);

@@ -76,7 +76,7 @@ static bool read_answer(const json_t *item, size_t n_labels, classification_resu
 {
     const json_t *logits = json_object_get(item, "logits");
     json_int_t read = json_integer_value(json_object_get(item, "probe_tokens"));
-    *out = (classification_result){.state = SEQUENCE_FINISHED,
+    *out = (classification_result){.state = WORK_FINISHED,
                                    .n_labels = json_array_size(logits),
                                    .windowed = json_is_true(json_object_get(item, "windowed")),
                                    .probe_tokens = read > 0 ? (size_t)read : 0};

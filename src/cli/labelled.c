@@ -9,7 +9,7 @@
 #include "cli/builtin_requests.h"
 #include "cli/progress.h"
 #include "cli/request_lines.h"
-#include "engine/sample.h"
+#include "base/random.h"
 
 #define SHUFFLE_SEED 1
 #define IN_FLIGHT 4 /* the engine computes as many classifications in a step */
@@ -103,9 +103,8 @@ static error_code take_label(labelled_requests *set, bool is_open, const json_t 
         return OK;
     if (!is_open)
         return failure_set(fail, ERR_INVALID, "intent \"%.60s\" is not a label of the probe", name);
-    if (set->n_labels == SEQUENCE_MAX_LABELS)
-        return failure_set(fail, ERR_INVALID, "more than %d different intents",
-                           SEQUENCE_MAX_LABELS);
+    if (set->n_labels == PROBE_MAX_LABELS)
+        return failure_set(fail, ERR_INVALID, "more than %d different intents", PROBE_MAX_LABELS);
     set->labels[set->n_labels++] = name;
     return OK;
 }

@@ -23,7 +23,7 @@ typedef struct labelled_requests {
     labelled_request *items;
     size_t n, capacity;
     size_t n_long; /* taken out by labelled_fit */
-    const char *labels[SEQUENCE_MAX_LABELS];
+    const char *labels[PROBE_MAX_LABELS];
     size_t n_labels;
 } labelled_requests;
 

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "base/random.h"
 #include "cli/builtin_requests.h"
 #include "cli/calibrate.h"
 #include "cli/kept_answers.h"
@@ -70,8 +71,8 @@ static void count_answer(checking *c, const labelled_request *q, const classific
 static bool is_idle(const stage *s)
 {
     for (size_t i = 0; i < orchestra_model_count(s->orchestra); i++) {
-        engine_status status;
-        backend_read_status(orchestra_backend(s->orchestra, i), &status);
+        backend_load status;
+        backend_read_load(orchestra_backend(s->orchestra, i), &status);
         if (status.running + status.waiting > 0)
             return false;
     }

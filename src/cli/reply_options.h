@@ -19,7 +19,7 @@ typedef struct reply_options {
     const char *stops[REPLY_MAX_STOPS];
     size_t n_stops;
     bool has_lookup;
-    lookup_setting lookup;
+    lookup_wish lookup;
     reply_grammar grammar;
     buffer grammar_text; /* what it points to */
 } reply_options;

@@ -170,7 +170,7 @@ error_code stage_load(stage *s, failure *fail)
     error_code code = find_models(s->config, fail);
     if (code != OK)
         return code;
-    code = orchestra_create(&s->orchestra, s->config, (orchestra_progress){show_loading, &l}, fail);
+    code = orchestra_create(&s->orchestra, s->config, (house_progress){show_loading, &l}, fail);
     progress_end(&l.bar);
     return code;
 }

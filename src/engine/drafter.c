@@ -2,7 +2,6 @@
 #include "engine/drafter.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
 
@@ -25,28 +24,6 @@ struct drafter {
 
 /* ---- making --------------------------------------------------------------------------------- */
 
-error_code engine_check_draft_model(const model *large, const model *small, failure *fail)
-{
-    const tokenizer *a = large->tokenizer, *b = small->tokenizer;
-    if (large->config.n_vocab != small->config.n_vocab)
-        return failure_set(fail, ERR_CONFIG,
-                           "a vocabulary of %zu tokens cannot draft for one of %zu",
-                           small->config.n_vocab, large->config.n_vocab);
-    for (size_t i = 0; i < tokenizer_size(a) && i < tokenizer_size(b); i++) {
-        size_t la, lb;
-        int32_t id = (int32_t)i;
-        const char *ta = tokenizer_bytes(a, id, true, &la);
-        const char *tb = tokenizer_bytes(b, id, true, &lb);
-        if (la != lb || memcmp(ta, tb, la) != 0 ||
-            tokenizer_is_control(a, id) != tokenizer_is_control(b, id))
-            return failure_set(fail, ERR_CONFIG,
-                               "the vocabularies differ at token %zu (\"%.*s\" and \"%.*s\"): a "
-                               "draft would mean something else",
-                               i, (int)(lb < 32 ? lb : 32), tb, (int)(la < 32 ? la : 32), ta);
-    }
-    return OK;
-}
-
 static error_code create_parts(drafter *d, failure *fail)
 {
     size_t n = d->n_slots;
@@ -65,7 +42,7 @@ static error_code create_parts(drafter *d, failure *fail)
 error_code drafter_create(drafter **out, engine *e, const model *small, size_t n_sequences,
                           failure *fail)
 {
-    error_code code = engine_check_draft_model(e->model, small, fail);
+    error_code code = model_check_vocabulary(e->model, small, fail);
     if (code != OK)
         return code;
     drafter *d = calloc(1, sizeof *d);

@@ -62,8 +62,6 @@ error_code conductor_add(conductor *c, const model *m, const engine_options *opt
 /* Lets a smaller model draft for the engine's replies (LOOKUP_DRAFT): it must have the same
  * vocabulary, and outlive the conductor. After conductor_add, before conductor_start only. */
 error_code engine_set_draft_model(engine *e, const model *small, failure *fail);
-/* Whether the two have one vocabulary; ERR_CONFIG says where they differ. */
-error_code engine_check_draft_model(const model *large, const model *small, failure *fail);
 /* What the weights and the KV of all engines may take together; 0: no limit. Before conductor_start
  * only, which fails when the weights leave no room. */
 void conductor_limit_memory(conductor *c, size_t bytes);

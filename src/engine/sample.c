@@ -27,45 +27,6 @@ struct sampler {
     double mass; /* of their weights */
 };
 
-sampling_params sampling_defaults(void)
-{
-    return (sampling_params){.temperature = 1.0f, .top_p = 1.0f, .repetition_penalty = 1.0f};
-}
-
-/* Limits are floats as the values are: 0.01 as a float is less than 0.01. */
-static error_code check_range(const char *name, float value, float low, float high, failure *fail)
-{
-    if (value >= low && value <= high)
-        return OK;
-    return failure_set(fail, ERR_INVALID, "%s is %g, must be from %g to %g", name, (double)value,
-                       (double)low, (double)high);
-}
-
-error_code sampling_check(const sampling_params *p, size_t n_vocab, failure *fail)
-{
-    error_code code = check_range("temperature", p->temperature, 0, 100, fail);
-    if (code == OK)
-        code = check_range("top_p", p->top_p, 1e-6f, 1, fail);
-    if (code == OK)
-        code = check_range("min_p", p->min_p, 0, 1, fail);
-    if (code == OK)
-        code = check_range("repetition_penalty", p->repetition_penalty, 0.01f, 100, fail);
-    if (code == OK)
-        code = check_range("presence_penalty", p->presence_penalty, -2, 2, fail);
-    if (code == OK)
-        code = check_range("frequency_penalty", p->frequency_penalty, -2, 2, fail);
-    if (code == OK)
-        code = check_range("logit_bias entries", (float)p->n_biases, 0, SAMPLING_MAX_BIASES, fail);
-    for (size_t i = 0; code == OK && i < p->n_biases; i++) {
-        if (p->biases[i].token < 0 || (size_t)p->biases[i].token >= n_vocab)
-            return failure_set(fail, ERR_INVALID,
-                               "logit_bias token %d is not in the vocabulary of %zu",
-                               p->biases[i].token, n_vocab);
-        code = check_range("logit_bias", p->biases[i].bias, -100, 100, fail);
-    }
-    return code;
-}
-
 static bool wants_counts(const sampling_params *p)
 {
     return p->presence_penalty != 0.0f || p->frequency_penalty != 0.0f;
@@ -314,22 +275,4 @@ void sampler_score(const sampler *s, const float *weights, int32_t token, scored
     out->score.logprob = log_share((double)out->score.logprob, s->mass);
     for (size_t i = 0; i < n_top; i++)
         out->top[i].logprob = log_share((double)out->top[i].logprob, s->mass);
-}
-
-/* The finaliser of splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators).
- */
-static uint64_t mix(uint64_t z)
-{
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-double random_uniform(uint64_t seed, uint64_t choice, uint64_t position)
-{
-    const uint64_t golden = 0x9e3779b97f4a7c15u;
-    uint64_t z = mix(seed + golden);
-    z = mix(z ^ (choice + golden));
-    z = mix(z ^ (position + golden));
-    return (double)(z >> 11) * 0x1p-53;
 }

@@ -100,7 +100,7 @@ static void describe_times(json_t *ms, const flight *f, const overhead *o)
     item_put_real(ms, "overhead", o->total_ms);
 }
 
-static void describe_work(json_t *work, const sequence_stats *s, const sequence_stats *probe)
+static void describe_work(json_t *work, const reply_stats *s, const reply_stats *probe)
 {
     item_put_integer(work, "cached_tokens", s->cached_tokens);
     item_put_integer(work, "steps", s->steps);
@@ -188,7 +188,7 @@ static error_code consult_oracle(block *b, const task *t, const request *q, plan
 
 /* What the arm says beyond the request itself. `setting` is the storage of a lookup. */
 static error_code options_of(block *b, const task *t, const request *q, run_options *out,
-                             lookup_setting *setting, failure *fail)
+                             lookup_wish *setting, failure *fail)
 {
     plan told;
     error_code code = OK;
@@ -220,7 +220,7 @@ static error_code launch(block *b, size_t index, double due_ms, failure *fail)
     const task *t = &b->load.tasks[index];
     request q = request_of(b, t);
     run_options options;
-    lookup_setting setting;
+    lookup_wish setting;
     failure why;
     error_code code = options_of(b, t, &q, &options, &setting, fail);
     if (code != OK)
@@ -247,7 +247,7 @@ static error_code launch(block *b, size_t index, double due_ms, failure *fail)
 /* ARM_PROBED_LARGE: what was decided is known; the large model answers with the plan's lookup. */
 static error_code answer_anyway(block *b, flight *f, failure *why)
 {
-    lookup_setting setting = run_plan(f->run)->lookup;
+    lookup_wish setting = run_plan(f->run)->lookup;
     run_options options = {.model = b->names[ROLE_LARGE], .lookup = &setting};
     request q = request_of(b, &b->load.tasks[f->task]);
     f->decided = run_receipt(f->run)->overhead;

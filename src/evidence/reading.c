@@ -22,7 +22,7 @@ error_code reading_take(reading *out, orchestra *o, const char *reader, const ta
         return OK;
     request q = {.messages = t->messages,
                  .n_messages = t->n_messages,
-                 .kind = SEQUENCE_SCORE,
+                 .kind = REQUEST_SCORE,
                  .completion = answer,
                  .completion_length = strlen(answer),
                  .sampling = sampling_defaults()};

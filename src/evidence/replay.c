@@ -71,7 +71,7 @@ static error_code run_block(replay *r, const arm *a, const task *tasks, size_t n
     if (code == OK)
         code = arm_apply(a, c, fail);
     if (code == OK)
-        code = orchestra_create(&o, c, (orchestra_progress){.call = NULL}, fail);
+        code = orchestra_create(&o, c, (house_progress){.call = NULL}, fail);
     if (code == OK)
         code = warm_up(o, fail);
     if (code == OK)

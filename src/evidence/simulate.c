@@ -36,7 +36,7 @@ typedef struct decider {
     const profile *profile;
     const arm *arm;
     policy *policy;
-    const char *labels[SEQUENCE_MAX_LABELS];
+    const char *labels[PROBE_MAX_LABELS];
     config_lookup lookup; /* where the arm says one */
 } decider;
 
@@ -60,8 +60,8 @@ static choice decide(const decider *d, const profile_task *t, size_t label, doub
         made.role = ROLE_SMALL;
     if (d->arm->way == ARM_LARGE || d->arm->way == ARM_PROBED_LARGE)
         made.role = ROLE_LARGE;
-    bool lookup = d->arm->lookup != NULL ? d->lookup.mode != CONFIG_LOOKUP_OFF
-                                         : made.lookup.mode != LOOKUP_OFF;
+    bool lookup =
+        d->arm->lookup != NULL ? d->lookup.mode != CONFIG_LOOKUP_OFF : made.lookup.mode != WISH_OFF;
     return (choice){.small = made.role == ROLE_SMALL, .lookup = lookup};
 }
 
@@ -144,7 +144,7 @@ error_code simulate_run(const profile *p, const profile_mix *mix, const arm *a, 
         code = policy_create(&d.policy, c, p->small_context, fail);
     if (code == OK && a->lookup != NULL)
         config_lookup_parse(a->lookup, &d.lookup);
-    for (uint32_t i = 0; i < p->n_labels && i < SEQUENCE_MAX_LABELS; i++)
+    for (uint32_t i = 0; i < p->n_labels && i < PROBE_MAX_LABELS; i++)
         d.labels[i] = p->labels[i];
     for (uint32_t i = 0; code == OK && i < mix->n_parts; i++) {
         const profile_task *t = profile_find_task(p, mix->parts[i].task);

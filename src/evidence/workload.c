@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "engine/sample.h"
+#include "base/random.h"
 #include "evidence/item.h"
 
 /* ---- when they arrive ---------------------------------------------------------------------- */

@@ -127,6 +127,10 @@ size_t model_resident_bytes(const model *m);
 /* Reads only the configuration (for `inspect`): no weights are touched. */
 error_code model_config_read(model_config *out, const gguf *file, failure *fail);
 
+/* Whether the two have one vocabulary, so that one can draft for the other; ERR_CONFIG says where
+ * they differ. */
+error_code model_check_vocabulary(const model *large, const model *small, failure *fail);
+
 /* What is read of states after the output norm is called this layer: one more than there are. */
 static inline uint32_t model_last_state(const model *m)
 {

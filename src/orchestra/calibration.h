@@ -11,13 +11,13 @@
 
 #include <stddef.h>
 
+#include "backend/backend.h"
 #include "base/failure.h"
-#include "engine/engine.h"
 
 typedef struct calibration {
     size_t n_labels;
-    double scale[SEQUENCE_MAX_LABELS];
-    double bias[SEQUENCE_MAX_LABELS];
+    double scale[PROBE_MAX_LABELS];
+    double bias[PROBE_MAX_LABELS];
 } calibration;
 
 /* Changes nothing. */
@@ -30,7 +30,7 @@ void calibration_log_apply(const calibration *c, const double *logits, double *l
 /* ---- fitting -------------------------------------------------------------------------------- */
 
 typedef struct calibration_sample {
-    double logits[SEQUENCE_MAX_LABELS];
+    double logits[PROBE_MAX_LABELS];
     size_t label; /* the right one */
 } calibration_sample;
 

@@ -119,9 +119,9 @@ json_t *probe_record_json(const probe_record *r, const config *c, const model *s
 static json_t *machine_model_json(const machine_model *m)
 {
     json_t *steps = json_array(), *wide = json_array(), *probes = json_array();
-    for (size_t n = 1; n < LOOKUP_MAX_DRAFT + 2; n++)
+    for (size_t n = 1; n < WISH_MAX_DRAFT + 2; n++)
         json_array_append_new(steps, json_real(m->step_ms[n]));
-    for (size_t n = LOOKUP_MAX_DRAFT + 2; n <= ENGINE_STEP_ROWS; n++)
+    for (size_t n = WISH_MAX_DRAFT + 2; n <= LOAD_STEP_ROWS; n++)
         if (m->step_ms[n] > 0)
             json_array_append_new(
                 wide, json_pack("{s:I, s:f}", "rows", (json_int_t)n, "ms", m->step_ms[n]));
@@ -353,7 +353,7 @@ static error_code read_steps(machine_model *out, json_t *steps, failure *fail)
 {
     size_t n;
     json_t *item;
-    bool whole = json_array_size(steps) == LOOKUP_MAX_DRAFT + 1;
+    bool whole = json_array_size(steps) == WISH_MAX_DRAFT + 1;
     json_array_foreach(steps, n, item)
     {
         whole = whole && is_positive(json_number_value(item));
@@ -363,7 +363,7 @@ static error_code read_steps(machine_model *out, json_t *steps, failure *fail)
     return whole ? OK
                  : failure_set(fail, ERR_CONFIG,
                                "machine.models: step_ms must be %d numbers of ms above 0",
-                               LOOKUP_MAX_DRAFT + 1);
+                               WISH_MAX_DRAFT + 1);
 }
 
 /* Files without it hold no more than step_ms. */
@@ -371,7 +371,7 @@ static error_code read_wide_steps(machine_model *out, json_t *steps, failure *fa
 {
     size_t i;
     json_t *item;
-    json_int_t last = LOOKUP_MAX_DRAFT + 1;
+    json_int_t last = WISH_MAX_DRAFT + 1;
     if (steps != NULL && !json_is_array(steps))
         return failure_set(fail, ERR_CONFIG, "machine.models: wide_step_ms must be a list");
     json_array_foreach(steps, i, item)
@@ -382,11 +382,11 @@ static error_code read_wide_steps(machine_model *out, json_t *steps, failure *fa
         if (json_unpack_ex(item, &error, JSON_STRICT, "{s:I, s:F}", "rows", &rows, "ms", &ms) != 0)
             return failure_set(fail, json_shape_code(&error, ERR_CONFIG),
                                "machine.models: wide_step_ms: %s", error.text);
-        if (rows <= last || rows > ENGINE_STEP_ROWS || !is_positive(ms))
+        if (rows <= last || rows > LOAD_STEP_ROWS || !is_positive(ms))
             return failure_set(fail, ERR_CONFIG,
                                "machine.models: wide_step_ms must be of growing rows from %d to "
                                "%d, with ms above 0",
-                               LOOKUP_MAX_DRAFT + 2, ENGINE_STEP_ROWS);
+                               WISH_MAX_DRAFT + 2, LOAD_STEP_ROWS);
         out->step_ms[rows] = ms;
         last = rows;
     }
@@ -398,9 +398,9 @@ static error_code read_probes(machine_model *out, json_t *probes, failure *fail)
     json_t *item;
     size_t i;
     out->n_probes = json_array_size(probes);
-    if (out->n_probes > CALIBRATION_MAX_PROBES)
+    if (out->n_probes > MACHINE_MAX_PROBES)
         return failure_set(fail, ERR_CONFIG, "machine.models: more than %d probes",
-                           CALIBRATION_MAX_PROBES);
+                           MACHINE_MAX_PROBES);
     json_array_foreach(probes, i, item)
     {
         json_error_t error;
@@ -451,9 +451,9 @@ static error_code read_machine(machine_record *out, json_t *part, failure *fail)
     snprintf(out->cpu, sizeof out->cpu, "%s", cpu);
     snprintf(out->kernel, sizeof out->kernel, "%s", kernel);
     out->threads = (size_t)threads;
-    if (json_array_size(models) < 1 || json_array_size(models) > CALIBRATION_MAX_MODELS)
+    if (json_array_size(models) < 1 || json_array_size(models) > MACHINE_MAX_MODELS)
         return failure_set(fail, ERR_CONFIG, "machine.models: must be a list of 1 to %d",
-                           CALIBRATION_MAX_MODELS);
+                           MACHINE_MAX_MODELS);
     json_array_foreach(models, i, item)
     {
         error_code code = read_machine_model(&out->models[out->n_models++], item, fail);
@@ -472,30 +472,4 @@ error_code calibration_file_read_machine(machine_record *out, const char *path, 
         code = read_machine(out, part, fail);
     json_decref(root);
     return code == OK ? OK : failure_prefix(fail, "calibration %s", path);
-}
-
-const machine_model *machine_find(const machine_record *r, const model *m, kv_type kv)
-{
-    char fingerprint[17];
-    fingerprint_text(m, fingerprint);
-    for (size_t i = 0; i < r->n_models; i++)
-        if (strcmp(r->models[i].fingerprint, fingerprint) == 0 && r->models[i].kv == kv)
-            return &r->models[i];
-    return NULL;
-}
-
-void machine_cpu_name(char text[128])
-{
-    char line[256];
-    snprintf(text, 128, "unknown");
-    FILE *file = fopen("/proc/cpuinfo", "re");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        const char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) != 0 || colon == NULL)
-            continue;
-        snprintf(text, 128, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
-        break;
-    }
-    if (file != NULL)
-        fclose(file);
 }

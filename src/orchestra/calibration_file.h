@@ -12,14 +12,12 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "backend/machine.h"
 #include "config/config.h"
-#include "model/model.h"
 #include "orchestra/calibration_score.h"
 #include "orchestra/head.h"
 
 #define CALIBRATION_VERSION 1
-#define CALIBRATION_MAX_MODELS 2
-#define CALIBRATION_MAX_PROBES 8
 
 /* ---- the probe's part ------------------------------------------------------------------------
  */
@@ -35,11 +33,11 @@ typedef enum limit_goal {
 struct probe_record {
     calibration calibration;
     calibration_form form;
-    double content_free[SEQUENCE_MAX_LABELS]; /* what the probe says of no content */
-    size_t n_fitted;                          /* requests */
-    limit_goal goal;                          /* of the entropy limit; LIMIT_NONE: there is none */
-    double target;                            /* a share of all requests */
-    limit_effect effect;                      /* on the requests it was chosen on */
+    double content_free[PROBE_MAX_LABELS]; /* what the probe says of no content */
+    size_t n_fitted;                       /* requests */
+    limit_goal goal;                       /* of the entropy limit; LIMIT_NONE: there is none */
+    double target;                         /* a share of all requests */
+    limit_effect effect;                   /* on the requests it was chosen on */
 };
 typedef struct probe_record probe_record;
 
@@ -61,33 +59,6 @@ typedef struct head_record head_record;
 #define SUCCESS_RIGHT 1 /* the label's number */
 
 void head_record_free(head_record *r); /* a zeroed one too */
-
-/* ---- the machine's part ----------------------------------------------------------------------
- */
-
-typedef struct machine_model {
-    char fingerprint[17]; /* sixteen hexadecimal digits */
-    char name[256];       /* of its file */
-    kv_type kv;
-    /* T(n) by n, medians: all of 1 … LOOKUP_MAX_DRAFT + 1, and some beyond; 0: not measured. */
-    double step_ms[ENGINE_STEP_ROWS + 1];
-    double prefill_row_ms; /* a row's part of a prefill of ENGINE_KNOWN_PREFILL */
-    size_t n_probes;
-    size_t probe_tokens[CALIBRATION_MAX_PROBES];
-    double probe_ms[CALIBRATION_MAX_PROBES]; /* of a query of so many tokens */
-} machine_model;
-
-typedef struct machine_record {
-    char cpu[128];
-    char kernel[32];
-    size_t threads;
-    double read_peak_gb_s;
-    size_t n_models;
-    machine_model models[CALIBRATION_MAX_MODELS];
-} machine_record;
-
-/* "AMD EPYC …" as the system names it, or "unknown". */
-void machine_cpu_name(char text[128]);
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
@@ -113,9 +84,6 @@ error_code calibration_file_read_head(head_record *out, const char *part, const 
                                       const config *c, const model *small, failure *fail);
 /* Reads the machine's part. Whether it is about this machine, the caller compares. */
 error_code calibration_file_read_machine(machine_record *out, const char *path, failure *fail);
-
-/* Of the record, by the model's fingerprint and KV type; NULL: it has none for it. */
-const machine_model *machine_find(const machine_record *r, const model *m, kv_type kv);
 
 /* The parts in JSON, new objects; NULL: no memory. */
 json_t *probe_record_json(const probe_record *r, const config *c, const model *small);

@@ -6,7 +6,7 @@
 
 #include "orchestra/calibration.h"
 
-#define MAX_PARAMETERS (2 * SEQUENCE_MAX_LABELS)
+#define MAX_PARAMETERS (2 * PROBE_MAX_LABELS)
 #define MAX_ITERATIONS 100
 #define PRIOR_WEIGHT 1.0 /* a parameter one away from its prior costs half a nat */
 
@@ -29,7 +29,7 @@ typedef struct problem {
     size_t skipped_fold; /* CALIBRATION_FOLDS: none */
     size_t n_scales;     /* 1 or n_labels */
     size_t n_biases;     /* 0 or n_labels */
-    double offset[SEQUENCE_MAX_LABELS];
+    double offset[PROBE_MAX_LABELS];
 } problem;
 
 static size_t parameter_count(const problem *p)
@@ -78,7 +78,7 @@ static void add_sample(const problem *p, const calibration_sample *s, const cali
 {
     const calibration identity = calibration_identity(p->n_labels);
     size_t d = parameter_count(p);
-    double x[SEQUENCE_MAX_LABELS], q[SEQUENCE_MAX_LABELS], mean[MAX_PARAMETERS] = {0};
+    double x[PROBE_MAX_LABELS], q[PROBE_MAX_LABELS], mean[MAX_PARAMETERS] = {0};
     calibration_log_apply(&identity, s->logits, x);
     calibration_apply(c, s->logits, q);
     for (size_t k = 0; k < p->n_labels; k++) {
@@ -219,7 +219,7 @@ error_code calibration_fit(calibration *out, calibration_form form,
 double calibration_hold_out(calibration_form form, const calibration_sample *samples, size_t n,
                             size_t n_labels, const double *content_free, double *log_probabilities)
 {
-    double sum = 0, said[SEQUENCE_MAX_LABELS];
+    double sum = 0, said[PROBE_MAX_LABELS];
     for (size_t fold = 0; fold < CALIBRATION_FOLDS; fold++) {
         problem p = {.samples = samples, .n = n, .n_labels = n_labels, .skipped_fold = fold};
         calibration c;

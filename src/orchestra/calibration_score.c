@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "engine/sample.h"
+#include "base/random.h"
 
 #define RESAMPLES 2000
 #define RESAMPLE_SEED 1
@@ -86,7 +86,7 @@ error_code calibration_judge(calibration_score *out, const calibration *c,
     confidence *cases = calloc(n, sizeof *cases);
     if (cases == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for %zu requests", n);
-    double p[SEQUENCE_MAX_LABELS];
+    double p[PROBE_MAX_LABELS];
     size_t right = 0;
     for (size_t i = 0; i < n; i++) {
         calibration_apply(c, samples[i].logits, p);
@@ -126,7 +126,7 @@ static interval percentiles(double *values)
 static void losses(double *row, const calibration *c, const calibration_sample *s, size_t nll,
                    size_t brier)
 {
-    double p[SEQUENCE_MAX_LABELS];
+    double p[PROBE_MAX_LABELS];
     calibration_apply(c, s->logits, p);
     row[nll] = calibration_nll(c, s, 1);
     row[brier] = brier_of(p, c->n_labels, s->label);

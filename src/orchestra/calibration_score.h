@@ -30,7 +30,7 @@ typedef struct calibration_score {
     double ece_width;    /* expected calibration error, bins of equal width in confidence */
     double ece_mass;     /* bins of equally many requests */
     double mean_entropy; /* nats */
-    size_t confusion[SEQUENCE_MAX_LABELS][SEQUENCE_MAX_LABELS]; /* [right][said] */
+    size_t confusion[PROBE_MAX_LABELS][PROBE_MAX_LABELS]; /* [right][said] */
 } calibration_score;
 
 /* ERR_MEMORY only. */

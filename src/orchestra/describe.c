@@ -6,23 +6,21 @@
 #include "base/json.h"
 #include "orchestra/table.h"
 
-const char *finish_reason_text(finish_reason reason)
+const char *finish_reason_text(reply_end reason)
 {
-    return reason == FINISH_STOP ? "stop" : "length";
+    return reason == END_STOP ? "stop" : "length";
 }
 
-const char *lookup_name(lookup_mode mode)
+const char *lookup_name(wish_mode mode)
 {
-    static const char *const names[] = {[LOOKUP_OFF] = "off",
-                                        [LOOKUP_AUTO] = "auto",
-                                        [LOOKUP_FIXED] = "fixed",
-                                        [LOOKUP_DRAFT] = "draft"};
+    static const char *const names[] = {
+        [WISH_OFF] = "off", [WISH_AUTO] = "auto", [WISH_FIXED] = "fixed", [WISH_DRAFT] = "draft"};
     return names[mode];
 }
 
-json_t *lookup_json(const lookup_setting *lookup)
+json_t *lookup_json(const lookup_wish *lookup)
 {
-    if (lookup->mode == LOOKUP_FIXED)
+    if (lookup->mode == WISH_FIXED)
         return json_integer(lookup->length);
     return json_string(lookup_name(lookup->mode));
 }
@@ -50,7 +48,7 @@ json_t *overhead_json(const overhead *o)
                      json_finite(o->total_ms));
 }
 
-json_t *stats_json(const sequence_stats *s)
+json_t *stats_json(const reply_stats *s)
 {
     return json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I}", "prompt_tokens",

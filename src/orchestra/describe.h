@@ -17,7 +17,7 @@ json_t *decision_json(const run *r);
 json_t *account_json(const run *r, uint64_t seed);
 
 json_t *overhead_json(const overhead *o);
-json_t *stats_json(const sequence_stats *s);
+json_t *stats_json(const reply_stats *s);
 
 /* The policy in effect: {name, labels, rules}; the rules have the configuration's own keys, so that
  * the list can be put into one as it stands. JSON null without routing. */
@@ -29,9 +29,9 @@ json_t *counts_json(const orchestra *o, const routing *g);
 /* Its digest: decisions of policies with the same one are the same. */
 error_code policy_digest(const routing *g, char out[DIGEST_TEXT_SIZE]); /* ERR_MEMORY */
 
-const char *lookup_name(lookup_mode mode);
+const char *lookup_name(wish_mode mode);
 /* "off", "auto", "draft" or the draft's length. */
-json_t *lookup_json(const lookup_setting *lookup);
-const char *finish_reason_text(finish_reason reason);
+json_t *lookup_json(const lookup_wish *lookup);
+const char *finish_reason_text(reply_end reason);
 
 #endif

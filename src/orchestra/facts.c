@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "orchestra/internal.h"
 
 /* ---- digests -------------------------------------------------------------------------------- */
@@ -171,8 +172,8 @@ static error_code copy_headers(known_facts *k, const routing *g, const run_optio
 
 static policy_load load_of(const orchestra *o, size_t index)
 {
-    engine_status s;
-    backend_read_status(o->players[index].backend, &s);
+    backend_load s;
+    backend_read_load(o->players[index].backend, &s);
     return (policy_load){.running = (uint32_t)s.running, .waiting = (uint32_t)s.waiting};
 }
 

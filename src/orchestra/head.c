@@ -6,12 +6,12 @@
 error_code head_create(linear_head *out, size_t n_labels, size_t width, failure *fail)
 {
     *out = (linear_head){.n_labels = n_labels, .width = width};
-    if (n_labels < 2 || n_labels > SEQUENCE_MAX_LABELS || width < 1 || width > HEAD_MAX_WIDTH)
+    if (n_labels < 2 || n_labels > PROBE_MAX_LABELS || width < 1 || width > HEAD_MAX_WIDTH)
         return failure_set(
             fail, ERR_INVALID,
             "a head of %zu labels and width %zu: 2 to %d labels and at most %zu wide "
             "are possible",
-            n_labels, width, SEQUENCE_MAX_LABELS, HEAD_MAX_WIDTH);
+            n_labels, width, PROBE_MAX_LABELS, HEAD_MAX_WIDTH);
     out->weights = calloc(n_labels * width, sizeof *out->weights);
     return out->weights != NULL ? OK : failure_set(fail, ERR_MEMORY, "no memory for a head");
 }

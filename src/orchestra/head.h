@@ -10,18 +10,18 @@
 
 #include <stddef.h>
 
+#include "backend/backend.h"
 #include "base/failure.h"
-#include "engine/engine.h"
 #include "orchestra/calibration.h"
 
 #define HEAD_MAX_WIDTH ((size_t)1 << 17)
 
 typedef struct linear_head {
-    size_t n_labels; /* 2 … SEQUENCE_MAX_LABELS */
+    size_t n_labels; /* 2 … PROBE_MAX_LABELS */
     size_t width;    /* of the hidden state, ≤ HEAD_MAX_WIDTH */
     size_t layer;    /* whose output it reads; 1: the first layer's */
     float *weights;  /* n_labels × width; owned */
-    double bias[SEQUENCE_MAX_LABELS];
+    double bias[PROBE_MAX_LABELS];
 } linear_head;
 
 /* Weights and bias are 0. ERR_INVALID for a shape beyond the bounds. */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/sample.h"
+#include "base/random.h"
 #include "orchestra/head_internal.h"
 
 #define FOLD_SEED 1
@@ -142,7 +142,7 @@ static error_code calibrate(head_report *r, size_t n, size_t n_labels, failure *
 {
     static const calibration_form forms[] = {CALIBRATION_RAW, CALIBRATION_TEMPERATURE,
                                              CALIBRATION_BIAS};
-    double even[SEQUENCE_MAX_LABELS], least = INFINITY;
+    double even[PROBE_MAX_LABELS], least = INFINITY;
     for (size_t k = 0; k < n_labels; k++)
         even[k] = 1 / (double)n_labels;
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {

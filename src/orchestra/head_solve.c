@@ -67,7 +67,7 @@ static double add_sample(solver *s, size_t sample)
 {
     const head_problem *p = s->problem;
     const head_features *f = p->features;
-    double z[SEQUENCE_MAX_LABELS] = {0};
+    double z[PROBE_MAX_LABELS] = {0};
     logits_of(f, p->n_labels, s->single, sample, z);
     double all = log_sum_exp(z, p->n_labels);
     for (size_t k = 0; k < p->n_labels; k++) {

@@ -1,6 +1,6 @@
 /* internal.h: what the files of the orchestra share. Inside the room only.
  *
- *   orchestra.c     loading and ending
+ *   orchestra.c     beginning and ending
  *   routing.c       what a configuration says of routing, made ready
  *   run.c           one request on its way
  *   consider.c      one request that is only thought of
@@ -38,8 +38,6 @@ typedef struct found_limit {
 
 typedef struct player {
     const char *name; /* the config's */
-    model *model;
-    engine *engine; /* the conductor's */
     backend *backend;
 } player;
 
@@ -59,13 +57,13 @@ struct routing {
     double entropy_limit;            /* nats */
     online_limit *online;            /* NULL: the calibration's limit stays */
     online_limit *online_doubt;      /* of 1 - success, in the same way */
-    const char *label_names[SEQUENCE_MAX_LABELS];
-    const char *label_tokens[SEQUENCE_MAX_LABELS];
+    const char *label_names[PROBE_MAX_LABELS];
+    const char *label_tokens[PROBE_MAX_LABELS];
     size_t n_labels;
-    recent *conversations;                             /* policy_kept; NULL: no plan sticks */
-    recent *probes;                                    /* sensed; NULL: none is kept */
-    buffer head;                                       /* the decision log's line of it */
-    atomic_uint_fast64_t intents[SEQUENCE_MAX_LABELS]; /* what the probe said, by label */
+    recent *conversations;                          /* policy_kept; NULL: no plan sticks */
+    recent *probes;                                 /* sensed; NULL: none is kept */
+    buffer head;                                    /* the decision log's line of it */
+    atomic_uint_fast64_t intents[PROBE_MAX_LABELS]; /* what the probe said, by label */
 };
 
 struct orchestra {
@@ -73,7 +71,7 @@ struct orchestra {
     player players[ORCHESTRA_MAX_MODELS]; /* in the order of the config */
     size_t n_players;
     size_t small, large; /* indexes; the same when there is one model */
-    conductor *conductor;
+    backend_houses houses;
     bool drafts;                 /* the small model can draft for the large one */
     pthread_mutex_t lock;        /* guards the next one's change */
     routing *routing;            /* what decides from now on */

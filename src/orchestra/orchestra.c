@@ -1,152 +1,45 @@
 #include "orchestra/orchestra.h"
 
-#include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/digest.h"
 #include "base/log.h"
 #include "orchestra/internal.h"
-#include "orchestra/kept_steps.h"
 
 /* ---- loading ------------------------------------------------------------------------------ */
 
-typedef struct loading {
-    const orchestra_progress *progress;
-    const char *name;
-} loading;
-
-static void report_loading(void *context, double fraction)
+static error_code add_player(orchestra *o, const house_kind *const *kinds,
+                             const house_setting *setting, const config_model *m,
+                             const house_progress *progress, failure *fail)
 {
-    const loading *l = context;
-    l->progress->call(l->progress->context, l->name, fraction);
-}
-
-static error_code load_model(player *p, const config_model *m, const orchestra_progress *progress,
-                             failure *fail)
-{
-    loading l = {.progress = progress, .name = m->name};
-    model_options options = {.chat_template = m->chat_template, .context = m->context};
-    if (progress->call != NULL) {
-        options.progress = report_loading;
-        options.progress_context = &l;
-    }
+    player *p = &o->players[o->n_players++];
     p->name = m->name;
-    error_code code = model_load(&p->model, m->path, &options, fail);
-    if (code == OK && p->model->chat_failure.code != OK)
-        log_warn("model %s: raw prompts only: %s", m->name, p->model->chat_failure.text);
-    return code;
-}
-
-static void warn_of_long_context(const config_model *m, const player *p)
-{
-    size_t trained = p->model->config.context_length;
-    if (m->context > trained)
-        log_warn("model %s: a context of %u tokens is beyond the %zu it was trained for", m->name,
-                 m->context, trained);
-}
-
-static const kv_type kv_types[] = {
-    [CONFIG_KV_F16] = KV_F16, [CONFIG_KV_F32] = KV_F32, [CONFIG_KV_Q8_0] = KV_Q8_0};
-
-/* What steps cost, as it was measured on this machine before. */
-static error_code use_machine(const orchestra *o, const machine_record *r, const player *p,
-                              engine_options *options, failure *fail)
-{
-    const machine_model *found = machine_find(r, p->model, options->kv);
-    options->fixed_step_cost = o->config->engine.fixed_step_cost;
-    if (found == NULL && options->fixed_step_cost)
-        return failure_set(fail, ERR_CONFIG, "%s has no figures for it (%016" PRIx64 ") with KV %s",
-                           o->config->engine.machine, p->model->fingerprint,
-                           kv_type_name(options->kv));
-    if (found == NULL) {
-        log_warn("%s has no figures for the model %s with KV %s: measured now",
-                 o->config->engine.machine, p->name, kv_type_name(options->kv));
-        return OK;
-    }
-    memcpy(options->step_ms, found->step_ms, sizeof options->step_ms);
-    options->prefill_row_ms = found->prefill_row_ms;
+    error_code code =
+        backend_houses_add(&o->houses, kinds, setting, m, progress, &p->backend, fail);
+    if (code != OK)
+        return failure_prefix(fail, "model %s", m->name);
+    if (m->role == ROLE_SMALL)
+        o->small = o->n_players - 1;
+    else
+        o->large = o->n_players - 1;
     return OK;
 }
 
-static int thread_count(const config *c)
+static error_code load_players(orchestra *o, const house_kind *const *kinds,
+                               const house_progress *progress, failure *fail)
 {
-    return c->engine.threads > 0 ? (int)c->engine.threads : team_default_size();
-}
-
-/* Figures of another machine are worth nothing (*usable is then false), unless they are to hold
- * everywhere. */
-static error_code read_machine(const config *c, machine_record *out, bool *usable, failure *fail)
-{
-    char cpu[128];
-    *usable = false;
-    if (c->engine.machine == NULL)
-        return OK;
-    error_code code = calibration_file_read_machine(out, c->engine.machine, fail);
-    *usable = code == OK && c->engine.fixed_step_cost;
-    if (code != OK || *usable)
-        return code;
-    machine_cpu_name(cpu);
-    size_t threads = (size_t)thread_count(c);
-    *usable = strcmp(cpu, out->cpu) == 0 && strcmp(kernel_name(), out->kernel) == 0 &&
-              threads == out->threads;
-    if (*usable)
-        return OK;
-    log_warn("%s is of another machine (%s, kernel %s, %zu threads; this one: %s, kernel %s, %zu "
-             "threads): steps are measured now",
-             c->engine.machine, out->cpu, out->kernel, out->threads, cpu, kernel_name(), threads);
-    return OK;
-}
-
-/* `machine`: NULL, steps are measured. */
-static error_code add_player(orchestra *o, const config_model *m, const machine_record *machine,
-                             failure *fail)
-{
-    player *p = &o->players[o->n_players];
-    engine_options options = engine_defaults();
-    options.context = m->context;
-    options.slots = m->slots;
-    options.parked = m->parked;
-    options.kv = kv_types[m->kv];
-    options.queue_limit = o->config->engine.queue_limit;
-    options.prefill_chunk = o->config->engine.prefill_chunk;
-    options.step_budget_ms = o->config->engine.step_budget_ms;
-    options.prefix_cache = o->config->engine.prefix_cache;
-    error_code code = machine != NULL ? use_machine(o, machine, p, &options, fail) : OK;
-    if (options.step_ms[1] == 0)
-        kept_steps_read(o->config->engine.kept, p->model, thread_count(o->config), &options);
-    if (code == OK)
-        code = conductor_add(o->conductor, p->model, &options, &p->engine, fail);
-    if (code == OK)
-        code = backend_create_local(&p->backend, m->name, p->engine, fail);
-    if (code == OK)
-        warn_of_long_context(m, p);
-    return code;
-}
-
-static error_code load_players(orchestra *o, const orchestra_progress *progress, failure *fail)
-{
+    const config *c = o->config;
     machine_record machine;
-    bool usable;
-    error_code known = read_machine(o->config, &machine, &usable, fail);
-    if (known != OK)
-        return known;
-    for (; o->n_players < o->config->n_models; o->n_players++) {
-        const config_model *m = &o->config->models[o->n_players];
-        error_code code = load_model(&o->players[o->n_players], m, progress, fail);
-        if (code == OK)
-            code = add_player(o, m, usable ? &machine : NULL, fail);
-        if (code != OK) {
-            o->n_players++; /* what it holds already is freed with the rest */
-            return failure_prefix(fail, "model %s", m->name);
-        }
-        if (m->role == ROLE_SMALL)
-            o->small = o->n_players;
-        else
-            o->large = o->n_players;
+    house_setting setting = {.engine = &c->engine};
+    error_code code = OK;
+    if (c->engine.machine != NULL) {
+        code = calibration_file_read_machine(&machine, c->engine.machine, fail);
+        setting.machine = &machine;
     }
-    return OK;
+    for (size_t i = 0; code == OK && i < c->n_models; i++)
+        code = add_player(o, kinds, &setting, &c->models[i], progress, fail);
+    return code;
 }
 
 /* ---- routing ------------------------------------------------------------------------------ */
@@ -173,7 +66,7 @@ static error_code prepare_drafts(orchestra *o, failure *fail)
     if (rule == NULL)
         return OK;
     error_code code =
-        engine_set_draft_model(o->players[o->large].engine, o->players[o->small].model, fail);
+        backend_set_drafter(o->players[o->large].backend, o->players[o->small].backend, fail);
     o->drafts = code == OK;
     return code == OK ? OK : fail_draft(p, rule, fail);
 }
@@ -217,15 +110,8 @@ error_code orchestra_reload(orchestra *o, config *c, failure *fail)
 
 /* ---- life --------------------------------------------------------------------------------- */
 
-static void keep_steps(const orchestra *o)
-{
-    for (size_t i = 0; i < o->n_players; i++)
-        kept_steps_write(o->config->engine.kept, o->players[i].model, thread_count(o->config),
-                         orchestra_kv_type(o, i), engine_measured(o->players[i].engine));
-}
-
-error_code orchestra_create(orchestra **out, const config *c, orchestra_progress progress,
-                            failure *fail)
+error_code orchestra_create_of(orchestra **out, const house_kind *const *kinds, const config *c,
+                               house_progress progress, failure *fail)
 {
     *out = NULL;
     if (c->n_models < 1 || c->n_models > ORCHESTRA_MAX_MODELS)
@@ -238,11 +124,7 @@ error_code orchestra_create(orchestra **out, const config *c, orchestra_progress
     pthread_mutex_init(&o->lock, NULL);
     error_code code = digest_prepare(fail);
     if (code == OK)
-        code = conductor_create(&o->conductor, thread_count(c), fail);
-    if (code == OK) {
-        conductor_limit_memory(o->conductor, (size_t)c->engine.memory_limit_mb * 1000000);
-        code = load_players(o, &progress, fail);
-    }
+        code = load_players(o, kinds, &progress, fail);
     if (code == OK && o->n_players == 1)
         o->small = o->large = 0;
     if (code == OK)
@@ -251,14 +133,18 @@ error_code orchestra_create(orchestra **out, const config *c, orchestra_progress
     if (code == OK && o->n_players > 1)
         code = prepare_drafts(o, fail);
     if (code == OK)
-        code = conductor_start(o->conductor, fail);
-    if (code != OK) {
+        code = backend_houses_start(&o->houses, fail);
+    if (code != OK)
         orchestra_destroy(o);
-        return code;
-    }
-    keep_steps(o);
-    *out = o;
-    return OK;
+    else
+        *out = o;
+    return code;
+}
+
+error_code orchestra_create(orchestra **out, const config *c, house_progress progress,
+                            failure *fail)
+{
+    return orchestra_create_of(out, house_kinds, c, progress, fail);
 }
 
 void orchestra_destroy(orchestra *o)
@@ -266,13 +152,8 @@ void orchestra_destroy(orchestra *o)
     if (o == NULL)
         return;
     for (size_t i = 0; i < o->n_players; i++)
-        if (o->players[i].backend != NULL)
-            backend_destroy(o->players[i].backend);
-    if (o->conductor != NULL)
-        conductor_destroy(o->conductor);
-    for (size_t i = 0; i < o->n_players; i++)
-        if (o->players[i].model != NULL)
-            model_destroy(o->players[i].model);
+        backend_destroy(o->players[i].backend);
+    backend_houses_close(&o->houses);
     decision_log_close(o->log);
     routing_release(o->routing);
     pthread_mutex_destroy(&o->lock);
@@ -310,17 +191,17 @@ backend *orchestra_backend(orchestra *o, size_t index)
 
 const model *orchestra_model(const orchestra *o, size_t index)
 {
-    return o->players[index].model;
+    return backend_local_model(o->players[index].backend);
 }
 
 kv_type orchestra_kv_type(const orchestra *o, size_t index)
 {
-    return kv_types[o->config->models[index].kv];
+    return house_kv_type(&o->config->models[index]);
 }
 
 bool orchestra_has_template(const orchestra *o, size_t index)
 {
-    return o->players[index].model->chat != NULL;
+    return backend_has_template(o->players[index].backend);
 }
 
 void orchestra_read_counts(const orchestra *o, orchestra_counts *out)

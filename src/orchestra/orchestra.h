@@ -1,22 +1,23 @@
 /*
  * orchestra.h: for each request, sense the intent, decide the plan, let the right model answer.
  *
- * Knows intents and plans; knows no socket and no tensor. An orchestra owns its models, conductor
- * and backends. A run is one request on its way; like everything below it, it is pulled: `wake`
- * signals, run_poll moves it on (probe → decide → submit → text) on the caller's thread.
+ * Knows intents and plans; knows no socket and no tensor. An orchestra owns its backends and
+ * the houses that they come from. A run is one request on its way; like everything below it, it is
+ * pulled: `wake` signals, run_poll moves it on (probe → decide → submit → text) on the caller's
+ * thread.
  */
 #ifndef ORCHESTRA_ORCHESTRA_H
 #define ORCHESTRA_ORCHESTRA_H
 
-#include "backend/backend.h"
+#include "backend/house.h"
 #include "config/config.h"
 
 /* What the probe says. */
 typedef struct intent {
     bool known; /* false: no probe was needed, or it failed */
     size_t n_labels;
-    const char *labels[SEQUENCE_MAX_LABELS]; /* live as long as the run, or as its routing */
-    double probabilities[SEQUENCE_MAX_LABELS];
+    const char *labels[PROBE_MAX_LABELS]; /* live as long as the run, or as its routing */
+    double probabilities[PROBE_MAX_LABELS];
     size_t best;
     double entropy; /* nats */
     double margin;  /* best minus second probability */
@@ -25,8 +26,8 @@ typedef struct intent {
     bool calibrated; /* the probabilities, and entropy and margin with them */
     bool cached;     /* an identical request was probed before: this one needed no forward pass */
     size_t probe_tokens;
-    float logits[SEQUENCE_MAX_LABELS]; /* of the label tokens, as they came */
-    float log_sum_exp;                 /* over the whole vocabulary */
+    float logits[PROBE_MAX_LABELS]; /* of the label tokens, as they came */
+    float log_sum_exp;              /* over the whole vocabulary */
 } intent;
 
 /* Why the decision is not what the intent alone would have given. */
@@ -51,7 +52,7 @@ const char *fallback_name(fallback f); /* "entropy" …; NULL for none */
 typedef struct plan {
     config_role role;
     const char *model; /* name; lives as long as the orchestra */
-    lookup_setting lookup;
+    lookup_wish lookup;
     bool client_lookup; /* the client chose its mode and length */
     const char *rule;   /* the rule's name, or what stands for one: session, long_context,
                            probe_error, probe_timeout, pinned; lives as long as the run */
@@ -76,30 +77,29 @@ typedef struct overhead {
 
 typedef struct receipt {
     overhead overhead;
-    sequence_stats probe; /* zero when no probe ran */
-    sequence_stats reply;
+    reply_stats probe; /* zero when no probe ran */
+    reply_stats reply;
 } receipt;
 
 typedef struct orchestra orchestra;
 typedef struct routing routing; /* what a configuration says of routing, made ready */
 typedef struct run run;
 
-typedef struct orchestra_progress {
-    void (*call)(void *context, const char *model, double fraction); /* loading; or NULL */
-    void *context;
-} orchestra_progress;
-
-/* Loads the models, checks labels and template, starts the conductor. The config must outlive it.
- * With a config of one model (config_for_model) there is no routing: every request is pinned to it.
- */
-error_code orchestra_create(orchestra **out, const config *c, orchestra_progress progress,
+/* Loads the models, checks labels and template, starts what serves them. The config must outlive
+ * it. With a config of one model (config_for_model) there is no routing: every request is pinned to
+ * it. */
+error_code orchestra_create(orchestra **out, const config *c, house_progress progress,
                             failure *fail);
+/* The same with other kinds of backends than house_kinds. */
+error_code orchestra_create_of(orchestra **out, const house_kind *const *kinds, const config *c,
+                               house_progress progress, failure *fail);
 void orchestra_destroy(orchestra *o); /* after every run was released */
 
 size_t orchestra_model_count(const orchestra *o);
 const char *orchestra_model_name(const orchestra *o, size_t index);
 const char *orchestra_model_path(const orchestra *o, size_t index);
 backend *orchestra_backend(orchestra *o, size_t index);
+/* NULL: the model is not in this process. */
 const model *orchestra_model(const orchestra *o, size_t index);
 kv_type orchestra_kv_type(const orchestra *o, size_t index);
 /* False: the model has no chat template and takes raw prompts only. */
@@ -177,7 +177,7 @@ error_code orchestra_consider(const orchestra *o, const classification_result *s
  * orchestra_submit only. */
 typedef struct run_options {
     const char *model;
-    const lookup_setting *lookup;
+    const lookup_wish *lookup;
     bool decide_only;
     unsigned sampling_given; /* config_sampling_bits that the client set itself */
     const char *id;          /* the request's, for the decision log */
@@ -215,8 +215,8 @@ typedef enum run_state {
  * decides may be over by then), and again after each wake. Text and tokens may be NULL. After
  * RUN_FINISHED or RUN_FAILED only run_* getters and run_release are of use. */
 run_state run_poll(run *r, buffer *text, token_list *tokens);
-/* What the last run_poll brought of scores, where the request wants them: sequence_scores
- * (engine.h). Until the next one, or run_release. */
+/* What the last run_poll brought of scores, where the request wants them: reply_scores
+ * (backend.h). Until the next one, or run_release. */
 const score_list *run_scores(const run *r);
 /* Sleeps until run_poll gives something new (for callers without an event loop; give `wake` no
  * call). */
@@ -226,7 +226,7 @@ const intent *run_intent(const run *r);   /* from RUN_REPLYING on */
 const plan *run_plan(const run *r);       /* from RUN_REPLYING on */
 const receipt *run_receipt(const run *r); /* numbers so far */
 bool run_follows(const run *r);           /* another run's plan: it decided nothing */
-finish_reason run_finish_reason(const run *r);
+reply_end run_finish_reason(const run *r);
 const char *run_stop(const run *r);  /* the stop string that ended it, or NULL; until run_release */
 reply_style run_style(const run *r); /* from RUN_REPLYING on, unless it only decides */
 const failure *run_failure(const run *r);

@@ -8,8 +8,8 @@
 #include <strings.h>
 
 _Static_assert(CONFIG_MAX_LABELS <= 64, "a rule's intents are bits of 64");
-_Static_assert(CONFIG_MAX_LABELS <= SEQUENCE_MAX_LABELS, "every label is classified");
-_Static_assert(CONFIG_MAX_DRAFT <= LOOKUP_MAX_DRAFT, "every fixed lookup can be drafted");
+_Static_assert(CONFIG_MAX_LABELS <= PROBE_MAX_LABELS, "every label is classified");
+_Static_assert(CONFIG_MAX_DRAFT <= WISH_MAX_DRAFT, "every fixed lookup can be drafted");
 
 #define PAPER_LOOK_AHEAD 2 /* tokens drafted a step in the published system */
 #define MAX_HEADERS (CONFIG_MAX_RULES * CONFIG_MAX_HEADERS)
@@ -491,17 +491,17 @@ static fallback fallback_of(const config_rule *r)
 /* The acceptance estimate of an intent; the last class is for what no intent is known of. */
 static uint32_t prior_of(const intent *known)
 {
-    size_t last = LOOKUP_CLASSES - 1;
+    size_t last = WISH_CLASSES - 1;
     return (uint32_t)(known != NULL && known->best < last ? known->best : last);
 }
 
-lookup_setting policy_lookup(const config_lookup *l, uint32_t prior)
+lookup_wish policy_lookup(const config_lookup *l, uint32_t prior)
 {
-    static const lookup_mode modes[] = {[CONFIG_LOOKUP_OFF] = LOOKUP_OFF,
-                                        [CONFIG_LOOKUP_AUTO] = LOOKUP_AUTO,
-                                        [CONFIG_LOOKUP_FIXED] = LOOKUP_FIXED,
-                                        [CONFIG_LOOKUP_DRAFT] = LOOKUP_DRAFT};
-    return (lookup_setting){.mode = modes[l->mode], .length = l->length, .prior = prior};
+    static const wish_mode modes[] = {[CONFIG_LOOKUP_OFF] = WISH_OFF,
+                                      [CONFIG_LOOKUP_AUTO] = WISH_AUTO,
+                                      [CONFIG_LOOKUP_FIXED] = WISH_FIXED,
+                                      [CONFIG_LOOKUP_DRAFT] = WISH_DRAFT};
+    return (lookup_wish){.mode = modes[l->mode], .length = l->length, .prior = prior};
 }
 
 static void take_rule(const policy *p, size_t number, uint32_t prior, plan *out)

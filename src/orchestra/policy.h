@@ -69,8 +69,8 @@ bool policy_decide(const policy *p, const policy_facts *facts, plan *out);
 bool policy_fallback_matters(const policy *p, const policy_facts *f, const plan *made);
 
 /* A configured lookup as a sequence takes it. `prior`: the class whose acceptance a draft of an
- * unknown kind starts from, below LOOKUP_CLASSES. */
-lookup_setting policy_lookup(const config_lookup *l, uint32_t prior);
+ * unknown kind starts from, below WISH_CLASSES. */
+lookup_wish policy_lookup(const config_lookup *l, uint32_t prior);
 
 /* ---- the table ------------------------------------------------------------------------------ */
 

@@ -4,7 +4,7 @@
 
 static error_code check_logits(const classification_result *c, failure *fail)
 {
-    bool ok = c->n_labels >= 1 && c->n_labels <= SEQUENCE_MAX_LABELS && isfinite(c->log_sum_exp);
+    bool ok = c->n_labels >= 1 && c->n_labels <= PROBE_MAX_LABELS && isfinite(c->log_sum_exp);
     for (size_t i = 0; ok && i < c->n_labels; i++)
         ok = isfinite(c->logits[i]);
     return ok ? OK : failure_set(fail, ERR_INTERNAL, "the probe's logits are not finite numbers");
@@ -42,7 +42,7 @@ error_code probe_read(const classification_result *c, const char *const *labels,
     if (code != OK)
         return code;
     const calibration none = calibration_identity(c->n_labels);
-    double inside = 0, logits[SEQUENCE_MAX_LABELS];
+    double inside = 0, logits[PROBE_MAX_LABELS];
     for (size_t i = 0; i < c->n_labels; i++) {
         out->labels[i] = labels[i];
         out->logits[i] = c->logits[i];
@@ -65,7 +65,7 @@ error_code probe_read_head(const linear_head *h, const float *state, const char 
                            intent *out, failure *fail)
 {
     const calibration none = calibration_identity(h->n_labels);
-    double logits[SEQUENCE_MAX_LABELS], log_p[SEQUENCE_MAX_LABELS];
+    double logits[PROBE_MAX_LABELS], log_p[PROBE_MAX_LABELS];
     *out = (intent){.known = false};
     error_code code = head_apply(h, state, logits, fail);
     if (code != OK)

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "engine/sample.h"
+#include "base/random.h"
 #include "orchestra/calibration_score.h"
 
 #define RESAMPLES 2000

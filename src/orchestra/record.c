@@ -96,7 +96,7 @@ static json_t *intent_facts(const intent *i)
 {
     if (i == NULL || !i->known)
         return json_null();
-    double logits[SEQUENCE_MAX_LABELS];
+    double logits[PROBE_MAX_LABELS];
     for (size_t k = 0; k < i->n_labels; k++)
         logits[k] = (double)i->logits[k];
     return json_pack("{s:s, s:I, s:o, s:f, s:f, s:f, s:b, s:b, s:b, s:I, s:o, s:f}", "label",

@@ -42,7 +42,7 @@ static bool read_numbers(const json_t *list, size_t n, double *out)
 
 static bool read_intent(intent *i, const json_t *o, const policy *p)
 {
-    double logits[SEQUENCE_MAX_LABELS] = {0}, log_sum_exp = 0;
+    double logits[PROBE_MAX_LABELS] = {0}, log_sum_exp = 0;
     *i = (intent){.known = true, .n_labels = policy_label_count(p)};
     for (size_t k = 0; k < i->n_labels; k++)
         i->labels[k] = policy_label(p, k);

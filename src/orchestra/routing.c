@@ -128,7 +128,7 @@ static error_code prepare(routing *g, const player *small, failure *fail)
         g->label_names[i] = c->probe.labels[i].name;
         g->label_tokens[i] = c->probe.labels[i].token;
     }
-    error_code code = read_calibration(g, small->model, fail);
+    error_code code = read_calibration(g, backend_local_model(small->backend), fail);
     if (code == OK)
         code = create_policy(g, fail);
     if (code == OK)

@@ -14,7 +14,7 @@ struct run {
     orchestra *orchestra;
     routing *routing; /* held: what decides here, whatever comes later */
     wakeup wake;
-    lookup_setting lookup; /* overrides the plan's when has_lookup */
+    lookup_wish lookup; /* overrides the plan's when has_lookup */
     bool has_lookup;
     bool decide_only;
     bool follows; /* another run's plan */
@@ -41,7 +41,7 @@ struct run {
     sensed sensed;
     plan plan;
     receipt receipt;
-    finish_reason finish;
+    reply_end finish;
     const char *stop; /* the reply's */
     failure failure;
 };
@@ -172,7 +172,7 @@ static void note_plan(run *r, const player *p)
     if (policy_fallback_matters(r->routing->policy, &r->known.facts, &r->plan))
         atomic_fetch_add(&o->counts.fallbacks[r->plan.fallback], 1);
     if (r->has_lookup)
-        r->plan.lookup = (lookup_setting){
+        r->plan.lookup = (lookup_wish){
             .mode = r->lookup.mode, .length = r->lookup.length, .prior = r->plan.lookup.prior};
     r->receipt.overhead.total_ms = clock_ms() - r->start_ms;
     atomic_fetch_add(&o->counts.decisions[r->plan.role], 1);
@@ -269,7 +269,7 @@ static error_code pin(run *r, size_t index, const request *q, failure *fail)
                      .number = PLAN_NO_RULE,
                      .fallback = FALLBACK_PINNED,
                      .success = NAN,
-                     .lookup = {.mode = LOOKUP_AUTO, .prior = LOOKUP_CLASSES - 1}};
+                     .lookup = {.mode = WISH_AUTO, .prior = WISH_CLASSES - 1}};
     snprintf(r->plan.reason, sizeof r->plan.reason,
              r->routing->policy == NULL ? "%s is the only model" : "the request names the model %s",
              o->players[index].name);
@@ -493,10 +493,10 @@ static void poll_reply(run *r, buffer *text, token_list *tokens)
     r->receipt.reply = status.stats;
     o->total_ms += status.stats.switch_ms - o->switch_ms; /* it becomes known with the first step */
     o->switch_ms = status.stats.switch_ms;
-    if (status.state == SEQUENCE_FAILED) {
+    if (status.state == WORK_FAILED) {
         r->failure = status.failure;
         r->state = RUN_FAILED;
-    } else if (status.state == SEQUENCE_FINISHED) {
+    } else if (status.state == WORK_FINISHED) {
         r->finish = status.finish;
         r->stop = status.stop;
         r->state = RUN_FINISHED;
@@ -536,7 +536,7 @@ const receipt *run_receipt(const run *r)
     return &r->receipt;
 }
 
-finish_reason run_finish_reason(const run *r)
+reply_end run_finish_reason(const run *r)
 {
     return r->finish;
 }

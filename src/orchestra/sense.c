@@ -41,7 +41,7 @@ error_code sense_start(sensing *s, orchestra *o, const routing *g, const sensed 
     uint32_t layers[2] = {0};
     const embedding_request wanted = {.layers = layers,
                                       .n_layers = list_layers(g, layers),
-                                      .pooling = POOL_LAST,
+                                      .pooling = EMBEDDING_LAST,
                                       .is_urgent = true,
                                       .is_alone = g->template.is_alone,
                                       .deadline_ms = timed->deadline_ms};
@@ -87,10 +87,10 @@ static const calibration *calibration_of(const routing *g)
 /* ---- polling -------------------------------------------------------------------------------- */
 
 /* Of a second pass only what adds up is added. */
-static void add_cost(receipt *cost, const sequence_stats *s)
+static void add_cost(receipt *cost, const reply_stats *s)
 {
-    sequence_stats sum = *s;
-    const sequence_stats *before = &cost->probe;
+    reply_stats sum = *s;
+    const reply_stats *before = &cost->probe;
     sum.queue_ms += before->queue_ms;
     sum.prefill_ms += before->prefill_ms;
     sum.weight_bytes += before->weight_bytes;
@@ -99,51 +99,31 @@ static void add_cost(receipt *cost, const sequence_stats *s)
     cost->overhead.prefill_ms = sum.prefill_ms;
 }
 
-static bool poll_states(sensing *s, const routing *g, sensed *known, receipt *cost, failure *why)
-{
-    embedding_result result;
-    error_code code = embedding_poll(s->states, &result);
-    if (code == OK && result.state == SEQUENCE_RUNNING)
-        return false;
-    double start = clock_ms();
-    if (code != OK)
-        failure_set(why, code, "%s", error_code_text(code));
-    else if (result.state == SEQUENCE_FAILED)
-        *why = result.failure;
-    else
-        read_heads(g, &result, known, why);
-    add_cost(cost, &result.stats);
-    cost->overhead.decide_ms += clock_ms() - start;
-    return true;
-}
-
-static bool poll_labels(sensing *s, const routing *g, sensed *known, receipt *cost, failure *why)
-{
-    classification_result result;
-    error_code code = classification_poll(s->labels, &result);
-    if (code == OK && result.state == SEQUENCE_RUNNING)
-        return false;
-    double start = clock_ms();
-    if (code != OK)
-        failure_set(why, code, "%s", error_code_text(code));
-    else if (result.state == SEQUENCE_FAILED)
-        *why = result.failure;
-    else
-        probe_read(&result, g->label_names, calibration_of(g), &known->intent, why);
-    cost->overhead.template_ms += result.template_ms;
-    add_cost(cost, &result.stats);
-    cost->overhead.decide_ms += clock_ms() - start;
-    return true;
-}
-
 bool sense_poll(sensing *s, const routing *g, sensed *known, receipt *cost, failure *why)
 {
+    embedding_result states = {.state = WORK_FAILED};
+    classification_result labels = {.state = WORK_FAILED};
+    bool is_of_states = s->states != NULL;
+    error_code code =
+        is_of_states ? embedding_poll(s->states, &states) : classification_poll(s->labels, &labels);
+    work_state state = is_of_states ? states.state : labels.state;
     why->code = OK;
-    bool is_over = s->states != NULL ? poll_states(s, g, known, cost, why)
-                                     : poll_labels(s, g, known, cost, why);
-    if (is_over)
-        sense_drop(s);
-    return is_over;
+    if (code == OK && state == WORK_RUNNING)
+        return false;
+    double start = clock_ms();
+    if (code != OK)
+        failure_set(why, code, "%s", error_code_text(code));
+    else if (state == WORK_FAILED)
+        *why = is_of_states ? states.failure : labels.failure;
+    else if (is_of_states)
+        read_heads(g, &states, known, why);
+    else
+        probe_read(&labels, g->label_names, calibration_of(g), &known->intent, why);
+    cost->overhead.template_ms += labels.template_ms;
+    add_cost(cost, is_of_states ? &states.stats : &labels.stats);
+    cost->overhead.decide_ms += clock_ms() - start;
+    sense_drop(s);
+    return true;
 }
 
 void sense_drop(sensing *s)

@@ -38,7 +38,7 @@ void exchange_note_plan(exchange *e)
     header_text(h->model, sizeof h->model, p->model);
     header_text(h->reason, sizeof h->reason, p->rule);
     h->fallback = fallback_name(p->fallback);
-    if (p->lookup.mode == LOOKUP_FIXED)
+    if (p->lookup.mode == WISH_FIXED)
         snprintf(h->lookup, sizeof h->lookup, "%u", (unsigned)p->lookup.length);
     else
         snprintf(h->lookup, sizeof h->lookup, "%s", lookup_name(p->lookup.mode));
@@ -127,8 +127,8 @@ static double shortest_wait_s(orchestra *o)
 {
     double shortest_s = 0;
     for (size_t i = 0; i < orchestra_model_count(o); i++) {
-        engine_status status;
-        backend_read_status(orchestra_backend(o, i), &status);
+        backend_load status;
+        backend_read_load(orchestra_backend(o, i), &status);
         if (i == 0 || status.retry_after_s < shortest_s)
             shortest_s = status.retry_after_s;
     }

@@ -7,9 +7,9 @@
 
 static const char *stop_reason(const choice *c)
 {
-    if (c->n_calls > 0 && c->finish == FINISH_STOP)
+    if (c->n_calls > 0 && c->finish == END_STOP)
         return "tool_use";
-    if (c->finish == FINISH_LENGTH)
+    if (c->finish == END_LENGTH)
         return "max_tokens";
     return run_stop(c->run) != NULL ? "stop_sequence" : "end_turn";
 }
@@ -17,7 +17,7 @@ static const char *stop_reason(const choice *c)
 /* What came from the cache is not among the input, as Anthropic counts. */
 static json_t *input_usage_json(const exchange *e)
 {
-    sequence_stats stats = replies_stats(e);
+    reply_stats stats = replies_stats(e);
     if (stats.prompt_tokens == 0) /* it has not begun: nothing is known of the cache */
         stats.prompt_tokens = run_style(e->choices[0].run).prompt_tokens;
     return json_pack("{s:I, s:I, s:I, s:I}", "input_tokens",

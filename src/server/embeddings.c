@@ -117,7 +117,7 @@ static error_code start_one(exchange *e, embeddings *m, backend *b, size_t i, fa
     const embedding_request wanted = {
         .layers = &layer,
         .n_layers = 1,
-        .pooling = m->request.pools_last ? POOL_LAST : POOL_MEAN,
+        .pooling = m->request.pools_last ? EMBEDDING_LAST : EMBEDDING_MEAN,
         .priority = q.priority,
         .deadline_ms = q.deadline_ms,
     };
@@ -302,9 +302,9 @@ bool embeddings_resume(exchange *e)
     for (size_t i = 0; i < e->embeddings->n; i++) {
         embedding_result r;
         embedding_poll(e->embeddings->jobs[i], &r);
-        if (r.state == SEQUENCE_RUNNING)
+        if (r.state == WORK_RUNNING)
             return true;
-        if (r.state == SEQUENCE_FAILED) {
+        if (r.state == WORK_FAILED) {
             api_error_from_failure(&error, &r.failure);
             return exchange_answer_error(e, &error);
         }

@@ -123,7 +123,7 @@ void exchange_log(const exchange *e, bool completed)
     if (e->plan.known)
         snprintf(decision, sizeof decision, " model=%s intent=%s lookup=%s reason=%s priority=%s",
                  e->plan.model, e->plan.has_intent ? e->plan.intent : "-", e->plan.lookup,
-                 e->plan.reason, e->priority == SEQUENCE_BATCH ? "batch" : "interactive");
+                 e->plan.reason, e->priority == PRIORITY_BATCH ? "batch" : "interactive");
     if (e->plan.known && !e->decide_only)
         snprintf(tokens, sizeof tokens, " prompt=%zu reply=%zu", e->stats.prompt_tokens,
                  e->stats.reply_tokens);

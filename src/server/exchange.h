@@ -93,7 +93,7 @@ struct choice {
     buffer text, thought; /* what was told, when it is kept */
     reply_call *calls;
     size_t n_calls;
-    finish_reason finish; /* when it is told */
+    reply_end finish; /* when it is told */
     /* Of a stream whose parts are told one after another, as blocks or items. */
     bool is_open; /* one is */
     reply_part open;
@@ -140,11 +140,11 @@ struct exchange {
     bool has_news; /* a run woke us up since it was polled last */
     bool decide_only;
     reply_manner manner;
-    sequence_priority priority;
+    request_priority priority;
     char reply_id[48];
     int64_t created;
     plan_headers plan;
-    sequence_stats stats; /* of all replies, for the log line, once finished */
+    reply_stats stats; /* of all replies, for the log line, once finished */
 
     json_t *told;         /* what of the request its replies tell; or NULL */
     json_t *conversation; /* what a later request may go on with, but for the reply; or NULL */
@@ -276,7 +276,7 @@ bool replies_are_told(const exchange *e);
 void replies_release(exchange *e);
 void replies_destroy(exchange *e);
 /* Tokens and times of all of them together; a prompt of several replies counts once. */
-sequence_stats replies_stats(const exchange *e);
+reply_stats replies_stats(const exchange *e);
 /* Adds how long it took so far, where the request wants to be told with every piece. */
 void replies_add_timings(const exchange *e, json_t *piece);
 /* "stop", "length" or "tool_calls". */

@@ -15,7 +15,7 @@ typedef struct entry {
     int64_t created; /* Unix seconds */
     double total_ms;
     bool has_reply;
-    sequence_stats stats;
+    reply_stats stats;
 } entry;
 
 struct latest {

@@ -85,7 +85,7 @@ static void count_overhead(metrics *m, const overhead *o)
     histogram_add(&m->phases[PHASE_TOTAL], o->total_ms);
 }
 
-static void count_times(totals *t, double decision_ms, const sequence_stats *s)
+static void count_times(totals *t, double decision_ms, const reply_stats *s)
 {
     histogram_add(&t->queue, s->queue_ms);
     histogram_add(&t->prefill, s->prefill_ms);
@@ -99,7 +99,7 @@ static void count_times(totals *t, double decision_ms, const sequence_stats *s)
 static void count_reply(totals *t, const run *r, bool is_finished)
 {
     const receipt *cost = run_receipt(r);
-    const sequence_stats *s = &cost->reply;
+    const reply_stats *s = &cost->reply;
     if (s->prompt_tokens == 0)
         return; /* it never began, or was not to */
     t->prompt_tokens += s->prompt_tokens;
@@ -113,7 +113,7 @@ static void count_reply(totals *t, const run *r, bool is_finished)
     t->kv_bytes += s->kv_bytes;
     t->steps += s->steps;
     if (is_finished)
-        *(run_finish_reason(r) == FINISH_STOP ? &t->stopped : &t->cut) += 1;
+        *(run_finish_reason(r) == END_STOP ? &t->stopped : &t->cut) += 1;
     count_times(t, cost->overhead.total_ms, s);
 }
 
@@ -149,11 +149,11 @@ error_code metrics_write(metrics *m, const server_load *load, buffer *out)
 {
     metrics_text text = {.out = out};
     size_t n_models = orchestra_model_count(m->orchestra);
-    engine_status *statuses = calloc(n_models, sizeof *statuses);
+    backend_load *statuses = calloc(n_models, sizeof *statuses);
     if (statuses == NULL)
         return ERR_MEMORY;
     for (size_t k = 0; k < n_models; k++)
-        backend_read_status(orchestra_backend(m->orchestra, k), &statuses[k]);
+        backend_read_load(orchestra_backend(m->orchestra, k), &statuses[k]);
     write_load(&text, load);
     pthread_mutex_lock(&m->lock);
     write_counted(m, &text);

@@ -3,13 +3,13 @@
 
 #include "server/metrics_parts.h"
 
-static void write_sequences(const metrics *m, metrics_text *t, const engine_status *statuses)
+static void write_sequences(const metrics *m, metrics_text *t, const backend_load *statuses)
 {
     static const char *const states[] = {"running", "waiting", "parked"};
     const char *name = "a_io_sequences";
     put_head(t, name, "gauge", "Replies and probes in the engines, by state.");
     for (size_t k = 0; k < orchestra_model_count(m->orchestra); k++) {
-        const engine_status *s = &statuses[k];
+        const backend_load *s = &statuses[k];
         const size_t counts[] = {s->running, s->waiting, s->parked};
         for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
             put(t, name);
@@ -21,7 +21,7 @@ static void write_sequences(const metrics *m, metrics_text *t, const engine_stat
     }
 }
 
-static void write_step_cost(const metrics *m, metrics_text *t, const engine_status *statuses)
+static void write_step_cost(const metrics *m, metrics_text *t, const backend_load *statuses)
 {
     const char *name = "a_io_step_seconds";
     put_head(t, name, "gauge", "Measured cost of a decode step, by its rows.");
@@ -42,50 +42,50 @@ static void write_step_cost(const metrics *m, metrics_text *t, const engine_stat
 
 typedef struct gauge {
     const char *name, *type, *help;
-    double (*read)(const engine_status *s);
+    double (*read)(const backend_load *s);
 } gauge;
 
-static double read_kv_bytes(const engine_status *s)
+static double read_kv_bytes(const backend_load *s)
 {
     return (double)s->kv_bytes;
 }
 
-static double read_kv_limit(const engine_status *s)
+static double read_kv_limit(const backend_load *s)
 {
     return (double)s->kv_limit_bytes;
 }
 
-static double read_pauses(const engine_status *s)
+static double read_pauses(const backend_load *s)
 {
     return (double)s->pauses;
 }
 
-static double read_tokens(const engine_status *s)
+static double read_tokens(const backend_load *s)
 {
     return (double)s->reply_tokens;
 }
 
-static double read_bytes(const engine_status *s)
+static double read_bytes(const backend_load *s)
 {
     return (double)s->read_bytes;
 }
 
-static double read_switch(const engine_status *s)
+static double read_switch(const backend_load *s)
 {
     return s->switch_ms / 1e3;
 }
 
-static double read_prefill_row(const engine_status *s)
+static double read_prefill_row(const backend_load *s)
 {
     return s->prefill_row_ms / 1e3;
 }
 
-static double read_reply(const engine_status *s)
+static double read_reply(const backend_load *s)
 {
     return s->reply_ms / 1e3;
 }
 
-static double read_retry_after(const engine_status *s)
+static double read_retry_after(const backend_load *s)
 {
     return s->retry_after_s;
 }
@@ -106,7 +106,7 @@ static const gauge gauges[] = {
      read_retry_after},
 };
 
-static void write_gauges(const metrics *m, metrics_text *t, const engine_status *statuses)
+static void write_gauges(const metrics *m, metrics_text *t, const backend_load *statuses)
 {
     for (size_t i = 0; i < sizeof gauges / sizeof *gauges; i++) {
         put_head(t, gauges[i].name, gauges[i].type, gauges[i].help);
@@ -119,7 +119,7 @@ static void write_gauges(const metrics *m, metrics_text *t, const engine_status 
     }
 }
 
-void write_engines(const metrics *m, metrics_text *t, const engine_status *statuses)
+void write_engines(const metrics *m, metrics_text *t, const backend_load *statuses)
 {
     write_sequences(m, t, statuses);
     write_gauges(m, t, statuses);

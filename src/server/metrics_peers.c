@@ -23,7 +23,7 @@ static void put_model_number(const metrics *m, metrics_text *t, const char *name
     put_number(t, value);
 }
 
-static void write_vllm_load(const metrics *m, metrics_text *t, const engine_status *statuses)
+static void write_vllm_load(const metrics *m, metrics_text *t, const backend_load *statuses)
 {
     const size_t n_models = orchestra_model_count(m->orchestra);
     const char *running = "vllm:num_requests_running", *waiting = "vllm:num_requests_waiting",
@@ -98,7 +98,7 @@ static double per_second(double n, double ms)
     return ms > 0 ? n / ms * 1e3 : 0;
 }
 
-static void write_llamacpp(const metrics *m, metrics_text *t, const engine_status *statuses)
+static void write_llamacpp(const metrics *m, metrics_text *t, const backend_load *statuses)
 {
     double prompt = 0, prefill_ms = 0, generated = 0, decode_ms = 0, steps = 0, running = 0,
            waiting = 0;
@@ -130,7 +130,7 @@ static void write_llamacpp(const metrics *m, metrics_text *t, const engine_statu
     put_plain(t, "llamacpp:requests_deferred", "gauge", "Number of requests deferred.", waiting);
 }
 
-void write_peers(const metrics *m, metrics_text *t, const engine_status *statuses)
+void write_peers(const metrics *m, metrics_text *t, const backend_load *statuses)
 {
     write_vllm_load(m, t, statuses);
     write_vllm_counts(m, t);

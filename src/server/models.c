@@ -101,8 +101,8 @@ bool models_props(exchange *e)
     size_t i = largest(s);
     const model *m = orchestra_model(s->orchestra, i);
     backend *b = orchestra_backend(s->orchestra, i);
-    engine_status status;
-    backend_read_status(b, &status);
+    backend_load status;
+    backend_read_load(b, &status);
     json_t *props = json_pack(
         "{s:{s:I, s:o}, s:I, s:s, s:s, s:s, s:o, s:o, s:{s:b, s:b}, s:s, s:b, s:b, s:b, s:b}",
         "default_generation_settings", "n_ctx", (json_int_t)backend_context(b), "params",
@@ -123,8 +123,8 @@ bool models_slots(exchange *e)
     json_t *list = json_array();
     for (size_t i = 0; i < orchestra_model_count(s->orchestra); i++) {
         backend *b = orchestra_backend(s->orchestra, i);
-        engine_status status;
-        backend_read_status(b, &status);
+        backend_load status;
+        backend_read_load(b, &status);
         for (size_t k = 0; k < status.slots; k++)
             json_array_append_new(list, json_pack("{s:I, s:s, s:I, s:b, s:b}", "id",
                                                   (json_int_t)json_array_size(list), "model",

@@ -22,14 +22,14 @@ static json_t *tokens_json(const token_list *list, size_t begin, size_t n)
 /* Whether it ended because the context was full. */
 static bool is_truncated(const exchange *e, const choice *c)
 {
-    const sequence_stats *s = &run_receipt(c->run)->reply;
-    return c->finish == FINISH_LENGTH &&
+    const reply_stats *s = &run_receipt(c->run)->reply;
+    return c->finish == END_LENGTH &&
            s->prompt_tokens + s->reply_tokens >= backend_context(choice_backend(e, c));
 }
 
 static const char *stop_type(const choice *c)
 {
-    return c->finish == FINISH_LENGTH ? "limit" : run_stop(c->run) != NULL ? "word" : "eos";
+    return c->finish == END_LENGTH ? "limit" : run_stop(c->run) != NULL ? "word" : "eos";
 }
 
 /* The tokens that end a reply, as what may never follow. */
@@ -79,7 +79,7 @@ static json_t *chosen_fields(const exchange *e, json_t *whole)
 
 static json_t *piece_json(const choice *c, json_t *text, json_t *tokens, bool is_end)
 {
-    const sequence_stats *s = &run_receipt(c->run)->reply;
+    const reply_stats *s = &run_receipt(c->run)->reply;
     return json_pack("{s:I, s:o, s:o, s:b, s:i, s:I, s:I}", "index", (json_int_t)c->index,
                      "content", text, "tokens", tokens, "stop", (int)is_end, "id_slot", NO_SLOT,
                      "tokens_predicted", (json_int_t)s->reply_tokens, "tokens_evaluated",
@@ -89,7 +89,7 @@ static json_t *piece_json(const choice *c, json_t *text, json_t *tokens, bool is
 /* `all` is the reply's text, wherever it was told. */
 static json_t *end_json(const exchange *e, choice *c, json_t *text, const buffer *all)
 {
-    const sequence_stats *s = &run_receipt(c->run)->reply;
+    const reply_stats *s = &run_receipt(c->run)->reply;
     const char *word = run_stop(c->run);
     json_t *tokens = tokens_json(&c->tokens, 0, c->tokens.length);
     json_t *end = piece_json(c, text, tokens, true);

@@ -70,7 +70,7 @@ static json_int_t nanoseconds(double ms)
 
 static json_t *finish_line(const exchange *e, json_t *line)
 {
-    const sequence_stats s = replies_stats(e);
+    const reply_stats s = replies_stats(e);
     double ms = s.queue_ms + s.prefill_ms + s.decode_ms;
     json_object_update_new(
         line,

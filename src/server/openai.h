@@ -76,7 +76,7 @@ typedef struct chat_request {
     reply_manner manner;
     const char *model; /* NULL: auto */
     bool has_lookup;
-    lookup_setting lookup;
+    lookup_wish lookup;
     unsigned sampling_given; /* config_sampling_bits that the client set */
     request_prompt *prompts; /* instead of a conversation */
     size_t n_prompts;
@@ -141,8 +141,8 @@ bool chat_request_find_tokens(chat_request *r, backend *b, api_error *e);
 
 #define SYSTEM_FINGERPRINT "a-io"
 
-json_t *usage_json(const sequence_stats *stats);
-json_t *timings_json(const sequence_stats *stats);
+json_t *usage_json(const reply_stats *stats);
+json_t *timings_json(const reply_stats *stats);
 json_t *model_json(const char *id, size_t context, int64_t created);
 /* What a request that says nothing of its reply asks for, as llama-server tells it. */
 json_t *native_defaults_json(const request_defaults *defaults);

@@ -50,7 +50,7 @@ static json_t *message_json(const choice *c)
 
 static json_t *whole(const exchange *e)
 {
-    const sequence_stats stats = replies_stats(e);
+    const reply_stats stats = replies_stats(e);
     json_t *body = head_json(e, "chat.completion"), *choices = json_array();
     for (size_t i = 0; i < e->n_choices; i++) {
         choice *c = &e->choices[i];
@@ -81,7 +81,7 @@ static json_t *chunk_json(const exchange *e, choice *c, json_t *delta, const cha
 
 static bool add_chunk(exchange *e, json_t *chunk)
 {
-    const sequence_stats stats = replies_stats(e);
+    const reply_stats stats = replies_stats(e);
     replies_add_timings(e, chunk);
     if (e->manner.include_usage && e->manner.continuous_usage)
         json_object_set_new(chunk, "usage", usage_json(&stats));
@@ -129,7 +129,7 @@ static bool end_choice(exchange *e, choice *c)
     json_t *last = chunk_json(e, c, json_object(), choice_finish_text(c));
     if (!replies_are_told(e))
         return add_chunk(e, last);
-    const sequence_stats stats = replies_stats(e);
+    const reply_stats stats = replies_stats(e);
     json_object_set_new(last, "timings", timings_json(&stats));
     json_object_set_new(last, "a_io", account_json(first_run(e), (uint64_t)e->manner.seed));
     return add_chunk(e, last);
@@ -138,7 +138,7 @@ static bool end_choice(exchange *e, choice *c)
 static bool end(exchange *e)
 {
     if (e->manner.include_usage) {
-        const sequence_stats stats = replies_stats(e);
+        const reply_stats stats = replies_stats(e);
         json_t *usage = head_json(e, "chat.completion.chunk");
         json_object_set_new(usage, "choices", json_array());
         json_object_set_new(usage, "usage", usage_json(&stats));

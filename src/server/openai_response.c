@@ -85,7 +85,7 @@ json_t *api_error_json(const api_error *e)
 
 /* ---- replies -------------------------------------------------------------------------------- */
 
-json_t *usage_json(const sequence_stats *stats)
+json_t *usage_json(const reply_stats *stats)
 {
     json_int_t prompt = (json_int_t)stats->prompt_tokens, tokens = (json_int_t)stats->reply_tokens;
     return json_pack("{s:I, s:I, s:I, s:{s:I}}", "prompt_tokens", prompt, "completion_tokens",
@@ -100,7 +100,7 @@ static double share(double part, double of)
 }
 
 /* The first token comes out of the prefill, so decoding took the time of one token fewer. */
-json_t *timings_json(const sequence_stats *stats)
+json_t *timings_json(const reply_stats *stats)
 {
     double prompt_n = (double)(stats->prompt_tokens - stats->cached_tokens);
     double decoded = stats->reply_tokens > 1 ? (double)(stats->reply_tokens - 1) : 0;

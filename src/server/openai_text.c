@@ -30,7 +30,7 @@ static json_t *whole_text(const choice *c)
 
 static json_t *whole(const exchange *e)
 {
-    const sequence_stats stats = replies_stats(e);
+    const reply_stats stats = replies_stats(e);
     json_t *body = head_json(e), *choices = json_array();
     for (size_t i = 0; i < e->n_choices; i++) {
         choice *c = &e->choices[i];
@@ -49,7 +49,7 @@ static json_t *whole(const exchange *e)
 
 static bool add_chunk(exchange *e, json_t *chunk)
 {
-    const sequence_stats stats = replies_stats(e);
+    const reply_stats stats = replies_stats(e);
     replies_add_timings(e, chunk);
     if (e->manner.include_usage)
         json_object_set_new(chunk, "usage",
@@ -82,7 +82,7 @@ static bool add_piece(exchange *e, choice *c, const reply_piece *piece)
 
 static bool end_choice(exchange *e, choice *c)
 {
-    const sequence_stats stats = replies_stats(e);
+    const reply_stats stats = replies_stats(e);
     json_t *last = head_json(e);
     json_object_set_new(
         last, "choices",
@@ -97,7 +97,7 @@ static bool end_choice(exchange *e, choice *c)
 
 static bool end(exchange *e)
 {
-    const sequence_stats stats = replies_stats(e);
+    const reply_stats stats = replies_stats(e);
     if (e->manner.include_usage) {
         json_t *usage = head_json(e);
         json_object_set_new(usage, "choices", json_array());

@@ -332,11 +332,11 @@ bool replies_are_told(const exchange *e)
 /* ---- what there is to know --------------------------------------------------------------------
  */
 
-sequence_stats replies_stats(const exchange *e)
+reply_stats replies_stats(const exchange *e)
 {
-    sequence_stats all = {.prompt_tokens = 0};
+    reply_stats all = {.prompt_tokens = 0};
     for (size_t i = 0; i < e->n_choices && e->choices[i].run != NULL; i++) {
-        sequence_stats one = run_receipt(e->choices[i].run)->reply;
+        reply_stats one = run_receipt(e->choices[i].run)->reply;
         if (i == 0) {
             all = one;
             continue;
@@ -356,13 +356,12 @@ sequence_stats replies_stats(const exchange *e)
 
 void replies_add_timings(const exchange *e, json_t *piece)
 {
-    const sequence_stats stats = replies_stats(e);
+    const reply_stats stats = replies_stats(e);
     if (e->manner.tells_timings && stats.reply_tokens > 0)
         json_object_set_new(piece, "timings", timings_json(&stats));
 }
 
 const char *choice_finish_text(const choice *c)
 {
-    return c->n_calls > 0 && c->finish == FINISH_STOP ? "tool_calls"
-                                                      : finish_reason_text(c->finish);
+    return c->n_calls > 0 && c->finish == END_STOP ? "tool_calls" : finish_reason_text(c->finish);
 }

@@ -9,7 +9,7 @@
 #define PRIORITY_HEADER "x-a-io-priority"
 #define DEADLINE_HEADER "x-a-io-deadline-ms"
 
-static bool set_priority(parser *p, const char *name, sequence_priority priority)
+static bool set_priority(parser *p, const char *name, request_priority priority)
 {
     request *r = &p->out->request;
     if (p->priority != NULL && r->priority != priority)
@@ -24,7 +24,7 @@ static bool set_priority_text(parser *p, const char *name, const char *text)
     bool batch = text != NULL && strcmp(text, "batch") == 0;
     if (!batch && (text == NULL || strcmp(text, "interactive") != 0))
         return parser_refuse(p, name, "must be 'interactive' or 'batch'");
-    return set_priority(p, name, batch ? SEQUENCE_BATCH : SEQUENCE_INTERACTIVE);
+    return set_priority(p, name, batch ? PRIORITY_BATCH : PRIORITY_INTERACTIVE);
 }
 
 /* vLLM's is a number of which the lower goes first: two classes can honour two of them. */
@@ -36,7 +36,7 @@ bool read_priority(parser *p, const char *name, json_t *value)
     if (number != 0 && number != 1)
         return parser_refuse(p, name,
                              "has two classes: 'interactive' (or 0) goes before 'batch' (or 1)");
-    return set_priority(p, name, number == 0 ? SEQUENCE_INTERACTIVE : SEQUENCE_BATCH);
+    return set_priority(p, name, number == 0 ? PRIORITY_INTERACTIVE : PRIORITY_BATCH);
 }
 
 bool read_service_tier(parser *p, const char *name, json_t *value)
@@ -46,9 +46,9 @@ bool read_service_tier(parser *p, const char *name, json_t *value)
     if (strcmp(tier, "auto") == 0 || strcmp(tier, "default") == 0)
         return true; /* whatever is done without it */
     if (strcmp(tier, "priority") == 0)
-        return set_priority(p, name, SEQUENCE_INTERACTIVE);
+        return set_priority(p, name, PRIORITY_INTERACTIVE);
     if (strcmp(tier, "flex") == 0)
-        return set_priority(p, name, SEQUENCE_BATCH);
+        return set_priority(p, name, PRIORITY_BATCH);
     return parser_refuse(p, name,
                          "must be 'auto', 'default', 'priority' (interactive) or 'flex' (batch)");
 }
@@ -57,7 +57,7 @@ const char *priority_tier(const parser *p)
 {
     if (p->tier == NULL)
         return NULL;
-    if (p->out->request.priority == SEQUENCE_BATCH)
+    if (p->out->request.priority == PRIORITY_BATCH)
         return "flex";
     return strcmp(json_string_value(p->tier), "priority") == 0 ? "priority" : "default";
 }

@@ -148,13 +148,13 @@ bool read_ignore_end(parser *p, const char *name, json_t *value)
 bool read_lookup(parser *p, const char *name, json_t *value)
 {
     int64_t number = 0;
-    if (!parser_read_integer(p, name, value, 0, LOOKUP_MAX_DRAFT, &number))
+    if (!parser_read_integer(p, name, value, 0, WISH_MAX_DRAFT, &number))
         return false;
     if (p->lookup != NULL && p->out->lookup.length != (uint32_t)number)
         return parser_refuse_difference(p, name, p->lookup);
     p->lookup = name;
     p->out->has_lookup = true;
-    p->out->lookup = (lookup_setting){.mode = number == 0 ? LOOKUP_OFF : LOOKUP_FIXED,
-                                      .length = (uint32_t)number};
+    p->out->lookup =
+        (lookup_wish){.mode = number == 0 ? WISH_OFF : WISH_FIXED, .length = (uint32_t)number};
     return true;
 }

@@ -82,7 +82,7 @@ static json_t *items_json(const exchange *e)
 
 static json_t *response_usage_json(const exchange *e)
 {
-    const sequence_stats stats = replies_stats(e);
+    const reply_stats stats = replies_stats(e);
     json_int_t input = (json_int_t)stats.prompt_tokens, output = (json_int_t)stats.reply_tokens;
     return json_pack("{s:I, s:{s:I}, s:I, s:{s:I}, s:I}", "input_tokens", input,
                      "input_tokens_details", "cached_tokens", (json_int_t)stats.cached_tokens,
@@ -108,7 +108,7 @@ static json_t *response_json(const exchange *e, const char *status, json_t *item
 
 static const char *status_of(const exchange *e)
 {
-    return e->choices[0].finish == FINISH_LENGTH ? "incomplete" : "completed";
+    return e->choices[0].finish == END_LENGTH ? "incomplete" : "completed";
 }
 
 /* The reply as the message that a later request goes on with. */
@@ -286,7 +286,7 @@ static bool end(exchange *e)
 {
     json_t *response = finish_response(e, json_incref(e->items));
     const char *type =
-        e->choices[0].finish == FINISH_LENGTH ? "response.incomplete" : "response.completed";
+        e->choices[0].finish == END_LENGTH ? "response.incomplete" : "response.completed";
     return add_event(e, type, json_pack("{s:o}", "response", response));
 }
 

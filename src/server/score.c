@@ -36,7 +36,7 @@ static bool finish_score(parser *p)
 {
     request *r = &p->out->request;
     p->out->manner.wants_scores = true;
-    r->kind = SEQUENCE_SCORE;
+    r->kind = REQUEST_SCORE;
     r->max_tokens = 0;
     if (p->messages != NULL && p->prompt != NULL)
         return parser_refuse_difference(p, "prompt", "messages");
@@ -76,7 +76,7 @@ static json_t *choice_json(const exchange *e, choice *c)
 
 static json_t *whole(const exchange *e)
 {
-    const sequence_stats stats = replies_stats(e);
+    const reply_stats stats = replies_stats(e);
     json_t *data = json_array();
     for (size_t i = 0; i < e->n_choices; i++)
         json_array_append_new(data, choice_json(e, &e->choices[i]));

@@ -22,7 +22,7 @@ typedef struct server server;
 /* What a request may leave out. */
 typedef struct request_defaults {
     size_t max_tokens; /* 0: to the context's end */
-    sequence_priority priority;
+    request_priority priority;
     double deadline_ms; /* 0: none */
 } request_defaults;
 

@@ -1,6 +1,6 @@
 /*
  * run_house.h: the orchestra above two pretended backends, which answer from threads of their own
- * and fail where a test says so. What is below backend.h is replaced at link time.
+ * and fail where a test says so.
  */
 #include <math.h>
 #include <pthread.h>
@@ -9,22 +9,24 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/operations.h"
+#include "base/random.h"
 #include "orchestra/orchestra.h"
 
 /* ---- the pretended room below ------------------------------------------------------------------
  */
 
-struct backend {
-    const char *name;
+typedef struct fake_backend {
+    backend base;
     bool is_small;
-};
+} fake_backend;
 
 #define PREPARING_MS 0.25
 
-struct prepared_prompt {
+typedef struct fake_prompt {
+    prepared_prompt base;
     bool is_small;
-    size_t tokens;
-};
+} fake_prompt;
 
 static struct {
     size_t tokens[2]; /* what a prompt counts: small, large */
@@ -32,9 +34,9 @@ static struct {
     size_t running[2];
     float logits[3];
     error_code classify_code, classification_code, submit_code, reply_code, label_code, load_code;
-    double deadline_ms;    /* of the requests */
-    double left_ms;        /* of it, when the reply was started */
-    lookup_setting lookup; /* that the reply was started with */
+    double deadline_ms; /* of the requests */
+    double left_ms;     /* of it, when the reply was started */
+    lookup_wish lookup; /* that the reply was started with */
     char prompt[64];
     sampling_params sampling;
     size_t max_tokens;
@@ -99,105 +101,45 @@ static void stop_worker(worker *w)
     count_alive(-1);
 }
 
-struct classification {
+typedef struct fake_classification {
+    classification base;
     worker worker;
-};
-struct reply {
+} fake_classification;
+
+typedef struct fake_reply {
+    reply base;
     worker worker;
     score_list scores;
-};
+} fake_reply;
 
-engine_options engine_defaults(void)
+static bool is_small(const backend *b)
 {
-    return (engine_options){.slots = 1};
+    return ((const fake_backend *)b)->is_small;
 }
 
-error_code model_load(model **out, const char *path, const model_options *options, failure *fail)
-{
-    if (options->progress != NULL)
-        options->progress(options->progress_context, 0.5);
-    if (world.load_code != OK && strcmp(path, "l") == 0)
-        return failure_set(fail, world.load_code, "cut short");
-    *out = calloc(1, sizeof **out);
-    count_alive(1);
-    return OK;
-}
-
-void model_destroy(model *m)
-{
-    free(m);
-    count_alive(-1);
-}
-
-error_code conductor_create(conductor **out, int n_threads, failure *fail)
-{
-    (void)n_threads, (void)fail;
-    *out = malloc(1);
-    count_alive(1);
-    return OK;
-}
-
-error_code conductor_add(conductor *c, const model *m, const engine_options *options, engine **out,
-                         failure *fail)
-{
-    (void)c, (void)m, (void)options, (void)fail;
-    *out = NULL;
-    return OK;
-}
-
-void conductor_limit_memory(conductor *c, size_t bytes)
-{
-    (void)c;
-    (void)bytes;
-}
-
-error_code engine_set_draft_model(engine *e, const model *small, failure *fail)
-{
-    (void)e;
-    (void)small;
-    (void)fail;
-    return OK;
-}
-
-error_code conductor_start(conductor *c, failure *fail)
-{
-    (void)c, (void)fail;
-    return OK;
-}
-
-void conductor_destroy(conductor *c)
-{
-    free(c);
-    count_alive(-1);
-}
-
-error_code backend_create_local(backend **out, const char *name, engine *e, failure *fail)
-{
-    (void)e, (void)fail;
-    *out = calloc(1, sizeof **out);
-    (*out)->name = name;
-    (*out)->is_small = strcmp(name, "s") == 0;
-    count_alive(1);
-    return OK;
-}
-
-void backend_destroy(backend *b)
+static void fake_destroy(backend *b)
 {
     free(b);
     count_alive(-1);
 }
 
-size_t backend_context(const backend *b)
+static size_t fake_context(const backend *b)
 {
-    return world.context[b->is_small ? 0 : 1];
+    return world.context[is_small(b) ? 0 : 1];
 }
 
-void backend_read_status(backend *b, engine_status *out)
+static void fake_read_load(backend *b, backend_load *out)
 {
-    *out = (engine_status){.running = world.running[b->is_small ? 0 : 1]};
+    *out = (backend_load){.running = world.running[is_small(b) ? 0 : 1]};
 }
 
-error_code backend_check_length(const backend *b, const request *r, failure *fail)
+static bool fake_has_template(const backend *b)
+{
+    (void)b;
+    return true;
+}
+
+static error_code fake_check_length(const backend *b, const request *r, failure *fail)
 {
     (void)b;
     (void)r;
@@ -205,72 +147,68 @@ error_code backend_check_length(const backend *b, const request *r, failure *fai
     return OK;
 }
 
-error_code backend_prepare(backend *b, const request *r, prepared_prompt **out, failure *fail)
+static const backend_operations fake_operations;
+
+static error_code fake_prepare(backend *b, const request *r, prepared_prompt **out, failure *fail)
 {
     (void)r, (void)fail;
-    *out = calloc(1, sizeof **out);
-    **out = (prepared_prompt){b->is_small, world.tokens[b->is_small ? 0 : 1]};
+    fake_prompt *p = calloc(1, sizeof *p);
+    p->base = (prepared_prompt){.operations = &fake_operations,
+                                .n_tokens = world.tokens[is_small(b) ? 0 : 1],
+                                .template_ms = PREPARING_MS};
+    p->is_small = is_small(b);
+    *out = &p->base;
     pthread_mutex_lock(&world_lock);
-    world.n_prepared[b->is_small ? 0 : 1]++;
+    world.n_prepared[is_small(b) ? 0 : 1]++;
     pthread_mutex_unlock(&world_lock);
     count_alive(1);
     return OK;
 }
 
-size_t prompt_tokens(const prepared_prompt *p)
+static void fake_destroy_prompt(prepared_prompt *p)
 {
-    return p->tokens;
-}
-
-double prompt_template_ms(const prepared_prompt *p)
-{
-    (void)p;
-    return PREPARING_MS;
-}
-
-void prompt_destroy(prepared_prompt *p)
-{
-    if (p == NULL)
-        return;
     free(p);
     count_alive(-1);
 }
 
-error_code backend_check_labels(backend *b, const probe_template *t, const char *const *labels,
-                                size_t n_labels, failure *fail)
+static error_code fake_check_labels(backend *b, const probe_template *t, const char *const *labels,
+                                    size_t n_labels, failure *fail)
 {
-    assert_true(b->is_small);
+    assert_true(is_small(b));
     assert_string_equal(t->text, "{conversation}Intent:");
     assert_string_equal(labels[n_labels - 1], " math");
     return world.label_code == OK ? OK : failure_set(fail, world.label_code, "two tokens");
 }
 
-error_code backend_classify(backend *b, const request *r, const prepared_prompt *p,
-                            const probe_template *t, const char *const *labels, size_t n_labels,
-                            wakeup wake, classification **out, failure *fail)
+static error_code fake_classify(backend *b, const request *r, const prepared_prompt *p,
+                                const probe_template *t, const char *const *labels, size_t n_labels,
+                                wakeup wake, classification **out, failure *fail)
 {
     (void)t, (void)labels, (void)n_labels;
-    assert_true(b->is_small && p->is_small);
+    assert_true(is_small(b) && ((const fake_prompt *)p)->is_small);
     pthread_mutex_lock(&world_lock);
     world.probe_left_ms = r->deadline_ms;
     world.n_probes++;
     pthread_mutex_unlock(&world_lock);
     if (world.classify_code != OK)
         return failure_set(fail, world.classify_code, "no slot");
-    *out = calloc(1, sizeof **out);
-    start_worker(&(*out)->worker, wake);
+    fake_classification *c = calloc(1, sizeof *c);
+    c->base.operations = &fake_operations;
+    *out = &c->base;
+    start_worker(&c->worker, wake);
     return OK;
 }
 
-error_code classification_poll(classification *c, classification_result *out)
+static error_code fake_poll_classification(classification *base, classification_result *out)
 {
-    *out = (classification_result){.state = SEQUENCE_RUNNING, .n_labels = 3};
+    fake_classification *c = (fake_classification *)base;
+    *out = (classification_result){.state = WORK_RUNNING, .n_labels = 3};
     pthread_mutex_lock(&c->worker.lock);
     bool done = c->worker.parts == 3;
     pthread_mutex_unlock(&c->worker.lock);
     if (!done)
         return OK;
-    out->state = world.classification_code == OK ? SEQUENCE_FINISHED : SEQUENCE_FAILED;
+    out->state = world.classification_code == OK ? WORK_FINISHED : WORK_FAILED;
     if (world.classification_code != OK)
         failure_set(&out->failure, world.classification_code, "lost");
     memcpy(out->logits, world.logits, sizeof world.logits);
@@ -281,35 +219,17 @@ error_code classification_poll(classification *c, classification_result *out)
     return OK;
 }
 
-void classification_release(classification *c)
+static void fake_release_classification(classification *base)
 {
+    fake_classification *c = (fake_classification *)base;
     stop_worker(&c->worker);
     free(c);
 }
 
-/* Nobody asks for states here: test_heads does, of real models. */
-error_code backend_embed(backend *b, const prepared_prompt *p, const embedding_request *e,
-                         wakeup wake, embedding_job **out, failure *fail)
+static error_code fake_submit(backend *b, const request *r, const prepared_prompt *p,
+                              const lookup_wish *lookup, wakeup wake, reply **out, failure *fail)
 {
-    (void)b, (void)p, (void)e, (void)wake, (void)out;
-    return failure_set(fail, ERR_UNSUPPORTED, "no states");
-}
-
-error_code embedding_poll(embedding_job *e, embedding_result *out)
-{
-    (void)e, (void)out;
-    return ERR_INTERNAL;
-}
-
-void embedding_release(embedding_job *e)
-{
-    (void)e;
-}
-
-error_code backend_submit(backend *b, const request *r, const prepared_prompt *p,
-                          const lookup_setting *lookup, wakeup wake, reply **out, failure *fail)
-{
-    assert_int_equal(p->is_small, b->is_small);
+    assert_int_equal(((const fake_prompt *)p)->is_small, is_small(b));
     if (world.submit_code != OK)
         return failure_set(fail, world.submit_code, "%s refuses", b->name);
     pthread_mutex_lock(&world_lock);
@@ -322,15 +242,19 @@ error_code backend_submit(backend *b, const request *r, const prepared_prompt *p
              r->n_stops > 0 ? r->stops[r->n_stops - 1] : "",
              r->sampling.n_biases > 0 ? (double)r->sampling.biases[0].bias : 0.0);
     pthread_mutex_unlock(&world_lock);
-    *out = calloc(1, sizeof **out);
-    start_worker(&(*out)->worker, wake);
+    fake_reply *handle = calloc(1, sizeof *handle);
+    handle->base.operations = &fake_operations;
+    *out = &handle->base;
+    start_worker(&handle->worker, wake);
     return OK;
 }
 
-error_code reply_poll(reply *r, reply_status *status, buffer *text, token_list *tokens)
+static error_code fake_poll_reply(reply *base, reply_status *status, buffer *text,
+                                  token_list *tokens)
 {
+    fake_reply *r = (fake_reply *)base;
     worker *w = &r->worker;
-    *status = (reply_status){.state = SEQUENCE_RUNNING, .stats = {.switch_ms = 4}};
+    *status = (reply_status){.state = WORK_RUNNING, .stats = {.switch_ms = 4}};
     r->scores.length = 0;
     pthread_mutex_lock(&w->lock);
     for (; w->taken < w->parts; w->taken++) {
@@ -339,45 +263,108 @@ error_code reply_poll(reply *r, reply_status *status, buffer *text, token_list *
         r->scores.length++;
     }
     if (w->cancelled) {
-        status->state = SEQUENCE_FAILED;
+        status->state = WORK_FAILED;
         failure_set(&status->failure, ERR_CANCELLED, "cancelled");
     } else if (w->parts == 3) {
-        status->state = world.reply_code == OK ? SEQUENCE_FINISHED : SEQUENCE_FAILED;
+        status->state = world.reply_code == OK ? WORK_FINISHED : WORK_FAILED;
         status->failure.code = world.reply_code;
-        status->finish = FINISH_LENGTH;
+        status->finish = END_LENGTH;
     }
     pthread_mutex_unlock(&w->lock);
     return OK;
 }
 
-const score_list *reply_scores(const reply *r)
+static const score_list *fake_scores(const reply *r)
 {
-    return &r->scores;
+    return &((const fake_reply *)r)->scores;
 }
 
-reply_style reply_style_of(const reply *r)
+static void fake_cancel(reply *base)
 {
-    (void)r;
-    return (reply_style){.is_in_thought = false};
-}
-
-void reply_cancel(reply *r)
-{
+    fake_reply *r = (fake_reply *)base;
     pthread_mutex_lock(&r->worker.lock);
     r->worker.cancelled = true;
     pthread_mutex_unlock(&r->worker.lock);
 }
 
-void reply_release(reply *r)
+static void fake_release(reply *base)
 {
-    stop_worker(&r->worker);
-    free(r);
+    stop_worker(&((fake_reply *)base)->worker);
+    free(base);
 }
 
-double random_uniform(uint64_t seed, uint64_t choice, uint64_t position)
+/* No states: test_heads asks for them, of real models. */
+static const backend_operations fake_operations = {
+    .destroy = fake_destroy,
+    .context = fake_context,
+    .read_load = fake_read_load,
+    .has_template = fake_has_template,
+    .check_length = fake_check_length,
+    .prepare = fake_prepare,
+    .destroy_prompt = fake_destroy_prompt,
+    .submit = fake_submit,
+    .poll_reply = fake_poll_reply,
+    .reply_scores = fake_scores,
+    .cancel_reply = fake_cancel,
+    .release_reply = fake_release,
+    .check_labels = fake_check_labels,
+    .classify = fake_classify,
+    .poll_classification = fake_poll_classification,
+    .release_classification = fake_release_classification,
+};
+
+/* ---- where they come from ------------------------------------------------------------------- */
+
+static bool fake_takes(const config_model *m)
 {
-    return fmod((double)(seed + choice + position) * 0.4, 1.0);
+    (void)m;
+    return true;
 }
+
+static const house_kind fake_house;
+
+static error_code fake_open(backend_house **out, const house_setting *setting, failure *fail)
+{
+    (void)setting, (void)fail;
+    *out = malloc(sizeof **out);
+    (*out)->kind = &fake_house;
+    count_alive(1);
+    return OK;
+}
+
+static error_code fake_add(backend_house *h, const config_model *m, const house_progress *progress,
+                           backend **out, failure *fail)
+{
+    (void)h;
+    progress->call(progress->context, m->name, 0.5);
+    if (world.load_code != OK && strcmp(m->name, "l") == 0)
+        return failure_set(fail, world.load_code, "cut short");
+    fake_backend *b = calloc(1, sizeof *b);
+    b->base = (backend){.operations = &fake_operations, .name = m->name};
+    b->is_small = strcmp(m->name, "s") == 0;
+    *out = &b->base;
+    count_alive(1);
+    return OK;
+}
+
+static error_code fake_start(backend_house *h, failure *fail)
+{
+    (void)h, (void)fail;
+    return OK;
+}
+
+static void fake_close(backend_house *h)
+{
+    free(h);
+    count_alive(-1);
+}
+
+static const house_kind fake_house = {.takes = fake_takes,
+                                      .open = fake_open,
+                                      .add = fake_add,
+                                      .start = fake_start,
+                                      .close = fake_close};
+static const house_kind *const fake_houses[] = {&fake_house, NULL};
 
 /* ---- fixture ------------------------------------------------------------------------------ */
 
@@ -403,8 +390,8 @@ static inline error_code try_open(stage *s, const char *rules, failure *fail)
              rules);
     *s = (stage){.config = NULL};
     assert_int_equal(config_parse(&s->config, text, strlen(text), "x", fail), OK);
-    orchestra_progress progress = {.call = count_progress, .context = s};
-    return orchestra_create(&s->orchestra, s->config, progress, fail);
+    house_progress progress = {.call = count_progress, .context = s};
+    return orchestra_create_of(&s->orchestra, fake_houses, s->config, progress, fail);
 }
 
 static void open_stage(stage *s, const char *rules)

@@ -9,11 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "backend/backend.h"
+#include "backend/house.h"
 
-static model *small;
-static conductor *house;
+static backend_houses all;
 static backend *b;
+static const model *small;
 
 static void must(error_code code, const failure *fail)
 {
@@ -24,17 +24,21 @@ static void must(error_code code, const failure *fail)
 static int open_backend(void **state)
 {
     failure fail;
-    engine *e;
-    engine_options options = engine_defaults();
-    options.context = 512;
+    static const config_model own = {
+        .name = "small", .path = "models/demo/small.gguf", .context = 512, .slots = 4};
+    static const config_engine shared = {.threads = 2,
+                                         .queue_limit = 64,
+                                         .prefill_chunk = 256,
+                                         .step_budget_ms = 100,
+                                         .prefix_cache = true};
+    const house_setting setting = {.engine = &shared};
     (void)state;
     must(kernel_init(NULL, &fail), &fail);
-    must(model_load(&small, "models/demo/small.gguf", &(model_options){.context = 0}, &fail),
+    must(backend_houses_add(&all, house_kinds, &setting, &own, &(house_progress){.call = NULL}, &b,
+                            &fail),
          &fail);
-    must(conductor_create(&house, 2, &fail), &fail);
-    must(conductor_add(house, small, &options, &e, &fail), &fail);
-    must(conductor_start(house, &fail), &fail);
-    must(backend_create_local(&b, "small", e, &fail), &fail);
+    must(backend_houses_start(&all, &fail), &fail);
+    small = backend_local_model(b);
     return 0;
 }
 
@@ -42,8 +46,7 @@ static int close_backend(void **state)
 {
     (void)state;
     backend_destroy(b);
-    conductor_destroy(house);
-    model_destroy(small);
+    backend_houses_close(&all);
     return 0;
 }
 
@@ -75,16 +78,15 @@ static void ask(const request *q, answer *a)
     reply *r;
     prepared_prompt *p = prepare(q);
     *a = (answer){0};
-    must(backend_submit(b, q, p, &(lookup_setting){LOOKUP_OFF, 0, 0}, (wakeup){0}, &r, &fail),
-         &fail);
+    must(backend_submit(b, q, p, &(lookup_wish){WISH_OFF, 0, 0}, (wakeup){0}, &r, &fail), &fail);
     prompt_destroy(p); /* nothing needs it any more */
     do {
         usleep(200);
         must(reply_poll(r, &a->status, NULL, &a->tokens), &a->status.failure);
         assert_int_equal(score_list_append(&a->scores, reply_scores(r)), OK);
-    } while (a->status.state == SEQUENCE_RUNNING);
+    } while (a->status.state == WORK_RUNNING);
     reply_release(r);
-    if (a->status.state == SEQUENCE_FAILED)
+    if (a->status.state == WORK_FAILED)
         fail_msg("%s", a->status.failure.text);
 }
 
@@ -139,9 +141,9 @@ static void test_one_prompt_for_all(void **state)
     must(backend_classify(b, &q, p, &suffix, labels, 2, (wakeup){0}, &c, &fail), &fail);
     do
         must(classification_poll(c, &said), &said.failure);
-    while (said.state == SEQUENCE_RUNNING);
+    while (said.state == WORK_RUNNING);
     classification_release(c);
-    assert_int_equal(said.state, SEQUENCE_FINISHED);
+    assert_int_equal(said.state, WORK_FINISHED);
     assert_int_equal(said.prompt_tokens, prompt_tokens(p));
     assert_int_equal(said.probe_tokens, prompt_tokens(p) + 1);
 
@@ -152,8 +154,8 @@ static void test_one_prompt_for_all(void **state)
     must(backend_embed(b, p, &wanted, (wakeup){0}, &e, &fail), &fail);
     do
         must(embedding_poll(e, &got), &got.failure);
-    while (got.state == SEQUENCE_RUNNING);
-    assert_int_equal(got.state, SEQUENCE_FINISHED);
+    while (got.state == WORK_RUNNING);
+    assert_int_equal(got.state, WORK_FINISHED);
     assert_int_equal(backend_state_width(b), small->config.n_embd);
     assert_true(vector_is_finite(got.states, backend_state_width(b)));
     assert_int_equal(got.stats.cached_tokens, prompt_tokens(p) - 1);
@@ -175,7 +177,7 @@ static void test_completion_is_scored(void **state)
     static const char completion[] = " And the door?";
     request q = raw_request();
     answer whole, part;
-    q.kind = SEQUENCE_SCORE;
+    q.kind = REQUEST_SCORE;
     q.n_top = 3;
     q.completion = completion;
     q.completion_length = strlen(completion);

@@ -189,7 +189,7 @@ static void test_probe_goes_to_the_other(void **state)
                      "  - {name: large, role: large, path: %s/%s}\n",
                      c.path, getcwd((char[256]){0}, 256), LARGE);
     must(config_parse(&settings, yaml, (size_t)n, "test", &fail), &fail);
-    must(orchestra_create(&o, settings, (orchestra_progress){.call = NULL}, &fail), &fail);
+    must(orchestra_create(&o, settings, (house_progress){.call = NULL}, &fail), &fail);
     const chat_message question = {.role = "user", .content = "Who wrote it?", .content_length = 13};
     const request q = {.messages = &question,
                        .n_messages = 1,

@@ -99,10 +99,10 @@ static void test_machine_again(void **state)
                                   .n_probes = 1,
                                   .probe_tokens = {64},
                                   .probe_ms = {3}};
-    for (size_t n = 1; n < LOOKUP_MAX_DRAFT + 2; n++)
+    for (size_t n = 1; n < WISH_MAX_DRAFT + 2; n++)
         m.models[0].step_ms[n] = (double)n / 7;
     m.models[0].step_ms[24] = 1.0 / 3;
-    m.models[0].step_ms[ENGINE_STEP_ROWS] = 9.1;
+    m.models[0].step_ms[LOAD_STEP_ROWS] = 9.1;
     /* As the calibration names the small model. */
     json_t *part = probe_record_json(&probe, h->config, h->small);
     snprintf(m.models[0].fingerprint, sizeof m.models[0].fingerprint, "%s",
@@ -134,7 +134,7 @@ static void read_wide(const house *h, const char *wide, const char *what)
           "\"read_peak_gb_s\": 1.5, \"models\": [{\"fingerprint\": \"0123456789abcdef\", "
           "\"name\": \"m\", \"kv\": \"f16\", \"step_ms\": [0.5",
           file);
-    for (size_t n = 2; n < LOOKUP_MAX_DRAFT + 2; n++)
+    for (size_t n = 2; n < WISH_MAX_DRAFT + 2; n++)
         fprintf(file, ", %zu.5", n);
     fprintf(file, "], %s\"prefill_row_ms\": 0.1, \"probes\": []}]}}\n", wide);
     fclose(file);

@@ -123,7 +123,7 @@ static int open_house(void **state)
     *state = &h;
     kernel_init(NULL, &fail);
     if (config_load(&h.config, "config/demo.yaml", &fail) != OK ||
-        orchestra_create(&h.orchestra, h.config, (orchestra_progress){.call = NULL}, &fail) != OK)
+        orchestra_create(&h.orchestra, h.config, (house_progress){.call = NULL}, &fail) != OK)
         return 1;
     h.small = orchestra_backend(h.orchestra, 0);
     return labelled_builtin(&h.requests, &fail) != OK ||
@@ -149,7 +149,7 @@ static void judge(comparison *c, house *h)
 static void check_scores(const comparison *c)
 {
     calibration_sample samples[BUILTIN_REQUESTS];
-    double content_free[SEQUENCE_MAX_LABELS];
+    double content_free[PROBE_MAX_LABELS];
     for (size_t i = 0; i < c->n_items; i++) {
         const candidate_score *s = &c->items[i].score;
         candidate_samples(c, &c->items[i], samples, content_free);

@@ -85,7 +85,8 @@ static long end_failing(void)
 /* Does something once; *out is what it made, in text, when it is OK. */
 typedef error_code work_function(buffer *out, failure *fail);
 
-static void try_one(const char *what, work_function *attempt, const buffer *sound, long at, bool all)
+static void try_one(const char *what, work_function *attempt, const buffer *sound, long at,
+                    bool all)
 {
     failure fail = {0};
     buffer got;
@@ -389,17 +390,17 @@ static error_code embed(buffer *out, failure *fail)
     static const request q = {.prompt = "Who wrote it?", .prompt_length = 13};
     backend *b = orchestra_backend(stage, 0);
     const uint32_t layer = 2;
-    const embedding_request wanted = {.layers = &layer, .n_layers = 1, .pooling = POOL_MEAN};
+    const embedding_request wanted = {.layers = &layer, .n_layers = 1, .pooling = EMBEDDING_MEAN};
     prepared_prompt *p;
     embedding_job *job = NULL;
-    embedding_result got = {.state = SEQUENCE_RUNNING};
+    embedding_result got = {.state = WORK_RUNNING};
     error_code code = backend_prepare(b, &q, &p, fail);
     if (code != OK)
         return code;
     code = backend_embed(b, p, &wanted, (wakeup){.call = NULL}, &job, fail);
-    while (code == OK && got.state == SEQUENCE_RUNNING)
+    while (code == OK && got.state == WORK_RUNNING)
         code = embedding_poll(job, &got);
-    if (code == OK && got.state == SEQUENCE_FAILED) {
+    if (code == OK && got.state == WORK_FAILED) {
         *fail = got.failure;
         code = fail->code;
     } else if (code == OK)
@@ -422,7 +423,7 @@ static void test_whole_request(void **state)
                      "  - {name: large, role: large, path: %s/models/demo/large.gguf}\n",
                      folder, folder);
     if (config_parse(&c, absolute, (size_t)n, "test", &fail) != OK ||
-        orchestra_create(&stage, c, (orchestra_progress){.call = NULL}, &fail) != OK)
+        orchestra_create(&stage, c, (house_progress){.call = NULL}, &fail) != OK)
         fail_msg("%s", fail.text);
     try_all("a request's whole way", answer, 400);
     try_all("scores", score, 400);

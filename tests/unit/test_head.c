@@ -73,7 +73,7 @@ static double share_right(const linear_head *h, const head_samples *s)
 {
     size_t right = 0;
     for (size_t i = 0; i < s->n; i++) {
-        double z[SEQUENCE_MAX_LABELS];
+        double z[PROBE_MAX_LABELS];
         size_t best = 0;
         assert_int_equal(head_apply(h, s->states[i], z, NULL), OK);
         for (size_t k = 1; k < h->n_labels; k++)

@@ -84,8 +84,7 @@ static void open_stage(stage *s, const char *format, ...)
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     if (config_parse(&s->config, text, strlen(text), "x", &fail) != OK ||
-        orchestra_create(&s->orchestra, s->config, (orchestra_progress){.call = NULL}, &fail) !=
-            OK ||
+        orchestra_create(&s->orchestra, s->config, (house_progress){.call = NULL}, &fail) != OK ||
         orchestra_open_log(s->orchestra, &fail) != OK)
         fail_msg("%s", fail.text);
 }
@@ -133,7 +132,7 @@ static void read_state(stage *s, uint32_t layer, float *out)
         .role = "user", .content = question, .content_length = strlen(question)};
     const request q = {.messages = &message, .n_messages = 1, .sampling = sampling_defaults()};
     backend *small = orchestra_backend(s->orchestra, 0);
-    const embedding_request wanted = {.layers = &layer, .n_layers = 1, .pooling = POOL_LAST};
+    const embedding_request wanted = {.layers = &layer, .n_layers = 1, .pooling = EMBEDDING_LAST};
     prepared_prompt *p;
     embedding_job *job;
     embedding_result result;
@@ -142,8 +141,8 @@ static void read_state(stage *s, uint32_t layer, float *out)
     do {
         usleep(1000);
         assert_int_equal(embedding_poll(job, &result), OK);
-    } while (result.state == SEQUENCE_RUNNING);
-    assert_int_equal(result.state, SEQUENCE_FINISHED);
+    } while (result.state == WORK_RUNNING);
+    assert_int_equal(result.state, WORK_FINISHED);
     memcpy(out, result.states, backend_state_width(small) * sizeof *out);
     embedding_release(job);
     prompt_destroy(p);
@@ -325,7 +324,7 @@ static void refused(const char *text, const char *what)
     failure fail;
     assert_int_equal(config_parse(&s.config, text, strlen(text), "x", &fail), OK);
     error_code code =
-        orchestra_create(&s.orchestra, s.config, (orchestra_progress){.call = NULL}, &fail);
+        orchestra_create(&s.orchestra, s.config, (house_progress){.call = NULL}, &fail);
     assert_int_equal(code, ERR_CONFIG);
     if (strstr(fail.text, what) == NULL)
         fail_msg("\"%s\" lacks \"%s\"", fail.text, what);

@@ -14,7 +14,7 @@
 
 #include "base/kept.h"
 #include "model/model.h"
-#include "orchestra/kept_steps.h"
+#include "backend/kept_steps.h"
 
 static char folder[] = "/tmp/a-io-kept-XXXXXX";
 

@@ -83,7 +83,7 @@ static bool decides_alone(fixture f, size_t tokens, plan *p)
     return policy_decide(f.policy, &facts, p);
 }
 
-static void check(plan p, config_role role, lookup_mode mode, const char *rule, const char *reason)
+static void check(plan p, config_role role, wish_mode mode, const char *rule, const char *reason)
 {
     assert_int_equal(p.role, role);
     assert_int_equal(p.lookup.mode, mode);
@@ -95,22 +95,21 @@ static void test_adaptive(void **state)
 {
     (void)state;
     fixture f = open_policy("{entropy_limit: 0.45, prompt_limit: 500}");
-    check(decide(f, CODE, 0.45, 500), ROLE_SMALL, LOOKUP_AUTO, "code",
+    check(decide(f, CODE, 0.45, 500), ROLE_SMALL, WISH_AUTO, "code",
           "intent code, entropy 0.45 ≤ 0.45 nats, 500 prompt tokens ≤ 500");
-    check(decide(f, CODE, 0.61, 500), ROLE_LARGE, LOOKUP_AUTO, "entropy",
-          "entropy 0.61 > 0.45 nats");
-    check(decide(f, CODE, 0.4500001, 500), ROLE_LARGE, LOOKUP_AUTO, "entropy",
+    check(decide(f, CODE, 0.61, 500), ROLE_LARGE, WISH_AUTO, "entropy", "entropy 0.61 > 0.45 nats");
+    check(decide(f, CODE, 0.4500001, 500), ROLE_LARGE, WISH_AUTO, "entropy",
           "entropy 0.4500001 > 0.4500000 nats");
-    check(decide(f, CODE, 0.1, 501), ROLE_LARGE, LOOKUP_AUTO, "long_context",
+    check(decide(f, CODE, 0.1, 501), ROLE_LARGE, WISH_AUTO, "long_context",
           "501 prompt tokens > 500");
-    check(decide(f, QA, 0.1, 5), ROLE_LARGE, LOOKUP_AUTO, "qa", "intent qa");
-    check(decide(f, MATH, 0.1, 5), ROLE_LARGE, LOOKUP_AUTO, "math", "intent math");
+    check(decide(f, QA, 0.1, 5), ROLE_LARGE, WISH_AUTO, "qa", "intent qa");
+    check(decide(f, MATH, 0.1, 5), ROLE_LARGE, WISH_AUTO, "math", "intent math");
     assert_int_equal(decide(f, MATH, 0.1, 5).lookup.prior, MATH);
     plan p;
     assert_false(decides_alone(f, 500, &p));
     assert_true(decides_alone(f, 501, &p)); /* too long for the small model whatever the intent */
-    check(p, ROLE_LARGE, LOOKUP_AUTO, "long_context", "501 prompt tokens > 500");
-    assert_int_equal(p.lookup.prior, LOOKUP_CLASSES - 1);
+    check(p, ROLE_LARGE, WISH_AUTO, "long_context", "501 prompt tokens > 500");
+    assert_int_equal(p.lookup.prior, WISH_CLASSES - 1);
     assert_true(policy_reads_intent(f.policy));
     close_policy(f);
 }
@@ -120,7 +119,7 @@ static void test_small_context_limits(void **state)
     (void)state;
     fixture f = open_policy("{prompt_limit: 2048}");
     assert_int_equal(decide(f, CODE, 0, SMALL_CONTEXT - 1).role, ROLE_SMALL);
-    check(decide(f, CODE, 0, SMALL_CONTEXT), ROLE_LARGE, LOOKUP_AUTO, "long_context",
+    check(decide(f, CODE, 0, SMALL_CONTEXT), ROLE_LARGE, WISH_AUTO, "long_context",
           "1000 prompt tokens do not fit the small model's context of 1000"); /* nor any reply */
     assert_int_equal(decide(f, CODE, 0, SMALL_CONTEXT + 1).role, ROLE_LARGE);
     close_policy(f);
@@ -130,16 +129,16 @@ static void test_paper(void **state)
 {
     (void)state;
     fixture f = open_policy("{name: paper, entropy_limit: 0.45, prompt_limit: 500}");
-    check(decide(f, CODE, 0.45, 500), ROLE_SMALL, LOOKUP_OFF, "code",
+    check(decide(f, CODE, 0.45, 500), ROLE_SMALL, WISH_OFF, "code",
           "intent code, entropy 0.45 ≤ 0.45 nats, 500 prompt tokens ≤ 500");
-    check(decide(f, CODE, 0.46, 500), ROLE_LARGE, LOOKUP_OFF, "entropy",
+    check(decide(f, CODE, 0.46, 500), ROLE_LARGE, WISH_OFF, "entropy",
           "intent code, entropy 0.46 > 0.45 nats");
-    check(decide(f, CODE, 0.1, 501), ROLE_LARGE, LOOKUP_OFF, "long_context",
+    check(decide(f, CODE, 0.1, 501), ROLE_LARGE, WISH_OFF, "long_context",
           "intent code, 501 prompt tokens > 500");
-    check(decide(f, QA, 0.1, 501), ROLE_LARGE, LOOKUP_FIXED, "long_context",
+    check(decide(f, QA, 0.1, 501), ROLE_LARGE, WISH_FIXED, "long_context",
           "501 prompt tokens > 500");
-    check(decide(f, MATH, 0.5, 5), ROLE_LARGE, LOOKUP_FIXED, "entropy", "entropy 0.50 > 0.45 nats");
-    check(decide(f, MATH, 0.1, 5), ROLE_LARGE, LOOKUP_FIXED, "math", "intent math");
+    check(decide(f, MATH, 0.5, 5), ROLE_LARGE, WISH_FIXED, "entropy", "entropy 0.50 > 0.45 nats");
+    check(decide(f, MATH, 0.1, 5), ROLE_LARGE, WISH_FIXED, "math", "intent math");
     assert_int_equal(decide(f, QA, 0.1, 5).lookup.length, 2);
     plan p;
     assert_false(decides_alone(f, 501, &p)); /* the lookup depends on the intent */
@@ -158,7 +157,7 @@ static void test_static(void **state)
         plan p;
         assert_true(decides_alone(f, 1, &p));
         assert_int_equal(p.role, cases[i].role);
-        assert_int_equal(p.lookup.mode, LOOKUP_AUTO);
+        assert_int_equal(p.lookup.mode, WISH_AUTO);
         assert_false(policy_reads_intent(f.policy));
         close_policy(f);
     }
@@ -170,9 +169,9 @@ static void test_random(void **state)
     fixture f = open_policy("{name: random, seed: 3}");
     plan p;
     assert_true(policy_decide(f.policy, &(policy_facts){.coin = 0.5}, &p));
-    check(p, ROLE_SMALL, LOOKUP_AUTO, "random", "coin 0.50 ≤ 0.50");
+    check(p, ROLE_SMALL, WISH_AUTO, "random", "coin 0.50 ≤ 0.50");
     assert_true(policy_decide(f.policy, &(policy_facts){.coin = 0.75}, &p));
-    check(p, ROLE_LARGE, LOOKUP_AUTO, "random", "coin 0.75 > 0.50");
+    check(p, ROLE_LARGE, WISH_AUTO, "random", "coin 0.75 > 0.50");
     close_policy(f);
 }
 
@@ -186,15 +185,15 @@ static void test_rules(void **state)
                             "{name: vague, above_entropy: 1, model: large}]}");
     plan p;
     assert_true(decides_alone(f, 801, &p));
-    check(p, ROLE_LARGE, LOOKUP_OFF, "huge", "801 prompt tokens > 800");
+    check(p, ROLE_LARGE, WISH_OFF, "huge", "801 prompt tokens > 800");
     assert_false(decides_alone(f, 300, &p)); /* sure may hold */
     assert_false(decides_alone(f, 301, &p)); /* sure cannot, vague may */
     p = decide(f, MATH, 0.1, 300);
-    check(p, ROLE_SMALL, LOOKUP_FIXED, "sure",
+    check(p, ROLE_SMALL, WISH_FIXED, "sure",
           "intent math, margin 0.90 > 0.50, 300 prompt tokens ≤ 300");
     assert_int_equal(p.lookup.length, 7);
     assert_string_equal(decide(f, MATH, 1.05, 301).rule, "vague");
-    check(decide(f, QA, 0.1, 300), ROLE_LARGE, LOOKUP_AUTO, "no_rule",
+    check(decide(f, QA, 0.1, 300), ROLE_LARGE, WISH_AUTO, "no_rule",
           "no earlier rule held (no_rule)");
     close_policy(f);
 }
@@ -208,12 +207,12 @@ static void test_probe_error(void **state)
     plan p;
     policy_facts facts = {.probe_failure = &why, .prompt_tokens = 12};
     assert_true(policy_decide(f.policy, &facts, &p));
-    check(p, ROLE_LARGE, LOOKUP_AUTO, "probe_error", "the probe failed: the queue is full");
+    check(p, ROLE_LARGE, WISH_AUTO, "probe_error", "the probe failed: the queue is full");
     assert_int_equal(p.prompt_tokens, 12);
     assert_int_equal(p.fallback, FALLBACK_PROBE_ERROR);
     failure_set(&why, ERR_TIMEOUT, "5 ms are over");
     assert_true(policy_decide(f.policy, &facts, &p));
-    check(p, ROLE_LARGE, LOOKUP_AUTO, "probe_timeout", "the probe took too long: 5 ms are over");
+    check(p, ROLE_LARGE, WISH_AUTO, "probe_timeout", "the probe took too long: 5 ms are over");
     assert_int_equal(p.fallback, FALLBACK_PROBE_TIMEOUT);
     close_policy(f);
 }
@@ -277,7 +276,7 @@ static void test_request_conditions(void **state)
     assert_string_equal(policy_header(f.policy, 0), "X-Tier");
     const char *headers[] = {"gold", ""};
     policy_facts facts = {.headers = headers, .coin = 0.5, .load = {{.running = 1}, {0}}};
-    check(decide_facts(f, &facts), ROLE_SMALL, LOOKUP_AUTO, "gold",
+    check(decide_facts(f, &facts), ROLE_SMALL, WISH_AUTO, "gold",
           "header X-Tier: gold, header x-any");
     headers[0] = "Gold";
     assert_string_equal(decide_facts(f, &facts).rule, "no_rule");
@@ -285,23 +284,23 @@ static void test_request_conditions(void **state)
     headers[1] = NULL;
     assert_string_equal(decide_facts(f, &facts).rule, "no_rule");
     facts.load[ROLE_LARGE].waiting = 3;
-    check(decide_facts(f, &facts), ROLE_SMALL, LOOKUP_AUTO, "busy", "large model: 3 waiting > 2");
+    check(decide_facts(f, &facts), ROLE_SMALL, WISH_AUTO, "busy", "large model: 3 waiting > 2");
     assert_int_equal(decide_facts(f, &facts).fallback, FALLBACK_LOAD);
     facts.load[ROLE_LARGE].waiting = 2;
     facts.load[ROLE_SMALL].running = 0;
     assert_string_equal(decide_facts(f, &facts).rule, "no_rule"); /* idle asks for a session */
     facts.has_session = true;
-    check(decide_facts(f, &facts), ROLE_LARGE, LOOKUP_AUTO, "idle",
+    check(decide_facts(f, &facts), ROLE_LARGE, WISH_AUTO, "idle",
           "small model: 0 running ≤ 0, a session is named");
     facts = (policy_facts){.turn = 3, .coin = 0.5, .load = {{.running = 1}, {0}}};
     plan p = decide_facts(f, &facts);
-    check(p, ROLE_SMALL, LOOKUP_AUTO, "later", "turn 3 > 2, turn 3 ≤ 4, no session is named");
+    check(p, ROLE_SMALL, WISH_AUTO, "later", "turn 3 > 2, turn 3 ≤ 4, no session is named");
     assert_int_equal(p.max_tokens, 9);
     assert_int_equal(p.sampling->set, CONFIG_TEMPERATURE);
     facts.turn = 5;
     facts.coin = 0.25;
     p = decide_facts(f, &facts);
-    check(p, ROLE_SMALL, LOOKUP_OFF, "share", "coin 0.25 ≤ 0.25");
+    check(p, ROLE_SMALL, WISH_OFF, "share", "coin 0.25 ≤ 0.25");
     assert_null(p.sampling);
     close_policy(f);
 }
@@ -363,23 +362,23 @@ static void test_conversations(void **state)
     plan p;
     assert_false(policy_decide(f.policy, &facts, &p)); /* small may escalate */
     facts.intent = &n;
-    check(decide_facts(f, &facts), ROLE_SMALL, LOOKUP_OFF, "session",
+    check(decide_facts(f, &facts), ROLE_SMALL, WISH_OFF, "session",
           "the conversation stays with the small model (code)");
     assert_int_equal(decide_facts(f, &facts).number, 0);
     assert_int_equal(decide_facts(f, &facts).lookup.prior, 7);
     n.best = CODE;
     assert_string_equal(decide_facts(f, &facts).rule, "code"); /* its own rule holds again */
     n.best = MATH;
-    check(decide_facts(f, &facts), ROLE_LARGE, LOOKUP_FIXED, "math", "intent math");
+    check(decide_facts(f, &facts), ROLE_LARGE, WISH_FIXED, "math", "intent math");
     assert_false(decide_facts(f, &facts).is_kept);
     kept.rule = 2; /* with the large model: no probe, whatever else there is */
     facts.intent = NULL;
     p = decide_facts(f, &facts);
-    check(p, ROLE_LARGE, LOOKUP_FIXED, "session",
+    check(p, ROLE_LARGE, WISH_FIXED, "session",
           "the conversation stays with the large model (math)");
     assert_true(p.is_kept && p.number == 2 && p.lookup.prior == 7);
     kept.rule = PLAN_NO_RULE;
-    check(decide_facts(f, &facts), ROLE_LARGE, LOOKUP_AUTO, "session",
+    check(decide_facts(f, &facts), ROLE_LARGE, WISH_AUTO, "session",
           "the conversation stays with the large model (long_context)");
     kept.rule = 0; /* a small conversation outgrows its model */
     facts.prompt_tokens = SMALL_CONTEXT;
@@ -600,15 +599,14 @@ static void test_success(void **state)
                             " {name: even, min_success: 0.5, below_success: 0.8, model: large},"
                             " {name: poor, below_success: 0.5, model: large, lookup: off}]}");
     const double at = 0.8, below = nextafter(0.8, 0), half = 0.5, least = 0, most = 1;
-    check(decide_success(f, &at, NULL, 10), ROLE_SMALL, LOOKUP_AUTO, "likely",
-          "success 0.80 ≥ 0.80");
+    check(decide_success(f, &at, NULL, 10), ROLE_SMALL, WISH_AUTO, "likely", "success 0.80 ≥ 0.80");
     assert_string_equal(decide_success(f, &most, NULL, 10).rule, "likely");
     assert_true(decide_success(f, &at, NULL, 10).success == 0.8);
     assert_string_equal(decide_success(f, &below, NULL, 10).rule, "even");
-    check(decide_success(f, &half, NULL, 10), ROLE_LARGE, LOOKUP_AUTO, "even",
+    check(decide_success(f, &half, NULL, 10), ROLE_LARGE, WISH_AUTO, "even",
           "success 0.50 ≥ 0.50, success 0.50 < 0.80");
     plan p = decide_success(f, &least, NULL, 10);
-    check(p, ROLE_LARGE, LOOKUP_OFF, "poor", "success 0.00 < 0.50");
+    check(p, ROLE_LARGE, WISH_OFF, "poor", "success 0.00 < 0.50");
     assert_int_equal(p.fallback, FALLBACK_SUCCESS);
     assert_string_equal(fallback_name(p.fallback), "success");
     assert_true(policy_reads_success(f.policy));
@@ -642,12 +640,12 @@ static void test_likely(void **state)
     assert_int_equal(policy_create(&f.policy, f.config, SMALL_CONTEXT, &fail), OK);
     assert_true(policy_follows_success(f.policy) && !policy_follows_limit(f.policy));
     assert_string_equal(decide_success(f, &at, NULL, 10).rule, "sure");
-    check(decide_success(f, &below, NULL, 10), ROLE_LARGE, LOOKUP_AUTO, "doubt",
+    check(decide_success(f, &below, NULL, 10), ROLE_LARGE, WISH_AUTO, "doubt",
           "success 0.700000000 < 0.700000000");
     /* A limit that has moved comes with the facts. */
-    check(decide_success(f, &at, &higher, 10), ROLE_LARGE, LOOKUP_AUTO, "doubt",
+    check(decide_success(f, &at, &higher, 10), ROLE_LARGE, WISH_AUTO, "doubt",
           "success 0.70 < 0.75");
-    check(decide_success(f, &below, &lower, 10), ROLE_SMALL, LOOKUP_AUTO, "sure",
+    check(decide_success(f, &below, &lower, 10), ROLE_SMALL, WISH_AUTO, "sure",
           "success 0.70 ≥ 0.60");
     json_t *table = table_json(f.policy); /* can be put into a configuration: numbers */
     assert_true(json_real_value(json_object_get(json_array_get(table, 0), "below_success")) == 0.7);

@@ -20,7 +20,7 @@ static void assert_near(double a, double b, double tolerance)
 static intent read_logits(size_t n, const float *logits, float log_sum_exp)
 {
     classification_result c = {
-        .state = SEQUENCE_FINISHED, .n_labels = n, .log_sum_exp = log_sum_exp, .windowed = true};
+        .state = WORK_FINISHED, .n_labels = n, .log_sum_exp = log_sum_exp, .windowed = true};
     for (size_t i = 0; i < n; i++)
         c.logits[i] = logits[i];
     intent out;
@@ -84,7 +84,7 @@ static void test_not_numbers(void **state)
 static void test_calibrated(void **state)
 {
     (void)state;
-    classification_result c = {.state = SEQUENCE_FINISHED, .n_labels = 2, .log_sum_exp = 5};
+    classification_result c = {.state = WORK_FINISHED, .n_labels = 2, .log_sum_exp = 5};
     c.logits[0] = 4;
     c.logits[1] = 0;
     const calibration half = {.n_labels = 2, .scale = {0.5, 0.5}, .bias = {0, 3}};

@@ -73,7 +73,7 @@ static int load_models(void **state)
                      here, here);
     error_code code = config_parse(&settings, yaml, (size_t)n, "test", &fail);
     if (code == OK)
-        code = orchestra_create(&players, settings, (orchestra_progress){.call = NULL}, &fail);
+        code = orchestra_create(&players, settings, (house_progress){.call = NULL}, &fail);
     if (code != OK)
         printf("%s\n", fail.text);
     return code == OK ? 0 : -1;

@@ -78,7 +78,7 @@ static void test_every_field(void **state)
     const sampling_params *s = &r.request.sampling;
     assert_string_equal(r.model, "small");
     assert_true(r.manner.stream && r.manner.include_usage && r.has_lookup);
-    assert_int_equal(r.lookup.mode, LOOKUP_FIXED);
+    assert_int_equal(r.lookup.mode, WISH_FIXED);
     assert_int_equal(r.lookup.length, 8);
     assert_true(s->temperature == 0.5f && s->top_p == 0.9f && s->min_p == 0.05f);
     assert_int_equal(s->top_k, 40);
@@ -335,20 +335,20 @@ static void test_priority_and_deadline(void **state)
     (void)state;
     static const struct {
         const char *field, *tier;
-        sequence_priority priority;
+        request_priority priority;
     } cases[] = {
-        {"\"priority\":\"interactive\"", NULL, SEQUENCE_INTERACTIVE},
-        {"\"priority\":\"batch\"", NULL, SEQUENCE_BATCH},
-        {"\"priority\":0", NULL, SEQUENCE_INTERACTIVE},
-        {"\"priority\":1", NULL, SEQUENCE_BATCH},
-        {"\"service_tier\":\"auto\"", "flex", SEQUENCE_BATCH},
-        {"\"service_tier\":\"default\"", "flex", SEQUENCE_BATCH},
-        {"\"service_tier\":\"default\",\"priority\":0", "default", SEQUENCE_INTERACTIVE},
-        {"\"service_tier\":\"priority\"", "priority", SEQUENCE_INTERACTIVE},
-        {"\"service_tier\":\"flex\",\"priority\":\"batch\"", "flex", SEQUENCE_BATCH},
-        {"\"service_tier\":null,\"priority\":null", NULL, SEQUENCE_BATCH},
+        {"\"priority\":\"interactive\"", NULL, PRIORITY_INTERACTIVE},
+        {"\"priority\":\"batch\"", NULL, PRIORITY_BATCH},
+        {"\"priority\":0", NULL, PRIORITY_INTERACTIVE},
+        {"\"priority\":1", NULL, PRIORITY_BATCH},
+        {"\"service_tier\":\"auto\"", "flex", PRIORITY_BATCH},
+        {"\"service_tier\":\"default\"", "flex", PRIORITY_BATCH},
+        {"\"service_tier\":\"default\",\"priority\":0", "default", PRIORITY_INTERACTIVE},
+        {"\"service_tier\":\"priority\"", "priority", PRIORITY_INTERACTIVE},
+        {"\"service_tier\":\"flex\",\"priority\":\"batch\"", "flex", PRIORITY_BATCH},
+        {"\"service_tier\":null,\"priority\":null", NULL, PRIORITY_BATCH},
     };
-    const request_defaults defaults = {.priority = SEQUENCE_BATCH, .deadline_ms = 9};
+    const request_defaults defaults = {.priority = PRIORITY_BATCH, .deadline_ms = 9};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         chat_request r;
         api_error error;
@@ -374,7 +374,7 @@ static void test_headers(void **state)
     chat_request r;
     api_error error;
     assert_true(chat_request_parse(&r, &text, &(request_defaults){.max_tokens = 0}, &error));
-    assert_int_equal(r.request.priority, SEQUENCE_BATCH);
+    assert_int_equal(r.request.priority, PRIORITY_BATCH);
     assert_true(r.request.deadline_ms == 250);
     chat_request_free(&r);
 

@@ -1,9 +1,10 @@
 /*
- * kept_steps.h: what steps cost, kept from one start to the next (base/kept.h). An engine goes on
- * learning while it runs, so figures of a day when the machine was busy do not last.
+ * kept_steps.h: inside the backend room only: what steps cost, kept from one start to the next
+ * (base/kept.h). An engine goes on learning while it runs, so figures of a day when the machine was
+ * busy do not last.
  */
-#ifndef ORCHESTRA_KEPT_STEPS_H
-#define ORCHESTRA_KEPT_STEPS_H
+#ifndef BACKEND_KEPT_STEPS_H
+#define BACKEND_KEPT_STEPS_H
 
 #include "base/kept.h"
 #include "engine/engine.h"

@@ -1,11 +1,12 @@
-#include "orchestra/kept_steps.h"
+/* kept_steps.c: what steps cost, as JSON under all that it depends on. */
+#include "backend/kept_steps.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "orchestra/calibration_file.h"
+#include "backend/machine.h"
 
 #define KIND "steps"
 #define KEY_SIZE 256

@@ -1,0 +1,49 @@
+/* house.c: which kind of house takes a model, and those that are open. */
+#include "backend/house.h"
+
+const house_kind *const house_kinds[] = {&local_house, NULL};
+
+static error_code find_house(backend_houses *h, const house_kind *kind,
+                             const house_setting *setting, backend_house **out, failure *fail)
+{
+    for (size_t i = 0; i < h->n; i++) {
+        *out = h->open[i];
+        if (h->open[i]->kind == kind)
+            return OK;
+    }
+    if (h->n == MAX_HOUSES)
+        return failure_set(fail, ERR_INTERNAL, "more than %d kinds of backends", MAX_HOUSES);
+    error_code code = kind->open(out, setting, fail);
+    if (code == OK)
+        h->open[h->n++] = *out;
+    return code;
+}
+
+error_code backend_houses_add(backend_houses *h, const house_kind *const *kinds,
+                              const house_setting *setting, const config_model *m,
+                              const house_progress *progress, backend **out, failure *fail)
+{
+    backend_house *found = NULL;
+    while (*kinds != NULL && !(*kinds)->takes(m))
+        kinds++;
+    if (*kinds == NULL)
+        return failure_set(fail, ERR_UNSUPPORTED, "nothing here serves such a model");
+    error_code code = find_house(h, *kinds, setting, &found, fail);
+    return code == OK ? (*kinds)->add(found, m, progress, out, fail) : code;
+}
+
+error_code backend_houses_start(backend_houses *h, failure *fail)
+{
+    error_code code = OK;
+    for (size_t i = 0; code == OK && i < h->n; i++)
+        code = h->open[i]->kind->start(h->open[i], fail);
+    return code;
+}
+
+void backend_houses_close(backend_houses *h)
+{
+    while (h->n > 0) {
+        backend_house *last = h->open[--h->n];
+        last->kind->close(last);
+    }
+}

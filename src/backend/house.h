@@ -1,0 +1,66 @@
+/*
+ * house.h: where backends come from: one house for each kind of backend that a configuration asks
+ * for, which loads, keeps and ends what its backends share (threads, memory, connections).
+ */
+#ifndef BACKEND_HOUSE_H
+#define BACKEND_HOUSE_H
+
+#include "backend/backend.h"
+#include "backend/machine.h"
+#include "config/config.h"
+
+typedef struct backend_house backend_house;
+
+/* What all models of a configuration share. */
+typedef struct house_setting {
+    const config_engine *engine;
+    const machine_record *machine; /* what steps cost on engine->machine's machine; NULL: unknown */
+} house_setting;
+
+/* Tells how far a model is loaded; `call` may be NULL. */
+typedef struct house_progress {
+    void (*call)(void *context, const char *model, double fraction);
+    void *context;
+} house_progress;
+
+/* A kind of house. */
+typedef struct house_kind {
+    bool (*takes)(const config_model *m);
+    error_code (*open)(backend_house **out, const house_setting *setting, failure *fail);
+    /* The config's model must outlive the backend, which is destroyed before the house is closed.
+     */
+    error_code (*add)(backend_house *h, const config_model *m, const house_progress *progress,
+                      backend **out, failure *fail);
+    /* Once, after all models were added. */
+    error_code (*start)(backend_house *h, failure *fail);
+    void (*close)(backend_house *h);
+} house_kind;
+
+/* What a house begins with, whatever its kind. */
+struct backend_house {
+    const house_kind *kind;
+};
+
+/* NULL ends them. */
+extern const house_kind *const house_kinds[];
+extern const house_kind local_house; /* models in this process */
+
+/* Of a model in this process. */
+kv_type house_kv_type(const config_model *m);
+
+#define MAX_HOUSES 4
+
+/* The houses that are open, at most one of a kind; start from {0}. */
+typedef struct backend_houses {
+    backend_house *open[MAX_HOUSES];
+    size_t n;
+} backend_houses;
+
+/* A backend for the model, by the first of the kinds that takes it. */
+error_code backend_houses_add(backend_houses *h, const house_kind *const *kinds,
+                              const house_setting *setting, const config_model *m,
+                              const house_progress *progress, backend **out, failure *fail);
+error_code backend_houses_start(backend_houses *h, failure *fail);
+void backend_houses_close(backend_houses *h);
+
+#endif
