@@ -25,6 +25,12 @@ SYNTHETIC_TESTS = "step:1"  # of the run that makes a synthetic model's file
 class Engine:
     def __init__(self, name, command, ours):
         self.name, self.command, self.ours = name, command, ours
+        self.fills_depth = not ours and "--n-depth" in said_of_itself(command)
+
+
+def said_of_itself(command):
+    done = subprocess.run(command[:1] + ["--help"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.stdout
 
 
 def read_json(command):
@@ -60,11 +66,16 @@ def ours(engine, given, model, tests, depth):
 
 def theirs(engine, given, file, prompts, decoded, depth, repetitions):
     command = engine.command + ["-m", file, "-t", str(given.threads), "-o", "json", "-r", str(repetitions)]
-    command += ["-p", ",".join(map(str, prompts)) if prompts else "0", "-n", str(decoded), "-d", str(depth)]
+    if depth and not engine.fills_depth:  # ik_llama.cpp: a prompt, then tokens, of which the tokens are timed
+        command += ["-p", "0", "-n", "0", "-gp", f"{depth},{decoded}"]
+    else:
+        command += ["-p", ",".join(map(str, prompts)) if prompts else "0", "-n", str(decoded)]
+    if depth and engine.fills_depth:
+        command += ["-d", str(depth)]
     speeds = {}
     for r in read_json(command):
         key = ("decode", r["n_gen"]) if r["n_gen"] else ("prompt", r["n_prompt"])
-        speeds[(*key, r["n_depth"])] = statistics.median(r["samples_ts"])
+        speeds[key] = statistics.median(r["samples_ts"])
     return speeds
 
 
@@ -79,7 +90,7 @@ class Part:
         """{column: tokens/s}, and what only A-IO says of itself."""
         if not engine.ours:
             speeds = theirs(engine, given, file, self.prompts, self.decoded, self.depth, self.repetitions)
-            return {self.column(kind, n): speed for (kind, n, _), speed in speeds.items()}, None
+            return {self.column(kind, n): speed for (kind, n), speed in speeds.items()}, None
         said = ours(engine, given, model, self.tests, self.depth)
         return {self.column(kind, n): speed for (kind, n, _), speed in said["speeds"].items()}, said
 
