@@ -4,11 +4,13 @@
  *
  * Packed layout. A matrix part is cut into groups of sixteen rows, a group into records of 32, 64,
  * 128 or 256 columns, and records follow one another in the order in which a product reads them, as
- * does what a record is made of: one linear stream. Inside a record the rows are interleaved: four
- * consecutive columns ("a quad") of each of the sixteen rows fill 64 bytes, which is one 512-bit
- * register, two 256-bit ones, or q[quad][row][4] in C. Integers are stored unsigned; the zero point
- * comes back as −zero_point · Σx, summed once per activation. Every record is a multiple of 64
- * bytes, and at most 3 % larger than the file's blocks.
+ * does what a record is made of: one linear stream. Some groups make a panel, whose records come by
+ * slices of about 512 columns: the first slice of each group, then the second of each, and so on.
+ * So what a slice meets of the activations stays in the first-level cache for all of them. Inside a
+ * record the rows are interleaved: four consecutive columns ("a quad") of each of the sixteen rows
+ * fill 64 bytes, which is one 512-bit register, two 256-bit ones, or q[quad][row][4] in C. Integers
+ * are stored unsigned; the zero point comes back as −zero_point · Σx, summed once per activation.
+ * Every record is a multiple of 64 bytes, and at most 3 % larger than the file's blocks.
  *
  * Reduction order (promise 1), the same in every instruction set, so that integer products agree
  * bit for bit between them: per block of 32 columns an exact integer dot product, converted to f32,
@@ -267,11 +269,20 @@ static inline size_t kv_bytes(kv_type type, size_t n)
 
 /* ---- what one instruction set provides ------------------------------------------------------ */
 
-/* y[c · y_stride + r] for the sixteen rows of one group and 1 ≤ columns ≤ TILE_COLUMNS. x is the
- * first column's f32 values or activation_blocks, the next column x_stride bytes on; values past
- * the matrix's columns are zero up to a whole record. */
-typedef void tile_function(const void *records, size_t n_records, const void *x, size_t x_stride,
-                           size_t columns, float *y, size_t y_stride);
+/* Some records of one group against 1 ≤ columns ≤ TILE_COLUMNS activations. */
+typedef struct tile_job {
+    const void *records;
+    size_t n_records;
+    const void *x;   /* the first column's f32 values or activation_blocks; those past the matrix's
+                        columns are zero up to a whole record */
+    size_t x_stride; /* bytes to the next column's */
+    size_t columns;
+    float *y; /* y[c · y_stride + r] of the sixteen rows */
+    size_t y_stride;
+    bool goes_on; /* y holds the sums over the records before these; else sums begin at zero */
+} tile_job;
+
+typedef void tile_function(const tile_job *job);
 
 typedef struct kernel_set {
     const char *name;

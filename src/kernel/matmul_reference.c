@@ -13,9 +13,18 @@ typedef struct sums {
     float row[GROUP_ROWS];
 } sums;
 
-static void store_rows(float *y, const sums *s)
+/* What a column's sums begin with. */
+static sums first_sums(const tile_job *job, size_t column)
 {
-    memcpy(y, s->row, sizeof s->row);
+    sums s = {{0}};
+    if (job->goes_on)
+        memcpy(s.row, job->y + column * job->y_stride, sizeof s.row);
+    return s;
+}
+
+static void store_sums(const tile_job *job, size_t column, const sums *s)
+{
+    memcpy(job->y + column * job->y_stride, s->row, sizeof s->row);
 }
 
 /* ---- floats --------------------------------------------------------------------------------- */
@@ -40,15 +49,13 @@ static float weight_bf16(const void *record, size_t k, size_t r)
     return value;
 }
 
-static inline void tile_floats(weight_function *weight, size_t record_bytes, const char *records,
-                               size_t n_records, const char *x, size_t x_stride, size_t columns,
-                               float *y, size_t y_stride)
+static inline void tile_floats(weight_function *weight, size_t record_bytes, const tile_job *job)
 {
-    for (size_t c = 0; c < columns; c++) {
-        sums total = {{0}};
-        const float *values = (const float *)(const void *)(x + c * x_stride);
-        for (size_t i = 0; i < n_records; i++, values += BLOCK_COLUMNS) {
-            const char *record = records + i * record_bytes;
+    for (size_t c = 0; c < job->columns; c++) {
+        sums total = first_sums(job, c);
+        const float *values = (const void *)((const char *)job->x + c * job->x_stride);
+        for (size_t i = 0; i < job->n_records; i++, values += BLOCK_COLUMNS) {
+            const char *record = (const char *)job->records + i * record_bytes;
             for (size_t r = 0; r < GROUP_ROWS; r++) {
                 float even = 0, odd = 0;
                 for (size_t k = 0; k < BLOCK_COLUMNS; k += 2) {
@@ -58,29 +65,23 @@ static inline void tile_floats(weight_function *weight, size_t record_bytes, con
                 total.row[r] += even + odd;
             }
         }
-        store_rows(y + c * y_stride, &total);
+        store_sums(job, c, &total);
     }
 }
 
-void reference_tile_f32(const void *records, size_t n_records, const void *x, size_t x_stride,
-                        size_t columns, float *y, size_t y_stride)
+void reference_tile_f32(const tile_job *job)
 {
-    tile_floats(weight_f32, sizeof(record_f32), records, n_records, x, x_stride, columns, y,
-                y_stride);
+    tile_floats(weight_f32, sizeof(record_f32), job);
 }
 
-void reference_tile_f16(const void *records, size_t n_records, const void *x, size_t x_stride,
-                        size_t columns, float *y, size_t y_stride)
+void reference_tile_f16(const tile_job *job)
 {
-    tile_floats(weight_f16, sizeof(record_f16), records, n_records, x, x_stride, columns, y,
-                y_stride);
+    tile_floats(weight_f16, sizeof(record_f16), job);
 }
 
-void reference_tile_bf16(const void *records, size_t n_records, const void *x, size_t x_stride,
-                         size_t columns, float *y, size_t y_stride)
+void reference_tile_bf16(const tile_job *job)
 {
-    tile_floats(weight_bf16, sizeof(record_f16), records, n_records, x, x_stride, columns, y,
-                y_stride);
+    tile_floats(weight_bf16, sizeof(record_f16), job);
 }
 
 /* ---- integers ------------------------------------------------------------------------------- */
@@ -325,24 +326,21 @@ static void add_iq4_xs(const void *record, const activation_block *x, sums *tota
 typedef void add_function(const void *record, const activation_block *x, sums *total);
 
 static inline void tile_blocks(add_function *add, size_t record_bytes, size_t record_blocks,
-                               const char *records, size_t n_records, const char *x,
-                               size_t x_stride, size_t columns, float *y, size_t y_stride)
+                               const tile_job *job)
 {
-    for (size_t c = 0; c < columns; c++) {
-        sums total = {{0}};
-        const activation_block *blocks = (const void *)(x + c * x_stride);
-        for (size_t i = 0; i < n_records; i++)
-            add(records + i * record_bytes, blocks + i * record_blocks, &total);
-        store_rows(y + c * y_stride, &total);
+    for (size_t c = 0; c < job->columns; c++) {
+        sums total = first_sums(job, c);
+        const activation_block *blocks = (const void *)((const char *)job->x + c * job->x_stride);
+        for (size_t i = 0; i < job->n_records; i++)
+            add((const char *)job->records + i * record_bytes, blocks + i * record_blocks, &total);
+        store_sums(job, c, &total);
     }
 }
 
 #define DEFINE_TILE(type, record_blocks)                                                           \
-    void reference_tile_##type(const void *records, size_t n_records, const void *x,               \
-                               size_t x_stride, size_t columns, float *y, size_t y_stride)         \
+    void reference_tile_##type(const tile_job *job)                                                \
     {                                                                                              \
-        tile_blocks(add_##type, sizeof(record_##type), record_blocks, records, n_records, x,       \
-                    x_stride, columns, y, y_stride);                                               \
+        tile_blocks(add_##type, sizeof(record_##type), record_blocks, job);                        \
     }
 
 DEFINE_TILE(q8_0, 2)

@@ -7,9 +7,10 @@
 
 enum {
     MAX_SOURCES = 8,
+    SLICE_COLUMNS = 512, /* about */
     /* Weights of this many bytes stay in the second-level cache while the column tiles of a prefill
      * pass over them. */
-    PANEL_BYTES = 256 * 1024,
+    RESIDENT_BYTES = 256 * 1024,
     /* What one thread takes at a time when there are few columns: a microsecond or two. */
     PIECE_BYTES = 48 * 1024,
     PACK_SLICE_BYTES = 16 * 1024 * 1024,
@@ -25,8 +26,10 @@ typedef struct matrix_part {
     size_t first_row; /* in the joined matrix */
     size_t rows;
     size_t groups;
-    size_t n_records;   /* a group */
-    size_t group_bytes; /* n_records · record_bytes */
+    size_t n_records;     /* a group */
+    size_t group_bytes;   /* n_records · record_bytes */
+    size_t panel_groups;  /* a panel, the last of which may have fewer */
+    size_t slice_records; /* a slice of a group, the last of which may have fewer */
     char *data;
 } matrix_part;
 
@@ -42,6 +45,39 @@ struct matrix {
     matrix_part parts[];
 };
 
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t divide_up(size_t a, size_t b)
+{
+    return a / b + (a % b != 0);
+}
+
+/* The more groups a panel has, the more often activations are met while they are near; but a panel
+ * is what a thread takes at least, and of the smallest matrices all threads want as much. */
+static size_t choose_panel(size_t groups)
+{
+    return groups >= 256 ? 8 : groups >= 64 ? 4 : 2;
+}
+
+/* Records in the part of a slice that one group has; `first` is the slice's first record. */
+static size_t slice_length(const matrix_part *part, size_t first)
+{
+    return smaller(part->n_records - first, part->slice_records);
+}
+
+/* Where that part lies. */
+static char *slice_of(const matrix_part *part, size_t group, size_t first)
+{
+    size_t panel = group / part->panel_groups * part->panel_groups; /* its first group */
+    size_t groups = smaller(part->groups - panel, part->panel_groups);
+    size_t before = first * groups + slice_length(part, first) * (group - panel);
+    return part->data + panel * part->group_bytes +
+           before * packed_format_of(part->index)->record_bytes;
+}
+
 static error_code measure_part(matrix_part *part, const matrix_source *source, size_t cols,
                                failure *fail)
 {
@@ -55,8 +91,11 @@ static error_code measure_part(matrix_part *part, const matrix_source *source, s
                            "a %s matrix has %zu columns, which is not a multiple of %u",
                            format->info.name, cols, (unsigned)format->info.block_values);
     part->rows = source->rows;
-    part->groups = source->rows / GROUP_ROWS + (source->rows % GROUP_ROWS != 0);
-    part->n_records = cols / format->columns + (cols % format->columns != 0);
+    part->groups = divide_up(source->rows, GROUP_ROWS);
+    part->n_records = divide_up(cols, format->columns);
+    size_t slices = (cols + SLICE_COLUMNS / 2) / SLICE_COLUMNS;
+    part->panel_groups = choose_panel(part->groups);
+    part->slice_records = divide_up(part->n_records, slices > 0 ? slices : 1);
     if (__builtin_mul_overflow(part->n_records, format->record_bytes, &part->group_bytes))
         return failure_set(fail, ERR_TOO_LARGE, "a matrix of %zu columns is too large", cols);
     return OK;
@@ -120,24 +159,32 @@ static bool check_group(pack_share *share, size_t group)
     return finite == n;
 }
 
-static void *pack_groups(void *context)
+static void pack_group(const pack_share *share, size_t group)
 {
-    pack_share *share = context;
     const matrix_part *part = share->part;
     const packed_format *format = packed_format_of(part->index);
     size_t row_bytes = share->cols / format->info.block_values * format->info.block_bytes;
     size_t record_step = format->columns / format->info.block_values * format->info.block_bytes;
-    char *record = part->data + share->begin * part->group_bytes;
-    for (size_t g = share->begin; g < share->end && check_group(share, g); g++) {
-        for (size_t i = 0; i < part->n_records; i++, record += format->record_bytes) {
-            const uint8_t *rows[GROUP_ROWS] = {NULL};
-            for (size_t r = 0; r < GROUP_ROWS && g * GROUP_ROWS + r < part->rows; r++)
-                rows[r] = (const uint8_t *)share->source->data + (g * GROUP_ROWS + r) * row_bytes +
-                          i * record_step;
+    const uint8_t *rows[GROUP_ROWS] = {NULL};
+    for (size_t r = 0; r < GROUP_ROWS && group * GROUP_ROWS + r < part->rows; r++)
+        rows[r] = (const uint8_t *)share->source->data + (group * GROUP_ROWS + r) * row_bytes;
+    for (size_t first = 0, n; first < part->n_records; first += n) {
+        char *record = slice_of(part, group, first);
+        n = slice_length(part, first);
+        for (size_t i = first; i < first + n; i++, record += format->record_bytes) {
             size_t left = share->cols - i * format->columns;
             format->pack(record, rows, left < format->columns ? left : format->columns);
+            for (size_t r = 0; r < GROUP_ROWS && rows[r] != NULL; r++)
+                rows[r] += record_step;
         }
     }
+}
+
+static void *pack_groups(void *context)
+{
+    pack_share *share = context;
+    for (size_t g = share->begin; g < share->end && check_group(share, g); g++)
+        pack_group(share, g);
     return NULL;
 }
 
@@ -281,17 +328,26 @@ void matrix_read_row(const matrix *m, size_t row, float *out)
         part++;
     const packed_format *format = packed_format_of(part->index);
     row -= part->first_row;
-    const char *record = part->data + row / GROUP_ROWS * part->group_bytes;
-    for (size_t at = 0; at < m->cols; at += format->columns, record += format->record_bytes)
-        format->unpack(record, row % GROUP_ROWS, out + at,
-                       m->cols - at < format->columns ? m->cols - at : format->columns);
+    for (size_t first = 0, n; first < part->n_records; first += n) {
+        const char *record = slice_of(part, row / GROUP_ROWS, first);
+        n = slice_length(part, first);
+        for (size_t i = first; i < first + n; i++, record += format->record_bytes) {
+            size_t at = i * format->columns, left = m->cols - at;
+            format->unpack(record, row % GROUP_ROWS, out + at,
+                           left < format->columns ? left : format->columns);
+        }
+    }
 }
 
 size_t matrix_piece_rows(const matrix *m, size_t columns)
 {
-    size_t unit_bytes = m->bytes / (m->rows / BLOCK_COLUMNS + 1) + 1;
-    size_t units = (columns > TILE_COLUMNS ? PANEL_BYTES : PIECE_BYTES) / unit_bytes;
-    size_t rows = (units > 0 ? units : 1) * BLOCK_COLUMNS;
+    size_t panel_rows = BLOCK_COLUMNS; /* of the part whose panels are the largest */
+    for (size_t i = 0; i < m->n_parts; i++)
+        if (m->parts[i].panel_groups * GROUP_ROWS > panel_rows)
+            panel_rows = m->parts[i].panel_groups * GROUP_ROWS;
+    size_t panel_bytes = m->bytes / (m->rows / panel_rows + 1) + 1;
+    size_t panels = (columns > TILE_COLUMNS ? RESIDENT_BYTES : PIECE_BYTES) / panel_bytes;
+    size_t rows = (panels > 0 ? panels : 1) * panel_rows;
     return rows < MATRIX_PIECE_ROWS ? rows : MATRIX_PIECE_ROWS;
 }
 
@@ -417,6 +473,7 @@ void activation_set(activation *a, size_t column, const float *x, size_t length,
 typedef struct product {
     const matrix_part *part;
     tile_function *tile;
+    size_t x_step; /* bytes of a record's columns in an activation */
     const char *x;
     size_t x_stride; /* bytes */
     size_t columns;
@@ -424,43 +481,77 @@ typedef struct product {
     size_t y_stride;
 } product;
 
-/* Rows [begin, end) of one group. A tile always makes sixteen rows; where fewer are wanted it goes
- * by way of a buffer. */
-static void multiply_group(const product *p, size_t group, size_t column, size_t begin, size_t end)
+/* The group's part of a slice, against at most TILE_COLUMNS columns. */
+static tile_job slice_job(const product *p, size_t group, size_t first, size_t column)
 {
-    const matrix_part *part = p->part;
-    const char *records = part->data + group * part->group_bytes;
-    const char *x = p->x + column * p->x_stride;
-    size_t n = p->columns - column < TILE_COLUMNS ? p->columns - column : TILE_COLUMNS;
-    float *y = p->y + column * p->y_stride;
-    size_t first = group * GROUP_ROWS;
-    check_aligned(records);
-    check_aligned(x);
-    if (begin <= first && first + GROUP_ROWS <= end) {
-        p->tile(records, part->n_records, x, p->x_stride, n, y + first, p->y_stride);
-        return;
-    }
-    float rows[TILE_COLUMNS * GROUP_ROWS];
-    p->tile(records, part->n_records, x, p->x_stride, n, rows, GROUP_ROWS);
-    size_t from = begin > first ? begin : first;
-    size_t to = end < first + GROUP_ROWS ? end : first + GROUP_ROWS;
-    for (size_t c = 0; c < n; c++)
-        memcpy(y + c * p->y_stride + from, rows + c * GROUP_ROWS + (from - first),
-               (to - from) * sizeof *rows);
+    size_t columns = p->columns - column;
+    return (tile_job){
+        .records = slice_of(p->part, group, first),
+        .n_records = slice_length(p->part, first),
+        .x = p->x + column * p->x_stride + first * p->x_step,
+        .x_stride = p->x_stride,
+        .columns = columns < TILE_COLUMNS ? columns : TILE_COLUMNS,
+        .y = p->y + column * p->y_stride + group * GROUP_ROWS,
+        .y_stride = p->y_stride,
+        .goes_on = first > 0,
+    };
 }
 
-/* Rows [begin, end) of the part, panel by panel: a panel's weights stay in cache over all column
- * tiles, a tile's activations over the panel's groups. */
+/* Groups [begin, end) of one panel, slice by slice. */
+static void multiply_groups(const product *p, size_t begin, size_t end, size_t column)
+{
+    for (size_t first = 0; first < p->part->n_records; first += slice_length(p->part, first))
+        for (size_t g = begin; g < end; g++) {
+            tile_job job = slice_job(p, g, first, column);
+            p->tile(&job);
+        }
+}
+
+/* Rows [begin, end) of one group, not all of them: a tile always makes sixteen, so they go by way
+ * of a buffer. */
+static void multiply_rows(const product *p, size_t begin, size_t end, size_t column)
+{
+    float rows[TILE_COLUMNS * GROUP_ROWS];
+    size_t group = begin / GROUP_ROWS, columns = 0;
+    for (size_t first = 0; first < p->part->n_records; first += slice_length(p->part, first)) {
+        tile_job job = slice_job(p, group, first, column);
+        job.y = rows;
+        job.y_stride = GROUP_ROWS;
+        columns = job.columns;
+        p->tile(&job);
+    }
+    for (size_t c = 0; c < columns; c++)
+        memcpy(p->y + (column + c) * p->y_stride + begin,
+               rows + c * GROUP_ROWS + begin % GROUP_ROWS, (end - begin) * sizeof *rows);
+}
+
+/* Rows [begin, end) against one tile of columns, panel by panel. */
+static void multiply_tile(const product *p, size_t begin, size_t end, size_t column)
+{
+    size_t panel_rows = p->part->panel_groups * GROUP_ROWS;
+    for (size_t next; begin < end; begin = next) {
+        if (begin % GROUP_ROWS != 0 || end - begin < GROUP_ROWS) {
+            next = smaller((begin / GROUP_ROWS + 1) * GROUP_ROWS, end);
+            multiply_rows(p, begin, next, column);
+        } else {
+            next = smaller((begin / panel_rows + 1) * panel_rows, end / GROUP_ROWS * GROUP_ROWS);
+            multiply_groups(p, begin / GROUP_ROWS, next / GROUP_ROWS, column);
+        }
+    }
+}
+
+/* Rows [begin, end) of the part: some panels' weights stay in cache over all column tiles, a
+ * tile's activations over a panel's groups. */
 static void multiply_part(const product *p, size_t begin, size_t end)
 {
-    size_t panel = PANEL_BYTES / p->part->group_bytes;
-    panel = panel > 0 ? panel : 1;
-    size_t group_end = (end + GROUP_ROWS - 1) / GROUP_ROWS;
-    for (size_t g0 = begin / GROUP_ROWS; g0 < group_end; g0 += panel) {
-        size_t g1 = group_end - g0 < panel ? group_end : g0 + panel;
+    size_t panels = RESIDENT_BYTES / (p->part->panel_groups * p->part->group_bytes);
+    size_t resident = (panels > 0 ? panels : 1) * p->part->panel_groups * GROUP_ROWS;
+    check_aligned(p->part->data);
+    check_aligned(p->x);
+    for (size_t next; begin < end; begin = next) {
+        next = smaller((begin / resident + 1) * resident, end);
         for (size_t c = 0; c < p->columns; c += TILE_COLUMNS)
-            for (size_t g = g0; g < g1; g++)
-                multiply_group(p, g, c, begin, end);
+            multiply_tile(p, begin, next, c);
     }
 }
 
@@ -476,10 +567,13 @@ void matrix_multiply_columns(const matrix *m, const activation *a, size_t first_
         size_t end = row_end < part_end ? row_end : part_end;
         if (begin >= end)
             continue;
-        bool floats = packed_format_of(part->index)->floats;
+        const packed_format *format = packed_format_of(part->index);
+        bool floats = format->floats;
         product p = {
             .part = part,
             .tile = kernel->tile[part->index],
+            .x_step = floats ? format->columns * sizeof(float)
+                             : format->columns / BLOCK_COLUMNS * sizeof(activation_block),
             .x = floats ? a->floats + first_column * a->floats_stride
                         : a->blocks + first_column * a->blocks_stride,
             .x_stride = floats ? a->floats_stride : a->blocks_stride,

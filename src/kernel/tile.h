@@ -3,7 +3,8 @@
  * by tile_*.h, after they have said what these are:
  *
  *   SET(name)           the name with the set's prefix
- *   rows_f32            sixteen floats, one a row, with zero_f32() and store_f32(y, rows)
+ *   rows_f32            sixteen floats, one a row, with zero_f32(), load_sums(y) and
+ *                       store_f32(y, rows)
  *
  * The record's arithmetic is inlined with a constant number of columns, so that sums stay in
  * registers and weights are read once for all columns.
@@ -26,29 +27,30 @@ INLINE const activation_block *block_of(const char *x, size_t x_stride, size_t c
 typedef void add_function(const void *record, const char *x, size_t x_stride, size_t columns,
                           rows_f32 total[TILE_COLUMNS]);
 
-INLINE void tile_columns(add_function *add, size_t record_bytes, size_t x_step, const char *records,
-                         size_t n_records, const char *x, size_t x_stride, size_t columns, float *y,
-                         size_t y_stride)
+INLINE void tile_columns(add_function *add, size_t record_bytes, size_t x_step, const tile_job *job,
+                         size_t first, size_t columns)
 {
+    const char *record = job->records, *x = (const char *)job->x + first * job->x_stride;
+    const size_t x_stride = job->x_stride, y_stride = job->y_stride;
+    float *y = job->y + first * y_stride;
     rows_f32 total[TILE_COLUMNS];
-    EACH_COLUMN total[c] = zero_f32();
-    for (size_t i = 0; i < n_records; i++, records += record_bytes, x += x_step)
-        add(records, x, x_stride, columns, total);
+    EACH_COLUMN total[c] = job->goes_on ? load_sums(y + c * y_stride) : zero_f32();
+    for (size_t i = job->n_records; i > 0; i--, record += record_bytes, x += x_step)
+        add(record, x, x_stride, columns, total);
     EACH_COLUMN store_f32(y + c * y_stride, total[c]);
 }
 
 /* At most `most` columns at once: more would not fit the set's registers. */
 INLINE void tile(add_function *add, size_t most, size_t record_bytes, size_t x_step,
-                 const void *records, size_t n, const char *x, size_t x_stride, size_t columns,
-                 float *y, size_t y_stride)
+                 const tile_job *job)
 {
-    for (; most < TILE_COLUMNS && columns > most;
-         columns -= most, x += most * x_stride, y += most * y_stride)
-        tile_columns(add, record_bytes, x_step, records, n, x, x_stride, most, y, y_stride);
+    size_t first = 0, columns = job->columns;
+    for (; most < TILE_COLUMNS && columns > most; columns -= most, first += most)
+        tile_columns(add, record_bytes, x_step, job, first, most);
 #define CASE(count)                                                                                \
     case count:                                                                                    \
         if (count <= most) /* known to the compiler, which keeps no body for the others */         \
-            tile_columns(add, record_bytes, x_step, records, n, x, x_stride, count, y, y_stride);  \
+            tile_columns(add, record_bytes, x_step, job, first, count);                            \
         break
     switch (columns) {
         CASE(1);
@@ -64,11 +66,9 @@ INLINE void tile(add_function *add, size_t most, size_t record_bytes, size_t x_s
 }
 
 #define DEFINE_TILE(type, add, most, record, x_step)                                               \
-    void SET(tile_##type)(const void *records, size_t n_records, const void *x, size_t x_stride,   \
-                          size_t columns, float *y, size_t y_stride)                               \
+    void SET(tile_##type)(const tile_job *job)                                                     \
     {                                                                                              \
-        tile(add, most, sizeof(record), x_step, records, n_records, x, x_stride, columns, y,       \
-             y_stride);                                                                            \
+        tile(add, most, sizeof(record), x_step, job);                                              \
     }
 
 #endif

@@ -50,6 +50,11 @@ INLINE void store_f32(float *y, rows_f32 a)
     _mm256_storeu_ps(y + HALF_ROWS, a.half[1]);
 }
 
+INLINE rows_f32 load_sums(const float *y)
+{
+    return (rows_f32){{_mm256_loadu_ps(y), _mm256_loadu_ps(y + HALF_ROWS)}};
+}
+
 INLINE rows_f32 add_f32(rows_f32 a, rows_f32 b)
 {
     return (rows_f32){{_mm256_add_ps(a.half[0], b.half[0]), _mm256_add_ps(a.half[1], b.half[1])}};

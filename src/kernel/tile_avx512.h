@@ -33,6 +33,11 @@ INLINE void store_f32(float *y, rows_f32 a)
     _mm512_storeu_ps(y, a);
 }
 
+INLINE rows_f32 load_sums(const float *y)
+{
+    return _mm512_loadu_ps(y);
+}
+
 INLINE rows_f32 all_f32(float a)
 {
     return _mm512_set1_ps(a);

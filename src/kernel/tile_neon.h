@@ -26,6 +26,13 @@ INLINE rows_f32 zero_f32(void)
     return (rows_f32){{zero, zero, zero, zero}};
 }
 
+INLINE rows_f32 load_sums(const float *y)
+{
+    rows_f32 a;
+    EACH_QUARTER a.quarter[quarter] = vld1q_f32(y + quarter * LANES);
+    return a;
+}
+
 INLINE void store_f32(float *y, rows_f32 a)
 {
     EACH_QUARTER vst1q_f32(y + quarter * LANES, a.quarter[quarter]);
