@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/common.h"
 #include "cli/progress.h"
+#include "cli/request_lines.h"
 #include "cli/result_file.h"
 #include "evidence/label.h"
 #include "evidence/trace.h"
@@ -35,6 +36,9 @@ static const char usage[] =
     "      --read           the large model reads the small one's answers, too: the "
     "log-probability\n"
     "                       of a token of it (reading)\n"
+    "      --answers FILE   answers that are there already: lines of id, and under small and "
+    "large\n"
+    "                       answer, tokens and prompt_tokens, as FILE has them. Only graded\n"
     "      --streams N      answers at once (default: 8)\n"
     "  -n, --max-tokens N   of an answer, where the request says none (default: 256)\n"
     "      --temperature T  default: 0\n"
@@ -58,7 +62,7 @@ static const char usage[] =
 
 typedef struct label_options {
     stage_options stage;
-    const char *output, *requests, *only;
+    const char *output, *requests, *only, *answers;
     uint64_t streams, max_tokens, seed;
     float temperature;
     bool read, json, help;
@@ -73,6 +77,7 @@ static error_code read_label_options(label_options *o, int argc, char **argv, fa
         {"output", 'o', .text = &o->output},
         {"only", .text = &o->only},
         {"read", .flag = &o->read},
+        {"answers", .text = &o->answers},
         {"streams", .number = &o->streams, .low = 1, .high = 256},
         {"max-tokens", 'n', .number = &o->max_tokens, .low = 1, .high = 1 << 20},
         {"temperature", .real = &o->temperature},
@@ -100,6 +105,46 @@ static error_code read_label_options(label_options *o, int argc, char **argv, fa
         return failure_set(fail, ERR_INVALID, "-o FILE is needed: where the lines go");
     o->requests = argv[optind];
     return OK;
+}
+
+/* ---- answers that are there already ------------------------------------------------------- */
+
+/* Of one model, if it is there at all. */
+static error_code check_answer(const json_t *side, failure *fail)
+{
+    const char *answer;
+    json_int_t tokens, prompt_tokens;
+    if (json_object_get(side, "answer") == NULL ||
+        (json_unpack((json_t *)side, "{s:s, s:I, s:I}", "answer", &answer, "tokens", &tokens,
+                     "prompt_tokens", &prompt_tokens) == 0 &&
+         tokens >= 0 && prompt_tokens >= 0))
+        return OK;
+    return failure_set(fail, ERR_INVALID,
+                       "an answer has \"answer\" (a text), \"tokens\" and \"prompt_tokens\"");
+}
+
+static error_code take_line(void *context, const json_t *line, failure *fail)
+{
+    json_t *by_id = context, *id = json_object_get(line, "id");
+    if (!json_is_string(id))
+        return failure_set(fail, ERR_INVALID, "\"id\" is needed, a text: the request's");
+    error_code code = check_answer(json_object_get(line, "small"), fail);
+    if (code == OK)
+        code = check_answer(json_object_get(line, "large"), fail);
+    if (code == OK && json_object_set_new(by_id, json_string_value(id), json_deep_copy(line)) != 0)
+        code = failure_set(fail, ERR_MEMORY, "no memory for the answers");
+    return code;
+}
+
+/* *out: lines by id, NULL where there is no such file among the options. */
+static error_code read_answers(json_t **out, const char *path, failure *fail)
+{
+    *out = NULL;
+    if (path == NULL)
+        return OK;
+    *out = json_object();
+    return *out != NULL ? request_lines_each(path, "reading answers", take_line, *out, fail)
+                        : failure_set(fail, ERR_MEMORY, "no memory for the answers");
 }
 
 /* ---- what the answers depend on ----------------------------------------------------------- */
@@ -293,7 +338,7 @@ int command_label(int argc, char **argv)
     failure fail;
     stage s = {.config = NULL};
     label_plan p = {.journal = NULL};
-    json_t *lines = NULL;
+    json_t *lines = NULL, *answers = NULL;
     error_code code = read_label_options(&o, argc, argv, &fail);
     if (code == OK && o.help) {
         fputs(usage, stdout);
@@ -302,6 +347,8 @@ int command_label(int argc, char **argv)
     if (code == OK)
         code = trace_read(&p.tasks, o.requests, &fail);
     if (code == OK)
+        code = read_answers(&answers, o.answers, &fail);
+    if (code == OK)
         code = open_stage(&s, &o, &fail);
     if (code == OK) {
         p.load = (block_options){.in_flight = o.streams,
@@ -309,6 +356,7 @@ int command_label(int argc, char **argv)
                                  .seed = o.seed,
                                  .temperature = o.temperature,
                                  .stopped = is_interrupted};
+        p.answers = answers;
         p.is_read = o.read;
         p.is_asked[ROLE_SMALL] = o.only == NULL || strcmp(o.only, "small") == 0;
         p.is_asked[ROLE_LARGE] = o.only == NULL || strcmp(o.only, "large") == 0;
@@ -317,6 +365,7 @@ int command_label(int argc, char **argv)
     if (code == OK)
         code = print_all(&o, lines, &fail);
     json_decref(lines);
+    json_decref(answers);
     stage_close(&s);
     task_list_free(&p.tasks);
     return code == OK ? 0 : command_failed("label", &fail);

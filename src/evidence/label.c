@@ -99,6 +99,26 @@ static void note_refusals(labelling *l, const json_t *items)
     }
 }
 
+/* What is known already goes to the journal, as if it had been asked for. */
+static error_code take_answers(labelling *l, failure *fail)
+{
+    error_code code = OK;
+    for (size_t i = 0; code == OK && i < l->plan->tasks.length; i++) {
+        answer_key key = key_of(l->role, i);
+        const json_t *known = json_object_get(
+            json_object_get(l->plan->answers, l->plan->tasks.items[i].id), roles[l->role]);
+        if (!json_is_string(json_object_get(known, "answer")) ||
+            journal_find(l->journal, key.text) != NULL)
+            continue;
+        code = journal_put(l->journal, key.text,
+                           json_pack("{s:O, s:O, s:O}", "answer", json_object_get(known, "answer"),
+                                     "prompt_tokens", json_object_get(known, "prompt_tokens"),
+                                     "tokens", json_object_get(known, "tokens")),
+                           fail);
+    }
+    return code;
+}
+
 /* What one model has not answered yet. */
 static error_code answer_open(labelling *l, orchestra *o, const config *c, failure *fail)
 {
@@ -301,6 +321,8 @@ error_code label_perform(const label_plan *p, orchestra *o, const config *c,
     for (size_t role = 0; code == OK && role < N_ROLES; role++) {
         l.role = (config_role)role;
         if (p->is_asked[role])
+            code = take_answers(&l, fail);
+        if (code == OK && p->is_asked[role])
             code = answer_open(&l, o, c, fail);
     }
     if (code == OK && p->is_read)

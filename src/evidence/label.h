@@ -14,6 +14,9 @@ typedef struct label_plan {
     block_options load;     /* LOAD_CLOSED; `progress` and `answered` are label's own */
     const char *journal;    /* a file that keeps answers until all are graded; NULL: none */
     const json_t *settings; /* what the journal must have been written with */
+    /* Answers that nobody is asked for: labelled lines by id, of which small and large count where
+     * they have an answer, with its tokens and prompt_tokens; NULL: none. */
+    const json_t *answers;
 } label_plan;
 
 typedef struct label_progress {

@@ -66,6 +66,15 @@ test('answers, grades and figures; the same whatever the streams; read again by 
   label(output, again, '--only', 'small');
   assert.deepEqual(lines(again).map((l) => l.small), made.map((l) => l.small));
   assert.ok(lines(again).every((l) => !('large' in l || 'agree' in l)));
+  // Answers that are there already are graded, and nobody is asked.
+  const known = path.join(folder, 'known.jsonl'), math = made.find((l) => l.task === 'math');
+  const said = { answer: `It is ${math.check.value}.`, tokens: 7, prompt_tokens: 5 };
+  fs.writeFileSync(known, `${JSON.stringify({ id: math.id, small: said, large: { right: true } })}\n`);
+  label(output, again, '--answers', known);
+  const graded = lines(again);
+  assert.deepEqual(graded.find((l) => l.id === math.id).small, { ...said, right: true, finish: 'stop' });
+  assert.deepEqual(graded.find((l) => l.id === math.id).large, math.large);
+  assert.deepEqual(graded.filter((l) => l.id !== math.id).map((l) => l.small), made.filter((l) => l.id !== math.id).map((l) => l.small));
   const replayed = run(['replay', output, '--policies', 'large', '--json'], { timeout: 300000 });
   assert.equal(replayed.status, 0, replayed.stderr);
   assert.deepEqual(JSON.parse(replayed.stdout).runs[0].items.map((i) => i.right), made.map((l) => l.large.right));
@@ -112,6 +121,11 @@ test('what it refuses', (t) => {
   refused(2, /not asked/, '-o', path.join(folder, 'a'), '--only', 'large', '--read', requests);
   refused(2, /neither/, '-o', path.join(folder, 'a'), '--only', 'both', requests);
   refused(2, /--streams/, '-o', path.join(folder, 'a'), '--streams', '0', requests);
+  const answers = path.join(folder, 'answers');
+  for (const [text, pattern] of [['{"small": {}}', /answers, line 1: "id" is needed/], ['{"id": "a", "large": {"answer": "b"}}', /"tokens"/]]) {
+    fs.writeFileSync(answers, text);
+    refused(2, pattern, '-o', path.join(folder, 'a'), '--answers', answers, requests);
+  }
   refused(3, /nowhere/, '-o', path.join(folder, 'a'), path.join(folder, 'nowhere'));
   fs.mkdirSync(path.join(folder, 'a.partial'));
   refused(2, /not a regular file/, '-o', path.join(folder, 'a'), requests);
