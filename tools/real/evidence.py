@@ -14,13 +14,17 @@ import pathlib
 import subprocess
 import sys
 
+import evidence_checked
+import evidence_serve as serve
 import fetch
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PAIR = ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
 LARGER = "qwen2.5-7b:q4_k"  # a shape with random weights in the large one's place: for costs alone
-MEASURED = 16  # requests that speculation is measured on
+MEASURED = 10  # requests that speculation is measured on
+ROWS = "1-6,8,16,32,48"  # of steps: one at a time, eight at once, and blocks of eight answers
+RELAYED = {"limits": (0.1, 0.01), "tasks": ("humaneval", "gsm8k"), "each": 40}
 
 # The probe of the demo pair, as README shows it; and the one whose words were chosen for this model.
 PUBLISHED = ("{conversation}Intent:", {"code": " code", "qa": " qa", "math": " math"})
@@ -87,24 +91,68 @@ class Work:
         if not output.is_file():
             self.run("calibrate", "--no-machine", "--config", self.path("template.yaml"), "-o", output, *args)
 
-    def join(self, name, *parts):
-        """One file of several, where it is not there."""
-        if not self.path(name).is_file():
-            self.path(name).write_bytes(b"".join(self.path(part).read_bytes() for part in parts))
+    def lines(self, name):
+        return [json.loads(line) for line in self.path(name).read_text(encoding="utf-8").splitlines()]
+
+    def write(self, name, lines):
+        self.path(name).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+
+    def graded(self, name):
+        """What heads are fitted on. Of generated requests only the kind is learned: with their grades the success head
+        was worse, by folds, on all others."""
+        lines = self.lines("labelled-fit.jsonl") + self.lines("labelled-more.jsonl")
+        for line in lines:
+            if line["task"].startswith("generated"):
+                del line["small"]
+        self.write(name, lines + self.lines("varied.jsonl"))
 
     def idle(self, name, graded):
         """Of the requests that both models answered: "right" is where the large one gains nothing."""
-        lines = [json.loads(line) for line in self.path(graded).read_text().splitlines()]
-        with open(self.path(name), "w", encoding="utf-8") as out:
-            for line in lines:
-                if "large" in line:
-                    right = line["small"]["right"] or not line["large"]["right"]
-                    out.write(json.dumps({"messages": line["messages"], "small": {"right": right}}) + "\n")
+        self.write(name, [{"messages": line["messages"],
+                           "small": {"right": line["small"]["right"] or not line["large"]["right"]}}
+                          for line in self.lines(graded) if "large" in line])
+
+    def readings(self):
+        """What each model makes of the other's answers, token by token."""
+        lines = self.lines("labelled-judge.jsonl")
+        wanted = [(f"scores-{reader}-of-{writer}-judge.jsonl", PAIR[n], writer)
+                  for n, (reader, writer) in enumerate((("small", "large"), ("large", "small")))]
+        if all(set(serve.read_lines(self.path(name))) >= {line["id"] for line in lines if line[writer].get("answer")}
+               for name, _, writer in wanted):
+            return
+        with serve.serving(self.program, self.path("template.yaml")) as server:
+            for name, model, writer in wanted:
+                there = [line for line in lines if line[writer].get("answer")]
+                serve.each(self.path(name), there, lambda line: serve.scored(server, model, line, line[writer]["answer"]))
+
+    def relay_requests(self):
+        """The large model is to go on from the small one's answer: of each collection the first so many, at each limit."""
+        scores = serve.read_lines(self.path("scores-large-of-small-judge.jsonl"))
+        lines = self.lines("labelled-judge.jsonl")
+        some = [line for task in RELAYED["tasks"]
+                for line in [line for line in lines if line["task"] == task and line["id"] in scores][:RELAYED["each"]]]
+        for one in evidence_checked.answered(some, scores, scores):
+            for limit in RELAYED["limits"]:
+                kept = one.kept(limit)
+                yield one.line | {"id": f"{one.id}@{limit:g}", "small_answer": one.line["small"]["answer"],
+                                  "beginning": "".join(scores[one.id]["tokens"][:kept]), "kept": kept}
+
+    def relay(self):
+        if self.path("labelled-relay.jsonl").is_file():
+            return
+        requests = list(self.relay_requests())
+        with serve.serving(self.program, self.path("template.yaml")) as server:
+            serve.each(self.path("relay-answers.jsonl"), requests,
+                       lambda line: {"large": serve.relayed(server, PAIR[1], line)})
+        self.write("relay.jsonl", [{key: line[key] for key in ("id", "task", "messages", "intent", "check", "max_tokens")}
+                                   for line in requests])
+        self.label("relay", "--only", "large", "--answers", self.path("relay-answers.jsonl"))
 
     def steps(self):
         files = [self.models / m["file"] for m in json.loads(fetch.MODELS.read_text()) if m["name"] in PAIR]
-        self.made("steps.json", "bench", "-m", files[0], "-m", files[1], "--synthetic", LARGER, "--tests",
-                  "prefill:128,step:1,8", "--runs", "3", "--json")
+        rows = f"prefill:128,step:{ROWS}"
+        self.made("steps.json", "bench", "-m", files[0], "-m", files[1], "--tests", rows, "--runs", "3", "--json")
+        self.made("steps-larger.json", "bench", "--synthetic", LARGER, "--tests", rows, "--runs", "1", "--json")
 
     def speculation(self):
         """The large model alone and with the small one as its draft, one request at a time: the same answers."""
@@ -133,9 +181,11 @@ def costs(work):
 
 def evidence(work):
     work.configure("template", CHOSEN)
-    for name, more in (("judge", ["--read"]), ("fit", []), ("more", ["--only", "small"])):
+    for name, more in (("judge", []), ("fit", []), ("more", ["--only", "small"])):
         work.label(name, *more)
-    work.join("graded.jsonl", "labelled-fit.jsonl", "labelled-more.jsonl")
+    work.readings()
+    work.relay()
+    work.graded("graded.jsonl")
     work.fit("probe", work.path("labelled-fit.jsonl"))
     work.fit("heads", "--kind", "learned", "--success", "--fit-all", work.path("graded.jsonl"))
     work.idle("idle.jsonl", "labelled-fit.jsonl")
@@ -152,6 +202,7 @@ def evidence(work):
 
 def report(work):
     subprocess.run([sys.executable, HERE / "evidence_report.py", work.folder, "--steps", work.path("steps.json"),
+                    "--larger", work.path("steps-larger.json"),
                     "--markdown", work.path("real-pair.md"), "--results", work.path("real-pair.json"),
                     "--svg", work.path("real-pair.svg")], check=True)
     print(work.path("real-pair.md").read_text())
@@ -165,11 +216,13 @@ def main():
     parser.add_argument("--only-costs", action="store_true", help="measure, and nothing else")
     options = parser.parse_args()
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    for command in ([HERE / "fetch.py", *PAIR], [HERE / "evidence_tasks.py"]):
+    folder = cache / "a-io" / "evidence"
+    for command in ([HERE / "fetch.py", *PAIR], [HERE / "evidence_tasks.py"],
+                    [HERE / "evidence_varied.py", folder / "varied.jsonl"]):
         done = subprocess.run([sys.executable, *command], check=False)
         if done.returncode != 0:
             return done.returncode
-    work = Work(os.path.abspath(options.program), cache / "a-io" / "evidence", pathlib.Path(fetch.default_folder()))
+    work = Work(os.path.abspath(options.program), folder, pathlib.Path(fetch.default_folder()))
     if options.only_costs:
         costs(work)
         return 0

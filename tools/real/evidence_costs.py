@@ -8,11 +8,23 @@ class Steps:
     """One model on one machine."""
     name: str
     prompt_row_ms: float  # of a prefill
-    step_ms: dict  # by rows: 1, 8
+    step_ms: dict  # by rows: 1, 8 and more
     weight_bytes: float  # that a step reads
 
     def token_ms(self, streams):
         return self.step_ms[streams] / streams
+
+    def rows_ms(self, rows):
+        """A step of so many rows: on the line between those measured around it, beyond them as the prompt's go."""
+        measured = sorted(self.step_ms)
+        if rows >= measured[-1]:
+            return self.step_ms[measured[-1]] + (rows - measured[-1]) * self.prompt_row_ms
+        above = next(n for n in measured if n >= rows)
+        below = max((n for n in measured if n <= rows), default=above)
+        if above == below:
+            return self.step_ms[above]
+        share = (rows - below) / (above - below)
+        return (1 - share) * self.step_ms[below] + share * self.step_ms[above]
 
 
 @dataclasses.dataclass

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """What routing between the real pair is worth: tables, a results file and a picture from what `make evidence-real`
-made: evidence_report.py FOLDER --steps BENCH.json [--markdown FILE] [--results FILE]
+made: evidence_report.py FOLDER --steps BENCH.json [--larger BENCH.json] [--markdown FILE] [--results FILE]
 
 FOLDER holds labelled-judge.jsonl (a-io label) and, for each way to decide, decisions-NAME.jsonl (a-io route --jsonl
-over the same requests); speculation.json (measured) where it is. Nothing here was fitted on these requests. Python's standard library.
+over the same requests); what each model makes of the other's answers (scores-*.jsonl), how the large one went on from the
+small one's (labelled-relay.jsonl) and speculation.json (measured) where they are. Nothing here was fitted on these requests. Python's standard library.
 """
 import argparse
 import collections
@@ -11,8 +12,10 @@ import json
 import pathlib
 import sys
 
+import evidence_checked as checked
 import evidence_costs as costs
 import evidence_picture as picture
+import evidence_serve as serve
 import evidence_statistics as statistics
 
 PUBLISHED = {  # per cent; Qwen2.5-Coder Technical Report (arXiv 2409.12186), instruct models, EvalPlus's prompts, BF16
@@ -42,8 +45,13 @@ class Judged:
         self.decisions = {}
         for path in sorted(folder.glob("decisions-*.jsonl")):
             self.decisions[path.stem.removeprefix("decisions-")] = self.checked(path)
-        readings = [line.get("reading") for line in self.lines]
-        self.readings = [r["mean"] if r else -99.0 for r in readings] if any(readings) else None
+        of_small, of_large = (serve.read_lines(folder / f"scores-{reader}-judge.jsonl")
+                              for reader in ("large-of-small", "small-of-large"))
+        self.answered = checked.answered(self.lines, of_small, of_large)
+        self.relayed = {}
+        for line in serve.read_lines(folder / "labelled-relay.jsonl").values():
+            request, limit = line["id"].rsplit("@", 1)
+            self.relayed[request, float(limit)] = {"right": int(line["large"]["right"]), "tokens": line["large"]["tokens"]}
         speculation = folder / "speculation.json"
         self.speculation = json.loads(speculation.read_text()) if speculation.is_file() else None
 
@@ -74,9 +82,16 @@ def predictors(judged):
     for kind, right in zip(judged.kinds, judged.small):
         rates[kind].append(right)
     found["kind alone (true label)"] = [sum(rates[k]) / len(rates[k]) for k in judged.kinds]
-    if judged.readings:
-        found["the large model's reading, after the fact"] = judged.readings
     return found
+
+
+def read_by_large(judged):
+    """Those that the large model read, and what tells right from wrong after the fact: its probability of the small
+    one's tokens."""
+    some = [one for one in judged.answered if one.logprob]
+    scores = {"the large model's reading, after the fact: the mean token": [sum(o.logprob) / len(o.logprob) for o in some],
+              "the same: the least probable token": [min(o.logprob) for o in some]}
+    return some, scores
 
 
 # ---- the models' own scores ----------------------------------------------------------------------
@@ -110,6 +125,13 @@ def areas(judged):
         for kind in ("all",) + KINDS:
             at = [i for i in range(len(judged)) if kind in ("all", judged.kinds[i])]
             row[kind] = statistics.auc_with_interval([scores[i] for i in at], [judged.small[i] for i in at]) if at else None
+        rows.append(row)
+    some, after = read_by_large(judged)
+    for name, scores in after.items() if some else ():
+        row = {"predictor": name, "requests": len(some)}
+        for kind in ("all",) + KINDS:
+            at = [i for i, one in enumerate(some) if kind in ("all", one.kind)]
+            row[kind] = statistics.auc_with_interval([scores[i] for i in at], [some[i].small_right for i in at]) if at else None
         rows.append(row)
     return rows
 
@@ -191,6 +213,8 @@ def policies(judged):
     if kind and all(d.get("intent") for d in kind):
         listed.append(Policy("kind rule, learned",
                              [float(d["intent"]["label"] == "code") for d in kind], "state"))
+        listed.append(Policy("learned kind: math, which takes longest, to the small model",
+                             [float(d["intent"]["label"] == "math") for d in kind], "state"))
     listed += decided(judged, "success", "success rule", "state")
     listed += decided(judged, "gain", "gain rule", "state")
     listed.append(Policy("oracle", [float(s or not l) for s, l in zip(judged.small, judged.large)]))
@@ -243,19 +267,19 @@ def speculated(judged, small, large):
 # ---- the whole -----------------------------------------------------------------------------------
 
 
-def frontier(judged, small, large, title):
+def frontier(judged, small, large, title, is_measured):
     rows = [judge_policy(judged, policy, small, large) for policy in policies(judged)]
-    draft = speculated(judged, small, large)
+    draft = speculated(judged, small, large) if is_measured else None
+    studies = [checked.study(judged.answered, small, large, judged.relayed, n) for n in STREAMS] if judged.answered else []
     curves, points = sweep(judged, small, large)
     return {"title": title, "small": small.name, "large": large.name, "policies": rows, "speculation": draft,
-            "curves": curves, "success_rule": points}
+            "checked": studies, "curves": curves, "success_rule": points}
 
 
-def frontiers(judged, steps):
-    models = list(steps.values())  # the small one, the large one, further shapes in the large one's place
-    made = [frontier(judged, models[0], models[1], "this pair")]
-    made += [frontier(judged, models[0], other, f"the large one as slow as {other.name}") for other in models[2:]]
-    return made
+def frontiers(judged, pair, larger):
+    small, large = pair.values()
+    made = [frontier(judged, small, large, "this pair", True)]
+    return made + [frontier(judged, small, other, f"the large one as slow as {other.name}", False) for other in larger.values()]
 
 
 def number(value, digits=1):
@@ -330,6 +354,8 @@ def markdown(report):
              "### Right or wrong, told beforehand\n", area_table(report["areas"])]
     for made in report["frontiers"]:
         parts += [f"### Frontier: {made['title']}\n", frontier_table(made), goal_line(made)]
+        for study in made["checked"]:
+            parts += [f"### Checked answers: {made['title']}, {study['streams']} at once\n", checked.markdown(study)]
     parts += ["### In RouteLLM's terms\n", curve_table(report["frontiers"][0])]
     return "\n".join(parts)
 
@@ -349,14 +375,16 @@ def main():
     parser = argparse.ArgumentParser(description="What routing between the real pair is worth.")
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--steps", type=pathlib.Path, required=True)
+    parser.add_argument("--larger", type=pathlib.Path)
     parser.add_argument("--markdown", type=pathlib.Path)
     parser.add_argument("--results", type=pathlib.Path)
     parser.add_argument("--svg", type=pathlib.Path)
     options = parser.parse_args()
     judged = Judged(options.folder)
     steps = costs.read_steps(options.steps)
+    larger = costs.read_steps(options.larger) if options.larger and options.larger.is_file() else {}
     report = {"version": 1, "requests": len(judged), "own": own_scores(judged, options.folder),
-              "kinds": kind_accuracy(judged), "areas": areas(judged), "frontiers": frontiers(judged, steps)}
+              "kinds": kind_accuracy(judged), "areas": areas(judged), "frontiers": frontiers(judged, steps, larger)}
     text = markdown(report)
     if options.markdown:
         options.markdown.write_text(text)
