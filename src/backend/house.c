@@ -32,6 +32,14 @@ error_code backend_houses_add(backend_houses *h, const house_kind *const *kinds,
     return code == OK ? (*kinds)->add(found, m, progress, out, fail) : code;
 }
 
+double backend_houses_read_peak(const backend_houses *h)
+{
+    double most = 0;
+    for (size_t i = 0; i < h->n; i++)
+        most = h->open[i]->read_peak > most ? h->open[i]->read_peak : most;
+    return most;
+}
+
 error_code backend_houses_start(backend_houses *h, failure *fail)
 {
     error_code code = OK;

@@ -39,6 +39,7 @@ typedef struct house_kind {
 /* What a house begins with, whatever its kind. */
 struct backend_house {
     const house_kind *kind;
+    double read_peak; /* the most bytes a second that its memory gives; 0: not measured */
 };
 
 /* NULL ends them. */
@@ -60,6 +61,7 @@ typedef struct backend_houses {
 error_code backend_houses_add(backend_houses *h, const house_kind *const *kinds,
                               const house_setting *setting, const config_model *m,
                               const house_progress *progress, backend **out, failure *fail);
+double backend_houses_read_peak(const backend_houses *h); /* bytes a second; 0: not measured */
 error_code backend_houses_start(backend_houses *h, failure *fail);
 void backend_houses_close(backend_houses *h);
 

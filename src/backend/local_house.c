@@ -61,6 +61,8 @@ static error_code open_house(backend_house **out, const house_setting *setting, 
     h->base.kind = &local_house;
     h->engine = setting->engine;
     h->machine = usable(setting);
+    if (h->machine != NULL && !h->engine->fixed_step_cost)
+        h->base.read_peak = h->machine->read_peak_gb_s * 1e9;
     error_code code = conductor_create(&h->conductor, (int)count_threads(h->engine), fail);
     if (code != OK) {
         close_house(&h->base);

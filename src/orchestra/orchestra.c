@@ -169,6 +169,11 @@ error_code orchestra_open_log(orchestra *o, failure *fail)
 /* ---- what a server asks -----------------------------------------------------------------------
  */
 
+double orchestra_read_peak(const orchestra *o)
+{
+    return backend_houses_read_peak(&o->houses);
+}
+
 size_t orchestra_model_count(const orchestra *o)
 {
     return o->n_players;

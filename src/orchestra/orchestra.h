@@ -101,6 +101,9 @@ const char *orchestra_model_path(const orchestra *o, size_t index);
 backend *orchestra_backend(orchestra *o, size_t index);
 /* NULL: the model is not in this process. */
 const model *orchestra_model(const orchestra *o, size_t index);
+/* The most bytes a second that this machine's memory gave when `a-io calibrate` measured it
+ * (engine.machine); 0: not known. */
+double orchestra_read_peak(const orchestra *o);
 kv_type orchestra_kv_type(const orchestra *o, size_t index);
 /* False: the model has no chat template and takes raw prompts only. */
 bool orchestra_has_template(const orchestra *o, size_t index);

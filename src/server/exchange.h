@@ -324,6 +324,7 @@ json_t *ollama_show(exchange *e, json_t *body, api_error *error);
 
 bool models_list(exchange *e);
 bool models_one(exchange *e);
+bool models_tokenizer_info(exchange *e);
 bool models_props(exchange *e);
 bool models_slots(exchange *e);
 

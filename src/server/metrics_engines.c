@@ -124,4 +124,9 @@ void write_engines(const metrics *m, metrics_text *t, const backend_load *status
     write_sequences(m, t, statuses);
     write_gauges(m, t, statuses);
     write_step_cost(m, t, statuses);
+    double peak = orchestra_read_peak(m->orchestra);
+    if (peak > 0)
+        put_plain(t, "a_io_read_peak_bytes_per_second", "gauge",
+                  "The most that this machine's memory gives, as a-io calibrate measured it.",
+                  peak);
 }

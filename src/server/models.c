@@ -116,6 +116,21 @@ bool models_props(exchange *e)
     return exchange_answer(e, 200, props);
 }
 
+/* What vLLM's clients ask before they have texts tokenised here. */
+bool models_tokenizer_info(exchange *e)
+{
+    server *s = e->server;
+    const model *m = orchestra_model(s->orchestra, largest(s));
+    const tokenizer *t = m->tokenizer;
+    return exchange_answer(
+        e, 200,
+        json_pack("{s:s, s:o, s:o, s:s?}", "tokenizer_class", "a-io", "bos_token",
+                  tokenizer_bos(t) >= 0 ? token_json(t, tokenizer_bos(t)) : json_null(),
+                  "eos_token",
+                  tokenizer_eos(t) >= 0 ? token_json(t, tokenizer_eos(t)) : json_null(),
+                  "chat_template", m->chat != NULL ? chat_template_text(m->chat) : NULL));
+}
+
 /* Places are not told apart here: as many are taken as replies run. */
 bool models_slots(exchange *e)
 {

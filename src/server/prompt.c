@@ -140,6 +140,12 @@ static backend *read_model_field(exchange *e, json_t *body, api_error *error)
     return model_of(e, json_string_value(json_object_get(body, "model")), error);
 }
 
+static const json_t *prompt_of(const json_t *body)
+{
+    const json_t *prompt = json_object_get(body, "prompt");
+    return json_is_string(prompt) ? prompt : NULL;
+}
+
 static json_t *token_json(backend *b, int32_t id, bool with_pieces)
 {
     buffer piece;
@@ -153,14 +159,18 @@ static json_t *token_json(backend *b, int32_t id, bool with_pieces)
     return made;
 }
 
+/* vLLM calls the text prompt, and adds the first token unless it is told not to. */
 static bool tokenize(backend *b, json_t *body, token_list *out, api_error *error)
 {
-    json_t *content = json_object_get(body, "content");
+    const json_t *content = json_object_get(body, "content"), *prompt = prompt_of(body);
     json_t *specials = json_object_get(body, "parse_special");
     failure fail = {.code = OK};
-    bool adds = json_is_true(json_object_get(body, "add_special"));
-    if (!json_is_string(content))
-        return api_error_set(error, 400, NULL, "content", "'content' must be a string");
+    bool adds = json_is_true(json_object_get(body, "add_special")) ||
+                (prompt != NULL && !json_is_false(json_object_get(body, "add_special_tokens")));
+    if (json_is_string(content) == (prompt != NULL))
+        return api_error_set(error, 400, NULL, "content",
+                             "'content' must be a string, or 'prompt' in its place");
+    content = prompt != NULL ? prompt : content;
     if (adds && backend_first_token(b) >= 0 && token_list_add(out, backend_first_token(b)) != OK)
         return told(&fail, ERR_MEMORY, error);
     return told(&fail,
@@ -171,11 +181,10 @@ static bool tokenize(backend *b, json_t *body, token_list *out, api_error *error
 
 json_t *prompt_tokenize(exchange *e, json_t *body, api_error *error)
 {
-    static const plain_field fields[] = {{"content", is_text},
-                                         {"add_special", is_flag},
-                                         {"parse_special", is_flag},
-                                         {"with_pieces", is_flag},
-                                         {"model", is_text}};
+    static const plain_field fields[] = {
+        {"content", is_text},     {"prompt", is_text},        {"add_special_tokens", is_flag},
+        {"add_special", is_flag}, {"parse_special", is_flag}, {"with_pieces", is_flag},
+        {"model", is_text}};
     token_list tokens = {0};
     json_t *list = NULL;
     backend *b = check_fields(body, fields, sizeof fields / sizeof *fields, error)
@@ -187,8 +196,13 @@ json_t *prompt_tokenize(exchange *e, json_t *body, api_error *error)
         for (size_t i = 0; i < tokens.length; i++)
             json_array_append_new(list, token_json(b, tokens.ids[i], with_pieces));
     }
+    json_t *answer = list != NULL ? json_pack("{s:o}", "tokens", list) : NULL;
+    if (answer != NULL && prompt_of(body) != NULL) {
+        json_object_set_new(answer, "count", json_integer((json_int_t)tokens.length));
+        json_object_set_new(answer, "max_model_len", json_integer((json_int_t)backend_context(b)));
+    }
     token_list_free(&tokens);
-    return list != NULL ? json_pack("{s:o}", "tokens", list) : NULL;
+    return answer;
 }
 
 static bool read_tokens(const json_t *list, token_list *out, api_error *error)
@@ -221,7 +235,8 @@ json_t *prompt_detokenize(exchange *e, json_t *body, api_error *error)
                      : NULL;
     if (b != NULL && read_tokens(json_object_get(body, "tokens"), &tokens, error) &&
         told(&fail, backend_detokenize(b, tokens.ids, tokens.length, &text, &fail), error))
-        answer = json_pack("{s:o}", "content", json_text(text.data, text.length));
+        answer = json_pack("{s:o, s:o}", "content", json_text(text.data, text.length), "prompt",
+                           json_text(text.data, text.length));
     buffer_free(&text);
     token_list_free(&tokens);
     return answer;

@@ -120,6 +120,7 @@ static const route routes[] = {
     {"GET", "/v1/decisions", ANSWERED_BY(decisions_begin)},
     {"GET", "/v1/models", ANSWERED_BY(models_list)},
     {"GET", "/v1/models/", ANSWERED_BY(models_one)},
+    {"GET", "/tokenizer_info", ANSWERED_BY(models_tokenizer_info)},
     {"GET", "/props", ANSWERED_BY(models_props)},
     {"GET", "/slots", ANSWERED_BY(models_slots)},
     {"GET", "/health", .is_open = true, ANSWERED_BY(health_begin)},

@@ -384,3 +384,14 @@ test('embeddings: of length 1, the same in base64, alone and among others', asyn
   assert.ok(Math.abs(Math.hypot(...short.data[0].embedding) - 1) < 1e-5);
   await assert.rejects(client.embeddings.create({ ...ask4, input: 'x', dimensions: 100000 }), OpenAI.BadRequestError);
 });
+
+test("vLLM's way to have texts tokenised, which lm-eval goes", async () => {
+  const info = (await server.json('/tokenizer_info')).body;
+  assert.equal(typeof info.eos_token, 'string');
+  assert.match(info.chat_template, /messages/);
+  const { tokens, count, max_model_len: room } = (await server.json('/tokenize', { prompt: 'one two', add_special_tokens: false })).body;
+  assert.deepEqual(tokens, (await server.json('/tokenize', { content: 'one two' })).body.tokens);
+  assert.ok(count === tokens.length && room > 0);
+  assert.equal((await server.json('/detokenize', { tokens })).body.prompt, 'one two');
+  assert.equal((await server.json('/tokenize', { prompt: 'one', content: 'one' })).status, 400);
+});
