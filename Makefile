@@ -68,7 +68,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all install uninstall demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-clients test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean attack-http test-structured
+.PHONY: all install uninstall demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-clients test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean attack-http test-structured bench-load
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(RUST_LIBRARY)
@@ -177,10 +177,11 @@ NEON_EMULATOR ?= qemu-aarch64
 test-neon: $(SAME_BITS)
 	+@$(if $(call only,neon),MAKE="$(MAKE)" tests/neon/run.sh $< $(NEON_CC) $(NEON_EMULATOR))
 
-# Not part of make test: the clients' packages are large.
+# Not part of make test: the clients' packages are large. CLIENTS_OPTIONS='--demo openai aider' asks fewer.
+CLIENTS_OPTIONS ?=
 test-clients: setup
 	@$(MAKE) --no-print-directory $(PARALLEL) $(PROGRAM)
-	@tests/clients/run.sh $(PROGRAM)
+	@tests/clients/run.py --program $(PROGRAM) $(CLIENTS_OPTIONS)
 
 test-e2e: $(PROGRAM)
 	@ONLY=$(ONLY) tests/e2e/run.sh $(PROGRAM)
@@ -288,6 +289,13 @@ stress-http: setup
 	@$(MAKE) --no-print-directory $(PROGRAM) SANITIZE=$(SANITIZE)
 	@[ -d tests/e2e/node_modules/openai ] || (cd tests/e2e && npm ci --no-audit --no-fund >&2)
 	A_IO_PROGRAM=$(abspath $(PROGRAM)) node tests/e2e/stress-http.mjs $(or $(REQUESTS),2000) $(SEED) $(CLIENTS)
+
+# wrk beside streams, and 1,000 open connections for SECONDS.
+bench-load: setup
+	@command -v wrk >/dev/null 2>&1 || tools/setup.sh wrk
+	@$(MAKE) --no-print-directory $(PROGRAM)
+	bench/load.py --program $(PROGRAM) rates
+	bench/load.py --program $(PROGRAM) open $(or $(SECONDS),600)
 
 attack-http: setup
 	@$(MAKE) --no-print-directory $(PROGRAM) SANITIZE=$(SANITIZE)

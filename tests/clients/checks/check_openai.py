@@ -16,8 +16,8 @@ TOOL = {
 
 
 class Person(pydantic.BaseModel):
-    name: str
-    age: int
+    name: str = pydantic.Field(max_length=12)  # the demo pair would go on for ever
+    age: int = pydantic.Field(ge=0, le=200)
 
 
 def ask(**more):

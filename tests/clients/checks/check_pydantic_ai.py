@@ -15,8 +15,8 @@ SETTINGS = {"temperature": 0.0, "max_tokens": 200}
 
 
 class Person(pydantic.BaseModel):
-    name: str
-    age: int
+    name: str = pydantic.Field(max_length=12)  # the demo pair would go on for ever
+    age: int = pydantic.Field(ge=0, le=200)
 
 
 @c.check("run by chat, responses, Anthropic's messages")
