@@ -101,6 +101,10 @@ typedef struct chat_request {
 
 /* Of an API: which fields there are, and what follows from all of them together. */
 typedef struct request_form request_form;
+/* Between a namespace and its function's name, where both are one name: to the model and within
+ * here. OpenAI's names have no colon. */
+#define NAMESPACE_MARK "::"
+
 extern const request_form openai_chat_form, openai_text_form, anthropic_form, responses_form,
     ollama_chat_form, ollama_generate_form, ollama_options_form, embeddings_form, score_form,
     native_form, infill_form, ollama_embed_form, ollama_embeddings_form;

@@ -47,15 +47,28 @@ static json_t *thought_json(const exchange *e, size_t index, const char *status,
                      status, "summary", "content", list, "encrypted_content");
 }
 
+/* Puts a call's name there, and the namespace that the function is of, if any. */
+static json_t *with_name(json_t *to, const reply_call *call)
+{
+    static const char mark[] = NAMESPACE_MARK;
+    const char *name = call->name.data, *end = name + call->name.length;
+    const char *found = name != NULL ? memmem(name, call->name.length, mark, strlen(mark)) : NULL;
+    if (found != NULL)
+        json_object_set_new(to, "namespace", json_text(name, (size_t)(found - name)));
+    const char *own = found != NULL ? found + strlen(mark) : name;
+    json_object_set_new(to, "name", json_text(own, (size_t)(end - own)));
+    return to;
+}
+
 static json_t *call_json(const exchange *e, size_t index, const char *status,
                          const reply_call *call)
 {
     char id[ITEM_ID_SIZE];
     item_id(e, "fc", index, id);
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "id", id, "type", "function_call", "status",
-                     status, "call_id", call->id, "name",
-                     json_text(call->name.data, call->name.length), "arguments",
-                     json_text(call->arguments.data, call->arguments.length));
+    return with_name(json_pack("{s:s, s:s, s:s, s:s, s:o}", "id", id, "type", "function_call",
+                               "status", status, "call_id", call->id, "arguments",
+                               json_text(call->arguments.data, call->arguments.length)),
+                     call);
 }
 
 /* Of a whole reply. */
@@ -227,10 +240,11 @@ static bool close_call(exchange *e, const choice *c)
     const reply_call *call = &c->calls[c->open_call];
     json_t *item = open_item(e, c, "completed", NULL);
     json_array_append(e->items, item);
-    return add_item_event(e, c, "response.function_call_arguments.done",
-                          json_pack("{s:o, s:o}", "name",
-                                    json_text(call->name.data, call->name.length), "arguments",
-                                    json_text(call->arguments.data, call->arguments.length))) &&
+    return add_item_event(
+               e, c, "response.function_call_arguments.done",
+               with_name(json_pack("{s:o}", "arguments",
+                                   json_text(call->arguments.data, call->arguments.length)),
+                         call)) &&
            add_item(e, c, "response.output_item.done", item);
 }
 

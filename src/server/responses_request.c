@@ -56,6 +56,15 @@ static void take_message(conversation *c, const json_t *item)
     json_array_append_new(c->messages, json_pack("{s:O?, s:O?}", "role", role, "content", content));
 }
 
+/* New; NULL where there is no name. */
+static json_t *full_name(const json_t *namespace, json_t *name)
+{
+    return json_is_string(namespace) && json_is_string(name)
+               ? json_sprintf("%s" NAMESPACE_MARK "%s", json_string_value(namespace),
+                              json_string_value(name))
+               : json_incref(name);
+}
+
 static void take_call(conversation *c, const json_t *item)
 {
     json_t *turn = turn_of(c), *calls = json_object_get(turn, "tool_calls");
@@ -63,10 +72,11 @@ static void take_call(conversation *c, const json_t *item)
         calls = json_array();
         json_object_set_new(turn, "tool_calls", calls);
     }
-    json_array_append_new(calls, json_pack("{s:O?, s:s, s:{s:O?, s:O?}}", "id",
+    json_t *name = full_name(json_object_get(item, "namespace"), json_object_get(item, "name"));
+    json_array_append_new(calls, json_pack("{s:O?, s:s, s:{s:o?, s:O?}}", "id",
                                            json_object_get(item, "call_id"), "type", "function",
-                                           "function", "name", json_object_get(item, "name"),
-                                           "arguments", json_object_get(item, "arguments")));
+                                           "function", "name", name, "arguments",
+                                           json_object_get(item, "arguments")));
 }
 
 static void take_output(conversation *c, const json_t *item)
@@ -141,6 +151,37 @@ static bool read_store(parser *p, const char *name, json_t *value)
     return parser_read_flag(p, name, value, &p->out->manner.is_stored);
 }
 
+static void add_function(json_t *tools, const json_t *tool, const json_t *namespace)
+{
+    json_t *name = full_name(namespace, json_object_get(tool, "name"));
+    json_array_append_new(tools, json_pack("{s:s, s:{s:o?, s:O*, s:O*}}", "type", "function",
+                                           "function", "name", name, "description",
+                                           json_object_get(tool, "description"), "parameters",
+                                           json_object_get(tool, "parameters")));
+}
+
+/* A namespace's functions, as Codex groups some of its own. */
+static bool add_namespace(json_t *tools, const json_t *group)
+{
+    const json_t *name = json_object_get(group, "name"), *list = json_object_get(group, "tools");
+    size_t i;
+    json_t *tool;
+    json_array_foreach(list, i, tool)
+    {
+        if (strcmp(text_of(tool, "type"), "function") != 0)
+            return false;
+        add_function(tools, tool, name);
+    }
+    return json_is_string(name) && json_is_array(list);
+}
+
+/* Codex says so of a search that is not to leave the house: nobody searches here. */
+static bool is_no_search(const json_t *tool)
+{
+    return strcmp(text_of(tool, "type"), "web_search") == 0 &&
+           json_is_false(json_object_get(tool, "external_web_access"));
+}
+
 static bool read_response_tools(parser *p, const char *name, json_t *value)
 {
     size_t i;
@@ -150,15 +191,16 @@ static bool read_response_tools(parser *p, const char *name, json_t *value)
     json_array_foreach(value, i, tool)
     {
         const char *type = text_of(tool, "type");
-        if (strcmp(type, "function") != 0)
+        bool taken = is_no_search(tool);
+        if (strcmp(type, "namespace") == 0)
+            taken = add_namespace(tools, tool);
+        else if (strcmp(type, "function") == 0)
+            add_function(tools, tool, NULL), taken = true;
+        if (!taken)
             return api_error_set(p->error, 400, NULL, name,
                                  "'tools[%zu]' is of the type '%.64s', which this server does not "
-                                 "have: tools are functions",
+                                 "have: tools are functions, and namespaces of functions",
                                  i, type);
-        json_array_append_new(tools, json_pack("{s:s, s:{s:O?, s:O*, s:O*}}", "type", "function",
-                                               "function", "name", json_object_get(tool, "name"),
-                                               "description", json_object_get(tool, "description"),
-                                               "parameters", json_object_get(tool, "parameters")));
     }
     return read_tools(p, name, tools);
 }

@@ -395,3 +395,23 @@ test("vLLM's way to have texts tokenised, which lm-eval goes", async () => {
   assert.equal((await server.json('/detokenize', { tokens })).body.prompt, 'one two');
   assert.equal((await server.json('/tokenize', { prompt: 'one', content: 'one' })).status, 400);
 });
+
+test('functions of a namespace, and a search that is not to search, as Codex sends them', async () => {
+  const parameters = { type: 'object', properties: { target: { enum: ['one', 'two'] } }, required: ['target'], additionalProperties: false };
+  const tools = [{ type: 'namespace', name: 'agents', description: 'Others', tools: [{ type: 'function', name: 'close', parameters }] }, { type: 'web_search', external_web_access: false }];
+  const asked = { model: 'large', input: 'Close one.', tools, tool_choice: 'required', temperature: 0, max_output_tokens: 100 };
+  const { status, body } = await server.json('/v1/responses', asked);
+  assert.equal(status, 200, JSON.stringify(body));
+  const call = body.output.find((item) => item.type === 'function_call');
+  assert.deepEqual([call.namespace, call.name], ['agents', 'close']);
+  const result = { type: 'function_call_output', call_id: call.call_id, output: 'closed' };
+  const input = [{ role: 'user', content: 'Close one.' }, call, result];
+  assert.equal((await server.json('/v1/responses', { ...asked, input, tool_choice: 'auto', max_output_tokens: 4 })).status, 200);
+  const stream = await fetch(`${server.url}/v1/responses`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ ...asked, stream: true }) });
+  assert.match(await stream.text(), /response\.output_item\.done.*"namespace":"agents"/s);
+  for (const tool of [{ type: 'web_search' }, { type: 'namespace', name: 'x', tools: [{ type: 'custom', name: 'y' }] }]) {
+    const refused = await server.json('/v1/responses', { ...asked, tools: [tool] });
+    assert.equal(refused.status, 400);
+    assert.match(refused.body.error.message, /tools\[0\].*(web_search|namespace)/);
+  }
+});
