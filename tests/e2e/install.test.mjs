@@ -25,3 +25,32 @@ test('installed, it answers with the demo pair; completion knows commands and op
   assert.equal(make('uninstall').status, 0);
   assert.deepEqual(files(folder), []);
 });
+
+// ---- completion ------------------------------------------------------------------------------------
+
+const has = (shell) => spawnSync(shell, ['-c', 'true']).status === 0;
+const withProgram = { ...process.env, PATH: `${path.dirname(program)}:${process.env.PATH}`, TERM: 'xterm' };
+
+test("fish's completion loads, and knows commands and options", { skip: !has('fish') && 'there is no fish' }, () => {
+  const complete = (line) => spawnSync('fish', ['--no-config', '-c', `source ${root}/tools/install/a-io.fish; complete -C '${line}'`],
+    { encoding: 'utf8', env: withProgram }).stdout.split('\n').map((one) => one.split('\t')[0]);
+  assert.ok(complete('a-io ').includes('serve') && complete('a-io ').includes('route'));
+  assert.ok(complete('a-io serve --po').includes('--policy') && complete('a-io serve --po').includes('--port'));
+});
+
+test("zsh's completion loads, and knows commands and options", { skip: !has('zsh') && 'there is no zsh' }, (t) => {
+  const dump = path.join(temporaryFolder(t), 'dump');
+  // A terminal of its own, in which somebody types.
+  const script = `
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell "PS1=; fpath=(${root}/tools/install \$fpath); autoload -Uz compinit; compinit -u -d ${dump}; LISTMAX=0; stty cols 200; print rea''dy"
+zpty -r -m shell out '*ready*'
+zpty -w -n shell $'a-io rou\t'
+zpty -r -m shell out '*route*'
+zpty -w -n shell $'--\t'
+zpty -r -m shell out '*--threads*'
+print -r -- "$out"`;
+  const { stdout } = spawnSync('zsh', ['-f', '-c', script], { encoding: 'utf8', env: withProgram, timeout: 60000 });
+  assert.match(stdout, /--policy/);
+});
