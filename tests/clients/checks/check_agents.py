@@ -7,10 +7,8 @@ from agents import (Agent, AsyncOpenAI, ModelSettings, OpenAIChatCompletionsMode
 import check as c
 
 set_tracing_disabled(True)  # it would go to OpenAI
-client = AsyncOpenAI(base_url=c.V1, api_key=c.KEY, max_retries=0)
 SETTINGS = ModelSettings(temperature=0, max_tokens=200)
-MODELS = {"responses": OpenAIResponsesModel(model=c.LARGE, openai_client=client),
-          "chat completions": OpenAIChatCompletionsModel(model=c.LARGE, openai_client=client)}
+WAYS = {"responses": OpenAIResponsesModel, "chat completions": OpenAIChatCompletionsModel}
 
 
 class Person(pydantic.BaseModel):
@@ -18,14 +16,18 @@ class Person(pydantic.BaseModel):
     age: int = pydantic.Field(ge=0, le=200)
 
 
-def with_model(model):
+def by(way):
+    def assistant(**more):
+        client = AsyncOpenAI(base_url=c.V1, api_key=c.KEY, max_retries=0)  # belongs to one event loop
+        return Agent(name="Assistant", model=way(model=c.LARGE, openai_client=client), model_settings=SETTINGS, **more)
+
     def run():
-        agent = Agent(name="Assistant", instructions="Be brief.", model=model, model_settings=SETTINGS)
+        agent = assistant(instructions="Be brief.")
         c.said(asyncio.run(Runner.run(agent, c.CITY_QUESTION)).final_output)
 
     def stream():
         async def told():
-            agent = Agent(name="Assistant", model=model, model_settings=SETTINGS)
+            agent = assistant()
             result = Runner.run_streamed(agent, c.CITY_QUESTION)
             return "".join([e.data.delta async for e in result.stream_events()
                             if e.type == "raw_response_event" and e.data.type == "response.output_text.delta"])
@@ -41,20 +43,20 @@ def with_model(model):
             cities.append(city)
             return "21 degrees and sunny"
 
-        agent = Agent(name="Assistant", model=model, model_settings=SETTINGS, tools=[get_weather])
+        agent = assistant(tools=[get_weather])
         answer = asyncio.run(Runner.run(agent, c.WEATHER_QUESTION)).final_output
         assert not c.REAL or cities[:1] == [c.CITY], (cities, answer)
         c.said(answer, "21")
 
     def typed():
-        agent = Agent(name="Assistant", model=model, model_settings=SETTINGS, output_type=Person)
+        agent = assistant(output_type=Person)
         person = asyncio.run(Runner.run(agent, c.PERSON_TEXT)).final_output
         assert not c.REAL or (person.name, person.age) == ("Tom", 25), person
 
     return {"run": run, "run_streamed": stream, "a tool is called and its result told": tools, "output_type": typed}
 
 
-for way, model in MODELS.items():
-    for name, function in with_model(model).items():
-        c.check(f"{way}: {name}")(function)
+for way_name, way in WAYS.items():
+    for name, function in by(way).items():
+        c.check(f"{way_name}: {name}")(function)
 c.main()

@@ -25,7 +25,7 @@ await run({
     said(text, '21');
   },
   'Output.object': async () => {
-    const schema = z.object({ name: z.string(), age: z.number().int() });
+    const schema = z.object({ name: z.string().max(12), age: z.number().int().min(0).max(200) });
     const asked = ai.generateText({ model, prompt: personText, output: ai.Output.object({ schema }), ...limits });
     if (isReal) assert.deepEqual((await asked).output, { name: 'Tom', age: 25 });
     else await asked.catch(() => {}); // the demo pair's JSON may be cut

@@ -28,7 +28,7 @@ await run({
     if (isReal) assert.equal(cities[0], 'Paris');
   },
   'parse': async () => {
-    const schema = { type: 'object', properties: { name: { type: 'string' }, age: { type: 'integer' } }, required: ['name', 'age'], additionalProperties: false };
+    const schema = { type: 'object', properties: { name: { type: 'string', maxLength: 12 }, age: { type: 'integer', minimum: 0, maximum: 200 } }, required: ['name', 'age'], additionalProperties: false };
     const reply = await client.chat.completions.parse({ model: large, messages: [{ role: 'user', content: personText }], temperature: 0, max_tokens: 300,
       response_format: { type: 'json_schema', json_schema: { name: 'person', schema, strict: true } } });
     if (isReal) assert.deepEqual(JSON.parse(reply.choices[0].message.content), { name: 'Tom', age: 25 });

@@ -15,10 +15,9 @@ const config = {
 
 await run({
   'run answers by /v1/chat/completions, with its tools': () => {
-    fs.writeFileSync(path.join(home, 'opencode.json'), JSON.stringify(config));
-    const done = spawnSync(path.join(packages, 'node_modules/.bin/opencode'), ['run', '--format', 'json', 'Say hello.'], {
+    const done = spawnSync(path.join(packages, 'node_modules/.bin/opencode'), ['run', '--model', `a-io/${small}`, '--format', 'json', 'Say hello.'], {
       cwd: home, encoding: 'utf8', timeout: 900000, input: '',
-      env: { ...process.env, HOME: home, XDG_CONFIG_HOME: `${home}/config`, XDG_DATA_HOME: `${home}/data`, OPENCODE_DISABLE_MODELS_FETCH: '1' },
+      env: { ...process.env, HOME: home, XDG_CONFIG_HOME: `${home}/config`, XDG_DATA_HOME: `${home}/data`, OPENCODE_DISABLE_MODELS_FETCH: '1', OPENCODE_CONFIG_CONTENT: JSON.stringify(config) },
     });
     const events = done.stdout.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
     fs.rmSync(home, { recursive: true, force: true });
