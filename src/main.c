@@ -54,7 +54,9 @@ static void print_help(FILE *out)
           "\n"
           "Environment: A_IO_LOG=error|warn|info|debug (default: info) chooses what is logged on "
           "standard\n"
-          "error; A_IO_KERNEL=NAME chooses the kernels instead of the best this CPU runs.\n",
+          "error, A_IO_LOG_FORMAT=text|json how; A_IO_KERNEL=NAME chooses the kernels instead of "
+          "the\n"
+          "best this CPU runs.\n",
           out);
 }
 
@@ -92,6 +94,20 @@ static bool set_log_level(void)
     return true;
 }
 
+static bool set_log_format(void)
+{
+    const char *name = getenv("A_IO_LOG_FORMAT");
+    bool is_json;
+    if (name == NULL)
+        return true;
+    if (!log_format_parse(name, &is_json)) {
+        fprintf(stderr, "a-io: A_IO_LOG_FORMAT=%s: allowed: text, json\n", name);
+        return false;
+    }
+    log_set_json(is_json);
+    return true;
+}
+
 static int run_command(const struct command *c, int argc, char **argv)
 {
     failure fail;
@@ -108,7 +124,7 @@ static int run_command(const struct command *c, int argc, char **argv)
 
 static int dispatch(int argc, char **argv)
 {
-    if (!set_log_level())
+    if (!set_log_level() || !set_log_format())
         return error_code_exit(ERR_INVALID);
     if (argc < 2) {
         print_help(stderr);

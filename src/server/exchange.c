@@ -114,6 +114,34 @@ void exchange_destroy(exchange *e)
     free(e);
 }
 
+/* The line's for programs; what is not known is left out. NULL: no memory. */
+static json_t *log_parts(const exchange *e, int status)
+{
+    const plan_headers *p = &e->plan;
+    bool has_reply = p->known && !e->decide_only;
+    json_t *parts =
+        json_pack("{s:s, s:s, s:s, s:i, s:f, s:s*, s:s*}", "id", e->id, "method",
+                  e->head == NULL ? "?" : e->head->method, "path", e->path, "status", status, "ms",
+                  clock_ms() - e->start_ms, "key", e->key_name[0] != '\0' ? e->key_name : NULL,
+                  "user", e->manner.user[0] != '\0' ? e->manner.user : NULL);
+    json_t *decision = p->known ? json_pack("{s:s, s:s*, s:s, s:s, s:s}", "model", p->model,
+                                            "intent", p->has_intent ? p->intent : NULL, "lookup",
+                                            p->lookup, "reason", p->reason, "priority",
+                                            e->priority == PRIORITY_BATCH ? "batch" : "interactive")
+                                : NULL;
+    json_t *tokens =
+        has_reply ? json_pack("{s:I, s:I}", "prompt_tokens", (json_int_t)e->stats.prompt_tokens,
+                              "reply_tokens", (json_int_t)e->stats.reply_tokens)
+                  : NULL;
+    if (parts != NULL && decision != NULL)
+        json_object_update(parts, decision);
+    if (parts != NULL && tokens != NULL)
+        json_object_update(parts, tokens);
+    json_decref(decision);
+    json_decref(tokens);
+    return parts;
+}
+
 void exchange_log(const exchange *e, bool completed)
 {
     int status = completed ? e->status : 499;
@@ -129,11 +157,13 @@ void exchange_log(const exchange *e, bool completed)
                  e->stats.reply_tokens);
     /* Monitors and the page ask every second. */
     log_level level = e->route != NULL && e->route->is_open && status == 200 ? LOG_DEBUG : LOG_INFO;
-    log_write(level, "%s %s %s %d %.1f ms%s%s%s%s%s%s%s", e->id,
-              e->head == NULL ? "?" : e->head->method, e->path, status, clock_ms() - e->start_ms,
-              decision, tokens, e->key_name[0] != '\0' ? " key=" : "", e->key_name,
-              e->manner.user[0] != '\0' ? " user=" : "", e->manner.user,
-              completed ? "" : " (client went away)");
+    json_t *parts = log_is_json() ? log_parts(e, status) : NULL;
+    log_write_with(level, parts, "%s %s %s %d %.1f ms%s%s%s%s%s%s%s", e->id,
+                   e->head == NULL ? "?" : e->head->method, e->path, status,
+                   clock_ms() - e->start_ms, decision, tokens,
+                   e->key_name[0] != '\0' ? " key=" : "", e->key_name,
+                   e->manner.user[0] != '\0' ? " user=" : "", e->manner.user,
+                   completed ? "" : " (client went away)");
 }
 
 /* ---- signals -------------------------------------------------------------------------------- */

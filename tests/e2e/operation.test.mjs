@@ -94,6 +94,17 @@ test('an address that others reach needs a key, or the word that it shall not', 
     await (await Server.start(options)).stop();
 });
 
+test('the log as JSON: an object a line, a request with its parts', async (t) => {
+  const server = await serve(t, { env: { A_IO_LOG_FORMAT: 'json' } });
+  const { headers } = await server.json('/v1/chat/completions', { ...hello, user: 'a "b"' });
+  const id = headers.get('x-request-id');
+  await until('its line', () => server.log.includes(`"id":"${id}"`));
+  const lines = server.log.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+  const one = lines.find((line) => line.id === id);
+  assert.deepEqual([one.level, one.method, one.path, one.status, one.user, one.intent], ['info', 'POST', '/v1/chat/completions', 200, 'a_"b"', 'qa']);
+  assert.ok(one.reply_tokens > 0 && one.ms > 0 && !Number.isNaN(Date.parse(one.time)) && one.message.startsWith(id));
+});
+
 // ---- probe, labels and policy ----------------------------------------------------------------------
 
 // A stream of the large model and one that is routed, both under way.

@@ -212,8 +212,8 @@ static void test_refusals(void **state)
 static void test_environment(void **state)
 {
     (void)state;
-    const char *const names[] = {"A_IO_LOG", "A_IO_KERNEL"};
-    for (size_t i = 0; i < 2; i++) {
+    const char *const names[] = {"A_IO_LOG", "A_IO_LOG_FORMAT", "A_IO_KERNEL"};
+    for (size_t i = 0; i < 3; i++) {
         char *before = getenv(names[i]) != NULL ? strdup(getenv(names[i])) : NULL;
         setenv(names[i], "nonsense", 1);
         outcome o = START("", "run", "a");
