@@ -1,7 +1,7 @@
 /* house.c: which kind of house takes a model, and those that are open. */
 #include "backend/house.h"
 
-const house_kind *const house_kinds[] = {&local_house, NULL};
+const house_kind *const house_kinds[] = {&local_house, &remote_models, NULL};
 
 static error_code find_house(backend_houses *h, const house_kind *kind,
                              const house_setting *setting, backend_house **out, failure *fail)

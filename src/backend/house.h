@@ -44,7 +44,8 @@ struct backend_house {
 
 /* NULL ends them. */
 extern const house_kind *const house_kinds[];
-extern const house_kind local_house; /* models in this process */
+extern const house_kind local_house;   /* models in this process */
+extern const house_kind remote_models; /* at other servers */
 
 /* Of a model in this process. */
 kv_type house_kv_type(const config_model *m);

@@ -182,6 +182,11 @@ error_code http_client_run(http_client *c, double wait_ms, failure *fail)
     return OK;
 }
 
+void http_client_wake(http_client *c)
+{
+    curl_multi_wakeup(c->multi);
+}
+
 bool http_call_is_done(const http_call *c)
 {
     return c->done;

@@ -44,6 +44,9 @@ void http_call_release(http_call *c);
  */
 error_code http_client_run(http_client *c, double wait_ms, failure *fail);
 
+/* Ends the wait of http_client_run, now or the next one. The only function for any thread. */
+void http_client_wake(http_client *c);
+
 bool http_call_is_done(const http_call *c);
 /* 200, 404 …; 0: no head yet. */
 int http_call_status(const http_call *c);

@@ -48,7 +48,8 @@ bool kept_answers_key(char key[KEPT_KEY_SIZE], const stage *s, const labelled_re
     char prompts[DIGEST_TEXT_SIZE];
     buffer text;
     buffer_init(&text, KEPT_KEY_SIZE - 1);
-    if (s->kept == NULL || !digest_prompts(prompts, orchestra_backend(s->orchestra, small), set))
+    if (s->kept == NULL || orchestra_model(s->orchestra, small) == NULL ||
+        !digest_prompts(prompts, orchestra_backend(s->orchestra, small), set))
         return false;
     error_code code = buffer_add_format(
         &text, "%016" PRIx64 ", %s, %s, %zu + %zu tokens of %zu prompts %s, template %s",

@@ -177,8 +177,12 @@ static json_t *model_names(const stage *s)
     json_t *names = json_array();
     for (uint32_t i = 0; i < s->config->n_models; i++) {
         const config_model *m = &s->config->models[i];
-        char text[17];
-        snprintf(text, sizeof text, "%016" PRIx64, orchestra_model(s->orchestra, i)->fingerprint);
+        const model *own = orchestra_model(s->orchestra, i);
+        char text[512];
+        if (own != NULL)
+            snprintf(text, sizeof text, "%016" PRIx64, own->fingerprint);
+        else
+            snprintf(text, sizeof text, "%.200s at %.300s", m->remote.model, m->remote.url);
         json_array_append_new(
             names,
             json_pack("[s, s, i]", m->role == ROLE_SMALL ? "small" : "large", text, (int)m->kv));

@@ -155,6 +155,8 @@ static error_code find_models(config *c, failure *fail)
     error_code code = OK;
     for (uint32_t i = 0; code == OK && i < c->n_models; i++) {
         char *path;
+        if (c->models[i].path == NULL)
+            continue;
         code = model_file_find(c->models[i].given, c->models[i].path, &path, fail);
         if (code == OK) {
             free(c->models[i].path);
@@ -162,6 +164,16 @@ static error_code find_models(config *c, failure *fail)
         }
     }
     return code;
+}
+
+error_code stage_check_local(const stage *s, failure *fail)
+{
+    for (uint32_t i = 0; i < s->config->n_models; i++)
+        if (s->config->models[i].path == NULL)
+            return failure_set(fail, ERR_UNSUPPORTED,
+                               "the model %s is at another server: nobody here can look into it",
+                               s->config->models[i].name);
+    return OK;
 }
 
 error_code stage_load(stage *s, failure *fail)

@@ -70,8 +70,37 @@ static void add_quoted(buffer *out, const char *text)
     buffer_add_text(out, "\"");
 }
 
+static void add_text_key(buffer *out, const char *key, const char *text)
+{
+    if (text == NULL)
+        return;
+    buffer_add_format(out, "\n    %s: ", key);
+    add_quoted(out, text);
+}
+
+static void add_remote(buffer *out, const config_model *m)
+{
+    const config_remote *r = &m->remote;
+    buffer_add_text(out, "  - name: ");
+    add_quoted(out, m->name);
+    buffer_add_format(out, "\n    role: %s", m->role == ROLE_SMALL ? "small" : "large");
+    add_text_key(out, "url", r->url);
+    add_text_key(out, "model", r->model);
+    add_text_key(out, "key_env", r->key_env);
+    add_text_key(out, "key_file", r->key_file);
+    add_text_key(out, "fields", r->fields);
+    buffer_add_format(out,
+                      "\n    context: %u\n    connect_ms: %u\n    first_byte_ms: %u\n    "
+                      "idle_ms: %u\n",
+                      m->context, r->connect_ms, r->first_byte_ms, r->idle_ms);
+}
+
 static void add_model(buffer *out, const config_model *m)
 {
+    if (m->path == NULL) {
+        add_remote(out, m);
+        return;
+    }
     static const char *const kv[] = {
         [CONFIG_KV_F16] = "f16", [CONFIG_KV_F32] = "f32", [CONFIG_KV_Q8_0] = "q8_0"};
     char *path = realpath(m->path, NULL);

@@ -56,7 +56,7 @@ static error_code check_model(const config *c, size_t i, failure *fail)
             return failure_set(fail, ERR_CONFIG,
                                "models[%zu].name: \"%s\" is taken; each model needs its own name",
                                i, m->name);
-    if (m->path[0] == '\0')
+    if (m->path != NULL && m->path[0] == '\0')
         return failure_set(fail, ERR_CONFIG, "models[%zu].path: must name a GGUF file", i);
     if ((code = check_range("models.context", m->context, 0, MAX_CONTEXT, fail)) != OK)
         return code;

@@ -13,6 +13,7 @@
 #include "base/buffer.h"
 #include "base/path.h"
 #include "config/check.h"
+#include "config/remote.h"
 #include "config/rules.h"
 #include "config/schema.h"
 
@@ -126,6 +127,21 @@ static bool copy_path(char **to, const char *path, const char *file)
     return path == NULL || *to != NULL;
 }
 
+static error_code take_role(config_model *m, const file_model *f, size_t i, failure *fail)
+{
+    const char *role = f->role != NULL ? f->role : f->name; /* the two names say it themselves */
+    if (strcmp(role, "small") != 0 && strcmp(role, "large") != 0)
+        return f->role != NULL
+                   ? failure_set(fail, ERR_CONFIG,
+                                 "models[%zu].role: \"%s\" is unknown; allowed: small, large", i,
+                                 f->role)
+                   : failure_set(fail, ERR_CONFIG,
+                                 "models[%zu].role: is missing; \"%.80s\" is small or large", i,
+                                 f->name);
+    m->role = role[0] == 's' ? ROLE_SMALL : ROLE_LARGE;
+    return OK;
+}
+
 static error_code take_model(config_model *m, const file_model *f, size_t i, const char *file,
                              failure *fail)
 {
@@ -133,20 +149,18 @@ static error_code take_model(config_model *m, const file_model *f, size_t i, con
     TAKE(m->context, f->context);
     TAKE(m->slots, f->slots);
     TAKE(m->parked, f->parked);
-    m->path = resolve_path(f->path, file);
-    if (m->path == NULL || !copy_text(&m->given, f->path, NULL) ||
+    if (!copy_path(&m->path, f->path, file) || !copy_text(&m->given, f->path, NULL) ||
         !copy_text(&m->name, f->name, NULL) ||
+        !copy_path(&m->remote.key_file, f->key_file, file) ||
         !copy_template(&m->chat_template, f->chat_template, file))
         return no_memory(fail);
+    error_code code = config_remote_take(&m->remote, f, i, fail);
+    if (code != OK)
+        return code;
     if (f->kv != NULL && !config_kv_parse(f->kv, &m->kv))
         return failure_set(fail, ERR_CONFIG,
                            "models[%zu].kv: \"%s\" is unknown; allowed: f16, f32, q8_0", i, f->kv);
-    if (strcmp(f->role, "small") != 0 && strcmp(f->role, "large") != 0)
-        return failure_set(fail, ERR_CONFIG,
-                           "models[%zu].role: \"%s\" is unknown; allowed: small, large", i,
-                           f->role);
-    m->role = f->role[0] == 's' ? ROLE_SMALL : ROLE_LARGE;
-    return OK;
+    return take_role(m, f, i, fail);
 }
 
 static error_code take_models(config *c, const file_config *f, const char *file, failure *fail)
@@ -597,6 +611,7 @@ void config_free(config *c)
         free(c->models[i].given);
         free(c->models[i].path);
         free(c->models[i].chat_template);
+        config_remote_free(&c->models[i].remote);
     }
     for (uint32_t i = 0; i < c->probe.n_labels; i++) {
         free(c->probe.labels[i].name);

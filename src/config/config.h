@@ -38,11 +38,24 @@ typedef struct config_lookup {
     uint32_t length; /* CONFIG_LOOKUP_FIXED: 1 … CONFIG_MAX_DRAFT, else 0 */
 } config_lookup;
 
+/* A model at another server, which speaks OpenAI's API. */
+typedef struct config_remote {
+    char *url;      /* up to /v1, without a slash at its end; NULL: the model is in this process */
+    char *model;    /* what the server calls it */
+    char *key_env;  /* the environment variable that has the key … */
+    char *key_file; /* … or the file that holds it; NULL, NULL: there is none */
+    char *fields;   /* a JSON object of more fields for each request; or NULL */
+    uint32_t connect_ms;
+    uint32_t first_byte_ms; /* from the request to the first byte of the answer */
+    uint32_t idle_ms;       /* between two pieces of the answer */
+} config_remote;
+
 typedef struct config_model {
     char *name; /* what a client pins */
     config_role role;
+    config_remote remote;
     char *given;         /* the path as it is written, which may be a name of another kind */
-    char *path;          /* of the file */
+    char *path;          /* of the file; NULL: remote */
     char *chat_template; /* a built-in one's name, file:PATH or none; NULL: the file's own */
     uint32_t context;    /* tokens; 0: what the model was trained for */
     uint32_t slots;      /* replies that run at once */

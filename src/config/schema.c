@@ -21,8 +21,16 @@
 
 static const cyaml_schema_field_t model_fields[] = {
     TEXT(name, REQUIRED, file_model),
-    TEXT(role, REQUIRED, file_model),
-    TEXT(path, REQUIRED, file_model),
+    TEXT(role, OPTIONAL, file_model),
+    TEXT(path, OPTIONAL, file_model),
+    TEXT(url, OPTIONAL, file_model),
+    TEXT(model, OPTIONAL, file_model),
+    TEXT(key_env, OPTIONAL, file_model),
+    TEXT(key_file, OPTIONAL, file_model),
+    TEXT(fields, OPTIONAL, file_model),
+    UINT(connect_ms, file_model),
+    UINT(first_byte_ms, file_model),
+    UINT(idle_ms, file_model),
     TEXT(chat_template, OPTIONAL, file_model),
     UINT(context, file_model),
     UINT(slots, file_model),

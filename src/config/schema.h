@@ -17,6 +17,8 @@ typedef struct file_model {
     char *name;
     char *role;
     char *path;
+    char *url, *model, *key_env, *key_file, *fields;
+    uint32_t *connect_ms, *first_byte_ms, *idle_ms;
     char *chat_template;
     uint32_t *context;
     uint32_t *slots;

@@ -97,6 +97,7 @@ void orchestra_destroy(orchestra *o); /* after every run was released */
 
 size_t orchestra_model_count(const orchestra *o);
 const char *orchestra_model_name(const orchestra *o, size_t index);
+/* NULL: the model is not in this process. */
 const char *orchestra_model_path(const orchestra *o, size_t index);
 backend *orchestra_backend(orchestra *o, size_t index);
 /* NULL: the model is not in this process. */

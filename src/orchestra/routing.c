@@ -37,6 +37,11 @@ static error_code read_probe(routing *g, const model *small, failure *fail)
 static error_code read_calibration(routing *g, const model *small, failure *fail)
 {
     const config *c = g->config;
+    bool has_file = c->probe.calibration != NULL || c->success.calibration != NULL;
+    if (small == NULL && has_file)
+        return failure_set(fail, ERR_UNSUPPORTED,
+                           "a calibration is of a small model in this process, not at another "
+                           "server");
     error_code code = read_probe(g, small, fail);
     g->entropy_limit = c->policy.entropy_limit;
     if (code == OK && g->certain.goal != LIMIT_NONE && !c->policy.is_limit_given)

@@ -86,8 +86,9 @@ static backend *choose(exchange *e, embeddings *m, api_error *error)
     bool is_any = name == NULL || strcmp(name, "auto") == 0;
     size_t found = SIZE_MAX;
     for (size_t i = 0; i < orchestra_model_count(o); i++) {
-        bool is_smaller = found == SIZE_MAX || orchestra_model(o, i)->weight_bytes <
-                                                   orchestra_model(o, found)->weight_bytes;
+        const model *own = orchestra_model(o, i),
+                    *least = found == SIZE_MAX ? NULL : orchestra_model(o, found);
+        bool is_smaller = own != NULL && (least == NULL || own->weight_bytes < least->weight_bytes);
         if (is_any ? is_smaller : strcmp(orchestra_model_name(o, i), name) == 0)
             found = i;
     }

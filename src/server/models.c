@@ -27,6 +27,8 @@ static json_t *entry_json(const server *s, size_t index)
     size_t context = backend_context(orchestra_backend(s->orchestra, index));
     json_t *entry = model_json(name, context, s->created);
     json_object_set_new(entry, "aliases", aliases_json(s, name));
+    if (m == NULL)
+        return entry;
     json_object_set_new(entry, "meta",
                         json_pack("{s:I, s:I, s:I, s:I, s:I}", "n_ctx", (json_int_t)context,
                                   "n_ctx_train", (json_int_t)m->config.context_length, "n_vocab",
@@ -79,10 +81,11 @@ static size_t largest(const server *s)
     return found;
 }
 
+/* Of a model elsewhere (NULL) nothing is known. */
 static json_t *token_json(const tokenizer *t, int32_t id)
 {
     size_t length = 0;
-    const char *text = id >= 0 ? tokenizer_bytes(t, id, true, &length) : "";
+    const char *text = t != NULL && id >= 0 ? tokenizer_bytes(t, id, true, &length) : "";
     return json_text(text, length);
 }
 
@@ -90,7 +93,9 @@ static json_t *token_json(const tokenizer *t, int32_t id)
 static const char *file_name(const server *s, size_t index)
 {
     const char *path = orchestra_model_path(s->orchestra, index);
-    const char *slash = strrchr(path, '/');
+    const char *slash = path != NULL ? strrchr(path, '/') : NULL;
+    if (path == NULL)
+        return "";
     return slash != NULL ? slash + 1 : path;
 }
 
@@ -100,6 +105,7 @@ bool models_props(exchange *e)
     server *s = e->server;
     size_t i = largest(s);
     const model *m = orchestra_model(s->orchestra, i);
+    const tokenizer *words = m != NULL ? m->tokenizer : NULL;
     backend *b = orchestra_backend(s->orchestra, i);
     backend_load status;
     backend_read_load(b, &status);
@@ -108,9 +114,9 @@ bool models_props(exchange *e)
         "default_generation_settings", "n_ctx", (json_int_t)backend_context(b), "params",
         native_defaults_json(&s->options.defaults), "total_slots", (json_int_t)status.slots,
         "model_alias", orchestra_model_name(s->orchestra, i), "model_path", file_name(s, i),
-        "chat_template", m->chat != NULL ? chat_template_text(m->chat) : "", "bos_token",
-        token_json(m->tokenizer, tokenizer_bos(m->tokenizer)), "eos_token",
-        token_json(m->tokenizer, tokenizer_eos(m->tokenizer)), "modalities", "vision", 0, "audio",
+        "chat_template", m != NULL && m->chat != NULL ? chat_template_text(m->chat) : "",
+        "bos_token", token_json(words, words != NULL ? tokenizer_bos(words) : -1), "eos_token",
+        token_json(words, words != NULL ? tokenizer_eos(words) : -1), "modalities", "vision", 0, "audio",
         0, "build_info", SYSTEM_FINGERPRINT, "endpoint_slots", 1, "endpoint_props", 0,
         "endpoint_metrics", 1, "is_sleeping", 0);
     return exchange_answer(e, 200, props);

@@ -196,13 +196,15 @@ json_t *ollama_show(exchange *e, json_t *body, api_error *error)
     const char *name = json_string_value(asked != NULL ? asked : json_object_get(body, "name"));
     const model *m = NULL;
     size_t context = 0;
+    bool is_known = name != NULL && strcmp(name, "auto") == 0;
     for (size_t i = 0; i < orchestra_model_count(o); i++) {
         size_t holds = backend_context(orchestra_backend(e->server->orchestra, i));
         bool is_it = name != NULL && strcmp(orchestra_model_name(o, i), name) == 0;
         m = is_it ? orchestra_model(o, i) : m;
+        is_known = is_known || is_it;
         context = is_it || (m == NULL && holds > context) ? holds : context;
     }
-    if (m == NULL && (name == NULL || strcmp(name, "auto") != 0)) {
+    if (!is_known) {
         api_error_set(error, 404, "model_not_found", "model", "model '%.100s' not found",
                       name != NULL ? name : "");
         return NULL;

@@ -1,0 +1,247 @@
+/* remote.c: a model at another server. Its tokens are not known here: what a prompt has of them is
+ * told from its bytes, and a reply's tokens are counted by the server. */
+#include "backend/remote.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define BYTES_A_TOKEN 4            /* of English and of code, roughly */
+#define UNKNOWN_CONTEXT (1u << 24) /* so that the server decides what is too long */
+#define KEY_LIMIT 4096
+
+typedef struct remote_reply {
+    reply base;
+    remote_call *call;
+} remote_reply;
+
+static const remote_backend *remote_of(const backend *b)
+{
+    return (const remote_backend *)b;
+}
+
+/* ---- the backend ----------------------------------------------------------------------------- */
+
+static error_code read_key_file(char **out, const char *path, failure *fail)
+{
+    buffer text;
+    buffer_init(&text, KEY_LIMIT);
+    error_code code = buffer_read_file(&text, path, fail);
+    size_t length = code == OK ? strcspn(text.length > 0 ? text.data : "", "\r\n") : 0;
+    *out = length > 0 ? strndup(text.data, length) : NULL;
+    buffer_free(&text);
+    if (code != OK)
+        return failure_prefix(fail, "key_file");
+    return *out != NULL ? OK : failure_set(fail, ERR_CONFIG, "key_file: %s holds no key", path);
+}
+
+static error_code read_key(char **out, const config_remote *r, failure *fail)
+{
+    *out = NULL;
+    if (r->key_file != NULL)
+        return read_key_file(out, r->key_file, fail);
+    if (r->key_env == NULL)
+        return OK;
+    const char *key = getenv(r->key_env);
+    if (key == NULL || key[0] == '\0')
+        return failure_set(fail, ERR_CONFIG, "key_env: the environment has no %s", r->key_env);
+    *out = strdup(key);
+    return *out != NULL ? OK : failure_set(fail, ERR_MEMORY, "no memory for the key");
+}
+
+static void destroy(backend *base)
+{
+    remote_backend *b = (remote_backend *)base;
+    json_decref(b->fields);
+    free(b->key);
+    free(b);
+}
+
+error_code remote_create(backend **out, remote_house *h, const config_model *m, failure *fail)
+{
+    remote_backend *b = calloc(1, sizeof *b);
+    if (b == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for a backend");
+    b->base = (backend){.operations = &remote_operations, .name = m->name};
+    b->house = h;
+    b->config = m;
+    b->fields = m->remote.fields != NULL ? json_loads(m->remote.fields, 0, NULL) : NULL;
+    error_code code = read_key(&b->key, &m->remote, fail);
+    if (code != OK) {
+        destroy(&b->base);
+        return code;
+    }
+    *out = &b->base;
+    return OK;
+}
+
+static size_t context(const backend *b)
+{
+    size_t said = remote_of(b)->config->context;
+    return said > 0 ? said : UNKNOWN_CONTEXT;
+}
+
+static bool has_template(const backend *b)
+{
+    (void)b;
+    return true;
+}
+
+static void read_load(backend *base, backend_load *out)
+{
+    const remote_backend *b = remote_of(base);
+    *out = (backend_load){.running = atomic_load(&b->in_flight),
+                          .reply_ms = atomic_load(&b->reply_ms),
+                          .reply_tokens = atomic_load(&b->reply_tokens)};
+}
+
+/* ---- prompts --------------------------------------------------------------------------------- */
+
+static error_code check_length(const backend *b, const request *r, failure *fail)
+{
+    (void)b, (void)r, (void)fail;
+    return OK; /* its server knows */
+}
+
+static size_t estimate(const request *r)
+{
+    size_t bytes = r->prompt_length + r->suffix_length;
+    if (r->prompt_ids != NULL)
+        return r->n_prompt_ids;
+    if (r->prompt == NULL && r->chat.messages_json != NULL)
+        bytes = strlen(r->chat.messages_json);
+    for (size_t i = 0; r->prompt == NULL && r->chat.messages_json == NULL && i < r->n_messages; i++)
+        bytes += r->messages[i].content_length;
+    return bytes / BYTES_A_TOKEN + 1;
+}
+
+static error_code prepare(backend *b, const request *r, prepared_prompt **out, failure *fail)
+{
+    (void)b;
+    prepared_prompt *p = malloc(sizeof *p);
+    if (p == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for a prompt");
+    *p = (prepared_prompt){.operations = &remote_operations, .n_tokens = estimate(r)};
+    *out = p;
+    return OK;
+}
+
+static void destroy_prompt(prepared_prompt *p)
+{
+    free(p);
+}
+
+/* ---- replies --------------------------------------------------------------------------------- */
+
+static remote_call *make_call(remote_backend *b, const request *r, wakeup wake)
+{
+    remote_call *c = calloc(1, sizeof *c);
+    bool is_chat = r->prompt == NULL && r->prompt_ids == NULL;
+    if (c == NULL)
+        return NULL;
+    *c = (remote_call){.backend = b,
+                       .submitted_ms = clock_ms(),
+                       .is_chat = is_chat,
+                       .is_parted = r->chat.is_parted,
+                       .status = {.state = WORK_RUNNING},
+                       .wake = wake};
+    c->end_ms = r->deadline_ms > 0 ? c->submitted_ms + r->deadline_ms : 0;
+    atomic_init(&c->references, 1);
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_mutex_init(&c->wake_lock, NULL);
+    event_stream_init(&c->events);
+    buffer_init(&c->refusal, REFUSAL_BYTES);
+    buffer_init(&c->text, REMOTE_TEXT_LIMIT);
+    if (asprintf(&c->url, "%s/%s", b->config->remote.url,
+                 is_chat ? "chat/completions" : "completions") < 0)
+        c->url = NULL;
+    return c;
+}
+
+static reply_style style_of(const request *r, const prepared_prompt *p)
+{
+    bool is_chat = r->prompt == NULL && r->prompt_ids == NULL;
+    return (reply_style){.prompt_tokens = p->n_tokens,
+                         .first_token = -1,
+                         .chat = {.form = is_chat ? &remote_form : NULL,
+                                  .thoughts = is_chat ? &remote_thoughts : NULL,
+                                  .takes_tools = is_chat}};
+}
+
+/* What a lookup changes is the server's business: no API says it. */
+static error_code submit(backend *base, const request *r, const prepared_prompt *p,
+                         const lookup_wish *lookup, wakeup wake, reply **out, failure *fail)
+{
+    (void)lookup;
+    remote_backend *b = (remote_backend *)base;
+    remote_reply *handle = malloc(sizeof *handle);
+    remote_call *c = make_call(b, r, wake);
+    error_code code = handle == NULL || c == NULL || c->url == NULL
+                          ? failure_set(fail, ERR_MEMORY, "no memory for a request")
+                          : remote_request_write(b, r, &c->body, fail);
+    if (code != OK) {
+        free(handle);
+        if (c != NULL)
+            remote_call_unreference(c);
+        return code;
+    }
+    handle->base = (reply){.operations = &remote_operations, .style = style_of(r, p)};
+    handle->call = c;
+    remote_house_send(b->house, c);
+    *out = &handle->base;
+    return OK;
+}
+
+static error_code poll_reply(reply *r, reply_status *status, buffer *text, token_list *tokens)
+{
+    remote_call *c = ((remote_reply *)r)->call;
+    (void)tokens; /* not known */
+    pthread_mutex_lock(&c->lock);
+    error_code code = text != NULL ? buffer_add(text, c->text.data, c->text.length) : OK;
+    if (code == OK)
+        buffer_clear(&c->text);
+    *status = c->status;
+    pthread_mutex_unlock(&c->lock);
+    return code;
+}
+
+static const score_list *scores_of(const reply *r)
+{
+    static const score_list none = {.n_top = 0};
+    (void)r;
+    return &none;
+}
+
+static void cancel_reply(reply *r)
+{
+    remote_call *c = ((remote_reply *)r)->call;
+    atomic_store(&c->cancelled, true);
+    remote_house_wake(c->backend->house);
+}
+
+static void release_reply(reply *r)
+{
+    remote_call *c = ((remote_reply *)r)->call;
+    pthread_mutex_lock(&c->wake_lock);
+    c->wake = (wakeup){.call = NULL};
+    pthread_mutex_unlock(&c->wake_lock);
+    cancel_reply(r);
+    remote_call_unreference(c);
+    free(r);
+}
+
+const backend_operations remote_operations = {
+    .destroy = destroy,
+    .context = context,
+    .read_load = read_load,
+    .has_template = has_template,
+    .check_length = check_length,
+    .prepare = prepare,
+    .destroy_prompt = destroy_prompt,
+    .submit = submit,
+    .poll_reply = poll_reply,
+    .reply_scores = scores_of,
+    .cancel_reply = cancel_reply,
+    .release_reply = release_reply,
+};

@@ -1,0 +1,104 @@
+/*
+ * remote.h: models at other servers, which speak OpenAI's API: what its files share. Inside the
+ * room only.
+ *
+ *   remote_house.c    the thread that talks to the servers
+ *   remote.c          the operations of a backend
+ *   remote_request.c  a request in JSON
+ *   remote_answer.c   from events to text, ends and numbers
+ *
+ * A remote_call is one request on its way, held by who asked and by the thread. What the thread
+ * alone touches needs no lock; what both touch is under the call's.
+ */
+#ifndef BACKEND_REMOTE_H
+#define BACKEND_REMOTE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <jansson.h>
+
+#include "backend/event_stream.h"
+#include "backend/house.h"
+#include "backend/operations.h"
+#include "base/http_client.h"
+
+#define REMOTE_TEXT_LIMIT ((size_t)64 << 20)
+#define REFUSAL_BYTES ((size_t)64 << 10) /* of a response that is no stream; the rest is not read  \
+                                          */
+
+typedef struct remote_house remote_house;
+
+typedef struct remote_backend {
+    backend base;
+    remote_house *house;
+    const config_model *config;
+    char *key;      /* or NULL */
+    json_t *fields; /* more of each request's; or NULL */
+    atomic_size_t in_flight;
+    atomic_uint_fast64_t reply_tokens;
+    _Atomic double reply_ms; /* running mean; 0: none yet */
+} remote_backend;
+
+/* Which part of the text is being written. */
+typedef enum remote_part { REMOTE_TEXT, REMOTE_THOUGHT, REMOTE_CALL } remote_part;
+
+typedef struct remote_call {
+    remote_backend *backend;
+    char *url, *body; /* what is sent */
+    double submitted_ms;
+    double end_ms; /* the deadline; 0: none */
+    bool is_chat;
+    bool is_parted; /* thoughts and calls are wanted, with marks */
+
+    /* The thread's. */
+    struct remote_call *next;
+    http_call *http; /* NULL: not started */
+    event_stream events;
+    buffer refusal; /* a body that is no stream */
+    double last_ms; /* when something came, or it was started */
+    bool has_begun; /* something came */
+    bool is_whole;  /* the answer's end was told */
+    failure fault;  /* in the answer itself */
+    remote_part part;
+    json_int_t call_index;
+    bool has_arguments; /* of the call that is being written */
+
+    atomic_bool cancelled;
+    atomic_int references;
+
+    pthread_mutex_t lock; /* of the rest */
+    buffer text;
+    reply_status status;
+    pthread_mutex_t wake_lock; /* held while wake is called: who asked waits for it */
+    wakeup wake;
+} remote_call;
+
+extern const backend_operations remote_operations;
+extern const chat_form remote_form; /* how calls stand in the text */
+extern const chat_thoughts remote_thoughts;
+
+/* ---- remote_request.c ------------------------------------------------------------------------ */
+
+/* The request's body, which the caller frees. ERR_UNSUPPORTED names what such a server is not asked
+ * for. */
+error_code remote_request_write(const remote_backend *b, const request *r, char **out,
+                                failure *fail);
+
+/* ---- remote_answer.c, on the thread ---------------------------------------------------------- */
+
+/* Takes one event of an answer, with c->lock held. */
+void remote_answer_take(remote_call *c, const char *data, size_t length);
+
+/* ---- remote_house.c -------------------------------------------------------------------------- */
+
+/* Hands a call to the thread, which holds it until it has ended. */
+void remote_house_send(remote_house *h, remote_call *c);
+void remote_house_wake(remote_house *h);
+void remote_call_unreference(remote_call *c);
+
+/* ---- remote.c -------------------------------------------------------------------------------- */
+
+error_code remote_create(backend **out, remote_house *h, const config_model *m, failure *fail);
+
+#endif

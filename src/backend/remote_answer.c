@@ -1,0 +1,153 @@
+/* remote_answer.c: an answer's events: its text with thoughts and calls marked, its end, its
+ * numbers. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/remote.h"
+#include "base/clock.h"
+#include "base/json.h"
+
+/* Characters that are nobody's (private use), so that no text can be taken for them. */
+#define CALL_MARK "\xEE\x82\xA0\xEE\x82\xA1"
+#define CALL_END_MARK "\xEE\x82\xA0\xEE\x82\xA2"
+
+const chat_form remote_form = {.name = "remote",
+                               .shown = CALL_MARK,
+                               .syntax = CALL_OBJECT,
+                               .begin = CALL_MARK,
+                               .dropped = {CALL_END_MARK}};
+const chat_thoughts remote_thoughts = {"<think>", "</think>"};
+
+static void add(remote_call *c, const char *text, size_t length)
+{
+    if (buffer_add(&c->text, text, length) != OK && c->fault.code == OK)
+        failure_set(&c->fault, ERR_MEMORY, "no memory for the answer");
+}
+
+static void add_text(remote_call *c, const char *text)
+{
+    add(c, text, strlen(text));
+}
+
+/* Ends what was being written, and begins the next. */
+static void change_part(remote_call *c, remote_part to)
+{
+    if (c->part == to && to != REMOTE_CALL)
+        return;
+    if (c->part == REMOTE_THOUGHT)
+        add_text(c, remote_thoughts.end);
+    if (c->part == REMOTE_CALL)
+        add_text(c, c->has_arguments ? "}" CALL_END_MARK : "{}}" CALL_END_MARK);
+    if (to == REMOTE_THOUGHT)
+        add_text(c, remote_thoughts.begin);
+    c->part = to;
+}
+
+static void take_text(remote_call *c, const json_t *text, remote_part part)
+{
+    size_t length = json_string_length(text);
+    if (length == 0)
+        return;
+    change_part(c, part);
+    add(c, json_string_value(text), length);
+}
+
+/* {"name": …, "arguments": …}: the arguments come in pieces of JSON. */
+static void take_call(remote_call *c, const json_t *call)
+{
+    const json_t *function = json_object_get(call, "function");
+    const json_t *name = json_object_get(function, "name");
+    const json_t *arguments = json_object_get(function, "arguments");
+    json_int_t index = json_integer_value(json_object_get(call, "index"));
+    bool is_new = c->part != REMOTE_CALL || index != c->call_index;
+    if (is_new && json_string_length(name) > 0) {
+        char *quoted = json_dumps(name, JSON_ENCODE_ANY);
+        change_part(c, REMOTE_CALL);
+        c->call_index = index;
+        c->has_arguments = false;
+        add_text(c, CALL_MARK "{\"name\":");
+        add_text(c, quoted != NULL ? quoted : "\"\"");
+        add_text(c, ",\"arguments\":");
+        free(quoted);
+    }
+    if (c->part != REMOTE_CALL || json_string_length(arguments) == 0)
+        return;
+    c->has_arguments = true;
+    add(c, json_string_value(arguments), json_string_length(arguments));
+}
+
+static void take_delta(remote_call *c, const json_t *delta)
+{
+    const json_t *calls = json_object_get(delta, "tool_calls");
+    const json_t *thought = json_object_get(delta, "reasoning_content");
+    if (thought == NULL)
+        thought = json_object_get(delta, "reasoning");
+    if (c->is_parted)
+        take_text(c, thought, REMOTE_THOUGHT);
+    take_text(c, json_object_get(delta, "content"), REMOTE_TEXT);
+    for (size_t i = 0; i < json_array_size(calls); i++)
+        take_call(c, json_array_get(calls, i));
+}
+
+static void take_choice(remote_call *c, const json_t *choice)
+{
+    const json_t *finish = json_object_get(choice, "finish_reason");
+    if (c->is_chat)
+        take_delta(c, json_object_get(choice, "delta"));
+    else
+        take_text(c, json_object_get(choice, "text"), REMOTE_TEXT);
+    if (!json_is_string(finish))
+        return;
+    change_part(c, REMOTE_TEXT);
+    c->status.finish = strcmp(json_string_value(finish), "length") == 0 ? END_LENGTH : END_STOP;
+    c->is_whole = true;
+}
+
+static size_t count(const json_t *usage, const char *name)
+{
+    json_int_t n = json_integer_value(json_object_get(usage, name));
+    return n > 0 ? (size_t)n : 0;
+}
+
+static void take_usage(remote_call *c, const json_t *usage)
+{
+    reply_stats *s = &c->status.stats;
+    s->prompt_tokens = count(usage, "prompt_tokens");
+    s->reply_tokens = count(usage, "completion_tokens");
+    s->cached_tokens = count(json_object_get(usage, "prompt_tokens_details"), "cached_tokens");
+}
+
+static void take_times(remote_call *c)
+{
+    reply_stats *s = &c->status.stats;
+    double since_ms = clock_ms() - c->submitted_ms;
+    if (s->prefill_ms == 0)
+        s->prefill_ms = since_ms;
+    s->decode_ms = since_ms - s->prefill_ms;
+}
+
+void remote_answer_take(remote_call *c, const char *data, size_t length)
+{
+    if (c->fault.code != OK || strcmp(data, "[DONE]") == 0)
+        return;
+    error_code code;
+    json_error_t error;
+    json_t *event = json_read(data, length, JSON_ALLOW_NUL, &error, &code);
+    const json_t *fault = json_object_get(event, "error");
+    const json_t *choice = json_array_get(json_object_get(event, "choices"), 0);
+    if (event == NULL)
+        failure_set(&c->fault, code == ERR_MEMORY ? ERR_MEMORY : ERR_IO,
+                    "the server of model '%s' sent what is no JSON", c->backend->base.name);
+    else if (json_is_object(fault))
+        failure_set(&c->fault, ERR_IO, "the server of model '%s': %.300s", c->backend->base.name,
+                    json_is_string(json_object_get(fault, "message"))
+                        ? json_string_value(json_object_get(fault, "message"))
+                        : "it failed");
+    if (choice != NULL) {
+        take_times(c);
+        take_choice(c, choice);
+    }
+    if (json_is_object(json_object_get(event, "usage")))
+        take_usage(c, json_object_get(event, "usage"));
+    json_decref(event);
+}

@@ -1,0 +1,199 @@
+// A model at another server: a second `a-io serve` of the same file gives the same replies, bit for bit; what a
+// server can do wrong is done by a scripted one.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { Server, changedConfig, mixedPrompts, root, run, temporaryFolder, until } from './helper.mjs';
+import { Replica, call, done, end, refuse, say, stream, streaming, think, usage } from './replica.mjs';
+
+const remoteLarge = (t, url, more = '') => changedConfig(t, (text) => text.replace(
+  /  - name: large\n.*\n.*\n.*\n/, `  - {name: large, url: "${url}"${more}}\n`));
+const ask = (content, more = {}) => ({
+  model: 'large', messages: [{ role: 'user', content }], temperature: 0, seed: 3, max_tokens: 40, ...more,
+});
+const tools = [{ type: 'function', function: { name: 'add', parameters: { type: 'object', properties: { a: { type: 'integer' } } } } }];
+
+async function behind(t, script, more) {
+  const replica = await Replica.start(t, script);
+  const server = await Server.start({ args: ['--config', remoteLarge(t, replica.url, more)], env: { REPLICA_KEY: 'k-17' } });
+  t.after(() => server.stop());
+  return { replica, server };
+}
+
+async function events(server, body) {
+  const response = await fetch(`${server.url}/v1/chat/completions`, {
+    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ ...body, stream: true }),
+  });
+  const text = await response.text();
+  return { status: response.status, text, list: text.split('\n\n').filter((e) => e.startsWith('data: {')).map((e) => JSON.parse(e.slice(6))) };
+}
+
+test('a second a-io serve of the large file: replies and decisions as with both here', async (t) => {
+  const far = await Server.start();
+  const here = await Server.start();
+  const near = await Server.start({ args: ['--config', remoteLarge(t, `${far.url}/v1`, ', context: 1024')] });
+  t.after(() => Promise.all([far, here, near].map((s) => s.stop())));
+  for (const prompt of mixedPrompts)
+    for (const more of [{}, { temperature: 0.9, top_p: 0.8, top_k: 30 }, { model: 'auto', max_tokens: 24 }]) {
+      const [a, b] = await Promise.all([here, near].map((s) => s.json('/v1/chat/completions', ask(prompt, more))));
+      assert.equal(b.status, 200, JSON.stringify(b.body));
+      assert.equal(b.body.choices[0].message.content, a.body.choices[0].message.content);
+      assert.equal(b.body.choices[0].finish_reason, a.body.choices[0].finish_reason);
+      assert.deepEqual([b.body.usage.prompt_tokens, b.body.usage.completion_tokens],
+        [a.body.usage.prompt_tokens, a.body.usage.completion_tokens]);
+      assert.equal(b.headers.get('x-a-io-model'), a.headers.get('x-a-io-model'));
+      assert.equal(b.headers.get('x-a-io-reason'), a.headers.get('x-a-io-reason'));
+    }
+  const raw = { model: 'large', prompt: 'The sea is', temperature: 0, seed: 1, max_tokens: 20 };
+  const [a, b] = await Promise.all([here, near].map((s) => s.json('/v1/completions', raw)));
+  assert.equal(b.body.choices[0].text, a.body.choices[0].text);
+  const streamed = await events(near, ask(mixedPrompts[0], { stream_options: { include_usage: true } }));
+  const whole = await here.json('/v1/chat/completions', ask(mixedPrompts[0]));
+  assert.equal(streamed.list.map((e) => e.choices[0]?.delta.content ?? '').join(''), whole.body.choices[0].message.content);
+});
+
+test('what is sent, and what comes back of it', async (t) => {
+  const { replica, server } = await behind(t, stream(
+    think('Let me '), think('see.'), say('It '), say('is 3.'), end('length'), usage(11, 5, 4), done),
+  ', model: far-model, key_env: REPLICA_KEY, fields: "{\\"priority\\": 2}"');
+  const { status, body } = await server.json('/v1/chat/completions', ask('How much is 1 + 2?', { stop: ['END'], top_k: 5 }));
+  assert.equal(status, 200);
+  assert.equal(body.choices[0].message.content, 'It is 3.');
+  assert.equal(body.choices[0].finish_reason, 'length');
+  assert.equal(body.usage.prompt_tokens, 11);
+  assert.equal(body.usage.completion_tokens, 5);
+  assert.equal(body.usage.prompt_tokens_details.cached_tokens, 4);
+  const { stream_options, ...sent } = replica.bodies[0];
+  assert.deepEqual(stream_options, { include_usage: true });
+  assert.deepEqual(sent, {
+    model: 'far-model', stream: true, messages: [{ role: 'user', content: 'How much is 1 + 2?' }], temperature: 0, seed: 3,
+    top_k: 5, max_tokens: 40, stop: ['END'], priority: 2,
+  });
+  assert.equal(replica.headers[0].authorization, 'Bearer k-17');
+  assert.equal(replica.headers[0].url, '/v1/chat/completions');
+});
+
+test('calls of tools, in pieces and several', async (t) => {
+  const { replica, server } = await behind(t, stream(
+    call(0, 'add', ''), call(0, null, '{"a"'), call(0, null, ': 1}'), call(1, 'add', '{"a": 2}'), call(2, 'add', ''), end('tool_calls'), done));
+  const { body } = await server.json('/v1/chat/completions', ask('Add.', { tools, tool_choice: 'required' }));
+  assert.deepEqual(body.choices[0].message.tool_calls.map((c) => [c.function.name, JSON.parse(c.function.arguments)]),
+    [['add', { a: 1 }], ['add', { a: 2 }], ['add', {}]]);
+  assert.equal(body.choices[0].finish_reason, 'tool_calls');
+  assert.equal(replica.bodies[0].tool_choice, 'required');
+});
+
+test('refusals, and what is no answer', async (t) => {
+  const { replica, server } = await behind(t, refuse(429, 'queue is full', { 'Retry-After': '7' }));
+  const answer = async () => server.json('/v1/chat/completions', ask('x'));
+  let got = await answer();
+  assert.equal(got.status, 429);
+  assert.equal(got.headers.get('retry-after'), '7');
+  for (const [script, status, words] of [
+    [refuse(400, 'too long by 7'), 400, /too long by 7/], [refuse(401, 'who are you'), 500, /who are you/],
+    [refuse(500, 'oh no'), 500, /oh no/], [refuse(503, 'loading'), 429, /loading/],
+    [(q, r) => { r.writeHead(200); r.end('<html>hello'); }, 500, /no answer that can be read/],
+    [stream('data: {"choices": [\n\n'), 500, /no JSON/], [stream(say('half')), 500, /too early/],
+    [stream(say('a'), 'data: {"error": {"message": "the card is hot"}}\n\n'), 500, /the card is hot/],
+    [(q, r) => { r.socket.destroy(); }, 500, /server of model 'large'/],
+  ]) {
+    replica.script = script;
+    got = await answer();
+    assert.equal(got.status, status, JSON.stringify(got.body));
+    assert.match(got.body.error.message, words);
+  }
+  replica.script = stream(say('well'), end(), done);
+  assert.equal((await answer()).body.choices[0].message.content, 'well');
+  await replica.close();
+  got = await answer();
+  assert.equal(got.status, 500);
+});
+
+test('a stream that breaks off is told once, and what came is not taken back', async (t) => {
+  const { replica, server } = await behind(t, (request, response) => {
+    streaming(response);
+    response.write(say('one '));
+    response.write(say('two'), () => setTimeout(() => response.socket.destroy(), 50));
+  });
+  const { status, list, text } = await events(server, ask('x'));
+  assert.equal(status, 200);
+  assert.equal(list.map((e) => e.choices?.[0]?.delta?.content ?? '').join(''), 'one two');
+  assert.equal(list.filter((e) => e.error).length, 1);
+  assert.ok(!text.includes('[DONE]'));
+  assert.equal(replica.bodies.length, 1);
+});
+
+test('silence ends: before the first byte, and within an answer', async (t) => {
+  const { replica, server } = await behind(t, () => {}, ', first_byte_ms: 300, idle_ms: 200');
+  let got = await server.json('/v1/chat/completions', ask('x'));
+  assert.equal(got.status, 504);
+  assert.match(got.body.error.message, /silent for 300 ms/);
+  replica.script = (request, response) => { streaming(response); response.write(say('a')); };
+  got = await server.json('/v1/chat/completions', ask('x'));
+  assert.equal(got.status, 504);
+  assert.match(got.body.error.message, /silent for 200 ms/);
+  got = await server.json('/v1/chat/completions', ask('x', { deadline_ms: 100 }));
+  assert.equal(got.status, 504);
+  assert.match(got.body.error.message, /deadline/);
+  await until('the server was let go', () => replica.gone === 3);
+});
+
+test('who goes away is cancelled there too, and text comes before the end', async (t) => {
+  const { replica, server } = await behind(t, (request, response) => { streaming(response); response.write(say('first')); });
+  const controller = new AbortController();
+  const response = await fetch(`${server.url}/v1/chat/completions`, {
+    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(ask('x', { stream: true })), signal: controller.signal,
+  });
+  const reader = response.body.getReader();
+  let text = '';
+  while (!text.includes('first')) text += new TextDecoder().decode((await reader.read()).value);
+  controller.abort();
+  await until('the other server is told', () => replica.gone === 1);
+  await server.idle();
+});
+
+test('kill -9 in the middle: those that stream get one error, later ones are refused, and a new one is used', async (t) => {
+  const folder = temporaryFolder(t);
+  const file = path.join(folder, 'replica.mjs');
+  fs.writeFileSync(file, `import http from 'node:http';
+    http.createServer((request, response) => { request.resume(); response.writeHead(200);
+      const say = () => response.write('data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}\\n\\n');
+      say(); setInterval(say, 20); }).listen(Number(process.argv[2]), '127.0.0.1', function () { console.log(this.address().port); });`);
+  const launch = async (port) => {
+    const child = spawn(process.execPath, [file, `${port}`], { stdio: ['ignore', 'pipe', 'inherit'] });
+    t.after(() => child.kill('SIGKILL'));
+    const said = await new Promise((resolve) => child.stdout.once('data', resolve));
+    return { child, port: Number(said) };
+  };
+  const first = await launch(0);
+  const server = await Server.start({ args: ['--config', remoteLarge(t, `http://127.0.0.1:${first.port}/v1`)] });
+  t.after(() => server.stop());
+  const streams = [1, 2, 3, 4].map(() => events(server, ask('x')));
+  await until('all stream', async () => (await server.running()) === 4);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  first.child.kill('SIGKILL');
+  for (const { list } of await Promise.all(streams)) {
+    assert.ok(list.some((e) => e.choices?.[0]?.delta?.content?.includes('x')));
+    assert.equal(list.filter((e) => e.error).length, 1);
+  }
+  assert.equal((await server.json('/v1/chat/completions', ask('x'))).status, 500);
+  const again = await launch(first.port);
+  const got = events(server, ask('x'));
+  await until('it streams again', async () => (await server.running()) === 1);
+  again.child.kill('SIGKILL');
+  assert.ok((await got).list.length > 1);
+});
+
+test('what a configuration cannot mean is refused', (t) => {
+  const check = (more) => {
+    const result = run(['serve', '--check', '--config', remoteLarge(t, 'http://127.0.0.1:9/v1', more)]);
+    return `${result.status} ${result.stderr}`;
+  };
+  assert.match(check(', slots: 3'), /slots: is for models with a path/);
+  assert.match(check(', key_env: A_IO_NO_SUCH_KEY'), /the environment has no A_IO_NO_SUCH_KEY/);
+  assert.match(check(', fields: "[]"'), /fields: must be a JSON object/);
+  assert.match(check(', first_byte_ms: 0'), /first_byte_ms: must be from 1/);
+  assert.match(check(', path: x.gguf'), /either a path/);
+});

@@ -1,0 +1,54 @@
+// A scripted server in OpenAI's form: each request does what the next step of the script says.
+import http from 'node:http';
+
+const chunk = (delta, more = {}) =>
+  `data: ${JSON.stringify({ object: 'chat.completion.chunk', choices: [{ index: 0, delta, finish_reason: null, ...more }] })}\n\n`;
+
+export const say = (text) => chunk({ content: text });
+export const think = (text) => chunk({ reasoning_content: text });
+export const call = (index, name, args) =>
+  chunk({ tool_calls: [{ index, id: `call_${index}`, type: 'function', function: { ...(name && { name }), arguments: args } }] });
+export const end = (reason = 'stop') => chunk({}, { finish_reason: reason });
+export const usage = (prompt, completion, cached = 0) => `data: ${JSON.stringify({
+  choices: [], usage: { prompt_tokens: prompt, completion_tokens: completion, prompt_tokens_details: { cached_tokens: cached } },
+})}\n\n`;
+export const done = 'data: [DONE]\n\n';
+
+// `script(request, response, body)` answers each request; `bodies` and `gone` say what came and who left.
+export class Replica {
+  static async start(t, script) {
+    const replica = new Replica();
+    replica.script = script;
+    replica.bodies = [];
+    replica.headers = [];
+    replica.gone = 0;
+    const server = http.createServer(async (request, response) => {
+      let text = '';
+      for await (const piece of request) text += piece;
+      response.on('close', () => { replica.gone += response.writableEnded ? 0 : 1; });
+      replica.bodies.push(JSON.parse(text));
+      replica.headers.push({ ...request.headers, url: request.url });
+      await replica.script(request, response, replica.bodies.at(-1));
+    });
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+    replica.url = `http://127.0.0.1:${server.address().port}/v1`;
+    replica.close = () => new Promise((resolve) => { server.closeAllConnections(); server.close(resolve); });
+    t.after(() => replica.close());
+    return replica;
+  }
+}
+
+export const streaming = (response) => response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+// Answers with these pieces, each in a write of its own.
+export const stream = (...pieces) => async (request, response) => {
+  streaming(response);
+  for (const piece of pieces) {
+    response.write(piece);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  response.end();
+};
+export const refuse = (status, message, headers = {}) => (request, response) => {
+  response.writeHead(status, { 'Content-Type': 'application/json', ...headers });
+  response.end(JSON.stringify({ error: { message, type: 'x', param: null, code: null } }));
+};
