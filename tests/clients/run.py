@@ -28,6 +28,8 @@ CLIENTS = {
     "npm-opencode": "check_opencode.mjs", "npm-codex": "check_codex.mjs",
 }
 LONG_PROMPTS = ("aider", "npm-opencode", "npm-codex")  # of thousands of tokens: they do not fit the demo pair
+# Taken from Debian, which has it for processors alone: the registry's is 5 GB.
+WITH_DEBIAN = {"guidellm": "python3-torch"}
 CLIENT_LIMIT_S = 1500
 
 
@@ -45,7 +47,11 @@ def install_python(folder, name):
     mark, wanted = installed_mark(folder, files)
     if mark.exists() and mark.read_text() == wanted:
         return
-    subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+    if name in WITH_DEBIAN:
+        subprocess.run([ROOT / "tools/setup.sh", "python3-venv", WITH_DEBIAN[name]], check=True)
+        subprocess.run(["/usr/bin/python3", "-m", "venv", "--clear", "--system-site-packages", folder], check=True)
+    else:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
     for file in files:
         alone = ["--no-deps"] if file.name.endswith(".alone.txt") else []
         subprocess.run([folder / "bin/python", "-m", "pip", "install", "--quiet", *alone, "--requirement", file], check=True)
@@ -156,7 +162,7 @@ def main():
     server = Server(program, real_config(folder) if folder else None)
     small, large = ("0.5b", "1.5b") if folder else ("small", "large")
     environment = {**os.environ, "A_IO_URL": server.url(), "A_IO_REAL": "1" if folder else "0", "A_IO_PROGRAM": program,
-                   "A_IO_SMALL": small, "A_IO_LARGE": large, "A_IO_LARGE_FILE": find_large(folder), "A_IO_ROOT": str(ROOT)}
+                   "A_IO_SMALL": small, "A_IO_LARGE": large, "A_IO_SMALL_FILE": small_file(folder), "A_IO_ROOT": str(ROOT)}
     print(f"against {'Qwen2.5-Coder 0.5B and 1.5B' if folder else 'the demo pair: what it says is not looked at'}\n")
     failed = skipped = 0
     for name in options.clients or CLIENTS:
@@ -181,8 +187,8 @@ def main():
     return 1 if failed else 0
 
 
-def find_large(folder):
-    return f"{folder}/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf" if folder else str(ROOT / "models/demo/large.gguf")
+def small_file(folder):
+    return f"{folder}/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf" if folder else str(ROOT / "models/demo/small.gguf")
 
 
 if __name__ == "__main__":

@@ -325,12 +325,12 @@ test('a certificate that changes is taken up by itself, and drops no stream; a b
   const files = certificate(folder, 'first');
   const server = await serveWith(t, [`tls_certificate: ${files.certificate}`, `tls_key: ${files.key}`]);
   const ca = fs.readFileSync(files.certificate);
-  const stream = request({ ca, port: server.port, host: '127.0.0.1', path: '/v1/chat/completions' }, longRequest({ stream: true }));
-  await until('it streams', async () => JSON.parse((await request({ ca, port: server.port, host: '127.0.0.1', path: '/health' })).text).running === 1);
+  const streams = [1, 2, 3, 4].map((seed) => request({ ca, port: server.port, host: '127.0.0.1', path: '/v1/chat/completions' }, longRequest({ stream: true, seed, max_tokens: 200 })));
+  await until('it streams', async () => JSON.parse((await request({ ca, port: server.port, host: '127.0.0.1', path: '/health' })).text).running === streams.length);
   certificate(folder, 'second');
   server.child.kill('SIGHUP');
   await until('the new one is shown', async () => (await subject(server.port)).name === 'second');
-  assert.match((await stream).text, /data: \[DONE\]/);
+  for (const stream of streams) assert.match((await stream).text, /data: \[DONE\]/);
   certificate(folder, 'third');
   await until('without a signal too', async () => (await subject(server.port)).name === 'third', 15000);
   fs.writeFileSync(files.certificate, 'no certificate');

@@ -1,5 +1,6 @@
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ def change():
         cwd=folder, capture_output=True, text=True, timeout=580,
         env={**os.environ, "OPENAI_API_BASE": c.V1, "OPENAI_API_KEY": c.KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "HOME": str(folder)})
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "error" not in done.stdout.lower(), done.stdout
+    assert not re.search(r"litellm\.\w*Error", done.stdout), done.stdout  # it asks for a list of prices elsewhere, too
     text = file.read_text()
     assert not c.REAL or "return a + b" in text, done.stdout[-1500:]
 

@@ -39,7 +39,8 @@ def tools():
     assert call.name == "get_weather" and (not c.REAL or c.CITY in call.input["city"]), reply
     result = {"type": "tool_result", "tool_use_id": call.id, "content": "21 degrees"}
     answer = client.messages.create(
-        messages=[question, {"role": "assistant", "content": reply.content}, {"role": "user", "content": [result]}], **asked)
+        messages=[question, {"role": "assistant", "content": reply.content}, {"role": "user", "content": [result]}],
+        tool_choice={"type": "none"}, **asked)
     c.said("".join(b.text for b in answer.content if b.type == "text"), "21") if c.REAL else None
 
 

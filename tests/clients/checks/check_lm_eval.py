@@ -20,6 +20,7 @@ CHOICES = [
     ("Water freezes at zero degrees", [" Celsius", " kilograms", " pages"], 0), ("The first month of the year is", [" June", " March", " January"], 2),
     ("The largest planet is", [" Mars", " Jupiter", " Venus"], 1), ("A week has", [" nine days", " seven days", " two days"], 1),
 ]
+MODEL = c.SMALL
 folder = pathlib.Path(tempfile.mkdtemp(prefix="a-io-lm-eval-"))
 YAML = """task: a_io_choices
 dataset_path: json
@@ -38,7 +39,7 @@ def lm_eval():
     data = folder / "choices.jsonl"
     data.write_text("".join(json.dumps({"question": q, "choices": o, "answer": a}) + "\n" for q, o, a in CHOICES))
     (folder / "a_io_choices.yaml").write_text(YAML % data)
-    model = f"base_url={c.V1}/completions,model={c.LARGE},tokenizer_backend=remote,num_concurrent=2,max_retries=1,timeout=600"
+    model = f"base_url={c.V1}/completions,model={MODEL},tokenizer_backend=remote,num_concurrent=2,max_retries=1,timeout=600"
     done = subprocess.run(
         [sys.executable, "-m", "lm_eval", "--model", "local-completions", "--model_args", model, "--tasks", "a_io_choices", "--include_path",
          folder, "--output_path", folder / "out", "--log_samples", "--batch_size", "1"],
@@ -54,7 +55,7 @@ def lm_eval():
 
 
 def tokens_of(text):
-    body = json.dumps({"content": text, "model": c.LARGE}).encode()
+    body = json.dumps({"content": text, "model": MODEL}).encode()
     asked = urllib.request.Request(c.URL + "/tokenize", body, {"Content-Type": "application/json"})
     return json.loads(urllib.request.urlopen(asked).read())["tokens"]
 
@@ -63,7 +64,7 @@ def likelihood(question, choice):
     """ln P(choice | question), of tokens as lm-eval cuts them."""
     whole, start = tokens_of(question + choice), len(tokens_of(question))
     (folder / "tokens").write_text(" ".join(map(str, whole)))
-    subprocess.run([os.environ["A_IO_PROGRAM"], "logits", os.environ["A_IO_LARGE_FILE"], "--tokens", folder / "tokens", "--output",
+    subprocess.run([os.environ["A_IO_PROGRAM"], "logits", os.environ["A_IO_SMALL_FILE"], "--tokens", folder / "tokens", "--output",
                     folder / "logits", "--kv", "f16"], check=True)
     logits = array.array("f")
     logits.frombytes((folder / "logits").read_bytes())
