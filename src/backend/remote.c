@@ -50,15 +50,21 @@ static error_code read_key(char **out, const config_remote *r, failure *fail)
     return *out != NULL ? OK : failure_set(fail, ERR_MEMORY, "no memory for the key");
 }
 
-static void destroy(backend *base)
+void remote_free(remote_backend *b)
 {
-    remote_backend *b = (remote_backend *)base;
     json_decref(b->fields);
     free(b->key);
     free(b);
 }
 
-error_code remote_create(backend **out, remote_house *h, const config_model *m, failure *fail)
+/* The house's thread may still let go of a call of its: it goes with the house. */
+static void destroy(backend *b)
+{
+    (void)b;
+}
+
+error_code remote_create(remote_backend **out, remote_house *h, const config_model *m,
+                         failure *fail)
 {
     remote_backend *b = calloc(1, sizeof *b);
     if (b == NULL)
@@ -69,10 +75,10 @@ error_code remote_create(backend **out, remote_house *h, const config_model *m, 
     b->fields = m->remote.fields != NULL ? json_loads(m->remote.fields, 0, NULL) : NULL;
     error_code code = read_key(&b->key, &m->remote, fail);
     if (code != OK) {
-        destroy(&b->base);
+        remote_free(b);
         return code;
     }
-    *out = &b->base;
+    *out = b;
     return OK;
 }
 

@@ -24,13 +24,15 @@
 #include "base/http_client.h"
 
 #define REMOTE_TEXT_LIMIT ((size_t)64 << 20)
-#define REFUSAL_BYTES ((size_t)64 << 10) /* of a response that is no stream; the rest is not read  \
-                                          */
+#define REFUSAL_BYTES                                                                              \
+    ((size_t)64 << 10) /* of a response that is no stream; the rest is not read                    \
+                        */
 
 typedef struct remote_house remote_house;
 
 typedef struct remote_backend {
     backend base;
+    struct remote_backend *next; /* of the house's */
     remote_house *house;
     const config_model *config;
     char *key;      /* or NULL */
@@ -99,6 +101,8 @@ void remote_call_unreference(remote_call *c);
 
 /* ---- remote.c -------------------------------------------------------------------------------- */
 
-error_code remote_create(backend **out, remote_house *h, const config_model *m, failure *fail);
+error_code remote_create(remote_backend **out, remote_house *h, const config_model *m,
+                         failure *fail);
+void remote_free(remote_backend *b);
 
 #endif

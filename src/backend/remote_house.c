@@ -14,6 +14,7 @@ struct remote_house {
     pthread_t thread;
     bool is_started;
     remote_call *calls; /* the thread's: under way */
+    remote_backend *backends;
 
     pthread_mutex_t lock;
     remote_call *arrivals;
@@ -294,6 +295,11 @@ static void close_house(backend_house *base)
         remote_house_wake(h);
         pthread_join(h->thread, NULL);
     }
+    for (remote_backend *next = h->backends; next != NULL;) {
+        remote_backend *b = next;
+        next = b->next;
+        remote_free(b);
+    }
     http_client_destroy(h->client);
     pthread_mutex_destroy(&h->lock);
     free(h);
@@ -320,7 +326,15 @@ static error_code add(backend_house *base, const config_model *m, const house_pr
                       backend **out, failure *fail)
 {
     (void)progress; /* nothing is loaded */
-    return remote_create(out, (remote_house *)base, m, fail);
+    remote_house *h = (remote_house *)base;
+    remote_backend *b;
+    error_code code = remote_create(&b, h, m, fail);
+    if (code != OK)
+        return code;
+    b->next = h->backends;
+    h->backends = b;
+    *out = &b->base;
+    return OK;
 }
 
 static error_code start(backend_house *base, failure *fail)
