@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backend/local.h"
+#include "backend/probe_template.h"
 #include "base/clock.h"
 
 typedef struct local_classification {
@@ -10,28 +11,6 @@ typedef struct local_classification {
     sequence *sequence;
     classification_result result; /* what was known at submission */
 } local_classification;
-
-typedef struct template_parts {
-    const char *before, *after;
-    size_t before_length, after_length;
-    bool conversation; /* the placeholder is {conversation}, else {query} */
-} template_parts;
-
-static error_code split_template(const char *text, template_parts *parts, failure *fail)
-{
-    static const char conversation[] = "{conversation}", query[] = "{query}";
-    const char *c = strstr(text, conversation), *q = strstr(text, query);
-    if ((c == NULL) == (q == NULL))
-        return failure_set(fail, ERR_CONFIG,
-                           "the probe's template must have one placeholder, %s or %s", conversation,
-                           query);
-    const char *at = c != NULL ? c : q;
-    const char *after = at + strlen(c != NULL ? conversation : query);
-    if (strstr(after, c != NULL ? conversation : query) != NULL)
-        return failure_set(fail, ERR_CONFIG, "the probe's template has its placeholder twice");
-    *parts = (template_parts){text, after, (size_t)(at - text), strlen(after), c != NULL};
-    return OK;
-}
 
 /* The request's own tokens in the placeholder's place. */
 static error_code encode_subject(const backend *b, const request *r, const prepared_prompt *p,
@@ -69,8 +48,8 @@ static error_code encode_probe(const backend *b, const request *r, const prepare
                                const probe_template *t, token_list *out,
                                classification_result *result, failure *fail)
 {
-    template_parts parts;
-    error_code code = split_template(t->text, &parts, fail);
+    probe_parts parts;
+    error_code code = probe_template_split(t->text, &parts, fail);
     if (code != OK)
         return code;
     if (!parts.conversation) {
@@ -116,8 +95,8 @@ error_code local_check_labels(backend *b, const probe_template *t, const char *c
                               size_t n_labels, failure *fail)
 {
     int32_t ids[PROBE_MAX_LABELS];
-    template_parts parts;
-    error_code code = split_template(t->text, &parts, fail);
+    probe_parts parts;
+    error_code code = probe_template_split(t->text, &parts, fail);
     if (code == OK && parts.conversation && parts.before_length > 0)
         return failure_set(
             fail, ERR_CONFIG,

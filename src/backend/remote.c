@@ -140,7 +140,7 @@ static void destroy_prompt(prepared_prompt *p)
 
 /* ---- replies --------------------------------------------------------------------------------- */
 
-static remote_call *make_call(remote_backend *b, const request *r, wakeup wake)
+remote_call *remote_call_make(remote_backend *b, const request *r, wakeup wake)
 {
     remote_call *c = calloc(1, sizeof *c);
     bool is_chat = r->prompt == NULL && r->prompt_ids == NULL;
@@ -182,10 +182,10 @@ static error_code submit(backend *base, const request *r, const prepared_prompt 
     (void)lookup;
     remote_backend *b = (remote_backend *)base;
     remote_reply *handle = malloc(sizeof *handle);
-    remote_call *c = make_call(b, r, wake);
+    remote_call *c = remote_call_make(b, r, wake);
     error_code code = handle == NULL || c == NULL || c->url == NULL
                           ? failure_set(fail, ERR_MEMORY, "no memory for a request")
-                          : remote_request_write(b, r, &c->body, fail);
+                          : remote_request_write(b, r, 0, &c->body, fail);
     if (code != OK) {
         free(handle);
         if (c != NULL)
@@ -219,21 +219,29 @@ static const score_list *scores_of(const reply *r)
     return &none;
 }
 
-static void cancel_reply(reply *r)
+static void cancel(remote_call *c)
 {
-    remote_call *c = ((remote_reply *)r)->call;
     atomic_store(&c->cancelled, true);
     remote_house_wake(c->backend->house);
 }
 
-static void release_reply(reply *r)
+void remote_call_leave(remote_call *c)
 {
-    remote_call *c = ((remote_reply *)r)->call;
     pthread_mutex_lock(&c->wake_lock);
     c->wake = (wakeup){.call = NULL};
     pthread_mutex_unlock(&c->wake_lock);
-    cancel_reply(r);
+    cancel(c);
     remote_call_unreference(c);
+}
+
+static void cancel_reply(reply *r)
+{
+    cancel(((remote_reply *)r)->call);
+}
+
+static void release_reply(reply *r)
+{
+    remote_call_leave(((remote_reply *)r)->call);
     free(r);
 }
 
@@ -250,4 +258,8 @@ const backend_operations remote_operations = {
     .reply_scores = scores_of,
     .cancel_reply = cancel_reply,
     .release_reply = release_reply,
+    .check_labels = remote_check_labels,
+    .classify = remote_classify,
+    .poll_classification = remote_poll_classification,
+    .release_classification = remote_release_classification,
 };

@@ -6,6 +6,7 @@
  *   remote.c          the operations of a backend
  *   remote_request.c  a request in JSON
  *   remote_answer.c   from events to text, ends and numbers
+ *   remote_probe.c    the probe: one token, its alternatives renormalised
  *
  * A remote_call is one request on its way, held by who asked and by the thread. What the thread
  * alone touches needs no lock; what both touch is under the call's.
@@ -45,9 +46,21 @@ typedef struct remote_backend {
 /* Which part of the text is being written. */
 typedef enum remote_part { REMOTE_TEXT, REMOTE_THOUGHT, REMOTE_CALL } remote_part;
 
+#define REMOTE_TOP 20 /* likeliest tokens that OpenAI's API tells at most */
+
+/* What is asked of the first token alone. */
+typedef struct remote_probe {
+    size_t n_labels;
+    char *labels[REMOTE_TOP];
+    float logprobs[REMOTE_TOP]; /* -INFINITY: not among those that were told */
+    bool is_told;
+    bool windowed;
+} remote_probe;
+
 typedef struct remote_call {
     remote_backend *backend;
-    char *url, *body; /* what is sent */
+    remote_probe *probe; /* or NULL: a reply */
+    char *url, *body;    /* what is sent */
     double submitted_ms;
     double end_ms; /* the deadline; 0: none */
     bool is_chat;
@@ -82,15 +95,29 @@ extern const chat_thoughts remote_thoughts;
 
 /* ---- remote_request.c ------------------------------------------------------------------------ */
 
-/* The request's body, which the caller frees. ERR_UNSUPPORTED names what such a server is not asked
+/* The request's body, which the caller frees. `n_top`: likeliest tokens that are to be told with
+ * each; 0: none. ERR_UNSUPPORTED names what such a server is not asked
  * for. */
-error_code remote_request_write(const remote_backend *b, const request *r, char **out,
+error_code remote_request_write(const remote_backend *b, const request *r, size_t n_top, char **out,
                                 failure *fail);
 
 /* ---- remote_answer.c, on the thread ---------------------------------------------------------- */
 
 /* Takes one event of an answer, with c->lock held. */
 void remote_answer_take(remote_call *c, const char *data, size_t length);
+
+/* ---- remote_probe.c -------------------------------------------------------------------------- */
+
+error_code remote_check_labels(backend *b, const probe_template *t, const char *const *labels,
+                               size_t n_labels, failure *fail);
+error_code remote_classify(backend *b, const request *r, const prepared_prompt *p,
+                           const probe_template *t, const char *const *labels, size_t n_labels,
+                           wakeup wake, classification **out, failure *fail);
+error_code remote_poll_classification(classification *c, classification_result *out);
+void remote_release_classification(classification *c);
+/* Takes the likeliest tokens in place of the first one: a list of {"token", "logprob"}. */
+void remote_probe_take(remote_probe *p, const json_t *top);
+void remote_probe_free(remote_probe *p); /* NULL too */
 
 /* ---- remote_house.c -------------------------------------------------------------------------- */
 
@@ -104,5 +131,9 @@ void remote_call_unreference(remote_call *c);
 error_code remote_create(remote_backend **out, remote_house *h, const config_model *m,
                          failure *fail);
 void remote_free(remote_backend *b);
+/* A call that is not sent yet, without a body; NULL: no memory. */
+remote_call *remote_call_make(remote_backend *b, const request *r, wakeup wake);
+/* Who asked lets go of it: it is cancelled if it runs, and wake is not called any more. */
+void remote_call_leave(remote_call *c);
 
 #endif

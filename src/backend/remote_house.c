@@ -273,6 +273,7 @@ void remote_call_unreference(remote_call *c)
     event_stream_free(&c->events);
     buffer_free(&c->refusal);
     buffer_free(&c->text);
+    remote_probe_free(c->probe);
     free(c->url);
     free(c->body);
     free(c);

@@ -139,7 +139,7 @@ static error_code check(const remote_backend *b, const request *r, failure *fail
                              b->base.name, what);
 }
 
-error_code remote_request_write(const remote_backend *b, const request *r, char **out,
+error_code remote_request_write(const remote_backend *b, const request *r, size_t n_top, char **out,
                                 failure *fail)
 {
     error_code code = check(b, r, fail);
@@ -153,6 +153,10 @@ error_code remote_request_write(const remote_backend *b, const request *r, char 
         add_prompt(body, r);
     add_sampling(body, &r->sampling);
     add_limits(body, r);
+    if (n_top > 0) {
+        set(body, "logprobs", json_true());
+        set(body, "top_logprobs", json_integer((json_int_t)n_top));
+    }
     code = add_grammar(body, b, &r->grammar, fail);
     if (b->fields != NULL)
         json_object_update(body, b->fields);

@@ -155,6 +155,9 @@ static error_code check(probe_check *out, const stage *s, atomic_bool *stop, fai
     if (p == NULL || !policy_reads_intent(p) || policy_reads_success(p) ||
         routing_config(g)->probe.kind == CONFIG_PROBE_LEARNED)
         return OK;
+    /* Another server is not asked for what nobody wanted: its answers may cost money. */
+    if (stop != NULL && orchestra_model(s->orchestra, small_index(s)) == NULL)
+        return OK;
     error_code code = labelled_builtin(&set, fail);
     if (code == OK)
         code = labelled_fit(&set, orchestra_backend(s->orchestra, small_index(s)), fail);

@@ -186,6 +186,32 @@ test('kill -9 in the middle: those that stream get one error, later ones are ref
   assert.ok((await got).list.length > 1);
 });
 
+test('a small model at another server is probed by one token; what it leaves out goes to the large one', async (t) => {
+  const told = (...pairs) => (request, response, body) => {
+    if (body.max_tokens !== 1) return stream(say('answer'), end(), done)(request, response);
+    const top_logprobs = pairs.map(([token, p]) => ({ token, logprob: Math.log(p) }));
+    return stream(`data: ${JSON.stringify({ choices: [{ index: 0, delta: { content: 'x' },
+      logprobs: { content: [{ token: 'x', logprob: 0, top_logprobs }] }, finish_reason: 'length' }] })}\n\n`, done)(request, response);
+  };
+  const replica = await Replica.start(t, told(['code', 0.6], [' code', 0.3], [' qa', 0.02], ['math', 0.01], ['Well', 0.05]));
+  const file = changedConfig(t, (text) => text.replace(/  - name: small\n.*\n.*\n.*\n/, `  - {name: small, url: "${replica.url}"}\n`));
+  const server = await Server.start({ args: ['--config', file] });
+  t.after(() => server.stop());
+  let { body } = await server.json('/v1/chat/completions', ask('Write a sum.', { model: 'auto' }));
+  assert.equal(body.choices[0].message.content, 'answer');
+  assert.equal(body.a_io.plan.model, 'small');
+  assert.equal(body.a_io.intent.label, 'code');
+  assert.ok(Math.abs(body.a_io.intent.probabilities.code - 0.9 / 0.93) < 1e-6);
+  assert.ok(Math.abs(body.a_io.intent.outside - 0.07) < 1e-6);
+  assert.match(replica.bodies[0].messages[0].content, /^Write a sum\.\n\nIntent:$/);
+  assert.deepEqual([replica.bodies[0].max_tokens, replica.bodies[0].top_logprobs], [1, 20]);
+  replica.script = told(['code', 0.6], ['qa', 0.3]);
+  ({ body } = await server.json('/v1/chat/completions', ask('Write another sum.', { model: 'auto', max_tokens: 8 })));
+  assert.equal(body.a_io.plan.model, 'large');
+  assert.equal(body.a_io.plan.rule, 'probe_error');
+  assert.match(body.a_io.plan.reason, /probe_incomplete/);
+});
+
 test('what a configuration cannot mean is refused', (t) => {
   const check = (more) => {
     const result = run(['serve', '--check', '--config', remoteLarge(t, 'http://127.0.0.1:9/v1', more)]);
