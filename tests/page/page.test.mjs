@@ -144,6 +144,7 @@ test('the live panel tells decisions, models and recent requests', async (t) => 
   await ask(page, 'What is 5 plus 4?');
   await page.click('#show-live');
   await page.waitForFunction(() => document.querySelectorAll('#live table').length === 3);
+  await page.screenshot({ path: `${shots}/live.png` });
   assert.match(await page.textContent('#live'), /Throughput.*tokens\/s.*Models.*small.*large.*Decisions.*math.*Recent requests/s);
 });
 

