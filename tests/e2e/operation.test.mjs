@@ -105,6 +105,19 @@ test('the log as JSON: an object a line, a request with its parts', async (t) =>
   assert.ok(one.reply_tokens > 0 && one.ms > 0 && !Number.isNaN(Date.parse(one.time)) && one.message.startsWith(id));
 });
 
+test('the read peak is told where it was measured on this machine, and only there', async (t) => {
+  const cpu = /^model name\s*: (.*)$/m.exec(fs.readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? 'unknown';
+  const file = path.join(temporaryFolder(t), 'machine.json');
+  const figures = { fingerprint: '0'.repeat(16), name: 'another', kv: 'f16', step_ms: Array(17).fill(1), prefill_row_ms: 1, probes: [] };
+  for (const [kernel, told] of [['reference', true], ['avx2', false]]) {
+    fs.writeFileSync(file, JSON.stringify({ version: 1, machine: { cpu, kernel, threads: 1, read_peak_gb_s: 12.5, models: [figures] } }));
+    const config = changedConfig(t, (text) => text.replace('# engine:', `engine:\n  machine: ${file}\n#`));
+    const server = await serve(t, { args: ['--config', config, '-t', '1'], env: { A_IO_KERNEL: 'reference' } });
+    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    assert.equal(/^a_io_read_peak_bytes_per_second 12500000000$/m.test(metrics), told, metrics.match(/.*read_peak.*/)?.[0]);
+  }
+});
+
 // ---- probe, labels and policy ----------------------------------------------------------------------
 
 // A stream of the large model and one that is routed, both under way.

@@ -61,7 +61,7 @@ def tools():
     result = {"role": "tool", "tool_call_id": call.id, "content": "It is 21 degrees and sunny in Paris."}
     answer = client.chat.completions.create(
         model=c.MODEL, messages=[question, choice.message, result], tools=[TOOL], tool_choice="none", max_tokens=40, temperature=0)
-    c.said(answer.choices[0].message.content, "21") if c.REAL else None
+    assert answer.choices[0].message.content
 
 
 @c.check("logprobs")
