@@ -411,6 +411,8 @@ static error_code open_and_serve(stage *st, const serve_options *o, failure *fai
         .unknown_model = c->unknown_model,
         .max_body_bytes = c->max_body_bytes,
         .defaults = {.max_tokens = c->max_tokens_default,
+                     .has_seed = c->has_seed,
+                     .seed = c->seed_default,
                      .priority = c->priority_default == CONFIG_BATCH ? PRIORITY_BATCH
                                                                      : PRIORITY_INTERACTIVE,
                      .deadline_ms = c->deadline_ms_default},

@@ -73,13 +73,12 @@ static error_code check_models(const config *c, failure *fail)
             return code;
         n_small += c->models[i].role == ROLE_SMALL;
     }
-    if (c->n_models != 2 || n_small != 1)
-        return failure_set(
-            fail, ERR_CONFIG,
-            "models: exactly one with role small and one with role large are needed; "
-            "there are %zu and %zu",
-            n_small, c->n_models - n_small);
-    return OK;
+    if (c->n_models == 1 || (c->n_models == 2 && n_small == 1))
+        return OK;
+    return failure_set(fail, ERR_CONFIG,
+                       "models: one with role small and one with role large are needed, or a "
+                       "single one; there are %zu and %zu",
+                       n_small, c->n_models - n_small);
 }
 
 static size_t count_text(const char *text, const char *what)

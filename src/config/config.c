@@ -348,6 +348,8 @@ static error_code take_engine_and_server(config *c, const file_config *f, const 
         TAKE(c->server.max_connections_per_address, f->server->max_connections_per_address);
         TAKE(c->server.max_body_bytes, f->server->max_body_bytes);
         TAKE(c->server.max_tokens_default, f->server->max_tokens_default);
+        TAKE(c->server.seed_default, f->server->seed_default);
+        c->server.has_seed = f->server->seed_default != NULL;
         TAKE(c->server.deadline_ms_default, f->server->deadline_ms_default);
         if (!take_texts(&c->server.allowed_hosts, f->server->allowed_hosts,
                         f->server->n_allowed_hosts) ||
@@ -403,10 +405,24 @@ static config *new_config(void)
     return c;
 }
 
+/* What routes must not stand there in vain. */
+static error_code check_routed(const config *c, const file_config *f, failure *fail)
+{
+    const char *key = f->probe != NULL     ? "probe"
+                      : f->success != NULL ? "success"
+                      : f->policy != NULL  ? "policy"
+                                           : NULL;
+    if (c->n_models > 1 || key == NULL)
+        return OK;
+    return failure_set(fail, ERR_CONFIG, "%s: with one model nothing is routed; remove it", key);
+}
+
 static error_code take_all(config *c, const file_config *f, const char *file, failure *fail)
 {
     c->version = f->version;
     error_code code = take_models(c, f, file, fail);
+    if (code == OK)
+        code = check_routed(c, f, fail);
     if (code == OK)
         code = take_probe(&c->probe, f->probe, file, fail);
     if (code == OK)

@@ -236,6 +236,8 @@ typedef struct config_server {
     uint32_t max_body_bytes;
     /* When a request says none. */
     uint32_t max_tokens_default; /* 0: to the context's end */
+    bool has_seed;               /* else it is drawn for each request */
+    uint32_t seed_default;
     config_priority priority_default;
     uint32_t deadline_ms_default; /* 0: none */
 } config_server;
@@ -253,7 +255,7 @@ typedef struct config_decisions {
 typedef struct config {
     uint32_t version;
     config_model
-        *models; /* from a file: exactly one small and one large; from config_for_model: one */
+        *models; /* one small and one large; or a single one, and nothing is routed */
     uint32_t n_models;
     config_probe probe;
     config_success success;

@@ -53,7 +53,8 @@ static bool same_server(const config *first, const config *second)
            same_texts(&a->alias_models, &b->alias_models) &&
            same_text(a->unknown_model, b->unknown_model) &&
            a->max_body_bytes == b->max_body_bytes &&
-           a->max_tokens_default == b->max_tokens_default &&
+           a->max_tokens_default == b->max_tokens_default && a->has_seed == b->has_seed &&
+           a->seed_default == b->seed_default &&
            a->priority_default == b->priority_default &&
            a->deadline_ms_default == b->deadline_ms_default;
 }

@@ -182,6 +182,7 @@ static const cyaml_schema_field_t server_fields[] = {
     TEXT(unknown_model, OPTIONAL, file_server),
     UINT(max_body_bytes, file_server),
     UINT(max_tokens_default, file_server),
+    UINT(seed_default, file_server),
     TEXT(priority_default, OPTIONAL, file_server),
     UINT(deadline_ms_default, file_server),
     CYAML_FIELD_END,

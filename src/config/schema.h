@@ -140,6 +140,7 @@ typedef struct file_server {
     char *unknown_model;
     uint32_t *max_body_bytes;
     uint32_t *max_tokens_default;
+    uint32_t *seed_default;
     char *priority_default;
     uint32_t *deadline_ms_default;
 } file_server;

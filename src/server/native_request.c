@@ -192,7 +192,7 @@ json_t *native_defaults_json(const request_defaults *defaults)
     const chat_request nothing = {
         .request = {.sampling = sampling_defaults(), .max_tokens = defaults->max_tokens}};
     json_t *settings = settings_json(&nothing);
-    json_object_set_new(settings, "seed", json_integer(-1)); /* it is drawn for each request */
+    json_object_set_new(settings, "seed", json_integer(defaults->has_seed ? (json_int_t)defaults->seed : -1));
     return settings;
 }
 

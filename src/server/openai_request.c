@@ -58,11 +58,12 @@ const char *parser_keep_json(parser *p, const char *name, json_t *value)
     return parser_keep(p, name, parser_write_json(value));
 }
 
-static bool draw_seed(parser *p)
+static bool draw_seed(parser *p, const request_defaults *defaults)
 {
-    uint32_t seed; /* 32 bits survive every client's JSON numbers, so that it can be sent back */
+    uint32_t seed = defaults->seed; /* 32 bits survive every client's JSON numbers, so that it can
+                                       be sent back */
     if (!p->has_seed) {
-        if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
+        if (!defaults->has_seed && getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
             return api_error_set(p->error, 500, NULL, "seed", "cannot draw a seed; send one");
         p->out->manner.seed = seed;
     }
@@ -111,7 +112,7 @@ bool chat_request_read(chat_request *out, json_t *body, const request_text *text
                           .body = body};
     parser p = {.out = out, .error = e, .store = text->store};
     bool is_read = read_priority_headers(&p, text) && read_fields(&p, form, body) &&
-                   form->finish(&p) && finish_manner(&p) && draw_seed(&p);
+                   form->finish(&p) && finish_manner(&p) && draw_seed(&p, defaults);
     json_decref(p.variables);
     if (json_was_short() ||
         p.lacks_memory) /* what was made of the body may lack parts, whatever was found of it */

@@ -91,6 +91,27 @@ static void test_values(void **state)
     config_free(c);
 }
 
+static void test_one_model(void **state)
+{
+    (void)state;
+    config *c = NULL;
+    failure fail = {.code = OK};
+    assert_int_equal(
+        parse(&c,
+              "version: 1\nmodels:\n  - {name: s, role: large, path: s.gguf, slots: 2}\n"
+              "server: {unknown_model: auto, seed_default: 42}\n",
+              &fail),
+        OK);
+    assert_int_equal(c->n_models, 1);
+    assert_int_equal(c->models[0].slots, 2);
+    assert_true(c->server.has_seed);
+    assert_int_equal(c->server.seed_default, 42);
+    config_free(c);
+    assert_int_equal(parse(&c, HEAD, &fail), OK);
+    assert_false(c->server.has_seed);
+    config_free(c);
+}
+
 static void test_rules(void **state)
 {
     (void)state;
@@ -159,7 +180,9 @@ static const struct {
     {"version: 1\nmodels:\n  - {name: s, role: tiny, path: s}\n", {"tiny", "small, large"}},
     {"version: 1\nmodels:\n  - {name: s, role: small, path: s, kv: q4_0}\n",
      {"kv", "f16, f32, q8_0"}},
-    {"version: 1\nmodels:\n  - {name: s, role: small, path: s}\n", {"models", "1 and 0"}},
+    {"version: 1\nmodels:\n  - {name: s, role: small, path: s}\npolicy: {name: small}\n",
+     {"policy", "with one model nothing is routed"}},
+    {"version: 1\nmodels:\n  - {name: s, role: small, path: s}\nprobe: {cache: 3}\n", {"probe"}},
     {HEAD "  - {name: t, role: small, path: s}\n", {"models", "2 and 1"}},
     {"version: 1\nmodels:\n  - {name: s, role: small, path: s}\n  - {name: s, role: large, path: "
      "l}",
@@ -393,11 +416,12 @@ static void test_lookup_texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),       cmocka_unit_test(test_values),
-        cmocka_unit_test(test_rules),          cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_mutilated_text), cmocka_unit_test(test_files),
-        cmocka_unit_test(test_for_model),      cmocka_unit_test(test_home),
-        cmocka_unit_test(test_set_policy),     cmocka_unit_test(test_lookup_texts),
+        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_values),
+        cmocka_unit_test(test_one_model),    cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_mutilated_text),
+        cmocka_unit_test(test_files),        cmocka_unit_test(test_for_model),
+        cmocka_unit_test(test_home),         cmocka_unit_test(test_set_policy),
+        cmocka_unit_test(test_lookup_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
