@@ -100,11 +100,14 @@ static double per_second(double n, double ms)
 
 static void write_llamacpp(const metrics *m, metrics_text *t, const backend_load *statuses)
 {
-    double prompt = 0, prefill_ms = 0, generated = 0, decode_ms = 0, steps = 0, running = 0,
-           waiting = 0;
+    double prompt = 0, cached = 0, prefill_ms = 0, generated = 0, decode_ms = 0, steps = 0,
+           drafted = 0, accepted = 0, running = 0, waiting = 0;
     for (size_t k = 0; k < orchestra_model_count(m->orchestra); k++) {
         const totals *of = &m->models[k];
         prompt += (double)(of->prompt_tokens - of->cached_tokens);
+        cached += (double)of->cached_tokens;
+        drafted += (double)of->drafted;
+        accepted += (double)of->accepted;
         prefill_ms += of->prefill.sum_ms;
         generated += (double)of->reply_tokens;
         decode_ms += of->decode.sum_ms;
@@ -114,6 +117,12 @@ static void write_llamacpp(const metrics *m, metrics_text *t, const backend_load
     }
     put_plain(t, "llamacpp:prompt_tokens_total", "counter", "Number of prompt tokens processed.",
               prompt);
+    put_plain(t, "llamacpp:prompt_tokens_cached_total", "counter",
+              "Number of prompt tokens that were there already.", cached);
+    put_plain(t, "llamacpp:spec_decode_num_draft_tokens_total", "counter",
+              "Number of drafted tokens.", drafted);
+    put_plain(t, "llamacpp:spec_decode_num_accepted_tokens_total", "counter",
+              "Number of drafted tokens that were accepted.", accepted);
     put_plain(t, "llamacpp:prompt_seconds_total", "counter", "Prompt process time.",
               prefill_ms / 1e3);
     put_plain(t, "llamacpp:tokens_predicted_total", "counter",

@@ -35,8 +35,12 @@ static bool metrics_begin(exchange *e)
     const server_load load = {atomic_load(&s->connections), atomic_load(&s->running)};
     buffer text;
     buffer_init(&text, METRICS_LIMIT);
-    if (metrics_write(s->metrics, &load, &text) == OK)
-        return exchange_answer_text(e, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
+    if (metrics_write(s->metrics, &load, &text) == OK) {
+        char line[64];
+        snprintf(line, sizeof line, "Process-Start-Time-Unix: %lld\r\n", (long long)s->created);
+        return exchange_answer_with(e, 200, "text/plain; version=0.0.4; charset=utf-8", line,
+                                    &text);
+    }
     buffer_free(&text);
     api_error error;
     api_error_set(&error, 503, NULL, "", "no memory for the metrics");
