@@ -12,6 +12,7 @@
 #   make SANITIZE=address,undefined test      make SANITIZE=thread test      make CC=clang-14 test (or newer, to be installed)
 #   make evidence-real  what routing between the two is worth: docs/real-pair.md's tables (an hour or two; goes on where it was)
 #   make test-clients   the clients people use (Python's openai, anthropic, ollama, litellm) against a-io serve
+#   make test-llama-server  llama.cpp's own server tests (from the Python registry) against a-io serve
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make install        into PREFIX (/usr/local), DESTDIR before it: program, demo pair, manual page, completions, unit; `uninstall`
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
@@ -68,7 +69,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all install uninstall demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-clients test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean attack-http test-structured bench-load
+.PHONY: all install uninstall demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean attack-http test-structured bench-load
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(RUST_LIBRARY)
@@ -182,6 +183,12 @@ CLIENTS_OPTIONS ?=
 test-clients: setup
 	@$(MAKE) --no-print-directory $(PARALLEL) $(PROGRAM)
 	@tests/clients/run.py --program $(PROGRAM) $(CLIENTS_OPTIONS)
+
+# llama-server's own tests through tests/llama-server; not part of make test: it fetches them.
+test-llama-server: setup
+	@$(MAKE) --no-print-directory $(PARALLEL) $(PROGRAM)
+	@tools/real/fetch.py qwen2.5-coder-0.5b || [ $$? -eq 77 ]
+	@tests/llama-server/run.sh $(PROGRAM) -q -m "not slow" --tb=line -rfX
 
 test-e2e: $(PROGRAM)
 	@ONLY=$(ONLY) tests/e2e/run.sh $(PROGRAM)

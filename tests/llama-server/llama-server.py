@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Takes llama-server's command line and starts a-io with a configuration that means the same.
 
-An option that has no counterpart is said on standard error and left out; what a test then finds is in README.md.
-A_IO_PROGRAM is our program, A_IO_STAND_INS the folder of real models. Python's standard library.
+An option that has no counterpart is said on standard error and left out. A_IO_PROGRAM is our program,
+A_IO_REAL_MODELS the folder of real models. Python's standard library.
 """
 import argparse
 import json
@@ -15,15 +15,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 REAL = pathlib.Path(os.environ.get("A_IO_REAL_MODELS") or os.path.expanduser("~/.cache/a-io/real"))
 DEMO = ROOT / "models/demo"
 
-# What stands in for the tests' own models, which only their hub has: for a tiny one a small real one, for one that
-# embeds one whose texts have a first token, for one that fills in a coder.
-STAND_INS = {
-    "bert-bge-small": REAL / "gemma-3-270m-q4_k_m.gguf",
-    "stories260K-infill": REAL / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
-    "stories15M_MOE": DEMO / "large.gguf",
-}
-DRAFT = DEMO / "small.gguf"
-OTHER = REAL / "SmolLM2-135M-Instruct.Q4_1.gguf"
+# What stands in for the tests' own tiny models, which only their hub has: the demo pair, and for one that fills in a
+# real coder.
+STAND_INS = {"stories260K-infill": REAL / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"}
+OTHER, DRAFT = DEMO / "large.gguf", DEMO / "small.gguf"
 
 VALUES = [
     "--port", "--host", "--temp", "--seed", "--model", "--model-url", "--model-draft", "--hf-repo", "--hf-file",
