@@ -187,7 +187,7 @@ test-clients: setup
 # llama-server's own tests through tests/llama-server; not part of make test: it fetches them.
 test-llama-server: setup
 	@$(MAKE) --no-print-directory $(PARALLEL) $(PROGRAM)
-	@tools/real/fetch.py qwen2.5-coder-0.5b || [ $$? -eq 77 ]
+	@tools/real/fetch.py qwen2.5-coder-0.5b smollm2 || [ $$? -eq 77 ]
 	@tests/llama-server/run.sh $(PROGRAM) -q -m "not slow" --tb=line -rfX
 
 test-e2e: $(PROGRAM)

@@ -342,6 +342,8 @@ bool finish_chat(parser *p)
 {
     if (p->messages == NULL)
         return parser_refuse(p, "messages", "is missing: a list of {\"role\", \"content\"}");
+    if (p->continues && p->begins)
+        return parser_refuse_difference(p, "add_generation_prompt", "continue_final_message");
     if (!make_messages(p) || (p->continues && !begin_reply(p)))
         return false;
     bool is_all_plain = true;

@@ -46,6 +46,7 @@ typedef struct parser {
     json_t *prefix, *suffix; /* of what is to be filled in */
     bool hides_tools;        /* tool_choice: none */
     bool continues;          /* the last message is what the reply goes on with */
+    bool begins;             /* the request says that it has a turn of its own */
     json_t *variables;       /* that the template is told; owned; NULL: none */
 } parser;
 

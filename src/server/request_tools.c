@@ -169,5 +169,6 @@ bool read_generation_prompt(parser *p, const char *name, json_t *value)
     if (!parser_read_flag(p, name, value, &begins))
         return false;
     p->continues = p->continues || !begins;
+    p->begins = begins;
     return true;
 }

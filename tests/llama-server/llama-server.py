@@ -15,9 +15,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 REAL = pathlib.Path(os.environ.get("A_IO_REAL_MODELS") or os.path.expanduser("~/.cache/a-io/real"))
 DEMO = ROOT / "models/demo"
 
-# What stands in for the tests' own tiny models, which only their hub has: the demo pair, and for one that fills in a
-# real coder.
-STAND_INS = {"stories260K-infill": REAL / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"}
+# What stands in for the tests' own models, which only their hub has: small real ones that fill in, and that write on
+# and on; the demo pair for what embeds and what drafts.
+STAND_INS = {
+    "stories260K-infill": REAL / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+    "stories260K": REAL / "SmolLM2-135M-Instruct.Q4_1.gguf",
+}
 OTHER, DRAFT = DEMO / "large.gguf", DEMO / "small.gguf"
 
 VALUES = [
@@ -96,8 +99,8 @@ def configuration(o, folder):
         server["seed_default"] = int(o.seed)
     if o.n_predict and int(o.n_predict) > 0:
         server["max_tokens_default"] = int(o.n_predict)
-    if o.cors_origins:
-        server["allowed_origins"] = o.cors_origins.split(",")
+    if o.api_key:  # without one, no page's may be "*"
+        server["allowed_origins"] = (o.cors_origins or "*").split(",")
     return made
 
 

@@ -266,6 +266,8 @@ static void test_refused_fields(void **state)
         {"\"tool_choice\":\"sometimes\"", "tool_choice", "required"},
         {TOOLS ",\"tool_choice\":\"required\",\"guided_regex\":\"a\"", "tool_choice", "differ"},
         {"\"continue_final_message\":true", "messages", "assistant's message"},
+        {"\"continue_final_message\":true,\"add_generation_prompt\":true",
+         "add_generation_prompt", "differ"},
         {"\"repeat_penalty\":1.1,\"repetition_penalty\":1.2", "repetition_penalty", "differ"},
         {"\"logprobs\":1", "logprobs", "true or false"},
         {"\"logprobs\":true,\"top_logprobs\":21", "top_logprobs", "from 0 to 20"},
