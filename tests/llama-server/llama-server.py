@@ -58,7 +58,12 @@ def model_for(o):
 
 def template_for(o, folder):
     if o.chat_template_file:
-        return "file:" + os.path.abspath(o.chat_template_file)
+        # --reasoning says what a template is told where a request says nothing; here that stands in the template.
+        thinks = "false" if o.reasoning == "off" else "true"
+        text = pathlib.Path(o.chat_template_file).read_text()
+        path = folder / "template.jinja"
+        path.write_text(f"{{%- if enable_thinking is not defined %}}{{% set enable_thinking = {thinks} %}}{{% endif -%}}\n" + text)
+        return f"file:{path}"
     if o.chat_template and " " in o.chat_template:  # not a name, but a template
         path = folder / "template.jinja"
         path.write_text(o.chat_template)
@@ -107,7 +112,7 @@ def configuration(o, folder):
 def main():
     o = read()
     known = {"port", "host", "hf_repo", "alias", "ctx_size", "parallel", "kv_unified", "batch_size", "threads", "seed",
-             "n_predict", "api_key", "chat_template", "chat_template_file", "model_draft", "cors_origins"}
+             "n_predict", "api_key", "chat_template", "chat_template_file", "model_draft", "cors_origins", "reasoning"}
     for name, value in vars(o).items():
         if value and name not in known | WITHOUT_EFFECT:
             print(f"llama-server.py: --{name.replace('_', '-')} has no counterpart", file=sys.stderr)
