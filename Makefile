@@ -23,6 +23,7 @@
 #   make bench-idle     what an idle server takes of a core
 #   make bench-lookup   what prompt lookup gains on real texts, from one measured T(n) (MODELS=pangu-1b:q4_0)
 #   make bench-lookup-wall   the same by the clock, with forced replies (MODELS=pangu-1b:q4_0 TOKENS=192 TURNS=3 TEXTS=16 LONGEST=1000)
+#   make bench-lookup-real  the same when real models answer: edits, summaries, JSON, conversations, prose (MODELS="FILE ..." REQUESTS=20 TOKENS=192)
 #   make stress         many requests at once, every answer beside its solo run (REQUESTS=10000 SEED=1 STREAMS=8)
 #   make attack-http    hostile sockets beside good clients (REQUESTS=40000 SEED=1 CLIENTS=16)
 #   make bench-calibrate  the demo probe on unseen requests, before and after calibration, and its limits
@@ -323,6 +324,13 @@ bench-lookup: setup
 	  $(VARIANT)/bench/lookup table $$m > $(VARIANT)/lookup-cost-$$f && \
 	  $(VARIANT)/bench/lookup judge $(VARIANT)/lookup-cost-$$f $(VARIANT)/lookup-texts.jsonl $(WORDS) > $(VARIANT)/lookup-judged-$$f && \
 	  cat $(VARIANT)/lookup-judged-$$f || exit 1; done
+
+.PHONY: bench-lookup-real
+bench-lookup-real: MODELS ?= $(wildcard $(HOME)/.cache/a-io/real/*.gguf)
+bench-lookup-real: REQUESTS ?= 20
+bench-lookup-real: TOKENS ?= 192
+bench-lookup-real: setup
+	for m in $(MODELS); do echo "$$m" && bench/lookup_real.py --program $(PROGRAM) --requests $(REQUESTS) --tokens $(TOKENS) $$m || exit 1; done
 
 bench-draft: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/draft_model
