@@ -98,15 +98,27 @@ typedef struct record_q5_1 { /* value = d · q + m */
 
 typedef record_q4_0 record_iq4_nl; /* value = d · iq4_values[q] */
 
-/* The scales and minima of a Q4_K or Q5_K record: value = d · scale · q − dmin · min. */
+/* The scales and minima of a Q4_K or Q5_K record: value = d · scale · q − dmin · min. Six bits
+ * each: the lower four of block b's scale and min are the low and the high nibble of low[b], the
+ * upper two of both are nibble b % 2 of high[b / 2]. */
 typedef struct super_scales {
     RECORD_ALIGNED uint16_t d[GROUP_ROWS];
     uint16_t dmin[GROUP_ROWS];
-    struct {
-        uint8_t scale[GROUP_ROWS];
-        uint8_t min[GROUP_ROWS];
-    } block[K_BLOCKS];
+    uint8_t low[K_BLOCKS][GROUP_ROWS];
+    uint8_t high[K_BLOCKS / 2][GROUP_ROWS];
 } super_scales;
+
+static inline unsigned super_scale(const super_scales *s, size_t block, size_t row)
+{
+    unsigned high = (unsigned)s->high[block / 2][row] >> (block % 2 * 4);
+    return (s->low[block][row] & 15u) | (high & 3) << 4;
+}
+
+static inline unsigned super_min(const super_scales *s, size_t block, size_t row)
+{
+    unsigned high = (unsigned)s->high[block / 2][row] >> (block % 2 * 4 + 2);
+    return (unsigned)s->low[block][row] >> 4 | (high & 3) << 4;
+}
 
 typedef struct record_q4_k {
     super_scales scales;

@@ -54,9 +54,9 @@ typedef struct super_factors {
     rows_f32 d, dmin;
 } super_factors;
 
-INLINE super_factors load_factors(const super_scales *w, size_t columns)
+INLINE super_factors load_factors(const super_scales *w)
 {
-    return (super_factors){load_halves(w->d, columns), load_halves(w->dmin, columns)};
+    return (super_factors){load_f16(w->d), load_f16(w->dmin)};
 }
 
 /* Adds block b of every column, whose Σ q · x is dot, with scale and minimum. */
@@ -64,9 +64,14 @@ INLINE void add_with_min(const super_scales *w, super_factors super, size_t b, c
                          size_t x_stride, size_t columns, const rows_i32 dot[TILE_COLUMNS],
                          rows_f32 total[TILE_COLUMNS])
 {
-    /* Six-bit numbers: signed bytes hold them. */
-    rows_f32 scale = multiply(super.d, signed_bytes_to_f32(load_bytes(w->block[b].scale, columns)));
-    rows_f32 min = multiply(super.dmin, signed_bytes_to_f32(load_bytes(w->block[b].min, columns)));
+    if (b % 2 == 0) /* four lines and four pairs of blocks: each pair asks for one */
+        with_prefetch_at((const char *)w + b / 2 * RECORD_ALIGNMENT, prefetch_ahead(columns));
+    __m128i low = load_bytes_again(w->low[b]), high = load_bytes_again(w->high[b / 2]);
+    high = b % 2 == 0 ? _mm_slli_epi16(high, 4) : high;
+    __m128i scales = six_bit_bytes(low, high);
+    __m128i mins = six_bit_bytes(_mm_srli_epi16(low, 4), _mm_srli_epi16(high, 2));
+    rows_f32 scale = multiply(super.d, signed_bytes_to_f32(scales));
+    rows_f32 min = multiply(super.dmin, signed_bytes_to_f32(mins));
     EACH_COLUMN
     {
         const activation_block *block = block_of(x, x_stride, c, b);
@@ -80,26 +85,30 @@ INLINE void add_q4_k(const void *record, const char *x, size_t x_stride, size_t 
                      rows_f32 total[TILE_COLUMNS])
 {
     const record_q4_k *w = record;
-    super_factors super = load_factors(&w->scales, columns);
-    for (size_t b = 0; b < K_BLOCKS; b++) {
-        rows_i32 dot[TILE_COLUMNS];
-        EACH_COLUMN dot[c] = all_i32(0);
-        dot_nibbles(w->q[b], x, x_stride, b, columns, dot);
-        add_with_min(&w->scales, super, b, x, x_stride, columns, dot, total);
-    }
+    super_factors super = load_factors(&w->scales);
+    for (size_t pair = 0; pair < K_BLOCKS; pair += 2)
+        UNROLL for (size_t b = pair; b < pair + 2; b++)
+        {
+            rows_i32 dot[TILE_COLUMNS];
+            EACH_COLUMN dot[c] = all_i32(0);
+            dot_nibbles(w->q[b], x, x_stride, b, columns, dot);
+            add_with_min(&w->scales, super, b, x, x_stride, columns, dot, total);
+        }
 }
 
 INLINE void add_q5_k(const void *record, const char *x, size_t x_stride, size_t columns,
                      rows_f32 total[TILE_COLUMNS])
 {
     const record_q5_k *w = record;
-    super_factors super = load_factors(&w->scales, columns);
-    for (size_t b = 0; b < K_BLOCKS; b++) {
-        rows_i32 dot[TILE_COLUMNS];
-        EACH_COLUMN dot[c] = all_i32(0);
-        dot_five_bits(&w->block[b], x, x_stride, b, columns, dot);
-        add_with_min(&w->scales, super, b, x, x_stride, columns, dot, total);
-    }
+    super_factors super = load_factors(&w->scales);
+    for (size_t pair = 0; pair < K_BLOCKS; pair += 2)
+        UNROLL for (size_t b = pair; b < pair + 2; b++)
+        {
+            rows_i32 dot[TILE_COLUMNS];
+            EACH_COLUMN dot[c] = all_i32(0);
+            dot_five_bits(&w->block[b], x, x_stride, b, columns, dot);
+            add_with_min(&w->scales, super, b, x, x_stride, columns, dot, total);
+        }
 }
 
 /* Bits 2i, 2i + 1 of `high` become bits 4, 5 beside a nibble. */
@@ -139,15 +148,17 @@ INLINE void add_q6_k(const void *record, const char *x, size_t x_stride, size_t 
                      rows_f32 total[TILE_COLUMNS])
 {
     const record_q6_k *w = record;
-    rows_f32 d = load_halves(w->d, columns);
+    rows_f32 d = load_f16(with_prefetch_at(w->d, prefetch_ahead(columns)));
     for (size_t b = 0; b < K_BLOCKS; b++) {
+        if (b % 2 == 0) /* two blocks' scales make a line */
+            with_prefetch_at(w->scale[b], prefetch_ahead(columns));
         rows_i32 dot[TILE_COLUMNS];
         rows_f32 value[TILE_COLUMNS];
         dot_six_bits(w, x, x_stride, b, 0, columns, dot);
-        rows_f32 scale = multiply(d, signed_bytes_to_f32(load_bytes(w->scale[b][0], columns)));
+        rows_f32 scale = multiply(d, signed_bytes_to_f32(load_bytes_again(w->scale[b][0])));
         EACH_COLUMN value[c] = multiply(to_f32(dot[c]), scale);
         dot_six_bits(w, x, x_stride, b, 1, columns, dot);
-        scale = multiply(d, signed_bytes_to_f32(load_bytes(w->scale[b][1], columns)));
+        scale = multiply(d, signed_bytes_to_f32(load_bytes_again(w->scale[b][1])));
         EACH_COLUMN
         {
             value[c] = multiply_add(to_f32(dot[c]), scale, value[c]);

@@ -131,8 +131,10 @@ INLINE void add_with_min(const super_scales *w, size_t b, size_t quarter, const 
                          size_t x_stride, size_t columns, const int32x4_t dot[TILE_COLUMNS],
                          rows_f32 total[TILE_COLUMNS])
 {
-    float32x4_t scale = scales_of(w->d, w->block[b].scale, quarter);
-    float32x4_t min = scales_of(w->dmin, w->block[b].min, quarter);
+    uint32_t low = four_bytes(w->low[b], quarter), high = four_bytes(w->high[b / 2], quarter);
+    high = b % 2 == 0 ? high << 4 : high;
+    float32x4_t scale = scales_by(w->d, six_bit_bytes(low, high), quarter);
+    float32x4_t min = scales_by(w->dmin, six_bit_bytes(low >> 4, high >> 2), quarter);
     EACH_COLUMN
     {
         const activation_block *block = block_of(x, x_stride, c, b);

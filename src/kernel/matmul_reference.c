@@ -206,8 +206,8 @@ static void add_mxfp4(const void *record, const activation_block *x, sums *total
 static float add_with_min(float total, const super_scales *w, size_t b, size_t r, int32_t dot,
                           const activation_block *x)
 {
-    float scale = f16_to_f32(w->d[r]) * (float)w->block[b].scale[r];
-    float min = f16_to_f32(w->dmin[r]) * (float)w->block[b].min[r];
+    float scale = f16_to_f32(w->d[r]) * (float)super_scale(w, b, r);
+    float min = f16_to_f32(w->dmin[r]) * (float)super_min(w, b, r);
     float value = fmaf(-min, x->sum, (float)dot * scale);
     return fmaf(value, x->scale, total);
 }

@@ -104,8 +104,12 @@ static void pack_scales(super_scales *out, size_t row, const uint8_t d[2], const
 {
     out->d[row] = half_bits(d);
     out->dmin[row] = half_bits(dmin);
-    for (size_t b = 0; b < K_BLOCKS; b++)
-        scale_and_min(scales, b, &out->block[b].scale[row], &out->block[b].min[row]);
+    for (size_t b = 0; b < K_BLOCKS; b++) {
+        uint8_t scale, min;
+        scale_and_min(scales, b, &scale, &min);
+        out->low[b][row] = (uint8_t)((scale & 15) | min << 4);
+        out->high[b / 2][row] |= (uint8_t)((scale >> 4 | min >> 4 << 2) << (b % 2 * 4));
+    }
 }
 
 static void pack_q4_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_t columns)
@@ -176,7 +180,7 @@ static void pack_q6_k(void *record, const uint8_t *const rows[GROUP_ROWS], size_
 static float scaled_with_min(const super_scales *in, size_t row, size_t b, unsigned q)
 {
     float d = f16_to_f32(in->d[row]), dmin = f16_to_f32(in->dmin[row]);
-    return d * (float)in->block[b].scale[row] * (float)q - dmin * (float)in->block[b].min[row];
+    return d * (float)super_scale(in, b, row) * (float)q - dmin * (float)super_min(in, b, row);
 }
 
 static void unpack_q4_k(const void *record, size_t row, float *dst, size_t columns)

@@ -119,10 +119,20 @@ INLINE int32x4_t bytes_to_int(uint32_t four)
 }
 
 /* d · a byte, of four rows. */
+INLINE float32x4_t scales_by(const uint16_t d[GROUP_ROWS], int32x4_t bytes, size_t quarter)
+{
+    return vmulq_f32(load_halves(d, quarter), vcvtq_f32_s32(bytes));
+}
+
 INLINE float32x4_t scales_of(const uint16_t d[GROUP_ROWS], const void *bytes, size_t quarter)
 {
-    int32x4_t scale = bytes_to_int(four_bytes(bytes, quarter));
-    return vmulq_f32(load_halves(d, quarter), vcvtq_f32_s32(scale));
+    return scales_by(d, bytes_to_int(four_bytes(bytes, quarter)), quarter);
+}
+
+/* Six-bit numbers as bytes: bits 0–3 of each byte of `low`, bits 4, 5 of `high`'s. */
+INLINE int32x4_t six_bit_bytes(uint32_t low, uint32_t high)
+{
+    return bytes_to_int((low & 0x0f0f0f0fu) | (high & 0x30303030u));
 }
 
 /* Bit i of `high` becomes bit 4 beside a nibble. */

@@ -22,6 +22,19 @@ INLINE __m128i load_bytes(const void *bytes, size_t columns)
     return _mm_load_si128(with_prefetch_at(bytes, prefetch_ahead(columns)));
 }
 
+/* What lies in a line that is asked for elsewhere. */
+INLINE __m128i load_bytes_again(const void *bytes)
+{
+    return _mm_load_si128(bytes);
+}
+
+/* Six-bit numbers as bytes: bits 0–3 of `low`, bits 4, 5 of `high`. */
+INLINE __m128i six_bit_bytes(__m128i low, __m128i high)
+{
+    return _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)),
+                        _mm_and_si128(high, _mm_set1_epi8(0x30)));
+}
+
 INLINE quads low_nibbles(quads q)
 {
     return and_bytes(q, 15);

@@ -134,6 +134,14 @@ static unsigned k_pair(const uint8_t *q, size_t b, size_t k)
     return bits(q + b / 4 * 32 + k, b % 4 * 2, 3);
 }
 
+static void plain_scale(super_scales *out, size_t r, size_t b, unsigned scale, unsigned min)
+{
+    or_into(&out->low[b][r], scale % 16, 0);
+    or_into(&out->low[b][r], min % 16, 4);
+    or_into(&out->high[b / 2][r], scale / 16, b % 2 * 4);
+    or_into(&out->high[b / 2][r], min / 16, b % 2 * 4 + 2);
+}
+
 /* The eight six-bit scales and minima of Q4_K and Q5_K. */
 static void plain_scales(super_scales *out, size_t r, const uint8_t *block)
 {
@@ -141,10 +149,9 @@ static void plain_scales(super_scales *out, size_t r, const uint8_t *block)
     out->d[r] = half_at(block);
     out->dmin[r] = half_at(block + 2);
     for (size_t b = 0; b < 4; b++) {
-        out->block[b].scale[r] = s[b] & 63;
-        out->block[b].min[r] = s[b + 4] & 63;
-        out->block[b + 4].scale[r] = (uint8_t)((s[b + 8] & 15) + 16 * (s[b] / 64));
-        out->block[b + 4].min[r] = (uint8_t)(s[b + 8] / 16 + 16 * (s[b + 4] / 64));
+        plain_scale(out, r, b, s[b] & 63, s[b + 4] & 63);
+        plain_scale(out, r, b + 4, (s[b + 8] & 15u) + 16u * (s[b] / 64),
+                    s[b + 8] / 16u + 16u * (s[b + 4] / 64));
     }
 }
 
