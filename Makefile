@@ -128,7 +128,7 @@ $(VARIANT)/tests/%: tests/%.c $(LIBRARY) $(RUST_LIBRARY) Makefile
 
 # Needs nothing but the C library, so that it can be built for another processor.
 SAME_BITS := $(VARIANT)/tests/neon/same_bits
-KERNEL_OBJECTS := $(filter $(VARIANT)/obj/kernel/% $(VARIANT)/obj/base/failure.o $(VARIANT)/obj/base/log.o,$(OBJECTS))
+KERNEL_OBJECTS := $(filter $(VARIANT)/obj/kernel/% $(VARIANT)/obj/base/failure.o,$(OBJECTS))
 $(SAME_BITS): tests/neon/same_bits.c $(KERNEL_OBJECTS) Makefile
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(KERNEL_OBJECTS) -lm
