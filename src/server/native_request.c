@@ -43,6 +43,7 @@ static bool read_samplers(parser *p, const char *name, json_t *value)
 
 /* What is not supported is taken where it is off, and what then has no effect is a hint. */
 const request_field request_native_fields[] = {
+    {.name = "n_predict", .read = read_num_predict},
     {.name = "timings_per_token", .read = read_timings},
     {.name = "repeat_last_n", .read = read_window},
     {.name = "samplers", .read = read_samplers},
@@ -125,7 +126,6 @@ static bool read_native_seed(parser *p, const char *name, json_t *value)
 }
 
 static const request_field own_fields[] = {
-    {.name = "n_predict", .read = read_num_predict},
     {.name = "n_cmpl", .read = read_n},
     {.name = "seed", .read = read_native_seed},
     {.name = "n_probs", .read = read_probabilities},
