@@ -16,8 +16,13 @@ function folder(t) {
   const side = (right, tokens) => ({ right, answer: 'x', prompt_tokens: 10, tokens });
   write('labelled-judge.jsonl', small.map((right, i) => ({
     id: `${i}`, task: 'humaneval', intent: 'code', check: {}, small: side(right, 20), large: side(large[i], 40),
-    reading: { mean: right ? -0.1 : -0.5, least: -1, tokens: 20 },
   })));
+  // What each makes of the other's answers (of two and of four tokens), and one that the large model went on with.
+  write('scores-large-of-small-judge.jsonl', small.map((right, i) => (
+    { id: `${i}`, tokens: ['a', 'b'], logprob: [-0.1, right ? -0.1 : -5], rank: [0, 0] })));
+  write('scores-small-of-large-judge.jsonl', small.map((right, i) => (
+    { id: `${i}`, tokens: ['a', 'b', 'c', 'd'], logprob: [0, 0, 0, 0], rank: [0, 0, 1, 0] })));
+  write('labelled-relay.jsonl', [{ id: '1@0.01', large: side(true, 30) }]);
   write('decisions-success.jsonl', success.map((p) => ({
     intent: { label: 'code', entropy: 0.1 }, plan: { role: p >= 0.5 ? 'small' : 'large', success: p },
   })));
@@ -44,6 +49,19 @@ test('areas, curves, costs', (t) => {
   assert.equal(area('prompt length'), 0.5);
   assert.equal(area("the large model's reading"), 1);
   const [made1] = report.frontiers;
+  const way = (name) => made1.checked[0].rows.find((r) => r.way === name);
+  const near = (value, wanted) => assert.ok(Math.abs(value - wanted) < 1e-9, `${value}, not ${wanted}`);
+  // The wrong ones are rejected: small and the reading of 12 rows for all, 40 tokens of the large one for two.
+  const again = way('again, least token under 0.01');
+  assert.deepEqual([again.right, again.rejected], [75, 50]);
+  near(again.times_large, (4 * 440) / (4 * (110 + 12 * 4) + 2 * 400));
+  // Four tokens with the third refused: two rounds of two drafts; a step of three rows lies between 10 and 40 ms.
+  const exact = way('exact');
+  assert.deepEqual([exact.right, exact.agreed, exact.block], [50, 75, 2]);
+  near(exact.times_large, 440 / (50 + 2 * (2 * 5 + 10 + (2 * 30) / 7)));
+  const relay = way('relay, token under 0.01');
+  assert.deepEqual([relay.requests, relay.right, relay.kept, relay.block], [1, 100, 50, 2]);
+  near(relay.times_large, 440 / (50 + 2 * 5 + 10 + 30 / 7 + 30 * 10));
   const policy = (name) => made1.policies.find((p) => p.policy === name);
   // 10 prompt rows and the steps: small 10 + 20 · 5, large 40 + 40 · 10; eight at once a step is shared by eight.
   assert.equal(policy('small')['1'].ms_per_answer, 110);

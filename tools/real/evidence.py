@@ -23,7 +23,6 @@ ROOT = HERE.parents[1]
 PAIR = ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
 LARGER = "qwen2.5-7b:q4_k"  # a shape with random weights in the large one's place: for costs alone
 MEASURED = 10  # requests that speculation is measured on
-ROWS = "1-6,8,16,32,48"  # of steps: one at a time, eight at once, and blocks of eight answers
 RELAYED = {"limits": (0.1, 0.01), "tasks": ("humaneval", "gsm8k"), "each": 40}
 
 # The probe of the demo pair, as README shows it; and the one whose words were chosen for this model.
@@ -150,9 +149,10 @@ class Work:
 
     def steps(self):
         files = [self.models / m["file"] for m in json.loads(fetch.MODELS.read_text()) if m["name"] in PAIR]
-        rows = f"prefill:128,step:{ROWS}"
-        self.made("steps.json", "bench", "-m", files[0], "-m", files[1], "--tests", rows, "--runs", "3", "--json")
-        self.made("steps-larger.json", "bench", "--synthetic", LARGER, "--tests", rows, "--runs", "1", "--json")
+        self.made("steps.json", "bench", "-m", files[0], "-m", files[1], "--tests",
+                  "prefill:128,step:1-6,8,16,32,48", "--runs", "3", "--json")
+        self.made("steps-larger.json", "bench", "--synthetic", LARGER, "--tests", "prefill:64,step:1,4,8,16",
+                  "--runs", "3", "--json")
 
     def speculation(self):
         """The large model alone and with the small one as its draft, one request at a time: the same answers."""
