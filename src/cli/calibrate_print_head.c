@@ -79,6 +79,10 @@ static void print_result(const calibrate_report *r, const head_findings *f,
     printf("\n%s: %zu requests", result->name, s->n);
     if (result->n_long > 0)
         printf(", %zu more are longer than the small model's context", result->n_long);
+    if (s->n == 0) { /* none of the file's has the label: nothing to judge */
+        putchar('\n');
+        return;
+    }
     printf("\n  %-28s %.4f (%.4f to %.4f)\n", "NLL, nats (95 %)", s->nll, result->nll_95.low,
            result->nll_95.high);
     printf("  %-28s %.4f (%.4f to %.4f)\n", "Brier score (95 %)", s->brier, result->brier_95.low,

@@ -30,11 +30,12 @@ PUBLISHED = ("{conversation}Intent:", {"code": " code", "qa": " qa", "math": " m
 CHOSEN = ("{conversation}Task category:", {"code": " Code", "qa": " Knowledge", "math": " Calculation"})
 
 DRAFTED = "policy: {name: rules, rules: [{name: draft, model: large, lookup: draft}]}\n"
-LIKELY = """probe: {{kind: learned, calibration: "{0}", labels: [{{name: code}}, {{name: qa}}, {{name: math}}]}}
+LIKELY = """probe: {{kind: learned, timeout_ms: 0, calibration: "{0}", labels: [{{name: code}}, {{name: qa}}, {{name: math}}]}}
 success: {{calibration: "{0}"}}
 policy: {{name: rules, rules: [{{name: likely, min_success: 0.5, model: small}}, {{name: rest, model: large}}]}}
 """
-GAINFUL = """success: {{calibration: "{0}"}}
+GAINFUL = """probe: {{timeout_ms: 0}}
+success: {{calibration: "{0}"}}
 policy: {{name: rules, rules: [{{name: idle, min_success: 0.75, model: small}}, {{name: rest, model: large}}]}}
 """  # "success" is that the large model gains nothing; P(gain) above a quarter goes to it
 
@@ -71,7 +72,7 @@ class Work:
             text += f"  - {{name: {model}, role: {role}, path: {self.models / file}, context: 4096, slots: 8}}\n"
         if probe:
             template, words = probe
-            text += f'probe:\n  template: "{template}"\n'
+            text += f'probe:\n  timeout_ms: 0\n  template: "{template}"\n'
             text += "  labels:\n" + "".join(f'    - {{name: {label}, token: "{word}"}}\n' for label, word in words.items())
         self.path(f"{name}.yaml").write_text(text + more)
 
@@ -150,7 +151,7 @@ class Work:
     def steps(self):
         files = [self.models / m["file"] for m in json.loads(fetch.MODELS.read_text()) if m["name"] in PAIR]
         self.made("steps.json", "bench", "-m", files[0], "-m", files[1], "--tests",
-                  "prefill:128,step:1-6,8,16,32,48", "--runs", "3", "--json")
+                  "prefill:128,step:1,2,4,8,24", "--runs", "3", "--json")
         self.made("steps-larger.json", "bench", "--synthetic", LARGER, "--tests", "prefill:64,step:1,4,8,16",
                   "--runs", "3", "--json")
 
