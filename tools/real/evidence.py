@@ -22,8 +22,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PAIR = ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
 LARGER = "qwen2.5-7b:q4_k"  # a shape with random weights in the large one's place: for costs alone
-MEASURED = 10  # requests that speculation is measured on
-RELAYED = {"limits": (0.1, 0.01), "tasks": ("humaneval", "gsm8k"), "each": 40}
+MEASURED = 5  # requests that speculation is measured on
+RELAYED = {"limits": (0.1, 0.01), "tasks": ("humaneval", "gsm8k"), "each": 30}
 
 # The probe of the demo pair, as README shows it; and the one whose words were chosen for this model.
 PUBLISHED = ("{conversation}Intent:", {"code": " code", "qa": " qa", "math": " math"})
@@ -141,12 +141,13 @@ class Work:
         if self.path("labelled-relay.jsonl").is_file():
             return
         requests = list(self.relay_requests())
-        with serve.serving(self.program, self.path("template.yaml")) as server:
-            serve.each(self.path("relay-answers.jsonl"), requests,
-                       lambda line: {"large": serve.relayed(server, PAIR[1], line)})
+        answers = self.path("relay-answers.jsonl")
+        if not set(serve.read_lines(answers)) >= {line["id"] for line in requests}:
+            with serve.serving(self.program, self.path("template.yaml")) as server:
+                serve.each(answers, requests, lambda line: {"large": serve.relayed(server, PAIR[1], line)})
         self.write("relay.jsonl", [{key: line[key] for key in ("id", "task", "messages", "intent", "check", "max_tokens")}
                                    for line in requests])
-        self.label("relay", "--only", "large", "--answers", self.path("relay-answers.jsonl"))
+        self.label("relay", "--only", "large", "--answers", answers)
 
     def steps(self):
         files = [self.models / m["file"] for m in json.loads(fetch.MODELS.read_text()) if m["name"] in PAIR]

@@ -222,18 +222,19 @@ def policies(judged):
 
 
 def sweep(judged, small, large):
-    """The success rule at every limit, and in RouteLLM's terms beside the other scores."""
-    curves, points = [], []
+    """In RouteLLM's terms all scores, and the rules of the heads at every limit."""
+    curves, rules = [], {}
     for name, scores in predictors(judged).items():
         curve = statistics.gap_recovered(statistics.recovered_curve(scores, judged.small, judged.large))
         if curve is None:
             continue
         curves.append({"score": name, "apgr": statistics.area(curve), "cpt50": statistics.calls_for(curve, 0.5),
                        "cpt80": statistics.calls_for(curve, 0.8), "curve": curve})
-    scores = predictors(judged).get("success head")
-    for limit, policy in threshold_policies(judged, scores, "state", "success") if scores else ():
-        points.append({"limit": limit} | quick(judged, policy, small, large))
-    return curves, points
+    for name, head in HEADS.items():
+        scores = predictors(judged).get(head)
+        rules[name] = [{"limit": limit} | quick(judged, policy, small, large)
+                       for limit, policy in (threshold_policies(judged, scores, "state", name) if scores else ())]
+    return curves, rules
 
 
 def quick(judged, policy, small, large):
@@ -271,9 +272,9 @@ def frontier(judged, small, large, title, is_measured):
     rows = [judge_policy(judged, policy, small, large) for policy in policies(judged)]
     draft = speculated(judged, small, large) if is_measured else None
     studies = [checked.study(judged.answered, small, large, judged.relayed, n) for n in STREAMS] if judged.answered else []
-    curves, points = sweep(judged, small, large)
+    curves, rules = sweep(judged, small, large)
     return {"title": title, "small": small.name, "large": large.name, "policies": rows, "speculation": draft,
-            "checked": studies, "curves": curves, "success_rule": points}
+            "checked": studies, "curves": curves, "rules": rules}
 
 
 def frontiers(judged, pair, larger):
@@ -336,24 +337,30 @@ def curve_table(made):
                   for c in sorted(made["curves"], key=lambda c: -c["apgr"])] + [["random", "0.500", "50.0", "80.0"]])
 
 
-def goal_line(made):
-    """The success rule's fastest limit within two points of the large model."""
-    large = next(r for r in made["policies"] if r["policy"] == "large")
-    kept = [p for p in made["success_rule"] if p["accuracy"] >= large["accuracy"] - 2]
+def goal_line(made, name):
+    """A head's rule: its fastest limit within two points of the large model, and how many limits lie above the line
+    between the models."""
+    small, large = (next(r for r in made["policies"] if r["policy"] == role) for role in ("small", "large"))
+    points = made["rules"][name]
+    kept = [p for p in points if p["accuracy"] >= large["accuracy"] - 2]
     if not kept:
         return ""
+    above = sum(p["accuracy"] >= large["accuracy"] + p["small_share"] * (small["accuracy"] - large["accuracy"]) - 1e-9
+                for p in points)
     best = min(kept, key=lambda p: p["1"]["ms_per_answer"])
     gain = [large[s]["ms_per_answer"] / best[s]["ms_per_answer"] for s in ("1", "8")]
-    return (f"Within two points of the large model the success rule reaches {gain[0]:.2f} × its speed one at a time and "
+    return (f"Within two points of the large model the {name} rule reaches {gain[0]:.2f} × its speed one at a time and "
             f"{gain[1]:.2f} × at eight (limit {best['limit']:.2f}, {100 * best['small_share']:.0f} % to the small model, "
-            f"{best['accuracy']:.1f} % right); the limit is read off these requests.\n")
+            f"{best['accuracy']:.1f} % right); the limit is read off these requests. By calls it lies on or above the line "
+            f"between the models at {above} of {len(points)} limits.\n")
 
 
 def markdown(report):
     parts = ["### Own scores\n", own_table(report["own"]), "### Kinds\n", kind_table(report["kinds"]),
              "### Right or wrong, told beforehand\n", area_table(report["areas"])]
     for made in report["frontiers"]:
-        parts += [f"### Frontier: {made['title']}\n", frontier_table(made), goal_line(made)]
+        parts += [f"### Frontier: {made['title']}\n", frontier_table(made),
+                  *(goal_line(made, name) for name in made["rules"])]
         for study in made["checked"]:
             parts += [f"### Checked answers: {made['title']}, {study['streams']} at once\n", checked.markdown(study)]
     parts += ["### In RouteLLM's terms\n", curve_table(report["frontiers"][0])]
@@ -367,7 +374,7 @@ def panels(report):
             base = large[streams]["ms_per_answer"]
             listed = made["policies"] + ([made["speculation"]] if made["speculation"] else [])
             points = [(r["policy"], r[streams]["ms_per_answer"] / base, r["accuracy"]) for r in listed if streams in r]
-            curve = [(p[streams]["ms_per_answer"] / base, p["accuracy"]) for p in made["success_rule"]]
+            curve = [(p[streams]["ms_per_answer"] / base, p["accuracy"]) for p in made["rules"]["success"]]
             yield f"{made['title']}, {streams} at once", points, curve
 
 
