@@ -204,14 +204,68 @@ static void load_rope_factors(weight_loader *l)
                               "only one of rope_factors_short and rope_factors_long is there");
 }
 
+static const char *output_name(const weight_loader *l)
+{
+    return l->m->config.tied_output ? "token_embd.weight" : "output.weight";
+}
+
+/* Once. */
+static void load_output(weight_loader *l)
+{
+    const model_config *c = &l->m->config;
+    if (l->m->output == NULL)
+        loader_one_matrix(l, output_name(l), c->n_vocab, c->n_embd, &l->m->output);
+}
+
 static void load_ends(weight_loader *l)
 {
-    model *m = l->m;
-    const model_config *c = &m->config;
     load_rope_factors(l);
-    loader_vector(l, "output_norm.weight", REQUIRED, c->n_embd, &m->output_norm);
-    loader_one_matrix(l, c->tied_output ? "token_embd.weight" : "output.weight", c->n_vocab,
-                      c->n_embd, &m->output);
+    loader_vector(l, "output_norm.weight", REQUIRED, l->m->config.n_embd, &l->m->output_norm);
+    load_output(l);
+}
+
+/* Once. */
+static void load_layer(weight_loader *l, size_t layer, bool *loaded)
+{
+    if (*loaded)
+        return;
+    *loaded = true;
+    load_attention(l, layer, &l->m->layers[layer]);
+    load_ffn(l, layer, &l->m->layers[layer]);
+}
+
+/* A layer, or the output, as soon as a tensor of it comes in the file: many files have the output
+ * first, and layer 10 before layer 2, and a cold one is read from its beginning. */
+static void load_in_order_of_file(weight_loader *l, bool *loaded)
+{
+    size_t n_layers = l->m->config.n_layers;
+    for (size_t i = 0; l->code == OK && i < gguf_tensor_count(l->m->file); i++) {
+        gguf_string name = gguf_tensor_at(l->m->file, i)->name;
+        const char *output = output_name(l);
+        size_t layer = 0, at = 4;
+        if (name.length == strlen(output) && memcmp(name.data, output, name.length) == 0)
+            load_output(l);
+        if (name.length < at || memcmp(name.data, "blk.", at) != 0)
+            continue;
+        for (; at < name.length && name.data[at] >= '0' && name.data[at] <= '9'; at++)
+            layer = layer < n_layers ? 10 * layer + (size_t)(name.data[at] - '0') : n_layers;
+        if (layer < n_layers)
+            load_layer(l, layer, &loaded[layer]);
+    }
+}
+
+static void load_layers(weight_loader *l)
+{
+    size_t n_layers = l->m->config.n_layers;
+    bool *loaded = calloc(n_layers, sizeof *loaded);
+    if (loaded == NULL) {
+        l->code = failure_set(l->fail, ERR_MEMORY, "no memory for %zu layers", n_layers);
+        return;
+    }
+    load_in_order_of_file(l, loaded);
+    for (size_t i = 0; l->code == OK && i < n_layers; i++) /* what is missing is named */
+        load_layer(l, i, &loaded[i]);
+    free(loaded);
 }
 
 static error_code check_all_used(const weight_loader *l)
@@ -235,10 +289,8 @@ error_code model_weights_load(model *m, const architecture *a, const model_optio
     loader_start(&l);
     if (!m->config.tied_output) /* first: while there is room for it beside the matrices */
         loader_embedding(&l, "token_embd.weight", m->config.n_vocab, m->config.n_embd);
-    for (size_t i = 0; l.code == OK && i < m->config.n_layers; i++) {
-        load_attention(&l, i, &m->layers[i]);
-        load_ffn(&l, i, &m->layers[i]);
-    }
+    if (l.code == OK)
+        load_layers(&l);
     load_ends(&l);
     return l.code == OK ? check_all_used(&l) : l.code;
 }
