@@ -7,6 +7,7 @@
 #include "backend/kept_steps.h"
 #include "backend/local.h"
 #include "base/log.h"
+#include "model/requantise.h"
 
 typedef struct resident {
     model *model;
@@ -102,7 +103,12 @@ static error_code load_model(own_house *h, const config_model *m, const house_pr
     }
     resident *last = &h->models[h->n_models];
     *last = (resident){.kv = house_kv_type(m)};
-    error_code code = model_load(&last->model, m->path, &options, fail);
+    error_code code = m->requant != NULL ? requant_parse(m->requant, &options.head, fail) : OK;
+    if (code != OK) {
+        failure_prefix(fail, "requant");
+        return fail->code = ERR_CONFIG;
+    }
+    code = model_load(&last->model, m->path, &options, fail);
     if (code != OK)
         return code;
     h->n_models++;

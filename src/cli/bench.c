@@ -8,6 +8,7 @@
 
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "model/requantise.h"
 
 static const char usage[] =
     "usage: a-io bench (-m FILE | --synthetic SHAPE:TYPE)... [options]\n"
@@ -40,6 +41,8 @@ static const char usage[] =
     "once\n"
     "  --prompt FILE        token ids as text, repeated as needed (default: pseudo-random ids)\n"
     "  --runs N             runs of every test, 1 to 1000 (default: 5)\n"
+    "  --requant head=TYPE  the output matrix in fewer bits than the file has: q8_0, q6_k, q4_k\n"
+    "                       or q4_0\n"
     "  --kv LIST            types of the KV cache: f16 (default), f32, q8_0; several take turns\n"
     "  --timeline FILE      after the tests, what every thread did in four decoding steps of each\n"
     "                       model: a file for chrome://tracing or ui.perfetto.dev\n"
@@ -116,6 +119,13 @@ static error_code take_synthetic(void *context, const char *spec, failure *fail)
     return code == OK ? bench_synthetic_parse(spec, &source->synthetic, fail) : code;
 }
 
+static error_code take_requant(void *context, const char *text, failure *fail)
+{
+    bench_options *o = context;
+    error_code code = requant_parse(text, &o->head, fail);
+    return code == OK ? OK : failure_prefix(fail, "--requant");
+}
+
 /* "f16,q8_0" */
 static error_code take_kv(void *context, const char *list, failure *fail)
 {
@@ -173,6 +183,7 @@ static error_code read_bench_options(int argc, char **argv, bench_options *o, fa
         {"prompt", .text = &o->prompt_path},
         {"runs", .number = &o->runs, .low = 1, .high = MEASURE_MAX_RUNS},
         {"kv", .take = take_kv, .context = o},
+        {"requant", .take = take_requant, .context = o},
         {"timeline", .text = &o->timeline_path},
         {"perplexity", .text = &o->perplexity_path},
         {"special", .flag = &o->special},

@@ -72,6 +72,7 @@ typedef struct bench_options {
     uint64_t threads;
     kv_type kv[KV_TYPES]; /* measured in turns; the first one is the one others are compared to */
     size_t n_kv;
+    const tensor_type_info *head; /* NULL: as the files have it */
     bool json;
     bool help;
 } bench_options;

@@ -68,7 +68,7 @@ static error_code measure_source(const bench_options *o, const bench_source *sou
                                  const buffer *text, team *threads, json_t *results, failure *fail)
 {
     char path[BENCH_PATH_SIZE], name[256];
-    const model_options options = {.chat_template = "none"};
+    const model_options options = {.chat_template = "none", .head = o->head};
     model *m = NULL;
     token_list ids = {0};
     error_code code = bench_find_file(o, source, path, fail);

@@ -112,8 +112,10 @@ static error_code check_room(const char *path, failure *fail)
 static error_code load(const bench_options *o, loaded *l, const char *path, failure *fail)
 {
     bench_model *out = l->out;
-    const model_options options = {
-        .chat_template = "none", .progress = show_loading, .progress_context = out};
+    const model_options options = {.chat_template = "none",
+                                   .head = o->head,
+                                   .progress = show_loading,
+                                   .progress_context = out};
     double start = clock_ms();
     error_code code = model_load(&l->m, path, &options, fail);
     bench_progress("");

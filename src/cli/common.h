@@ -34,6 +34,7 @@ typedef struct stage_options {
     const char *policy;        /* the rest: NULL or 0 is what the configuration says */
     const char *chat_template; /* with model_path only */
     const char *kv;
+    const char *requant;
     uint64_t threads, context, prefill_chunk;
     bool measure; /* nothing that an earlier start measured is taken */
 } stage_options;
@@ -51,6 +52,7 @@ typedef struct stage_options {
     THREADS_OPTION(&(s)->threads),                                           \
     {"context", 'c', .number = &(s)->context, .low = 1, .high = 1 << 24},    \
     {"kv", .text = &(s)->kv},                                                \
+    {"requant", .text = &(s)->requant},                                      \
     {"measure", .flag = &(s)->measure}
 #define STAGE_PREFILL_OPTION(s)                                              \
     {"prefill-chunk", .number = &(s)->prefill_chunk, .low = 1, .high = 65536}

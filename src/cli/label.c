@@ -48,6 +48,7 @@ static const char usage[] =
     "  -t, --threads N      threads that compute (default: physical cores)\n"
     "  -c, --context N      tokens a request may hold (default: what the model was trained for)\n"
     "      --kv f16|f32|q8_0 type of the KV cache (default: f16)\n"
+    "      --requant head=TYPE output matrices in fewer bits: q8_0, q6_k, q4_k, q4_0\n"
     "      --measure        measure steps anew (an earlier start's: ~/.cache/a-io/measured)\n"
     "      --offline        fetch nothing: models named in the hub's way must be in its cache\n"
     "  -h, --help           this text\n"

@@ -85,6 +85,8 @@ typedef struct reply_options {
     "                              trained for)\n"                                                \
     "      --kv f16|f32|q8_0       type of the KV cache (default: f16)\n"                         \
     "      --prefill-chunk N       most prompt tokens a step takes\n"                             \
+    "      --requant head=TYPE     output matrices in fewer bits than the files have: q8_0, q6_k,\n" \
+    "                              q4_k, q4_0: faster, and other answers\n"                       \
     "      --measure               measure steps anew (an earlier start's:\n"                     \
     "                              ~/.cache/a-io/measured)\n"                                     \
     "      --offline               fetch nothing: models named in the hub's way must be in its\n" \

@@ -45,6 +45,8 @@ static const char usage[] =
     "  -c, --context N             tokens a request may hold (default: what the model was trained\n"
     "                              for)\n"
     "      --kv f16|f32|q8_0       type of the KV cache (default: f16)\n"
+    "      --requant head=TYPE     output matrices in fewer bits than the files have: q8_0, q6_k,\n"
+    "                              q4_k, q4_0: faster, and other answers\n"
     "      --measure               take nothing that an earlier start measured (steps, what the\n"
     "                              probe says of built-in requests; ~/.cache/a-io/measured)\n"
     "      --check                 load and check everything, print the rules in effect and what\n"

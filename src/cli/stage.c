@@ -10,6 +10,7 @@
 #include "cli/common.h"
 #include "cli/model_file.h"
 #include "cli/progress.h"
+#include "model/requantise.h"
 
 /* ---- progress ----------------------------------------------------------------------------- */
 
@@ -89,6 +90,20 @@ static void wait_for_wake(void)
 
 /* ---- loading ------------------------------------------------------------------------------ */
 
+static error_code set_requant(config *c, const char *text, failure *fail)
+{
+    const tensor_type_info *head;
+    if (requant_parse(text, &head, fail) != OK)
+        return failure_prefix(fail, "--requant");
+    for (uint32_t i = 0; i < c->n_models; i++) {
+        free(c->models[i].requant);
+        c->models[i].requant = strdup(text);
+        if (c->models[i].requant == NULL)
+            return failure_set(fail, ERR_MEMORY, "no memory left");
+    }
+    return OK;
+}
+
 static error_code apply_to_models(config *c, const stage_options *o, failure *fail)
 {
     for (uint32_t i = 0; i < c->n_models; i++) {
@@ -97,6 +112,11 @@ static error_code apply_to_models(config *c, const stage_options *o, failure *fa
             m->context = (uint32_t)o->context;
         if (o->kv != NULL && !config_kv_parse(o->kv, &m->kv))
             return failure_set(fail, ERR_INVALID, "--kv: \"%s\" is none of f16, f32, q8_0", o->kv);
+    }
+    if (o->requant != NULL) {
+        error_code code = set_requant(c, o->requant, fail);
+        if (code != OK)
+            return code;
     }
     if (o->chat_template == NULL)
         return OK;

@@ -115,6 +115,10 @@ static void add_model(buffer *out, const config_model *m)
         buffer_add_text(out, "\n    chat_template: ");
         add_quoted(out, m->chat_template);
     }
+    if (m->requant != NULL) {
+        buffer_add_text(out, "\n    requant: ");
+        add_quoted(out, m->requant);
+    }
     buffer_add_format(out, "\n    context: %u\n    slots: %u\n    parked: %u\n    kv: %s\n",
                       m->context, m->slots, m->parked, kv[m->kv]);
 }

@@ -152,6 +152,7 @@ static error_code take_model(config_model *m, const file_model *f, size_t i, con
     if (!copy_path(&m->path, f->path, file) || !copy_text(&m->given, f->path, NULL) ||
         !copy_text(&m->name, f->name, NULL) ||
         !copy_path(&m->remote.key_file, f->key_file, file) ||
+        !copy_text(&m->requant, f->requant, NULL) ||
         !copy_template(&m->chat_template, f->chat_template, file))
         return no_memory(fail);
     error_code code = config_remote_take(&m->remote, f, i, fail);
@@ -628,6 +629,7 @@ void config_free(config *c)
         free(c->models[i].path);
         free(c->models[i].chat_template);
         config_remote_free(&c->models[i].remote);
+        free(c->models[i].requant);
     }
     for (uint32_t i = 0; i < c->probe.n_labels; i++) {
         free(c->probe.labels[i].name);

@@ -61,6 +61,7 @@ typedef struct config_model {
     uint32_t slots;      /* replies that run at once */
     uint32_t parked;     /* batch replies parked besides; 0: as many as slots */
     config_kv kv;
+    char *requant; /* "head=q4_k": fewer bits than the file has; NULL: none */
 } config_model;
 
 typedef struct config_label {

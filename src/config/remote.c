@@ -33,6 +33,7 @@ static error_code check_kind(const file_model *f, size_t i, failure *fail)
         {"slots", f->slots != NULL, false},
         {"parked", f->parked != NULL, false},
         {"kv", f->kv != NULL, false},
+        {"requant", f->requant != NULL, false},
     };
     if ((f->path != NULL) == (f->url != NULL))
         return bad(fail, i, "path", "each model has either a path (a GGUF file) or a url");

@@ -36,6 +36,7 @@ static const cyaml_schema_field_t model_fields[] = {
     UINT(slots, file_model),
     UINT(parked, file_model),
     TEXT(kv, OPTIONAL, file_model),
+    TEXT(requant, OPTIONAL, file_model),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t model_value = {

@@ -24,6 +24,7 @@ typedef struct file_model {
     uint32_t *slots;
     uint32_t *parked;
     char *kv;
+    char *requant;
 } file_model;
 
 typedef struct file_label {

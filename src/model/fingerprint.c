@@ -42,3 +42,8 @@ uint64_t fingerprint_of(const gguf *file)
     }
     return hash;
 }
+
+uint64_t fingerprint_with_head(uint64_t fingerprint, const tensor_type_info *head)
+{
+    return mix_text(fingerprint, head->name, strlen(head->name));
+}

@@ -10,5 +10,7 @@
  * 4 KiB: another vocabulary, another shape, other weights give another number. Not against
  * forgers. */
 uint64_t fingerprint_of(const gguf *file);
+/* Of the same model with its output matrix in another type. */
+uint64_t fingerprint_with_head(uint64_t fingerprint, const tensor_type_info *head);
 
 #endif

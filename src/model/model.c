@@ -55,6 +55,8 @@ static error_code load_parts(model *m, const model_options *options, failure *fa
         code = model_weights_load(m, a, options, fail);
     if (code == OK)
         m->fingerprint = fingerprint_of(m->file);
+    if (code == OK && options->head != NULL)
+        m->fingerprint = fingerprint_with_head(m->fingerprint, options->head);
     return code;
 }
 

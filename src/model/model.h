@@ -111,6 +111,8 @@ typedef struct model {
 typedef struct model_options {
     /* A built-in template's name or file:PATH; "none": raw prompts only; NULL: the file's own. */
     const char *chat_template;
+    const tensor_type_info *head; /* the output matrix's type in memory (requantise.h); NULL: the
+                                     file's */
     size_t context; /* positions that will be used: of RoPE factors for short and for long
                        contexts (LongRoPE) it chooses; 0: what the model was trained for */
     void (*progress)(void *context,

@@ -213,7 +213,9 @@ static const char *output_name(const weight_loader *l)
 static void load_output(weight_loader *l)
 {
     const model_config *c = &l->m->config;
-    if (l->m->output == NULL)
+    if (l->m->output == NULL && l->options->head != NULL)
+        loader_head(l, output_name(l), c->n_vocab, c->n_embd, !c->tied_output, &l->m->output);
+    else if (l->m->output == NULL)
         loader_one_matrix(l, output_name(l), c->n_vocab, c->n_embd, &l->m->output);
 }
 
@@ -287,7 +289,9 @@ error_code model_weights_load(model *m, const architecture *a, const model_optio
     if (m->layers == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for %zu layers", m->config.n_layers);
     loader_start(&l);
-    if (!m->config.tied_output) /* first: while there is room for it beside the matrices */
+    /* First: while there is room for it beside the matrices. A tied output in fewer bits leaves the
+     * embedding as it was. */
+    if (!m->config.tied_output || options->head != NULL)
         loader_embedding(&l, "token_embd.weight", m->config.n_vocab, m->config.n_embd);
     if (l.code == OK)
         load_layers(&l);

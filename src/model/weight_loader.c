@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+#include "model/requantise.h"
+
 #define COPY_BYTES ((size_t)16 << 20) /* copied between two times of dropping the file's pages */
 
 /* ---- tensors ----------------------------------------------------------------------------------
@@ -148,7 +151,8 @@ void loader_embedding(weight_loader *l, const char *name, size_t rows, size_t co
         return;
     char *copy = weight_memory_take(m->weights, t->bytes);
     if (copy == NULL) {
-        l->code = failure_set(l->fail, ERR_MEMORY, "no memory for %zu bytes of embedding", t->bytes);
+        l->code =
+            failure_set(l->fail, ERR_MEMORY, "no memory for %zu bytes of embedding", t->bytes);
         return;
     }
     size_t block_bytes = t->type->block_bytes, step = COPY_BYTES / block_bytes * block_bytes;
@@ -219,6 +223,39 @@ void loader_divided_matrix(weight_loader *l, const char *name, const size_t *row
 void loader_one_matrix(weight_loader *l, const char *name, size_t rows, size_t cols, matrix **out)
 {
     loader_matrix(l, &name, &rows, 1, cols, out);
+}
+
+static void tell_of_head(const weight_loader *l, const gguf_tensor *t, const requantised *r)
+{
+    double before = (double)t->bytes / 1e6;
+    double after = before * l->options->head->block_bytes / l->options->head->block_values *
+                   t->type->block_values / t->type->block_bytes;
+    log_info("%s: the output matrix is %s instead of %s: a token reads %.0f MB less of %.0f, its "
+             "weights are off by %.1f %%, and answers are others (docs/speed.md)",
+             gguf_path(l->m->file), l->options->head->name, t->type->name, before - after, before,
+             100 * r->error);
+}
+
+void loader_head(weight_loader *l, const char *name, size_t rows, size_t cols, bool counted,
+                 matrix **out)
+{
+    const gguf_tensor *t = loader_tensor(l, name, cols, rows, 1);
+    requantised made;
+    if (t == NULL)
+        return;
+    l->used -= !counted;
+    l->code = requantise(&made, t, l->options->head, l->fail);
+    if (l->code != OK) {
+        failure_prefix(l->fail, "head=%s: tensor '%s'", l->options->head->name, name);
+        return;
+    }
+    gguf_drop_pages(l->m->file);
+    const matrix_source source = {l->options->head->type, made.data, rows};
+    const matrix_origin origin = {name, 0};
+    pack_read_always(l, &source, &origin, 1, cols, out);
+    weight_memory_destroy(made.memory);
+    if (l->code == OK)
+        tell_of_head(l, t, &made);
 }
 
 static matrix_source plane_of(const gguf_tensor *t, size_t plane)

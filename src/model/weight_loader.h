@@ -45,6 +45,11 @@ void loader_divided_matrix(weight_loader *l, const char *name, const size_t *row
                            size_t cols, matrix **out);
 void loader_one_matrix(weight_loader *l, const char *name, size_t rows, size_t cols, matrix **out);
 
+/* The output matrix, in options->head where that is given: then `counted` says whether the tensor
+ * counts as used by it. */
+void loader_head(weight_loader *l, const char *name, size_t rows, size_t cols, bool counted,
+                 matrix **out);
+
 /* One matrix an expert, of n_parts tensors' planes stacked, each of `rows` rows. */
 void loader_experts(weight_loader *l, const char *const *names, size_t n_parts, size_t rows,
                     size_t cols, matrix ***out);

@@ -44,6 +44,15 @@ test('what cannot be printed was not done', (t) => {
   }
 });
 
+test('the output matrix in fewer bits', () => {
+  refused(['run', '-m', smallModel, '--requant', 'q4_0', 'x'], 2, /--requant: "q4_0" is none of head=q8_0/);
+  const loud = { env: { ...process.env, A_IO_LOG: 'error' } };
+  refused(['run', '-m', smallModel, '--requant', 'head=q4_k', 'x'], 5, /token_embd\.weight': its rows of 128 .* q8_0 and q4_0 can/, loud);
+  const result = run(['run', '-m', smallModel, '--requant', 'head=q4_0', '-n', '4', 'x']);
+  assert.equal(result.status, 0, result.stderr);
+  assert.match(result.stderr, /output matrix is Q4_0 instead of Q8_0: a token reads 0 MB less of 0, its weights are off by \d+\.\d %/);
+});
+
 test('configurations', (t) => {
   const check = (change, status, message) =>
     refused(['serve', '--check', '--config', changedConfig(t, change)], status, message);
@@ -53,6 +62,7 @@ test('configurations', (t) => {
   check((text) => text.replace('" qa"', '" qa code"'), 4, /' qa code' is 2 tokens/);
   check((text) => text.replace('"{conversation}', '"'), 4, /\{conversation\}/);
   check((text) => text.replace('name: adaptive', 'name: clever'), 4, /clever.*adaptive/);
+  check((text) => text.replace('role: large', 'role: large\n    requant: head=q9'), 4, /requant: "head=q9" is none of head=q8_0/);
   check((text) => text.replace('role: large', 'role: huge'), 4, /changed\.yaml:\d+: .*role.*huge/);
   check((text) => text.replace('small.gguf', 'missing.gguf'), 3, /missing\.gguf/);
   check((text) => `${text}\n\t- {`, 4, /changed\.yaml:\d+/);
