@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { root, temporaryFolder } from './helper.mjs';
+import { program, root, temporaryFolder } from './helper.mjs';
 
 // Four requests: both right, the large one alone, the small one alone, none.
 const small = [true, false, true, false], large = [true, true, false, false];
@@ -91,5 +91,24 @@ low, high = s.wilson(0, 10)[1:]
 assert abs(low) < 1e-9 and 27 < high < 28.5
 `;
   const run = spawnSync('python3', ['-c', code], { encoding: 'utf8' });
+  assert.equal(run.status, 0, run.stderr);
+});
+
+test("what one model makes of the other's answers, and how it goes on from them", (t) => {
+  const file = path.join(temporaryFolder(t), 'lines.jsonl');
+  const code = `
+import pathlib, sys; sys.path.insert(0, ${JSON.stringify(path.join(root, 'tools/real'))}); sys.dont_write_bytecode = True
+import evidence_serve as serve
+line = {"id": "1", "messages": [{"role": "user", "content": "What is 2 + 2?"}], "max_tokens": 6, "kept": 1, "beginning": "It",
+        "small_answer": "It is 4.", "small": {"prompt_tokens": 3}, "large": {"answer": "Four", "tokens": 2}}
+with serve.serving(${JSON.stringify(program)}, ${JSON.stringify(path.join(root, 'config/demo.yaml'))}) as server:
+    make = lambda one: {"score": serve.scored(server, "large", one, "It is 4."), "relay": serve.relayed(server, "large", one)}
+    made = serve.each(pathlib.Path(${JSON.stringify(file)}), [line], make)["1"]
+    assert serve.relayed(server, "large", line | {"beginning": ""}) == {"prompt_tokens": 3, "answer": "Four", "tokens": 2}
+assert "".join(made["score"]["tokens"]) == "It is 4." and all(p < 0 for p in made["score"]["logprob"]), made
+assert made["relay"]["answer"].startswith("It") and 0 < made["relay"]["tokens"] <= 5, made
+assert serve.each(pathlib.Path(${JSON.stringify(file)}), [line], None) == {"1": made}  # nothing is asked again
+`;
+  const run = spawnSync('python3', ['-c', code], { encoding: 'utf8', timeout: 60000 });
   assert.equal(run.status, 0, run.stderr);
 });

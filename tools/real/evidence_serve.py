@@ -32,12 +32,18 @@ class Server:
 
 @contextlib.contextmanager
 def serving(program, config):
-    process = subprocess.Popen([program, "serve", "--config", config, "--port", "0"], stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen([program, "serve", "--config", config, "--port", "0"], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True)
     try:
-        found = re.search(r"listening on http://127\.0\.0\.1:(\d+)", process.stdout.readline())
+        found = None
+        for line in process.stderr:  # warnings come before
+            found = re.search(r"listening on http://127\.0\.0\.1:(\d+)", line)
+            if found:
+                break
         if not found:
             raise RuntimeError("a-io serve has not begun to listen")
+        # It writes a line a request: nobody reads them, but they must not fill the pipe.
+        threading.Thread(target=process.stderr.read, daemon=True).start()
         yield Server(int(found[1]))
     finally:
         process.terminate()
