@@ -38,7 +38,7 @@ static bool preflight_begin(exchange *e)
     const char *asked = exchange_header(e, "Access-Control-Request-Headers");
     bool fits = asked != NULL && strlen(asked) <= MAX_ASKED;
     snprintf(lines, sizeof lines,
-             "Access-Control-Allow-Methods: GET, POST, DELETE\r\n"
+             "Access-Control-Allow-Methods: GET, POST, DELETE, OPTIONS\r\n"
              "Access-Control-Allow-Headers: %s\r\n"
              "Access-Control-Max-Age: 600\r\n",
              fits ? asked : "authorization, content-type");
