@@ -118,6 +118,7 @@ struct bench_model {
     char file[BENCH_PATH_SIZE];
     char type[16];       /* of most of its weight bytes: "Q4_0" */
     size_t weight_bytes; /* read by a step of one row */
+    size_t source_bytes; /* what the file has for these weights */
     size_t file_bytes;
     size_t kv_token_bytes[KV_TYPES]; /* that one token of a session adds to the KV, by kv_type */
     size_t context;                  /* tokens the model was trained for */

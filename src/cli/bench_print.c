@@ -25,8 +25,8 @@ void bench_print_heading(const bench_options *o, FILE *file)
 
 void bench_print_model(const bench_options *o, const bench_model *m, FILE *file)
 {
-    fprintf(file, "%s, %s: %.1f MB of weights a step, ", m->name, m->type,
-            (double)m->weight_bytes / 1e6);
+    fprintf(file, "%s, %s: %.1f MB of weights a step, which are %.1f MB in the file, ", m->name,
+            m->type, (double)m->weight_bytes / 1e6, (double)m->source_bytes / 1e6);
     for (size_t i = 0; i < o->n_kv; i++)
         fprintf(file, "%s%.1f KB", i > 0 ? " or " : "", (double)m->kv_token_bytes[o->kv[i]] / 1e3);
     fprintf(file, " of KV a token, loaded in %.2f s", m->load_ms / 1e3);
@@ -169,13 +169,13 @@ static json_t *model_json(const bench_options *o, const bench_model *m)
     for (size_t i = 0; i < o->n_kv; i++)
         json_object_set_new(kv, kv_type_name(o->kv[i]), integer(m->kv_token_bytes[o->kv[i]]));
     return json_pack(
-        "{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:f, s:o, s:o, s:{s:f, s:f, s:s}}", "model", m->name,
-        "file", m->file, "type", m->type, "file_bytes", integer(m->file_bytes), "weight_bytes",
-        integer(m->weight_bytes), "kv_bytes_per_token", kv, "context", integer(m->context),
-        "load_s", m->load_ms / 1e3, "memory_peak_bytes",
-        m->memory_peak == 0 ? json_null() : integer(m->memory_peak), "multiply_adds_per_s",
-        m->multiply_rate > 0 ? json_real(m->multiply_rate) : json_null(), "read_peak_gb_s",
-        "before", m->set->peak_before, "after", m->set->peak_after, "variant",
+        "{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:o, s:{s:f, s:f, s:s}}", "model",
+        m->name, "file", m->file, "type", m->type, "file_bytes", integer(m->file_bytes),
+        "weight_bytes", integer(m->weight_bytes), "source_bytes", integer(m->source_bytes),
+        "kv_bytes_per_token", kv, "context", integer(m->context), "load_s", m->load_ms / 1e3,
+        "memory_peak_bytes", m->memory_peak == 0 ? json_null() : integer(m->memory_peak),
+        "multiply_adds_per_s", m->multiply_rate > 0 ? json_real(m->multiply_rate) : json_null(),
+        "read_peak_gb_s", "before", m->set->peak_before, "after", m->set->peak_after, "variant",
         m->set->peak_variant);
 }
 

@@ -109,6 +109,24 @@ static error_code check_room(const char *path, failure *fail)
                        path, (double)needed / 1e9, (double)available / 1e9);
 }
 
+/* Of the weights that a step of one row reads: of the embedding one row, unless it is the output
+ * head too, and of experts those that a token meets. */
+static size_t source_bytes(const model *m)
+{
+    const gguf_tensor *embedding = gguf_tensor_find(m->file, "token_embd.weight");
+    bool tied = gguf_tensor_find(m->file, "output.weight") == NULL;
+    size_t all = 0, experts = 0;
+    for (size_t i = 0; i < gguf_tensor_count(m->file); i++) {
+        const gguf_tensor *t = gguf_tensor_at(m->file, i);
+        if (memmem(t->name.data, t->name.length, "_exps.", 6) != NULL)
+            experts += t->bytes;
+        else if (t != embedding || tied)
+            all += t->bytes;
+    }
+    size_t n = m->config.n_experts;
+    return all + (n > 0 ? experts / n * m->config.n_experts_used : 0);
+}
+
 static error_code load(const bench_options *o, loaded *l, const char *path, failure *fail)
 {
     bench_model *out = l->out;
@@ -125,6 +143,7 @@ static error_code load(const bench_options *o, loaded *l, const char *path, fail
     utf8_printable(path, strlen(path), out->file, sizeof out->file);
     snprintf(out->type, sizeof out->type, "%s", measure_main_type(l->m->file)->name);
     out->weight_bytes = l->m->weight_bytes;
+    out->source_bytes = source_bytes(l->m);
     out->file_bytes = gguf_file_bytes(l->m->file);
     for (size_t i = 0; i < o->n_kv; i++)
         out->kv_token_bytes[o->kv[i]] = forward_kv_bytes(l->m, o->kv[i], 0);
