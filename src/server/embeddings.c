@@ -282,8 +282,10 @@ static bool answer_finished(exchange *e)
 {
     json_t *body = exchange_api(e)->whole(e);
     api_error error;
-    if (body != NULL)
+    if (body != NULL) {
+        metrics_count_embedding(e->server->metrics, embeddings_tokens(e));
         return exchange_answer(e, 200, body);
+    }
     api_error_set(&error, 503, "out_of_memory", "", "no memory for the embeddings");
     return exchange_answer_error(e, &error);
 }

@@ -136,6 +136,14 @@ void metrics_count_run(metrics *m, const run *r, bool is_finished)
     pthread_mutex_unlock(&m->lock);
 }
 
+void metrics_count_embedding(metrics *m, size_t tokens)
+{
+    pthread_mutex_lock(&m->lock);
+    m->embeddings++;
+    m->embedded_tokens += tokens;
+    pthread_mutex_unlock(&m->lock);
+}
+
 /* ---- writing -------------------------------------------------------------------------------- */
 
 static void write_load(metrics_text *t, const server_load *load)

@@ -16,6 +16,8 @@ void metrics_destroy(metrics *m);
 void metrics_count_answer(metrics *m, int status);
 /* A run that has ended, after its plan was there; is_finished: well, with its reply complete. */
 void metrics_count_run(metrics *m, const run *r, bool is_finished);
+/* An embedding that is done: a prompt of so many tokens, read in one step at least. */
+void metrics_count_embedding(metrics *m, size_t tokens);
 
 typedef struct server_load {
     size_t connections;

@@ -42,6 +42,7 @@ struct metrics {
     double success_sum; /* of the estimates, and how many there were */
     uint64_t success_count;
     totals *models; /* in the orchestra's order */
+    uint64_t embeddings, embedded_tokens; /* that llama-server counts as prompts without a reply */
 };
 
 /* metrics_counted.c: under the lock. */

@@ -100,8 +100,9 @@ static double per_second(double n, double ms)
 
 static void write_llamacpp(const metrics *m, metrics_text *t, const backend_load *statuses)
 {
-    double prompt = 0, cached = 0, prefill_ms = 0, generated = 0, decode_ms = 0, steps = 0,
-           drafted = 0, accepted = 0, running = 0, waiting = 0;
+    double prompt = (double)m->embedded_tokens, steps = (double)m->embeddings;
+    double cached = 0, prefill_ms = 0, generated = 0, decode_ms = 0, drafted = 0, accepted = 0,
+           running = 0, waiting = 0;
     for (size_t k = 0; k < orchestra_model_count(m->orchestra); k++) {
         const totals *of = &m->models[k];
         prompt += (double)(of->prompt_tokens - of->cached_tokens);
@@ -129,7 +130,7 @@ static void write_llamacpp(const metrics *m, metrics_text *t, const backend_load
               "Number of generation tokens processed.", generated);
     put_plain(t, "llamacpp:tokens_predicted_seconds_total", "counter", "Predict process time.",
               decode_ms / 1e3);
-    put_plain(t, "llamacpp:n_decode_total", "counter", "Decode steps, a reply's own.", steps);
+    put_plain(t, "llamacpp:n_decode_total", "counter", "Steps, a reply's own; of an embedding one.", steps);
     put_plain(t, "llamacpp:prompt_tokens_seconds", "gauge",
               "Average prompt throughput in tokens/s.", per_second(prompt, prefill_ms));
     put_plain(t, "llamacpp:predicted_tokens_seconds", "gauge",
