@@ -21,9 +21,9 @@ static error_code check_prompt(const engine *e, const sequence_request *r, failu
     /* A reply needs room for one token at least. */
     if (r->n_prompt + (replies ? 1 : 0) > context)
         return failure_set(fail, ERR_CONTEXT,
-                           "the prompt has %zu tokens%s, which exceeds the available context size "
+                           "the prompt has %zu tokens%s: that exceeds the available context size "
                            "of %zu",
-                           r->n_prompt, replies ? ", and one at least is the reply's" : "",
+                           r->n_prompt, replies ? ", and the reply needs one at least" : "",
                            context);
     return check_tokens(e, r->prompt, r->n_prompt, fail);
 }

@@ -435,7 +435,9 @@ static void test_too_long(void **state)
     outcome o = START("", "run", "--model", "small", "-c", "300", prompt);
     assert_int_equal(o.status, 2);
     unsigned tokens = 0, context = 0;
-    assert_int_equal(sscanf(o.err.data, "a-io run: the prompt has %u tokens, the context of %u",
+    assert_int_equal(sscanf(o.err.data,
+                            "a-io run: the prompt has %u tokens, and the reply needs one at least: "
+                            "that exceeds the available context size of %u",
                             &tokens, &context),
                      2);
     assert_int_equal(context, 300);
