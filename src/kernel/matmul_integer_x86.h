@@ -148,17 +148,15 @@ INLINE void add_q6_k(const void *record, const char *x, size_t x_stride, size_t 
                      rows_f32 total[TILE_COLUMNS])
 {
     const record_q6_k *w = record;
-    rows_f32 d = load_f16(with_prefetch_at(w->d, prefetch_ahead(columns)));
+    rows_f32 d = load_halves(w->d, columns);
     for (size_t b = 0; b < K_BLOCKS; b++) {
-        if (b % 2 == 0) /* two blocks' scales make a line */
-            with_prefetch_at(w->scale[b], prefetch_ahead(columns));
         rows_i32 dot[TILE_COLUMNS];
         rows_f32 value[TILE_COLUMNS];
         dot_six_bits(w, x, x_stride, b, 0, columns, dot);
-        rows_f32 scale = multiply(d, signed_bytes_to_f32(load_bytes_again(w->scale[b][0])));
+        rows_f32 scale = multiply(d, signed_bytes_to_f32(load_bytes(w->scale[b][0], columns)));
         EACH_COLUMN value[c] = multiply(to_f32(dot[c]), scale);
         dot_six_bits(w, x, x_stride, b, 1, columns, dot);
-        scale = multiply(d, signed_bytes_to_f32(load_bytes_again(w->scale[b][1])));
+        scale = multiply(d, signed_bytes_to_f32(load_bytes(w->scale[b][1], columns)));
         EACH_COLUMN
         {
             value[c] = multiply_add(to_f32(dot[c]), scale, value[c]);
