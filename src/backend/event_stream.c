@@ -1,3 +1,4 @@
+/* event_stream.c: lines out of pieces of any size, and the data of events out of lines. */
 #include "backend/event_stream.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* plain_tools.c: a conversation with its tools put into words, for templates that know none. */
 #include "backend/plain_tools.h"
 
 #include <stdlib.h>

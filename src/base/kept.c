@@ -1,3 +1,4 @@
+/* kept.c: one file a value, in the user's cache, replaced by a rename. */
 #include "base/kept.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* kept_answers.c: the key that a probe's answers are kept under, and their numbers, checked. */
 #include "cli/kept_answers.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* reload.c: keys, certificate and routing read again, each by itself. */
 #include "cli/reload.h"
 
 #include "base/log.h"

@@ -1,3 +1,4 @@
+/* candidates.c: both forms of a file of candidates, read into one list. */
 #include "config/candidates.h"
 
 #include <stdio.h>

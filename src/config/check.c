@@ -1,3 +1,4 @@
+/* check.c: what a schema cannot say: ranges, names that must be known, keys that exclude others. */
 #include "config/check.h"
 
 #include <math.h>

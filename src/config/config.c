@@ -1,3 +1,4 @@
+/* config.c: from the file's shape to the struct: defaults, paths, copies. */
 #include "config/config.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* difference.c: two configurations, section by section. */
 #include "config/difference.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* rules.c: one rule: its conditions, and what it plans. */
 #include "config/rules.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* schema.c: the tables that libcyaml reads by, and its errors in words. */
 #include "config/schema.h"
 
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* yaml_reader.c: libcyaml's settings, and the line of an error. */
 #include "config/yaml_reader.h"
 
 #include <stdio.h>

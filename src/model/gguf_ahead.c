@@ -1,3 +1,4 @@
+/* gguf_ahead.c: a thread that reads the file ahead, as far as it has not been read. */
 #include "model/gguf_ahead.h"
 
 #include <pthread.h>

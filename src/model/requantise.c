@@ -1,3 +1,4 @@
+/* requantise.c: rows decoded, encoded anew, and how far that put them off. */
 #include "model/requantise.h"
 
 #include <math.h>

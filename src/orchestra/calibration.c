@@ -1,3 +1,4 @@
+/* calibration.c: scales and biases on log-probabilities, normalised again. */
 #include "orchestra/calibration.h"
 
 #include <math.h>

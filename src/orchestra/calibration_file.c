@@ -1,3 +1,4 @@
+/* calibration_file.c: the parts of the file, written whole and checked as they are read. */
 #include "orchestra/calibration_file.h"
 
 #include <errno.h>

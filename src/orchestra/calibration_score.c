@@ -1,3 +1,4 @@
+/* calibration_score.c: error by bins, Brier score, likelihood, and bootstrap intervals of them. */
 #include "orchestra/calibration_score.h"
 
 #include <math.h>

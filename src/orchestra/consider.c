@@ -1,3 +1,4 @@
+/* consider.c: what would be decided of what a probe said, and nothing counts. */
 #include "orchestra/internal.h"
 #include "orchestra/probe.h"
 

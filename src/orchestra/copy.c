@@ -1,3 +1,4 @@
+/* copy.c: a request in one piece of memory, its texts behind it. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* decision_log.c: whole lines appended, files moved up when they are full. */
 #include "orchestra/decision_log.h"
 
 #include <errno.h>

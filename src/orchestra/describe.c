@@ -1,3 +1,4 @@
+/* describe.c: intents, plans, costs and accounts as JSON objects. */
 #include "orchestra/describe.h"
 
 #include <math.h>

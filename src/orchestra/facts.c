@@ -1,3 +1,4 @@
+/* facts.c: what rules may look at, gathered from a request, and what is kept of conversations. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* head.c: products in one order of additions, so that a head says the same everywhere. */
 #include "orchestra/head.h"
 
 #include <math.h>

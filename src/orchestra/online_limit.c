@@ -1,3 +1,4 @@
+/* online_limit.c: the limit's moves, and the requests that may still be told of. */
 #include "orchestra/online_limit.h"
 
 #include <math.h>

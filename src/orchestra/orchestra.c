@@ -1,3 +1,4 @@
+/* orchestra.c: an orchestra from its configuration: models, heads, limits, drafts. */
 #include "orchestra/orchestra.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* policy.c: the built-in tables, deciding by rules, explaining, and which rules are reachable. */
 #include "orchestra/policy.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* probe.c: softmax, entropy and margin, from label tokens or from a head. */
 #include "orchestra/probe.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* recent.c: a hash table whose entries are a list by use. */
 #include "orchestra/recent.h"
 
 #include <pthread.h>

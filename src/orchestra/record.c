@@ -1,3 +1,4 @@
+/* record.c: a decision as a line of the log. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* record_read.c: a line of the log as facts, every field checked. */
 #include "orchestra/record.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* run.c: the state machine of a run: probe, plan, reply. */
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* sense.c: the two passes, the second only where the first has not decided. */
 #include <math.h>
 
 #include "base/clock.h"

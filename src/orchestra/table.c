@@ -1,3 +1,4 @@
+/* table.c: a policy as JSON, as a configuration may have it. */
 #include "orchestra/table.h"
 
 #include <math.h>
