@@ -70,7 +70,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all install uninstall demo demo-real real-models replay test test-programs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean attack-http test-structured bench-load
+.PHONY: all install uninstall demo demo-real real-models replay test test-programs test-docs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean attack-http test-structured bench-load
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(RUST_LIBRARY)
@@ -158,13 +158,17 @@ PARALLEL = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 test: setup
 	@$(MAKE) --no-print-directory $(PARALLEL) test-programs SANITIZE=$(SANITIZE)
-	@$(MAKE) --no-print-directory test-c test-neon test-e2e SANITIZE=$(SANITIZE)
+	@$(MAKE) --no-print-directory test-docs test-c test-neon test-e2e SANITIZE=$(SANITIZE)
 
 STRESS_TEST := $(call only,$(VARIANT)/bench/stress)
 test-programs: $(PROGRAM) $(TEST_PROGRAMS) $(STRESS_TEST)
 
 test-c: test-programs
 	@$(if $(TEST_PROGRAMS)$(STRESS_TEST),tests/run.py $(VARIANT) $(TEST_PROGRAMS) $(STRESS_TEST))
+
+# Needs git: what is not tracked is not the project's.
+test-docs:
+	@$(if $(call only,docs),git rev-parse --git-dir >/dev/null 2>&1 && tests/docs/check.py || [ ! -e .git ])
 
 # Models of every architecture with reference logits, made anew when what makes them has changed.
 GOLDEN := build/golden/made

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""check.py: what the documents say of the tree, held to it. Run from the repository's root.
+
+Every file of source named in a document of `git ls-files` exists (by its path from the root, from src/, from the document's
+folder, or by its name alone; `quant_*.c` is any that fits), links lead to files, and no line is longer than 100
+columns, tables, code, headings and single words aside. And every file of src/ begins with a word on what it does.
+"""
+
+import fnmatch
+import os.path
+import pathlib
+import re
+import subprocess
+import sys
+
+WIDTH = 100
+SOURCE = r"[\w./*-]+\.(?:c|h|rs|py|mjs|sh|svg|html|js|css)"
+
+
+def tracked():
+    return subprocess.check_output(["git", "ls-files"], text=True).split("\n")[:-1]
+
+
+def exists(name, document, files):
+    if name.startswith("build/"):
+        return True
+    places = (name, f"src/{name}", os.path.normpath(document.parent / name), f"*/{name}")
+    return any(fnmatch.fnmatch(file, place) for place in places for file in files)
+
+
+def names_in(line):
+    """Source files in code spans, and what links lead to."""
+    for span in re.findall(r"`([^`]+)`", line):
+        for word in span.split():
+            if re.fullmatch(SOURCE, word.strip(",;:()")):
+                yield word.strip(",;:()")
+    for target in re.findall(r"\]\(([^)#\s]+)", line):
+        if "://" not in target and not target.startswith("mailto:"):
+            yield target
+
+
+def too_wide(line):
+    stripped = line.strip()
+    return len(line) > WIDTH and not stripped.startswith(("|", "#", "!")) and " " in stripped
+
+
+def faults(document, files):
+    code = False
+    for number, line in enumerate(document.read_text().splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            code = not code
+            continue
+        if code:
+            continue
+        for name in names_in(line):
+            if not exists(name, document, files):
+                yield f"{document}:{number}: there is no {name}"
+        if too_wide(line):
+            yield f"{document}:{number}: {len(line)} columns, {WIDTH} at most"
+
+
+def headless(files):
+    for file in files:
+        is_source = file.startswith("src/") and file.endswith((".c", ".h", ".rs"))
+        if is_source and not pathlib.Path(file).read_text().startswith(("/*", "//")):
+            yield f"{file}: begins without a word on what it does"
+
+
+def main():
+    files = tracked()
+    documents = [pathlib.Path(file) for file in files if file.endswith(".md")]
+    found = [fault for document in documents for fault in faults(document, files)]
+    found += headless(files)
+    print(*found, f"{len(documents)} documents read, {len(found)} faults", sep="\n")
+    sys.exit(1 if found else 0)
+
+
+main()
