@@ -11,6 +11,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 
@@ -28,6 +29,8 @@ def start(program, model, context):
     for line in server.stderr:
         said.append(line)
         if match := re.search(r"listening on (http://\S+)", line):
+            # It writes a line a request: nobody reads them, but they must not fill the pipe.
+            threading.Thread(target=server.stderr.read, daemon=True).start()
             return server, match.group(1)
     sys.exit("the server did not start:\n" + "".join(said))
 
