@@ -141,12 +141,15 @@ $(VARIANT)/obj/bench/%.o: bench/%.c Makefile
 	@mkdir -p $(@D)
 	$(quiet_compile)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# Benches are not run by tests, but have to build.
+BENCHES := $(patsubst %,$(VARIANT)/bench/%,kv_memory steps probe lookup lookup_wall draft_model render)
+
 STRESS_OBJECTS := $(patsubst %.c,$(VARIANT)/obj/%.o,$(sort $(wildcard bench/stress*.c)))
 $(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY) $(RUST_LIBRARY)
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(STRESS_OBJECTS) $(LIBRARY) $(LDLIBS)
 
--include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(REAL_TEST_PROGRAMS:=.d) $(SAME_BITS).d $(VARIANT)/bench/kv_memory.d $(VARIANT)/bench/steps.d $(VARIANT)/bench/probe.d $(VARIANT)/bench/lookup.d $(VARIANT)/bench/lookup_wall.d $(VARIANT)/bench/draft_model.d $(VARIANT)/bench/render.d $(STRESS_OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(REAL_TEST_PROGRAMS:=.d) $(SAME_BITS).d $(BENCHES:=.d) $(STRESS_OBJECTS:.o=.d)
 
 # Installs what is missing (Debian packages), saying so; then the goal runs in a fresh make, because
 # the package flags above could not be known before.
@@ -161,7 +164,7 @@ test: setup
 	@$(MAKE) --no-print-directory test-docs test-c test-neon test-e2e SANITIZE=$(SANITIZE)
 
 STRESS_TEST := $(call only,$(VARIANT)/bench/stress)
-test-programs: $(PROGRAM) $(TEST_PROGRAMS) $(STRESS_TEST)
+test-programs: $(PROGRAM) $(TEST_PROGRAMS) $(STRESS_TEST) $(if $(ONLY),,$(BENCHES))
 
 test-c: test-programs
 	@$(if $(TEST_PROGRAMS)$(STRESS_TEST),tests/run.py $(VARIANT) $(TEST_PROGRAMS) $(STRESS_TEST))

@@ -22,7 +22,7 @@ enum {
     MAX_STREAMS = 8,
     MAX_ROWS = 48,
     TURNS = 5,
-    DRAFT_ROWS = CLASSIFICATION_SLOTS + 2 * LOOKUP_MAX_DRAFT, /* as the engine has room for */
+    DRAFT_ROWS = URGENT_SLOTS + 2 * LOOKUP_MAX_DRAFT, /* as the engine has room for */
 };
 
 /* ---- T(n) ----------------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "cli/bench.h"
 #include "kernel/kernel.h"
 #include "orchestra/calibration_file.h"
