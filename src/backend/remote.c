@@ -72,8 +72,10 @@ error_code remote_create(remote_backend **out, remote_house *h, const config_mod
     b->base = (backend){.operations = &remote_operations, .name = m->name};
     b->house = h;
     b->config = m;
-    b->fields = m->remote.fields != NULL ? json_loads(m->remote.fields, 0, NULL) : NULL;
     error_code code = read_key(&b->key, &m->remote, fail);
+    b->fields = m->remote.fields != NULL ? json_loads(m->remote.fields, 0, NULL) : NULL;
+    if (code == OK && m->remote.fields != NULL && b->fields == NULL)
+        code = failure_set(fail, ERR_MEMORY, "no memory for the fields of model '%s'", m->name);
     if (code != OK) {
         remote_free(b);
         return code;

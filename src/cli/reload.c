@@ -44,8 +44,11 @@ static error_code read_policy(const reload_source *from, failure *fail)
         tell_of_rest(from->stage->config, fresh.config);
         code = orchestra_reload(from->stage->orchestra, fresh.config, fail);
     }
-    if (code != OK)
-        stage_close(&fresh);
+    if (code == OK) {
+        fresh.config->engine.kept = NULL; /* of the start alone */
+        fresh.config = NULL;              /* the orchestra's now */
+    }
+    stage_close(&fresh);
     return code;
 }
 
