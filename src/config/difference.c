@@ -16,11 +16,20 @@ static bool same_texts(const config_texts *a, const config_texts *b)
     return same;
 }
 
+static bool same_remote(const config_remote *a, const config_remote *b)
+{
+    return same_text(a->url, b->url) && same_text(a->model, b->model) &&
+           same_text(a->key_env, b->key_env) && same_text(a->key_file, b->key_file) &&
+           same_text(a->fields, b->fields) && a->connect_ms == b->connect_ms &&
+           a->first_byte_ms == b->first_byte_ms && a->idle_ms == b->idle_ms;
+}
+
 static bool same_model(const config_model *a, const config_model *b)
 {
     return same_text(a->name, b->name) && a->role == b->role && same_text(a->given, b->given) &&
            same_text(a->chat_template, b->chat_template) && a->context == b->context &&
-           a->slots == b->slots && a->parked == b->parked && a->kv == b->kv;
+           a->slots == b->slots && a->parked == b->parked && a->kv == b->kv &&
+           same_text(a->requant, b->requant) && same_remote(&a->remote, &b->remote);
 }
 
 static bool same_models(const config *a, const config *b)
@@ -55,8 +64,7 @@ static bool same_server(const config *first, const config *second)
            same_text(a->unknown_model, b->unknown_model) &&
            a->max_body_bytes == b->max_body_bytes &&
            a->max_tokens_default == b->max_tokens_default && a->has_seed == b->has_seed &&
-           a->seed_default == b->seed_default &&
-           a->priority_default == b->priority_default &&
+           a->seed_default == b->seed_default && a->priority_default == b->priority_default &&
            a->deadline_ms_default == b->deadline_ms_default;
 }
 

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "config/config.h"
+#include "config/difference.h"
 
 #define MODELS                                                                                     \
     "models:\n"                                                                                    \
@@ -413,6 +414,37 @@ static void test_lookup_texts(void **state)
         assert_false(config_lookup_parse(wrong[i], &l));
 }
 
+/* What is read at start-up only, and was changed: told by section, whichever key it is. */
+static void test_difference(void **state)
+{
+    (void)state;
+#define TWO(small, rest)                                                                           \
+    "version: 1\nmodels:\n  - {name: small, path: s.gguf" small "}\n"                              \
+    "  - {name: large, url: 'http://a/v1', model: m" rest
+    static const struct {
+        const char *text, *changed;
+    } others[] = {
+        {TWO("", "}\n"), ""},
+        {TWO(", requant: head=q4_0", "}\n"), "models"},
+        {TWO("", ", idle_ms: 7}\n"), "models"},
+        {TWO("", ", key_env: KEY}\n"), "models"},
+        {TWO("", ", fields: '{}'}\n"), "models"},
+        {TWO("", "}\nengine: {threads: 3}\nserver: {port: 7}\n"), "engine, server"},
+    };
+    config *first, *second;
+    failure fail;
+    char changed[CONFIG_SECTIONS_SIZE];
+    assert_int_equal(parse(&first, others[0].text, &fail), OK);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (parse(&second, others[i].text, &fail) != OK)
+            fail_msg("%zu: %s", i, fail.text);
+        config_changed_sections(first, second, changed);
+        assert_string_equal(changed, others[i].changed);
+        config_free(second);
+    }
+    config_free(first);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -421,7 +453,7 @@ int main(void)
         cmocka_unit_test(test_refusals),     cmocka_unit_test(test_mutilated_text),
         cmocka_unit_test(test_files),        cmocka_unit_test(test_for_model),
         cmocka_unit_test(test_home),         cmocka_unit_test(test_set_policy),
-        cmocka_unit_test(test_lookup_texts),
+        cmocka_unit_test(test_lookup_texts), cmocka_unit_test(test_difference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
