@@ -15,17 +15,40 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-bool sequence_is_decoding(const sequence *s)
-{
-    return s->slot->tokens.length + 1 == s->tokens.length && s->tokens.length > s->n_prompt;
-}
-
 static size_t count_running(const engine *e, bool urgent)
 {
     size_t n = 0;
     for (const sequence *s = e->running.first; s != NULL; s = s->next)
         n += s->is_urgent == urgent ? 1 : 0;
     return n;
+}
+
+/* ---- memory --------------------------------------------------------------------------------- */
+
+/* Takes the KV of a running or parked sequence: it waits again, with the tokens it has. */
+static void take_kv(engine *e, sequence *s)
+{
+    bool running = false;
+    for (const sequence *r = e->running.first; r != NULL && !running; r = r->next)
+        running = r == s;
+    queue_remove(running ? &e->running : &e->parked, s);
+    if (s->given_up < s->slot->tokens.length)
+        s->given_up = s->slot->tokens.length;
+    kv_release(e->kv, s->slot);
+    s->slot = NULL;
+    drafter_forget(e->drafter, s);
+    s->waiting_ms = clock_ms();
+    queue_push(&e->waiting, s);
+}
+
+/* Promises memory, if `force` with the KV of those that give way. False: there is not room. */
+static bool promise(sequence *s, size_t tokens, bool force)
+{
+    sequence *victim;
+    memory_answer answer;
+    while ((answer = memory_promise(s, tokens, force, &victim)) == MEMORY_TAKEN)
+        take_kv(victim->engine, victim);
+    return answer == MEMORY_PROMISED;
 }
 
 /* ---- places --------------------------------------------------------------------------------- */
@@ -108,7 +131,7 @@ static bool give_place(engine *e, sequence *s, double now_ms)
     bool interactive = s->priority == SEQUENCE_INTERACTIVE;
     if (!has_place(e) && !(interactive && find_parkable(e, now_ms) != NULL))
         return false;
-    if (s->slot == NULL && !memory_promise(s, first_promise(s), interactive))
+    if (s->slot == NULL && !promise(s, first_promise(s), interactive))
         return false;
     if (!has_place(e)) /* else who was to be parked has lost its KV */
         park(e, find_parkable(e, now_ms), now_ms);
@@ -128,7 +151,7 @@ void engine_admit_urgent(engine *e)
     size_t running = count_running(e, true);
     for (sequence *s = e->waiting.first, *next; s != NULL; s = next) {
         next = s->next;
-        if (!s->is_urgent || running == URGENT_SLOTS || !memory_promise(s, s->n_prompt, true))
+        if (!s->is_urgent || running == URGENT_SLOTS || !promise(s, s->n_prompt, true))
             continue;
         take_in(e, s);
         running++;
@@ -148,22 +171,7 @@ void engine_admit(engine *e)
         ;
 }
 
-/* ---- memory --------------------------------------------------------------------------------- */
-
-void engine_take_kv(engine *e, sequence *s)
-{
-    bool running = false;
-    for (const sequence *r = e->running.first; r != NULL && !running; r = r->next)
-        running = r == s;
-    queue_remove(running ? &e->running : &e->parked, s);
-    if (s->given_up < s->slot->tokens.length)
-        s->given_up = s->slot->tokens.length;
-    kv_release(e->kv, s->slot);
-    s->slot = NULL;
-    drafter_forget(e->drafter, s);
-    s->waiting_ms = clock_ms();
-    queue_push(&e->waiting, s);
-}
+/* ---- promises ------------------------------------------------------------------------------- */
 
 /* What the next step may write, with the longest draft. */
 static bool needs_more(const sequence *s)
@@ -184,10 +192,10 @@ static sequence *find_needy(const engine *e)
 void engine_extend_promises(engine *e)
 {
     for (sequence *s; (s = find_needy(e)) != NULL;) {
-        if (memory_promise(s, first_promise(s), true))
+        if (promise(s, first_promise(s), true))
             memory_evict(e);
         else
-            engine_take_kv(e, s);
+            take_kv(e, s);
     }
 }
 

@@ -61,7 +61,7 @@ static void follow_grammar(sequence *s, size_t left)
 /* Ends the draft before the first token that would end the reply: nothing follows it. */
 static void cut_draft(const sequence *s, draft *d)
 {
-    const tokenizer *t = engine_model(s->engine)->tokenizer;
+    const tokenizer *t = s->engine->model->tokenizer;
     for (size_t i = 0; i < d->n_found; i++)
         if (tokenizer_is_end(t, d->tokens[i]) ||
             (i >= d->n_certain && tokenizer_is_control(t, d->tokens[i])))
@@ -107,8 +107,8 @@ static void add_decoding(step *st, sequence *s)
         add_row(st, s, s->draft.tokens[i], position + 1 + i, true);
     s->n_rows = 1 + s->draft.n_sent;
     st->work.rows += s->n_rows;
-    st->work.kv_bytes += (double)forward_kv_bytes(engine_model(s->engine), s->slot->view.type,
-                                                  position + s->draft.n_sent);
+    st->work.kv_bytes +=
+        (double)forward_kv_bytes(s->engine->model, s->slot->view.type, position + s->draft.n_sent);
 }
 
 /* ---- prefill -------------------------------------------------------------------------------- */

@@ -10,15 +10,6 @@
  * probes slows replies to half their pace, it does not stop them. */
 #define URGENT_CREDIT_MS 1000.0
 
-void conductor_wake(engine *e)
-{
-    conductor *c = e->conductor;
-    pthread_mutex_lock(&c->lock);
-    c->look = true;
-    pthread_cond_signal(&c->changed);
-    pthread_mutex_unlock(&c->lock);
-}
-
 /* ---- arrivals and state --------------------------------------------------------------------- */
 
 /* Under the lock: takes in arrivals, shows the state. */
@@ -111,7 +102,9 @@ static void serve_urgent(conductor *c)
     c->urgent_credit_ms -= clock_ms() - start_ms;
 }
 
-double conductor_compute(engine *e, forward *f)
+/* Runs a forward pass of the engine that has begun, with pauses for urgent work; returns what it
+ * took without them. */
+static double compute(engine *e, forward *f)
 {
     conductor *c = e->conductor;
     const atomic_bool *pause = e->options.yields ? &c->pause : NULL;
@@ -168,14 +161,14 @@ static bool serve(conductor *c, engine *e, bool switched)
     engine_admit(e);
     engine_extend_promises(e);
     if (e->drafter != NULL)
-        drafter_run(e->drafter);
+        drafter_run(e->drafter, compute);
     step_compose(&e->main);
     if (e->main.n_rows == 0)
         return more || e->running.first != NULL;
     if (switched)
         note_switch(e, chosen_ms + e->drafting.ms);
     step_begin(&e->main);
-    double ran_ms = conductor_compute(e, e->main.forward);
+    double ran_ms = compute(e, e->main.forward);
     step_end(&e->main, ran_ms);
     note_turn(c, e, ran_ms);
     return true;

@@ -2,19 +2,22 @@
  * conductor.h: inside the engine room only: the engine's parts and what its files ask of each
  * other. Everything of an engine but its fixed fields and `arrivals` is the conductor thread's.
  *
- *   engine.c     making engines, submitting, status
- *   conductor.c  the loop: one step after the other; urgent work in a step's pauses
- *   turns.c      which engine's step is next
- *   admission.c  who gets a place, who is parked, who has to go
- *   memory.c     who is promised how much memory for KV
- *   batch.c      which rows a step has
- *   step.c       running a step, and what its results mean
+ *   engine.c         making engines, submitting, cancelling, status
+ *   measure_steps.c  what steps cost, before the first request
+ *   conductor.c      the loop: one step after the other; urgent work in a step's pauses
+ *   turns.c          which engine's step is next
+ *   admission.c      who gets a place, who is parked, who has to go
+ *   memory.c         who is promised how much memory for KV
+ *   drafter.c        a small model's guesses, between two steps
+ *   batch.c          which rows a step has
+ *   step.c           running a step, and what its results mean
+ *   queue.c          sequences in the order they came
  */
 #ifndef ENGINE_CONDUCTOR_H
 #define ENGINE_CONDUCTOR_H
 
 #include "engine/pace.h"
-#include "engine/sequence.h"
+#include "engine/queue.h"
 #include "engine/turns.h"
 
 typedef struct drafter drafter; /* drafter.h */
@@ -23,15 +26,6 @@ typedef struct drafter drafter; /* drafter.h */
 #define URGENT_ROWS 64  /* of urgent work in one step */
 #define KV_WORK_MS 10.0 /* of a step, for copying KV and giving it back */
 #define PREFILL_LEAST 8 /* prompt rows of a step: fewer would take for ever */
-
-typedef struct sequence_queue {
-    sequence *first, *last;
-    size_t length;
-} sequence_queue;
-
-void queue_push(sequence_queue *q, sequence *s);
-sequence *queue_pop(sequence_queue *q);
-void queue_remove(sequence_queue *q, sequence *s); /* it is in the queue */
 
 /* One step of one engine: its scratch memory, and what it consists of. It is in progress from
  * step_begin to step_end, and may be paused in between. */
@@ -108,22 +102,16 @@ struct conductor {
 
 /* ---- conductor.c --------------------------------------------------------------------------- */
 
-/* Makes the conductor look at its engines again. Any thread. */
-void conductor_wake(engine *e);
-/* Runs a forward pass of the engine that has begun, with pauses for urgent work; returns what it
- * took without them. */
-double conductor_compute(engine *e, forward *f);
 void *conductor_run(void *conductor);
 
-/* ---- engine.c ------------------------------------------------------------------------------ */
+/* ---- measure_steps.c ----------------------------------------------------------------------- */
 
-void engine_destroy(engine *e);
-/* Measures T(n) for a few n, for less than budget_ms. */
-void engine_measure_step_cost(engine *e, team *threads, double budget_ms);
+/* Takes the times of steps that the options name, or measures T(n) for a few n. Before the
+ * conductor's thread runs. */
+void engine_learn_step_cost(engine *e);
 
 /* ---- admission.c --------------------------------------------------------------------------- */
 
-bool sequence_is_decoding(const sequence *s);
 /* Gives places to parked and waiting sequences, and parks for interactive ones. */
 void engine_admit(engine *e);
 /* Urgent ones only: while a step is paused. */
@@ -134,16 +122,20 @@ void engine_extend_promises(engine *e);
 void engine_drop_ended(engine *e);
 /* It has ended; it is in no queue any more. */
 void engine_leave(engine *e, sequence *s);
-/* Takes the KV of a running or parked sequence: it waits again, with the tokens it has. */
-void engine_take_kv(engine *e, sequence *s);
 
 /* ---- memory.c ------------------------------------------------------------------------------ */
 
 /* Fails when the weights leave no room. */
 error_code memory_plan(conductor *c, failure *fail);
-/* Promises the sequence memory for so many tokens in all. With `force`, those that give way to it
- * may lose their KV. False: there is no room, nothing has changed. */
-bool memory_promise(sequence *s, size_t tokens, bool force);
+typedef enum memory_answer {
+    MEMORY_PROMISED,
+    MEMORY_FULL,  /* there is no room, and none to be taken */
+    MEMORY_TAKEN, /* by *victim, which gives way: ask again once its KV is given back */
+} memory_answer;
+
+/* Promises the sequence memory for so many tokens in all; only MEMORY_PROMISED changes anything.
+ * With `force`, those that give way to it may lose their KV. */
+memory_answer memory_promise(sequence *s, size_t tokens, bool force, sequence **victim);
 /* Makes the promises good: finished sequences are forgotten where there is not room for both, of
  * this engine first. */
 void memory_evict(engine *first);

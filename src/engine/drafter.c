@@ -9,8 +9,9 @@
 #define RETRY_STEPS 32 /* after so many steps without a draft one is tried */
 
 struct drafter {
-    engine *engine;     /* of the large model */
-    const model *model; /* the small one */
+    engine *engine;        /* of the large model */
+    compute_pass *compute; /* of the round that runs */
+    const model *model;    /* the small one */
     kv_cache *kv;
     size_t context;
     size_t n_slots;
@@ -139,7 +140,7 @@ static bool has_slot(drafter *d, sequence *s)
 static double run_rows(drafter *d, size_t n)
 {
     forward_begin(d->forward, d->rows, n);
-    double ms = conductor_compute(d->engine, d->forward);
+    double ms = d->compute(d->engine, d->forward);
     d->engine->drafting.ms += ms;
     d->engine->drafting_ms += ms;
     return ms;
@@ -276,8 +277,9 @@ static void make_guesses(drafter *d, size_t most)
         d->drafted[i]->steps_undrafted = 0;
 }
 
-void drafter_run(drafter *d)
+void drafter_run(drafter *d, compute_pass *compute)
 {
+    d->compute = compute;
     drafting_time *took = &d->engine->drafting;
     engine_load load = conductor_read_load(d->engine->conductor);
     double budget_ms = load.prefilling > 0 ? load.budget_ms / 2 : load.budget_ms;

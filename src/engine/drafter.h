@@ -24,8 +24,12 @@ void drafter_fix_cost(drafter *d, const double step_ms[ENGINE_STEP_ROWS + 1]);
 /* The most memory that its KV can take. */
 size_t drafter_kv_bytes(const drafter *d);
 
-/* Drafts for the engine's sequences that decode and want it; engine->drafting says what it took. */
-void drafter_run(drafter *d);
+/* Runs a forward pass that has begun on the engine's threads; returns the ms that it took. */
+typedef double compute_pass(engine *e, forward *f);
+
+/* Drafts for the engine's sequences that decode and want it, the small model's passes run by
+ * `compute`; engine->drafting says what it took. */
+void drafter_run(drafter *d, compute_pass *compute);
 /* The sequence has ended, or waits again. */
 void drafter_forget(drafter *d, sequence *s);
 

@@ -7,44 +7,6 @@
 #include "base/clock.h"
 #include "engine/drafter.h"
 
-#define MEASURE_BUDGET_MS 400.0 /* per engine, at start-up */
-
-/* ---- queues --------------------------------------------------------------------------------- */
-
-void queue_push(sequence_queue *q, sequence *s)
-{
-    s->next = NULL;
-    if (q->last != NULL)
-        q->last->next = s;
-    else
-        q->first = s;
-    q->last = s;
-    q->length++;
-}
-
-sequence *queue_pop(sequence_queue *q)
-{
-    sequence *s = q->first;
-    if (s != NULL)
-        queue_remove(q, s);
-    return s;
-}
-
-void queue_remove(sequence_queue *q, sequence *s)
-{
-    sequence *before = NULL;
-    for (sequence *at = q->first; at != s; at = at->next)
-        before = at;
-    if (before != NULL)
-        before->next = s->next;
-    else
-        q->first = s->next;
-    if (q->last == s)
-        q->last = before;
-    q->length--;
-    s->next = NULL;
-}
-
 /* ---- engines -------------------------------------------------------------------------------- */
 
 engine_options engine_defaults(void)
@@ -74,7 +36,7 @@ static error_code check_options(const engine_options *o, failure *fail)
     return OK;
 }
 
-void engine_destroy(engine *e)
+static void engine_destroy(engine *e)
 {
     step_destroy(&e->main);
     step_destroy(&e->urgent);
@@ -149,68 +111,6 @@ size_t engine_context(const engine *e)
     return e->options.context;
 }
 
-/* ---- measuring ------------------------------------------------------------------------------ */
-
-typedef struct measured_size {
-    size_t rows;
-    int repeats;
-    bool prompt; /* without logits */
-} measured_size;
-
-static void learn_size(engine *e, const measured_size *size, double ms)
-{
-    step_work w = {0};
-    if (size->prompt)
-        w = step_work_add_prompt(w, 0, size->rows);
-    else
-        step_cost_learn(&e->cost, size->rows, ms);
-    w.rows = size->rows;
-    if (size->prompt)
-        e->measured.prefill_row_ms = ms / (double)size->rows;
-    /* Those in between are limited neither by bytes nor by rows alone. */
-    if (size->prompt || size->rows == 1)
-        pace_learn(&e->pace, &w, ms);
-}
-
-/* False when the time is up. */
-static bool measure_size(engine *e, team *threads, kv_slot *slot, const measured_size *size,
-                         double end_ms, bool learn)
-{
-    int32_t token = 0;
-    kv_commit(e->kv, slot, size->rows);
-    for (size_t r = 0; r < size->rows; r++)
-        e->main.rows[r] = (forward_row){token, (uint32_t)r, &slot->view,
-                                        size->prompt ? WANT_NOTHING : WANT_LOGITS};
-    for (int k = 0; k < size->repeats; k++) {
-        double before = clock_ms();
-        if (before > end_ms)
-            return false;
-        forward_step(e->main.forward, threads, e->main.rows, size->rows);
-        if (learn)
-            learn_size(e, size, clock_ms() - before);
-    }
-    return true;
-}
-
-void engine_measure_step_cost(engine *e, team *threads, double budget_ms)
-{
-    static const measured_size sizes[] = {{1, 1, false}, /* warms up */
-                                          {16, 1, true}, {1, 3, false},
-                                          {2, 3, false}, {4, 3, false},
-                                          {8, 3, false}, {LOOKUP_MAX_DRAFT + 1, 3, false}};
-    double end_ms = clock_ms() + budget_ms;
-    int32_t token = 0;
-    kv_slot *slot = kv_acquire(e->kv, &token, 1);
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        if (sizes[i].rows <= e->main.max_outputs && sizes[i].rows <= slot->tokens.capacity &&
-            !measure_size(e, threads, slot, &sizes[i], end_ms, i > 0))
-            break;
-    }
-    kv_release(e->kv, slot);
-    memcpy(e->measured.step_ms, e->cost.ms, sizeof e->measured.step_ms);
-    e->measured.prefill_rows = sizes[1].rows;
-}
-
 const engine_costs *engine_measured(const engine *e)
 {
     return &e->measured;
@@ -275,6 +175,31 @@ error_code engine_submit(engine *e, const sequence_request *request, sequence **
     return OK;
 }
 
+/* Makes the conductor look at its engines again. */
+static void wake(engine *e)
+{
+    conductor *c = e->conductor;
+    pthread_mutex_lock(&c->lock);
+    c->look = true;
+    pthread_cond_signal(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void sequence_cancel(sequence *s)
+{
+    atomic_store(&s->cancelled, true);
+    wake(s->engine);
+}
+
+void sequence_release(sequence *s)
+{
+    pthread_mutex_lock(&s->wake_lock);
+    s->wake = NULL;
+    pthread_mutex_unlock(&s->wake_lock);
+    sequence_cancel(s);
+    sequence_unreference(s);
+}
+
 /* ---- lifecycle ------------------------------------------------------------------------------ */
 
 error_code conductor_create(conductor **out, int n_threads, failure *fail)
@@ -302,29 +227,13 @@ void conductor_limit_memory(conductor *c, size_t bytes)
     c->memory_limit = bytes;
 }
 
-static void learn_step_cost(engine *e)
-{
-    const engine_options *o = &e->options;
-    if (o->step_ms[1] == 0) {
-        engine_measure_step_cost(e, e->conductor->threads, MEASURE_BUDGET_MS);
-        return;
-    }
-    const measured_size prompt = {o->prefill_rows > 0 ? o->prefill_rows : ENGINE_KNOWN_PREFILL, 1,
-                                  true};
-    learn_size(e, &prompt, o->prefill_row_ms * (double)prompt.rows);
-    for (size_t n = 1; n <= ENGINE_STEP_ROWS; n++)
-        if (o->step_ms[n] > 0)
-            learn_size(e, &(measured_size){n, 1, false}, o->step_ms[n]);
-    e->cost.fixed = o->fixed_step_cost;
-}
-
 error_code conductor_start(conductor *c, failure *fail)
 {
     error_code code = memory_plan(c, fail);
     if (code != OK)
         return code;
     for (engine *e = c->engines; e != NULL; e = e->next)
-        learn_step_cost(e);
+        engine_learn_step_cost(e);
     if (pthread_create(&c->thread, NULL, conductor_run, c) != 0)
         return failure_set(fail, ERR_MEMORY, "cannot start the conductor's thread");
     c->started = true;

@@ -93,7 +93,7 @@ static claims read_claims(const conductor *c, const sequence *of)
     return sum;
 }
 
-bool memory_promise(sequence *s, size_t tokens, bool force)
+memory_answer memory_promise(sequence *s, size_t tokens, bool force, sequence **victim)
 {
     const engine *e = s->engine;
     const conductor *c = e->conductor;
@@ -102,14 +102,14 @@ bool memory_promise(sequence *s, size_t tokens, bool force)
         claims others = read_claims(c, s);
         size_t least = force ? others.all - others.yielding : others.all;
         if (wanted > c->kv_limit || least > c->kv_limit - wanted)
-            return false;
-        while (others.all > c->kv_limit - wanted) {
-            engine_take_kv(others.newest->engine, others.newest);
-            others = read_claims(c, s);
+            return MEMORY_FULL;
+        if (others.all > c->kv_limit - wanted) {
+            *victim = others.newest;
+            return MEMORY_TAKEN;
         }
     }
     s->reserved = tokens;
-    return true;
+    return MEMORY_PROMISED;
 }
 
 void memory_evict(engine *first)

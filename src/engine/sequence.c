@@ -42,7 +42,7 @@ static size_t choose_max_tokens(const engine *e, const sequence_request *r)
 {
     if (r->n_forced > 0)
         return r->n_forced;
-    size_t room = engine_context(e) - r->n_prompt;
+    size_t room = e->options.context - r->n_prompt;
     if (r->max_tokens != 0)
         return r->max_tokens < room ? r->max_tokens : room;
     /* As much as there is room for, but one token at least. */
@@ -72,7 +72,7 @@ static error_code copy_forced(sequence *s, const sequence_request *r, failure *f
 /* The tokens that may not follow before the reply has its least length. */
 static error_code find_ends(sequence *s, const sequence_request *r, failure *fail)
 {
-    const tokenizer *t = engine_model(s->engine)->tokenizer;
+    const tokenizer *t = s->engine->model->tokenizer;
     size_t n = r->min_tokens > 0 ? tokenizer_size(t) : 0;
     s->min_tokens = r->min_tokens;
     for (size_t id = 0; id < n; id++)
@@ -83,7 +83,7 @@ static error_code find_ends(sequence *s, const sequence_request *r, failure *fai
 
 static error_code prepare_generation(sequence *s, const sequence_request *r, failure *fail)
 {
-    const model *m = engine_model(s->engine);
+    const model *m = s->engine->model;
     s->max_tokens = choose_max_tokens(s->engine, r);
     error_code code = check_memory(s, r->n_prompt + s->max_tokens, fail);
     if (code == OK)
@@ -109,7 +109,7 @@ static error_code prepare_generation(sequence *s, const sequence_request *r, fai
 
 static error_code prepare_embedding(sequence *s, const sequence_request *r, failure *fail)
 {
-    size_t n = r->n_layers * engine_model(s->engine)->config.n_embd;
+    size_t n = r->n_layers * s->engine->model->config.n_embd;
     s->layers = malloc(r->n_layers * sizeof *s->layers);
     s->sums = calloc(n, sizeof *s->sums);
     s->states = calloc(n, sizeof *s->states);
@@ -195,6 +195,11 @@ bool sequence_wants_logits(const sequence *s, size_t position)
     return sequence_scores_at(s, position) || (goes_on && position + 1 == s->tokens.length);
 }
 
+bool sequence_is_decoding(const sequence *s)
+{
+    return s->slot->tokens.length + 1 == s->tokens.length && s->tokens.length > s->n_prompt;
+}
+
 size_t sequence_first_wanted(const sequence *s)
 {
     if (s->kind == SEQUENCE_EMBEDDING && s->pooling == POOL_MEAN)
@@ -258,21 +263,6 @@ const score_list *sequence_scores(const sequence *s)
 const float *sequence_states(const sequence *s)
 {
     return s->states;
-}
-
-void sequence_cancel(sequence *s)
-{
-    atomic_store(&s->cancelled, true);
-    conductor_wake(s->engine);
-}
-
-void sequence_release(sequence *s)
-{
-    pthread_mutex_lock(&s->wake_lock);
-    s->wake = NULL;
-    pthread_mutex_unlock(&s->wake_lock);
-    sequence_cancel(s);
-    sequence_unreference(s);
 }
 
 /* ---- the conductor's side -------------------------------------------------------------------- */
@@ -344,7 +334,7 @@ static void give_out_rest(sequence *s)
 
 bool sequence_score(sequence *s, float *logits)
 {
-    const model *m = engine_model(s->engine);
+    const model *m = s->engine->model;
     int32_t token = s->tokens.ids[s->n_prompt - s->n_scored + s->scored];
     scored_token scored;
     score_token(&scored, logits, m->config.n_vocab, token, s->n_top);
@@ -382,7 +372,7 @@ static void ban_ends(const sequence *s, float *logits)
 int32_t sequence_sample(sequence *s, size_t row, float *logits)
 {
     failure fail;
-    size_t n_vocab = engine_model(s->engine)->config.n_vocab;
+    size_t n_vocab = s->engine->model->config.n_vocab;
     float *own = s->engine->own_logits;
     if (s->wants_scores && !s->scores_drawn)
         memcpy(own, logits, n_vocab * sizeof *own); /* sampling changes them */
@@ -409,7 +399,7 @@ bool sequence_accept(sequence *s, int32_t token)
     }
     sampler_accept(s->sampler, token);
     s->tokens.ids[s->tokens.length++] = token; /* reserved at submission */
-    if (tokenizer_is_end(engine_model(s->engine)->tokenizer, token)) {
+    if (tokenizer_is_end(s->engine->model->tokenizer, token)) {
         give_out_rest(s);
         sequence_finish(s, FINISH_STOP);
         return true;

@@ -94,6 +94,8 @@ error_code sequence_create(sequence **out, engine *e, const sequence_request *re
                            failure *fail);
 void sequence_unreference(sequence *s);
 
+/* Its KV lacks the last token alone, and that is of the reply. It has a slot. */
+bool sequence_is_decoding(const sequence *s);
 /* Tokens it may come to hold. */
 size_t sequence_most_tokens(const sequence *s);
 /* The first position that has to be computed whatever others left of the prefix: what is asked for

@@ -3,7 +3,7 @@
 
 static error_code check_tokens(const engine *e, const int32_t *tokens, size_t n, failure *fail)
 {
-    size_t n_vocab = engine_model(e)->config.n_vocab;
+    size_t n_vocab = e->model->config.n_vocab;
     for (size_t i = 0; i < n; i++) {
         if (tokens[i] < 0 || (size_t)tokens[i] >= n_vocab)
             return failure_set(fail, ERR_INVALID, "token %d is not in the vocabulary of %zu",
@@ -14,7 +14,7 @@ static error_code check_tokens(const engine *e, const int32_t *tokens, size_t n,
 
 static error_code check_prompt(const engine *e, const sequence_request *r, failure *fail)
 {
-    size_t context = engine_context(e);
+    size_t context = e->options.context;
     bool replies = r->kind == SEQUENCE_REPLY;
     if (r->n_prompt == 0)
         return failure_set(fail, ERR_INVALID, "the prompt is empty");
@@ -36,10 +36,10 @@ static error_code check_forced(const engine *e, const sequence_request *r, failu
         return OK;
     if (r->max_tokens > 0 || r->grammar != NULL)
         return failure_set(fail, ERR_INVALID, "a forced reply has its own length and no grammar");
-    if (r->n_prompt + r->n_forced > engine_context(e))
+    if (r->n_prompt + r->n_forced > e->options.context)
         return failure_set(fail, ERR_CONTEXT,
                            "prompt and forced reply have %zu tokens, the context holds %zu",
-                           r->n_prompt + r->n_forced, engine_context(e));
+                           r->n_prompt + r->n_forced, e->options.context);
     return check_tokens(e, r->forced, r->n_forced, fail);
 }
 
@@ -52,12 +52,12 @@ static error_code check_reply(const engine *e, const sequence_request *r, failur
     if (r->lookup.mode == LOOKUP_DRAFT && e->drafter == NULL)
         return failure_set(fail, ERR_INVALID, "lookup is draft, but the model has no draft model");
     error_code code = check_forced(e, r, fail);
-    return code == OK ? sampling_check(&r->sampling, engine_model(e)->config.n_vocab, fail) : code;
+    return code == OK ? sampling_check(&r->sampling, e->model->config.n_vocab, fail) : code;
 }
 
 static error_code check_labels(const engine *e, const sequence_request *r, failure *fail)
 {
-    size_t n_vocab = engine_model(e)->config.n_vocab;
+    size_t n_vocab = e->model->config.n_vocab;
     if (r->n_labels == 0 || r->n_labels > SEQUENCE_MAX_LABELS)
         return failure_set(fail, ERR_INVALID, "%zu labels, must be 1 to %d", r->n_labels,
                            SEQUENCE_MAX_LABELS);
@@ -71,7 +71,7 @@ static error_code check_labels(const engine *e, const sequence_request *r, failu
 
 static error_code check_scored(const engine *e, const sequence_request *r, failure *fail)
 {
-    size_t n_vocab = engine_model(e)->config.n_vocab;
+    size_t n_vocab = e->model->config.n_vocab;
     size_t most = n_vocab < SCORE_MAX_TOP ? n_vocab : SCORE_MAX_TOP;
     if (r->n_scored >= r->n_prompt)
         return failure_set(fail, ERR_INVALID,
@@ -88,7 +88,7 @@ static error_code check_scored(const engine *e, const sequence_request *r, failu
 
 static error_code check_layers(const engine *e, const sequence_request *r, failure *fail)
 {
-    uint32_t last = model_last_state(engine_model(e));
+    uint32_t last = model_last_state(e->model);
     if (r->n_layers == 0)
         return failure_set(fail, ERR_INVALID, "an embedding of no layer");
     for (size_t i = 0; i < r->n_layers; i++) {
