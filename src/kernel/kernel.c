@@ -35,8 +35,6 @@ static _Atomic(const kernel_set *) active = &kernel_reference;
 static const char *runnable_names[SET_COUNT + 1];
 static pthread_once_t runnable_once = PTHREAD_ONCE_INIT;
 
-size_t prefetch_one_column = PREFETCH_BYTES;
-
 const kernel_set *kernel_active(void)
 {
     return atomic_load_explicit(&active, memory_order_relaxed);
@@ -56,22 +54,9 @@ static bool supports_avxvnni(void)
     return kernel_avx2.supported() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1) != 0;
 }
 
-/* AMD's family 19h, Zen 3 and 4: a stream that nothing but its loads asks for is 3 to 18 % faster
- * there, and as much slower on the next family. See docs/speed.md. */
-static void choose_prefetch(void)
-{
-    unsigned a, b, c, d;
-    if (!__get_cpuid(0, &a, &b, &c, &d) || b != signature_AMD_ebx)
-        return;
-    __get_cpuid(1, &a, &b, &c, &d);
-    unsigned family = (a >> 8 & 15) + (a >> 20 & 255);
-    if (family == 0x19)
-        prefetch_one_column = PREFETCH_NONE;
-}
-
 static void complete_sets(void)
 {
-    choose_prefetch();
+    prefetch_choose();
     kernel_set set = kernel_avx2;
     set.name = kernel_avxvnni.name;
     set.supported = supports_avxvnni;

@@ -20,8 +20,10 @@ INLINE const void *with_prefetch_at(const void *address, size_t ahead)
 }
 
 /* What products of one column ask for: PREFETCH_BYTES, or nothing on processors that read ahead
- * better by themselves. Set by kernel_init. */
+ * better by themselves. */
 extern size_t prefetch_one_column;
+/* Sets it for this processor; from kernel_init. */
+void prefetch_choose(void);
 
 /* Where the number of columns is known, so is the answer but for one column. */
 INLINE size_t prefetch_ahead(size_t columns)

@@ -1,8 +1,6 @@
 /* tokenizer.c: encoding: special tokens, then stretches between them, then words by a memo. */
 #include "model/tokenizer_internal.h"
 
-#include <stdatomic.h>
-
 /* ---- small questions ---- */
 
 size_t tokenizer_longest(const tokenizer *t)
@@ -90,27 +88,6 @@ const char *tokenizer_bytes(const tokenizer *t, int32_t id, bool specials, size_
 }
 
 /* ---- encoding ---- */
-
-uint8_t memo_load(const tokenizer *t, int32_t id)
-{
-    return atomic_load_explicit(&t->memo[id], memory_order_relaxed);
-}
-
-void memo_store(const tokenizer *t, int32_t id, bool alone)
-{
-    atomic_store_explicit(&t->memo[id], alone ? MEMO_ALONE : MEMO_SPLITS, memory_order_relaxed);
-}
-
-error_code encode_byte(encoder *e, unsigned char byte)
-{
-    int32_t id = e->tokenizer->byte_token[byte];
-    if (id < 0)
-        id = e->tokenizer->unknown;
-    if (id < 0)
-        return failure_set(e->fail, ERR_UNSUPPORTED,
-                           "the model's vocabulary has no token for the byte 0x%02X", byte);
-    return token_list_add(e->out, id);
-}
 
 static error_code encode_ordinary(encoder *e, const char *text, size_t length, bool spaced)
 {

@@ -7,42 +7,6 @@
 
 /* ---- the byte alphabet ---- */
 
-/* GPT-2's alphabet writes every byte as one printable letter: the printable bytes of Latin-1 as
- * themselves, the 68 others, in order, as U+0100 … U+0143. The byte for one letter, or -1. */
-static int letter_byte(unsigned code_point)
-{
-    if ((code_point >= 0x21 && code_point <= 0x7E) || (code_point >= 0xA1 && code_point <= 0xAC) ||
-        (code_point >= 0xAE && code_point <= 0xFF))
-        return (int)code_point;
-    if (code_point >= 0x100 && code_point <= 0x120)
-        return (int)code_point - 0x100;
-    if (code_point >= 0x121 && code_point <= 0x142)
-        return (int)code_point - 0x121 + 0x7F;
-    return code_point == 0x143 ? 0xAD : -1;
-}
-
-size_t bpe_decode_text(const char *text, size_t length, char *bytes)
-{
-    size_t n = 0;
-    for (size_t at = 0; at < length;) {
-        unsigned char lead = (unsigned char)text[at];
-        unsigned code_point = lead;
-        size_t step = 1;
-        if (lead >= 0x80) { /* the alphabet's letters take one or two bytes of UTF-8 */
-            if ((lead & 0xE0) != 0xC0 || at + 1 == length || (text[at + 1] & 0xC0) != 0x80)
-                return SIZE_MAX;
-            code_point = (lead & 0x1Fu) << 6 | ((unsigned char)text[at + 1] & 0x3Fu);
-            step = 2;
-        }
-        int byte = letter_byte(code_point);
-        if (byte < 0)
-            return SIZE_MAX;
-        bytes[n++] = (char)byte;
-        at += step;
-    }
-    return n;
-}
-
 /* ---- loading ---- */
 
 static error_code bpe_refuse_prefix(const gguf *file, failure *fail)

@@ -10,12 +10,15 @@
  *   tokenizer_merge.c    the merge loop of all kinds: best pair first, O(n log n)
  *   tokenizer_pre.c      the names of tokenizer.ggml.pre: how each splits text into words
  *   tokenizer_split.c    splitting text by such a rule
+ *   tokenizer_spelling.c how vocabularies write spaces and bytes
  *   tokenizer_bpe.c      BPE by a list of merges, on bytes or on characters
  *   tokenizer_spm.c      SentencePiece: scores
  *   tokenizer_decode.c   streaming decode
  */
 #ifndef MODEL_TOKENIZER_INTERNAL_H
 #define MODEL_TOKENIZER_INTERNAL_H
+
+#include <stdatomic.h>
 
 #include "model/tokenizer.h"
 
@@ -155,13 +158,12 @@ static inline const char *token_text(const tokenizer *t, int32_t id)
 }
 
 /* True for tokens that ordinary text can become by merging. */
-bool token_is_piece(const tokenizer *t, int32_t id);
+static inline bool token_is_piece(const tokenizer *t, int32_t id)
+{
+    return t->tokens[id].type == TOKEN_NORMAL;
+}
 
-/* ---- tokenizer_load.c, tokenizer_control.c ---- */
-
-/* SentencePiece writes a space as U+2581; tokens are kept with plain spaces. Returns the length. */
-#define SPACE_MARK "\xE2\x96\x81"
-size_t unmark_spaces(const char *text, size_t length, char *bytes);
+/* ---- tokenizer_control.c ---- */
 
 /* Corrects the types of tokens whose texts say that they are control tokens, and marks those that
  * end a turn. */
@@ -229,24 +231,35 @@ typedef struct encoder {
 } encoder;
 
 /* Remembers whether the piece `id` encoded to itself alone. */
-void memo_store(const tokenizer *t, int32_t id, bool alone);
-uint8_t memo_load(const tokenizer *t, int32_t id);
+static inline void memo_store(const tokenizer *t, int32_t id, bool alone)
+{
+    atomic_store_explicit(&t->memo[id], alone ? MEMO_ALONE : MEMO_SPLITS, memory_order_relaxed);
+}
 
-/* Appends the token of one byte that no piece covers; ERR_UNSUPPORTED when the vocabulary has
- * neither that nor an unknown token. */
-error_code encode_byte(encoder *e, unsigned char byte);
+static inline uint8_t memo_load(const tokenizer *t, int32_t id)
+{
+    return atomic_load_explicit(&t->memo[id], memory_order_relaxed);
+}
 
 error_code bpe_load(tokenizer *t, const gguf *file, failure *fail);
 error_code bpe_encode(encoder *e, const char *text, size_t length);
-/* Writes the bytes that a byte-level token's text stands for (at most `length` of them) and returns
- * how many; SIZE_MAX when a letter is not of the byte alphabet. */
-size_t bpe_decode_text(const char *text, size_t length, char *bytes);
-
-/* `text` with each U+2581 made a space, as tokens are kept. */
-error_code unmark_text(buffer *b, const char *text, size_t length);
 
 error_code spm_load(tokenizer *t, const gguf *file, failure *fail);
 /* `spaced`: a space goes before the text. */
 error_code spm_encode(encoder *e, const char *text, size_t length, bool spaced);
+
+/* ---- tokenizer_spelling.c ---- */
+
+/* SentencePiece writes a space as U+2581; tokens are kept with plain spaces. Returns the length. */
+#define SPACE_MARK "\xE2\x96\x81"
+size_t unmark_spaces(const char *text, size_t length, char *bytes);
+/* `text` with each U+2581 made a space, as tokens are kept. */
+error_code unmark_text(buffer *b, const char *text, size_t length);
+/* Writes the bytes that a byte-level token's text stands for (at most `length` of them) and returns
+ * how many; SIZE_MAX when a letter is not of the byte alphabet. */
+size_t bpe_decode_text(const char *text, size_t length, char *bytes);
+/* Appends the token of one byte that no piece covers; ERR_UNSUPPORTED when the vocabulary has
+ * neither that nor an unknown token. */
+error_code encode_byte(encoder *e, unsigned char byte);
 
 #endif

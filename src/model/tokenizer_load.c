@@ -25,20 +25,6 @@ static int byte_token_value(gguf_string text)
     return value;
 }
 
-size_t unmark_spaces(const char *text, size_t length, char *bytes)
-{
-    size_t n = 0;
-    for (size_t at = 0; at < length;) {
-        if (length - at >= 3 && memcmp(text + at, SPACE_MARK, 3) == 0) {
-            bytes[n++] = ' ';
-            at += 3;
-        } else {
-            bytes[n++] = text[at++];
-        }
-    }
-    return n;
-}
-
 /* Writes what token `id` stands for into the arena; its type may be corrected on the way. */
 static error_code token_decode(tokenizer *t, size_t id, gguf_string text, failure *fail)
 {
@@ -115,11 +101,6 @@ static error_code load_tokens(tokenizer *t, const gguf *file, failure *fail)
     for (size_t id = 0; code == OK && id < t->size; id++)
         code = token_decode(t, id, texts[id], fail);
     return code;
-}
-
-bool token_is_piece(const tokenizer *t, int32_t id)
-{
-    return t->tokens[id].type == TOKEN_NORMAL;
 }
 
 /* ---- loading: the rest ---- */

@@ -129,22 +129,6 @@ static error_code encode_words(encoder *e, const char *text, size_t length)
     return code;
 }
 
-error_code unmark_text(buffer *b, const char *text, size_t length)
-{
-    error_code code = OK;
-    while (code == OK && length > 0) {
-        const char *found = memmem(text, length, SPACE_MARK, 3);
-        size_t before = found == NULL ? length : (size_t)(found - text);
-        code = buffer_add(b, text, before);
-        if (code == OK && found != NULL)
-            code = buffer_add(b, " ", 1);
-        size_t used = before + (found == NULL ? 0 : 3);
-        text += used;
-        length -= used;
-    }
-    return code;
-}
-
 error_code spm_encode(encoder *e, const char *text, size_t length, bool spaced)
 {
     if (!spaced && memmem(text, length, SPACE_MARK, 3) == NULL)
