@@ -19,33 +19,7 @@ typedef struct local_embedding {
     sequence *sequence;
 } local_embedding;
 
-/* ---- the engine's words for it --------------------------------------------------------------- */
-
-work_state local_state(sequence_state s)
-{
-    static const work_state states[] = {[SEQUENCE_RUNNING] = WORK_RUNNING,
-                                        [SEQUENCE_FINISHED] = WORK_FINISHED,
-                                        [SEQUENCE_FAILED] = WORK_FAILED};
-    return states[s];
-}
-
-reply_stats local_stats(const sequence_stats *s)
-{
-    return (reply_stats){.prompt_tokens = s->prompt_tokens,
-                         .cached_tokens = s->cached_tokens,
-                         .reply_tokens = s->reply_tokens,
-                         .steps = s->steps,
-                         .drafted = s->drafted,
-                         .accepted = s->accepted,
-                         .parked = s->parked,
-                         .refilled_tokens = s->refilled_tokens,
-                         .queue_ms = s->queue_ms,
-                         .prefill_ms = s->prefill_ms,
-                         .decode_ms = s->decode_ms,
-                         .switch_ms = s->switch_ms,
-                         .weight_bytes = s->weight_bytes,
-                         .kv_bytes = s->kv_bytes};
-}
+/* ---- wishes in the engine's words ------------------------------------------------------------ */
 
 static sequence_priority priority_of(request_priority p)
 {
@@ -62,16 +36,6 @@ static lookup_setting lookup_of(const lookup_wish *w)
 }
 
 /* ---- the backend ----------------------------------------------------------------------------- */
-
-error_code local_create(backend **out, const char *name, engine *e, failure *fail)
-{
-    local_backend *b = malloc(sizeof *b);
-    if (b == NULL)
-        return failure_set(fail, ERR_MEMORY, "no memory for a backend");
-    *b = (local_backend){.base = {.operations = &local_operations, .name = name}, .engine = e};
-    *out = &b->base;
-    return OK;
-}
 
 static void destroy(backend *b)
 {
@@ -142,7 +106,7 @@ static error_code submit(backend *b, const request *r, const prepared_prompt *pr
         return failure_set(fail, ERR_MEMORY, "no memory for a reply");
     const local_prompt *p = local_prompt_of(prepared);
     const chat_form *form = p->style.chat.form;
-    handle->base = (reply){.operations = &local_operations, .style = p->style};
+    handle->base = (reply){.operations = b->operations, .style = p->style};
     const sequence_request wanted = {
         .kind = r->kind == REQUEST_SCORE ? SEQUENCE_SCORE : SEQUENCE_REPLY,
         .prompt = p->tokens.ids,
@@ -219,7 +183,7 @@ static error_code embed(backend *b, const prepared_prompt *p, const embedding_re
     local_embedding *job = malloc(sizeof *job);
     if (job == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for an embedding");
-    job->base.operations = &local_operations;
+    job->base.operations = b->operations;
     const sequence_request wanted = {
         .kind = SEQUENCE_EMBEDDING,
         .prompt = p->ids,
@@ -262,7 +226,7 @@ static void release_embedding(embedding_job *e)
     free(e);
 }
 
-const backend_operations local_operations = {
+static const backend_operations operations = {
     .destroy = destroy,
     .context = context,
     .read_load = read_load,
@@ -294,3 +258,13 @@ const backend_operations local_operations = {
     .poll_embedding = poll_embedding,
     .release_embedding = release_embedding,
 };
+
+error_code local_create(backend **out, const char *name, engine *e, failure *fail)
+{
+    local_backend *b = malloc(sizeof *b);
+    if (b == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for a backend");
+    *b = (local_backend){.base = {.operations = &operations, .name = name}, .engine = e};
+    *out = &b->base;
+    return OK;
+}

@@ -6,6 +6,7 @@
  *   local_text.c    from a request to tokens, and back
  *   local_prompt.c  a prompt and its grammar
  *   local_probe.c   classifications
+ *   local_stats.c   what the engine says of a sequence
  */
 #ifndef BACKEND_LOCAL_H
 #define BACKEND_LOCAL_H
@@ -26,8 +27,6 @@ typedef struct local_prompt {
     grammar *grammar;  /* or NULL */
     reply_style style;
 } local_prompt;
-
-extern const backend_operations local_operations;
 
 /* A backend over an engine of a started (or not yet started) conductor, which it does not own. The
  * name is kept by reference. */
@@ -83,7 +82,7 @@ error_code local_classify(backend *b, const request *r, const prepared_prompt *p
 error_code local_poll_classification(classification *c, classification_result *out);
 void local_release_classification(classification *c);
 
-/* ---- local.c --------------------------------------------------------------------------------- */
+/* ---- local_stats.c --------------------------------------------------------------------------- */
 
 work_state local_state(sequence_state s);
 reply_stats local_stats(const sequence_stats *s);

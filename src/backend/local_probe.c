@@ -121,7 +121,7 @@ error_code local_classify(backend *b, const request *r, const prepared_prompt *p
     if (code == OK)
         code = encode_probe(b, r, p, t, &tokens, &c->result, fail);
     if (code == OK) {
-        c->base.operations = &local_operations;
+        c->base.operations = b->operations;
         c->result.n_labels = n_labels;
         c->result.template_ms = clock_ms() - start;
         const sequence_request wanted = {

@@ -50,7 +50,7 @@ error_code local_prepare(backend *b, const request *r, prepared_prompt **out, fa
     local_prompt *p = calloc(1, sizeof *p);
     if (p == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for a prompt");
-    p->base.operations = &local_operations;
+    p->base.operations = b->operations;
     error_code code = encode_all(b, r, p, fail);
     p->base.template_ms = clock_ms() - start;
     if (code == OK)

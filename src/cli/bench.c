@@ -3,8 +3,6 @@
 
 #include <getopt.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/common.h"
@@ -77,21 +75,6 @@ static const char usage[] =
     "Exit status: 0; 2 for a bad option; 3 for a file that is not there; 5 for a model that "
     "cannot\n"
     "be used; 6 when reading or writing failed.\n";
-
-/* Cut to the terminal's width: a line that wraps cannot be written over. */
-void bench_progress(const char *text)
-{
-    if (!isatty(STDERR_FILENO))
-        return;
-    struct winsize size = {0};
-    size_t width = 80, length = strlen(text);
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-        width = size.ws_col;
-    if (length >= width)
-        for (length = width - 1; length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80;)
-            length--; /* not within a character */
-    fprintf(stderr, "\r\033[K%.*s", (int)length, text);
-}
 
 /* ---- the command line ----------------------------------------------------------------------- */
 

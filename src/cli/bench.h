@@ -43,9 +43,6 @@ error_code bench_synthetic_parse(const char *spec, bench_synthetic *out, failure
 error_code bench_synthetic_file(const bench_synthetic *s, const char *folder,
                                 char path[BENCH_PATH_SIZE], failure *fail);
 
-/* One line on standard error that is written over, on a terminal only. */
-void bench_progress(const char *text);
-
 /* ---- what is asked for ---------------------------------------------------------------------- */
 
 #define BENCH_STANDARD_TESTS "prefill:128,512,2048,decode:64,step:1-8,16,probe:64,256,1024"

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/utf8.h"
 #include "cli/model_file.h"
+#include "cli/progress.h"
 #include "cli/token_file.h"
 #include "model/forward.h"
 
@@ -49,7 +50,7 @@ static void show_loading(void *context, double fraction)
     const bench_model *m = context;
     char text[400];
     snprintf(text, sizeof text, "%s: loading, %.0f %%", m->name, 100 * fraction);
-    bench_progress(text);
+    progress_line(text);
 }
 
 static void show_filling(void *context, size_t done, size_t all)
@@ -58,7 +59,7 @@ static void show_filling(void *context, size_t done, size_t all)
     char text[400];
     snprintf(text, sizeof text, "%s %s: filling the KV, %zu of %zu tokens", m->name, m->type, done,
              all);
-    bench_progress(text);
+    progress_line(text);
 }
 
 static void show_run(void *context, size_t member, size_t turn, size_t attempt)
@@ -71,7 +72,7 @@ static void show_run(void *context, size_t member, size_t turn, size_t attempt)
              kv_type_name(subject_kv_type(s->members[member].subject)), speed_kind_name(test->kind),
              test->n, test->depth, turn + 1,
              attempt > 0 ? ", repeated: memory was not steady" : "");
-    bench_progress(text);
+    progress_line(text);
 }
 
 /* ---- loading -------------------------------------------------------------------------------- */
@@ -136,7 +137,7 @@ static error_code load(const bench_options *o, loaded *l, const char *path, fail
                                    .progress_context = out};
     double start = clock_ms();
     error_code code = model_load(&l->m, path, &options, fail);
-    bench_progress("");
+    progress_line("");
     if (code != OK)
         return code;
     out->load_ms = clock_ms() - start;
@@ -294,7 +295,7 @@ static error_code measure_members(stage *s, failure *fail)
                                    .progress = show_run,
                                    .progress_context = s};
     error_code code = measure_group(s->members, s->n_members, &options, speeds, fail);
-    bench_progress("");
+    progress_line("");
     for (size_t i = 0; i < s->n_members; i++) {
         bench_result *r = &report->results[report->n_results++];
         *r = (bench_result){s->owners[i], speeds[i]};
@@ -324,9 +325,9 @@ static error_code measure_groups(stage *s, failure *fail)
 
 static error_code survey(stage *s, double *gb_s, failure *fail)
 {
-    bench_progress("read peak");
+    progress_line("read peak");
     error_code code = read_peak_survey(s->peak, gb_s, fail);
-    bench_progress("");
+    progress_line("");
     return code;
 }
 

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/progress.h"
 #include "model/synthetic.h"
 
 enum { SEED = 1 };
@@ -93,7 +94,7 @@ static bool show_writing(void *context, double fraction)
     const char *path = context;
     char text[BENCH_PATH_SIZE + 32];
     snprintf(text, sizeof text, "%s: writing, %.0f %%", path, 100 * fraction);
-    bench_progress(text);
+    progress_line(text);
     return !stopped;
 }
 
@@ -113,7 +114,7 @@ static error_code write_model(const bench_synthetic *s, char *path, failure *fai
     error_code code = synthetic_write(&options, path, fail);
     sigaction(SIGINT, &old_int, NULL);
     sigaction(SIGTERM, &old_term, NULL);
-    bench_progress("");
+    progress_line("");
     return code;
 }
 

@@ -2,6 +2,8 @@
 #include "cli/progress.h"
 
 #include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -35,4 +37,18 @@ void progress_end(progress *p)
     if (p->percent >= 0)
         fputs("\r\033[K", stderr);
     p->percent = -1;
+}
+
+void progress_line(const char *text)
+{
+    if (!isatty(STDERR_FILENO))
+        return;
+    struct winsize size = {0};
+    size_t width = 80, length = strlen(text);
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        width = size.ws_col;
+    if (length >= width)
+        for (length = width - 1; length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80;)
+            length--; /* not within a character */
+    fprintf(stderr, "\r\033[K%.*s", (int)length, text);
 }

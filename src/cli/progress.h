@@ -16,4 +16,8 @@ void progress_start(progress *p, const char *what);
 void progress_show(progress *p, double fraction);
 void progress_end(progress *p); /* clears the line */
 
+/* A text instead of a bar, cut to the terminal's width: a line that wraps cannot be written over.
+ * "" clears it. */
+void progress_line(const char *text);
+
 #endif
