@@ -119,8 +119,9 @@ $(VARIANT)/obj/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
 	$(quiet_compile)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-# The page is in the program as it is.
+# The page and the commands' help are in the program as they are.
 $(VARIANT)/obj/server/page.o: $(wildcard src/server/page/*)
+$(VARIANT)/obj/cli/help.o: $(wildcard src/cli/help/*)
 
 $(VARIANT)/tests/%: tests/%.c $(LIBRARY) $(RUST_LIBRARY) Makefile
 	@mkdir -p $(@D)

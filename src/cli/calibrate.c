@@ -7,81 +7,9 @@
 
 #include "cli/calibrate.h"
 #include "cli/cli.h"
+#include "cli/help.h"
 
 #define MIN_REQUESTS 40
-
-static const char usage[] =
-    "usage: a-io calibrate [options] LABELLED.jsonl\n"
-    "       a-io calibrate [options] -o FILE\n"
-    "\n"
-    "Asks the small model's probe about labelled requests and fits what turns its probabilities "
-    "into\n"
-    "ones that are right as often as they say; or fits a learned probe, or how probable it is that "
-    "the\n"
-    "small model's answer is right; chooses the limit for a target; measures what steps, prompts "
-    "and\n"
-    "probes cost on this machine. Without LABELLED the machine alone.\n"
-    "\n"
-    "LABELLED holds JSON objects, one a line, with \"prompt\" (text) or \"messages\" (a list of "
-    "{role,\n"
-    "content}) and \"intent\", the right label; for --success with \"small\": {\"right\": true or "
-    "false}, as\n"
-    "a-io label writes it. A half chosen by a fixed seed is fitted on; the other half, which the "
-    "fit has\n"
-    "not seen, is judged and gives the limit.\n"
-    "\n"
-    "  -o, --output FILE       write what was found; the configuration names it (probe: "
-    "calibration:,\n"
-    "                          success: calibration:, engine: machine:)\n"
-    "      --kind KIND         tokens: the probe by label tokens (default); learned: a probe of "
-    "its own\n"
-    "                          on the small model's hidden state, without template or label "
-    "tokens;\n"
-    "                          none: no intents, for --success\n"
-    "      --success           how probable it is that the small model's answer is right, from "
-    "its\n"
-    "                          hidden state; requests without a grade are left out\n"
-    "      --max-misroute P%   the largest entropy limit at which at most P % of all requests are\n"
-    "                          answered by the small model with a wrong intent\n"
-    "      --max-wrong P%      with --success: the smallest success at which at most P % of all "
-    "requests\n"
-    "                          are answered wrongly by the small model\n"
-    "      --max-loss P%       the same of wrong answers that the large model has right "
-    "(\"large\":\n"
-    "                          {\"right\": …})\n"
-    "      --share-large P%    the most cautious limit (of entropy; of success with --kind none) "
-    "at which\n"
-    "                          the large model answers at most P % of all requests. All targets "
-    "hold with\n"
-    "                          95 % confidence on requests of the same kind, and are refused where "
-    "the\n"
-    "                          requests cannot show that\n"
-    "      --small LABELS      the intents that the small model answers, between commas (default:\n"
-    "                          code)\n"
-    "      --templates FILE    compares templates and words for the labels on the half that is "
-    "fitted\n"
-    "                          on, by five folds, and calibrates the best; the lines for the\n"
-    "                          configuration are printed. A YAML list, or JSON objects, one a "
-    "line,\n"
-    "                          of {template, labels: [words]}, the words in the order of the\n"
-    "                          configuration's labels\n"
-    "      --test FILE         more labelled requests, only judged; up to 8 of these\n"
-    "      --fit-all           with --kind learned or none: all of LABELLED is fitted on, and only "
-    "--test\n"
-    "                          is judged: for requests that are two files already. No target\n"
-    "      --no-machine        do not measure the machine\n"
-    "      --json              one JSON object\n"
-    "      --config FILE       configuration (default: config/demo.yaml)\n"
-    "  -t, --threads N         threads that compute (default: physical cores)\n"
-    "      --kv f16|f32|q8_0   type of the KV cache (default: f16)\n"
-    "      --offline           fetch nothing: models named in the hub's way must be in its cache\n"
-    "  -h, --help              this text\n"
-    "\n"
-    "Exit status: 0; 2 for a bad option or request, or a target that cannot be shown; 3 for a "
-    "file\n"
-    "that is not there; 4 for a bad configuration; 5 for a model file that cannot be used; 6 when "
-    "the\n"
-    "output cannot be written.\n";
 
 /* ---- options -------------------------------------------------------------------------------- */
 
@@ -502,7 +430,7 @@ int command_calibrate(int argc, char **argv)
     stage s = {.config = NULL};
     error_code code = read_options(&o, argc, argv, &fail);
     if (code == OK && o.help) {
-        fputs(usage, stdout);
+        help_print("calibrate", stdout);
         return 0;
     }
     if (code == OK)

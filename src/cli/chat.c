@@ -7,34 +7,10 @@
 
 #include "cli/cli.h"
 #include "cli/conversation.h"
+#include "cli/help.h"
 #include "cli/line_input.h"
 #include "cli/reply_options.h"
 #include "orchestra/describe.h"
-
-#define COMMANDS                                                                                   \
-    "  /model NAME|auto   that model answers from now on; auto: A-IO chooses\n"                    \
-    "  /system TEXT       the system message from now on; without TEXT: none\n"                    \
-    "  /reset             forget the conversation, keep the system message\n"                      \
-    "  /help              these commands\n"                                                        \
-    "  /exit              leave\n"                                                                 \
-    "  //TEXT             the message /TEXT\n"
-
-static const char usage[] =
-    "usage: a-io chat [options]\n"
-    "\n"
-    "A conversation: each line is a message, its answer comes on standard output, and what was\n"
-    "said before is kept. A line that ends in a backslash goes on in the next one; pasted text is\n"
-    "one message. On a terminal, who answered and why stands under each answer; Ctrl-C stops an\n"
-    "answer, Ctrl-D ends the conversation. Input from a pipe or file works the same, without\n"
-    "prompts.\n"
-    "\n" COMMANDS "\n" REPLY_MODEL_USAGE "\n"
-    "Conversation\n"
-    "      --system TEXT           a system message before it\n"
-    "      --history FILE          what is typed can be called back in later conversations, "
-    "too\n" REPLY_LENGTH_USAGE "\n" REPLY_SAMPLING_USAGE "\n" REPLY_ENGINE_USAGE
-    "  -h, --help                  this text\n"
-    "\n"
-    "Exit status: 0; 1 when a message of piped input had no answer; else as that of run.\n";
 
 typedef struct chat {
     stage_options stage_options;
@@ -268,7 +244,7 @@ static error_code obey(chat *c, const char *line, bool *done, failure *fail)
     else if (IS("/reset"))
         conversation_reset(&c->said);
     else if (IS("/help"))
-        fputs(COMMANDS, stderr);
+        help_print("chat_commands", stderr);
     else
         return failure_set(fail, ERR_INVALID,
                            "no command %.*s; /help lists them, //TEXT is the message /TEXT",
@@ -357,7 +333,7 @@ int command_chat(int argc, char **argv)
     failure fail;
     error_code code = read_chat_options(&c, argc, argv, &fail);
     if (code == OK && c.help)
-        fputs(usage, stdout);
+        help_print("chat", stdout);
     if (code == OK && !c.help)
         code = hold(&c, &fail);
     stage_close(&c.stage);

@@ -8,43 +8,13 @@
 
 #include "base/path.h"
 #include "cli/cli.h"
+#include "cli/help.h"
 #include "cli/init.h"
 #include "cli/model_file.h"
 
 #define DEFAULT_OUTPUT "a-io.yaml"
 #define MAX_TEXT ((size_t)1 << 20)
 #define MIN_REQUESTS 30
-
-static const char usage[] =
-    "usage: a-io init [options] SMALL LARGE\n"
-    "\n"
-    "Writes a configuration for a pair of models: asks the small one about labelled requests in\n"
-    "many ways, keeps the template and words that tell their kinds apart best, calibrates them,\n"
-    "measures what steps cost on this machine, and says what it found. Takes a minute or two.\n"
-    "SMALL and LARGE are GGUF files, or names at the Hugging Face hub (see a-io pull --help).\n"
-    "\n"
-    "  -o, --output FILE     the configuration (default: " DEFAULT_OUTPUT
-    "); beside it FILE.calibration.json\n"
-    "                        with what was calibrated and measured\n"
-    "      --force           write over files that are there\n"
-    "      --labelled FILE   requests of your own instead of the built-in sixty (twenty each of\n"
-    "                        code, qa, math): JSON objects, one a line, with \"prompt\" (or\n"
-    "                        \"messages\") and \"intent\", the right label; at least 30\n"
-    "      --small LABELS    the kinds that the small model answers, between commas (default:\n"
-    "                        code)\n"
-    "      --templates FILE  candidates of your own: a YAML list, or JSON objects, one a line, of\n"
-    "                        {template, labels: [words]}; the words in the labels' order (the\n"
-    "                        built-in requests': code, qa, math; a file's: as they come)\n"
-    "      --no-machine      do not measure the machine\n"
-    "      --json            one JSON object\n"
-    "  -t, --threads N       threads that compute (default: physical cores)\n"
-    "      --kv f16|f32|q8_0 type of the KV cache (default: f16)\n"
-    "      --offline         fetch nothing: models named in the hub's way must be in its cache\n"
-    "  -h, --help            this text\n"
-    "\n"
-    "Exit status: 0; 2 for a bad option or request; 3 for a file that is not there; 4 for\n"
-    "candidates that cannot be asked; 5 for a model that cannot be used; 6 when a file cannot be\n"
-    "written.\n";
 
 /* ---- options -------------------------------------------------------------------------------- */
 
@@ -375,7 +345,7 @@ int command_init(int argc, char **argv)
     failure fail;
     error_code code = read_options(&o, argc, argv, &fail);
     if (code == OK && o.help) {
-        fputs(usage, stdout);
+        help_print("init", stdout);
         return 0;
     }
     init_report *r = calloc(1, sizeof *r);

@@ -7,24 +7,8 @@
 
 #include "base/utf8.h"
 #include "cli/common.h"
+#include "cli/help.h"
 #include "cli/model_file.h"
-
-static const char usage[] =
-    "usage: a-io inspect [--json] [--keys] [-m] FILE\n"
-    "\n"
-    "Says what a GGUF file holds: architecture, sizes, tensor types, tokenizer, chat template, "
-    "and\n"
-    "the bytes that generating one token reads. FILE may be a name at the Hugging Face hub (see\n"
-    "a-io pull --help); of a split model it is the first part.\n"
-    "\n"
-    "  -m, --model-file FILE  the file, as other commands take it\n"
-    "      --json             one JSON object instead of text\n"
-    "      --keys             also every key of the file, with its value\n"
-    "      --offline          fetch nothing: a model's name must be in the hub's cache\n"
-    "  -h, --help             this text\n"
-    "\n"
-    "Exit status: 0 when A-IO can use the file, 3 when it is not there, 5 when it is malformed or\n"
-    "not supported, 6 when it cannot be read.\n";
 
 /* ---- gathering ------------------------------------------------------------------------------ */
 
@@ -144,7 +128,7 @@ int command_inspect(int argc, char **argv)
     failure fail;
     error_code code = options_read(rows, argc, argv, &fail);
     if (code == OK && o.help) {
-        fputs(usage, stdout);
+        help_print("inspect", stdout);
         return 0;
     }
     if (code == OK)

@@ -8,58 +8,12 @@
 #include "base/json.h"
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/help.h"
 #include "cli/progress.h"
 #include "cli/request_lines.h"
 #include "cli/result_file.h"
 #include "evidence/label.h"
 #include "evidence/trace.h"
-
-static const char usage[] =
-    "usage: a-io label [options] -o FILE REQUESTS\n"
-    "\n"
-    "Has both models answer every request, grades the answers, and writes what came out: what a\n"
-    "router is fitted on and judged by. REQUESTS is a file of JSON lines: A-IO's own form, "
-    "HumanEval or\n"
-    "GSM8K as published, or a decision log with prompts (docs/replay.md); - reads standard input.\n"
-    "\n"
-    "FILE gets a line a request, in their order: the request, and under small and large whether "
-    "the\n"
-    "answer was right, its text and its tokens (docs/labelling.md). Where a request says nothing "
-    "of\n"
-    "what is right, agree says whether both models came to the same: a stand-in, no grade.\n"
-    "\n"
-    "  -o, --output FILE    where the lines go. Until all are there, answers are kept in\n"
-    "                       FILE.partial: a run that was killed goes on where it was\n"
-    "      --only small|large  only this model answers: to fit an estimate of the small one's "
-    "success,\n"
-    "                       its own answers are enough\n"
-    "      --read           the large model reads the small one's answers, too: the "
-    "log-probability\n"
-    "                       of a token of it (reading)\n"
-    "      --answers FILE   answers that are there already: lines of id, and under small and "
-    "large\n"
-    "                       answer, tokens and prompt_tokens, as FILE has them. Only graded\n"
-    "      --streams N      answers at once (default: 8)\n"
-    "  -n, --max-tokens N   of an answer, where the request says none (default: 256)\n"
-    "      --temperature T  default: 0\n"
-    "      --seed S         of the sampling (default: 1)\n"
-    "      --json           the figures as one JSON object instead of the table\n"
-    "      --config FILE    configuration (default: config/demo.yaml)\n"
-    "  -t, --threads N      threads that compute (default: physical cores)\n"
-    "  -c, --context N      tokens a request may hold (default: what the model was trained for)\n"
-    "      --kv f16|f32|q8_0 type of the KV cache (default: f16)\n"
-    "      --requant head=TYPE output matrices in fewer bits: q8_0, q6_k, q4_k, q4_0\n"
-    "      --measure        measure steps anew (an earlier start's: ~/.cache/a-io/measured)\n"
-    "      --offline        fetch nothing: models named in the hub's way must be in its cache\n"
-    "  -h, --help           this text\n"
-    "\n"
-    "Answers to code tasks are run: by python3, confined (docs/replay.md says to what).\n"
-    "\n"
-    "Exit status: 0; 2 for a bad option; 3 for something that is not there; 4 for a bad "
-    "configuration;\n"
-    "5 for bad requests or a bad model file; 6 for a file that cannot be read or written; 8 when "
-    "it was\n"
-    "interrupted.\n";
 
 typedef struct label_options {
     stage_options stage;
@@ -346,7 +300,7 @@ int command_label(int argc, char **argv)
     json_t *lines = NULL, *answers = NULL;
     error_code code = read_label_options(&o, argc, argv, &fail);
     if (code == OK && o.help) {
-        fputs(usage, stdout);
+        help_print("label", stdout);
         return 0;
     }
     if (code == OK)

@@ -6,31 +6,11 @@
 #include "base/buffer.h"
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/help.h"
 #include "cli/model_file.h"
 #include "cli/token_file.h"
 #include "engine/kv.h"
 #include "model/forward.h"
-
-static const char help[] =
-    "usage: a-io logits [-m] MODEL --tokens FILE --output FILE [options]\n"
-    "\n"
-    "Evaluates token ids from position 0 and writes the logits of every position. MODEL is a GGUF\n"
-    "file, or a name at the Hugging Face hub (see a-io pull --help).\n"
-    "\n"
-    "  -m, --model-file FILE  the model, as other commands take it\n"
-    "      --tokens FILE      token ids as text, separated by white space or commas\n"
-    "      --output FILE      little-endian float32, positions x vocabulary, row-major\n"
-    "      --kv TYPE          type of the KV cache: f32 (default here: closest to a reference),\n"
-    "                         f16 or q8_0\n"
-    "      --chunk N          rows a step, 1 to 512 (default 64); the result does not depend on "
-    "it\n"
-    "  -t, --threads N        threads (default: the physical cores this process may use)\n"
-    "      --offline          fetch nothing: a model's name must be in the hub's cache\n"
-    "  -h, --help             this text\n"
-    "\n"
-    "Exit status: 0; 2 for a bad option or token; 3 for a file that is not there; 5 for a model "
-    "that\n"
-    "cannot be used; 6 when reading or writing failed.\n";
 
 #define MAX_CHUNK 512
 
@@ -138,7 +118,7 @@ int command_logits(int argc, char **argv)
     };
     error_code code = options_read(rows, argc, argv, &fail);
     if (code == OK && job.help) {
-        fputs(help, stdout);
+        help_print("logits", stdout);
         return 0;
     }
     if (code == OK)

@@ -7,24 +7,9 @@
 #include "base/utf8.h"
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/help.h"
 #include "cli/model_file.h"
 #include "model/model.h"
-
-static const char usage[] =
-    "usage: a-io models [--json]\n"
-    "\n"
-    "Lists the models (GGUF files) in the Hugging Face hub's cache: the name that -m and path:\n"
-    "take, the size of all parts, the architecture, and whether A-IO can run it, else why not.\n"
-    "\n"
-    "      --json  one JSON object: models (name, path, commit, quant, bytes, parts, "
-    "architecture,\n"
-    "              runs, reason), cache, unfinished (downloads, bytes)\n"
-    "  -h, --help  this text\n"
-    "\n"
-    "Downloads that were cut are counted as unfinished; a-io pull goes on with them, and a-io rm\n"
-    "OWNER/REPO removes them. HF_HUB_CACHE and HF_HOME say where the cache is.\n"
-    "\n"
-    "Exit status: 0, also when the cache is empty; 2 for a bad option; 6 when it cannot be read.\n";
 
 /* What the file says, beside the cache's entry. */
 typedef struct verdict {
@@ -164,7 +149,7 @@ int command_models(int argc, char **argv)
     failure fail;
     error_code code = options_read(rows, argc, argv, &fail);
     if (code == OK && o.help) {
-        fputs(usage, stdout);
+        help_print("models", stdout);
         return 0;
     }
     if (code == OK && optind < argc)

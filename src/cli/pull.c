@@ -6,38 +6,8 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/help.h"
 #include "cli/model_file.h"
-
-static const char usage[] =
-    "usage: a-io pull OWNER/REPO[:QUANT] [options]\n"
-    "       a-io pull OWNER/REPO/FILE.gguf [options]\n"
-    "\n"
-    "Fetches a model (GGUF) from the Hugging Face hub into the hub's own cache, which its tools\n"
-    "share, and prints the paths of its files. The same names may stand wherever A-IO takes a\n"
-    "model file: -m, path: of a configuration; a name that is not in the cache is then fetched. A\n"
-    "file of that name wins. With the name of a revision: OWNER/REPO@REVISION, then as above.\n"
-    "\n"
-    "QUANT is looked for in the files' names (Q4_K_M, q8_0 ...); without one Q4_K_M is taken, "
-    "else\n"
-    "Q8_0, else the first file. All parts of a split file are fetched. Sizes and checksums are\n"
-    "checked; a download that was cut goes on where it ended when the same command runs again.\n"
-    "\n"
-    "      --revision REV  a branch, a tag or a commit (default: main)\n"
-    "      --json          one JSON object: name, commit, paths, bytes, fetched (bytes)\n"
-    "      --offline       fetch nothing: say what the cache has\n"
-    "  -h, --help          this text\n"
-    "\n"
-    "Environment: HF_TOKEN (or HF_TOKEN_PATH, or the file token in HF_HOME) for gated and private\n"
-    "repositories; HF_ENDPOINT (default: https://huggingface.co); HF_HUB_CACHE (default: hub in\n"
-    "HF_HOME, which is ~/.cache/huggingface); HF_HUB_OFFLINE=1 is --offline; HF_HUB_ETAG_TIMEOUT\n"
-    "and HF_HUB_DOWNLOAD_TIMEOUT: seconds of silence that are a failure (default: 30); the "
-    "proxies\n"
-    "of libcurl (https_proxy, no_proxy ...).\n"
-    "\n"
-    "Exit status: 0; 2 for a bad option or name; 3 for what the hub does not have, or a private\n"
-    "repository; 5 for a wrong checksum; 6 when the network, the disk or the access failed; 7 "
-    "when\n"
-    "the hub asks to come back later; 8 after an interrupt.\n";
 
 typedef struct pull_options {
     const char *revision;
@@ -113,7 +83,7 @@ int command_pull(int argc, char **argv)
     failure fail;
     error_code code = options_read(rows, argc, argv, &fail);
     if (code == OK && o.help) {
-        fputs(usage, stdout);
+        help_print("pull", stdout);
         return 0;
     }
     if (code == OK)

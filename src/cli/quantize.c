@@ -12,6 +12,7 @@
 #include "base/utf8.h"
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/help.h"
 #include "cli/model_file.h"
 #include "cli/progress.h"
 #include "kernel/quantize.h"
@@ -19,32 +20,6 @@
 #include "model/synthetic.h"
 
 #define SYNTHETIC "synthetic:"
-
-static const char help_head[] =
-    "usage: a-io quantize INPUT OUTPUT TYPE [options]\n"
-    "\n"
-    "Writes OUTPUT: the model INPUT (GGUF in F32, F16 or BF16) with every matrix in TYPE, which "
-    "is\n"
-    "q8_0, q6_k, q4_k or q4_0 (8.5, 6.6, 4.5 and 4.5 bits a weight; q4_k errs less than q4_0).\n"
-    "Vectors and the routers of experts become F32; all other keys of the file are kept.\n"
-    "\n"
-    "INPUT may be a name at the Hugging Face hub (see a-io pull --help).\n"
-    "\n"
-    "INPUT may also be synthetic:SHAPE: a model of a real shape with random weights, to measure\n"
-    "speed with. TYPE may then be f32, f16 and bf16 too. Shapes:\n"
-    "\n";
-
-static const char help_tail[] =
-    "\n"
-    "  -t, --threads N  threads (default: the physical cores this process may use)\n"
-    "  --offline        fetch nothing: a model's name must be in the hub's cache\n"
-    "  -h, --help       this text\n"
-    "\n"
-    "OUTPUT appears when it is whole; until then the data is in OUTPUT.partial.\n"
-    "\n"
-    "Exit status: 0; 2 for a bad option or type; 3 for a file that is not there; 5 for a model "
-    "that\n"
-    "cannot be quantized; 6 when reading or writing failed; 8 after an interrupt.\n";
 
 typedef struct quantize_job {
     const char *input, *output;
@@ -400,10 +375,10 @@ static error_code write_synthetic(const quantize_job *job, failure *fail)
 
 static void print_help(void)
 {
-    fputs(help_head, stdout);
+    help_print("quantize", stdout);
     for (size_t i = 0; synthetic_shape_name(i) != NULL; i++)
         printf("  synthetic:%s\n", synthetic_shape_name(i));
-    fputs(help_tail, stdout);
+    help_print("quantize_options", stdout);
 }
 
 static error_code take_arguments(quantize_job *job, int n, char **words, failure *fail)

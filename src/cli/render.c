@@ -7,36 +7,13 @@
 #include "base/json.h"
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/help.h"
 #include "cli/model_file.h"
 #include "model/chat.h"
 #include "model/gguf.h"
 
 /* More than any context; a template that prints more is refused before (template.h). */
 #define MAX_PROMPT ((size_t)1 << 30)
-
-static const char usage[] =
-    "usage: a-io render -m FILE [--chat-template TEMPLATE] [options] < REQUEST\n"
-    "       a-io render --chat-template TEMPLATE [--bos TEXT] [--eos TEXT] [options] < REQUEST\n"
-    "\n"
-    "Prints the prompt that a chat template makes of a request: exactly its text, no newline\n"
-    "added. REQUEST is a JSON object: messages, and optionally tools, documents,\n"
-    "add_generation_prompt (true or false; default: true) and chat_template_kwargs, an object of\n"
-    "the template's other variables, such as enable_thinking. Any other field is such a variable\n"
-    "too. Arguments of tool calls may be objects or, as in OpenAI's API, JSON in a text.\n"
-    "\n"
-    "  -m, --model-file FILE         the template, bos and eos of this GGUF file, or of a name at "
-    "the\n"
-    "                                Hugging Face hub (see a-io pull --help)\n"
-    "      --chat-template TEMPLATE  a Jinja file, or a built-in template's name\n"
-    "      --bos TEXT, --eos TEXT    the template's bos_token and eos_token, without -m\n"
-    "      --now TIME                what the template's strftime_now tells, such as\n"
-    "                                2026-03-14T09:26:53 (default: the local time)\n"
-    "      --offline                 fetch nothing: a model's name must be in the hub's cache\n"
-    "  -h, --help                    this text\n"
-    "\n"
-    "Exit status: 0; 2 for a bad option or request; 3 for a file that is not there; 5 for a file\n"
-    "that cannot be used, and when the template refuses the request or fails: its words are on\n"
-    "standard error.\n";
 
 typedef struct render_options {
     const char *model_path, *chat_template, *now;
@@ -246,7 +223,7 @@ int command_render(int argc, char **argv)
     failure fail;
     error_code code = read_render_options(&o, argc, argv, &fail);
     if (code == OK && o.help)
-        fputs(usage, stdout);
+        help_print("render", stdout);
     if (code == OK && !o.help)
         code = render(&o, &fail);
     return code == OK ? 0 : command_failed("render", &fail);

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/help.h"
 #include "cli/progress.h"
 #include "cli/replay.h"
 #include "cli/result_file.h"
@@ -15,69 +16,6 @@
 #include "evidence/scenario.h"
 #include "evidence/server_block.h"
 #include "evidence/trace.h"
-
-static const char usage[] =
-    "usage: a-io replay [options] [TRACE]\n"
-    "       a-io replay --scenario A,B,C [--requests N] [options] [TRACE]\n"
-    "       a-io replay --decisions LOG [--json]\n"
-    "       a-io replay --simulate PROFILE [--policies LIST] [--json]\n"
-    "\n"
-    "Sends labelled requests through policies on the local engines and measures accuracy, speed,\n"
-    "latency and what deciding costs. TRACE is a file of JSON lines: A-IO's own form,\n"
-    "HumanEval or GSM8K as published, or a decision log with prompts (docs/replay.md). A\n"
-    "scenario draws its requests from the trace, or else from the built-in tasks of the demo "
-    "pair.\n"
-    "\n"
-    "      --scenario LIST  A (70 % code, 20 % qa, 10 % math), B (30, 40, 30), C (50 % long code,\n"
-    "                       50 % qa)\n"
-    "      --policies LIST  what to compare (default: small,large,adaptive); all: everything but\n"
-    "                       rules. Policies: paper, adaptive, random, rules (the "
-    "configuration's).\n"
-    "                       Baselines: small, large, small-lookup, large-lookup, always-lookup,\n"
-    "                       oracle, best-single. Ablations of adaptive: without-routing,\n"
-    "                       without-lookup-switch, without-entropy-fallback, without-probe-reuse\n"
-    "      --requests N     of each scenario (default: 100)\n"
-    "      --seed S         chooses the requests, their order and the arrivals (default: 1)\n"
-    "      --server URL     through an OpenAI-compatible server (http://host:port[/v1]) instead of "
-    "local\n"
-    "                       engines; A_IO_API_KEY, where set, is its key\n"
-    "      --models LIST    of the server, instead of policies (default: auto, which an A-IO "
-    "routes)\n"
-    "      --half 1|2       only requests of one half of all; the halves share none\n"
-    "      --in-flight N    closed loop: so many requests at once (default: 1)\n"
-    "      --rate R         open loop instead: R requests a second, at random (Poisson)\n"
-    "      --arrivals       open loop at the trace's own times (arrival_ms)\n"
-    "      --rounds N       the policies take turns, N blocks of requests each (default: 1)\n"
-    "  -n, --max-tokens N   of an answer, where the trace says none (default: 256)\n"
-    "      --temperature T  default: 0\n"
-    "      --ttft-bound MS, --between-bound MS  what an answer must keep to count as good: time "
-    "to\n"
-    "                       first token, time between tokens (default: 500 and 50)\n"
-    "      --simulate PROFILE  no engines: what policies would give with the accuracies, speeds "
-    "and\n"
-    "                       overheads in PROFILE, beside what was published (docs/paper.md)\n"
-    "      --decisions LOG  no engines: decides every line of a decision log again, from the facts "
-    "and\n"
-    "                       the rules in it, and says whether all came out the same\n"
-    "      --output FILE    the results as JSON; an interrupted replay goes on where it was\n"
-    "      --json           the results on standard output instead of the table\n"
-    "      --config FILE    configuration (default: config/demo.yaml)\n"
-    "  -t, --threads N      threads that compute (default: physical cores)\n"
-    "  -c, --context N      tokens a request may hold (default: what the model was trained for)\n"
-    "      --kv f16|f32|q8_0 type of the KV cache (default: f16)\n"
-    "      --step-cost FILE what steps cost, for lookup's decisions: from this file of a-io "
-    "calibrate\n"
-    "                       instead of from the clock, so that two replays differ in times alone.\n"
-    "                       One request at a time\n"
-    "      --offline        fetch nothing: models named in the hub's way must be in its cache\n"
-    "  -h, --help           this text\n"
-    "\n"
-    "Answers to code tasks are run: by python3, confined (docs/replay.md says to what).\n"
-    "\n"
-    "Exit status: 0; 1 when a decision of a log came out differently; 2 for a bad option; 3 for\n"
-    "something that is not there; 4 for a bad configuration; 5 for a bad trace or model file; 6 "
-    "for a\n"
-    "file that cannot be read or written; 8 when it was interrupted.\n";
 
 #define MODELS_LIMIT 4096 /* bytes of --models */
 
@@ -454,7 +392,7 @@ int command_replay(int argc, char **argv)
     json_t *results = NULL, *settings = NULL;
     error_code code = read_options(&o, argc, argv, &fail);
     if (code == OK && o.help) {
-        fputs(usage, stdout);
+        help_print("replay", stdout);
         return 0;
     }
     if (code == OK && o.decisions != NULL)

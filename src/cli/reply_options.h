@@ -48,49 +48,6 @@ typedef struct reply_options {
      REPLY_SAMPLING_OPTION(o, frequency_penalty, CONFIG_FREQUENCY_PENALTY)},                   \
     {"logit-bias", .take = reply_take_bias, .context = o}
 
-/* Their part of a usage text. */
-#define REPLY_MODEL_USAGE                                                                         \
-    "Which model\n"                                                                               \
-    "      --config FILE           configuration (default: config/demo.yaml)\n"                   \
-    "      --policy NAME           adaptive, paper, small, large, random or rules, instead of\n"  \
-    "                              the configuration's\n"                                         \
-    "      --model NAME            this model of the configuration, without routing\n"            \
-    "  -m, --model-file FILE       one GGUF file without configuration and routing, or a name at\n"\
-    "                              the Hugging Face hub (see a-io pull --help)\n"                 \
-    "      --chat-template NAME    with -m, instead of the file's own template: a built-in one\n"     \
-    "                              (chatml, llama3 ...), a file's as file:PATH, or none\n"
-#define REPLY_LENGTH_USAGE                                                                        \
-    "  -n, --max-tokens N          at most N tokens (default: until the model ends or its\n"      \
-    "                              context is full)\n"                                            \
-    "      --stop TEXT             end before this text; up to 16 of them\n"                      \
-    "      --json-schema FILE      the answer is JSON that this JSON Schema allows\n"             \
-    "      --grammar FILE          the answer matches this grammar, GBNF or Lark\n"
-#define REPLY_SAMPLING_USAGE                                                                      \
-    "Sampling\n"                                                                                  \
-    "      --temperature X         0 (the default) takes the most probable token\n"               \
-    "      --seed N                default: 0; the same seed gives the same answer\n"             \
-    "      --top-k N               0: off (the default)\n"                                        \
-    "      --top-p X               1: off (the default)\n"                                        \
-    "      --min-p X               0: off (the default)\n"                                        \
-    "      --repetition-penalty X  1: off (the default)\n"                                        \
-    "      --presence-penalty X    0: off (the default)\n"                                        \
-    "      --frequency-penalty X   0: off (the default)\n"                                        \
-    "      --logit-bias ID=X       adds X to the logit of a token; may be repeated\n"
-#define REPLY_ENGINE_USAGE                                                                        \
-    "Engine (none of these changes an answer, but --kv and -c)\n"                                 \
-    "      --lookup off|auto|N     prompt lookup: none, chosen step by step, or N tokens a step\n"\
-    "                              (1 to 16) (default: the plan's)\n"                             \
-    "  -t, --threads N             threads that compute (default: physical cores)\n"              \
-    "  -c, --context N             tokens a request may hold (default: what the model was\n"      \
-    "                              trained for)\n"                                                \
-    "      --kv f16|f32|q8_0       type of the KV cache (default: f16)\n"                         \
-    "      --prefill-chunk N       most prompt tokens a step takes\n"                             \
-    "      --requant head=TYPE     output matrices in fewer bits than the files have: q8_0, q6_k,\n" \
-    "                              q4_k, q4_0: faster, and other answers\n"                       \
-    "      --measure               measure steps anew (an earlier start's:\n"                     \
-    "                              ~/.cache/a-io/measured)\n"                                     \
-    "      --offline               fetch nothing: models named in the hub's way must be in its\n" \
-    "                              cache\n"
 /* clang-format on */
 
 /* Greedy, and nothing else said. */

@@ -5,24 +5,9 @@
 
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/help.h"
 #include "cli/replay.h"
 #include "evidence/report.h"
-
-static const char usage[] =
-    "usage: a-io report [options] RESULTS...\n"
-    "\n"
-    "Makes a page of what `a-io replay` wrote with --output or --json. Of several files all runs "
-    "are\n"
-    "taken; of two runs of one scenario and policy the first.\n"
-    "\n"
-    "      --html FILE      one self-contained page: accuracy against speed, bars, tables\n"
-    "      --markdown FILE  the tables for a README; - is standard output (default, when no other\n"
-    "                       is asked for)\n"
-    "      --svg FILE       the picture alone: accuracy against speed by scenario\n"
-    "  -h, --help           this text\n"
-    "\n"
-    "Exit status: 0; 2 for a bad option; 3 for a file that is not there; 5 for results that are\n"
-    "none; 6 when the page cannot be written.\n";
 
 typedef struct report_options {
     const char *html, *markdown, *svg;
@@ -107,7 +92,7 @@ int command_report(int argc, char **argv)
     json_t *runs = json_array();
     error_code code = read_report_options(&o, argc, argv, &fail);
     if (code == OK && o.help) {
-        fputs(usage, stdout);
+        help_print("report", stdout);
         json_decref(runs);
         return 0;
     }

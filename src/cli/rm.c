@@ -3,22 +3,8 @@
 
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/help.h"
 #include "cli/model_file.h"
-
-static const char usage[] =
-    "usage: a-io rm NAME [options]\n"
-    "\n"
-    "Removes a model from the Hugging Face hub's cache, without asking, and says what that freed.\n"
-    "NAME is as a-io models lists it; OWNER/REPO alone is everything that is cached of the\n"
-    "repository, unfinished downloads and other tools' files too. Without a revision the model "
-    "goes\n"
-    "from all revisions; what another file or revision needs stays.\n"
-    "\n"
-    "      --revision REV  from this branch, tag or commit only\n"
-    "  -h, --help          this text\n"
-    "\n"
-    "Exit status: 0; 2 for a bad option or name; 3 when the cache has no such model; 6 when it\n"
-    "cannot be removed; 7 while another process fetches it.\n";
 
 typedef struct rm_options {
     const char *revision;
@@ -60,7 +46,7 @@ int command_rm(int argc, char **argv)
     failure fail;
     error_code code = options_read(rows, argc, argv, &fail);
     if (code == OK && o.help) {
-        fputs(usage, stdout);
+        help_print("rm", stdout);
         return 0;
     }
     if (code == OK)

@@ -9,36 +9,8 @@
 #include "cli/request_lines.h"
 #include "base/json.h"
 #include "base/lines.h"
+#include "cli/help.h"
 #include "orchestra/describe.h"
-
-static const char usage[] =
-    "usage: a-io route [options] [PROMPT]\n"
-    "       a-io route --jsonl [options] < REQUESTS\n"
-    "\n"
-    "Decides which model would answer and whether with lookup, and stops there. The prompt is the\n"
-    "argument, or -p, or else standard input, whose final newline is not part of it.\n"
-    "\n"
-    "  -p, --prompt TEXT   the prompt\n"
-    "      --system TEXT   a system message before it\n"
-    "      --session ID    the conversation's name, as x-session-id gives it\n"
-    "      --header NAME=VALUE  a header of the request, for rules that look at one; up to 16\n"
-    "      --json          one JSON object: intent, plan, receipt\n"
-    "      --jsonl         JSON objects on standard input, one a line, with \"prompt\" (text) or\n"
-    "                      \"messages\" (a list of {role, content}); other fields are not looked\n"
-    "                      at. One decision a line out, in the same order; a line that cannot be\n"
-    "                      decided gives an object with \"error\", and the exit status is then 1\n"
-    "      --config FILE   configuration (default: config/demo.yaml)\n"
-    "      --policy NAME   adaptive, paper, small, large, random or rules, instead of the file's\n"
-    "  -t, --threads N     threads that compute (default: physical cores)\n"
-    "  -c, --context N     tokens a request may hold (default: what the model was trained for)\n"
-    "      --kv f16|f32|q8_0 type of the KV cache (default: f16)\n"
-    "      --requant head=TYPE output matrices in fewer bits: q8_0, q6_k, q4_k, q4_0\n"
-    "      --measure       measure steps anew (an earlier start's: ~/.cache/a-io/measured)\n"
-    "      --offline       fetch nothing: models named in the hub's way must be in its cache\n"
-    "  -h, --help          this text\n"
-    "\n"
-    "Exit status: 0; 1 when a line of --jsonl failed; 2 for a bad option or prompt; 3 for a\n"
-    "file that is not there; 4 for a bad configuration; 5 for a model file that cannot be used.\n";
 
 #define MAX_HEADERS 16
 
@@ -210,7 +182,7 @@ int command_route(int argc, char **argv)
     buffer_init(&prompt, INPUT_LIMIT);
     error_code code = read_route_options(&o, argc, argv, &fail);
     if (code == OK && o.help) {
-        fputs(usage, stdout);
+        help_print("route", stdout);
         return 0;
     }
     if (code == OK && !o.jsonl)

@@ -5,31 +5,8 @@
 #include "cli/cli.h"
 #include "cli/reply_options.h"
 #include "base/json.h"
+#include "cli/help.h"
 #include "orchestra/describe.h"
-
-static const char usage[] =
-    "usage: a-io run [options] [PROMPT]\n"
-    "\n"
-    "Answers a prompt on standard output; plan and receipt go to standard error. The prompt is "
-    "the\n"
-    "argument, or -p, or else standard input, whose final newline is not part of it (with --raw "
-    "it\n"
-    "is).\n"
-    "\n" REPLY_MODEL_USAGE "\n"
-    "Prompt and answer\n"
-    "  -p, --prompt TEXT           the prompt\n"
-    "      --system TEXT           a system message before it\n"
-    "      --raw                   the prompt alone, without chat template (what -m does anyway "
-    "for\n"
-    "                              a model that has none)\n" REPLY_LENGTH_USAGE
-    "      --json                  one JSON object on standard output: text, tokens, intent, "
-    "plan,\n"
-    "                              receipt, seed\n"
-    "\n" REPLY_SAMPLING_USAGE "\n" REPLY_ENGINE_USAGE "  -h, --help                  this text\n"
-    "\n"
-    "Exit status: 0; 2 for a bad option or prompt; 3 for a file or model name that is not\n"
-    "there; 4 for a bad configuration; 5 for a model file that cannot be used; 6 when\n"
-    "reading or writing failed; 7 for lack of memory; 8 after an interrupt.\n";
 
 typedef struct run_command {
     stage_options stage;
@@ -191,7 +168,7 @@ int command_run(int argc, char **argv)
     buffer_init(&prompt, INPUT_LIMIT);
     error_code code = read_run_options(&o, argc, argv, &fail);
     if (code == OK && o.help)
-        fputs(usage, stdout);
+        help_print("run", stdout);
     if (code == OK && !o.help)
         code = read_prompt(&prompt, o.prompt, argc, argv, o.raw, &fail);
     if (code == OK && !o.help)

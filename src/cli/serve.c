@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/help.h"
 #include "cli/probe_check.h"
 #include "cli/reload.h"
 #include "cli/service_manager.h"
@@ -20,57 +21,6 @@
 #include "server/server.h"
 
 #define DRAIN_MS 30000.0
-
-static const char usage[] =
-    "usage: a-io serve [options]\n"
-    "\n"
-    "Answers OpenAI's chat completions, completions, responses and embeddings, Anthropic's "
-    "messages\n"
-    "and Ollama's chat and generate (docs/http.md) and, for the decision alone, /v1/route;\n"
-    "/v1/feedback takes what an intent really was, or an answer (probe.online, success.online);\n"
-    "/health, /ready and /metrics (Prometheus) are for those who run it.\n"
-    "\n"
-    "      --config FILE           configuration (default: config/demo.yaml)\n"
-    "      --policy NAME           adaptive, paper, small, large, random or rules, instead of the\n"
-    "                              configuration's\n"
-    "  -m, --model-file FILE       one GGUF file without configuration and routing, or a name at\n"
-    "                              the Hugging Face hub (see a-io pull --help)\n"
-    "      --chat-template NAME    with -m, instead of the file's own template: a built-in one\n"
-    "                              (chatml, llama3 ...) or a file's as file:PATH\n"
-    "      --host ADDRESS          listen there (default: what the configuration says)\n"
-    "      --port N                likewise; 0: any free one\n"
-    "      --socket PATH           listen on a Unix socket instead\n"
-    "      --allow-without-key     serve others than this machine without a key\n"
-    "  -t, --threads N             threads that compute (default: physical cores)\n"
-    "  -c, --context N             tokens a request may hold (default: what the model was trained\n"
-    "                              for)\n"
-    "      --kv f16|f32|q8_0       type of the KV cache (default: f16)\n"
-    "      --requant head=TYPE     output matrices in fewer bits than the files have: q8_0, q6_k,\n"
-    "                              q4_k, q4_0: faster, and other answers\n"
-    "      --measure               take nothing that an earlier start measured (steps, what the\n"
-    "                              probe says of built-in requests; ~/.cache/a-io/measured)\n"
-    "      --check                 load and check everything, print the rules in effect and what\n"
-    "                              probe and policy make of sixty built-in requests, exit\n"
-    "      --offline               fetch nothing: models named in the hub's way must be in its\n"
-    "                              cache\n"
-    "  -h, --help                  this text\n"
-    "\n"
-    "While replies stream, prompts add up to engine.step_budget_ms (default: 100) to the time\n"
-    "between two tokens of a reply, beside the step that the replies need themselves; but at\n"
-    "least eight tokens of a prompt are in every step.\n"
-    "\n"
-    "The environment variable A_IO_API_KEY, when set, is a key that every /v1 request must send;\n"
-    "server.keys_file has more of them, with limits. Without any, an address that others reach is\n"
-    "refused, and only localhost, this address and server.allowed_hosts are served, pages of\n"
-    "server.allowed_origins only.\n"
-    "SIGTERM or SIGINT: no new requests, up to 30 s for those that run; a second one: at once.\n"
-    "SIGHUP: keys, certificate, probe, labels and policy are read again, and no reply ends; a\n"
-    "certificate that changes is noticed by itself.\n"
-    "systemd may pass the socket on, and is told when the server is ready (Type=notify).\n"
-    "\n"
-    "Exit status: 0; 2 for a bad option; 3 for a file that is not there; 4 for a bad "
-    "configuration;\n"
-    "5 for a model that cannot be used; 6 when the address cannot be listened on.\n";
 
 typedef struct serve_options {
     stage_options stage;
@@ -435,7 +385,7 @@ int command_serve(int argc, char **argv)
     stage st = {.config = NULL};
     error_code code = read_serve_options(argc, argv, &options, &fail);
     if (code == OK && options.help) {
-        fputs(usage, stdout);
+        help_print("serve", stdout);
         return 0;
     }
     if (code == OK)

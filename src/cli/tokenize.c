@@ -10,30 +10,13 @@
 
 #include "base/utf8.h"
 #include "cli/common.h"
+#include "cli/help.h"
 #include "cli/model_file.h"
 #include "model/tokenizer.h"
 
 #define MAX_INPUT ((size_t)1 << 30)
 /* A token is a few bytes; JSON writes some of them as six. */
 #define MAX_OUTPUT ((size_t)8 << 30)
-
-static const char usage[] =
-    "usage: a-io tokenize [-m] MODEL [--json [--decode]] < INPUT\n"
-    "\n"
-    "Turns text on standard input into the token ids of a model (a GGUF file, with or without\n"
-    "weights, or a name at the Hugging Face hub: see a-io pull --help). Special tokens in the "
-    "text\n"
-    "stay ordinary text, and none are added.\n"
-    "\n"
-    "  -m, --model-file FILE  the model, as other commands take it\n"
-    "      --json             a JSON array of texts in, a JSON array of arrays of ids out;\n"
-    "                         without it plain text in, one line a token out: its id and its text\n"
-    "      --decode           the other way: a JSON array of arrays of ids in, one of texts out\n"
-    "      --offline          fetch nothing: a model's name must be in the hub's cache\n"
-    "  -h, --help             this text\n"
-    "\n"
-    "Exit status: 0; 2 for malformed input; 3 for a file that is not there; 5 for one that is\n"
-    "malformed or not supported; 6 for one that cannot be read.\n";
 
 typedef enum tokenize_mode { MODE_LINES, MODE_ENCODE, MODE_DECODE } tokenize_mode;
 
@@ -210,7 +193,7 @@ int command_tokenize(int argc, char **argv)
     failure fail;
     error_code code = options_read(rows, argc, argv, &fail);
     if (code == OK && o.help) {
-        fputs(usage, stdout);
+        help_print("tokenize", stdout);
         return 0;
     }
     if (code == OK)

@@ -6,28 +6,10 @@
 
 #include "cli/cli.h"
 #include "cli/common.h"
+#include "cli/help.h"
 #include "cli/model_file.h"
 #include "cli/replay.h"
 #include "evidence/tune.h"
-
-static const char usage[] =
-    "usage: a-io tune [options] RESULTS\n"
-    "\n"
-    "Derives rules from what `a-io replay` measured: for each label of the probe, and for prompts "
-    "that\n"
-    "are too long for the small model, the fastest model and lookup whose accuracy is within a\n"
-    "tolerance of the best. The results must come from --policies\n"
-    "small,small-lookup,large,large-lookup,adaptive (or more).\n"
-    "\n"
-    "      --config FILE    whose models and probe the result takes (default: config/demo.yaml)\n"
-    "      --tolerance P    points of accuracy (default: 0.5)\n"
-    "      --least N        requests that a rule needs behind it (default: 30)\n"
-    "      --output FILE    the configuration (default: standard output)\n"
-    "  -h, --help           this text\n"
-    "\n"
-    "Exit status: 0; 2 for a bad option or results that are not enough; 3 for a file that is not\n"
-    "there; 4 for a bad configuration; 5 for results that are none; 6 when the output cannot be\n"
-    "written.\n";
 
 typedef struct tune_command {
     const char *config, *output;
@@ -187,7 +169,7 @@ int command_tune(int argc, char **argv)
     failure fail;
     error_code code = read_tune_options(&o, argc, argv, &fail);
     if (code == OK && o.help) {
-        fputs(usage, stdout);
+        help_print("tune", stdout);
         return 0;
     }
     if (code == OK)

@@ -3,25 +3,18 @@
 
 #include <string.h>
 
-/* The assembler puts the file there as it is; the Makefile has its name as what this depends on. */
-#define EMBED(symbol, file)                                                                        \
-    __asm__(".pushsection .rodata\n"                                                               \
-            ".global " #symbol "_begin\n" #symbol "_begin:\n"                                      \
-            ".incbin \"src/server/page/" file "\"\n"                                               \
-            ".global " #symbol "_end\n" #symbol "_end:\n"                                          \
-            ".byte 0\n.popsection\n");                                                             \
-    extern const char symbol##_begin[], symbol##_end[]
+#include "base/embed.h"
 
-EMBED(page_index, "index.html");
-EMBED(page_style, "style.css");
-EMBED(page_icon, "icon.svg");
-EMBED(page_api, "api.js");
-EMBED(page_app, "app.js");
-EMBED(page_decision, "decision.js");
-EMBED(page_dom, "dom.js");
-EMBED(page_live, "live.js");
-EMBED(page_markdown, "markdown.js");
-EMBED(page_store, "store.js");
+EMBED(page_index, "src/server/page/index.html");
+EMBED(page_style, "src/server/page/style.css");
+EMBED(page_icon, "src/server/page/icon.svg");
+EMBED(page_api, "src/server/page/api.js");
+EMBED(page_app, "src/server/page/app.js");
+EMBED(page_decision, "src/server/page/decision.js");
+EMBED(page_dom, "src/server/page/dom.js");
+EMBED(page_live, "src/server/page/live.js");
+EMBED(page_markdown, "src/server/page/markdown.js");
+EMBED(page_store, "src/server/page/store.js");
 
 #define JAVASCRIPT "text/javascript; charset=utf-8"
 
