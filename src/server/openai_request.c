@@ -7,57 +7,6 @@
 
 #include "base/json.h"
 
-bool parser_refuse(parser *p, const char *param, const char *what)
-{
-    return api_error_set(p->error, 400, NULL, param, "'%s' %s", param, what);
-}
-
-bool parser_refuse_difference(parser *p, const char *name, const char *other)
-{
-    return api_error_set(p->error, 400, NULL, name, "'%s' and '%s' differ; send one of them", name,
-                         other);
-}
-
-bool parser_no_memory(parser *p, const char *name)
-{
-    return api_error_set(p->error, 503, "out_of_memory", name, "no memory for '%s'", name);
-}
-
-void *parser_keep(parser *p, const char *name, void *made)
-{
-    chat_request *out = p->out;
-    if (made == NULL || out->n_kept == REQUEST_MAX_KEPT) {
-        free(made);
-        parser_no_memory(p, name);
-        return NULL;
-    }
-    out->kept[out->n_kept++] = made;
-    return made;
-}
-
-json_t *parser_own(parser *p, json_t *made)
-{
-    if (p->out->converted == NULL)
-        p->out->converted = json_array();
-    return json_array_append_new(p->out->converted, made) == 0 ? made : NULL;
-}
-
-#define KEPT_LIMIT ((size_t)256 << 20) /* above what a body can become */
-
-char *parser_write_json(json_t *value)
-{
-    buffer text;
-    buffer_init(&text, KEPT_LIMIT);
-    if (json_write_exact(&text, json_incref(value)) != OK)
-        buffer_free(&text);
-    return text.data;
-}
-
-const char *parser_keep_json(parser *p, const char *name, json_t *value)
-{
-    return parser_keep(p, name, parser_write_json(value));
-}
-
 static bool draw_seed(parser *p, const request_defaults *defaults)
 {
     uint32_t seed = defaults->seed; /* 32 bits survive every client's JSON numbers, so that it can

@@ -25,12 +25,6 @@ bool read_user(parser *p, const char *name, json_t *value)
     return true;
 }
 
-bool parser_read_flag(parser *p, const char *name, json_t *value, bool *out)
-{
-    *out = json_is_true(value);
-    return json_is_boolean(value) || parser_refuse(p, name, "must be true or false");
-}
-
 bool read_n(parser *p, const char *name, json_t *value)
 {
     int64_t number = 0;
@@ -127,4 +121,30 @@ bool read_text_logprobs(parser *p, const char *name, json_t *value)
 {
     p->out->manner.wants_scores = true;
     return read_top_logprobs(p, name, value);
+}
+
+static bool wants_window(const sampling_params *s)
+{
+    return s->repetition_penalty != 1 || s->presence_penalty != 0 || s->frequency_penalty != 0;
+}
+
+bool finish_manner(parser *p)
+{
+    const reply_manner *m = &p->out->manner;
+    if (p->has_stream_options && !m->stream)
+        return parser_refuse(p, "stream_options", "is for requests with 'stream': true");
+    if (p->out->request.n_top > 0 && !m->wants_scores)
+        return parser_refuse(p, "top_logprobs", "is for requests with 'logprobs': true");
+    if (p->has_window && wants_window(&p->out->request.sampling))
+        return parser_refuse(p, "repeat_last_n",
+                             "is only supported with the value -1 where there are penalties");
+    p->out->request.wants_scores = m->wants_scores;
+    p->out->request.scores_drawn = m->scores_drawn;
+    p->out->request.scores_prompt = m->wants_scores && m->echo;
+    size_t prompts = p->out->n_prompts > 0 ? p->out->n_prompts : 1;
+    if (m->n * prompts > REQUEST_MAX_REPLIES)
+        return api_error_set(p->error, 400, NULL, "n",
+                             "%zu replies are asked for; at most %d are given", m->n * prompts,
+                             REQUEST_MAX_REPLIES);
+    return true;
 }

@@ -33,8 +33,7 @@ static bool is_hint(const char *key)
     return IS_ONE_OF(key, hints);
 }
 
-/* ---- checking ---------------------------------------------------------------------------------
- */
+/* ---- checking -------------------------------------------------------------------------------- */
 
 static bool check_part(parser *p, size_t index, json_t *part)
 {
@@ -169,8 +168,7 @@ bool read_messages(parser *p, const char *name, json_t *value)
     return true;
 }
 
-/* ---- texts ------------------------------------------------------------------------------------
- */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
 static size_t parts_length(json_t *content)
 {
@@ -231,8 +229,7 @@ static bool make_messages(parser *p)
     return true;
 }
 
-/* ---- what plain messages do not hold ----------------------------------------------------------
- */
+/* ---- what plain messages do not hold --------------------------------------------------------- */
 
 static const char *thought_of(const json_t *message)
 {

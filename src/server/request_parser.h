@@ -3,6 +3,7 @@
  *
  *   openai_request.c     the body as a whole
  *   request_fields.c     the tables of fields: who reads which, and what may stand unread
+ *   request_parser.c     refusals, memory, values of the usual kinds, the walk over a body
  *   request_sampling.c   numbers: sampling, seed, limits, lookup
  *   request_manner.c     how it is answered: stream, stops, model, user
  *   request_priority.c   priority and deadline, as fields and as headers
@@ -12,7 +13,8 @@
  *   request_prompt.c     raw prompts
  *   request_bias.c       biases of tokens and of words
  *   request_tokens.c     what can be read once the model is known
- *   native_request.c     llama-server's own: /completion and /infill
+ *   native_fields.c      what llama-server takes besides in every request for a reply
+ *   native_request.c     its own forms: /completion and /infill
  */
 #ifndef SERVER_REQUEST_PARSER_H
 #define SERVER_REQUEST_PARSER_H

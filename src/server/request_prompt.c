@@ -107,8 +107,7 @@ bool read_best_of(parser *p, const char *name, json_t *value)
     return true;
 }
 
-/* ---- all of it --------------------------------------------------------------------------------
- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static bool take_ids(parser *p, request_prompt *out, const json_t *list)
 {

@@ -3,41 +3,6 @@
 
 #include <math.h>
 
-bool parser_read_float(parser *p, const char *name, json_t *value, double low, double high,
-                       float *out)
-{
-    double number = json_number_value(value);
-    if (!json_is_number(value) || !(number >= low && number <= high))
-        return api_error_set(p->error, 400, NULL, name,
-                             "'%s' must be a number of at least %g and at most %g", name, low,
-                             high);
-    *out = (float)number;
-    return true;
-}
-
-/* True: a number that is whole, and that a double holds exactly. */
-static bool whole_number(json_t *value, int64_t *out)
-{
-    *out = json_integer_value(value);
-    if (json_is_integer(value))
-        return true;
-    double real = json_real_value(value);
-    const double exact = 9007199254740992.0; /* 2^53 */
-    if (!json_is_real(value) || real != floor(real) || fabs(real) > exact)
-        return false;
-    *out = (int64_t)real;
-    return true;
-}
-
-bool parser_read_integer(parser *p, const char *name, json_t *value, int64_t low, int64_t high,
-                         int64_t *out)
-{
-    if (!whole_number(value, out) || *out < low || *out > high)
-        return api_error_set(p->error, 400, NULL, name, "'%s' must be an integer from %lld to %lld",
-                             name, (long long)low, (long long)high);
-    return true;
-}
-
 bool read_temperature(parser *p, const char *name, json_t *value)
 {
     p->out->sampling_given |= CONFIG_TEMPERATURE;

@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-/* ---- tools ------------------------------------------------------------------------------------
- */
+/* ---- tools ----------------------------------------------------------------------------------- */
 
 static bool is_function(const json_t *function)
 {
@@ -97,8 +96,7 @@ bool finish_tools(parser *p)
     return p->variables == NULL || chat->variables_json != NULL;
 }
 
-/* ---- what the template is told ----------------------------------------------------------------
- */
+/* ---- what the template is told --------------------------------------------------------------- */
 
 bool parser_set_variable(parser *p, const char *name, json_t *value)
 {
@@ -151,8 +149,7 @@ bool read_documents(parser *p, const char *name, json_t *value)
     return p->out->request.chat.documents_json != NULL;
 }
 
-/* ---- a reply that is begun --------------------------------------------------------------------
- */
+/* ---- a reply that is begun ------------------------------------------------------------------- */
 
 bool read_continue(parser *p, const char *name, json_t *value)
 {
