@@ -16,8 +16,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "server/loop.h"
-
 #define HOST_SIZE 264 /* the longest name, and a port */
 
 /* ---- the name that it was asked by ----------------------------------------------------------- */
@@ -137,16 +135,17 @@ static bool check_type(const exchange *e, api_error *error)
 static bool check_route(exchange *e, api_error *error)
 {
     const char *method = e->head->method;
-    char methods[64];
     e->route = route_find(method, e->head->path, &e->argument);
     if (e->route == NULL)
         return api_error_set(error, 404, NULL, "",
                              "there is nothing at %.64s; docs/http.md has the list of paths",
                              e->path);
+    if (e->route->api != NULL)
+        e->api = e->route->api;
     if (route_takes(e->route, method))
         return true;
-    route_methods(e->route, methods, sizeof methods);
-    return api_error_set(error, 405, NULL, "", "%s takes %s, not %.32s", e->route->path, methods,
+    route_methods(e->route, e->methods, sizeof e->methods);
+    return api_error_set(error, 405, NULL, "", "%s takes %s, not %.32s", e->route->path, e->methods,
                          method);
 }
 
@@ -155,7 +154,7 @@ static bool check_room(const exchange *e, api_error *error)
     const server *s = e->server;
     if (atomic_load(&s->draining))
         return api_error_set_stopping(error);
-    if (loop_has_place(s->loop, e->connection))
+    if (gate_has_place(e->connection))
         return true;
     if (e->connection->excess == EXCESS_ALL)
         return api_error_set(error, 503, NULL, "", "all %u connections are in use",

@@ -144,13 +144,6 @@ static void add_retry_after(const exchange *e, buffer *head)
     add_header(head, "Retry-After", text);
 }
 
-static void add_allow(const route *r, buffer *head)
-{
-    char methods[64];
-    route_methods(r, methods, sizeof methods);
-    add_header(head, "Allow", methods);
-}
-
 /* A client that was told so sends its next request on another connection. */
 static void add_manners(const exchange *e, buffer *head)
 {
@@ -183,7 +176,7 @@ static void begin_head(exchange *e, int status, buffer *head)
     if (status == 401)
         add_header(head, "WWW-Authenticate", "Bearer");
     if (status == 405)
-        add_allow(e->route, head);
+        add_header(head, "Allow", e->methods);
     add_manners(e, head);
 }
 
@@ -235,7 +228,7 @@ bool exchange_answer(exchange *e, int status, json_t *body)
 bool exchange_answer_error(exchange *e, const api_error *error)
 {
     e->retry_after_s = error->retry_after_s;
-    const api *a = exchange_api(e);
+    const api *a = e->api;
     return exchange_answer(e, error->status,
                            a->error != NULL ? a->error(error) : api_error_json(error));
 }
@@ -244,7 +237,7 @@ bool exchange_answer_stream(exchange *e)
 {
     buffer answer;
     begin_head(e, 200, &answer);
-    add_header(&answer, "Content-Type", exchange_api(e)->stream_type);
+    add_header(&answer, "Content-Type", e->api->stream_type);
     add_header(&answer, "Cache-Control", "no-cache");
     add_header(&answer, "X-Accel-Buffering", "no");
     if (e->connection->is_chunked)

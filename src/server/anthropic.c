@@ -69,8 +69,7 @@ static json_t *whole(const exchange *e)
     return body;
 }
 
-/* ---- streams -----------------------------------------------------------------------------------
- */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 static bool begin(exchange *e)
 {
@@ -159,8 +158,7 @@ static bool keep_alive(exchange *e)
     return stream_add_event(e, "ping", json_pack("{s:s}", "type", "ping"));
 }
 
-/* ---- errors ------------------------------------------------------------------------------------
- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 static json_t *error_json(const api_error *error)
 {

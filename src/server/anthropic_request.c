@@ -22,8 +22,7 @@ static const char *type_of(const json_t *block)
     return type != NULL ? type : "";
 }
 
-/* ---- blocks -----------------------------------------------------------------------------------
- */
+/* ---- blocks ---------------------------------------------------------------------------------- */
 
 /* What of one message was found in its blocks. */
 typedef struct blocks {
@@ -107,8 +106,7 @@ static bool add_message(parser *p, size_t index, json_t *list, json_t *message)
     return is_read;
 }
 
-/* ---- fields -----------------------------------------------------------------------------------
- */
+/* ---- fields ---------------------------------------------------------------------------------- */
 
 static bool read_anthropic_messages(parser *p, const char *name, json_t *value)
 {

@@ -20,7 +20,7 @@ static bool answer_stopping(exchange *e)
 
 static bool answer_finished(exchange *e)
 {
-    json_t *body = e->decide_only ? decision_json(e->choices[0].run) : exchange_api(e)->whole(e);
+    json_t *body = e->decide_only ? decision_json(e->choices[0].run) : e->api->whole(e);
     replies_release(e);
     return exchange_answer(e, 200, body);
 }
@@ -103,7 +103,7 @@ static bool parse(exchange *e, chat_request *r, api_error *error)
 {
     request_text text = {.body = e->body.data,
                          .length = e->body.length,
-                         .form = exchange_api(e)->form,
+                         .form = e->api->form,
                          .store = e->server->responses};
     for (size_t i = 0; i < e->head->n_headers; i++)
         if (!read_header(&e->head->headers[i], &text, error))
@@ -140,7 +140,7 @@ static void begin(work *w)
 bool completion_begin(exchange *e)
 {
     api_error error;
-    const char *prefix = exchange_api(e)->id_prefix;
+    const char *prefix = e->api->id_prefix;
     size_t n = strlen(prefix);
     memcpy(e->reply_id, prefix, n);
     exchange_random_id(e->reply_id + n, 24);

@@ -2,6 +2,23 @@
  * takes long. */
 #include "server/exchange.h"
 
+bool exchange_await_work(exchange *e, bool *is_well)
+{
+    unsigned signals = exchange_take_signals(e);
+    api_error error;
+    bool is_stopped = (signals & SIGNAL_STOPPING) && exchange_withdraw_work(e);
+    *is_well = true;
+    if (is_stopped) {
+        api_error_set_stopping(&error);
+        *is_well = exchange_answer_error(e, &error);
+    } else if (!e->is_working && e->has_work_error) {
+        *is_well = exchange_answer_error(e, &e->work_error);
+    } else {
+        return !e->is_working;
+    }
+    return false;
+}
+
 static bool compute(exchange *e)
 {
     json_t *body = request_object(e->body.data, e->body.length, &e->work_error);

@@ -14,14 +14,7 @@
 #define IN_LIMIT (HTTP_HEAD_LIMIT + 2 * CONNECTION_READ_SIZE)
 #define OUT_LIMIT ((size_t)128 << 20) /* above the largest answer */
 #define IDLE_MS 60000.0               /* between two requests */
-#define STALL_MS 60000.0              /* without a byte of the answer taken */
 #define LINGER_MS 5000.0
-
-void connection_await(connection *c, connection_state state, double within_ms)
-{
-    c->state = state;
-    c->deadline_ms = within_ms > 0 ? clock_ms() + within_ms : 0;
-}
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
@@ -115,19 +108,6 @@ uint32_t connection_interest(const connection *c)
 
 /* ---- sending -------------------------------------------------------------------------------- */
 
-void connection_send(connection *c, buffer *answer, bool streams)
-{
-    if (buffer_add(&c->out, answer->data, answer->length) != OK) {
-        buffer_free(answer);
-        c->closes = true;
-        c->streams = false;
-    } else {
-        buffer_free(answer);
-        c->streams = streams;
-    }
-    connection_await(c, CONNECTION_SENDING, STALL_MS);
-}
-
 static ssize_t send_some(connection *c, const char *from, size_t size)
 {
     return c->tls != NULL ? tls_session_write(c->tls, from, size)
@@ -148,7 +128,7 @@ bool connection_send_out(connection *c)
         }
         c->out_sent += (size_t)n;
         if (c->state == CONNECTION_SENDING)
-            c->deadline_ms = clock_ms() + STALL_MS;
+            c->deadline_ms = clock_ms() + CONNECTION_STALL_MS;
     }
     buffer_clear(&c->out);
     c->out_sent = 0;

@@ -1,6 +1,6 @@
 /*
  * connection.h: one client's socket: reads requests, one at a time and in order, and sends their
- * answers. Inside the server room only; the loop's thread alone calls, but for loop_post.
+ * answers. Inside the server room only; the loop's thread alone calls, but for mailbox_post.
  *
  *   HEAD → BODY → WORKING → SENDING → HEAD …           keeps alive
  *                                   → LINGERING → closed
@@ -37,7 +37,7 @@ struct connection {
     int fd;
     tls_session *tls;            /* NULL: plain */
     connection *next, *previous; /* the loop's list: the oldest first */
-    connection *next_posted;     /* guarded by the loop's lock, as is the next */
+    connection *next_posted;     /* guarded by the mailbox's lock, as is the next */
     bool is_posted;
     peer peer;
     connection_excess excess;

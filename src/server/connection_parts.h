@@ -1,12 +1,14 @@
 /* connection_parts.h: between connection.c, which has a connection's states, deadlines and sending,
- * and connection_read.c, which has its reading. */
+ * connection_read.c, which has its reading, and connection_out.c, where an answer is handed over.
+ */
 #ifndef SERVER_CONNECTION_PARTS_H
 #define SERVER_CONNECTION_PARTS_H
 
 #include "server/connection.h"
 
 #define CONNECTION_READ_SIZE 65536
-#define CONNECTION_HEAD_MS 10000.0 /* from a head's first byte, or the connection, to its last */
+#define CONNECTION_STALL_MS 60000.0 /* without a byte of the answer taken */
+#define CONNECTION_HEAD_MS 10000.0  /* from a head's first byte, or the connection, to its last */
 
 /* `within_ms`: until its deadline; 0: it has none. */
 void connection_await(connection *c, connection_state state, double within_ms);

@@ -28,8 +28,7 @@ void embeddings_destroy(embeddings *m)
     free(m);
 }
 
-/* ---- the request ------------------------------------------------------------------------------
- */
+/* ---- the request ----------------------------------------------------------------------------- */
 
 static bool read_format(parser *p, const char *name, json_t *value)
 {
@@ -75,8 +74,7 @@ static const request_field fields[] = {
 
 const request_form embeddings_form = {.tables = {fields}, .finish = finish_embeddings};
 
-/* ---- starting ---------------------------------------------------------------------------------
- */
+/* ---- starting -------------------------------------------------------------------------------- */
 
 /* The model that is named; else the one that reads the least for it. */
 static backend *choose(exchange *e, embeddings *m, api_error *error)
@@ -137,7 +135,7 @@ static error_code start_one(exchange *e, embeddings *m, backend *b, size_t i, fa
 static bool start(exchange *e, embeddings *m, api_error *error)
 {
     const request_text text = {
-        .body = e->body.data, .length = e->body.length, .form = exchange_api(e)->form};
+        .body = e->body.data, .length = e->body.length, .form = e->api->form};
     failure fail = {.code = OK};
     if (!chat_request_parse(&m->request, &text, &e->server->options.defaults, error))
         return false;
@@ -174,8 +172,7 @@ static void begin(work *w)
     exchange_signal(e, SIGNAL_WORKED);
 }
 
-/* ---- the answer -------------------------------------------------------------------------------
- */
+/* ---- the answer ------------------------------------------------------------------------------ */
 
 /* The first `n` numbers, of length 1 together. */
 static void normalise(float *out, const float *states, size_t n)
@@ -280,7 +277,7 @@ const api embeddings_api = {.form = &embeddings_form, .whole = whole};
 
 static bool answer_finished(exchange *e)
 {
-    json_t *body = exchange_api(e)->whole(e);
+    json_t *body = e->api->whole(e);
     api_error error;
     if (body != NULL) {
         metrics_count_embedding(e->server->metrics, embeddings_tokens(e));

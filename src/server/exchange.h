@@ -19,6 +19,7 @@
 #include "server/keys.h"
 #include "server/latest.h"
 #include "server/listener.h"
+#include "server/mailbox.h"
 #include "server/metrics.h"
 #include "server/openai.h"
 #include "server/response_store.h"
@@ -108,8 +109,10 @@ struct exchange {
     exchange *next, *previous; /* in the server's list; guarded by its lock */
 
     const route *route;
+    const api *api;          /* that the request came by */
     const char *argument;    /* what followed the route's prefix; the head's memory */
     const http_head *head;   /* NULL: it could not be read */
+    char methods[64];        /* that are answered at its path, where its own is not */
     char path[128];          /* for the log line */
     const char *cors_origin; /* a page's that may read the answer, or NULL; the head's memory */
     keys *keys;              /* that were in force when it came; NULL: none */
@@ -165,7 +168,9 @@ struct server {
     metrics *metrics;
     latest *latest;
     workers *workers;
+    mailbox *mailbox; /* what is told to the loop */
     loop *loop;
+    connection *oldest, *newest; /* the loop's list */
     response_store *responses;
     int64_t created; /* Unix seconds */
     atomic_bool draining;
@@ -179,13 +184,24 @@ struct server {
     int idle_fd;
 };
 
-/* ---- exchange.c: life, signals, bodies ------------------------------------------------------ */
+/* ---- exchange_life.c: from the first header to the end --------------------------------------- */
 
 /* `head` NULL: it could not be read. NULL: no memory. */
 exchange *exchange_create(server *s, connection *c, const http_head *head);
 void exchange_destroy(exchange *e); /* cancels its run; not while it is working */
 /* The request is over: says so in the log and counts it. */
 void exchange_log(const exchange *e, bool completed);
+
+/* What the headers alone decide. False: the body is not waited for, the answer is an error. */
+bool exchange_headers(exchange *e);
+/* Takes a piece of the body, or drops it where the answer is an error. False: enough was dropped,
+ * the answer is given now. */
+bool exchange_body(exchange *e, const char *data, size_t length);
+/* The whole request is there; later, there are signals. False: close the connection. */
+bool exchange_ready(exchange *e);
+bool exchange_resume(exchange *e);
+
+/* ---- exchange.c: signals, work, headers ------------------------------------------------------ */
 
 void exchange_signal(exchange *e, unsigned bits); /* any thread */
 /* What was signalled since the last call; STOPPING stays. */
@@ -197,26 +213,13 @@ bool exchange_give_work(exchange *e, void (*what)(work *w), api_error *error);
 exchange *exchange_of(work *w);
 /* True once no worker has it, or will. */
 bool exchange_withdraw_work(exchange *e);
-/* After a signal: true once the work is done well. Else there is nothing to do but to give back
- * *is_well: it is not done, or an error was answered. */
-bool exchange_await_work(exchange *e, bool *is_well);
 
-/* What the headers alone decide. False: the body is not waited for, the answer is an error. */
-bool exchange_headers(exchange *e);
-/* Takes a piece of the body, or drops it where the answer is an error. False: enough was dropped,
- * the answer is given now. */
-bool exchange_body(exchange *e, const char *data, size_t length);
-/* The whole request is there; later, there are signals. False: close the connection. */
-bool exchange_ready(exchange *e);
-bool exchange_resume(exchange *e);
 void exchange_drop_body(exchange *e);
 
 /* A header of the request, or NULL. */
 const char *exchange_header(void *e, const char *name);
 /* The model, or auto, that a client's name for it means; NULL is NULL. */
 const char *exchange_model(const exchange *e, const char *name);
-/* What the API is that the request came by. */
-const api *exchange_api(const exchange *e);
 /* Lower-case hexadecimal digits, an even number, and a NUL. */
 void exchange_random_id(char *out, size_t digits);
 
@@ -256,9 +259,11 @@ extern const route cors_preflight;
 
 bool compute_begin(exchange *e);
 bool compute_resume(exchange *e);
+/* After a signal: true once the work is done well. Else there is nothing to do but to give back
+ * *is_well: it is not done, or an error was answered. */
+bool exchange_await_work(exchange *e, bool *is_well);
 
-/* ---- reply.c: the replies of a request, from their start to their last piece ------------------
- */
+/* ---- reply.c: the replies of a request, from their start to their last piece ----------------- */
 
 /* Makes as many as the request asks for; it is taken over. False: the error is set. */
 bool replies_create(exchange *e, chat_request *r, api_error *error);
@@ -282,8 +287,7 @@ void replies_add_timings(const exchange *e, json_t *piece);
 /* "stop", "length" or "tool_calls". */
 const char *choice_finish_text(const choice *c);
 
-/* ---- logprobs.c: what is told of scores; each takes those that came ---------------------------
- */
+/* ---- logprobs.c: what is told of scores; each takes those that came -------------------------- */
 
 json_t *logprobs_chat(const exchange *e, choice *c);
 json_t *logprobs_text(const exchange *e, choice *c);
@@ -298,8 +302,7 @@ bool completion_begin(exchange *e);
 bool route_begin(exchange *e);
 bool completion_resume(exchange *e);
 
-/* ---- prompt.c: what a request's prompt is, for who does not ask for a reply --------------------
- */
+/* ---- prompt.c: what a request's prompt is, for who does not ask for a reply ------------------ */
 
 json_t *prompt_count_anthropic(exchange *e, json_t *body, api_error *error);
 json_t *prompt_count(exchange *e, json_t *body, api_error *error);
@@ -319,8 +322,7 @@ bool ollama_tags(exchange *e);
 bool ollama_version(exchange *e);
 json_t *ollama_show(exchange *e, json_t *body, api_error *error);
 
-/* ---- models.c: what there is to ask ------------------------------------------------------------
- */
+/* ---- models.c: what there is to ask ---------------------------------------------------------- */
 
 bool models_list(exchange *e);
 bool models_one(exchange *e);
@@ -328,8 +330,7 @@ bool models_tokenizer_info(exchange *e);
 bool models_props(exchange *e);
 bool models_slots(exchange *e);
 
-/* ---- embeddings.c -----------------------------------------------------------------------------
- */
+/* ---- embeddings.c ---------------------------------------------------------------------------- */
 
 bool embeddings_begin(exchange *e);
 /* For writers, once all is there: a list of vectors, new (NULL: no memory); whose they are; and how

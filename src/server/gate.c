@@ -1,4 +1,4 @@
-/* gate.c: counting connections by address, and which one must make room. */
+/* gate.c: counting connections by address. */
 #include "server/gate.h"
 
 #include <netinet/in.h>
@@ -48,10 +48,10 @@ static size_t peer_limit(const server *s, const peer *p)
     return p->is_loopback || all < 2 ? all : all / 2;
 }
 
-connection_excess gate_excess(const connection *first, const connection *new)
+connection_excess gate_excess(const connection *new)
 {
     size_t all = 0, same = 0;
-    for (const connection *c = first; c != NULL; c = c->next) {
+    for (const connection *c = new->server->oldest; c != NULL; c = c->next) {
         bool counts = c != new && c->fd >= 0 && c->excess == EXCESS_NONE;
         all += counts;
         same += counts && is_same_peer(&c->peer, &new->peer);
@@ -61,20 +61,9 @@ connection_excess gate_excess(const connection *first, const connection *new)
     return same >= peer_limit(new->server, &new->peer) ? EXCESS_PEER : EXCESS_NONE;
 }
 
-bool gate_make_room(connection *first)
+bool gate_has_place(connection *c)
 {
-    connection *found = NULL;
-    for (connection *c = first; c != NULL; c = c->next) {
-        if (!connection_is_spare(c) || c->fd < 0)
-            continue;
-        if (c->excess != EXCESS_NONE) {
-            found = c;
-            break;
-        }
-        if (found == NULL)
-            found = c;
-    }
-    if (found != NULL)
-        connection_close(found);
-    return found != NULL;
+    if (c->excess != EXCESS_NONE)
+        c->excess = gate_excess(c);
+    return c->excess == EXCESS_NONE;
 }

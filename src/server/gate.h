@@ -24,11 +24,9 @@ typedef enum connection_excess { EXCESS_NONE, EXCESS_ALL, EXCESS_PEER } connecti
 
 peer peer_of(const struct sockaddr_storage *address);
 
-/* What `c` is too much for, beside those of the list that have a place. */
-connection_excess gate_excess(const connection *first, const connection *c);
-
-/* Closes one that waits for a request: the oldest of those without a place, before others. False:
- * all of them have been asked something. */
-bool gate_make_room(connection *first);
+/* What `c` is too much for, beside those of the server that have a place. */
+connection_excess gate_excess(const connection *c);
+/* True if one more request of this connection is served; else /health and its like are. */
+bool gate_has_place(connection *c);
 
 #endif

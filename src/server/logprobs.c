@@ -60,8 +60,7 @@ json_t *logprobs_chat(const exchange *e, choice *c)
     return json_pack("{s:o, s:n}", "content", content, "refusal");
 }
 
-/* ---- completions ------------------------------------------------------------------------------
- */
+/* ---- completions ----------------------------------------------------------------------------- */
 
 typedef struct text_lists {
     json_t *tokens, *logprobs, *top, *offsets;
@@ -118,8 +117,7 @@ json_t *logprobs_text(const exchange *e, choice *c)
                      "top_logprobs", l.top, "text_offset", l.offsets);
 }
 
-/* ---- llama-server's ---------------------------------------------------------------------------
- */
+/* ---- llama-server's -------------------------------------------------------------------------- */
 
 static json_t *native_token(const exchange *e, const backend *b, int32_t token, float logprob)
 {

@@ -8,13 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/exchange.h"
 #include "server/gate.h"
+#include "server/mailbox.h"
 
 #define EVENTS_A_WAIT 64
 #define ACCEPTS_A_TURN 64
@@ -23,121 +23,46 @@
 
 struct loop {
     server *server;
-    int epoll_fd, wake_fd, listen_fd; /* listen_fd -1: no more */
+    int epoll_fd, listen_fd; /* listen_fd -1: no more */
     pthread_t thread;
     bool has_thread;
-    connection *first, *last; /* the oldest first */
-    double accept_after_ms;   /* 0: the listening socket is waited for */
+    double accept_after_ms; /* 0: the listening socket is waited for */
     double next_tick_ms;
-
-    pthread_mutex_t lock; /* guards the four below */
-    connection *posted;
-    bool woken;
-    bool stops_listening;
-    bool ends;
 };
 
-/* ---- signals from other threads ------------------------------------------------------------- */
+/* ---- the list, from the oldest to the newest ------------------------------------------------- */
 
-/* Under the lock. */
-static void wake(loop *l)
+static void enter(server *s, connection *c)
 {
-    uint64_t one = 1;
-    if (!l->woken && write(l->wake_fd, &one, sizeof one) < 0)
-        log_warn("cannot wake the HTTP loop: %s", strerror(errno));
-    l->woken = true;
-}
-
-void loop_post(loop *l, connection *c)
-{
-    pthread_mutex_lock(&l->lock);
-    if (!c->is_posted) {
-        c->is_posted = true;
-        c->next_posted = l->posted;
-        l->posted = c;
-        wake(l);
-    }
-    pthread_mutex_unlock(&l->lock);
-}
-
-void loop_stop_listening(loop *l)
-{
-    pthread_mutex_lock(&l->lock);
-    l->stops_listening = true;
-    wake(l);
-    pthread_mutex_unlock(&l->lock);
-}
-
-/* Empties the wake-up; what is posted from now on wakes anew. */
-static void take_wake_up(loop *l, bool *stops_listening, bool *ends)
-{
-    uint64_t count;
-    pthread_mutex_lock(&l->lock);
-    if (read(l->wake_fd, &count, sizeof count) < 0 && errno != EAGAIN)
-        log_warn("the HTTP loop's wake-ups: %s", strerror(errno));
-    l->woken = false;
-    *stops_listening = l->stops_listening;
-    *ends = l->ends;
-    pthread_mutex_unlock(&l->lock);
-}
-
-static connection *take_posted(loop *l)
-{
-    pthread_mutex_lock(&l->lock);
-    connection *c = l->posted;
-    if (c != NULL) {
-        l->posted = c->next_posted;
-        c->is_posted = false;
-    }
-    pthread_mutex_unlock(&l->lock);
-    return c;
-}
-
-/* ---- the list ------------------------------------------------------------------------------- */
-
-static void enter(loop *l, connection *c)
-{
-    c->previous = l->last;
-    if (l->last != NULL)
-        l->last->next = c;
+    c->previous = s->newest;
+    if (s->newest != NULL)
+        s->newest->next = c;
     else
-        l->first = c;
-    l->last = c;
+        s->oldest = c;
+    s->newest = c;
 }
 
-static void leave(loop *l, connection *c)
+static void leave(server *s, connection *c)
 {
     if (c->previous != NULL)
         c->previous->next = c->next;
     else
-        l->first = c->next;
+        s->oldest = c->next;
     if (c->next != NULL)
         c->next->previous = c->previous;
     else
-        l->last = c->previous;
-}
-
-/* A signal of an exchange that has ended may still be on the list. */
-static void forget_posted(loop *l, connection *gone)
-{
-    pthread_mutex_lock(&l->lock);
-    connection **at = &l->posted;
-    while (gone->is_posted && *at != gone)
-        at = &(*at)->next_posted;
-    if (gone->is_posted)
-        *at = gone->next_posted;
-    pthread_mutex_unlock(&l->lock);
+        s->newest = c->previous;
 }
 
 /* Only between two turns: events of a turn may still name a connection that it closed. */
 static void free_dead(loop *l)
 {
-    for (connection *c = l->first, *next; c != NULL; c = next) {
+    for (connection *c = l->server->oldest, *next; c != NULL; c = next) {
         next = c->next;
         if (c->state != CONNECTION_OVER)
             continue;
-        leave(l, c);
-        forget_posted(l, c);
+        leave(l->server, c);
+        mailbox_forget(l->server->mailbox, c);
         connection_free(c);
     }
 }
@@ -156,13 +81,6 @@ void loop_watch(loop *l, connection *c)
 
 /* ---- taking connections ---------------------------------------------------------------------- */
 
-bool loop_has_place(loop *l, connection *c)
-{
-    if (c->excess != EXCESS_NONE)
-        c->excess = gate_excess(l->first, c);
-    return c->excess == EXCESS_NONE;
-}
-
 /* A peer that vanished without a word is found out in about a minute, also while it only waits. */
 static void set_options(int fd)
 {
@@ -174,11 +92,31 @@ static void set_options(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 }
 
+/* Closes a connection that waits for a request: the oldest of those without a place, before others.
+ * False: all of them have been asked something. */
+static bool make_room(loop *l)
+{
+    connection *found = NULL;
+    for (connection *c = l->server->oldest; c != NULL; c = c->next) {
+        if (!connection_is_spare(c) || c->fd < 0)
+            continue;
+        if (c->excess != EXCESS_NONE) {
+            found = c;
+            break;
+        }
+        if (found == NULL)
+            found = c;
+    }
+    if (found != NULL)
+        connection_close(found);
+    return found != NULL;
+}
+
 static void take(loop *l, int fd, const struct sockaddr_storage *from)
 {
     server *s = l->server;
     size_t most = (size_t)s->options.max_connections + LOOP_RESERVE;
-    if (atomic_load(&s->connections) >= most && !gate_make_room(l->first)) {
+    if (atomic_load(&s->connections) >= most && !make_room(l)) {
         close(fd); /* all of them have been asked something */
         return;
     }
@@ -187,8 +125,8 @@ static void take(loop *l, int fd, const struct sockaddr_storage *from)
     if (c == NULL)
         return;
     set_options(fd);
-    c->excess = gate_excess(l->first, c);
-    enter(l, c);
+    c->excess = gate_excess(c);
+    enter(s, c);
     c->interest = connection_interest(c);
     struct epoll_event event = {.events = c->interest, .data.ptr = c};
     if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
@@ -217,7 +155,7 @@ static bool accept_failed(loop *l, int error)
         return true;
     if (error == EAGAIN || error == EWOULDBLOCK)
         return false;
-    if ((error == EMFILE || error == ENFILE) && gate_make_room(l->first))
+    if ((error == EMFILE || error == ENFILE) && make_room(l))
         return true;
     log_warn("cannot take a connection: %s; trying again in %.0f ms", strerror(error),
              ACCEPT_PAUSE_MS);
@@ -258,7 +196,7 @@ static void tick(loop *l)
     if (now < l->next_tick_ms)
         return;
     l->next_tick_ms = now + TICK_MS;
-    for (connection *c = l->first; c != NULL; c = c->next) {
+    for (connection *c = l->server->oldest; c != NULL; c = c->next) {
         connection_time(c, now);
         loop_watch(l, c);
     }
@@ -268,21 +206,21 @@ static int sleep_ms(const loop *l)
 {
     if (l->accept_after_ms > 0)
         return (int)ACCEPT_PAUSE_MS;
-    return l->first != NULL ? TICK_MS : -1;
+    return l->server->oldest != NULL ? TICK_MS : -1;
 }
 
 /* True: the loop is to end. */
 static bool take_signals(loop *l)
 {
-    bool stops, ends;
-    take_wake_up(l, &stops, &ends);
-    for (connection *c; (c = take_posted(l)) != NULL;) {
+    mailbox *m = l->server->mailbox;
+    mailbox_orders orders = mailbox_open(m);
+    for (connection *c; (c = mailbox_take(m)) != NULL;) {
         connection_posted(c);
         loop_watch(l, c);
     }
-    if (stops || ends)
+    if (orders.stops_listening || orders.ends)
         stop_listening(l);
-    return ends;
+    return orders.ends;
 }
 
 static void *loop_thread(void *context)
@@ -296,8 +234,8 @@ static void *loop_thread(void *context)
         for (int i = 0; i < n; i++) {
             void *of = events[i].data.ptr;
             accepts = accepts || of == &l->listen_fd;
-            woken = woken || of == &l->wake_fd;
-            if (of == &l->listen_fd || of == &l->wake_fd)
+            woken = woken || of == l->server->mailbox;
+            if (of == &l->listen_fd || of == l->server->mailbox)
                 continue;
             connection_event(of, events[i].events);
             loop_watch(l, of);
@@ -315,10 +253,10 @@ static void *loop_thread(void *context)
 static error_code open_loop(loop *l, failure *fail)
 {
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &l->wake_fd};
-    if (l->epoll_fd < 0 || l->wake_fd < 0 ||
-        epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->wake_fd, &event) != 0 || !watch_listener(l))
+    mailbox *m = l->server->mailbox;
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = m};
+    if (l->epoll_fd < 0 || epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, mailbox_fd(m), &event) != 0 ||
+        !watch_listener(l))
         return failure_set(fail, ERR_IO, "cannot wait for connections: %s", strerror(errno));
     return OK;
 }
@@ -332,17 +270,15 @@ error_code loop_create(loop **out, server *s, int listen_fd, failure *fail)
     }
     l->server = s;
     l->listen_fd = listen_fd;
-    pthread_mutex_init(&l->lock, NULL);
-    s->loop = *out = l; /* before there is a thread that looks at it */
     error_code code = open_loop(l, fail);
     int error = code == OK ? pthread_create(&l->thread, NULL, loop_thread, l) : 0;
     if (error != 0)
         code = failure_set(fail, ERR_IO, "cannot start the HTTP loop: %s", strerror(error));
     l->has_thread = code == OK && error == 0;
-    if (code != OK) {
+    if (code != OK)
         loop_destroy(l);
-        s->loop = *out = NULL;
-    }
+    else
+        *out = l;
     return code;
 }
 
@@ -350,21 +286,16 @@ void loop_destroy(loop *l)
 {
     if (l == NULL)
         return;
-    pthread_mutex_lock(&l->lock);
-    l->ends = true;
-    wake(l);
-    pthread_mutex_unlock(&l->lock);
+    mailbox_end(l->server->mailbox);
     if (l->has_thread)
         pthread_join(l->thread, NULL);
     stop_listening(l);
-    for (connection *c = l->first; c != NULL; c = c->next) {
+    for (connection *c = l->server->oldest; c != NULL; c = c->next) {
         connection_close(c);
         if (c->state == CONNECTION_GONE)
             connection_posted(c);
     }
     free_dead(l);
     close(l->epoll_fd);
-    close(l->wake_fd);
-    pthread_mutex_destroy(&l->lock);
     free(l);
 }

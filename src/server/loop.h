@@ -12,17 +12,11 @@
 
 /* Takes the socket, which listens, over. */
 error_code loop_create(loop **out, server *s, int listen_fd, failure *fail);
-/* Any thread. */
-void loop_post(loop *l, connection *c); /* connection_posted will be called */
-void loop_stop_listening(loop *l);
 /* Closes every connection. No worker may have an exchange any more. */
 void loop_destroy(loop *l);
 
 /* The loop's thread: sets what epoll waits for. */
 void loop_watch(loop *l, connection *c);
-
-/* True if one more request of this connection is served; else /health and its like are. */
-bool loop_has_place(loop *l, connection *c);
 
 /* Descriptors that the loop needs beside those of max_connections. */
 #define LOOP_RESERVE 32

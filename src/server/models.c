@@ -6,8 +6,7 @@
 
 #include "base/json.h"
 
-/* ---- a list -----------------------------------------------------------------------------------
- */
+/* ---- a list ---------------------------------------------------------------------------------- */
 
 /* What clients may call it, its own name first. */
 static json_t *aliases_json(const server *s, const char *name)
@@ -67,8 +66,7 @@ bool models_one(exchange *e)
     return exchange_answer_error(e, &error);
 }
 
-/* ---- llama-server's ---------------------------------------------------------------------------
- */
+/* ---- llama-server's -------------------------------------------------------------------------- */
 
 /* The one to which everything fits that fits anywhere. */
 static size_t largest(const server *s)

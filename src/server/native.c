@@ -16,8 +16,7 @@ static json_t *tokens_json(const token_list *list, size_t begin, size_t n)
     return made;
 }
 
-/* ---- the end of a reply -----------------------------------------------------------------------
- */
+/* ---- the end of a reply ---------------------------------------------------------------------- */
 
 /* Whether it ended because the context was full. */
 static bool is_truncated(const exchange *e, const choice *c)
@@ -123,8 +122,7 @@ static json_t *whole(const exchange *e)
     return one;
 }
 
-/* ---- streams -----------------------------------------------------------------------------------
- */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 static bool begin(exchange *e)
 {

@@ -18,11 +18,10 @@ static void write_time(char out[TIME_SIZE], time_t seconds)
 
 static bool is_chat(const exchange *e)
 {
-    return exchange_api(e) == &ollama_chat_api;
+    return e->api == &ollama_chat_api;
 }
 
-/* ---- replies ----------------------------------------------------------------------------------
- */
+/* ---- replies --------------------------------------------------------------------------------- */
 
 /* A line, with texts that are taken over; `thought` may be NULL. */
 static json_t *line_json(const exchange *e, json_t *text, json_t *thought, bool is_done)
@@ -152,8 +151,7 @@ static bool stream_error(exchange *e, const api_error *error)
 const api ollama_chat_api = OLLAMA_API(ollama_chat_form);
 const api ollama_generate_api = OLLAMA_API(ollama_generate_form);
 
-/* ---- models -----------------------------------------------------------------------------------
- */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 static json_t *details_json(const model *m)
 {

@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-/* ---- options ----------------------------------------------------------------------------------
- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static const request_field option_fields[] = {
     {.name = "temperature", .read = read_temperature},
@@ -42,8 +41,7 @@ static bool read_options(parser *p, const char *name, json_t *value)
                                  : parser_refuse(p, name, "must be an object");
 }
 
-/* ---- fields -----------------------------------------------------------------------------------
- */
+/* ---- fields ---------------------------------------------------------------------------------- */
 
 /* true, false, or how much. */
 static bool read_think(parser *p, const char *name, json_t *value)

@@ -66,8 +66,7 @@ static json_t *whole(const exchange *e)
     return body;
 }
 
-/* ---- streams -----------------------------------------------------------------------------------
- */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 /* `delta` is taken over. */
 static json_t *chunk_json(const exchange *e, choice *c, json_t *delta, const char *finish)

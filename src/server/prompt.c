@@ -38,12 +38,11 @@ static bool told(failure *fail, error_code code, api_error *error)
     return false;
 }
 
-/* ---- of a conversation ------------------------------------------------------------------------
- */
+/* ---- of a conversation ----------------------------------------------------------------------- */
 
 static bool read_request(exchange *e, json_t *body, chat_request *out, api_error *error)
 {
-    const request_text text = {.form = exchange_api(e)->form, .store = e->server->responses};
+    const request_text text = {.form = e->api->form, .store = e->server->responses};
     return chat_request_read(out, json_incref(body), &text, &e->server->options.defaults, error);
 }
 
@@ -90,8 +89,7 @@ json_t *prompt_render(exchange *e, json_t *body, api_error *error)
     return answer;
 }
 
-/* ---- of a text ---------------------------------------------------------------------------------
- */
+/* ---- of a text ------------------------------------------------------------------------------- */
 
 /* Only these fields, of these types. */
 typedef struct plain_field {

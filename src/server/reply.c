@@ -215,8 +215,7 @@ const failure *replies_failure(const exchange *e)
     return NULL;
 }
 
-/* ---- what comes -------------------------------------------------------------------------------
- */
+/* ---- what comes ------------------------------------------------------------------------------ */
 
 typedef struct taker {
     exchange *exchange;
@@ -264,7 +263,7 @@ static bool take_piece(void *context, const reply_piece *piece)
 {
     const taker *t = context;
     exchange *e = t->exchange;
-    const api *a = exchange_api(e);
+    const api *a = e->api;
     if (piece->part == REPLY_CALL && !add_call(t->choice, piece))
         return false;
     bool is_kept = piece->part != REPLY_CALL && (!e->manner.stream || a->keeps_text);
@@ -289,7 +288,7 @@ static bool make_parser(const exchange *e, choice *c)
 static bool tell_scores(exchange *e, choice *c)
 {
     const reply_piece nothing = {.part = REPLY_TEXT, .text = ""};
-    return exchange_api(e)->piece(e, c, &nothing);
+    return e->api->piece(e, c, &nothing);
 }
 
 static bool poll_choice(exchange *e, choice *c)
@@ -310,7 +309,7 @@ static bool poll_choice(exchange *e, choice *c)
         return !e->manner.stream || c->scores.length == 0 || tell_scores(e, c);
     c->is_told = true;
     c->finish = run_finish_reason(c->run);
-    return !e->manner.stream || exchange_api(e)->choice_end(e, c);
+    return !e->manner.stream || e->api->choice_end(e, c);
 }
 
 bool replies_poll(exchange *e)
@@ -329,8 +328,7 @@ bool replies_are_told(const exchange *e)
     return true;
 }
 
-/* ---- what there is to know --------------------------------------------------------------------
- */
+/* ---- what there is to know ------------------------------------------------------------------- */
 
 reply_stats replies_stats(const exchange *e)
 {

@@ -8,8 +8,7 @@
 
 #define MAX_NAME 256 /* bytes before the arguments of a named call */
 
-/* ---- scanning ---------------------------------------------------------------------------------
- */
+/* ---- scanning -------------------------------------------------------------------------------- */
 
 /* The end of the value that begins (or goes on) at `at`; length + 1: it is not there yet. A text,
  * or what has brackets; anything else ends before a ',' or a bracket that closes another. */
@@ -135,8 +134,7 @@ static call_object scan_object(const char *text, size_t length)
     return o;
 }
 
-/* ---- telling ----------------------------------------------------------------------------------
- */
+/* ---- telling --------------------------------------------------------------------------------- */
 
 /* Arguments that are a JSON text within a text. */
 static bool tell_quoted(reply_parser *p, const char *text, size_t length)
@@ -188,8 +186,7 @@ static reply_step step_object(reply_parser *p)
     return p->is_end ? reply_refuse_call(p) : STEP_WAITS;
 }
 
-/* ---- a name, and an object --------------------------------------------------------------------
- */
+/* ---- a name, and an object ------------------------------------------------------------------- */
 
 static bool is_name_character(char c)
 {
@@ -235,8 +232,7 @@ static reply_step step_named(reply_parser *p)
     return STEP_MOVED;
 }
 
-/* ---- steps ------------------------------------------------------------------------------------
- */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 reply_step reply_step_call(reply_parser *p)
 {

@@ -45,8 +45,7 @@ static bool tell_whole(reply_parser *p, const char *name, size_t length, json_t 
     return told;
 }
 
-/* ---- elements ---------------------------------------------------------------------------------
- */
+/* ---- elements -------------------------------------------------------------------------------- */
 
 /* A parameter's text is a number, a list … when it is JSON, else it is a text. The line breaks
  * beside the marks are not part of it. */
@@ -100,8 +99,7 @@ reply_step reply_step_element(reply_parser *p)
     return tell_whole(p, name, n_name, arguments, at) ? STEP_MOVED : STEP_FAILED;
 }
 
-/* ---- objects without quotes -------------------------------------------------------------------
- */
+/* ---- objects without quotes ------------------------------------------------------------------ */
 
 static bool is_word_character(char c)
 {

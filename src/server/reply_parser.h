@@ -3,6 +3,7 @@
  * which tools are called. Inside the server room only.
  *
  *   reply_parser.c   text and thoughts, and where a call begins
+ *   reply_held.c     what came and is not told yet
  *   reply_call.c     calls that are JSON objects, or a name with one
  *   reply_element.c  calls that are elements, or objects without quotes
  *   reply_channel.c  gpt-oss's messages on channels
@@ -49,8 +50,7 @@ void reply_parser_destroy(reply_parser *p); /* NULL too */
 bool reply_parser_feed(reply_parser *p, const char *text, size_t length, bool is_end,
                        reply_sink *sink, void *context);
 
-/* ---- for the files above ----------------------------------------------------------------------
- */
+/* ---- for the files above --------------------------------------------------------------------- */
 
 typedef enum reply_mode {
     IN_TEXT,
@@ -98,6 +98,7 @@ void reply_drop(reply_parser *p, size_t length);
 /* Where the first of the marks begins. *found NULL: none is whole, and from there on what is held
  * may still become one. */
 size_t reply_find(const reply_parser *p, const char *const *marks, size_t n, const char **found);
+bool reply_is_space(char c);
 size_t reply_skip_spaces(const char *text, size_t length, size_t at);
 /* The call is over: text, or the next of the list. */
 void reply_end_call(reply_parser *p);

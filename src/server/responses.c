@@ -8,8 +8,7 @@
 
 #define ITEM_ID_SIZE 64
 
-/* ---- items ------------------------------------------------------------------------------------
- */
+/* ---- items ----------------------------------------------------------------------------------- */
 
 static void item_id(const exchange *e, const char *kind, size_t index, char id[ITEM_ID_SIZE])
 {
@@ -90,8 +89,7 @@ static json_t *items_json(const exchange *e)
     return items;
 }
 
-/* ---- the response -----------------------------------------------------------------------------
- */
+/* ---- the response ---------------------------------------------------------------------------- */
 
 static json_t *response_usage_json(const exchange *e)
 {
@@ -161,8 +159,7 @@ static json_t *whole(const exchange *e)
     return finish_response(e, items_json(e));
 }
 
-/* ---- streams -----------------------------------------------------------------------------------
- */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 /* `event` is taken over. */
 static bool add_event(exchange *e, const char *type, json_t *event)
@@ -325,8 +322,7 @@ const api responses_api = {
     .stream_error = stream_error,
 };
 
-/* ---- remembered responses -----------------------------------------------------------------------
- */
+/* ---- remembered responses -------------------------------------------------------------------- */
 
 static bool answer_unknown(exchange *e)
 {

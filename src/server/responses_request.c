@@ -22,8 +22,7 @@ static const char *text_of(const json_t *object, const char *key)
     return text != NULL ? text : "";
 }
 
-/* ---- items ------------------------------------------------------------------------------------
- */
+/* ---- items ----------------------------------------------------------------------------------- */
 
 typedef struct conversation {
     json_t *messages; /* so far */
@@ -124,8 +123,7 @@ static bool take_input(parser *p, conversation *c)
     return true;
 }
 
-/* ---- fields -----------------------------------------------------------------------------------
- */
+/* ---- fields ---------------------------------------------------------------------------------- */
 
 static bool read_input(parser *p, const char *name, json_t *value)
 {

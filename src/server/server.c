@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "server/exchange.h"
 #include "server/loop.h"
+#include "server/mailbox.h"
 
 /* "[::1]", as it stands in a URL, is the address ::1. */
 static char *copy_host(const char *host)
@@ -127,6 +128,8 @@ error_code server_start(server *s, orchestra *o, failure *fail)
         code = workers_create(&s->workers, fail);
     if (code == OK)
         code = response_store_create(&s->responses, fail);
+    if (code == OK)
+        code = mailbox_create(&s->mailbox, fail);
     if (code != OK)
         return code;
     if (listen(s->listener.fd, SOMAXCONN) != 0)
@@ -146,7 +149,7 @@ void server_drain(server *s)
     atomic_store(&s->draining, true);
     bool is_idle = s->exchanges == NULL;
     pthread_mutex_unlock(&s->lock);
-    loop_stop_listening(s->loop);
+    mailbox_stop_listening(s->mailbox);
     uint64_t one = 1;
     if (is_idle && write(s->idle_fd, &one, sizeof one) < 0)
         log_warn("cannot tell that the server is idle");
@@ -176,6 +179,7 @@ void server_destroy(server *s)
     if (s->workers != NULL)
         workers_end(s->workers); /* before the exchanges that they work for */
     loop_destroy(s->loop);
+    mailbox_destroy(s->mailbox);
     if (s->workers != NULL)
         workers_destroy(s->workers);
     latest_destroy(s->latest);

@@ -39,7 +39,7 @@ static bool end(exchange *e, bool added)
 
 static bool add_error(exchange *e, const api_error *error)
 {
-    const api *a = exchange_api(e);
+    const api *a = e->api;
     return end(e, a->stream_error != NULL ? a->stream_error(e, error)
                                           : stream_add_event(e, NULL, api_error_json(error)));
 }
@@ -48,7 +48,7 @@ static bool add_error(exchange *e, const api_error *error)
 static bool advance(exchange *e)
 {
     unsigned signals = exchange_take_signals(e);
-    const api *a = exchange_api(e);
+    const api *a = e->api;
     api_error error;
     if (signals & SIGNAL_STOPPING) {
         api_error_set_stopping(&error);
@@ -79,5 +79,5 @@ stream_state stream_next(exchange *e)
 
 bool stream_begin(exchange *e)
 {
-    return exchange_api(e)->begin(e) && exchange_answer_stream(e);
+    return e->api->begin(e) && exchange_answer_stream(e);
 }

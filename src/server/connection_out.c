@@ -1,0 +1,22 @@
+/* connection_out.c: what an answer does to its connection. */
+#include "base/clock.h"
+#include "server/connection_parts.h"
+
+void connection_await(connection *c, connection_state state, double within_ms)
+{
+    c->state = state;
+    c->deadline_ms = within_ms > 0 ? clock_ms() + within_ms : 0;
+}
+
+void connection_send(connection *c, buffer *answer, bool streams)
+{
+    if (buffer_add(&c->out, answer->data, answer->length) != OK) {
+        buffer_free(answer);
+        c->closes = true;
+        c->streams = false;
+    } else {
+        buffer_free(answer);
+        c->streams = streams;
+    }
+    connection_await(c, CONNECTION_SENDING, CONNECTION_STALL_MS);
+}
