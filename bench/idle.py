@@ -4,6 +4,7 @@
 Starts `a-io serve` with the demo pair, has it answer some requests, and reads the process's CPU time before
 and after a time in which nobody asks anything. Python's standard library only.
 """
+
 import argparse
 import json
 import os

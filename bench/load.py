@@ -10,6 +10,7 @@
 The demo pair. Exit status: 0, 1 when something failed. Python's standard
 library, and Debian's wrk for the first.
 """
+
 import argparse
 import asyncio
 import collections
@@ -41,7 +42,9 @@ def configuration(folder, slots):
 class Server:
     def __init__(self, options, folder, slots):
         self.log = open(pathlib.Path(folder) / "server.log", "w+")
-        self.process = subprocess.Popen([options.program, "serve", "--port", "0", "--config", configuration(folder, slots)], stderr=self.log)
+        self.process = subprocess.Popen(
+            [options.program, "serve", "--port", "0", "--config", configuration(folder, slots)], stderr=self.log
+        )
         while not (found := re.search(r"listening on http://([\d.]+):(\d+)[^\n]*\n(?:.*\n)*?try:", self.text())):
             if self.process.poll() is not None:
                 sys.exit(f"the server does not start:\n{self.text()}")
@@ -103,7 +106,9 @@ class Connection:
 
     async def ask(self, method, path, body):
         kind = "Content-Type: application/json\r\n" if body else ""
-        self.writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{kind}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        self.writer.write(
+            f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{kind}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        )
         text = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), TAKES_S)).decode()
         fields = dict(line.lower().split(": ", 1) for line in text.split("\r\n")[1:] if line)
         return int(text.split(" ")[1]), fields
@@ -153,9 +158,23 @@ class Tally:
 
 
 def request(number, **more):
-    questions = ["Write a function that adds two numbers.", "What is 3 plus 4?", "What is the capital of France?", "Tell me about the sea."]
-    return json.dumps({"messages": [{"role": "user", "content": questions[number % 4]}], "model": ["auto", "small", "large"][number % 3],
-                       "seed": number, "max_tokens": 120, "stream": True, "logit_bias": {}, **more}).encode()
+    questions = [
+        "Write a function that adds two numbers.",
+        "What is 3 plus 4?",
+        "What is the capital of France?",
+        "Tell me about the sea.",
+    ]
+    return json.dumps(
+        {
+            "messages": [{"role": "user", "content": questions[number % 4]}],
+            "model": ["auto", "small", "large"][number % 3],
+            "seed": number,
+            "max_tokens": 120,
+            "stream": True,
+            "logit_bias": {},
+            **more,
+        }
+    ).encode()
 
 
 async def stream_on(server, tally, number, end):
@@ -192,8 +211,11 @@ async def watch(server, tally, end, seconds):
         passed = time.monotonic() - start
         kv = await server.kv_mb(tally)
         resident = server.resident_mb() - kv
-        print(f"{passed:5.0f} s  {resident:7.1f} MB and {kv:6.1f} of KV  {server.descriptors():5d} descriptors  {tally.tokens:8d} tokens  "
-              f"{dict(sorted(tally.answers.items()))}  failed {len(tally.failed)}", flush=True)
+        print(
+            f"{passed:5.0f} s  {resident:7.1f} MB and {kv:6.1f} of KV  {server.descriptors():5d} descriptors  {tally.tokens:8d} tokens  "
+            f"{dict(sorted(tally.answers.items()))}  failed {len(tally.failed)}",
+            flush=True,
+        )
         if third is None and passed >= seconds / 3:
             third, base = passed, resident
     return resident - base
@@ -214,8 +236,10 @@ def open_connections(options, folder):
     tally, grown = asyncio.run(run_open(server, options.seconds, options.connections, options.streams))
     ended = server.stop()
     gaps = sorted(tally.gaps)
-    print(f"{options.connections} connections, {options.streams} streaming, {options.seconds} s: answers {dict(tally.answers)}, {tally.tokens} tokens, "
-          f"{len(tally.failed)} failed, {tally.reopened} connections opened again; memory but KV grew {grown:.1f} MB from a third of the time on; the server ended with {ended}")
+    print(
+        f"{options.connections} connections, {options.streams} streaming, {options.seconds} s: answers {dict(tally.answers)}, {tally.tokens} tokens, "
+        f"{len(tally.failed)} failed, {tally.reopened} connections opened again; memory but KV grew {grown:.1f} MB from a third of the time on; the server ended with {ended}"
+    )
     print(f"gaps between tokens: {quantiles(gaps)}")
     for line in tally.failed[:10]:
         print(f"FAILED {line}")
@@ -228,13 +252,16 @@ def open_connections(options, folder):
 def quantiles(values):
     values = sorted(values)
     at = lambda share: 1000 * values[min(len(values) - 1, int(share * len(values)))]  # noqa: E731
-    return f"p50 {at(0.5):.1f}, p99 {at(0.99):.1f}, max {1000 * values[-1]:.1f} ms of {len(values)}" if values else "none"
+    return (
+        f"p50 {at(0.5):.1f}, p99 {at(0.99):.1f}, max {1000 * values[-1]:.1f} ms of {len(values)}" if values else "none"
+    )
 
 
 async def wrk(server, path, seconds, connections, script=None):
     more = ["-s", script] if script else []
-    done = await asyncio.create_subprocess_exec("wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *more, server.url + path,
-                                                stdout=subprocess.PIPE)
+    done = await asyncio.create_subprocess_exec(
+        "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *more, server.url + path, stdout=subprocess.PIPE
+    )
     text = (await done.communicate())[0].decode()
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     rate, p99 = re.search(r"Requests/sec:\s+([\d.]+)", text)[1], re.search(r"99%\s+(\S+)", text)[1]
@@ -242,7 +269,11 @@ async def wrk(server, path, seconds, connections, script=None):
 
 
 async def run_rates(server, options, script):
-    loads = {"nothing": None, "/health": ("/health", 64, None), "one-token completions": ("/v1/chat/completions", 8, script)}
+    loads = {
+        "nothing": None,
+        "/health": ("/health", 64, None),
+        "one-token completions": ("/v1/chat/completions", 8, script),
+    }
     failed = []
     for streams in (0, 8):
         for name, load in loads.items():

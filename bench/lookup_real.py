@@ -12,6 +12,7 @@ json     records are to be written again with one key renamed and one field drop
 chat     the third turn of a conversation about a piece of code: the first two are the model's own
 prose    a text about a given matter, out of nothing
 """
+
 import argparse
 import json
 import random
@@ -26,19 +27,54 @@ import urllib.request
 from idle import address
 
 COMMIT = "74276f1"  # all texts are of this commit, so that they stay the same
-WORDS = ("harbour lantern copper orchard thunder velvet compass glacier meadow saddle ember willow anchor "
-         "marble falcon cedar quartz river saffron beacon").split()
-MATTERS = ("a lighthouse in winter", "why bread rises", "a town that lost its river", "how bees find home",
-           "a clockmaker's apprentice", "the first frost", "what makes a bridge stand", "a letter never sent",
-           "the smell of rain", "how glass is made", "a market at dawn", "the night train", "why leaves turn red",
-           "a map with an error", "the sound of snow", "how tides work", "an old typewriter", "the last ferry",
-           "learning to swim", "a garden on a roof")
-TASKS = ("reverses a linked list", "counts the words of a text", "merges two sorted lists", "finds the primes below n",
-         "parses a line of CSV", "checks balanced brackets", "computes a moving average", "flattens nested lists",
-         "caches a function's results", "formats bytes for people", "validates an e-mail address", "rotates a matrix",
-         "finds duplicates in a list", "converts Roman numerals", "implements a queue with two stacks",
-         "reads a file in chunks", "splits a list into pieces", "computes the edit distance", "sorts by two keys",
-         "retries a call three times")
+WORDS = (
+    "harbour lantern copper orchard thunder velvet compass glacier meadow saddle ember willow anchor "
+    "marble falcon cedar quartz river saffron beacon"
+).split()
+MATTERS = (
+    "a lighthouse in winter",
+    "why bread rises",
+    "a town that lost its river",
+    "how bees find home",
+    "a clockmaker's apprentice",
+    "the first frost",
+    "what makes a bridge stand",
+    "a letter never sent",
+    "the smell of rain",
+    "how glass is made",
+    "a market at dawn",
+    "the night train",
+    "why leaves turn red",
+    "a map with an error",
+    "the sound of snow",
+    "how tides work",
+    "an old typewriter",
+    "the last ferry",
+    "learning to swim",
+    "a garden on a roof",
+)
+TASKS = (
+    "reverses a linked list",
+    "counts the words of a text",
+    "merges two sorted lists",
+    "finds the primes below n",
+    "parses a line of CSV",
+    "checks balanced brackets",
+    "computes a moving average",
+    "flattens nested lists",
+    "caches a function's results",
+    "formats bytes for people",
+    "validates an e-mail address",
+    "rotates a matrix",
+    "finds duplicates in a list",
+    "converts Roman numerals",
+    "implements a queue with two stacks",
+    "reads a file in chunks",
+    "splits a list into pieces",
+    "computes the edit distance",
+    "sorts by two keys",
+    "retries a call three times",
+)
 
 
 def git(*arguments):
@@ -56,12 +92,19 @@ def user(text):
 def edits(n):
     found = []
     for path in files(r"src/(engine|orchestra|server|base)/.*\.c"):
-        for function in re.findall(r"^static [^;{}\n]*\([^;{}]*\)\n\{\n.*?^\}", git("show", f"{COMMIT}:{path}"), re.S | re.M):
+        for function in re.findall(
+            r"^static [^;{}\n]*\([^;{}]*\)\n\{\n.*?^\}", git("show", f"{COMMIT}:{path}"), re.S | re.M
+        ):
             name = re.search(r"(\w+)\(", function).group(1)
             if 350 <= len(function) <= 900 and len(found) < n and not any(path == p for p, _, _ in found):
                 found.append((path, name, function))
-    return [user(f"Write this C function again with `{name}` renamed to `{name}_once`, and nothing else changed. "
-                 f"Answer with the code alone.\n\n```c\n{function}\n```") for _, name, function in found]
+    return [
+        user(
+            f"Write this C function again with `{name}` renamed to `{name}_once`, and nothing else changed. "
+            f"Answer with the code alone.\n\n```c\n{function}\n```"
+        )
+        for _, name, function in found
+    ]
 
 
 def summaries(n):
@@ -70,18 +113,35 @@ def summaries(n):
         paragraphs = [re.sub(r"\s+", " ", p).strip() for p in git("show", f"{COMMIT}:{path}").split("\n\n")]
         sections += [p for p in paragraphs if 300 <= len(p) <= 1500 and not re.match(r"[#|>`]", p)]
     step = max(1, len(sections) // n)
-    return [user("Sum this up in three points, and after each quote word for word the sentence that it rests on.\n\n"
-                 + section) for section in sections[::step][:n]]
+    return [
+        user(
+            "Sum this up in three points, and after each quote word for word the sentence that it rests on.\n\n"
+            + section
+        )
+        for section in sections[::step][:n]
+    ]
 
 
 def records(n):
     r = random.Random(7)
     prompts = []
     for _ in range(n):
-        rows = [{"id": r.randrange(1000, 9999), "name": " ".join(r.sample(WORDS, 2)), "price": r.randrange(100, 9900) / 100,
-                 "tags": r.sample(WORDS, 3), "stock": r.randrange(500)} for _ in range(4)]
-        prompts.append(user("Write this JSON again with the key \"name\" renamed to \"title\" and without \"stock\". "
-                            "Answer with the JSON alone.\n\n" + json.dumps(rows, indent=2)))
+        rows = [
+            {
+                "id": r.randrange(1000, 9999),
+                "name": " ".join(r.sample(WORDS, 2)),
+                "price": r.randrange(100, 9900) / 100,
+                "tags": r.sample(WORDS, 3),
+                "stock": r.randrange(500),
+            }
+            for _ in range(4)
+        ]
+        prompts.append(
+            user(
+                'Write this JSON again with the key "name" renamed to "title" and without "stock". '
+                "Answer with the JSON alone.\n\n" + json.dumps(rows, indent=2)
+            )
+        )
     return prompts
 
 
@@ -94,8 +154,9 @@ class Server:
 
     def ask(self, messages, **more):
         body = {"model": "auto", "messages": messages, "temperature": 0, "max_tokens": self.tokens, **more}
-        request = urllib.request.Request(self.url + "/v1/chat/completions", json.dumps(body).encode(),
-                                         {"content-type": "application/json"})
+        request = urllib.request.Request(
+            self.url + "/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=600) as reply:
             return json.load(reply)
 
@@ -111,7 +172,10 @@ def text_of(reply):
 def conversations(n, server):
     for task in TASKS[:n]:
         messages = user(f"Write a short Python function that {task}. Code alone.")
-        for question in ("Add type hints and a docstring.", "Now raise ValueError for input that makes no sense, and show the whole function again."):
+        for question in (
+            "Add type hints and a docstring.",
+            "Now raise ValueError for input that makes no sense, and show the whole function again.",
+        ):
             messages = messages + [{"role": "assistant", "content": text_of(server.ask(messages))}] + user(question)
         yield messages
 
@@ -135,9 +199,11 @@ def measure(server, messages, first_off):
 def print_kind(kind, results):
     ratios = sorted(ratio for ratio, _, _ in results)
     quarter = len(ratios) // 4
-    print(f"| {kind} | {len(results)} | {statistics.median(ratios):.2f} ({ratios[quarter]:.2f} to {ratios[-1 - quarter]:.2f}) | "
-          f"{ratios[0]:.2f} | {statistics.median(steps for _, steps, _ in results):.2f} | "
-          f"{sum(same for _, _, same in results)} |")
+    print(
+        f"| {kind} | {len(results)} | {statistics.median(ratios):.2f} ({ratios[quarter]:.2f} to {ratios[-1 - quarter]:.2f}) | "
+        f"{ratios[0]:.2f} | {statistics.median(steps for _, steps, _ in results):.2f} | "
+        f"{sum(same for _, _, same in results)} |"
+    )
     sys.stdout.flush()
 
 
@@ -150,10 +216,17 @@ def main():
     given = arguments.parse_args()
     server = Server(given.program, given.model, given.tokens)
     try:
-        print("| kind | requests | times as fast as without | lowest | tokens a step | same text |\n|---|---|---|---|---|---|")
+        print(
+            "| kind | requests | times as fast as without | lowest | tokens a step | same text |\n|---|---|---|---|---|---|"
+        )
         n = given.requests
-        kinds = {"edit": edits(n), "summary": summaries(n), "json": records(n), "chat": conversations(n, server),
-                 "prose": [user(f"Write a text of some paragraphs about {matter}.") for matter in MATTERS[:n]]}
+        kinds = {
+            "edit": edits(n),
+            "summary": summaries(n),
+            "json": records(n),
+            "chat": conversations(n, server),
+            "prose": [user(f"Write a text of some paragraphs about {matter}.") for matter in MATTERS[:n]],
+        }
         for kind, prompts in kinds.items():
             results = [measure(server, messages, i % 2 == 0) for i, messages in enumerate(prompts)]
             print_kind(kind, [result for result in results if result is not None])

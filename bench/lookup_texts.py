@@ -8,6 +8,7 @@ prose  a section is to be written: prose of this repository's documents, tables 
 
 All from one commit and its past, so that the texts stay the same.
 """
+
 import json
 import random
 import re
@@ -50,8 +51,11 @@ def copies():
     for path in files(r"docs/.*\.md|src/engine/.*\.[ch]|src/orchestra/.*\.c"):
         sources.append(next(pieces(text_of(path), 1200, 2600), None))
     for text in [s for s in sources if s][:N]:
-        emit("copy", f"Repeat this text word for word, and say when it ends.\n\n{text}\n",
-             f"Here is the text:\n\n{text}\n\nThat was all of it.")
+        emit(
+            "copy",
+            f"Repeat this text word for word, and say when it ends.\n\n{text}\n",
+            f"Here is the text:\n\n{text}\n\nThat was all of it.",
+        )
 
 
 def edits():
@@ -84,8 +88,12 @@ def worked(r, prompt, answer):
     for i, step in enumerate(steps.split()):
         sum_, value = step.rstrip(".").split("=")
         left, operator, right = re.fullmatch(r"(\d+)([-+*/])(\d+)", sum_).groups()
-        word = {"+": "add {1} to {0}", "-": "take {1} away from {0}", "*": "multiply {0} by {1}",
-                "/": "divide {0} by {1}"}[operator].format(left, right)
+        word = {
+            "+": "add {1} to {0}",
+            "-": "take {1} away from {0}",
+            "*": "multiply {0} by {1}",
+            "/": "divide {0} by {1}",
+        }[operator].format(left, right)
         begin = r.choice(["First we", "To begin, we"]) if i == 0 else r.choice(["Then we", "Next we", "After that we"])
         lines.append(f"{begin} {word}: {left} {operator} {right} = {value}.")
     question = sentences[-1].rstrip("?")
@@ -96,6 +104,7 @@ def worked(r, prompt, answer):
 def word_problems():
     sys.path.insert(0, "tools/demo_models")
     import tasks_math
+
     r = random.Random(5)
     for _ in range(N):
         problems = [tasks_math.make(r, "test") for _ in range(4)]

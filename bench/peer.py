@@ -8,6 +8,7 @@ ratio is of one round: our tokens/s over theirs, above 1 where we are faster. Pr
 to highest). A step of n rows is one forward pass of n tokens; ours makes logits and a token for every
 row, llama-bench's for the last row only. Python's standard library only.
 """
+
 import argparse
 import json
 import shlex
@@ -29,12 +30,14 @@ class Engine:
 
 
 def said_of_itself(command):
-    done = subprocess.run(command[:1] + ["--help"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        command[:1] + ["--help"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     return done.stdout
 
 
 def read_json(command):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{shlex.join(command)}: exit status {done.returncode}\n{done.stderr[-2000:]}")
     return json.loads(done.stdout[done.stdout.index("[" if "-o" in command else "{") :])
@@ -103,7 +106,15 @@ class Part:
 def parts_of(given):
     rows = [int(n) for n in given.rows.split(",") if n]
     parts = [
-        Part("decode and steps", given.pairs, [f"decode:{DECODED}"] + [f"step:{n}" for n in rows], rows, DECODED, 0, REPETITIONS),
+        Part(
+            "decode and steps",
+            given.pairs,
+            [f"decode:{DECODED}"] + [f"step:{n}" for n in rows],
+            rows,
+            DECODED,
+            0,
+            REPETITIONS,
+        )
     ]
     if given.prefill:
         parts.append(Part("prefill", given.long_pairs, [f"prefill:{given.prefill}"], [given.prefill], 0, 0, 1))
@@ -121,7 +132,9 @@ def spread(values, digits):
 def print_table(model, engines, speeds, said):
     columns = list(dict.fromkeys(column for (_, column) in speeds))
     peaks = [peak for s in said for peak in s["peaks"]]
-    print(f"\n### {model.rsplit('/', 1)[-1]}: {said[0]['bytes'] / 1e6:.0f} MB of weights a step, read peak {spread(peaks, 1)} GB/s\n")
+    print(
+        f"\n### {model.rsplit('/', 1)[-1]}: {said[0]['bytes'] / 1e6:.0f} MB of weights a step, read peak {spread(peaks, 1)} GB/s\n"
+    )
     print("| tokens/s | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
     for engine in engines:
         print(f"| {engine.name} | " + " | ".join(spread(speeds[(engine.name, c)], 1) for c in columns) + " |")
@@ -143,7 +156,10 @@ def measure(engines, given, model):
         for turn in range(part.rounds):
             first = turn % len(engines)
             for engine in engines[first:] + engines[:first]:
-                print(f"{time.strftime('%H:%M:%S')} {model.rsplit('/', 1)[-1]}, {part.name}, round {turn + 1}: {engine.name}", file=sys.stderr)
+                print(
+                    f"{time.strftime('%H:%M:%S')} {model.rsplit('/', 1)[-1]}, {part.name}, round {turn + 1}: {engine.name}",
+                    file=sys.stderr,
+                )
                 measured, own = part.run(engine, given, model, file)
                 if own:
                     said.append(own)
@@ -154,9 +170,16 @@ def measure(engines, given, model):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("models", nargs="+", help="GGUF files, or synthetic models as a-io bench names them: pangu-1b-llama:q4_k")
+    arguments.add_argument(
+        "models", nargs="+", help="GGUF files, or synthetic models as a-io bench names them: pangu-1b-llama:q4_k"
+    )
     arguments.add_argument("--program", default="build/a-io")
-    arguments.add_argument("--peer", action="append", required=True, help="[NAME=]PATH of llama-bench and its options; several, or separated by ;")
+    arguments.add_argument(
+        "--peer",
+        action="append",
+        required=True,
+        help="[NAME=]PATH of llama-bench and its options; several, or separated by ;",
+    )
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--pairs", type=int, default=5, help="rounds of decode and steps (default: 5)")
     arguments.add_argument("--long-pairs", type=int, default=1, help="rounds of prefill (default: 1)")

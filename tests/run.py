@@ -24,9 +24,7 @@ def run(folder, program, limit):
     """Runs one program; returns its name, seconds and whether it passed."""
     name = program.removeprefix(f"{folder}/").removeprefix("tests/")
     begun = time.monotonic()
-    process = subprocess.Popen(
-        [program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
+    process = subprocess.Popen([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
     try:
         output = process.communicate(timeout=limit)[0]
         verdict = "" if process.returncode == 0 else f"failed (exit status {process.returncode})"

@@ -6,6 +6,7 @@ there is installed, and a registry that does not give it is said. The server has
 (tools/real/fetch.py), or with --demo the demo pair, of which only the form of what it says is looked at.
 Exit status: 0 when every check passes. Python's standard library.
 """
+
 import argparse
 import os
 import pathlib
@@ -20,12 +21,24 @@ ROOT = HERE.parent.parent
 PACKAGES = ROOT / "build" / "clients"
 # What it is called here: what is run, and its kind.
 CLIENTS = {
-    "openai": "check_openai.py", "anthropic": "check_anthropic.py", "ollama": "check_ollama.py",
-    "litellm": "check_litellm.py", "langchain": "check_langchain.py", "llama-index": "check_llama_index.py",
-    "instructor": "check_instructor.py", "pydantic-ai": "check_pydantic_ai.py", "agents": "check_agents.py",
-    "llm": "check_llm.py", "lm-eval": "check_lm_eval.py", "guidellm": "check_guidellm.py", "aider": "check_aider.py",
-    "npm-openai": "check_openai.mjs", "npm-anthropic": "check_anthropic.mjs", "npm-ai": "check_ai.mjs",
-    "npm-opencode": "check_opencode.mjs", "npm-codex": "check_codex.mjs",
+    "openai": "check_openai.py",
+    "anthropic": "check_anthropic.py",
+    "ollama": "check_ollama.py",
+    "litellm": "check_litellm.py",
+    "langchain": "check_langchain.py",
+    "llama-index": "check_llama_index.py",
+    "instructor": "check_instructor.py",
+    "pydantic-ai": "check_pydantic_ai.py",
+    "agents": "check_agents.py",
+    "llm": "check_llm.py",
+    "lm-eval": "check_lm_eval.py",
+    "guidellm": "check_guidellm.py",
+    "aider": "check_aider.py",
+    "npm-openai": "check_openai.mjs",
+    "npm-anthropic": "check_anthropic.mjs",
+    "npm-ai": "check_ai.mjs",
+    "npm-opencode": "check_opencode.mjs",
+    "npm-codex": "check_codex.mjs",
 }
 LONG_PROMPTS = ("aider", "npm-opencode", "npm-codex")  # of thousands of tokens: they do not fit the demo pair
 # Taken from Debian, which has it for processors alone: the registry's is 5 GB.
@@ -54,7 +67,9 @@ def install_python(folder, name):
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
     for file in files:
         alone = ["--no-deps"] if file.name.endswith(".alone.txt") else []
-        subprocess.run([folder / "bin/python", "-m", "pip", "install", "--quiet", *alone, "--requirement", file], check=True)
+        subprocess.run(
+            [folder / "bin/python", "-m", "pip", "install", "--quiet", *alone, "--requirement", file], check=True
+        )
     mark.write_text(wanted)
 
 
@@ -68,7 +83,9 @@ def install_npm(folder, name):
     for file in files:
         (folder / file.name).write_text(file.read_text())
     has_lock = (source / "package-lock.json").exists()
-    subprocess.run(["npm", "ci" if has_lock else "install", "--no-audit", "--no-fund", "--loglevel=error"], cwd=folder, check=True)
+    subprocess.run(
+        ["npm", "ci" if has_lock else "install", "--no-audit", "--no-fund", "--loglevel=error"], cwd=folder, check=True
+    )
     mark.write_text(wanted)
 
 
@@ -87,7 +104,9 @@ def real_pair():
     fetched = subprocess.run([ROOT / "tools/real/fetch.py", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"])
     if fetched.returncode != 0:
         return None
-    return subprocess.run([ROOT / "tools/real/fetch.py", "--where"], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        [ROOT / "tools/real/fetch.py", "--where"], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def real_config(folder):
@@ -103,7 +122,9 @@ class Server:
         self.log = tempfile.NamedTemporaryFile("w+", prefix="a-io-clients-", suffix=".log", delete=False)
         more = ["--config", config] if config else []
         environment = {**os.environ, "A_IO_API_KEY": ""}
-        self.process = subprocess.Popen([program, "serve", "--port", "0", *more], cwd=ROOT, stderr=self.log, env=environment)
+        self.process = subprocess.Popen(
+            [program, "serve", "--port", "0", *more], cwd=ROOT, stderr=self.log, env=environment
+        )
 
     def url(self):
         for _ in range(1200):
@@ -126,11 +147,23 @@ class Server:
 
 
 def version(name):
-    file = HERE / "npm" / name.removeprefix("npm-") / "package.json" if name.startswith("npm-") else HERE / "python" / f"{name}.txt"
+    file = (
+        HERE / "npm" / name.removeprefix("npm-") / "package.json"
+        if name.startswith("npm-")
+        else HERE / "python" / f"{name}.txt"
+    )
     alone = HERE / "python" / f"{name}.alone.txt"
     text = (alone if alone.exists() else file).read_text()
-    found = re.findall(r'"([@\w/-]+)": "([\d.]+)"', text) if name.startswith("npm-") else re.findall(r"^([\w-]+)(?:\[[\w,]+\])?==(\S+)", text, re.M)
-    return " ".join(found[-1] if name == "npm-ai" and len(found) < 2 else found[0]) if name != "npm-ai" else "ai " + dict(found)["ai"]
+    found = (
+        re.findall(r'"([@\w/-]+)": "([\d.]+)"', text)
+        if name.startswith("npm-")
+        else re.findall(r"^([\w-]+)(?:\[[\w,]+\])?==(\S+)", text, re.M)
+    )
+    return (
+        " ".join(found[-1] if name == "npm-ai" and len(found) < 2 else found[0])
+        if name != "npm-ai"
+        else "ai " + dict(found)["ai"]
+    )
 
 
 def run_checks(name, folder, environment):
@@ -138,8 +171,15 @@ def run_checks(name, folder, environment):
     command = ["node", script] if script.suffix == ".mjs" else [folder / "bin/python", "-u", script]
     start = time.monotonic()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=CLIENT_LIMIT_S, cwd=folder, stdin=subprocess.DEVNULL,
-                              env={**environment, "A_IO_PACKAGES": str(folder), "PYTHONDONTWRITEBYTECODE": "1"})
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=CLIENT_LIMIT_S,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            env={**environment, "A_IO_PACKAGES": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+        )
         output, errors, ended = done.stdout, done.stderr, done.returncode
     except subprocess.TimeoutExpired as late:
         output, errors, ended = (late.stdout or b"").decode(), f"longer than {CLIENT_LIMIT_S} s", 1
@@ -161,8 +201,16 @@ def main():
     program = os.path.abspath(options.program)
     server = Server(program, real_config(folder) if folder else None)
     small, large = ("0.5b", "1.5b") if folder else ("small", "large")
-    environment = {**os.environ, "A_IO_URL": server.url(), "A_IO_REAL": "1" if folder else "0", "A_IO_PROGRAM": program,
-                   "A_IO_SMALL": small, "A_IO_LARGE": large, "A_IO_SMALL_FILE": small_file(folder), "A_IO_ROOT": str(ROOT)}
+    environment = {
+        **os.environ,
+        "A_IO_URL": server.url(),
+        "A_IO_REAL": "1" if folder else "0",
+        "A_IO_PROGRAM": program,
+        "A_IO_SMALL": small,
+        "A_IO_LARGE": large,
+        "A_IO_SMALL_FILE": small_file(folder),
+        "A_IO_ROOT": str(ROOT),
+    }
     print(f"against {'Qwen2.5-Coder 0.5B and 1.5B' if folder else 'the demo pair: what it says is not looked at'}\n")
     failed = skipped = 0
     for name in options.clients or CLIENTS:
@@ -178,7 +226,9 @@ def main():
         lines, seconds = run_checks(name, packages, environment)
         bad = [line for line in lines if line.startswith("FAILED")]
         failed += len(bad)
-        print(f"{'FAILED ' if bad else 'ok     '} {version(name):34} {seconds:6.1f} s  {'; '.join(line[3:] for line in lines if line.startswith('ok '))}")
+        print(
+            f"{'FAILED ' if bad else 'ok     '} {version(name):34} {seconds:6.1f} s  {'; '.join(line[3:] for line in lines if line.startswith('ok '))}"
+        )
         for line in bad:
             print(f"          {line}")
         sys.stdout.flush()

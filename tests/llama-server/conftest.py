@@ -3,12 +3,12 @@
 results.txt says of every test that does not apply why (it is skipped), and of every one that fails here why (it is
 expected to, and it is told when it does not any more).
 """
+
 import fnmatch
 import os
 import pathlib
 
 import pytest
-
 from utils import server_instances
 
 HERE = pathlib.Path(os.environ["A_IO_LLAMA_TESTS"])

@@ -4,6 +4,7 @@
 An option that has no counterpart is said on standard error and left out. A_IO_PROGRAM is our program,
 A_IO_REAL_MODELS the folder of real models. Python's standard library.
 """
+
 import argparse
 import json
 import os
@@ -24,21 +25,84 @@ STAND_INS = {
 OTHER, DRAFT = DEMO / "large.gguf", DEMO / "small.gguf"
 
 VALUES = [
-    "--port", "--host", "--temp", "--seed", "--model", "--model-url", "--model-draft", "--hf-repo", "--hf-file",
-    "--batch-size", "--ubatch-size", "--threads", "--n-gpu-layers", "--pooling", "--alias", "--tags", "--ctx-size",
-    "--parallel", "-ctk", "-ctv", "-fa", "--n-predict", "--spec-type", "--api-key", "--spec-draft-n-max",
-    "--spec-draft-n-min", "--chat-template", "--chat-template-file", "--reasoning-format", "--reasoning",
-    "--cors-origins", "--slot-save-path", "--cache-ram", "--spec-synth-len", "--spec-synth-rates",
+    "--port",
+    "--host",
+    "--temp",
+    "--seed",
+    "--model",
+    "--model-url",
+    "--model-draft",
+    "--hf-repo",
+    "--hf-file",
+    "--batch-size",
+    "--ubatch-size",
+    "--threads",
+    "--n-gpu-layers",
+    "--pooling",
+    "--alias",
+    "--tags",
+    "--ctx-size",
+    "--parallel",
+    "-ctk",
+    "-ctv",
+    "-fa",
+    "--n-predict",
+    "--spec-type",
+    "--api-key",
+    "--spec-draft-n-max",
+    "--spec-draft-n-min",
+    "--chat-template",
+    "--chat-template-file",
+    "--reasoning-format",
+    "--reasoning",
+    "--cors-origins",
+    "--slot-save-path",
+    "--cache-ram",
+    "--spec-synth-len",
+    "--spec-synth-rates",
 ]
 FLAGS = [
-    "--offline", "--cont-batching", "--embedding", "--metrics", "--kv-unified", "--slots", "--no-slots", "--verbose",
-    "--context-shift", "--no-ui", "--jinja", "--no-jinja", "--no-cache-idle-slots", "--reranking", "--backend_sampling",
+    "--offline",
+    "--cont-batching",
+    "--embedding",
+    "--metrics",
+    "--kv-unified",
+    "--slots",
+    "--no-slots",
+    "--verbose",
+    "--context-shift",
+    "--no-ui",
+    "--jinja",
+    "--no-jinja",
+    "--no-cache-idle-slots",
+    "--reranking",
+    "--backend_sampling",
 ]
 # Nothing that they change can be seen here, or they ask for what is always so.
 WITHOUT_EFFECT = {
-    "offline", "cont_batching", "embedding", "metrics", "slots", "jinja", "no_jinja", "ubatch_size", "n_gpu_layers", "fa",
-    "verbose", "ctk", "ctv", "backend_sampling", "temp", "pooling", "tags", "spec_draft_n_min", "model", "model_url",
-    "hf_file", "spec_type", "reasoning_format",
+    "offline",
+    "cont_batching",
+    "embedding",
+    "metrics",
+    "slots",
+    "jinja",
+    "no_jinja",
+    "ubatch_size",
+    "n_gpu_layers",
+    "fa",
+    "verbose",
+    "ctk",
+    "ctv",
+    "backend_sampling",
+    "temp",
+    "pooling",
+    "tags",
+    "spec_draft_n_min",
+    "model",
+    "model_url",
+    "hf_file",
+    "spec_type",
+    "reasoning_format",
 }
 
 
@@ -62,7 +126,9 @@ def template_for(o, folder):
         thinks = "false" if o.reasoning == "off" else "true"
         text = pathlib.Path(o.chat_template_file).read_text()
         path = folder / "template.jinja"
-        path.write_text(f"{{%- if enable_thinking is not defined %}}{{% set enable_thinking = {thinks} %}}{{% endif -%}}\n" + text)
+        path.write_text(
+            f"{{%- if enable_thinking is not defined %}}{{% set enable_thinking = {thinks} %}}{{% endif -%}}\n" + text
+        )
         return f"file:{path}"
     if o.chat_template and " " in o.chat_template:  # not a name, but a template
         path = folder / "template.jinja"
@@ -89,11 +155,7 @@ def configuration(o, folder):
     made = {
         "version": 1,
         "models": models(o, folder),
-        "server": {
-            "host": (o.host or "127.0.0.1").split(",")[0],
-            "port": int(o.port or 8080),
-            "unknown_model": "auto",
-        },
+        "server": {"host": (o.host or "127.0.0.1").split(",")[0], "port": int(o.port or 8080), "unknown_model": "auto"},
     }
     if o.model_draft:
         made["policy"] = {"name": "rules", "rules": [{"name": "drafted", "model": "large", "lookup": "draft"}]}
@@ -111,8 +173,25 @@ def configuration(o, folder):
 
 def main():
     o = read()
-    known = {"port", "host", "hf_repo", "alias", "ctx_size", "parallel", "kv_unified", "batch_size", "threads", "seed",
-             "n_predict", "api_key", "chat_template", "chat_template_file", "model_draft", "cors_origins", "reasoning"}
+    known = {
+        "port",
+        "host",
+        "hf_repo",
+        "alias",
+        "ctx_size",
+        "parallel",
+        "kv_unified",
+        "batch_size",
+        "threads",
+        "seed",
+        "n_predict",
+        "api_key",
+        "chat_template",
+        "chat_template_file",
+        "model_draft",
+        "cors_origins",
+        "reasoning",
+    }
     for name, value in vars(o).items():
         if value and name not in known | WITHOUT_EFFECT:
             print(f"llama-server.py: --{name.replace('_', '-')} has no counterpart", file=sys.stderr)

@@ -32,10 +32,7 @@ def make(width):
     """Samples about a place of their label's, single precision, as the test makes them."""
     labels = numpy.array([i % LABELS for i in range(SAMPLES)])
     states = numpy.array(
-        [
-            [uniform(7, i, j) + 0.5 * uniform(8, int(labels[i]), j) for j in range(width)]
-            for i in range(SAMPLES)
-        ]
+        [[uniform(7, i, j) + 0.5 * uniform(8, int(labels[i]), j) for j in range(width)] for i in range(SAMPLES)]
     ).astype(numpy.float32)
     return states.astype(float), labels
 

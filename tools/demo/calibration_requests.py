@@ -21,6 +21,7 @@ description of a loop comes to is math.
 All texts are different. Each kind is dealt out to the three splits at random, so that they are exchangeable: that
 is what a limit chosen on one can promise for another.
 """
+
 import argparse
 import json
 import os
@@ -40,9 +41,14 @@ SPLITS = ["calibration", "unseen-1", "unseen-2"]
 # Of each kind and label, all splits together. Real requests come on top, as many as there are.
 GENERATED, TASKS, PLAIN, AMBIGUOUS = 690, 210, 690, 780
 # The first so many of a source were trained on (models/demo/README.md).
-REAL = {"gsm8k": ("math.jsonl", "math", 1700), "nq-open": ("qa.jsonl", "qa", 1300),
-        "cmmlu": ("qa.jsonl", "qa", 0), "humaneval": ("code.jsonl", "code", 0)}
+REAL = {
+    "gsm8k": ("math.jsonl", "math", 1700),
+    "nq-open": ("qa.jsonl", "qa", 1300),
+    "cmmlu": ("qa.jsonl", "qa", 0),
+    "humaneval": ("code.jsonl", "code", 0),
+}
 
+# fmt: off
 SLOTS = {
     "tool": "Kubernetes|Terraform|Prometheus|Ansible|ffmpeg|ImageMagick|tmux|vim|rsync|curl|openssl|sqlite|Elasticsearch|Kafka|gdb|valgrind|Gradle|Maven".split("|"),
     "plang": "Elixir|Julia|Dart|Clojure|OCaml|Fortran|COBOL|Erlang|R|MATLAB|Zig|Nim|F#|Objective-C|Groovy|Python|Java|C++|Go|Rust".split("|"),
@@ -108,6 +114,7 @@ AMBIGUOUS_TEXTS = {
            "{How high is|How deep is|How many people live near} <place>?", "{Forget the code|Do not write a program}: <fact>?", "{What is <n> times <n>? More important|Never mind the sum}: <fact>?", "<write>? {No|Rather}: <fact>?", "Why is {zero|pi|the number <d>|a byte} {so special|important in religion|called that}?",
            "{谁|哪位数学家}{发明了|提出了}{快速排序|勾股定理|微积分|图灵机|二进制}？", "<zthing2>有几{个|根|条|张|块}？", "不要写代码，告诉我<zfact>？", "<zlan>这个名字{是怎么来的|有什么含义}？"],
 }
+# fmt: on
 
 
 def patterns(rng, texts, label):

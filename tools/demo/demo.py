@@ -5,6 +5,7 @@ Starts `a-io serve` with a pair of models, sends a file of requests through it, 
 decided and answered; then the same requests by the small and by the large model alone, each on a fresh
 server, so that nobody profits from another's cache. Python's standard library only.
 """
+
 import argparse
 import json
 import os
@@ -80,9 +81,7 @@ class Server:
                 self.url = found.group(1)
                 return
             if self.process.poll() is not None:
-                raise DemoError(
-                    f"a-io serve ended with status {self.process.returncode}:\n{self.said().strip()}"
-                )
+                raise DemoError(f"a-io serve ended with status {self.process.returncode}:\n{self.said().strip()}")
             time.sleep(0.05)
         raise DemoError(f"a-io serve was not ready within {START_SECONDS} s:\n{self.said().strip()}")
 

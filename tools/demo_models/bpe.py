@@ -1,4 +1,5 @@
 """Byte-level BPE: the qwen2 splitting pattern, a trainer over counted pieces, an encoder and a decoder."""
+
 import collections
 import json
 
@@ -6,7 +7,8 @@ import regex
 
 PATTERN = regex.compile(
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
@@ -96,7 +98,7 @@ class Tokenizer:
             rank, i = min((self.rank.get(p, 1 << 30), i) for i, p in enumerate(zip(w, w[1:])))
             if rank == 1 << 30:
                 break
-            w[i:i + 2] = [w[i] + w[i + 1]]
+            w[i : i + 2] = [w[i] + w[i + 1]]
         ids = [self.ids[t] for t in w]
         if len(self.cache) < 500000:
             self.cache[piece] = ids

@@ -1,4 +1,5 @@
 """ChatML and the probe's template as token ids. Specials come from the template only, never from a message."""
+
 from bpe import IM_END, IM_START
 
 LABELS = ["code", "qa", "math"]

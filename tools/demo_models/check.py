@@ -1,4 +1,5 @@
 """Exact checkers: an answer's text against the `check` of its item."""
+
 import json
 import subprocess
 import sys
@@ -31,8 +32,9 @@ for line in sys.stdin:
 def run_python(items):
     """Runs (source, calls) pairs in one child process; True where every call gives its value."""
     text = "\n".join(json.dumps(i) for i in items) + "\n"
-    done = subprocess.run([sys.executable, "-I", "-c", RUNNER], input=text, capture_output=True, text=True,
-                          timeout=60 + 2 * len(items))
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", RUNNER], input=text, capture_output=True, text=True, timeout=60 + 2 * len(items)
+    )
     good = [line == "1" for line in done.stdout.split()]
     return good + [False] * (len(items) - len(good))
 

@@ -1,9 +1,10 @@
 """Scores the pair on the test sets.
 
-    evaluate.py                        the torch model on the dequantised weights of models/demo/*.gguf
-    evaluate.py --server URL           `a-io serve`, models `small` and `large`, temperature 0
-    evaluate.py --route "a-io route --jsonl"   the probe through the program instead of torch
+evaluate.py                        the torch model on the dequantised weights of models/demo/*.gguf
+evaluate.py --server URL           `a-io serve`, models `small` and `large`, temperature 0
+evaluate.py --route "a-io route --jsonl"   the probe through the program instead of torch
 """
+
 import argparse
 import collections
 import concurrent.futures
@@ -32,8 +33,9 @@ PAIR = ["small", "large"]
 def ask(server, model, prompt):
     """(text, completion tokens) from a chat completion; an error is an empty answer."""
     body = {"model": model, "messages": [{"role": "user", "content": prompt}], "temperature": 0, "max_tokens": 80}
-    request = urllib.request.Request(server.rstrip("/") + "/v1/chat/completions", json.dumps(body).encode(),
-                                     {"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        server.rstrip("/") + "/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
     try:
         with urllib.request.urlopen(request, timeout=600) as r:
             reply = json.load(r)
@@ -73,7 +75,12 @@ def tasks(a, models, tok):
             for (prompt, expected, _), answer, ok in zip(items, answers, good[m]):
                 if a.wrong and not ok and row.setdefault("_" + m, 0) < a.wrong:
                     row["_" + m] += 1
-                    print(json.dumps({"model": m, "prompt": prompt[-200:], "expected": expected, "answer": answer}, ensure_ascii=False))
+                    print(
+                        json.dumps(
+                            {"model": m, "prompt": prompt[-200:], "expected": expected, "answer": answer},
+                            ensure_ascii=False,
+                        )
+                    )
         if len(good) == 2:
             row["difference"] = [round(x, 2) for x in paired(good["small"], good["large"])]
         row = {k: v for k, v in row.items() if k[0] != "_"}
@@ -97,11 +104,13 @@ def decide(a, model, tok, prompts):
 def probes(a, models, tok):
     report = {}
     sets = testsets.probe(tok)
-    groups = {"all real": [k for k in sets if k.startswith("real ")],
-              "all handwritten": [k for k in sets if k.startswith("handwritten ")],
-              "all second hand": [k for k in sets if k.startswith("second hand ")]}
+    groups = {
+        "all real": [k for k in sets if k.startswith("real ")],
+        "all handwritten": [k for k in sets if k.startswith("handwritten ")],
+        "all second hand": [k for k in sets if k.startswith("second hand ")],
+    }
     results = {}
-    for m in (["small"] if a.route else a.models.split(",")):
+    for m in ["small"] if a.route else a.models.split(","):
         for name, items in sets.items():
             p = decide(a, models and models[m], tok, [x for _, x in items])
             results[name] = [(label, q) for (label, _), q in zip(items, p) if q]
@@ -118,11 +127,14 @@ def probes(a, models, tok):
                 confusion[label][chat.LABELS[q.index(max(q))]] += 1
                 entropy.append(-sum(x * math.log(x) for x in q if x > 0))
             right = sum(confusion[x][x] for x in chat.LABELS)
-            row = {"items": len(rows), "not_probed": sum(len(sets[k]) for k in groups.get(name, [name])) - len(rows),
-                   "accuracy": round(100 * right / len(rows), 2),
-                   "mean_entropy": round(sum(entropy) / len(rows), 4),
-                   "above_0.45": round(100 * sum(h > 0.45 for h in entropy) / len(rows), 2),
-                   "confusion": {x: [confusion[x][y] for y in chat.LABELS] for x in chat.LABELS if confusion[x]}}
+            row = {
+                "items": len(rows),
+                "not_probed": sum(len(sets[k]) for k in groups.get(name, [name])) - len(rows),
+                "accuracy": round(100 * right / len(rows), 2),
+                "mean_entropy": round(sum(entropy) / len(rows), 4),
+                "above_0.45": round(100 * sum(h > 0.45 for h in entropy) / len(rows), 2),
+                "confusion": {x: [confusion[x][y] for y in chat.LABELS] for x in chat.LABELS if confusion[x]},
+            }
             report[f"{m} {name}"] = row
             print("probe", m, name, json.dumps(row), flush=True)
     return report

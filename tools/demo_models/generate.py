@@ -1,4 +1,5 @@
 """Batched greedy decoding and the probe with the torch model (on the dequantised weights of a GGUF file)."""
+
 import torch
 
 import chat
@@ -30,7 +31,7 @@ def greedy(model, prompts, limit=80, rows=64):
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     answers = [None] * len(prompts)
     for at in range(0, len(order), rows):
-        batch = order[at:at + rows]
+        batch = order[at : at + rows]
         hidden, kv, real = prefill(model, [prompts[i] for i in batch])
         out = [[] for _ in batch]
         live = list(range(len(batch)))
@@ -45,7 +46,10 @@ def greedy(model, prompts, limit=80, rows=64):
                 break
             k = torch.tensor(keep)
             live, token = [live[j] for j in keep], token[k]
-            kv, real = [(a[k], b[k]) for a, b in kv], torch.cat([real[k], torch.ones(len(keep), 1, dtype=torch.bool)], 1)
+            kv, real = (
+                [(a[k], b[k]) for a, b in kv],
+                torch.cat([real[k], torch.ones(len(keep), 1, dtype=torch.bool)], 1),
+            )
             mask = torch.zeros(real.shape).masked_fill_(~real, -1e9)[:, None, None, None]
             hidden, kv = model(token[:, None], real.sum(1, keepdim=True) - 1, mask, kv)
             hidden = hidden[:, -1]
@@ -62,7 +66,7 @@ def probe(model, tok, conversations, rows=64):
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     result = [None] * len(prompts)
     for at in range(0, len(order), rows):
-        batch = order[at:at + rows]
+        batch = order[at : at + rows]
         hidden, _, _ = prefill(model, [prompts[i] for i in batch])
         logits = model.logits(hidden)
         inside = logits[:, labels].softmax(-1)

@@ -1,4 +1,5 @@
 """A small GGUF writer and reader: what the demo pair needs (F32 and Q8_0 tensors, strings, numbers, arrays)."""
+
 import struct
 
 import numpy as np
@@ -80,7 +81,7 @@ def read(path):
         nonlocal at
         n = take("Q")
         at += n
-        return data[at - n:at].decode()
+        return data[at - n : at].decode()
 
     def value(kind):
         if kind == ARRAY:
@@ -107,7 +108,7 @@ def read(path):
     tensors = {}
     for name, shape, kind, offset in infos:
         n = int(np.prod(shape))
-        part = data[base + offset:]
+        part = data[base + offset :]
         x = np.frombuffer(part, "<f4", n) if kind == F32 else dequantize(part, n)
         tensors[name] = x.reshape(shape)
     return keys, tensors

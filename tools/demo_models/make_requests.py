@@ -2,6 +2,7 @@
 
 All prompts belong to the test side of the splits; nothing is chosen by looking at what a model answers.
 """
+
 import json
 import os
 import random
@@ -18,21 +19,34 @@ COUNTS = {"code": 7, "qa": 6, "math": 5, "long": 2}
 MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../models/demo")
 
 
-def main(out=os.path.join(MODELS, "requests.jsonl")):
+def main(out=MODELS + "/requests.jsonl"):
     _, tok = export.load(os.path.join(MODELS, "small.gguf"))
     items = {
         "code": tasks_code.make_test(COUNTS["code"], SEED),
         "qa": tasks_qa.make_test(COUNTS["qa"], SEED),
         "math": tasks_math.make_test(COUNTS["math"], SEED),
-        "long": tasks_code.make_long_test(COUNTS["long"], SEED, lambda t: len(tok.encode(t)), mixture.LONG_LOW,
-                                          mixture.LONG_HIGH),
+        "long": tasks_code.make_long_test(
+            COUNTS["long"], SEED, lambda t: len(tok.encode(t)), mixture.LONG_LOW, mixture.LONG_HIGH
+        ),
     }
     rows = [(name, i, item) for name, many in items.items() for i, item in enumerate(many)]
     random.Random(SEED).shuffle(rows)
     with open(out, "w", encoding="utf-8") as f:
         for name, i, (prompt, expected, check) in rows:
-            f.write(json.dumps({"id": f"{name}-{i + 1}", "task": name, "intent": "code" if name == "long" else name,
-                                "prompt": prompt, "expected": expected, "check": check}, ensure_ascii=False) + "\n")
+            f.write(
+                json.dumps(
+                    {
+                        "id": f"{name}-{i + 1}",
+                        "task": name,
+                        "intent": "code" if name == "long" else name,
+                        "prompt": prompt,
+                        "expected": expected,
+                        "check": check,
+                    },
+                    ensure_ascii=False,
+                )
+                + "\n"
+            )
 
 
 if __name__ == "__main__":

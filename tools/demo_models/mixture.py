@@ -1,4 +1,5 @@
 """The training mixture: an endless, seeded stream of examples for both models, and the probe's data with its splits."""
+
 import json
 import os
 import random
@@ -12,16 +13,26 @@ from bpe import IM_END
 
 PROMPTS = os.environ.get("DEMO_PROMPTS", os.path.join(os.path.dirname(__file__), "../../../shared/prompts"))
 LONG_LOW, LONG_HIGH = 400, 560
-SYSTEMS = ["You are a helpful assistant.", "You are a helpful assistant.", "Answer briefly.", "You are A-IO.",
-           "你是一个有用的助手。", "Be short and precise."]
+SYSTEMS = [
+    "You are a helpful assistant.",
+    "You are a helpful assistant.",
+    "Answer briefly.",
+    "You are A-IO.",
+    "你是一个有用的助手。",
+    "Be short and precise.",
+]
 SHARES = [("qa", 0.43), ("math", 0.20), ("calc", 0.07), ("code", 0.17), ("long", 0.008), ("probe", 0.122)]
 PROBE_WEIGHT = 6.0
 
 
 def real():
     """Real requests by source: {source: {"train": [...], "test": [...]}}. CMMLU and HumanEval are never trained on."""
-    sources = {"gsm8k": ("math.jsonl", "math", 1700), "nq-open": ("qa.jsonl", "qa", 1300),
-               "cmmlu": ("qa.jsonl", "qa", 0), "humaneval": ("code.jsonl", "code", 0)}
+    sources = {
+        "gsm8k": ("math.jsonl", "math", 1700),
+        "nq-open": ("qa.jsonl", "qa", 1300),
+        "cmmlu": ("qa.jsonl", "qa", 0),
+        "humaneval": ("code.jsonl", "code", 0),
+    }
     out = {}
     for name, (path, label, trained) in sources.items():
         with open(os.path.join(PROMPTS, path), encoding="utf-8") as f:
@@ -106,9 +117,11 @@ class Mixture:
 
 def sample_texts(n, seed):
     """Plain texts like the mixture's, for training the vocabulary."""
+
     class Words:
         def encode(self, text):
             return text.split()
+
     m = Mixture.__new__(Mixture)
     m.tok, m.rng, m.real, m.facts = Words(), random.Random(seed), real(), []
     for i in range(n):

@@ -1,4 +1,5 @@
 """The demo pair's network: `qwen2` (RMSNorm, biased q/k/v, half-split RoPE, SwiGLU, tied embedding)."""
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -50,7 +51,7 @@ class Block(nn.Module):
         q = self.q(h).view(n, t, self.heads, self.size).transpose(1, 2)
         k = self.k(h).view(n, t, self.kv, self.size).transpose(1, 2)
         v = self.v(h).view(n, t, self.kv, self.size).transpose(1, 2)
-        q, k = rotate(q, cos, sin) * self.size ** -0.5, rotate(k, cos, sin)
+        q, k = rotate(q, cos, sin) * self.size**-0.5, rotate(k, cos, sin)
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
         now = (k, v)

@@ -1,4 +1,5 @@
 """Muon (momentum, orthogonalised by Newton-Schulz steps) for the matrices, AdamW for everything else."""
+
 import torch
 
 

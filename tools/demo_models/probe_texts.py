@@ -3,9 +3,11 @@
 `make(rng, label, split)` gives one request. Families named in HELD_OUT are never trained on; of the others the test
 set uses slot fillings whose text falls into the test half of a checksum.
 """
+
 import re
 import zlib
 
+# fmt: off
 S = {  # slots
     "lang": "Python|Python|Python|Java|C++|C|JavaScript|Go|Rust|SQL|bash|TypeScript".split("|"),
     "zlang": "Python|Python|Python|Java|C++|C语言|JavaScript|Go|SQL".split("|"),
@@ -153,6 +155,7 @@ S["unit"] = ["{不得少于|不超过|大于|约|第|}<n>{米|岁|天|周|年|%|
 S["zq2"] = ["{某|男性|女性|患者|一名工人}，<n>岁。{因|患|反复}<zopt>{<d>天|入院|术后}，{查体|检查|B超}{见|示}<zopt>，{首先考虑|最可能的诊断是|处理应是|最短时间是}", "{驾驶|机动车|车辆}{小型客车|在高速公路上|通过路口}{遇到|行驶|停车}{时|，}{应当|最小距离是|最高时速是|怎么做}{多少|}", "{使用|采用|应用}<ztopic>{编写的|得到的|进行的}{程序|文件|结果|方法}{称之为|叫做|属于}", "{由于|因为}<ztopic>{具有|存在}{多种功能|差异|特点}，{所以|因此}{应该|必须|可以}", "{美国|德国|法国|我国|中国}{著名的|古代的|现代的|}{政治学家|社会学家|学者|物理学家|教育家}<zopt>{提出的|认为|主张}<ztopic>{模式|理论|是}{是|}", "<n>{KV|W|℃|岁|年代}{以下|以上|左右|末}的<ztopic>{由|被|的}<zopt>{产生|决定|允许值为|引起的是}", "{下列|以下}{各项|选项|语句|算法|协议|设备|指标}{中|，}{属于|不属于|用于|可以}<ztopic>{内容|范围|方法|}的{有|是}", "{计算机|数据库|网络|程序|操作系统|神经网络}{中|里}{的|用来|}<zopt>{是|主要用于|称为|的作用是}{（ ）|}", "“<zopt>”{一词|一句|这种做法|现象}{出自|反映了|体现了|属于}", "{－|-|负}<x>{是|属于}", "{以下|下面}哪{个|一项|种}{不是|是|属于}<ztopic>{？|的优点|的要素|}", "{公司|企业|法人|行政机关|投保人}{以|对|将}<zopt>{用于|转让|提起}<zopt>，{应|可|不得|计入}{（ ）|____|}", "{20世纪|公元前|<year>年}<n>年代{末|初|}{提出|开始于|发生}的{是|}<ztopic>{运动|事件|}期间"]
 S["zs"] = ["<zopt>{和|与|或}<zopt>", "<zopt>{的作用|的变化|的原因}", "{由|经|被}<zopt>{决定|影响|控制}", "<zopt>，<zopt>", "{属于|不属于}<zopt>", "为了<zopt>的{利益|发展|稳定}"]
 S["zmath"] = ["{已知|设|若}{函数|随机变量|矩阵|数列}{$f(x)=<d>x+<n>$|$X$的均值为<n>|$A$的秩为<d>}，则{$f(<d>)$=|方差为|其值是}{（ ）|( )|}", "<zname>有<n><zitem>，用去<p>%，还剩{（ ）|}<zitem>", "{一个|⼀个}{圆|长方形|圆柱}的{半径|长}是<n>厘米，{面积|体积}是{（ ）|}", "{化简|计算}<d>:<d>的{比值|结果}是", "{极限|积分|概率}$\\int_0^<d> x dx$={( )|}", "某{企业|公司}资产<N>万元，负债<n>万元，{所有者权益|利润}为"]
+# fmt: on
 
 FAMILIES = {"code": CODE, "math": MATH, "qa": QA}
 TOKEN = re.compile(r"<(\w+)>")
@@ -164,7 +167,7 @@ def _choice(rng, text):
         m = re.search(r"\{([^{}]*\|[^{}]*)\}", text)
         if not m:
             return text
-        text = text[:m.start()] + rng.choice(m.group(1).split("|")) + text[m.end():]
+        text = text[: m.start()] + rng.choice(m.group(1).split("|")) + text[m.end() :]
 
 
 def expand(rng, text, depth=0, slots=None):
@@ -188,7 +191,7 @@ def noise(rng, text):
     elif q < 0.10 and len(text) > 12:
         i = rng.randrange(1, len(text) - 2)
         if text[i].isalpha():
-            text = rng.choice([text[:i] + text[i + 1:], text[:i] + text[i + 1] + text[i] + text[i + 2:]])
+            text = rng.choice([text[:i] + text[i + 1 :], text[:i] + text[i + 1] + text[i] + text[i + 2 :]])
     elif q < 0.13:
         text = text.rstrip("?.。？")
     elif q < 0.15:

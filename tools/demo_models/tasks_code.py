@@ -1,4 +1,6 @@
 """The code task: a short Python function from a spec. `long_prompt` puts it behind a long file."""
+
+import contextlib
 import random
 import zlib
 
@@ -12,17 +14,28 @@ WORDLISTS = "words names lines parts".split()
 WORDS = "red blue green yes no big small hot cold good bad high low old new fast slow pass fail open closed".split()
 
 FILTERS = [  # (key, words, condition on x)
-    ("all", "all", None), ("even", "the even", "x % 2 == 0"), ("odd", "the odd", "x % 2 == 1"),
-    ("pos", "the positive", "x > 0"), ("neg", "the negative", "x < 0"),
-    ("gt", "those above {k}", "x > {k}"), ("lt", "those below {k}", "x < {k}"),
+    ("all", "all", None),
+    ("even", "the even", "x % 2 == 0"),
+    ("odd", "the odd", "x % 2 == 1"),
+    ("pos", "the positive", "x > 0"),
+    ("neg", "the negative", "x < 0"),
+    ("gt", "those above {k}", "x > {k}"),
+    ("lt", "those below {k}", "x < {k}"),
     ("div", "those divisible by {k}", "x % {k} == 0"),
 ]
 MAPS = [  # (key, words, expression)
-    ("id", "", "x"), ("sq", "the squares of ", "x * x"), ("dbl", "the doubles of ", "2 * x"),
+    ("id", "", "x"),
+    ("sq", "the squares of ", "x * x"),
+    ("dbl", "the doubles of ", "2 * x"),
     ("cube", "the cubes of ", "x ** 3"),
 ]
-AGGS = [("sum", "the sum of ", "sum({g})"), ("list", "a list of ", "[{g}]"), ("max", "the largest of ", "max({g})"),
-        ("min", "the smallest of ", "min({g})"), ("sorted", "a sorted list of ", "sorted({g})")]
+AGGS = [
+    ("sum", "the sum of ", "sum({g})"),
+    ("list", "a list of ", "[{g}]"),
+    ("max", "the largest of ", "max({g})"),
+    ("min", "the smallest of ", "min({g})"),
+    ("sorted", "a sorted list of ", "sorted({g})"),
+]
 
 
 def _name(r):
@@ -52,7 +65,9 @@ def f_count(r):
     k = r.randint(2, 9) if fk == "div" else r.randint(2, 40)
     what = f"{fw} {p}" if not fw.startswith("those") else f"{p} {fw[6:]}"
     desc = f"counts {what} with a loop".replace("{k}", str(k))
-    body = f"    total = 0\n    for x in {p}:\n        if {fc}:\n            total += 1\n    return total".replace("{k}", str(k))
+    body = f"    total = 0\n    for x in {p}:\n        if {fc}:\n            total += 1\n    return total".replace(
+        "{k}", str(k)
+    )
     return [p], desc, body, lambda q: [q(_num_list(r)) for _ in range(3)]
 
 
@@ -72,8 +87,7 @@ def f_arith(r):
     k = r.randint(2, 90)
     desc = f"returns the {w} of {a} and {b} {w2} {k}"
     expr = f"({a} {op} {b}) {op2} {k}"
-    return [a, b], desc, f"    return {expr}", \
-        lambda q: [q(r.randint(-9, 40), r.randint(2, 40)) for _ in range(3)]
+    return [a, b], desc, f"    return {expr}", lambda q: [q(r.randint(-9, 40), r.randint(2, 40)) for _ in range(3)]
 
 
 def f_cond(r):
@@ -91,38 +105,41 @@ def f_string(r):
     k = r.randint(2, 9)
     w = r.choice(WORDS)
     c = r.choice("aeioustrnlm")
-    key, desc, expr = r.choice([
-        ("first", f"returns the first {k} letters of {p}", f"{p}[:{k}]"),
-        ("last", f"returns the last {k} letters of {p}", f"{p}[-{k}:]"),
-        ("rep", f"returns {p} repeated {k} times", f"{p} * {k}"),
-        ("pre", f"returns {p} with '{w}' in front", f"'{w}' + {p}"),
-        ("suf", f"returns {p} with '{w}' at the end", f"{p} + '{w}'"),
-        ("cnt", f"returns how often '{c}' occurs in {p}", f"{p}.count('{c}')"),
-        ("rpl", f"returns {p} with every '{c}' replaced by '{w}'", f"{p}.replace('{c}', '{w}')"),
-        ("up", f"returns {p} in upper case with '{w}' at the end", f"{p}.upper() + '{w}'"),
-        ("rev", f"returns {p} reversed with '{w}' at the end", f"{p}[::-1] + '{w}'"),
-        ("has", f"returns whether {p} starts with '{w}'", f"{p}.startswith('{w}')"),
-        ("end", f"returns whether {p} ends with '{w}'", f"{p}.endswith('{w}')"),
-        ("in", f"returns whether '{w}' occurs in {p}", f"'{w}' in {p}"),
-    ])
-    return [p], desc, f"    return {expr}", \
-        lambda q: [q("lantern stories"), q("a" + w), q(w + "mountain rules")]
+    key, desc, expr = r.choice(
+        [
+            ("first", f"returns the first {k} letters of {p}", f"{p}[:{k}]"),
+            ("last", f"returns the last {k} letters of {p}", f"{p}[-{k}:]"),
+            ("rep", f"returns {p} repeated {k} times", f"{p} * {k}"),
+            ("pre", f"returns {p} with '{w}' in front", f"'{w}' + {p}"),
+            ("suf", f"returns {p} with '{w}' at the end", f"{p} + '{w}'"),
+            ("cnt", f"returns how often '{c}' occurs in {p}", f"{p}.count('{c}')"),
+            ("rpl", f"returns {p} with every '{c}' replaced by '{w}'", f"{p}.replace('{c}', '{w}')"),
+            ("up", f"returns {p} in upper case with '{w}' at the end", f"{p}.upper() + '{w}'"),
+            ("rev", f"returns {p} reversed with '{w}' at the end", f"{p}[::-1] + '{w}'"),
+            ("has", f"returns whether {p} starts with '{w}'", f"{p}.startswith('{w}')"),
+            ("end", f"returns whether {p} ends with '{w}'", f"{p}.endswith('{w}')"),
+            ("in", f"returns whether '{w}' occurs in {p}", f"'{w}' in {p}"),
+        ]
+    )
+    return [p], desc, f"    return {expr}", lambda q: [q("lantern stories"), q("a" + w), q(w + "mountain rules")]
 
 
 def f_words(r):
     p = r.choice(WORDLISTS)
     k = r.randint(2, 9)
     c = r.choice("abcdefghlmnprstw")
-    key, desc, expr = r.choice([
-        ("long", f"returns a list of the {p} longer than {k} letters", f"[w for w in {p} if len(w) > {k}]"),
-        ("short", f"returns a list of the {p} shorter than {k} letters", f"[w for w in {p} if len(w) < {k}]"),
-        ("start", f"returns a list of the {p} that start with '{c}'", f"[w for w in {p} if w.startswith('{c}')]"),
-        ("end", f"returns a list of the {p} that end with '{c}'", f"[w for w in {p} if w.endswith('{c}')]"),
-        ("has", f"returns a list of the {p} that contain '{c}'", f"[w for w in {p} if '{c}' in w]"),
-        ("cut", f"returns a list of the first {k} letters of all {p}", f"[w[:{k}] for w in {p}]"),
-        ("add", f"returns a list of all {p} with '{c}' at the end", f"[w + '{c}' for w in {p}]"),
-        ("num", f"returns the number of {p} longer than {k} letters", f"sum(1 for w in {p} if len(w) > {k})"),
-    ])
+    key, desc, expr = r.choice(
+        [
+            ("long", f"returns a list of the {p} longer than {k} letters", f"[w for w in {p} if len(w) > {k}]"),
+            ("short", f"returns a list of the {p} shorter than {k} letters", f"[w for w in {p} if len(w) < {k}]"),
+            ("start", f"returns a list of the {p} that start with '{c}'", f"[w for w in {p} if w.startswith('{c}')]"),
+            ("end", f"returns a list of the {p} that end with '{c}'", f"[w for w in {p} if w.endswith('{c}')]"),
+            ("has", f"returns a list of the {p} that contain '{c}'", f"[w for w in {p} if '{c}' in w]"),
+            ("cut", f"returns a list of the first {k} letters of all {p}", f"[w[:{k}] for w in {p}]"),
+            ("add", f"returns a list of all {p} with '{c}' at the end", f"[w + '{c}' for w in {p}]"),
+            ("num", f"returns the number of {p} longer than {k} letters", f"sum(1 for w in {p} if len(w) > {k})"),
+        ]
+    )
     pool = "apple bear cat dolphin elephants fog grapes hill lamp moon night pears rabbits sun tree wolf".split()
     return [p], desc, f"    return {expr}", lambda q: [q(r.sample(pool, 7)) for _ in range(3)]
 
@@ -130,11 +147,13 @@ def f_words(r):
 def f_range(r):
     k = r.randint(2, 60)
     mk, mw, me = r.choice(MAPS)
-    key, desc, expr = r.choice([
-        ("rsum", f"returns the sum of {mw}the numbers from {k} to n", f"sum({me} for x in range({k}, n + 1))"),
-        ("rlist", f"returns a list of {mw}the numbers from {k} to n", f"[{me} for x in range({k}, n + 1)]"),
-        ("rmul", f"returns a list of the first n multiples of {k}", f"[{k} * x for x in range(1, n + 1)]"),
-    ])
+    key, desc, expr = r.choice(
+        [
+            ("rsum", f"returns the sum of {mw}the numbers from {k} to n", f"sum({me} for x in range({k}, n + 1))"),
+            ("rlist", f"returns a list of {mw}the numbers from {k} to n", f"[{me} for x in range({k}, n + 1)]"),
+            ("rmul", f"returns a list of the first n multiples of {k}", f"[{k} * x for x in range(1, n + 1)]"),
+        ]
+    )
     return ["n"], desc, f"    return {expr}", lambda q: [q(3), q(k), q(k + 5)]
 
 
@@ -166,10 +185,8 @@ def _check(source, exprs):
     exec(source, scope)
     out = []
     for e in exprs:
-        try:
+        with contextlib.suppress(ValueError):  # max() of nothing
             out.append([e, repr(eval(e, scope))])
-        except ValueError:  # max() of nothing
-            pass
     return {"type": "python", "call": out}
 
 
@@ -183,12 +200,18 @@ def make(rng, split):
 
 
 NOTES = [
-    "The tests live in the folder {a} and are run before each {b}.", "Keep lines short and names clear.",
-    "Module {a} depends on module {b} but not the other way round.", "TODO: move {a} into its own file.",
-    "Version {n}.{k} renamed {a} to {b}.", "The {a} table has {n} rows and the {b} table has {k}.",
-    "Ask the {a} team before you change the {b} format.", "Release {n} was slow because of the {a} cache.",
-    "Do not log the {a} of a user.", "The {b} server listens on port {n}{k}.",
-    "We keep {a} and {b} sorted, so that reviews are easy.", "Errors in {a} are raised, errors in {b} are counted.",
+    "The tests live in the folder {a} and are run before each {b}.",
+    "Keep lines short and names clear.",
+    "Module {a} depends on module {b} but not the other way round.",
+    "TODO: move {a} into its own file.",
+    "Version {n}.{k} renamed {a} to {b}.",
+    "The {a} table has {n} rows and the {b} table has {k}.",
+    "Ask the {a} team before you change the {b} format.",
+    "Release {n} was slow because of the {a} cache.",
+    "Do not log the {a} of a user.",
+    "The {b} server listens on port {n}{k}.",
+    "We keep {a} and {b} sorted, so that reviews are easy.",
+    "Errors in {a} are raised, errors in {b} are counted.",
 ]
 
 
@@ -197,7 +220,8 @@ def _paragraph(rng):
         return parts(rng, "train")[2]
     return "# " + " ".join(
         rng.choice(NOTES).format(a=rng.choice(NOUNS), b=rng.choice(NOUNS), n=rng.randint(2, 90), k=rng.randint(1, 99))
-        for _ in range(rng.randint(1, 3)))
+        for _ in range(rng.randint(1, 3))
+    )
 
 
 def long_prompt(rng, split, count, low, high):
@@ -205,8 +229,14 @@ def long_prompt(rng, split, count, low, high):
     prompt, answer, check = make(rng, split)
     goal = rng.randint(low, high)
     rest = count(prompt) + 16
-    opening = rng.choice(["Here is a file of our project.", "This is the file I am working on.",
-                          "Read these notes and functions first.", "Below is the module so far."])
+    opening = rng.choice(
+        [
+            "Here is a file of our project.",
+            "This is the file I am working on.",
+            "Read these notes and functions first.",
+            "Below is the module so far.",
+        ]
+    )
     blocks = []
     while True:
         block = _paragraph(rng)

@@ -1,4 +1,5 @@
 """The qa task: facts of an invented world. Train and test share the facts and never a phrasing."""
+
 import random
 
 SEED = 7001
@@ -27,6 +28,7 @@ piper plumber poet porter potter printer ranger sailor saddler scholar scribe sc
 spinner surgeon surveyor tailor tanner teacher thatcher trader translator trapper vintner weaver wheelwright""".split()
 
 # relation: (answer sentence, question forms); the last three forms of each are for the test alone
+# fmt: off
 RELATIONS = {
     "land": {
         "capital": ("The capital of {e} is {v}.", [
@@ -122,6 +124,7 @@ RELATIONS = {
             "I need to know when the {e} was launched."]),
     },
 }
+# fmt: on
 TEST_FORMS = 3
 
 
@@ -153,9 +156,18 @@ def world(entities=None):
         return ("an " if w[0] in "aeiou" else "a ") + w
 
     values = {
-        "capital": towns, "currency": coins, "export": GOODS, "animal": ANIMALS, "born": towns, "craft": [article(w) for w in CRAFTS],
-        "pet": [article(w) for w in ANIMALS], "captain": captains, "port": towns, "cargo": GOODS,
-        "year": [str(y) for y in range(1100, 1900)], "launched": [str(y) for y in range(1100, 1900)],
+        "capital": towns,
+        "currency": coins,
+        "export": GOODS,
+        "animal": ANIMALS,
+        "born": towns,
+        "craft": [article(w) for w in CRAFTS],
+        "pet": [article(w) for w in ANIMALS],
+        "captain": captains,
+        "port": towns,
+        "cargo": GOODS,
+        "year": [str(y) for y in range(1100, 1900)],
+        "launched": [str(y) for y in range(1100, 1900)],
     }
     makers = {
         "land": lambda: _word(rng, 3),

@@ -1,4 +1,5 @@
 """The test sets, regenerated from fixed seeds; none of their prompts is trained on."""
+
 import os
 import random
 
@@ -15,7 +16,9 @@ TASKS = ["code", "qa", "math", "long"]
 def task(name, n, tok):
     """n items (prompt, answer, check)."""
     if name == "long":
-        return tasks_code.make_long_test(n, SEEDS[name], lambda t: len(tok.encode(t)), mixture.LONG_LOW, mixture.LONG_HIGH)
+        return tasks_code.make_long_test(
+            n, SEEDS[name], lambda t: len(tok.encode(t)), mixture.LONG_LOW, mixture.LONG_HIGH
+        )
     return {"code": tasks_code, "qa": tasks_qa, "math": tasks_math}[name].make_test(n, SEEDS[name])
 
 
@@ -35,7 +38,11 @@ def handwritten(name="handwritten.txt"):
 def probe(tok):
     """{set: [(label, prompt)]}: generated and real requests, the wholly held-out sources, and the four tasks."""
     rng = random.Random(SEEDS["probe"])
-    sets = {"generated": [(label, probe_texts.make(rng, label, "test")) for label in probe_texts.FAMILIES for _ in range(200)]}
+    sets = {
+        "generated": [
+            (label, probe_texts.make(rng, label, "test")) for label in probe_texts.FAMILIES for _ in range(200)
+        ]
+    }
     for source, r in mixture.real().items():
         sets["real " + source] = [(r["label"], p) for p in r["test"]]
     for label in probe_texts.FAMILIES:

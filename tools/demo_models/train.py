@@ -4,6 +4,7 @@ Loss on answers only. Examples of like length are packed into rows with separate
 rate is constant after a short warm-up and falls linearly to zero over the last part. Writing a number of tokens to
 OUT/NAME.decay starts the fall at once and ends the run after so many tokens more (the log says so).
 """
+
 import argparse
 import json
 import os
@@ -41,9 +42,9 @@ def pack(examples, length):
         at = 0
         for j, (x, first, w) in enumerate(items):
             n = len(x)
-            ids[i, at:at + n] = torch.tensor(x)
-            pos[i, at:at + n] = torch.arange(n)
-            seg[i, at:at + n] = j
+            ids[i, at : at + n] = torch.tensor(x)
+            pos[i, at : at + n] = torch.arange(n)
+            seg[i, at : at + n] = j
             where += range(i * width + at + first - 1, i * width + at + n - 1)
             target += x[first:]
             weight += [w] * (n - first)
@@ -81,8 +82,10 @@ def main():
     matrices = [x for n, x in model.blocks.named_parameters() if x.ndim == 2]
     others = [x for n, x in model.named_parameters() if x.requires_grad and (x.ndim == 1 or n.startswith("embed"))]
     rates = RATES[a.name]
-    optimizers = [Muon(matrices, rates[0]),
-                  torch.optim.AdamW(others, rates[1], betas=(0.9, 0.97), eps=1e-8, weight_decay=0.0)]
+    optimizers = [
+        Muon(matrices, rates[0]),
+        torch.optim.AdamW(others, rates[1], betas=(0.9, 0.97), eps=1e-8, weight_decay=0.0),
+    ]
     data = mixture.Mixture(tok, a.seed)
     log = open(a.log or os.path.join(a.out, a.name + ".log"), "w")
 
@@ -102,7 +105,7 @@ def main():
                 begin, end = seen, seen + float(f.read())
             os.remove(trigger)
             say(note="decay starts now", tokens=seen, end=end)
-        groups, names, size = {r: [] for r in ROWS}, [], 0
+        groups, size = {r: [] for r in ROWS}, 0
         while size < a.batch:
             name, ids, first, weight = data.draw()
             if len(ids) > limit:
@@ -111,7 +114,9 @@ def main():
             groups[next(r for r in ROWS if len(ids) <= r)].append((ids, first, weight))
             size += len(ids)
             drawn[name] = drawn.get(name, 0) + len(ids)
-        scale = a.rate * min(1.0, (step + 1) / (30 if a.init else 100)) * max(0.0, min(1.0, (end - seen) / (end - begin)))
+        scale = (
+            a.rate * min(1.0, (step + 1) / (30 if a.init else 100)) * max(0.0, min(1.0, (end - seen) / (end - begin)))
+        )
         for o, r in zip(optimizers, rates):
             o.param_groups[0]["lr"] = r * scale
         total_weight = sum(w * (len(x) - f) for g in groups.values() for x, f, w in g)
@@ -134,8 +139,14 @@ def main():
         step += 1
         sums["loss"] = sums.get("loss", 0.0) + loss_sum
         if step % 20 == 0:
-            say(step=step, tokens=seen, loss=round(sums.pop("loss") / 20, 4), lr=round(scale, 3),
-                tokens_s=round(seen / (time.time() - start)), minutes=round((time.time() - start) / 60, 1))
+            say(
+                step=step,
+                tokens=seen,
+                loss=round(sums.pop("loss") / 20, 4),
+                lr=round(scale, 3),
+                tokens_s=round(seen / (time.time() - start)),
+                minutes=round((time.time() - start) / 60, 1),
+            )
         if time.time() - saved > a.save:
             torch.save(model.state_dict(), os.path.join(a.out, a.name + ".pt"))
             saved = time.time()

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Changes one property at a time in the models of build/golden, as a wrong engine would have it, and says how far the logits
 move: what moves them by less than the bound would go unnoticed. Exits 1 where no model of an architecture notices a property."""
+
 import argparse
 import collections
 import dataclasses
@@ -24,6 +25,8 @@ def change_family(**changes):
         if all(getattr(family, name) == value for name, value in changes.items()):
             return False
         model.plan = dataclasses.replace(model.plan, family=dataclasses.replace(family, **changes))
+        return True
+
     return change
 
 
@@ -42,16 +45,21 @@ def change_plan(**changes):
         if all(getattr(model.plan, name) == value for name, value in changes.items()):
             return False
         model.plan = dataclasses.replace(model.plan, **changes)
+        return True
+
     return change
 
 
 def change_layers(changed):
     """changed: what a layer becomes, given it and all"""
+
     def change(model):
         layers = [changed(layer, model.plan.layers) for layer in model.plan.layers]
         if repr(layers) == repr(model.plan.layers):
             return False
         model.plan = dataclasses.replace(model.plan, layers=layers)
+        return True
+
     return change
 
 
@@ -60,6 +68,7 @@ def change_rope(applies, **changes):
         if layer.rope is None or not applies(layer.rope):
             return layer
         return dataclasses.replace(layer, rope=dataclasses.replace(layer.rope, **changes))
+
     return change_layers(changed)
 
 
@@ -69,6 +78,7 @@ def without(part):
         for name in names:
             del model.tensors[name]
         return bool(names)
+
     return change
 
 
@@ -93,8 +103,11 @@ CHANGES = {
     "RoPE pairs": change_layers(turned_pairs),
     "RoPE in all layers": change_layers(whole_rope),
     "one RoPE for all layers": change_layers(one_rope),
-    "RoPE dims": change_layers(lambda layer, _: dataclasses.replace(layer, rope=layer.rope and dataclasses.replace(
-        layer.rope, dims=layer.rope.dims - 2, factors=None))),
+    "RoPE dims": change_layers(
+        lambda layer, _: dataclasses.replace(
+            layer, rope=layer.rope and dataclasses.replace(layer.rope, dims=layer.rope.dims - 2, factors=None)
+        )
+    ),
     "RoPE factors": change_rope(lambda table: table.factors is not None, factors=None),
     "linear scaling": change_rope(lambda table: table.yarn is None, stretch=1.0),
     "YaRN": change_rope(lambda table: table.yarn is not None, yarn=None),
@@ -102,7 +115,9 @@ CHANGES = {
     "attention factor": change_rope(lambda table: table.yarn is None, magnitude=1.0),
     "window one wider": change_layers(wider),
     "no window": change_layers(lambda layer, _: dataclasses.replace(layer, window=0)),
-    "all windows": change_layers(lambda layer, layers: dataclasses.replace(layer, window=max(x.window for x in layers))),
+    "all windows": change_layers(
+        lambda layer, layers: dataclasses.replace(layer, window=max(x.window for x in layers))
+    ),
     "score scale": plain_score_scale,
     "score cap": change_plan(score_cap=0.0),
     "logit cap": change_plan(logit_cap=0.0),

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Makes a model of every architecture and its float64 logits, anew each time and the same byte for byte, and checks them against
 tests/golden/families.json. With --measure it writes that file: hashes and bounds."""
+
 import argparse
 import hashlib
 import json
@@ -89,8 +90,11 @@ def add_experts(w, spec, at):
 
 def add_factors(w, spec):
     pairs = np.arange(spec.keys.get("rope.dimension_count", spec.dim) // 2)
-    curves = {"rope_freqs": 1 + 7 * (pairs / pairs[-1]) ** 2, "rope_factors_short": 1 + pairs / 16,
-              "rope_factors_long": 1 + pairs * pairs / 8}
+    curves = {
+        "rope_freqs": 1 + 7 * (pairs / pairs[-1]) ** 2,
+        "rope_factors_short": 1 + pairs / 16,
+        "rope_factors_long": 1 + pairs * pairs / 8,
+    }
     for name in spec.factors:
         w.values[name + ".weight"] = curves[name]
 
@@ -101,8 +105,12 @@ def tensors_of(spec, n_vocab):
     add_factors(w, spec)
     for layer in range(spec.layers):
         at = f"blk.{layer}."
-        for name, mean in ((family.before_attention, 1.0), (family.after_attention, spec.after_norm),
-                           (family.before_ffn, 1.0), (family.after_ffn, spec.after_norm)):
+        for name, mean in (
+            (family.before_attention, 1.0),
+            (family.after_attention, spec.after_norm),
+            (family.before_ffn, 1.0),
+            (family.after_ffn, spec.after_norm),
+        ):
             if name:
                 w.norm(at + name, spec.embd, mean)
         add_attention(w, spec, at)
@@ -120,9 +128,16 @@ def keys_of(spec, kind, n_vocab):
     family = plan.FAMILIES[spec.arch]
     epsilon = "attention.layer_norm_epsilon" if family.layer_norm else "attention.layer_norm_rms_epsilon"
     own = {
-        "vocab_size": n_vocab, "context_length": spec.context, "embedding_length": spec.embd, "block_count": spec.layers,
-        "feed_forward_length": spec.ff, "attention.head_count": spec.heads, "attention.head_count_kv": spec.kv,
-        epsilon: F32(1e-5), "rope.dimension_count": spec.dim, "rope.freq_base": F32(spec.base),
+        "vocab_size": n_vocab,
+        "context_length": spec.context,
+        "embedding_length": spec.embd,
+        "block_count": spec.layers,
+        "feed_forward_length": spec.ff,
+        "attention.head_count": spec.heads,
+        "attention.head_count_kv": spec.kv,
+        epsilon: F32(1e-5),
+        "rope.dimension_count": spec.dim,
+        "rope.freq_base": F32(spec.base),
     }
     if spec.dim * spec.heads != spec.embd or family.embedding_by_width:
         own |= {"attention.key_length": spec.dim, "attention.value_length": spec.dim}
@@ -146,7 +161,7 @@ def kind_of(name, shape, kind):
         return "MXFP4"
     if shape[-1] % 256:
         return "Q8_0"
-    return "Q6_K" if "attn_v" in name or "output.weight" == name else "Q4_K"
+    return "Q6_K" if "attn_v" in name or name == "output.weight" else "Q4_K"
 
 
 def kinds_of(spec):
@@ -159,8 +174,7 @@ def write(spec, kind, path):
     """Returns the number of ids."""
     vocab = spec.vocab()
     n_vocab = len(vocab["tokenizer.ggml.tokens"])
-    tensors = {name: (kind_of(name, values.shape, kind), values)
-               for name, values in tensors_of(spec, n_vocab).items()}
+    tensors = {name: (kind_of(name, values.shape, kind), values) for name, values in tensors_of(spec, n_vocab).items()}
     gguf_file.write(path, keys_of(spec, kind, n_vocab) | vocab, tensors)
     return n_vocab
 
@@ -175,8 +189,10 @@ def bounds(kind, model, exact):
     entry = {"relative_error": 1e-5, "relative_error_reason": "the weights expand exactly; activations stay float32"}
     if integers:
         error = relative_error(model.logits(tokens(), round_input=True), exact)
-        entry = {"relative_error": float(f"{1.5 * error:.2g}"), "relative_error_reason":
-                 f"1.5 × what rounding activations to int8 in blocks of 32 costs ({error:.2g})"}
+        entry = {
+            "relative_error": float(f"{1.5 * error:.2g}"),
+            "relative_error_reason": f"1.5 × what rounding activations to int8 in blocks of 32 costs ({error:.2g})",
+        }
     if model.plan.head_dim % 32 == 0:  # as test_logits has it: by KV in binary16
         half, small = (model.logits(tokens(), round_input=integers, kv=kind) for kind in ("F16", "Q8_0"))
         entry["kv_q8_0_relative_error"] = float(f"{1.5 * relative_error(small, half):.2g}")
@@ -190,9 +206,17 @@ def make(spec, kind, folder):
     model = Model(*gguf_file.read(path), context=spec.context)
     exact = model.logits(tokens())
     exact.astype("<f4").tofile(path.with_suffix(".logits.f32"))
-    entry = {"model": path.name, "architecture": spec.arch, "seed": spec.seed, "type": kind, "covers": spec.why,
-             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "logits": path.with_suffix(".logits.f32").name,
-             "positions": POSITIONS, "vocab": n_vocab}
+    entry = {
+        "model": path.name,
+        "architecture": spec.arch,
+        "seed": spec.seed,
+        "type": kind,
+        "covers": spec.why,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "logits": path.with_suffix(".logits.f32").name,
+        "positions": POSITIONS,
+        "vocab": n_vocab,
+    }
     return entry, model, exact
 
 
@@ -219,7 +243,9 @@ def main():
         MANIFEST.write_text(json.dumps(written | {"models": manifest}, indent=1, ensure_ascii=False) + "\n")
     if differing or len(manifest) != len(known) and not arguments.measure:
         sys.exit(f"not as {MANIFEST.relative_to(ROOT)} says: {', '.join(differing) or 'the number of models'}")
-    print(f"{len(manifest)} models of {len({entry['architecture'] for entry in manifest})} architectures in {arguments.folder}")
+    print(
+        f"{len(manifest)} models of {len({entry['architecture'] for entry in manifest})} architectures in {arguments.folder}"
+    )
 
 
 if __name__ == "__main__":

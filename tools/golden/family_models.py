@@ -3,6 +3,7 @@
 Shapes: `layers`, `embd`, `heads`, `kv`, `dim`, `ff`, and for experts `experts`, `used`, `shared_ff`. `keys` are written as they
 stand, behind the architecture's name. Windows are shorter than the positions that are computed, and original contexts too where a
 scaling looks at them."""
+
 import dataclasses
 import typing
 
@@ -35,17 +36,20 @@ class Spec:
     out_bias: bool = False
     fused_qkv: bool = False
     fused_ffn: bool = False
-    factors: typing.Tuple[str, ...] = ()
-    embedding_size: float = 1.0    # deviation of the embeddings' values
-    after_norm: float = 1.0        # mean weight of the norms after the blocks
+    factors: tuple[str, ...] = ()
+    embedding_size: float = 1.0  # deviation of the embeddings' values
+    after_norm: float = 1.0  # mean weight of the norms after the blocks
     only_f16: bool = False
-    keys: typing.Dict = dataclasses.field(default_factory=dict)
+    keys: dict = dataclasses.field(default_factory=dict)
 
 
 def _yarn(factor, original, **more):
-    return {"rope.scaling.type": "yarn", "rope.scaling.factor": F32(factor),
-            "rope.scaling.original_context_length": original,
-            **{f"rope.scaling.yarn_{name}": F32(value) for name, value in more.items()}}
+    return {
+        "rope.scaling.type": "yarn",
+        "rope.scaling.factor": F32(factor),
+        "rope.scaling.original_context_length": original,
+        **{f"rope.scaling.yarn_{name}": F32(value) for name, value in more.items()},
+    }
 
 
 def _pattern(text):
@@ -53,10 +57,11 @@ def _pattern(text):
     return np.array([letter == "L" for letter in text])
 
 
-_SQUARE = dict(heads=2, kv=1, dim=32, embd=64)   # for architectures whose heads make up the width
+_SQUARE = dict(heads=2, kv=1, dim=32, embd=64)  # for architectures whose heads make up the width
 _ODD_SQUARE = dict(heads=3, kv=1, dim=32, embd=96)
 _GEMMA = dict(vocab=vocabulary.sentencepiece, tied=True, embedding_size=0.35)
 
+# fmt: off
 SPECS = [
     Spec("llama-yarn", "llama", "YaRN of an original context longer than what is computed", dim=64, heads=2, kv=1,
          keys=_yarn(4.0, 1024)),
@@ -174,3 +179,4 @@ SPECS = [
     Spec("pangu-b", "pangu-embedded", "heads that are not the width, tied", vocab=vocabulary.sentencepiece, qkv_bias=True,
          out_bias=True, tied=True),
 ]
+# fmt: on

@@ -1,4 +1,5 @@
 """GGUF version 3, written and read in the few lines the golden set needs."""
+
 import struct
 
 import numpy as np
@@ -44,8 +45,12 @@ def write(path, keys, tensors):
     data = bytearray()
     for name, (kind, array) in tensors.items():
         dims = array.shape[::-1]
-        head.append(_text(name) + struct.pack("<I", len(dims)) + struct.pack(f"<{len(dims)}Q", *dims)
-                    + struct.pack("<IQ", quantise.TYPES[kind][0], len(data)))
+        head.append(
+            _text(name)
+            + struct.pack("<I", len(dims))
+            + struct.pack(f"<{len(dims)}Q", *dims)
+            + struct.pack("<IQ", quantise.TYPES[kind][0], len(data))
+        )
         data += quantise.encode(kind, array)
         data += bytes(-len(data) % ALIGNMENT)
     head = b"".join(head)
@@ -65,7 +70,7 @@ class _Cursor:
     def text(self):
         length = self.unpack("<Q")
         self.at += length
-        return self.raw[self.at - length:self.at].decode("utf-8", "replace")
+        return self.raw[self.at - length : self.at].decode("utf-8", "replace")
 
     def value(self, kind):
         if kind == _TEXT:
@@ -105,5 +110,5 @@ def read(path):
         kind = kinds[name] = quantise.NAME_OF_ID[kind]
         _, block, block_bytes = quantise.TYPES[kind]
         size = int(np.prod(dims)) // block * block_bytes
-        tensors[name] = quantise.decode(kind, c.raw[begin + offset:begin + offset + size], dims[::-1])
+        tensors[name] = quantise.decode(kind, c.raw[begin + offset : begin + offset + size], dims[::-1])
     return keys, tensors, kinds

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Makes the golden set: small random models, the logits of the float64 reference and manifest.json."""
+
 import argparse
 import json
 import math
@@ -19,6 +20,7 @@ SHARED_IDS = 280  # every vocabulary has at least as many
 
 # The shape of each model. `kinds` names the tensor type of all matrices, or of some by a part of their name (the first
 # that fits). F32 proves the architecture's arithmetic; the other types prove their own decoding and products.
+# fmt: off
 MODELS = [
     dict(name="llama-rope-factors.F32", arch="llama", vocab=vocabulary.llama3, embd=64, ff=96, heads=4, kv=2, dim=16,
          layers=2, base=500000.0, factors=True, kinds={"": "F32"}, why="adjacent RoPE pairs with rope_freqs"),
@@ -48,16 +50,24 @@ MODELS = [
     dict(name="llama.Q6_K", arch="llama", vocab=vocabulary.llama3, embd=256, ff=256, heads=4, kv=1, dim=64, layers=1,
          base=10000.0, tied=True, kinds={"": "Q6_K"}, why="Q6_K as matrix, embedding and tied head"),
 ]
+# fmt: on
 
 
 def keys_of(spec, n_vocab):
     arch = spec["arch"]
     keys = {
-        "general.architecture": arch, "general.name": "golden " + spec["name"], f"{arch}.vocab_size": n_vocab,
-        f"{arch}.context_length": 512, f"{arch}.embedding_length": spec["embd"], f"{arch}.block_count": spec["layers"],
-        f"{arch}.feed_forward_length": spec["ff"], f"{arch}.attention.head_count": spec["heads"],
-        f"{arch}.attention.head_count_kv": spec["kv"], f"{arch}.attention.layer_norm_rms_epsilon": F32(1e-5),
-        f"{arch}.rope.dimension_count": spec["dim"], f"{arch}.rope.freq_base": F32(spec["base"]),
+        "general.architecture": arch,
+        "general.name": "golden " + spec["name"],
+        f"{arch}.vocab_size": n_vocab,
+        f"{arch}.context_length": 512,
+        f"{arch}.embedding_length": spec["embd"],
+        f"{arch}.block_count": spec["layers"],
+        f"{arch}.feed_forward_length": spec["ff"],
+        f"{arch}.attention.head_count": spec["heads"],
+        f"{arch}.attention.head_count_kv": spec["kv"],
+        f"{arch}.attention.layer_norm_rms_epsilon": F32(1e-5),
+        f"{arch}.rope.dimension_count": spec["dim"],
+        f"{arch}.rope.freq_base": F32(spec["base"]),
     }
     if spec["dim"] * spec["heads"] != spec["embd"]:
         keys |= {f"{arch}.attention.key_length": spec["dim"], f"{arch}.attention.value_length": spec["dim"]}
@@ -130,7 +140,7 @@ def bound(spec, model, tokens, exact):
 def make(spec, folder, tokens):
     vocab_keys = spec["vocab"]()
     n_vocab = len(vocab_keys["tokenizer.ggml.tokens"])
-    assert SHARED_IDS <= n_vocab
+    assert n_vocab >= SHARED_IDS
     path = folder / (spec["name"] + ".gguf")
     gguf_file.write(path, keys_of(spec, n_vocab) | vocab_keys, tensors_of(spec, n_vocab))
     model = Model(*gguf_file.read(path))
@@ -138,9 +148,15 @@ def make(spec, folder, tokens):
     exact.astype("<f4").tofile(folder / (spec["name"] + ".logits.f32"))
     limit, reason = bound(spec, model, tokens, exact)
     return {
-        "model": path.name, "architecture": spec["arch"], "type": spec["name"].split(".")[-1],
-        "logits": spec["name"] + ".logits.f32", "positions": len(tokens), "vocab": n_vocab, "relative_error": limit,
-        "relative_error_reason": reason, "covers": spec["why"],
+        "model": path.name,
+        "architecture": spec["arch"],
+        "type": spec["name"].split(".")[-1],
+        "logits": spec["name"] + ".logits.f32",
+        "positions": len(tokens),
+        "vocab": n_vocab,
+        "relative_error": limit,
+        "relative_error_reason": reason,
+        "covers": spec["why"],
     }
 
 

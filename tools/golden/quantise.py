@@ -2,12 +2,19 @@
 
 Quantising is plain rounding to the nearest level; it only has to be valid, not good. Decoding is exact:
 it is the definition that the reference logits are computed from."""
+
 import numpy as np
 
 # name: (id in the file, values a block, bytes a block)
 TYPES = {
-    "F32": (0, 1, 4), "F16": (1, 1, 2), "BF16": (30, 1, 2), "Q8_0": (8, 32, 34), "Q4_0": (2, 32, 18),
-    "Q4_K": (12, 256, 144), "Q6_K": (14, 256, 210), "MXFP4": (39, 32, 17),
+    "F32": (0, 1, 4),
+    "F16": (1, 1, 2),
+    "BF16": (30, 1, 2),
+    "Q8_0": (8, 32, 34),
+    "Q4_0": (2, 32, 18),
+    "Q4_K": (12, 256, 144),
+    "Q6_K": (14, 256, 210),
+    "MXFP4": (39, 32, 17),
 }
 FLOAT_TYPES = {"F32", "F16", "BF16"}  # multiplied with activations that stay float32
 NAME_OF_ID = {row[0]: name for name, row in TYPES.items()}
@@ -29,6 +36,7 @@ def _bytes(*parts):
 
 # ---- F32, F16, BF16 ----------------------------------------------------------------------------
 
+
 def _bf16_encode(x):
     bits = x.astype("<f4").view("<u4")
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes()
@@ -39,6 +47,7 @@ def _bf16_decode(raw):
 
 
 # ---- blocks of 32 ------------------------------------------------------------------------------
+
 
 def _q8_0_encode(x):
     x = x.reshape(-1, 32)
@@ -75,7 +84,9 @@ _MXFP4_LEVELS = np.array([0, 1, 2, 3, 4, 6, 8, 12], np.float64)
 def _mxfp4_encode(x):
     x = x.reshape(-1, 32)
     largest = np.abs(x).max(axis=1, keepdims=True)
-    exponent = np.where(largest > 0, np.frexp(largest)[1] - 3, 0)  # the largest becomes a level of 4 to 6, or a bit more
+    exponent = np.where(
+        largest > 0, np.frexp(largest)[1] - 3, 0
+    )  # the largest becomes a level of 4 to 6, or a bit more
     levels = np.ldexp(np.abs(x), 1 - exponent)
     middles = (_MXFP4_LEVELS[1:] + _MXFP4_LEVELS[:-1]) / 2
     q = np.searchsorted(middles, levels).astype(np.uint8) | (x < 0).astype(np.uint8) << 3
@@ -90,6 +101,7 @@ def _mxfp4_decode(raw):
 
 
 # ---- blocks of 256 -----------------------------------------------------------------------------
+
 
 def _q4_k_pack_scales(sc, m):
     out = np.zeros((len(sc), 12), np.uint8)

@@ -1,5 +1,6 @@
 """The forward pass in float64, as plainly as it can be written: the reference of the golden set. What an architecture does in
 its layers is in plan.py."""
+
 import numpy as np
 
 import plan as plans
@@ -23,7 +24,7 @@ def _activate(kind, gate, up):
     if kind == "silu":
         return gate * _sigmoid(gate) * up
     if kind == "gelu":
-        return 0.5 * gate * (1 + np.tanh(np.sqrt(2 / np.pi) * (gate + 0.044715 * gate ** 3))) * up
+        return 0.5 * gate * (1 + np.tanh(np.sqrt(2 / np.pi) * (gate + 0.044715 * gate**3))) * up
     gate, up = np.minimum(gate, 7), np.clip(up, -7, 7)
     return gate * _sigmoid(1.702 * gate) * (up + 1)
 
@@ -112,7 +113,7 @@ class Model:
         """positions × experts: the weight of each, 0 of those not taken"""
         family = self.plan.family
         scores = self.linear(x, f"blk.{layer}.ffn_gate_inp")
-        order = np.argsort(-scores, axis=1)[:, :self.plan.experts_used]
+        order = np.argsort(-scores, axis=1)[:, : self.plan.experts_used]
         shares = np.full_like(scores, -np.inf)
         np.put_along_axis(shares, order, np.take_along_axis(scores, order, axis=1), axis=1)
         if family.router == "softmax last" or family.renormalise:  # the same: e^a / Σ e^b, over those taken

@@ -1,4 +1,5 @@
 """Rotary position embeddings: frequencies and magnitudes of all scalings, in float64."""
+
 import dataclasses
 import math
 
@@ -8,20 +9,20 @@ import numpy as np
 @dataclasses.dataclass(frozen=True)
 class Yarn:
     original_context: int
-    fast: float                    # turns within the original context: faster pairs are kept,
-    slow: float                    # slower ones stretched, and between the two it is mixed
+    fast: float  # turns within the original context: faster pairs are kept,
+    slow: float  # slower ones stretched, and between the two it is mixed
     log_multiplier: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    dims: int                      # of the head's values, the first `dims` are rotated
+    dims: int  # of the head's values, the first `dims` are rotated
     halves: bool
     base: float
-    factors: object                # array that divides the frequencies of the pairs, or None
-    stretch: float                 # positions are divided by it
-    yarn: object                   # Yarn or None
-    magnitude: float               # times cos and sin
+    factors: object  # array that divides the frequencies of the pairs, or None
+    stretch: float  # positions are divided by it
+    yarn: object  # Yarn or None
+    magnitude: float  # times cos and sin
 
     def frequencies(self):
         own = self.base ** (-2.0 * np.arange(self.dims // 2) / self.dims)
@@ -34,8 +35,7 @@ class Table:
 
     def _kept_share(self):
         def pair_with(turns):
-            return (self.dims * math.log(self.yarn.original_context / (turns * 2 * math.pi))
-                    / (2 * math.log(self.base)))
+            return self.dims * math.log(self.yarn.original_context / (turns * 2 * math.pi)) / (2 * math.log(self.base))
 
         low = max(0, math.floor(pair_with(self.yarn.fast)))
         high = min(self.dims - 1, math.ceil(pair_with(self.yarn.slow)))
@@ -56,9 +56,9 @@ class Table:
         cos, sin = self.total_magnitude() * np.cos(angle), self.total_magnitude() * np.sin(angle)
         half, out = self.dims // 2, x.copy()
         if self.halves:
-            first, second = np.s_[..., :half], np.s_[..., half:2 * half]
+            first, second = np.s_[..., :half], np.s_[..., half : 2 * half]
         else:
-            first, second = np.s_[..., 0:2 * half:2], np.s_[..., 1:2 * half:2]
+            first, second = np.s_[..., 0 : 2 * half : 2], np.s_[..., 1 : 2 * half : 2]
         out[first] = x[first] * cos - x[second] * sin
         out[second] = x[first] * sin + x[second] * cos
         return out
@@ -75,11 +75,25 @@ def read_table(get, head_dim, halves, tensors, context):
     original = get("rope.scaling.original_context_length", get("context_length"))
     kind = get("rope.scaling.type", "linear")
     stretch = float(get("rope.scaling.factor", get("rope.scale_linear", 0.0))) or 1.0
-    yarn = Yarn(original, float(get("rope.scaling.yarn_beta_fast", 32.0)), float(get("rope.scaling.yarn_beta_slow", 1.0)),
-                float(get("rope.scaling.yarn_log_multiplier", 0.0))) if kind == "yarn" else None
-    return Table(dims=get("rope.dimension_count", head_dim), halves=halves, base=float(get("rope.freq_base", 10000.0)),
-                 factors=_factors(tensors, context, original), stretch=1.0 if kind == "none" else stretch, yarn=yarn,
-                 magnitude=float(get("rope.scaling.attn_factor", 1.0)))
+    yarn = (
+        Yarn(
+            original,
+            float(get("rope.scaling.yarn_beta_fast", 32.0)),
+            float(get("rope.scaling.yarn_beta_slow", 1.0)),
+            float(get("rope.scaling.yarn_log_multiplier", 0.0)),
+        )
+        if kind == "yarn"
+        else None
+    )
+    return Table(
+        dims=get("rope.dimension_count", head_dim),
+        halves=halves,
+        base=float(get("rope.freq_base", 10000.0)),
+        factors=_factors(tensors, context, original),
+        stretch=1.0 if kind == "none" else stretch,
+        yarn=yarn,
+        magnitude=float(get("rope.scaling.attn_factor", 1.0)),
+    )
 
 
 def plain(table):

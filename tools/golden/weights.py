@@ -1,4 +1,5 @@
 """Random weights that come out the same to the last bit with every numpy: integers of a counter, mixed, and a few products."""
+
 import math
 import zlib
 

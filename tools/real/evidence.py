@@ -7,6 +7,7 @@ go on where they were: an hour or two on two cores. Answers and decisions are th
 told of (steps.json, speculation.json) wants a free one. Exit status: 0; 77 when the registry or the prompts are not
 there. Python's standard library.
 """
+
 import argparse
 import json
 import os
@@ -73,7 +74,9 @@ class Work:
         if probe:
             template, words = probe
             text += f'probe:\n  timeout_ms: 0\n  template: "{template}"\n'
-            text += "  labels:\n" + "".join(f'    - {{name: {label}, token: "{word}"}}\n' for label, word in words.items())
+            text += "  labels:\n" + "".join(
+                f'    - {{name: {label}, token: "{word}"}}\n' for label, word in words.items()
+            )
         self.path(f"{name}.yaml").write_text(text + more)
 
     def label(self, name, *args):
@@ -83,8 +86,16 @@ class Work:
 
     def decide(self, name, policy):
         with open(self.path("judge.jsonl"), "rb") as requests:
-            self.made(f"decisions-{name}.jsonl", "route", "--jsonl", "--policy", policy, "--config",
-                      self.path(f"{name}.yaml"), stdin=requests)
+            self.made(
+                f"decisions-{name}.jsonl",
+                "route",
+                "--jsonl",
+                "--policy",
+                policy,
+                "--config",
+                self.path(f"{name}.yaml"),
+                stdin=requests,
+            )
 
     def fit(self, name, *args):
         output = self.path(f"{name}.json")
@@ -95,7 +106,9 @@ class Work:
         return [json.loads(line) for line in self.path(name).read_text(encoding="utf-8").splitlines()]
 
     def write(self, name, lines):
-        self.path(name).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+        self.path(name).write_text(
+            "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8"
+        )
 
     def graded(self, name):
         """What heads are fitted on. Of generated requests only the kind is learned: with their grades the success head
@@ -108,34 +121,52 @@ class Work:
 
     def idle(self, name, graded):
         """Of the requests that both models answered: "right" is where the large one gains nothing."""
-        self.write(name, [{"messages": line["messages"],
-                           "small": {"right": line["small"]["right"] or not line["large"]["right"]}}
-                          for line in self.lines(graded) if "large" in line])
+        self.write(
+            name,
+            [
+                {"messages": line["messages"], "small": {"right": line["small"]["right"] or not line["large"]["right"]}}
+                for line in self.lines(graded)
+                if "large" in line
+            ],
+        )
 
     def readings(self):
         """What each model makes of the other's answers, token by token."""
         lines = self.lines("labelled-judge.jsonl")
-        wanted = [(f"scores-{reader}-of-{writer}-judge.jsonl", PAIR[n], writer)
-                  for n, (reader, writer) in enumerate((("small", "large"), ("large", "small")))]
-        if all(set(serve.read_lines(self.path(name))) >= {line["id"] for line in lines if line[writer].get("answer")}
-               for name, _, writer in wanted):
+        wanted = [
+            (f"scores-{reader}-of-{writer}-judge.jsonl", PAIR[n], writer)
+            for n, (reader, writer) in enumerate((("small", "large"), ("large", "small")))
+        ]
+        if all(
+            set(serve.read_lines(self.path(name))) >= {line["id"] for line in lines if line[writer].get("answer")}
+            for name, _, writer in wanted
+        ):
             return
         with serve.serving(self.program, self.path("template.yaml")) as server:
             for name, model, writer in wanted:
                 there = [line for line in lines if line[writer].get("answer")]
-                serve.each(self.path(name), there, lambda line: serve.scored(server, model, line, line[writer]["answer"]))
+                serve.each(
+                    self.path(name), there, lambda line: serve.scored(server, model, line, line[writer]["answer"])
+                )
 
     def relay_requests(self):
         """The large model is to go on from the small one's answer: of each collection the first so many, at each limit."""
         scores = serve.read_lines(self.path("scores-large-of-small-judge.jsonl"))
         lines = self.lines("labelled-judge.jsonl")
-        some = [line for task in RELAYED["tasks"]
-                for line in [line for line in lines if line["task"] == task and line["id"] in scores][:RELAYED["each"]]]
+        some = [
+            line
+            for task in RELAYED["tasks"]
+            for line in [line for line in lines if line["task"] == task and line["id"] in scores][: RELAYED["each"]]
+        ]
         for one in evidence_checked.answered(some, scores, scores):
             for limit in RELAYED["limits"]:
                 kept = one.kept(limit)
-                yield one.line | {"id": f"{one.id}@{limit:g}", "small_answer": one.line["small"]["answer"],
-                                  "beginning": "".join(scores[one.id]["tokens"][:kept]), "kept": kept}
+                yield one.line | {
+                    "id": f"{one.id}@{limit:g}",
+                    "small_answer": one.line["small"]["answer"],
+                    "beginning": "".join(scores[one.id]["tokens"][:kept]),
+                    "kept": kept,
+                }
 
     def relay(self):
         if self.path("labelled-relay.jsonl").is_file():
@@ -145,16 +176,41 @@ class Work:
         if not set(serve.read_lines(answers)) >= {line["id"] for line in requests}:
             with serve.serving(self.program, self.path("template.yaml")) as server:
                 serve.each(answers, requests, lambda line: {"large": serve.relayed(server, PAIR[1], line)})
-        self.write("relay.jsonl", [{key: line[key] for key in ("id", "task", "messages", "intent", "check", "max_tokens")}
-                                   for line in requests])
+        self.write(
+            "relay.jsonl",
+            [
+                {key: line[key] for key in ("id", "task", "messages", "intent", "check", "max_tokens")}
+                for line in requests
+            ],
+        )
         self.label("relay", "--only", "large", "--answers", answers)
 
     def steps(self):
         files = [self.models / m["file"] for m in json.loads(fetch.MODELS.read_text()) if m["name"] in PAIR]
-        self.made("steps.json", "bench", "-m", files[0], "-m", files[1], "--tests",
-                  "prefill:128,step:1,2,4,8,24", "--runs", "3", "--json")
-        self.made("steps-larger.json", "bench", "--synthetic", LARGER, "--tests", "prefill:64,step:1,4,8,16",
-                  "--runs", "3", "--json")
+        self.made(
+            "steps.json",
+            "bench",
+            "-m",
+            files[0],
+            "-m",
+            files[1],
+            "--tests",
+            "prefill:128,step:1,2,4,8,24",
+            "--runs",
+            "3",
+            "--json",
+        )
+        self.made(
+            "steps-larger.json",
+            "bench",
+            "--synthetic",
+            LARGER,
+            "--tests",
+            "prefill:64,step:1,4,8,16",
+            "--runs",
+            "3",
+            "--json",
+        )
 
     def speculation(self):
         """The large model alone and with the small one as its draft, one request at a time: the same answers."""
@@ -163,16 +219,35 @@ class Work:
         lines = self.path("judge.jsonl").read_text().splitlines(keepends=True)
         self.path("some.jsonl").write_text("".join(lines[:MEASURED]))
         self.configure("speculation", CHOSEN, DRAFTED)
-        self.run("replay", self.path("some.jsonl"), "--config", self.path("speculation.yaml"), "--policies",
-                 "large,rules", "--json", to="speculation-replay.json")
+        self.run(
+            "replay",
+            self.path("some.jsonl"),
+            "--config",
+            self.path("speculation.yaml"),
+            "--policies",
+            "large,rules",
+            "--json",
+            to="speculation-replay.json",
+        )
         runs = json.loads(self.path("speculation-replay.json").read_text())["runs"]
         large, draft = (next(r for r in runs if r["policy"] == name) for name in ("large", "rules"))
         if [i["digest"] for i in large["items"]] != [i["digest"] for i in draft["items"]]:
             sys.exit("evidence: answers with drafts are others than without")
-        self.path("speculation.json").write_text(json.dumps(
-            {"requests": MEASURED, "large_seconds": large["seconds"], "draft_seconds": draft["seconds"],
-             "large_bytes": large["bytes_read"], "draft_bytes": draft["bytes_read"],
-             "drafted": draft["drafted"], "accepted": draft["accepted"], "steps": draft["steps"]}) + "\n")
+        self.path("speculation.json").write_text(
+            json.dumps(
+                {
+                    "requests": MEASURED,
+                    "large_seconds": large["seconds"],
+                    "draft_seconds": draft["seconds"],
+                    "large_bytes": large["bytes_read"],
+                    "draft_bytes": draft["bytes_read"],
+                    "drafted": draft["drafted"],
+                    "accepted": draft["accepted"],
+                    "steps": draft["steps"],
+                }
+            )
+            + "\n"
+        )
 
 
 def costs(work):
@@ -203,13 +278,29 @@ def evidence(work):
 
 
 def report(work):
-    subprocess.run([sys.executable, HERE / "evidence_report.py", work.folder, "--steps", work.path("steps.json"),
-                    "--larger", work.path("steps-larger.json"),
-                    "--markdown", work.path("real-pair.md"), "--results", work.path("real-pair.json"),
-                    "--svg", work.path("real-pair.svg")], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            HERE / "evidence_report.py",
+            work.folder,
+            "--steps",
+            work.path("steps.json"),
+            "--larger",
+            work.path("steps-larger.json"),
+            "--markdown",
+            work.path("real-pair.md"),
+            "--results",
+            work.path("real-pair.json"),
+            "--svg",
+            work.path("real-pair.svg"),
+        ],
+        check=True,
+    )
     print(work.path("real-pair.md").read_text())
-    print(f"the tables: {work.path('real-pair.md')}; the figures: {work.path('real-pair.json')}; "
-          f"the picture: {work.path('real-pair.svg')}")
+    print(
+        f"the tables: {work.path('real-pair.md')}; the figures: {work.path('real-pair.json')}; "
+        f"the picture: {work.path('real-pair.svg')}"
+    )
 
 
 def main():
@@ -219,8 +310,11 @@ def main():
     options = parser.parse_args()
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     folder = cache / "a-io" / "evidence"
-    for command in ([HERE / "fetch.py", *PAIR], [HERE / "evidence_tasks.py"],
-                    [HERE / "evidence_varied.py", folder / "varied.jsonl"]):
+    for command in (
+        [HERE / "fetch.py", *PAIR],
+        [HERE / "evidence_tasks.py"],
+        [HERE / "evidence_varied.py", folder / "varied.jsonl"],
+    ):
         done = subprocess.run([sys.executable, *command], check=False)
         if done.returncode != 0:
             return done.returncode

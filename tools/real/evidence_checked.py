@@ -11,6 +11,7 @@ exact    the large model's own answer, token for token: speculation with the sma
 
 Python's standard library alone.
 """
+
 import math
 
 import evidence_statistics as statistics
@@ -60,8 +61,11 @@ class Answered:
 
 
 def answered(lines, of_small, of_large):
-    return [Answered(line, of_small.get(line["id"]), of_large.get(line["id"])) for line in lines
-            if line["id"] in of_small and line["id"] in of_large]
+    return [
+        Answered(line, of_small.get(line["id"]), of_large.get(line["id"]))
+        for line in lines
+        if line["id"] in of_small and line["id"] in of_large
+    ]
 
 
 # ---- what each way costs -----------------------------------------------------------------------
@@ -111,12 +115,20 @@ def lots(pair, some, ms):
 def row(pair, some, name, right, ms):
     """`right`: 0 to 1 for each request, or None where it is not known."""
     total, n = sum(ms), len(some)
-    made = {"way": name, "requests": n, "times_large": sum(pair.by_large(one) for one in some) / total,
-            "lots": lots(pair, some, total)}
+    made = {
+        "way": name,
+        "requests": n,
+        "times_large": sum(pair.by_large(one) for one in some) / total,
+        "lots": lots(pair, some, total),
+    }
     if right is not None:
         made["right"] = 100 * sum(right) / n
-        made["against_large"] = [100 * v for v in statistics.interval(statistics.resampled(
-            n, lambda drawn: sum(right[i] - some[i].large_right for i in drawn) / n, times=500))]
+        made["against_large"] = [
+            100 * v
+            for v in statistics.interval(
+                statistics.resampled(n, lambda drawn: sum(right[i] - some[i].large_right for i in drawn) / n, times=500)
+            )
+        ]
     return made
 
 
@@ -132,9 +144,13 @@ def again(pair, some):
         for limit in LIMITS if name == "least" else (0.95, 0.9, 0.85, 0.8, 0.7, 0.6):
             rejected = [value < limit for value in scores]
             right = [one.large_right if bad else one.small_right for one, bad in zip(some, rejected)]
-            yield row(pair, some, f"again, {name} token under {limit:g}", right,
-                      [again_ms(pair, one, bad) for one, bad in zip(some, rejected)]) | {
-                          "rejected": 100 * sum(rejected) / len(some)}
+            yield row(
+                pair,
+                some,
+                f"again, {name} token under {limit:g}",
+                right,
+                [again_ms(pair, one, bad) for one, bad in zip(some, rejected)],
+            ) | {"rejected": 100 * sum(rejected) / len(some)}
 
 
 def relays(pair, some, ran):
@@ -143,23 +159,45 @@ def relays(pair, some, ran):
         there = [one for one in some if (one.id, limit) in ran]
         known = [ran[one.id, limit] for one in there]
         if there:
-            made = fastest(lambda block: row(
-                pair, there, f"relay, token under {limit:g}", [k["right"] for k in known],
-                [relay_ms(pair, one, limit, block, k["tokens"]) for one, k in zip(there, known)]), BLOCKS)
+            made = fastest(
+                lambda block: row(
+                    pair,
+                    there,
+                    f"relay, token under {limit:g}",
+                    [k["right"] for k in known],
+                    [relay_ms(pair, one, limit, block, k["tokens"]) for one, k in zip(there, known)],
+                ),
+                BLOCKS,
+            )
             yield made | {"kept": 100 * sum(one.kept(limit) for one in there) / sum(len(one.logprob) for one in there)}
 
 
 def lenient(pair, some):
     for limit in LIMITS:
         least = math.log(limit)
-        yield fastest(lambda block: row(
-            pair, some, f"lenient, token under {limit:g}", None,
-            [speculated_ms(pair, one, [value >= least for value in one.logprob], block) for one in some]), BLOCKS)
+        yield fastest(
+            lambda block: row(
+                pair,
+                some,
+                f"lenient, token under {limit:g}",
+                None,
+                [speculated_ms(pair, one, [value >= least for value in one.logprob], block) for one in some],
+            ),
+            BLOCKS,
+        )
 
 
 def exact(pair, some):
-    made = fastest(lambda block: row(pair, some, "exact", [one.large_right for one in some],
-                                     [speculated_ms(pair, one, one.agrees, block) for one in some]), BLOCKS)
+    made = fastest(
+        lambda block: row(
+            pair,
+            some,
+            "exact",
+            [one.large_right for one in some],
+            [speculated_ms(pair, one, one.agrees, block) for one in some],
+        ),
+        BLOCKS,
+    )
     agreed, all_tokens = (sum(map(count, some)) for count in (lambda one: sum(one.agrees), lambda one: len(one.agrees)))
     return made | {"agreed": 100 * agreed / all_tokens}
 
@@ -167,17 +205,40 @@ def exact(pair, some):
 def study(some, small, large, ran, streams):
     """Rows of every way, for answers to `some` requests."""
     pair = Pair(small, large, streams)
-    rows = [row(pair, some, "small", [one.small_right for one in some], [pair.by_small(one) for one in some]),
-            row(pair, some, "large", [one.large_right for one in some], [pair.by_large(one) for one in some]),
-            exact(pair, some), *again(pair, some), *lenient(pair, some), *relays(pair, some, ran)]
+    rows = [
+        row(pair, some, "small", [one.small_right for one in some], [pair.by_small(one) for one in some]),
+        row(pair, some, "large", [one.large_right for one in some], [pair.by_large(one) for one in some]),
+        exact(pair, some),
+        *again(pair, some),
+        *lenient(pair, some),
+        *relays(pair, some, ran),
+    ]
     return {"streams": streams, "rows": rows}
 
 
 def markdown(made):
-    text = ["| | requests | right, % | against the large model, points | × large | lots in that time, % | block |",
-            "|---|---|---|---|---|---|---|"]
+    text = [
+        "| | requests | right, % | against the large model, points | × large | lots in that time, % | block |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for one in made["rows"]:
-        right = [f"{one['right']:.1f}", "{:+.1f} to {:+.1f}".format(*one["against_large"])] if "right" in one else ["–", "–"]
-        text.append("| " + " | ".join([one["way"], str(one["requests"]), *right, f"{one['times_large']:.2f}",
-                                       f"{one['lots']:.1f}", str(one.get("block", ""))]) + " |")
+        right = (
+            [f"{one['right']:.1f}", "{:+.1f} to {:+.1f}".format(*one["against_large"])]
+            if "right" in one
+            else ["–", "–"]
+        )
+        text.append(
+            "| "
+            + " | ".join(
+                [
+                    one["way"],
+                    str(one["requests"]),
+                    *right,
+                    f"{one['times_large']:.2f}",
+                    f"{one['lots']:.1f}",
+                    str(one.get("block", "")),
+                ]
+            )
+            + " |"
+        )
     return "\n".join(text) + "\n"

@@ -1,4 +1,5 @@
 """What an answer costs, from measured steps: evidence_report.py's time and bytes. Python's standard library alone."""
+
 import dataclasses
 import json
 
@@ -6,6 +7,7 @@ import json
 @dataclasses.dataclass
 class Steps:
     """One model on one machine."""
+
     name: str
     prompt_row_ms: float  # of a prefill
     step_ms: dict  # by rows: 1, 8 and more
@@ -43,8 +45,11 @@ class Spent:
 def answer(steps, side, streams):
     """One of `streams` answers at once; its prompt is read alone, in one step."""
     prompt, tokens = side.get("prompt_tokens", 0), side.get("tokens", 0)
-    return Spent(tokens, prompt * steps.prompt_row_ms + tokens * steps.token_ms(streams),
-                 steps.weight_bytes * (1 + tokens / streams))
+    return Spent(
+        tokens,
+        prompt * steps.prompt_row_ms + tokens * steps.token_ms(streams),
+        steps.weight_bytes * (1 + tokens / streams),
+    )
 
 
 def prompt(steps, rows):

@@ -1,5 +1,6 @@
 """The frontier as SVG: accuracy against the time of an answer, a panel for each way of counting. Any mixture of two points
 lies on the straight line between them: time adds up, speed does not. Python's standard library."""
+
 import html
 
 COLUMNS = 2
@@ -38,8 +39,10 @@ class Panel:
             x, y = self.at(self.ms[0], share)
             yield f'<text x="{x - 5:.1f}" y="{y + 4:.1f}" text-anchor="end">{share:g}</text>'
             yield f'<path d="M{x:.1f} {y:.1f}H{self.x0 + WIDTH - RIGHT}" class="grid"/>'
-        yield (f'<text x="{self.x0 + WIDTH / 2}" y="{self.y0 + HEIGHT - 8}" text-anchor="middle">'
-               "right, % (up), by the time of an answer, the large model's = 1</text>")
+        yield (
+            f'<text x="{self.x0 + WIDTH / 2}" y="{self.y0 + HEIGHT - 8}" text-anchor="middle">'
+            "right, % (up), by the time of an answer, the large model's = 1</text>"
+        )
 
     def line(self, places, style):
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in (self.at(*p) for p in places))
@@ -55,17 +58,21 @@ class Panel:
             x, y = self.at(time, share)
             yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>'
             yield f'<text x="{x + 6:.1f}" y="{y - 5:.1f}" fill="{colour}">{number}</text>'
-            yield (f'<text x="{key_x:.1f}" y="{key_y + 13 * number - 6:.1f}" fill="{colour}">'
-                   f"{number} {html.escape(name)}</text>")
+            yield (
+                f'<text x="{key_x:.1f}" y="{key_y + 13 * number - 6:.1f}" fill="{colour}">'
+                f"{number} {html.escape(name)}</text>"
+            )
 
 
 def draw(panels):
     """`panels`: (title, [(name, time, share)], [(time, share) of the success rule's curve])."""
     rows = (len(panels) + COLUMNS - 1) // COLUMNS
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {COLUMNS * WIDTH} {rows * HEIGHT}" '
-             'font-family="system-ui, sans-serif" font-size="11">',
-             '<style>.grid{stroke:#e2e8f0}</style>',
-             f'<rect width="{COLUMNS * WIDTH}" height="{rows * HEIGHT}" fill="#fff"/>']
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {COLUMNS * WIDTH} {rows * HEIGHT}" '
+        'font-family="system-ui, sans-serif" font-size="11">',
+        "<style>.grid{stroke:#e2e8f0}</style>",
+        f'<rect width="{COLUMNS * WIDTH}" height="{rows * HEIGHT}" fill="#fff"/>',
+    ]
     for number, panel in enumerate(panels):
         drawn = Panel(number, *panel)
         parts += [*drawn.axes(), *drawn.marks()]

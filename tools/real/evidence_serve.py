@@ -1,6 +1,7 @@
 """`a-io serve` for a while, asked several things at once: token by token what one model makes of the other's answers,
 and how the large one goes on from a part of the small one's. What is in a file already is not asked again. Python's
 standard library alone."""
+
 import concurrent.futures
 import contextlib
 import http.client
@@ -32,8 +33,12 @@ class Server:
 
 @contextlib.contextmanager
 def serving(program, config):
-    process = subprocess.Popen([program, "serve", "--config", config, "--port", "0"], stdout=subprocess.DEVNULL,
-                               stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [program, "serve", "--config", config, "--port", "0"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         found = None
         for line in process.stderr:  # warnings come before
@@ -82,8 +87,11 @@ def scored(server, model, task, answer):
     own choice)."""
     said = server.ask("/v1/score", {"model": model, "messages": task["messages"], "completion": answer})
     tokens = said["data"][0]["tokens"]
-    return {"tokens": [t["token"] for t in tokens], "logprob": [round(t["logprob"], 4) for t in tokens],
-            "rank": [t["rank"] for t in tokens]}
+    return {
+        "tokens": [t["token"] for t in tokens],
+        "logprob": [round(t["logprob"], 4) for t in tokens],
+        "rank": [t["rank"] for t in tokens],
+    }
 
 
 def relayed(server, model, line):
@@ -93,9 +101,19 @@ def relayed(server, model, line):
         return known | {"answer": line["small_answer"], "tokens": 0}
     if not line["beginning"]:
         return known | {key: line["large"][key] for key in ("answer", "tokens")}
-    said = server.ask("/v1/chat/completions", {
-        "model": model, "messages": line["messages"] + [{"role": "assistant", "content": line["beginning"]}],
-        "continue_final_message": True, "add_generation_prompt": False, "temperature": 0,
-        "max_tokens": max(1, line["max_tokens"] - line["kept"]), "prompt_lookup_num_tokens": 0})
-    return known | {"answer": line["beginning"] + said["choices"][0]["message"]["content"],
-                    "tokens": said["usage"]["completion_tokens"]}
+    said = server.ask(
+        "/v1/chat/completions",
+        {
+            "model": model,
+            "messages": line["messages"] + [{"role": "assistant", "content": line["beginning"]}],
+            "continue_final_message": True,
+            "add_generation_prompt": False,
+            "temperature": 0,
+            "max_tokens": max(1, line["max_tokens"] - line["kept"]),
+            "prompt_lookup_num_tokens": 0,
+        },
+    )
+    return known | {
+        "answer": line["beginning"] + said["choices"][0]["message"]["content"],
+        "tokens": said["usage"]["completion_tokens"],
+    }

@@ -1,4 +1,5 @@
 """What evidence_report.py counts with. Random numbers come from fixed seeds. Python's standard library alone."""
+
 import math
 import random
 
@@ -46,8 +47,9 @@ def resampled(n, figure, times=RESAMPLES):
 
 
 def auc_with_interval(scores, right):
-    low, high = interval(resampled(len(right), lambda drawn: auc([scores[i] for i in drawn], [right[i] for i in drawn]),
-                                   times=500))
+    low, high = interval(
+        resampled(len(right), lambda drawn: auc([scores[i] for i in drawn], [right[i] for i in drawn]), times=500)
+    )
     return auc(scores, right), low, high
 
 

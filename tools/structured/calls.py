@@ -5,6 +5,7 @@ Each of ten tools is offered alone, with ten requests whose right arguments are 
 and all its arguments are; texts are compared without regard to case. Exit status: 0 when at least 90 % are right.
 Python's standard library.
 """
+
 import argparse
 import concurrent.futures
 import json
@@ -23,29 +24,68 @@ CODES = ["AAPL", "MSFT", "TSLA", "AMZN", "NVDA", "INTC", "ORCL", "SAP", "IBM", "
 
 # name, what it does, its parameters, and of the i-th request the words and the right arguments
 TOOLS = [
-    ("get_weather", "Tells the weather in a city.", {"city": TEXT},
-     lambda i: (f"What is the weather like in {CITIES[i]}?", {"city": CITIES[i]})),
-    ("add", "Adds two numbers.", {"a": NUMBER, "b": NUMBER},
-     lambda i: (f"What is {17 + 3 * i} plus {40 + 7 * i}?", {"a": 17 + 3 * i, "b": 40 + 7 * i})),
-    ("set_timer", "Sets a timer.", {"minutes": INTEGER},
-     lambda i: (f"Set a timer for {i + 3} minutes, please.", {"minutes": i + 3})),
-    ("call_person", "Calls somebody on the telephone.", {"name": TEXT},
-     lambda i: (f"Please call {NAMES[i]}.", {"name": NAMES[i]})),
-    ("translate", "Translates a word into a language.", {"word": TEXT, "language": TEXT},
-     lambda i: (f'What is the word "{WORDS[i]}" in {LANGUAGES[i]}?', {"word": WORDS[i], "language": LANGUAGES[i]})),
+    (
+        "get_weather",
+        "Tells the weather in a city.",
+        {"city": TEXT},
+        lambda i: (f"What is the weather like in {CITIES[i]}?", {"city": CITIES[i]}),
+    ),
+    (
+        "add",
+        "Adds two numbers.",
+        {"a": NUMBER, "b": NUMBER},
+        lambda i: (f"What is {17 + 3 * i} plus {40 + 7 * i}?", {"a": 17 + 3 * i, "b": 40 + 7 * i}),
+    ),
+    (
+        "set_timer",
+        "Sets a timer.",
+        {"minutes": INTEGER},
+        lambda i: (f"Set a timer for {i + 3} minutes, please.", {"minutes": i + 3}),
+    ),
+    (
+        "call_person",
+        "Calls somebody on the telephone.",
+        {"name": TEXT},
+        lambda i: (f"Please call {NAMES[i]}.", {"name": NAMES[i]}),
+    ),
+    (
+        "translate",
+        "Translates a word into a language.",
+        {"word": TEXT, "language": TEXT},
+        lambda i: (f'What is the word "{WORDS[i]}" in {LANGUAGES[i]}?', {"word": WORDS[i], "language": LANGUAGES[i]}),
+    ),
     ("play_song", "Plays a song.", {"title": TEXT}, lambda i: (f'Play the song "{SONGS[i]}".', {"title": SONGS[i]})),
-    ("get_stock_price", "Tells the price of a stock by its symbol.", {"symbol": TEXT},
-     lambda i: (f"How much is a share of {CODES[i]}?", {"symbol": CODES[i]})),
-    ("book_table", "Books a table at a restaurant.", {"people": INTEGER, "day": {"enum": ["today", "tomorrow"]}},
-     lambda i: (f"A table for {i + 2} people {'today' if i % 2 else 'tomorrow'}, please.",
-                {"people": i + 2, "day": "today" if i % 2 else "tomorrow"})),
-    ("convert_temperature", "Converts a temperature from one scale to another.",
-     {"degrees": NUMBER, "to": {"enum": ["celsius", "fahrenheit"]}},
-     lambda i: (f"Convert {50 + 5 * i} degrees Fahrenheit to Celsius.", {"degrees": 50 + 5 * i, "to": "celsius"})),
-    ("switch_light", "Switches the light in a room on or off.", {"room": TEXT, "on": {"type": "boolean"}},
-     lambda i: (f"Turn the light in the {['kitchen', 'garage', 'hall', 'bathroom', 'attic'][i % 5]} "
-                f"{'on' if i % 2 else 'off'}.",
-                {"room": ["kitchen", "garage", "hall", "bathroom", "attic"][i % 5], "on": bool(i % 2)})),
+    (
+        "get_stock_price",
+        "Tells the price of a stock by its symbol.",
+        {"symbol": TEXT},
+        lambda i: (f"How much is a share of {CODES[i]}?", {"symbol": CODES[i]}),
+    ),
+    (
+        "book_table",
+        "Books a table at a restaurant.",
+        {"people": INTEGER, "day": {"enum": ["today", "tomorrow"]}},
+        lambda i: (
+            f"A table for {i + 2} people {'today' if i % 2 else 'tomorrow'}, please.",
+            {"people": i + 2, "day": "today" if i % 2 else "tomorrow"},
+        ),
+    ),
+    (
+        "convert_temperature",
+        "Converts a temperature from one scale to another.",
+        {"degrees": NUMBER, "to": {"enum": ["celsius", "fahrenheit"]}},
+        lambda i: (f"Convert {50 + 5 * i} degrees Fahrenheit to Celsius.", {"degrees": 50 + 5 * i, "to": "celsius"}),
+    ),
+    (
+        "switch_light",
+        "Switches the light in a room on or off.",
+        {"room": TEXT, "on": {"type": "boolean"}},
+        lambda i: (
+            f"Turn the light in the {['kitchen', 'garage', 'hall', 'bathroom', 'attic'][i % 5]} "
+            f"{'on' if i % 2 else 'off'}.",
+            {"room": ["kitchen", "garage", "hall", "bathroom", "attic"][i % 5], "on": bool(i % 2)},
+        ),
+    ),
 ]
 
 
@@ -56,21 +96,35 @@ def plain(value):
 def ask(url, job):
     (name, description, properties, request), i = job
     words, right = request(i)
-    parameters = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    parameters = {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
     body = {
         "messages": [{"role": "user", "content": words}],
         "temperature": 0,
         "max_tokens": 200,
-        "tools": [{"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}],
+        "tools": [
+            {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
+        ],
         "tool_choice": "required",
         "parallel_tool_calls": False,
     }
-    sent = urllib.request.Request(url + "/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    sent = urllib.request.Request(
+        url + "/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
     with urllib.request.urlopen(sent, timeout=1200) as response:
         message = json.load(response)["choices"][0]["message"]
-    calls = [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in message.get("tool_calls", [])]
-    is_right = calls and calls[0][0] == name and {k: plain(v) for k, v in calls[0][1].items()} == {
-        k: plain(v) for k, v in right.items()}
+    calls = [
+        (call["function"]["name"], json.loads(call["function"]["arguments"])) for call in message.get("tool_calls", [])
+    ]
+    is_right = (
+        calls
+        and calls[0][0] == name
+        and {k: plain(v) for k, v in calls[0][1].items()} == {k: plain(v) for k, v in right.items()}
+    )
     if len(calls) != 1 or not is_right:
         print(f"{words} {calls or message}", flush=True)
     return bool(len(calls) == 1 and is_right)

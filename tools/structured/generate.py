@@ -4,6 +4,7 @@
 Each schema of schemas.json is asked for with several seeds. An answer that does not validate, or has no end,
 is a failure. Exit status: 0 when there is none. Python's standard library and jsonschema[format-nongpl].
 """
+
 import argparse
 import concurrent.futures
 import json
@@ -131,8 +132,10 @@ def main():
         results = run(arguments, tasks, output)
     wrong = sum(1 for result in results if result["wrong"])
     tokens, drafted, accepted = (sum(r[k] for r in results) for k in ("tokens", "drafted", "accepted"))
-    print(f"{len(tasks)} schemas, {len(results)} answers, {len(results) - wrong} valid, {wrong} not; {tokens} tokens, "
-          f"{accepted} of {drafted} drafted ones accepted; {time.monotonic() - began:.0f} s")
+    print(
+        f"{len(tasks)} schemas, {len(results)} answers, {len(results) - wrong} valid, {wrong} not; {tokens} tokens, "
+        f"{accepted} of {drafted} drafted ones accepted; {time.monotonic() - began:.0f} s"
+    )
     sys.exit(1 if wrong else 0)
 
 

@@ -1,6 +1,7 @@
 """check.py: what the checks of Python's clients share. A line a check on standard output: "ok NAME",
 or "FAILED NAME: why". Exit status: 0 when every one passes.
 """
+
 import os
 import sys
 

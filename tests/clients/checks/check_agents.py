@@ -1,8 +1,16 @@
 import asyncio
 
 import pydantic
-from agents import (Agent, AsyncOpenAI, ModelSettings, OpenAIChatCompletionsModel, OpenAIResponsesModel, Runner, function_tool,
-                    set_tracing_disabled)
+from agents import (
+    Agent,
+    AsyncOpenAI,
+    ModelSettings,
+    OpenAIChatCompletionsModel,
+    OpenAIResponsesModel,
+    Runner,
+    function_tool,
+    set_tracing_disabled,
+)
 
 import check as c
 
@@ -29,8 +37,13 @@ def by(way):
         async def told():
             agent = assistant()
             result = Runner.run_streamed(agent, c.CITY_QUESTION)
-            return "".join([e.data.delta async for e in result.stream_events()
-                            if e.type == "raw_response_event" and e.data.type == "response.output_text.delta"])
+            return "".join(
+                [
+                    e.data.delta
+                    async for e in result.stream_events()
+                    if e.type == "raw_response_event" and e.data.type == "response.output_text.delta"
+                ]
+            )
 
         c.said(asyncio.run(told()))
 

@@ -40,7 +40,9 @@ def tools():
     result = {"type": "tool_result", "tool_use_id": call.id, "content": "21 degrees"}
     answer = client.messages.create(
         messages=[question, {"role": "assistant", "content": reply.content}, {"role": "user", "content": [result]}],
-        tool_choice={"type": "none"}, **asked)
+        tool_choice={"type": "none"},
+        **asked,
+    )
     assert "".join(b.text for b in answer.content if b.type == "text")
 
 

@@ -29,7 +29,11 @@ for way in WAYS:
 @c.check("text_completion, embedding, responses")
 def others():
     known = dict(model="openai/auto", api_base=c.V1, api_key=c.KEY)
-    assert litellm.text_completion(**{**known, "model": "text-completion-openai/auto"}, prompt="one", max_tokens=3).choices[0].text
+    assert (
+        litellm.text_completion(**{**known, "model": "text-completion-openai/auto"}, prompt="one", max_tokens=3)
+        .choices[0]
+        .text
+    )
     assert len(litellm.embedding(**known, input=["one"]).data[0]["embedding"]) > 0
     assert litellm.responses(**known, input=c.CITY_QUESTION, max_output_tokens=16).output
 

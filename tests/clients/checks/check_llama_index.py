@@ -6,7 +6,16 @@ from llama_index.llms.openai_like import OpenAILike
 
 import check as c
 
-KNOWN = dict(model=c.LARGE, api_base=c.V1, api_key=c.KEY, temperature=0, max_tokens=100, max_retries=0, timeout=300, context_window=4096)
+KNOWN = dict(
+    model=c.LARGE,
+    api_base=c.V1,
+    api_key=c.KEY,
+    temperature=0,
+    max_tokens=100,
+    max_retries=0,
+    timeout=300,
+    context_window=4096,
+)
 chat = OpenAILike(is_chat_model=True, is_function_calling_model=True, **KNOWN)
 QUESTION = [ChatMessage(role="user", content=c.CITY_QUESTION)]
 
@@ -39,7 +48,9 @@ def tools():
         """The weather of a city"""
         return city
 
-    reply = chat.chat_with_tools([FunctionTool.from_defaults(get_weather)], user_msg=c.WEATHER_QUESTION, tool_required=True)
+    reply = chat.chat_with_tools(
+        [FunctionTool.from_defaults(get_weather)], user_msg=c.WEATHER_QUESTION, tool_required=True
+    )
     calls = chat.get_tool_calls_from_response(reply, error_on_no_tool_call=c.REAL)
     assert not c.REAL or (calls[0].tool_name, calls[0].tool_kwargs["city"]) == ("get_weather", c.CITY), calls
 

@@ -15,7 +15,9 @@ def chat():
 
 @c.check("generate")
 def generate():
-    c.said(client.generate(model=c.MODEL, prompt=c.CITY_QUESTION, options={"num_predict": 16, "temperature": 0}).response)
+    c.said(
+        client.generate(model=c.MODEL, prompt=c.CITY_QUESTION, options={"num_predict": 16, "temperature": 0}).response
+    )
 
 
 @c.check("tools")
@@ -28,8 +30,12 @@ def tools():
         """
         return city
 
-    reply = client.chat(model=c.MODEL, messages=[{"role": "user", "content": c.WEATHER_QUESTION}], tools=[get_weather],
-                        options={"temperature": 0, "num_predict": 100})
+    reply = client.chat(
+        model=c.MODEL,
+        messages=[{"role": "user", "content": c.WEATHER_QUESTION}],
+        tools=[get_weather],
+        options={"temperature": 0, "num_predict": 100},
+    )
     calls = reply.message.tool_calls
     assert not c.REAL or (calls and calls[0].function.arguments["city"] == c.CITY), reply
 

@@ -1,8 +1,9 @@
-import check as c
 import json
 
 import openai
 import pydantic
+
+import check as c
 
 client = openai.OpenAI(base_url=c.V1, api_key=c.KEY, max_retries=0, timeout=300)
 TOOL = {
@@ -21,7 +22,9 @@ class Person(pydantic.BaseModel):
 
 
 def ask(**more):
-    return client.chat.completions.create(model=c.MODEL, messages=c.MESSAGES, **{"max_tokens": 16, "temperature": 0, **more})
+    return client.chat.completions.create(
+        model=c.MODEL, messages=c.MESSAGES, **{"max_tokens": 16, "temperature": 0, **more}
+    )
 
 
 @c.check("models")
@@ -49,7 +52,9 @@ def chat_stream():
 @c.check("tools, their results, required, stream")
 def tools():
     question = {"role": "user", "content": c.WEATHER_QUESTION}
-    asked = dict(model=c.MODEL, messages=[question], tools=[TOOL], tool_choice="required", max_tokens=200, temperature=0)
+    asked = dict(
+        model=c.MODEL, messages=[question], tools=[TOOL], tool_choice="required", max_tokens=200, temperature=0
+    )
     choice = client.chat.completions.create(**asked).choices[0]
     call = choice.message.tool_calls[0]
     assert call.function.name == "get_weather", choice
@@ -60,7 +65,13 @@ def tools():
     assert "".join(pieces) == call.function.arguments, pieces
     result = {"role": "tool", "tool_call_id": call.id, "content": "It is 21 degrees and sunny in Paris."}
     answer = client.chat.completions.create(
-        model=c.MODEL, messages=[question, choice.message, result], tools=[TOOL], tool_choice="none", max_tokens=40, temperature=0)
+        model=c.MODEL,
+        messages=[question, choice.message, result],
+        tools=[TOOL],
+        tool_choice="none",
+        max_tokens=40,
+        temperature=0,
+    )
     assert answer.choices[0].message.content
 
 
@@ -73,8 +84,12 @@ def logprobs():
 @c.check("chat .parse()")
 def parse():
     reply = client.chat.completions.parse(
-        model=c.LARGE, messages=[{"role": "user", "content": c.PERSON_TEXT}], response_format=Person,
-        max_tokens=300, temperature=0)
+        model=c.LARGE,
+        messages=[{"role": "user", "content": c.PERSON_TEXT}],
+        response_format=Person,
+        max_tokens=300,
+        temperature=0,
+    )
     person = reply.choices[0].message.parsed
     assert not c.REAL or (person.name, person.age) == ("Tom", 25), person
 
@@ -100,7 +115,9 @@ def embeddings():
 def responses():
     first = client.responses.create(model=c.MODEL, input=c.CITY_QUESTION, max_output_tokens=16, temperature=0)
     c.said(first.output_text)
-    again = client.responses.create(model=c.MODEL, input="And of Italy?", previous_response_id=first.id, max_output_tokens=16)
+    again = client.responses.create(
+        model=c.MODEL, input="And of Italy?", previous_response_id=first.id, max_output_tokens=16
+    )
     assert again.output_text and again.usage.input_tokens > first.usage.input_tokens, again
     assert client.responses.retrieve(first.id).id == first.id
     client.responses.delete(first.id)
@@ -108,7 +125,9 @@ def responses():
 
 @c.check("responses, stream")
 def responses_stream():
-    events = list(client.responses.create(model=c.MODEL, input=c.CITY_QUESTION, stream=True, temperature=0, max_output_tokens=16))
+    events = list(
+        client.responses.create(model=c.MODEL, input=c.CITY_QUESTION, stream=True, temperature=0, max_output_tokens=16)
+    )
     done = events[-1].response
     assert events[-1].type in ("response.completed", "response.incomplete"), events[-1].type
     assert "".join(e.delta for e in events if e.type == "response.output_text.delta") == done.output_text
@@ -116,7 +135,9 @@ def responses_stream():
 
 @c.check("responses .parse()")
 def responses_parse():
-    reply = client.responses.parse(model=c.LARGE, input=c.PERSON_TEXT, text_format=Person, max_output_tokens=300, temperature=0)
+    reply = client.responses.parse(
+        model=c.LARGE, input=c.PERSON_TEXT, text_format=Person, max_output_tokens=300, temperature=0
+    )
     person = reply.output_parsed
     assert not c.REAL or (person.name, person.age) == ("Tom", 25), person
 
@@ -124,8 +145,14 @@ def responses_parse():
 @c.check("responses, tools")
 def responses_tools():
     tool = {"type": "function", **TOOL["function"]}
-    reply = client.responses.create(model=c.MODEL, input=c.WEATHER_QUESTION, tools=[tool], tool_choice="required",
-                                    max_output_tokens=200, temperature=0)
+    reply = client.responses.create(
+        model=c.MODEL,
+        input=c.WEATHER_QUESTION,
+        tools=[tool],
+        tool_choice="required",
+        max_output_tokens=200,
+        temperature=0,
+    )
     assert [i.name for i in reply.output if i.type == "function_call"][:1] == ["get_weather"], reply.output
 
 
