@@ -31,7 +31,8 @@
 #   make stress-http    the same with the npm client openai against a-io serve (REQUESTS=2000 SEED=1 CLIENTS=16)
 #   make bench-peer     beside other engines built here, in turns: PEER=path/to/llama-bench (MODELS="FILE ..." BRIEF="pangu-1b-llama:q4_k ...")
 #   make bench-render   what a conversation of 2 KB costs from messages to tokens, by chat template (MODELS="FILE ...")
-#   make format         clang-format over src and tests
+#   make format         clang-format over C, ruff over Python
+#   make lint           what make test says of Python: formatted, and nothing that ruff finds (ruff.toml)
 
 CC ?= gcc
 SANITIZE ?=
@@ -70,7 +71,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all install uninstall demo demo-real real-models replay test test-programs test-docs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format clean attack-http test-structured bench-load
+.PHONY: all install uninstall demo demo-real real-models replay test test-programs test-docs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured bench-load
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(RUST_LIBRARY)
@@ -173,6 +174,7 @@ test-c: test-programs
 # Needs git: what is not tracked is not the project's.
 test-docs:
 	@$(if $(call only,docs),git rev-parse --git-dir >/dev/null 2>&1 && tests/docs/check.py || [ ! -e .git ])
+	@$(if $(call only,docs lint),$(MAKE) --no-print-directory lint)
 
 # Models of every architecture with reference logits, made anew when what makes them has changed.
 GOLDEN := build/golden/made
@@ -375,6 +377,13 @@ bench-render: setup
 
 format:
 	clang-format -i $(shell git ls-files 'src/*.[ch]' 'tests/*.[ch]' 'bench/*.[ch]')
+	tools/ruff.sh check -q --fix $(PYTHON)
+	tools/ruff.sh format -q $(PYTHON)
+
+PYTHON := bench tests tools
+lint:
+	@tools/ruff.sh check -q $(PYTHON)
+	@tools/ruff.sh format -q --check $(PYTHON)
 
 clean:
 	rm -rf build
