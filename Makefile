@@ -20,6 +20,7 @@
 #   make bench-kv       what KV memory costs: resident bytes, first touch, copied prefixes
 #   make bench-probe    what a decision costs by phase, and what of it is lost when the small model answers
 #   make bench-steps    what mixed work costs: pace beside a long prompt, probes, pauses, streams, switches
+#   make bench-pool     what choosing a replica costs, at 10 and 1,000 of them, simulated
 #   make bench-idle     what an idle server takes of a core
 #   make bench-lookup   what prompt lookup gains on real texts, from one measured T(n) (MODELS=pangu-1b:q4_0)
 #   make bench-lookup-wall   the same by the clock, with forced replies (MODELS=pangu-1b:q4_0 TOKENS=192 TURNS=3 TEXTS=16 LONGEST=1000)
@@ -137,14 +138,14 @@ $(SAME_BITS): tests/neon/same_bits.c $(KERNEL_OBJECTS) Makefile
 
 $(VARIANT)/bench/%: bench/%.c $(LIBRARY) $(RUST_LIBRARY) Makefile
 	@mkdir -p $(@D)
-	$(quiet_link)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDLIBS)
+	$(quiet_link)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDLIBS)
 
 $(VARIANT)/obj/bench/%.o: bench/%.c Makefile
 	@mkdir -p $(@D)
 	$(quiet_compile)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Benches are not run by tests, but have to build.
-BENCHES := $(patsubst %,$(VARIANT)/bench/%,kv_memory steps probe lookup lookup_wall draft_model render)
+BENCHES := $(patsubst %,$(VARIANT)/bench/%,kv_memory steps probe lookup lookup_wall draft_model render pool)
 
 STRESS_OBJECTS := $(patsubst %.c,$(VARIANT)/obj/%.o,$(sort $(wildcard bench/stress*.c)))
 $(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY) $(RUST_LIBRARY)
@@ -291,6 +292,12 @@ bench-probe: setup
 bench-steps: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/steps
 	$(VARIANT)/bench/steps $(PART)
+
+.PHONY: bench-pool
+bench-pool: setup
+	@$(MAKE) --no-print-directory $(VARIANT)/bench/pool
+	$(VARIANT)/bench/pool 10
+	$(VARIANT)/bench/pool 1000
 
 bench-idle: setup
 	@$(MAKE) --no-print-directory $(PROGRAM)
