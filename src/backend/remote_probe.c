@@ -167,7 +167,7 @@ static void read_labels(const remote_probe *p, const char *name, classification_
         if (isfinite(p->logprobs[k]))
             continue;
         out->state = WORK_FAILED;
-        failure_set(&out->failure, ERR_IO,
+        failure_set(&out->failure, ERR_FORMAT,
                     "probe_incomplete: the server of model '%s' did not tell how probable the "
                     "label \"%.60s\" is",
                     name, p->labels[k]);

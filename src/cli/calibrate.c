@@ -321,7 +321,7 @@ static error_code compare_templates(calibrate_report *r, stage *s,
                                     const labelled_requests *requests, failure *fail)
 {
     comparison *c = &r->comparison;
-    backend *small = orchestra_backend(s->orchestra, small_index(s));
+    backend *small = orchestra_backend(s->orchestra, asked_index(s));
     config_probe *p = &s->config->probe;
     if (requests->n < MIN_REQUESTS)
         return too_few(requests->path, requests->n, fail);
@@ -394,7 +394,7 @@ static error_code calibrate(const calibrate_options *o, stage *s, failure *fail)
         return failure_set(fail, ERR_MEMORY, "no memory for a report");
     r->options = o;
     r->config = s->config;
-    r->small = orchestra_model(s->orchestra, small_index(s));
+    r->small = orchestra_model(s->orchestra, asked_index(s));
     error_code code = OK;
     if (o->labelled != NULL && o->kind == KIND_TOKENS)
         code = calibrate_probe(r, s, fail);

@@ -49,7 +49,7 @@ error_code calibrate_choose_form(probe_record *out, double held_out[CALIBRATION_
 question configured_question(const config_probe *p);
 
 /* The index of the model that the probe is asked of. */
-size_t small_index(const stage *s);
+size_t asked_index(const stage *s);
 
 /* ---- hidden states ---------------------------------------------------------------------------
  */

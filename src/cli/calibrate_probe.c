@@ -4,17 +4,14 @@
 
 #include "cli/calibrate.h"
 
-size_t small_index(const stage *s)
+size_t asked_index(const stage *s)
 {
-    for (uint32_t i = 0; i < s->config->n_models; i++)
-        if (s->config->models[i].role == ROLE_SMALL)
-            return i;
-    return 0;
+    return s->config->probe.model;
 }
 
 static backend *small_backend(stage *s)
 {
-    return orchestra_backend(s->orchestra, small_index(s));
+    return orchestra_backend(s->orchestra, asked_index(s));
 }
 
 question configured_question(const config_probe *p)

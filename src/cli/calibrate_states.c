@@ -173,7 +173,7 @@ static error_code read_line(void *context, const json_t *line, failure *fail)
 error_code state_set_read(state_set *out, stage *s, const char *path, const state_wishes *wishes,
                           failure *fail)
 {
-    backend *small = orchestra_backend(s->orchestra, small_index(s));
+    backend *small = orchestra_backend(s->orchestra, asked_index(s));
     *out = (state_set){.path = path, .width = backend_state_width(small)};
     choose_layers(out, small);
     reading r = {.config = s->config, .wishes = wishes, .small = small, .set = out};

@@ -45,7 +45,7 @@ static bool digest_prompts(char text[DIGEST_TEXT_SIZE], backend *b, const labell
 bool kept_answers_key(char key[KEPT_KEY_SIZE], const stage *s, const labelled_requests *set,
                       const question *q)
 {
-    size_t small = small_index(s);
+    size_t small = asked_index(s);
     char prompts[DIGEST_TEXT_SIZE];
     buffer text;
     buffer_init(&text, KEPT_KEY_SIZE - 1);

@@ -138,9 +138,8 @@ static json_t *model_names(const stage *s)
             snprintf(text, sizeof text, "%016" PRIx64, own->fingerprint);
         else
             snprintf(text, sizeof text, "%.200s at %.300s", m->remote.model, m->remote.url);
-        json_array_append_new(
-            names,
-            json_pack("[s, s, i]", m->role == ROLE_SMALL ? "small" : "large", text, (int)m->kv));
+        json_array_append_new(names,
+                              json_pack("[s, s, i]", config_role(s->config, i), text, (int)m->kv));
     }
     return names;
 }
@@ -317,8 +316,8 @@ int command_label(int argc, char **argv)
                                  .stopped = is_interrupted};
         p.answers = answers;
         p.is_read = o.read;
-        p.is_asked[ROLE_SMALL] = o.only == NULL || strcmp(o.only, "small") == 0;
-        p.is_asked[ROLE_LARGE] = o.only == NULL || strcmp(o.only, "large") == 0;
+        p.is_asked[0] = o.only == NULL || strcmp(o.only, "small") == 0;
+        p.is_asked[1] = o.only == NULL || strcmp(o.only, "large") == 0;
         code = label(&o, &s, &p, &lines, &fail);
     }
     if (code == OK)

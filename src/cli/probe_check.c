@@ -61,7 +61,7 @@ static void count_answer(checking *c, const labelled_request *q, const classific
     probe_check *to = c->out;
     to->n++;
     to->n_right += find_label(orchestra_routing(o), c->all->labels[q->label]) == sensed.best;
-    to->n_small += decided.role == ROLE_SMALL;
+    to->n_small += decided.level == 0;
     to->mass += 1 - sensed.outside;
     to->entropy += sensed.entropy;
 }
@@ -111,7 +111,7 @@ static error_code ask(checking *c, backend *small, const question *q, atomic_boo
 static error_code find_answers(checking *c, atomic_bool *stop, failure *fail)
 {
     const stage *s = c->stage;
-    backend *small = orchestra_backend(s->orchestra, small_index(s));
+    backend *small = orchestra_backend(s->orchestra, asked_index(s));
     question q = configured_question(&routing_config(orchestra_routing(s->orchestra))->probe);
     char key[KEPT_KEY_SIZE];
     bool has_key = kept_answers_key(key, s, c->all, &q);
@@ -156,11 +156,11 @@ static error_code check(probe_check *out, const stage *s, atomic_bool *stop, fai
         routing_config(g)->probe.kind == CONFIG_PROBE_LEARNED)
         return OK;
     /* Another server is not asked for what nobody wanted: its answers may cost money. */
-    if (stop != NULL && orchestra_model(s->orchestra, small_index(s)) == NULL)
+    if (stop != NULL && orchestra_model(s->orchestra, asked_index(s)) == NULL)
         return OK;
     error_code code = labelled_builtin(&set, fail);
     if (code == OK)
-        code = labelled_fit(&set, orchestra_backend(s->orchestra, small_index(s)), fail);
+        code = labelled_fit(&set, orchestra_backend(s->orchestra, asked_index(s)), fail);
     out->knows_labels = true;
     for (size_t k = 0; k < set.n_labels; k++)
         out->knows_labels =

@@ -149,12 +149,9 @@ static error_code count_tokens(void *context, const char *text, size_t *tokens, 
             code = stage_load(&c->loaded, fail);
     }
     request q = {.prompt = text, .prompt_length = strlen(text), .sampling = sampling_defaults()};
-    size_t small = 0;
-    if (code == OK && c->loaded.config->n_models > 1)
-        small = c->loaded.config->models[0].role != ROLE_SMALL;
-    return code == OK ? backend_count_tokens(orchestra_backend(c->loaded.orchestra, small), &q,
-                                             tokens, fail)
-                      : code;
+    return code == OK
+               ? backend_count_tokens(orchestra_backend(c->loaded.orchestra, 0), &q, tokens, fail)
+               : code;
 }
 
 static error_code add_scenario(replay_plan *p, const replay_options *o, const char *name,

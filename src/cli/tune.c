@@ -60,12 +60,12 @@ static void add_text_key(buffer *out, const char *key, const char *text)
     add_quoted(out, text);
 }
 
-static void add_remote(buffer *out, const config_model *m)
+static void add_remote(buffer *out, const config_model *m, const char *role)
 {
     const config_remote *r = &m->remote;
     buffer_add_text(out, "  - name: ");
     add_quoted(out, m->name);
-    buffer_add_format(out, "\n    role: %s", m->role == ROLE_SMALL ? "small" : "large");
+    add_text_key(out, "role", role);
     add_text_key(out, "url", r->url);
     add_text_key(out, "model", r->model);
     add_text_key(out, "key_env", r->key_env);
@@ -77,10 +77,10 @@ static void add_remote(buffer *out, const config_model *m)
                       m->context, r->connect_ms, r->first_byte_ms, r->idle_ms);
 }
 
-static void add_model(buffer *out, const config_model *m)
+static void add_model(buffer *out, const config_model *m, const char *role)
 {
     if (m->path == NULL) {
-        add_remote(out, m);
+        add_remote(out, m, role);
         return;
     }
     static const char *const kv[] = {
@@ -88,7 +88,8 @@ static void add_model(buffer *out, const config_model *m)
     char *path = realpath(m->path, NULL);
     buffer_add_text(out, "  - name: ");
     add_quoted(out, m->name);
-    buffer_add_format(out, "\n    role: %s\n    path: ", m->role == ROLE_SMALL ? "small" : "large");
+    add_text_key(out, "role", role);
+    buffer_add_text(out, "\n    path: ");
     hub_name name; /* which stays one: the hub's folders are nobody's to write down */
     bool is_name = path == NULL && hub_name_parse(&name, m->given);
     add_quoted(out, path != NULL ? path : is_name ? m->given : m->path);
@@ -109,7 +110,7 @@ static void add_base(buffer *out, const config *c)
 {
     buffer_add_format(out, "version: %d\nmodels:\n", CONFIG_VERSION);
     for (uint32_t i = 0; i < c->n_models; i++)
-        add_model(out, &c->models[i]);
+        add_model(out, &c->models[i], c->n_models == 2 ? config_role(c, i) : NULL);
     buffer_add_text(out, "probe:\n  template: ");
     add_quoted(out, c->probe.template);
     buffer_add_format(out, "\n  window_head: %u\n  window_tail: %u\n  labels:\n",

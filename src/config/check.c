@@ -52,6 +52,9 @@ static error_code check_model(const config *c, size_t i, failure *fail)
         return failure_set(fail, ERR_CONFIG,
                            "models[%zu].name: \"auto\" asks for routing and cannot name a model",
                            i);
+    if (strcmp(m->name, "next") == 0)
+        return failure_set(fail, ERR_CONFIG,
+                           "models[%zu].name: \"next\" is what rules call the next one up", i);
     for (size_t j = 0; j < i; j++)
         if (strcmp(c->models[j].name, m->name) == 0)
             return failure_set(fail, ERR_CONFIG,
@@ -65,21 +68,12 @@ static error_code check_model(const config *c, size_t i, failure *fail)
     return code == OK ? check_range("models.parked", m->parked, 0, 256, fail) : code;
 }
 
-static error_code check_models(const config *c, failure *fail)
+error_code config_check_models(const config *c, failure *fail)
 {
-    size_t n_small = 0;
-    for (size_t i = 0; i < c->n_models; i++) {
-        error_code code = check_model(c, i, fail);
-        if (code != OK)
-            return code;
-        n_small += c->models[i].role == ROLE_SMALL;
-    }
-    if (c->n_models == 1 || (c->n_models == 2 && n_small == 1))
-        return OK;
-    return failure_set(fail, ERR_CONFIG,
-                       "models: one with role small and one with role large are needed, or a "
-                       "single one; there are %zu and %zu",
-                       n_small, c->n_models - n_small);
+    error_code code = OK;
+    for (size_t i = 0; code == OK && i < c->n_models; i++)
+        code = check_model(c, i, fail);
+    return code;
 }
 
 static size_t count_text(const char *text, const char *what)
@@ -271,9 +265,7 @@ error_code config_check(const config *c, failure *fail)
         return failure_set(fail, ERR_CONFIG,
                            "version: %u is unknown; this program reads version %d", c->version,
                            CONFIG_VERSION);
-    error_code code = check_models(c, fail);
-    if (code == OK)
-        code = check_probe(&c->probe, fail);
+    error_code code = check_probe(&c->probe, fail);
     if (code == OK)
         code = check_success(&c->success, fail);
     if (code == OK)

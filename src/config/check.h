@@ -5,6 +5,9 @@
 #include "config/config.h"
 #include "config/schema.h"
 
+/* Checks the models alone, as the file lists them. */
+error_code config_check_models(const config *c, failure *fail);
+
 /* Checks a complete configuration; the message names the key and what is allowed. */
 error_code config_check(const config *c, failure *fail);
 

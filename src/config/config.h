@@ -20,8 +20,8 @@
 #define CONFIG_MAX_ALIASES 64
 #define CONFIG_MAX_DRAFT 16      /* longest fixed lookup */
 #define CONFIG_LABEL_CODE "code" /* the label that the policies paper and adaptive route by */
+#define CONFIG_MAX_MODELS 16
 
-typedef enum config_role { ROLE_SMALL, ROLE_LARGE } config_role;
 typedef enum config_kv { CONFIG_KV_F16, CONFIG_KV_F32, CONFIG_KV_Q8_0 } config_kv;
 
 typedef enum config_priority { CONFIG_INTERACTIVE, CONFIG_BATCH } config_priority;
@@ -52,7 +52,6 @@ typedef struct config_remote {
 
 typedef struct config_model {
     char *name; /* what a client pins */
-    config_role role;
     config_remote remote;
     char *given;         /* the path as it is written, which may be a name of another kind */
     char *path;          /* of the file; NULL: remote */
@@ -77,6 +76,7 @@ typedef enum config_probe_kind {
 
 typedef struct config_probe {
     config_probe_kind kind;
+    size_t model;   /* that is asked: its number */
     char *template; /* with {conversation} or {query} */
     uint32_t window_head;
     uint32_t window_tail;
@@ -105,21 +105,30 @@ typedef enum config_quantity {
     CONFIG_MARGIN,
     CONFIG_SUCCESS, /* probability that the small model's answer is right; its keys are min_success
                        (that or more) and below_success */
-    CONFIG_PROMPT_TOKENS, /* of the small model */
+    CONFIG_PROMPT_TOKENS, /* of the model that the probe asks */
     CONFIG_TURN,          /* user messages so far; the first request of a conversation is turn 1 */
     CONFIG_COIN,          /* the request's own random number in [0, 1) */
-    CONFIG_SMALL_RUNNING, /* replies and classifications that have a place, and those that wait */
-    CONFIG_SMALL_WAITING, /* for one */
-    CONFIG_LARGE_RUNNING,
-    CONFIG_LARGE_WAITING,
-    CONFIG_QUANTITIES,
+    CONFIG_LOADS,         /* from here on config_load_of each model */
+    CONFIG_QUANTITIES = CONFIG_LOADS + 2 * CONFIG_MAX_MODELS,
 } config_quantity;
+
+/* What a model has to do. */
+typedef enum config_load_kind {
+    CONFIG_RUNNING, /* replies and classifications that have a place … */
+    CONFIG_WAITING, /* … and those that wait for one */
+    CONFIG_LOAD_KINDS,
+} config_load_kind;
+
+static inline config_quantity config_load_of(size_t number, config_load_kind kind)
+{
+    return (config_quantity)(CONFIG_LOADS + number * CONFIG_LOAD_KINDS + kind);
+}
 
 typedef struct config_bound {
     double above, max;
 } config_bound;
 
-/* The part of a key after above_ or max_ ("entropy" … "waiting"); of a load, `role` says whose. */
+/* The part of a key after above_ or max_ ("entropy" … "waiting"). */
 const char *config_quantity_name(config_quantity q);
 
 /* A success of at least this is one above the number that comes before it; one below this is at
@@ -172,6 +181,12 @@ typedef struct config_sampling {
 
 #define CONFIG_ANY_INTENT UINT64_MAX
 
+/* How a rule says which model answers. */
+typedef enum config_choice {
+    CONFIG_MODEL_NAMED,
+    CONFIG_MODEL_NEXT, /* one above the conversation's, or, of a new one, above the probe's */
+} config_choice;
+
 /* One rule: the first whose conditions all hold gives the plan. Several may share a name. */
 typedef struct config_rule {
     char *name;
@@ -182,7 +197,8 @@ typedef struct config_rule {
     config_session session;
     config_header *headers; /* all must hold */
     uint32_t n_headers;
-    config_role model;
+    config_choice choice;
+    size_t model;         /* its number; CONFIG_MODEL_NAMED */
     config_lookup lookup; /* default: auto */
     config_sampling sampling;
     uint32_t max_tokens; /* of a reply, whatever the client asks for; 0: no limit */
@@ -255,8 +271,8 @@ typedef struct config_decisions {
 
 typedef struct config {
     uint32_t version;
-    config_model
-        *models; /* one small and one large; or a single one, and nothing is routed */
+    config_model *models; /* in the order of escalation, whose last one is called the large model;
+                             a single one, and nothing is routed */
     uint32_t n_models;
     config_probe probe;
     config_success success;
@@ -279,6 +295,11 @@ error_code config_for_model(config **out, const char *model_path, failure *fail)
 error_code config_set_policy(config *c, const char *name, failure *fail);
 /* T(n) is what this file of `a-io calibrate` says, on whatever machine, and steps teach nothing. */
 error_code config_fix_step_cost(config *c, const char *path, failure *fail);
+/* What rules, logs and counts call a model: small and large of a pair, its name of any others; of
+ * one model large. */
+const char *config_role(const config *c, size_t number);
+/* The model of that name; else "small" is the first and "large" the last one. False: none. */
+bool config_find_model(const config *c, const char *name, size_t *out);
 /* "off", "auto" or a length "1" … "16"; false when text is none of these. */
 bool config_lookup_parse(const char *text, config_lookup *out);
 /* False: neither interactive nor batch. */

@@ -26,7 +26,7 @@ static bool same_remote(const config_remote *a, const config_remote *b)
 
 static bool same_model(const config_model *a, const config_model *b)
 {
-    return same_text(a->name, b->name) && a->role == b->role && same_text(a->given, b->given) &&
+    return same_text(a->name, b->name) && same_text(a->given, b->given) &&
            same_text(a->chat_template, b->chat_template) && a->context == b->context &&
            a->slots == b->slots && a->parked == b->parked && a->kv == b->kv &&
            same_text(a->requant, b->requant) && same_remote(&a->remote, &b->remote);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/take.h"
+
 #define MAX_MAX_TOKENS (1u << 24)
 
 static error_code refuse(failure *fail, size_t i, const char *key, const char *format, ...)
@@ -21,17 +23,6 @@ static error_code refuse(failure *fail, size_t i, const char *key, const char *f
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
     return failure_set(fail, ERR_CONFIG, "policy.rules[%zu].%s: %s", i, key, what);
-}
-
-static error_code no_memory(failure *fail)
-{
-    return failure_set(fail, ERR_MEMORY, "no memory for the configuration");
-}
-
-bool config_flag_parse(const char *text, bool *out)
-{
-    *out = strcmp(text, "true") == 0;
-    return *out || strcmp(text, "false") == 0;
 }
 
 /* ---- intents -------------------------------------------------------------------------------- */
@@ -68,27 +59,43 @@ static error_code take_intents(config_rule *r, const file_rule *f, const config 
     return code;
 }
 
+/* ---- models --------------------------------------------------------------------------------- */
+
+static error_code find_model(size_t *out, const char *name, const char *key, const config *c,
+                             size_t i, failure *fail)
+{
+    bool is_end = strcmp(name, "small") == 0 || strcmp(name, "large") == 0;
+    size_t end = strcmp(name, "large") == 0 ? c->n_models - 1 : 0;
+    if (!config_find_model(c, name, out))
+        return refuse(fail, i, key,
+                      "model \"%.64s\" is unknown; allowed: small, large%s, or the name of one of "
+                      "the models",
+                      name, strcmp(key, "model") == 0 ? ", next" : "");
+    if (is_end && *out != end)
+        return refuse(fail, i, key,
+                      "\"%s\" is a role and the name of the model with the other role; rename that "
+                      "model",
+                      name);
+    return OK;
+}
+
 /* ---- bounds --------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
     double lowest; /* that a value can have */
-} quantities[CONFIG_QUANTITIES] = {
-    [CONFIG_ENTROPY] = {"entropy", 0},
-    [CONFIG_MARGIN] = {"margin", 0},
-    [CONFIG_SUCCESS] = {"success", 0},
-    [CONFIG_PROMPT_TOKENS] = {"prompt_tokens", 0},
-    [CONFIG_TURN] = {"turn", 1},
-    [CONFIG_COIN] = {"coin", 0},
-    [CONFIG_SMALL_RUNNING] = {"running", 0},
-    [CONFIG_SMALL_WAITING] = {"waiting", 0},
-    [CONFIG_LARGE_RUNNING] = {"running", 0},
-    [CONFIG_LARGE_WAITING] = {"waiting", 0},
+} quantities[CONFIG_LOADS] = {
+    [CONFIG_ENTROPY] = {"entropy", 0}, [CONFIG_MARGIN] = {"margin", 0},
+    [CONFIG_SUCCESS] = {"success", 0}, [CONFIG_PROMPT_TOKENS] = {"prompt_tokens", 0},
+    [CONFIG_TURN] = {"turn", 1},       [CONFIG_COIN] = {"coin", 0},
 };
+
+static const char *const loads[CONFIG_LOAD_KINDS] = {
+    [CONFIG_RUNNING] = "running", [CONFIG_WAITING] = "waiting"};
 
 const char *config_quantity_name(config_quantity q)
 {
-    return quantities[q].name;
+    return q < CONFIG_LOADS ? quantities[q].name : loads[(q - CONFIG_LOADS) % CONFIG_LOAD_KINDS];
 }
 
 double config_number_before(double x)
@@ -105,11 +112,12 @@ double config_number_after(double x)
 static error_code check_bound(const config_rule *r, config_quantity q, size_t i, failure *fail)
 {
     const config_bound *b = &r->bounds[q];
-    const char *name = quantities[q].name;
+    const char *name = config_quantity_name(q);
+    double lowest = q < CONFIG_LOADS ? quantities[q].lowest : 0;
     char key[64];
-    snprintf(key, sizeof key, "%smax_%s", q >= CONFIG_SMALL_RUNNING ? "load." : "", name);
-    if (!(b->max >= quantities[q].lowest))
-        return refuse(fail, i, key, "must be a number of at least %g", quantities[q].lowest);
+    snprintf(key, sizeof key, "%smax_%s", q >= CONFIG_LOADS ? "load." : "", name);
+    if (!(b->max >= lowest))
+        return refuse(fail, i, key, "must be a number of at least %g", lowest);
     if (!(b->above < b->max))
         return refuse(fail, i, key, "must be larger than above_%s", name);
     return OK;
@@ -123,26 +131,26 @@ static error_code check_bound(const config_rule *r, config_quantity q, size_t i,
             r->bounds[quantity].max = (double)*(max_value);                                        \
     } while (0)
 
-static error_code take_load(config_rule *r, const file_rule *f, size_t i, failure *fail)
+static error_code take_load(config_rule *r, const file_rule *f, const config *c, size_t i,
+                            failure *fail)
 {
+    size_t models[CONFIG_MAX_MODELS];
     for (size_t k = 0; k < f->n_load; k++) {
         const file_load *l = &f->load[k];
-        bool is_small = strcmp(l->model, "small") == 0;
-        if (!is_small && strcmp(l->model, "large") != 0)
-            return refuse(fail, i, "load", "model \"%.64s\" is unknown; allowed: small, large",
-                          l->model);
-        if (k > 0 && strcmp(l->model, f->load[0].model) == 0)
-            return refuse(fail, i, "load", "%s stands there twice", l->model);
+        error_code code = find_model(&models[k], l->model, "load", c, i, fail);
+        if (code != OK)
+            return code;
+        for (size_t before = 0; before < k; before++)
+            if (models[before] == models[k])
+                return refuse(fail, i, "load", "%s stands there twice", l->model);
         if (l->above_running == NULL && l->max_running == NULL && l->above_waiting == NULL &&
             l->max_waiting == NULL)
             return refuse(fail, i, "load",
                           "%s has no bound; known: above_running, max_running, above_waiting, "
                           "max_waiting",
                           l->model);
-        BOUND(is_small ? CONFIG_SMALL_RUNNING : CONFIG_LARGE_RUNNING, l->above_running,
-              l->max_running);
-        BOUND(is_small ? CONFIG_SMALL_WAITING : CONFIG_LARGE_WAITING, l->above_waiting,
-              l->max_waiting);
+        BOUND(config_load_of(models[k], CONFIG_RUNNING), l->above_running, l->max_running);
+        BOUND(config_load_of(models[k], CONFIG_WAITING), l->above_waiting, l->max_waiting);
     }
     return OK;
 }
@@ -207,7 +215,8 @@ static error_code take_certain(config_rule *r, const file_rule *f, const config 
     return OK;
 }
 
-static error_code take_bounds(config_rule *r, const file_rule *f, size_t i, failure *fail)
+static error_code take_bounds(config_rule *r, const file_rule *f, const config *c, size_t i,
+                              failure *fail)
 {
     for (size_t q = 0; q < CONFIG_QUANTITIES; q++)
         r->bounds[q] = (config_bound){.above = -INFINITY, .max = INFINITY};
@@ -216,7 +225,7 @@ static error_code take_bounds(config_rule *r, const file_rule *f, size_t i, fail
     BOUND(CONFIG_COIN, f->above_coin, f->max_coin);
     BOUND(CONFIG_PROMPT_TOKENS, f->above_prompt_tokens, f->max_prompt_tokens);
     BOUND(CONFIG_TURN, f->above_turn, f->max_turn);
-    error_code code = take_load(r, f, i, fail);
+    error_code code = take_load(r, f, c, i, fail);
     for (config_quantity q = 0; q < CONFIG_QUANTITIES && code == OK; q++)
         if (q != CONFIG_SUCCESS) /* take_success */
             code = check_bound(r, q, i, fail);
@@ -246,7 +255,7 @@ static error_code take_headers(config_rule *r, const file_rule *f, size_t i, fai
         return OK;
     r->headers = calloc(f->n_headers, sizeof *r->headers);
     if (r->headers == NULL)
-        return no_memory(fail);
+        return config_no_memory(fail);
     r->n_headers = f->n_headers;
     for (size_t k = 0; k < f->n_headers; k++) {
         const file_header *from = &f->headers[k];
@@ -266,34 +275,20 @@ static error_code take_headers(config_rule *r, const file_rule *f, size_t i, fai
         if (from->value != NULL)
             r->headers[k].value = strdup(from->value);
         if (r->headers[k].name == NULL || (from->value != NULL && r->headers[k].value == NULL))
-            return no_memory(fail);
+            return config_no_memory(fail);
     }
     return OK;
 }
 
 /* ---- the plan ------------------------------------------------------------------------------- */
 
+/* NEXT has no number: whose it is, is seen when it is decided. */
 static error_code take_model(config_rule *r, const file_rule *f, const config *c, size_t i,
                              failure *fail)
 {
-    if (strcmp(f->model, "small") == 0 || strcmp(f->model, "large") == 0) {
-        r->model = f->model[0] == 's' ? ROLE_SMALL : ROLE_LARGE;
-        for (size_t k = 0; k < c->n_models; k++)
-            if (strcmp(c->models[k].name, f->model) == 0 && c->models[k].role != r->model)
-                return refuse(fail, i, "model",
-                              "\"%s\" is a role and the name of the model with the other role; "
-                              "rename that model",
-                              f->model);
-        return OK;
-    }
-    for (size_t k = 0; k < c->n_models; k++)
-        if (strcmp(c->models[k].name, f->model) == 0) {
-            r->model = c->models[k].role;
-            return OK;
-        }
-    return refuse(fail, i, "model",
-                  "\"%.64s\" is unknown; allowed: small, large, or the name of one of the models",
-                  f->model);
+    bool is_next = strcmp(f->model, "next") == 0;
+    r->choice = is_next ? CONFIG_MODEL_NEXT : CONFIG_MODEL_NAMED;
+    return is_next ? OK : find_model(&r->model, f->model, "model", c, i, fail);
 }
 
 static error_code take_number(config_sampling *s, const double *from, config_sampling_bits bit,
@@ -357,7 +352,9 @@ static error_code take_plan(config_rule *r, const file_rule *f, const config *c,
     if (f->lookup != NULL && !config_lookup_parse(f->lookup, &r->lookup))
         return refuse(fail, i, "lookup", "\"%.64s\" is unknown; allowed: off, auto, draft, 1 to %d",
                       f->lookup, CONFIG_MAX_DRAFT);
-    if (r->lookup.mode == CONFIG_LOOKUP_DRAFT && r->model == ROLE_SMALL)
+    if (r->lookup.mode == CONFIG_LOOKUP_DRAFT && r->choice != CONFIG_MODEL_NAMED)
+        return refuse(fail, i, "lookup", "draft needs a model that is named");
+    if (r->lookup.mode == CONFIG_LOOKUP_DRAFT && r->model == 0)
         return refuse(fail, i, "lookup",
                       "draft is for the large model: the small one drafts for it");
     if (f->kv != NULL)
@@ -378,7 +375,7 @@ error_code config_rule_take(config_rule *r, const file_rule *f, const config *c,
 {
     r->name = strdup(f->name);
     if (r->name == NULL)
-        return no_memory(fail);
+        return config_no_memory(fail);
     bool is_named = false;
     if (f->session != NULL && !config_flag_parse(f->session, &is_named))
         return refuse(fail, i, "session", "\"%.64s\" is unknown; allowed: true, false", f->session);
@@ -386,7 +383,7 @@ error_code config_rule_take(config_rule *r, const file_rule *f, const config *c,
         r->session = is_named ? CONFIG_SESSION_NAMED : CONFIG_SESSION_UNNAMED;
     error_code code = take_intents(r, f, c, i, fail);
     if (code == OK)
-        code = take_bounds(r, f, i, fail);
+        code = take_bounds(r, f, c, i, fail);
     if (code == OK)
         code = take_certain(r, f, c, i, fail);
     if (code == OK)

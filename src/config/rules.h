@@ -9,8 +9,6 @@
  * was taken before a failure is config_rule_free's. */
 error_code config_rule_take(config_rule *r, const file_rule *f, const config *c, size_t i,
                             failure *fail);
-/* "true" or "false"; false: neither. */
-bool config_flag_parse(const char *text, bool *out);
 void config_rule_free(config_rule *r); /* a zeroed one too */
 
 #endif

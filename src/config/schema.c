@@ -58,6 +58,7 @@ static const cyaml_schema_field_t online_fields[] = {
 
 static const cyaml_schema_field_t probe_fields[] = {
     TEXT(kind, OPTIONAL, file_probe),
+    TEXT(model, OPTIONAL, file_probe),
     TEXT(template, OPTIONAL, file_probe),
     UINT(window_head, file_probe),
     UINT(window_tail, file_probe),
@@ -128,7 +129,8 @@ static const cyaml_schema_field_t rule_fields[] = {
     TEXT(session, OPTIONAL, file_rule),
     CYAML_FIELD_SEQUENCE_COUNT("headers", OPTIONAL, file_rule, headers, n_headers, &header_value, 1,
                                CONFIG_MAX_HEADERS),
-    CYAML_FIELD_SEQUENCE_COUNT("load", OPTIONAL, file_rule, load, n_load, &load_value, 1, 2),
+    CYAML_FIELD_SEQUENCE_COUNT("load", OPTIONAL, file_rule, load, n_load, &load_value, 1,
+                               CONFIG_MAX_MODELS),
     TEXT(model, REQUIRED, file_rule),
     TEXT(lookup, OPTIONAL, file_rule),
     TEXT(kv, OPTIONAL, file_rule),
@@ -201,7 +203,7 @@ static const cyaml_schema_field_t decisions_fields[] = {
 static const cyaml_schema_field_t top_fields[] = {
     CYAML_FIELD_UINT("version", CYAML_FLAG_DEFAULT, file_config, version),
     CYAML_FIELD_SEQUENCE_COUNT("models", REQUIRED, file_config, models, n_models, &model_value, 1,
-                               16),
+                               CONFIG_MAX_MODELS),
     CYAML_FIELD_MAPPING_PTR("probe", OPTIONAL, file_config, probe, probe_fields),
     CYAML_FIELD_MAPPING_PTR("success", OPTIONAL, file_config, success, success_fields),
     CYAML_FIELD_MAPPING_PTR("policy", OPTIONAL, file_config, policy, policy_fields),

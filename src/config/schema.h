@@ -38,6 +38,7 @@ typedef struct file_online {
 
 typedef struct file_probe {
     char *kind;
+    char *model;
     char *template;
     uint32_t *window_head;
     uint32_t *window_tail;

@@ -37,8 +37,7 @@ typedef struct block {
     const config *config;
     const arm *arm;
     workload load;
-    const char *names[2]; /* of the models, by role */
-    size_t small;         /* index of the small one */
+    const char *small, *large; /* names of the first and the last model */
     config_lookup lookup;
     flight *flights;
     int wake;
@@ -72,16 +71,17 @@ static bool is_fallback(const plan *p)
     return p->fallback != FALLBACK_NONE && p->fallback != FALLBACK_PINNED;
 }
 
-static void describe_plan(json_t *item, const flight *f, const arm *a)
+static void describe_plan(json_t *item, const flight *f, const block *b)
 {
     const plan *p = run_plan(f->run);
     const intent *i = f->sensed.known ? &f->sensed : run_intent(f->run);
+    const arm *a = b->arm;
     bool is_pinned = a->way == ARM_SMALL || a->way == ARM_LARGE || a->way == ARM_ORACLE;
     if (i->known) {
         json_object_set_new(item, "label", json_string(i->labels[i->best]));
         item_put_real(item, "entropy", i->entropy);
     }
-    json_object_set_new(item, "model", json_string(p->role == ROLE_SMALL ? "small" : "large"));
+    json_object_set_new(item, "model", json_string(config_role(b->config, p->level)));
     json_object_set_new(item, "lookup", lookup_json(&p->lookup));
     json_object_set_new(item, "rule", json_string(is_pinned ? a->name : p->rule));
     json_object_set_new(item, "fallback", json_boolean(is_fallback(p)));
@@ -137,7 +137,7 @@ static void note_answer(block *b, flight *f)
     json_t *item = b->load.items[f->task];
     const receipt *cost = run_receipt(f->run);
     overhead o = overhead_of(f, b->arm);
-    describe_plan(item, f, b->arm);
+    describe_plan(item, f, b);
     describe_times(json_object_get(item, "ms"), f, &o);
     describe_work(json_object_get(item, "work"), &cost->reply, &cost->probe);
     item_put_integer(item, "prompt_tokens", cost->reply.prompt_tokens);
@@ -179,8 +179,8 @@ static error_code consult_oracle(block *b, const task *t, const request *q, plan
                            "task %s: the oracle needs the true intent, one of the probe's labels",
                            t->id);
     policy_facts facts = {.intent = &known, .turn = 1};
-    error_code code = backend_count_tokens(orchestra_backend(b->orchestra, b->small), q,
-                                           &facts.prompt_tokens, fail);
+    error_code code = backend_count_tokens(orchestra_backend(b->orchestra, b->config->probe.model),
+                                           q, &facts.prompt_tokens, fail);
     if (code == OK && !policy_decide(routing_policy(orchestra_routing(b->orchestra)), &facts, out))
         return failure_set(fail, ERR_INTERNAL, "the policy does not decide a known intent");
     return code;
@@ -197,12 +197,12 @@ static error_code options_of(block *b, const task *t, const request *q, run_opti
     switch (b->arm->way) {
     case ARM_SMALL:
     case ARM_LARGE:
-        out->model = b->names[b->arm->way == ARM_LARGE ? ROLE_LARGE : ROLE_SMALL];
+        out->model = b->arm->way == ARM_LARGE ? b->large : b->small;
         break;
     case ARM_ORACLE:
         code = consult_oracle(b, t, q, &told, fail);
         if (code == OK) {
-            out->model = b->names[told.role];
+            out->model = b->config->models[told.level].name;
             *setting = told.lookup;
         }
         break;
@@ -248,7 +248,7 @@ static error_code launch(block *b, size_t index, double due_ms, failure *fail)
 static error_code answer_anyway(block *b, flight *f, failure *why)
 {
     lookup_wish setting = run_plan(f->run)->lookup;
-    run_options options = {.model = b->names[ROLE_LARGE], .lookup = &setting};
+    run_options options = {.model = b->large, .lookup = &setting};
     request q = request_of(b, &b->load.tasks[f->task]);
     f->decided = run_receipt(f->run)->overhead;
     f->sensed = *run_intent(f->run);
@@ -339,14 +339,11 @@ static error_code fly(block *b, failure *fail)
 
 static error_code name_models(block *b, failure *fail)
 {
-    for (uint32_t i = 0; i < b->config->n_models; i++) {
-        const config_model *m = &b->config->models[i];
-        b->names[m->role] = m->name;
-        if (m->role == ROLE_SMALL)
-            b->small = i;
-    }
-    if (b->names[ROLE_SMALL] == NULL || b->names[ROLE_LARGE] == NULL)
+    const config *c = b->config;
+    if (c->n_models < 2)
         return failure_set(fail, ERR_INVALID, "a small and a large model are needed");
+    b->small = c->models[0].name;
+    b->large = c->models[c->n_models - 1].name;
     return OK;
 }
 

@@ -10,8 +10,9 @@
 #include "evidence/journal.h"
 #include "evidence/reading.h"
 
-static const char *const roles[] = {[ROLE_SMALL] = "small", [ROLE_LARGE] = "large"};
-#define N_ROLES (sizeof roles / sizeof roles[0])
+/* The two that are compared: the first and the last model. */
+enum { SMALL, LARGE, N_ROLES };
+static const char *const roles[N_ROLES] = {[SMALL] = "small", [LARGE] = "large"};
 
 typedef struct labelling {
     const label_plan *plan;
@@ -19,9 +20,9 @@ typedef struct labelling {
     journal
         *journal; /* by role and number of the task: {answer, prompt_tokens, tokens} | {error} */
     checker *judge;
-    config_role role; /* that answers now */
-    size_t *open;     /* numbers of the tasks that it has to answer */
-    task *tasks;      /* the same tasks, borrowed */
+    size_t role;  /* that answers now */
+    size_t *open; /* numbers of the tasks that it has to answer */
+    task *tasks;  /* the same tasks, borrowed */
     size_t n_open;
     size_t n_done, n_all; /* answers, of both models */
     error_code code;      /* of `fail`, once the journal could not be written */
@@ -40,7 +41,7 @@ typedef struct answer_key {
     char text[48];
 } answer_key;
 
-static answer_key key_of(config_role role, size_t number)
+static answer_key key_of(size_t role, size_t number)
 {
     answer_key key;
     snprintf(key.text, sizeof key.text, "%s/%zu", roles[role], number);
@@ -154,19 +155,11 @@ static answer_key reading_key(size_t number)
     return key;
 }
 
-static const char *large_name(const config *c)
-{
-    for (uint32_t i = 0; i < c->n_models; i++)
-        if (c->models[i].role == ROLE_LARGE)
-            return c->models[i].name;
-    return NULL; /* block_run has refused such a configuration */
-}
-
 /* What the large model cannot take, together with its prompt, is not known, and no failure. */
 static error_code read_answer(labelling *l, orchestra *o, const char *large, size_t number,
                               failure *fail)
 {
-    answer_key answer = key_of(ROLE_SMALL, number), key = reading_key(number);
+    answer_key answer = key_of(SMALL, number), key = reading_key(number);
     const char *text =
         json_string_value(json_object_get(journal_find(l->journal, answer.text), "answer"));
     reading r = {.tokens = 0};
@@ -191,7 +184,7 @@ static error_code read_answers(labelling *l, orchestra *o, const config *c, fail
     for (size_t i = 0; code == OK && i < n; i++) {
         if (load->stopped != NULL && load->stopped(load->context))
             return failure_set(fail, ERR_CANCELLED, "stopped");
-        code = read_answer(l, o, large_name(c), i, fail);
+        code = read_answer(l, o, c->models[c->n_models - 1].name, i, fail);
         tell(l, "reading", i + 1, n);
     }
     return code;
@@ -206,7 +199,7 @@ static bool was_cut(const labelling *l, const task *t, const json_t *answer)
 }
 
 /* What a role's answer to a task is worth; NULL: no memory. */
-static json_t *grade(labelling *l, config_role role, size_t number, failure *fail)
+static json_t *grade(labelling *l, size_t role, size_t number, failure *fail)
 {
     const task *t = &l->plan->tasks.items[number];
     answer_key key = key_of(role, number);
@@ -267,7 +260,7 @@ static error_code add_line(labelling *l, size_t number, json_t *lines, failure *
     for (size_t role = 0; code == OK && role < N_ROLES; role++) {
         if (!l->plan->is_asked[role])
             continue;
-        json_t *graded = grade(l, (config_role)role, number, fail);
+        json_t *graded = grade(l, role, number, fail);
         if (graded == NULL || json_object_set_new(line, roles[role], graded) != 0)
             code = fail->code;
     }
@@ -319,7 +312,7 @@ error_code label_perform(const label_plan *p, orchestra *o, const config *c,
     json_t *made = json_array();
     error_code code = prepare(&l, fail);
     for (size_t role = 0; code == OK && role < N_ROLES; role++) {
-        l.role = (config_role)role;
+        l.role = role;
         if (p->is_asked[role])
             code = take_answers(&l, fail);
         if (code == OK && p->is_asked[role])

@@ -9,7 +9,7 @@
 
 typedef struct label_plan {
     task_list tasks;
-    bool is_asked[2];       /* by config_role: who answers; at least one */
+    bool is_asked[2];       /* small, large: who answers; at least one */
     bool is_read;           /* the large model reads the small one's answers, which is asked */
     block_options load;     /* LOAD_CLOSED; `progress` and `answered` are label's own */
     const char *journal;    /* a file that keeps answers until all are graded; NULL: none */

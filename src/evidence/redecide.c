@@ -25,19 +25,44 @@ static void table_free(table *t)
     *t = (table){.config = NULL};
 }
 
+static void add_word(buffer *out, const char *before, const json_t *word)
+{
+    json_t *text = json_is_string(word) ? json_incref((json_t *)word) : json_string("");
+    buffer_add_text(out, before);
+    json_write(out, text); /* releases it */
+}
+
+static void add_model(buffer *out, const json_t *name)
+{
+    add_word(out, "  - {path: log, name: ", name);
+    buffer_add_text(out, "}\n");
+}
+
+static void add_asked(buffer *out, const json_t *name)
+{
+    add_word(out, "  model: ", name);
+    buffer_add_text(out, "\n");
+}
+
 /* JSON is YAML: the log's rules are put into a configuration as they stand. What they look at was
  * found then, so the files that it came from are only named. */
 static error_code write_config(buffer *out, const json_t *logged)
 {
     const json_t *labels = json_object_get(logged, "labels");
+    const json_t *models = json_object_get(logged, "models");
+    const json_t *asked = json_object_get(logged, "asked");
     bool is_learned = json_object_get(logged, "probe") != NULL;
     json_t *list = json_array();
     for (size_t i = 0; i < json_array_size(labels); i++)
         json_array_append_new(list, json_pack("{s:O}", "name", json_array_get(labels, i)));
-    buffer_add_text(out, "version: 1\nmodels:\n"
-                         "  - {name: small, role: small, path: small}\n"
-                         "  - {name: large, role: large, path: large}\n"
-                         "success: {calibration: log}\nprobe:\n");
+    buffer_add_text(out, "version: 1\nmodels:\n");
+    for (size_t i = 0; i < json_array_size(models); i++)
+        add_model(out, json_object_get(json_array_get(models, i), "name"));
+    if (models == NULL) /* earlier versions had pairs only */
+        buffer_add_text(out, "  - {name: small, path: small}\n  - {name: large, path: large}\n");
+    buffer_add_text(out, "success: {calibration: log}\nprobe:\n");
+    if (asked != NULL)
+        add_asked(out, asked);
     if (is_learned)
         buffer_add_text(out, "  kind: learned\n  calibration: log\n");
     buffer_add_text(out, "  labels: ");
@@ -81,12 +106,29 @@ static error_code follow_limit(config *c, const json_t *logged, const char *key,
                                key);
 }
 
+/* False: the log says it wrongly. */
+static bool read_contexts(const json_t *logged, size_t contexts[CONFIG_MAX_MODELS])
+{
+    const json_t *models = json_object_get(logged, "models");
+    const json_t *small = json_object_get(logged, "small_context"); /* of earlier versions */
+    size_t n = json_array_size(models);
+    bool right = models == NULL ? json_is_integer(small) : n > 0 && n <= CONFIG_MAX_MODELS;
+    for (size_t i = 0; i < CONFIG_MAX_MODELS; i++)
+        contexts[i] = i == 0 ? (size_t)json_integer_value(small) : SIZE_MAX;
+    for (size_t i = 0; right && i < n; i++) {
+        const json_t *context = json_object_get(json_array_get(models, i), "context");
+        right = json_is_integer(context);
+        contexts[i] = (size_t)json_integer_value(context);
+    }
+    return right;
+}
+
 static error_code read_table(table *t, const json_t *line, failure *fail)
 {
     const json_t *logged = json_object_get(line, "policy");
-    const json_t *context = json_object_get(logged, "small_context");
+    size_t contexts[CONFIG_MAX_MODELS];
     buffer text;
-    if (!json_is_array(json_object_get(logged, "rules")) || !json_is_integer(context))
+    if (!json_is_array(json_object_get(logged, "rules")) || !read_contexts(logged, contexts))
         return failure_set(fail, ERR_FORMAT, "a policy line needs \"policy\" with its rules");
     if (json_object_get(logged, "labels") == NULL || json_object_get(logged, "seed") == NULL ||
         json_object_get(logged, "sticky") == NULL)
@@ -103,7 +145,7 @@ static error_code read_table(table *t, const json_t *line, failure *fail)
     if (code == OK)
         code = follow_limit(t->config, logged, "success_online", fail);
     if (code == OK)
-        code = policy_create(&t->policy, t->config, (size_t)json_integer_value(context), fail);
+        code = policy_create(&t->policy, t->config, contexts, fail);
     buffer_free(&text);
     return code;
 }
@@ -146,9 +188,9 @@ static bool is_same_lookup(const json_t *then, const plan *again, char *first)
     return same;
 }
 
-static bool is_same_plan(const json_t *then, const plan *again, char *first)
+static bool is_same_plan(const table *t, const json_t *then, const plan *again, char *first)
 {
-    return is_same_text(then, "role", again->role == ROLE_SMALL ? "small" : "large", first) &&
+    return is_same_text(then, "role", policy_model(t->policy, again->level), first) &&
            is_same_text(then, "rule", again->rule, first) &&
            is_same_text(then, "fallback", fallback_name(again->fallback), first) &&
            is_same_text(then, "reason", again->reason, first) &&
@@ -180,7 +222,7 @@ static error_code decide_again(const table *t, const json_t *line, redecided *ou
     bool decided = policy_decide(t->policy, &recorded.facts, &again);
     if (!decided)
         snprintf(first, sizeof first, "the facts do not decide it");
-    bool same = decided && is_same_plan(then, &again, first);
+    bool same = decided && is_same_plan(t, then, &again, first);
     if (json_was_short())
         return failure_set(fail, ERR_MEMORY, "no memory for the plan");
     if (same)

@@ -50,19 +50,19 @@ static choice decide(const decider *d, const profile_task *t, size_t label, doub
                      .n_labels = d->profile->n_labels,
                      .best = label,
                      .margin = 1}; /* no entropy is published: 0 */
-    plan made = {.role = ROLE_LARGE};
+    plan made = {.level = 0};
     memcpy(sensed.labels, d->labels, sizeof sensed.labels);
     sensed.probabilities[label] = 1;
     policy_facts facts = {
         .intent = &sensed, .prompt_tokens = t->prompt_tokens, .turn = 1, .coin = coin};
     policy_decide(d->policy, &facts, &made); /* always decides once the intent is known */
     if (d->arm->way == ARM_SMALL)
-        made.role = ROLE_SMALL;
+        made.level = 0;
     if (d->arm->way == ARM_LARGE || d->arm->way == ARM_PROBED_LARGE)
-        made.role = ROLE_LARGE;
+        made.level = 1;
     bool lookup =
         d->arm->lookup != NULL ? d->lookup.mode != CONFIG_LOOKUP_OFF : made.lookup.mode != WISH_OFF;
-    return (choice){.small = made.role == ROLE_SMALL, .lookup = lookup};
+    return (choice){.small = made.level == 0, .lookup = lookup};
 }
 
 /* ---- means -------------------------------------------------------------------------------- */
@@ -136,12 +136,13 @@ error_code simulate_run(const profile *p, const profile_mix *mix, const arm *a, 
 {
     config *c = NULL;
     decider d = {.profile = p, .arm = a};
+    const size_t contexts[] = {p->small_context, SIZE_MAX};
     sums told = {.weight = 0}, probed = {.weight = 0};
     if (a->way == ARM_DERIVED || (a->policy != NULL && strcmp(a->policy, "rules") == 0))
         return failure_set(fail, ERR_INVALID, "%s cannot be simulated", a->name);
     error_code code = make_config(p, a, &c, fail);
     if (code == OK)
-        code = policy_create(&d.policy, c, p->small_context, fail);
+        code = policy_create(&d.policy, c, contexts, fail);
     if (code == OK && a->lookup != NULL)
         config_lookup_parse(a->lookup, &d.lookup);
     for (uint32_t i = 0; i < p->n_labels && i < PROBE_MAX_LABELS; i++)

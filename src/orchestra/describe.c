@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "orchestra/internal.h"
 #include "orchestra/table.h"
 
 const char *finish_reason_text(reply_end reason)
@@ -62,13 +63,13 @@ json_t *stats_json(const reply_stats *s)
         (json_int_t)s->weight_bytes, "kv_bytes", (json_int_t)s->kv_bytes);
 }
 
-static json_t *plan_json(const plan *p)
+static json_t *plan_json(const config *c, const plan *p)
 {
-    json_t *o = json_pack(
-        "{s:s, s:s, s:o, s:s, s:s?, s:o, s:I}", "model", p->model, "role",
-        p->role == ROLE_SMALL ? "small" : "large", "lookup", lookup_json(&p->lookup), "rule",
-        p->rule, "fallback", fallback_name(p->fallback), "reason",
-        json_text(p->reason, strlen(p->reason)), "prompt_tokens", (json_int_t)p->prompt_tokens);
+    json_t *o = json_pack("{s:s, s:s, s:o, s:s, s:s?, s:o, s:I}", "model", p->model, "role",
+                          config_role(c, p->level), "lookup", lookup_json(&p->lookup), "rule",
+                          p->rule, "fallback", fallback_name(p->fallback), "reason",
+                          json_text(p->reason, strlen(p->reason)), "prompt_tokens",
+                          (json_int_t)p->prompt_tokens);
     if (o != NULL && !isnan(p->success))
         json_object_set_new(o, "success", json_real(p->success));
     if (o != NULL && p->sampling != NULL)
@@ -81,8 +82,12 @@ static json_t *plan_json(const plan *p)
 json_t *counts_json(const orchestra *o, const routing *g)
 {
     orchestra_counts c;
+    size_t n = orchestra_model_count(o);
     orchestra_read_counts(o, &c);
-    json_t *fallbacks = json_object(), *intents = json_object();
+    json_t *fallbacks = json_object(), *intents = json_object(), *models = json_object();
+    for (size_t i = 0; i < n; i++)
+        json_object_set_new(models, config_role(routing_config(g), i),
+                            json_integer((json_int_t)c.decisions[i]));
     for (fallback f = FALLBACK_NONE + 1; f < N_FALLBACKS; f++)
         if (f != FALLBACK_PINNED) /* falls back from nothing */
             json_object_set_new(fallbacks, fallback_name(f),
@@ -90,10 +95,10 @@ json_t *counts_json(const orchestra *o, const routing *g)
     for (size_t i = 0; i < routing_label_count(g); i++)
         json_object_set_new(intents, routing_label_name(g, i),
                             json_integer((json_int_t)routing_intent_count(g, i)));
-    return json_pack("{s:I, s:I, s:o, s:o, s:I, s:I, s:I}", "small",
-                     (json_int_t)c.decisions[ROLE_SMALL], "large",
-                     (json_int_t)c.decisions[ROLE_LARGE], "fallbacks", fallbacks, "intents",
-                     intents, "probes", (json_int_t)c.probes, "cached_probes",
+    return json_pack("{s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:I}", "small",
+                     (json_int_t)(n > 1 ? c.decisions[0] : 0), "large",
+                     (json_int_t)c.decisions[n - 1], "models", models, "fallbacks", fallbacks,
+                     "intents", intents, "probes", (json_int_t)c.probes, "cached_probes",
                      (json_int_t)c.cached_probes, "kept", (json_int_t)c.kept);
 }
 
@@ -101,8 +106,8 @@ json_t *decision_json(const run *r)
 {
     const receipt *cost = run_receipt(r);
     return json_pack("{s:o, s:o, s:{s:o, s:o}}", "intent", intent_json(run_intent(r)), "plan",
-                     plan_json(run_plan(r)), "receipt", "overhead", overhead_json(&cost->overhead),
-                     "probe", stats_json(&cost->probe));
+                     plan_json(routing_config(run_routing(r)), run_plan(r)), "receipt", "overhead",
+                     overhead_json(&cost->overhead), "probe", stats_json(&cost->probe));
 }
 
 json_t *account_json(const run *r, uint64_t seed)

@@ -19,11 +19,11 @@ json_t *account_json(const run *r, uint64_t seed);
 json_t *overhead_json(const overhead *o);
 json_t *stats_json(const reply_stats *s);
 
-/* The policy in effect: {name, labels, rules}; the rules have the configuration's own keys, so that
- * the list can be put into one as it stands. JSON null without routing. */
+/* The policy in effect: {name, models, asked, labels, rules}; the rules have the configuration's
+ * own keys, so that the list can be put into one as it stands. JSON null without routing. */
 json_t *policy_json(const routing *g);
-/* {small, large, fallbacks, intents, probes, cached_probes, kept}: requests so far; the intents
- * are those of this routing. */
+/* {small, large (the first and the last model), models (each), fallbacks, intents, probes,
+ * cached_probes, kept}: requests so far; the intents are those of this routing. */
 json_t *counts_json(const orchestra *o, const routing *g);
 
 /* Its digest: decisions of policies with the same one are the same. */

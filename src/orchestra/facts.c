@@ -139,7 +139,7 @@ void facts_keep_plan(const known_facts *k, const routing *g, const plan *p)
                       p->fallback == FALLBACK_PROBE_TIMEOUT || p->fallback == FALLBACK_LOAD;
     if (g->conversations == NULL || is_passing)
         return;
-    policy_kept kept = {.rule = p->number, .prior = p->lookup.prior};
+    policy_kept kept = {.rule = p->number, .level = p->level, .prior = p->lookup.prior};
     recent_store(g->conversations, &k->conversation, &kept);
 }
 
@@ -205,8 +205,8 @@ error_code facts_gather(known_facts *k, orchestra *o, const routing *g, const re
     policy_facts *f = &k->facts;
     f->has_session = options->session != NULL;
     f->coin = random_uniform(g->config->policy.seed, 0, atomic_fetch_add(&o->routed, 1));
-    f->load[ROLE_SMALL] = load_of(o, o->small);
-    f->load[ROLE_LARGE] = load_of(o, o->large);
+    for (size_t i = 0; i < o->n_players; i++)
+        f->load[i] = load_of(o, i);
     if (g->online != NULL) {
         k->entropy_limit = online_limit_now(g->online);
         f->entropy_limit = &k->entropy_limit;

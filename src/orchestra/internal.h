@@ -1,11 +1,11 @@
 /* internal.h: what the files of the orchestra share. Inside the room only.
  *
- *   orchestra.c     beginning and ending
- *   routing.c       what a configuration says of routing, made ready
- *   run.c           one request on its way
+ *   orchestra*.c    beginning and ending
+ *   routing*.c      what a configuration says of routing, made ready
+ *   run*.c          one request on its way
  *   consider.c      one request that is only thought of
  *   facts.c         what a decision looks at, gathered from one request
- *   policy.c        from facts to a plan
+ *   policy*.c       from facts to a plan
  *   probe.c         from logits to an intent
  *   sense.c         the forward passes that a decision needs
  *   online_limit.c  the entropy limit that moves
@@ -28,8 +28,6 @@
 #include "orchestra/recent.h"
 #include "orchestra/sense.h"
 
-#define ORCHESTRA_MAX_MODELS 2
-
 /* Of a calibration; LIMIT_NONE: it chose none. */
 typedef struct found_limit {
     limit_goal goal;
@@ -39,6 +37,7 @@ typedef struct found_limit {
 typedef struct player {
     const char *name; /* the config's */
     backend *backend;
+    bool is_drafted; /* the first model can draft for it */
 } player;
 
 /* What a configuration says of routing, made ready. Each run holds the one that it began with, so
@@ -46,9 +45,10 @@ typedef struct player {
 struct routing {
     atomic_size_t references;
     const config *config;
-    config *owned;        /* the same, where it ends with the routing; else NULL */
-    policy *policy;       /* NULL: one model, no routing */
-    size_t small_context; /* tokens */
+    config *owned;                      /* the same, where it ends with the routing; else NULL */
+    policy *policy;                     /* NULL: one model, no routing */
+    size_t asked;                       /* the number of the model that the probe asks */
+    size_t contexts[CONFIG_MAX_MODELS]; /* of the models, tokens */
     probe_template template;
     probe_record calibration;        /* when the config names one, of label tokens */
     head_record kind, success;       /* width 0: the config names none */
@@ -68,25 +68,23 @@ struct routing {
 
 struct orchestra {
     const config *config;
-    player players[ORCHESTRA_MAX_MODELS]; /* in the order of the config */
+    player players[CONFIG_MAX_MODELS]; /* in the order of escalation */
     size_t n_players;
-    size_t small, large; /* indexes; the same when there is one model */
     backend_houses houses;
-    bool drafts;                 /* the small model can draft for the large one */
     pthread_mutex_t lock;        /* guards the next one's change */
     routing *routing;            /* what decides from now on */
     decision_log *log;           /* NULL: none is written */
     atomic_uint_fast64_t routed; /* requests so far */
     struct {
-        atomic_uint_fast64_t decisions[2], fallbacks[N_FALLBACKS];
+        atomic_uint_fast64_t decisions[CONFIG_MAX_MODELS], fallbacks[N_FALLBACKS];
         atomic_uint_fast64_t probes, cached_probes, kept;
     } counts;
 };
 
 /* ---- routing.c ------------------------------------------------------------------------------ */
 
-/* `small`: the player that senses; NULL: one model, no routing. */
-error_code routing_create(routing **out, const config *c, const player *small, failure *fail);
+/* `players`: the config's, in its order; NULL: one model, no routing. */
+error_code routing_create(routing **out, const config *c, const player *players, failure *fail);
 routing *routing_hold(routing *g); /* one reference more; gives it back */
 
 /* ---- copy.c --------------------------------------------------------------------------------- */
@@ -131,7 +129,8 @@ json_t *record_prompt(const request *q, bool with_text);
 /* `prompt` is what record_prompt gave; the caller keeps it. */
 json_t *record_line(const run *r, json_t *prompt);
 
-/* ---- run.c, for record.c -------------------------------------------------------------------- */
+/* ---- run_known.c, for record.c
+ * -------------------------------------------------------------------- */
 
 const routing *run_routing(const run *r);
 const known_facts *run_facts(const run *r);

@@ -18,13 +18,7 @@ static error_code add_player(orchestra *o, const house_kind *const *kinds,
     p->name = m->name;
     error_code code =
         backend_houses_add(&o->houses, kinds, setting, m, progress, &p->backend, fail);
-    if (code != OK)
-        return failure_prefix(fail, "model %s", m->name);
-    if (m->role == ROLE_SMALL)
-        o->small = o->n_players - 1;
-    else
-        o->large = o->n_players - 1;
-    return OK;
+    return code == OK ? OK : failure_prefix(fail, "model %s", m->name);
 }
 
 static error_code load_players(orchestra *o, const house_kind *const *kinds,
@@ -45,36 +39,41 @@ static error_code load_players(orchestra *o, const house_kind *const *kinds,
 
 /* ---- routing ------------------------------------------------------------------------------ */
 
-/* The first rule that lets the small model draft for the large one, or NULL. */
-static const config_rule *drafting_rule(const config_policy *p)
+static bool drafts(const config_rule *r)
 {
-    for (size_t i = 0; i < p->n_rules; i++)
-        if (p->rules[i].lookup.mode == CONFIG_LOOKUP_DRAFT)
-            return &p->rules[i];
-    return NULL;
+    return r->lookup.mode == CONFIG_LOOKUP_DRAFT;
 }
 
-static error_code fail_draft(const config_policy *p, const config_rule *rule, failure *fail)
+static error_code fail_draft(const config_policy *p, size_t rule, failure *fail)
 {
-    return failure_prefix(fail, "policy.rules[%zu] (%s).lookup: draft", (size_t)(rule - p->rules),
-                          rule->name);
+    return failure_prefix(fail, "policy.rules[%zu] (%s).lookup: draft", rule, p->rules[rule].name);
 }
 
+/* The first model drafts for those that a rule says it of. */
 static error_code prepare_drafts(orchestra *o, failure *fail)
 {
     const config_policy *p = &o->config->policy;
-    const config_rule *rule = drafting_rule(p);
-    if (rule == NULL)
-        return OK;
-    error_code code =
-        backend_set_drafter(o->players[o->large].backend, o->players[o->small].backend, fail);
-    o->drafts = code == OK;
-    return code == OK ? OK : fail_draft(p, rule, fail);
+    for (size_t i = 0; i < p->n_rules; i++) {
+        player *to = &o->players[p->rules[i].model];
+        if (!drafts(&p->rules[i]) || to->is_drafted)
+            continue;
+        if (backend_set_drafter(to->backend, o->players[0].backend, fail) != OK)
+            return fail_draft(p, i, fail);
+        to->is_drafted = true;
+    }
+    return OK;
 }
 
-const routing *orchestra_routing(const orchestra *o)
+static error_code check_drafts(const orchestra *o, const config_policy *p, failure *fail)
 {
-    return o->routing;
+    for (size_t i = 0; i < p->n_rules; i++)
+        if (drafts(&p->rules[i]) && !o->players[p->rules[i].model].is_drafted) {
+            failure_set(fail, ERR_UNSUPPORTED,
+                        "no rule drafted at the start, so that the large "
+                        "model's engine has no room for it: start again");
+            return fail_draft(p, i, fail);
+        }
+    return OK;
 }
 
 routing *orchestra_hold_routing(orchestra *o)
@@ -85,19 +84,27 @@ routing *orchestra_hold_routing(orchestra *o)
     return g;
 }
 
+/* Rules name models by number, so that these must be those that are served. */
+static error_code is_same_list(const config *served, const config *c, failure *fail)
+{
+    bool same = served->n_models == c->n_models;
+    for (size_t i = 0; same && i < c->n_models; i++)
+        same = strcmp(served->models[i].name, c->models[i].name) == 0;
+    return same ? OK
+                : failure_set(fail, ERR_UNSUPPORTED,
+                              "the models are others, or in another order: start again");
+}
+
 error_code orchestra_reload(orchestra *o, config *c, failure *fail)
 {
-    const config_rule *rule = drafting_rule(&c->policy);
     if (o->n_players == 1)
         return failure_set(fail, ERR_INVALID, "one model is served: there is no policy to reload");
-    if (rule != NULL && !o->drafts) {
-        failure_set(fail, ERR_UNSUPPORTED,
-                    "no rule drafted at the start, so that the large "
-                    "model's engine has no room for it: start again");
-        return fail_draft(&c->policy, rule, fail);
-    }
-    routing *fresh;
-    error_code code = routing_create(&fresh, c, &o->players[o->small], fail);
+    routing *fresh = NULL;
+    error_code code = is_same_list(o->config, c, fail);
+    if (code == OK)
+        code = check_drafts(o, &c->policy, fail);
+    if (code == OK)
+        code = routing_create(&fresh, c, o->players, fail);
     if (code != OK)
         return code;
     fresh->owned = c;
@@ -115,9 +122,6 @@ error_code orchestra_create_of(orchestra **out, const house_kind *const *kinds, 
                                house_progress progress, failure *fail)
 {
     *out = NULL;
-    if (c->n_models < 1 || c->n_models > ORCHESTRA_MAX_MODELS)
-        return failure_set(fail, ERR_CONFIG, "models: %u are configured; one or two are needed",
-                           c->n_models);
     orchestra *o = calloc(1, sizeof *o);
     if (o == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the orchestra");
@@ -126,11 +130,8 @@ error_code orchestra_create_of(orchestra **out, const house_kind *const *kinds, 
     error_code code = digest_prepare(fail);
     if (code == OK)
         code = load_players(o, kinds, &progress, fail);
-    if (code == OK && o->n_players == 1)
-        o->small = o->large = 0;
     if (code == OK)
-        code =
-            routing_create(&o->routing, c, o->n_players > 1 ? &o->players[o->small] : NULL, fail);
+        code = routing_create(&o->routing, c, o->n_players > 1 ? o->players : NULL, fail);
     if (code == OK && o->n_players > 1)
         code = prepare_drafts(o, fail);
     if (code == OK)
@@ -165,58 +166,4 @@ error_code orchestra_open_log(orchestra *o, failure *fail)
 {
     const config_decisions *c = &o->config->decisions;
     return c->file != NULL ? decision_log_open(&o->log, c, &o->routing->head, fail) : OK;
-}
-
-/* ---- what a server asks -----------------------------------------------------------------------
- */
-
-double orchestra_read_peak(const orchestra *o)
-{
-    return backend_houses_read_peak(&o->houses);
-}
-
-size_t orchestra_model_count(const orchestra *o)
-{
-    return o->n_players;
-}
-
-const char *orchestra_model_name(const orchestra *o, size_t index)
-{
-    return o->players[index].name;
-}
-
-const char *orchestra_model_path(const orchestra *o, size_t index)
-{
-    return o->config->models[index].path;
-}
-
-backend *orchestra_backend(orchestra *o, size_t index)
-{
-    return o->players[index].backend;
-}
-
-const model *orchestra_model(const orchestra *o, size_t index)
-{
-    return backend_local_model(o->players[index].backend);
-}
-
-kv_type orchestra_kv_type(const orchestra *o, size_t index)
-{
-    return house_kv_type(&o->config->models[index]);
-}
-
-bool orchestra_has_template(const orchestra *o, size_t index)
-{
-    return backend_has_template(o->players[index].backend);
-}
-
-void orchestra_read_counts(const orchestra *o, orchestra_counts *out)
-{
-    *out = (orchestra_counts){.probes = atomic_load(&o->counts.probes),
-                              .cached_probes = atomic_load(&o->counts.cached_probes),
-                              .kept = atomic_load(&o->counts.kept)};
-    for (size_t i = 0; i < 2; i++)
-        out->decisions[i] = atomic_load(&o->counts.decisions[i]);
-    for (size_t i = 0; i < N_FALLBACKS; i++)
-        out->fallbacks[i] = atomic_load(&o->counts.fallbacks[i]);
 }

@@ -50,7 +50,7 @@ const char *fallback_name(fallback f); /* "entropy" …; NULL for none */
 #define PLAN_NO_RULE SIZE_MAX
 
 typedef struct plan {
-    config_role role;
+    size_t level;      /* the model's number in the order of escalation, from 0 */
     const char *model; /* name; lives as long as the orchestra */
     lookup_wish lookup;
     bool client_lookup; /* the client chose its mode and length */
@@ -62,7 +62,7 @@ typedef struct plan {
     const config_sampling *sampling; /* set where the client said nothing; or NULL */
     size_t max_tokens;               /* of the reply, whatever the client asks for; 0: no limit */
     char reason[PLAN_REASON_SIZE];   /* for a person, with the numbers */
-    size_t prompt_tokens;            /* the small model's count; 0 when pinned: not counted */
+    size_t prompt_tokens;            /* of the model that is asked; 0 when pinned: not counted */
     double success; /* probability that the small model's answer is right; NAN: not known */
 } plan;
 
@@ -157,11 +157,11 @@ error_code orchestra_open_log(orchestra *o, failure *fail);
 
 /* What was decided since orchestra_create. */
 typedef struct orchestra_counts {
-    uint64_t decisions[2];           /* by config_role; pinned ones among them */
-    uint64_t fallbacks[N_FALLBACKS]; /* those that changed the model or its lookup */
-    uint64_t probes;                 /* forward passes */
-    uint64_t cached_probes;          /* requests that an earlier probe answered */
-    uint64_t kept;                   /* decisions that a conversation's earlier one made */
+    uint64_t decisions[CONFIG_MAX_MODELS]; /* by model; pinned ones among them */
+    uint64_t fallbacks[N_FALLBACKS];       /* those that changed the model or its lookup */
+    uint64_t probes;                       /* forward passes */
+    uint64_t cached_probes;                /* requests that an earlier probe answered */
+    uint64_t kept;                         /* decisions that a conversation's earlier one made */
 } orchestra_counts;
 
 void orchestra_read_counts(const orchestra *o, orchestra_counts *out);

@@ -20,7 +20,8 @@ typedef struct policy_load {
 
 /* The plan that the conversation had before. */
 typedef struct policy_kept {
-    size_t rule;    /* its number in the policy's table */
+    size_t rule;    /* its number in the policy's table, or PLAN_NO_RULE */
+    size_t level;   /* the model's number */
     uint32_t prior; /* its lookup's */
 } policy_kept;
 
@@ -28,22 +29,24 @@ typedef struct policy_kept {
 typedef struct policy_facts {
     const intent *intent;  /* NULL: not known yet */
     const double *success; /* probability that the small model's answer is right; NULL: not known */
-    const failure *probe_failure; /* NULL: the probe did not fail (ERR_TIMEOUT: its time was up) */
-    size_t prompt_tokens;         /* of the small model */
-    size_t turn;                  /* user messages; 1: the first */
-    bool has_session;             /* the request names its conversation */
-    double coin;                  /* [0, 1) */
-    const char *const *headers;   /* values by the numbers of policy_header; NULL: not sent */
-    policy_load load[2];          /* by config_role */
-    const policy_kept *kept;      /* NULL: the conversation has no plan yet, or none sticks */
-    const double *entropy_limit;  /* nats; the calibration's, as it was; NULL: the table's */
-    const double *success_limit;  /* in the same way */
+    const failure *probe_failure;     /* NULL: the probe did not fail (ERR_TIMEOUT: its time was up;
+                                         ERR_FORMAT: it left labels out) */
+    size_t prompt_tokens;             /* of the model that is asked */
+    size_t tokens[CONFIG_MAX_MODELS]; /* of the others, by number; 0: not counted yet */
+    size_t turn;                      /* user messages; 1: the first */
+    bool has_session;                 /* the request names its conversation */
+    double coin;                      /* [0, 1) */
+    const char *const *headers;       /* values by the numbers of policy_header; NULL: not sent */
+    policy_load load[CONFIG_MAX_MODELS]; /* by the model's number */
+    const policy_kept *kept;     /* NULL: the conversation has no plan yet, or none sticks */
+    const double *entropy_limit; /* nats; the calibration's, as it was; NULL: the table's */
+    const double *success_limit; /* in the same way */
 } policy_facts;
 
-/* `small_context`: the limit of what the small model takes, tokens. The config must outlive it.
+/* `contexts`: what each of the config's models takes, tokens. The config must outlive it.
  * ERR_CONFIG for a rule that says certain or likely where policy.certain_limit or likely_limit is
  * not known. */
-error_code policy_create(policy **out, const config *c, size_t small_context, failure *fail);
+error_code policy_create(policy **out, const config *c, const size_t *contexts, failure *fail);
 void policy_destroy(policy *p);
 
 /* Whether any rule looks at the intent: then the probe's labels must be usable. */
@@ -57,10 +60,12 @@ const char *policy_header(const policy *p, size_t index);
 /* Fills the plan but for its model's name; false (plan untouched): it depends on the intent or on
  * success, which is not known. With both or their failure known it is always true.
  *
- * Before the rules: a failed probe means the large model, and a conversation that is with the large
- * model stays there; so does a prompt whose states would decide and do not fit the small model.
- * After them: a prompt that does not fit the small model goes to the large one,
- * and a conversation for which the rules say small again keeps the plan it has. */
+ * Before the rules: a failed probe means the large model, the last one (one that left labels out,
+ * the next one up), and a conversation that is
+ * with it stays there; a prompt whose states would decide and do not fit the model that is asked
+ * goes to the next one up. After them: a prompt that does not fit a model goes to the next one up
+ * that is not known to be too small, and a conversation for which the rules do not say a model
+ * further up keeps the plan it has. */
 bool policy_decide(const policy *p, const policy_facts *facts, plan *out);
 
 /* False: the plan's fallback changed nothing: what the intent alone asks for is the same model with
@@ -74,6 +79,8 @@ lookup_wish policy_lookup(const config_lookup *l, uint32_t prior);
 
 /* ---- the table ------------------------------------------------------------------------------ */
 
+size_t policy_model_count(const policy *p);
+const char *policy_model(const policy *p, size_t number); /* config_role */
 size_t policy_label_count(const policy *p);
 const char *policy_label(const policy *p, size_t index);
 size_t policy_rule_count(const policy *p);

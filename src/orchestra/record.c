@@ -131,26 +131,44 @@ static json_t *kept_facts(const policy_kept *k)
     if (k == NULL)
         return json_null();
     json_t *rule = k->rule == PLAN_NO_RULE ? json_null() : json_integer((json_int_t)k->rule);
-    return json_pack("{s:o, s:I}", "rule", rule, "prior", (json_int_t)k->prior);
+    return json_pack("{s:o, s:I, s:I}", "rule", rule, "level", (json_int_t)k->level, "prior",
+                     (json_int_t)k->prior);
 }
 
 static json_t *failure_facts(const failure *why)
 {
     if (why == NULL)
         return json_null();
-    return json_pack("{s:b, s:o}", "timeout", why->code == ERR_TIMEOUT, "message",
-                     json_text(why->text, strlen(why->text)));
+    return json_pack("{s:b, s:b, s:o}", "timeout", why->code == ERR_TIMEOUT, "incomplete",
+                     why->code == ERR_FORMAT, "message", json_text(why->text, strlen(why->text)));
+}
+
+static json_t *loads_facts(const config *c, const policy_facts *f)
+{
+    json_t *loads = json_object();
+    for (size_t i = 0; i < c->n_models; i++)
+        json_object_set_new(loads, config_role(c, i), load_facts(&f->load[i]));
+    return loads;
+}
+
+/* What the prompt has of tokens for models that were not asked, where it mattered. */
+static json_t *tokens_facts(const config *c, const policy_facts *f)
+{
+    json_t *tokens = json_object();
+    for (size_t i = 0; i < c->n_models; i++)
+        if (f->tokens[i] > 0)
+            json_object_set_new(tokens, config_role(c, i), json_integer((json_int_t)f->tokens[i]));
+    return tokens;
 }
 
 static json_t *facts_json(const routing *g, const policy_facts *f)
 {
-    json_t *facts =
-        json_pack("{s:I, s:I, s:b, s:f, s:o, s:{s:o, s:o}, s:o, s:o, s:o}", "prompt_tokens",
-                  (json_int_t)f->prompt_tokens, "turn", (json_int_t)f->turn, "session",
-                  (int)f->has_session, "coin", f->coin, "headers", headers_facts(g, f), "load",
-                  "small", load_facts(&f->load[ROLE_SMALL]), "large",
-                  load_facts(&f->load[ROLE_LARGE]), "kept", kept_facts(f->kept), "probe_failure",
-                  failure_facts(f->probe_failure), "intent", intent_facts(f->intent));
+    json_t *facts = json_pack(
+        "{s:I, s:o, s:I, s:b, s:f, s:o, s:o, s:o, s:o, s:o}", "prompt_tokens",
+        (json_int_t)f->prompt_tokens, "tokens", tokens_facts(g->config, f), "turn",
+        (json_int_t)f->turn, "session", (int)f->has_session, "coin", f->coin, "headers",
+        headers_facts(g, f), "load", loads_facts(g->config, f), "kept", kept_facts(f->kept),
+        "probe_failure", failure_facts(f->probe_failure), "intent", intent_facts(f->intent));
     if (f->success != NULL)
         json_object_set_new(facts, "success", json_real(*f->success));
     if (f->entropy_limit != NULL)
@@ -162,14 +180,14 @@ static json_t *facts_json(const routing *g, const policy_facts *f)
 
 /* ---- what was decided, and what came of it -------------------------------------------------- */
 
-static json_t *plan_facts(const plan *p)
+static json_t *plan_facts(const config *c, const plan *p)
 {
     json_t *number = p->number == PLAN_NO_RULE ? json_null() : json_integer((json_int_t)p->number);
     return json_pack("{s:s, s:s, s:o, s:b, s:I, s:s, s:o, s:s?, s:o}", "model", p->model, "role",
-                     p->role == ROLE_SMALL ? "small" : "large", "lookup", lookup_json(&p->lookup),
-                     "client_lookup", (int)p->client_lookup, "prior", (json_int_t)p->lookup.prior,
-                     "rule", p->rule, "number", number, "fallback", fallback_name(p->fallback),
-                     "reason", json_text(p->reason, strlen(p->reason)));
+                     config_role(c, p->level), "lookup", lookup_json(&p->lookup), "client_lookup",
+                     (int)p->client_lookup, "prior", (json_int_t)p->lookup.prior, "rule", p->rule,
+                     "number", number, "fallback", fallback_name(p->fallback), "reason",
+                     json_text(p->reason, strlen(p->reason)));
 }
 
 static json_t *outcome_json(const run *r)
@@ -195,7 +213,7 @@ json_t *record_line(const run *r, json_t *prompt)
     return json_pack("{s:s, s:f, s:s, s:o, s:o, s:O, s:{s:o, s:o, s:o}, s:o}", "type", "decision",
                      "time", unix_s(), "id", run_id(r), "facts",
                      is_routed ? facts_json(run_routing(r), &k->facts) : json_null(), "plan",
-                     plan_facts(p), "prompt", prompt, "receipt", "overhead",
+                     plan_facts(run_routing(r)->config, p), "prompt", prompt, "receipt", "overhead",
                      overhead_json(&cost->overhead), "probe", stats_json(&cost->probe), "reply",
                      stats_json(&cost->reply), "outcome", outcome_json(r));
 }

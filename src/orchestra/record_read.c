@@ -69,13 +69,36 @@ static bool read_load(policy_load *l, const json_t *o)
     return right;
 }
 
-static bool read_kept(policy_kept *k, const json_t *o)
+static bool read_loads(policy_facts *f, const json_t *o, const policy *p)
+{
+    bool right = true;
+    for (size_t i = 0; right && i < policy_model_count(p); i++)
+        right = read_load(&f->load[i], json_object_get(o, policy_model(p, i)));
+    return right;
+}
+
+/* Logs of earlier versions, which had pairs only, do not say it. */
+static bool read_tokens(policy_facts *f, const json_t *o, const policy *p)
+{
+    bool right = o == NULL || json_is_object(o);
+    for (size_t i = 0; right && i < policy_model_count(p); i++)
+        right = json_object_get(o, policy_model(p, i)) == NULL ||
+                read_count(o, policy_model(p, i), &f->tokens[i]);
+    return right;
+}
+
+static bool read_kept(policy_kept *k, const json_t *o, const policy *p)
 {
     size_t prior = 0;
     k->rule = PLAN_NO_RULE;
     bool right = read_count(o, "prior", &prior) &&
                  (json_is_null(json_object_get(o, "rule")) || read_count(o, "rule", &k->rule));
     k->prior = (uint32_t)prior;
+    k->level = policy_model_count(p) - 1;
+    if (json_object_get(o, "level") != NULL)
+        return right && read_count(o, "level", &k->level) && k->level < policy_model_count(p);
+    if (k->rule < policy_rule_count(p)) /* earlier versions: a rule names its model */
+        k->level = policy_rule(p, k->rule)->model;
     return right;
 }
 
@@ -96,8 +119,13 @@ static bool read_failure(failure *f, const json_t *o)
 {
     bool is_late = false;
     const char *message = json_string_value(json_object_get(o, "message"));
+    bool is_incomplete = json_is_true(json_object_get(o, "incomplete")); /* new: may be missing */
     bool right = read_flag(o, "timeout", &is_late) && message != NULL;
-    failure_set(f, is_late ? ERR_TIMEOUT : ERR_INTERNAL, "%s", message != NULL ? message : "");
+    failure_set(f,
+                is_late         ? ERR_TIMEOUT
+                : is_incomplete ? ERR_FORMAT
+                                : ERR_INTERNAL,
+                "%s", message != NULL ? message : "");
     return right;
 }
 
@@ -113,7 +141,6 @@ error_code record_read(recorded_facts *out, const json_t *facts, const policy *p
 {
     policy_facts *f = &out->facts;
     *f = (policy_facts){.prompt_tokens = 0};
-    const json_t *load = json_object_get(facts, "load");
     const json_t *known = json_object_get(facts, "intent");
     const json_t *kept = json_object_get(facts, "kept");
     const json_t *trouble = json_object_get(facts, "probe_failure");
@@ -126,10 +153,10 @@ error_code record_read(recorded_facts *out, const json_t *facts, const policy *p
         {"session", read_flag(facts, "session", &f->has_session)},
         {"coin", read_real(facts, "coin", &f->coin)},
         {"headers", read_headers(out, json_object_get(facts, "headers"), p)},
-        {"load", read_load(&f->load[ROLE_SMALL], json_object_get(load, "small")) &&
-                     read_load(&f->load[ROLE_LARGE], json_object_get(load, "large"))},
+        {"tokens", read_tokens(f, json_object_get(facts, "tokens"), p)},
+        {"load", read_loads(f, json_object_get(facts, "load"), p)},
         {"intent", json_is_null(known) || read_intent(&out->intent, known, p)},
-        {"kept", json_is_null(kept) || read_kept(&out->kept, kept)},
+        {"kept", json_is_null(kept) || read_kept(&out->kept, kept, p)},
         {"success", read_optional(facts, "success", &out->success, &f->success)},
         {"entropy_limit",
          read_optional(facts, "entropy_limit", &out->entropy_limit, &f->entropy_limit)},

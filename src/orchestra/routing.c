@@ -18,31 +18,30 @@ static void warn_of_rules(const routing *g)
                      i, policy_rule(g->policy, i)->name);
 }
 
-static error_code read_probe(routing *g, const model *small, failure *fail)
+static error_code read_probe(routing *g, const model *asked, failure *fail)
 {
     const config *c = g->config;
     const probe_record *r = &g->calibration;
     const head_record *h = &g->kind;
     error_code code = OK;
     if (c->probe.kind == CONFIG_PROBE_LEARNED) {
-        code = calibration_file_read_head(&g->kind, "kind", c->probe.calibration, c, small, fail);
+        code = calibration_file_read_head(&g->kind, "kind", c->probe.calibration, c, asked, fail);
         g->certain = (found_limit){h->goal, h->target, h->effect.limit};
     } else if (c->probe.calibration != NULL) {
-        code = calibration_file_read_probe(&g->calibration, c->probe.calibration, c, small, fail);
+        code = calibration_file_read_probe(&g->calibration, c->probe.calibration, c, asked, fail);
         g->certain = (found_limit){r->goal, r->target, r->effect.limit};
     }
     return code;
 }
 
-static error_code read_calibration(routing *g, const model *small, failure *fail)
+static error_code read_calibration(routing *g, const model *asked, failure *fail)
 {
     const config *c = g->config;
     bool has_file = c->probe.calibration != NULL || c->success.calibration != NULL;
-    if (small == NULL && has_file)
+    if (asked == NULL && has_file)
         return failure_set(fail, ERR_UNSUPPORTED,
-                           "a calibration is of a small model in this process, not at another "
-                           "server");
-    error_code code = read_probe(g, small, fail);
+                           "a calibration is of a model in this process, not at another server");
+    error_code code = read_probe(g, asked, fail);
     g->entropy_limit = c->policy.entropy_limit;
     if (code == OK && g->certain.goal != LIMIT_NONE && !c->policy.is_limit_given)
         g->entropy_limit = g->certain.limit;
@@ -50,7 +49,7 @@ static error_code read_calibration(routing *g, const model *small, failure *fail
         return code;
     const head_record *s = &g->success;
     code =
-        calibration_file_read_head(&g->success, "success", c->success.calibration, c, small, fail);
+        calibration_file_read_head(&g->success, "success", c->success.calibration, c, asked, fail);
     g->likely = (found_limit){s->goal, s->target, s->effect.limit};
     return code;
 }
@@ -64,7 +63,7 @@ static error_code create_policy(routing *g, failure *fail)
         changed.policy.certain_limit = g->certain.limit;
     if (g->likely.goal != LIMIT_NONE)
         changed.policy.likely_limit = g->likely.limit;
-    error_code code = policy_create(&g->policy, &changed, g->small_context, fail);
+    error_code code = policy_create(&g->policy, &changed, g->contexts, fail);
     if (code != OK)
         return code;
     bool is_learned = g->config->probe.kind == CONFIG_PROBE_LEARNED;
@@ -120,20 +119,23 @@ static error_code create_online_doubt(routing *g, failure *fail)
     return online_limit_create(&g->online_doubt, &options, fail);
 }
 
-static error_code prepare(routing *g, const player *small, failure *fail)
+static error_code prepare(routing *g, const player *players, failure *fail)
 {
     const config *c = g->config;
+    const player *asked = &players[c->probe.model];
     g->template = (probe_template){.text = c->probe.template,
                                    .window_head = c->probe.window_head,
                                    .window_tail = c->probe.window_tail,
                                    .is_alone = !c->probe.reuse};
-    g->small_context = backend_context(small->backend);
+    g->asked = c->probe.model;
+    for (size_t i = 0; i < c->n_models; i++)
+        g->contexts[i] = backend_context(players[i].backend);
     g->n_labels = c->probe.n_labels;
     for (size_t i = 0; i < g->n_labels; i++) {
         g->label_names[i] = c->probe.labels[i].name;
         g->label_tokens[i] = c->probe.labels[i].token;
     }
-    error_code code = read_calibration(g, backend_local_model(small->backend), fail);
+    error_code code = read_calibration(g, backend_local_model(asked->backend), fail);
     if (code == OK)
         code = create_policy(g, fail);
     if (code == OK)
@@ -148,11 +150,11 @@ static error_code prepare(routing *g, const player *small, failure *fail)
         warn_of_rules(g);
     if (code != OK || !g->reads_labels)
         return code;
-    code = backend_check_labels(small->backend, &g->template, g->label_tokens, g->n_labels, fail);
+    code = backend_check_labels(asked->backend, &g->template, g->label_tokens, g->n_labels, fail);
     return code == OK ? OK : failure_prefix(fail, "probe");
 }
 
-error_code routing_create(routing **out, const config *c, const player *small, failure *fail)
+error_code routing_create(routing **out, const config *c, const player *players, failure *fail)
 {
     *out = NULL;
     routing *g = calloc(1, sizeof *g);
@@ -161,7 +163,7 @@ error_code routing_create(routing **out, const config *c, const player *small, f
     atomic_init(&g->references, 1);
     g->config = c;
     buffer_init(&g->head, MAX_HEAD);
-    error_code code = small != NULL ? prepare(g, small, fail) : OK;
+    error_code code = players != NULL ? prepare(g, players, fail) : OK;
     if (code == OK)
         code = record_head(g, &g->head, fail);
     if (code != OK)
@@ -191,62 +193,4 @@ void routing_release(routing *g)
     buffer_free(&g->head);
     config_free(g->owned);
     free(g);
-}
-
-/* ---- what there is to know -------------------------------------------------------------------
- */
-
-const config *routing_config(const routing *g)
-{
-    return g->config;
-}
-
-const policy *routing_policy(const routing *g)
-{
-    return g->policy;
-}
-
-const probe_record *routing_calibration(const routing *g)
-{
-    return g->calibration.calibration.n_labels > 0 ? &g->calibration : NULL;
-}
-
-const head_record *routing_kind_head(const routing *g)
-{
-    return g->kind.head.width > 0 ? &g->kind : NULL;
-}
-
-const head_record *routing_success_head(const routing *g)
-{
-    return g->success.head.width > 0 ? &g->success : NULL;
-}
-
-double routing_entropy_limit(const routing *g)
-{
-    return g->entropy_limit;
-}
-
-online_limit *routing_online_limit(const routing *g)
-{
-    return g->online;
-}
-
-online_limit *routing_online_doubt(const routing *g)
-{
-    return g->online_doubt;
-}
-
-size_t routing_label_count(const routing *g)
-{
-    return g->n_labels;
-}
-
-const char *routing_label_name(const routing *g, size_t index)
-{
-    return g->label_names[index];
-}
-
-uint64_t routing_intent_count(const routing *g, size_t label)
-{
-    return atomic_load(&g->intents[label]);
 }

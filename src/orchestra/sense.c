@@ -34,10 +34,10 @@ static bool knows_states(const routing *g, const sensed *known)
 error_code sense_start(sensing *s, orchestra *o, const routing *g, const sensed *known,
                        const request *timed, const prepared_prompt *p, wakeup wake, failure *why)
 {
-    backend *small = o->players[o->small].backend;
+    backend *asked = o->players[g->asked].backend;
     atomic_fetch_add(&o->counts.probes, 1);
     if (!g->reads_states || knows_states(g, known))
-        return backend_classify(small, timed, p, &g->template, g->label_tokens, g->n_labels, wake,
+        return backend_classify(asked, timed, p, &g->template, g->label_tokens, g->n_labels, wake,
                                 &s->labels, why);
     uint32_t layers[2] = {0};
     const embedding_request wanted = {.layers = layers,
@@ -46,7 +46,7 @@ error_code sense_start(sensing *s, orchestra *o, const routing *g, const sensed 
                                       .is_urgent = true,
                                       .is_alone = g->template.is_alone,
                                       .deadline_ms = timed->deadline_ms};
-    return backend_embed(small, p, &wanted, wake, &s->states, why);
+    return backend_embed(asked, p, &wanted, wake, &s->states, why);
 }
 
 /* ---- what it says --------------------------------------------------------------------------- */

@@ -67,18 +67,20 @@ static void add_success(json_t *o, const config_bound *b)
         json_object_set_new(o, "below_success", json_real(config_number_after(b->max)));
 }
 
-static json_t *load_json(const config_rule *r)
+static json_t *load_json(const policy *p, const config_rule *r)
 {
     json_t *list = json_array();
-    for (config_quantity q = CONFIG_SMALL_RUNNING; q <= CONFIG_LARGE_WAITING; q += 2) {
+    for (size_t i = 0; i < policy_model_count(p); i++) {
         json_t *o = json_object();
-        add_bound(o, q, &r->bounds[q]);
-        add_bound(o, q + 1, &r->bounds[q + 1]);
+        for (size_t k = 0; k < CONFIG_LOAD_KINDS; k++) {
+            config_quantity q = config_load_of(i, (config_load_kind)k);
+            add_bound(o, q, &r->bounds[q]);
+        }
         if (json_object_size(o) == 0) {
             json_decref(o);
             continue;
         }
-        json_object_set_new(o, "model", json_string(q < CONFIG_LARGE_RUNNING ? "small" : "large"));
+        json_object_set_new(o, "model", json_string(policy_model(p, i)));
         json_array_append_new(list, o);
     }
     return list;
@@ -133,15 +135,17 @@ static json_t *rule_json(const policy *p, const config_rule *r)
 {
     json_t *o = json_pack("{s:s}", "name", r->name);
     add_intents(o, p, r);
-    for (config_quantity q = 0; q < CONFIG_SMALL_RUNNING; q++)
+    for (config_quantity q = 0; q < CONFIG_LOADS; q++)
         if (q != CONFIG_SUCCESS)
             add_bound(o, q, &r->bounds[q]);
     add_success(o, &r->bounds[CONFIG_SUCCESS]);
     if (r->session != CONFIG_SESSION_ANY)
         json_object_set_new(o, "session", json_boolean(r->session == CONFIG_SESSION_NAMED));
     add_list(o, "headers", headers_json(r));
-    add_list(o, "load", load_json(r));
-    json_object_set_new(o, "model", json_string(r->model == ROLE_SMALL ? "small" : "large"));
+    add_list(o, "load", load_json(p, r));
+    json_object_set_new(
+        o, "model",
+        json_string(r->choice == CONFIG_MODEL_NEXT ? "next" : policy_model(p, r->model)));
     json_object_set_new(o, "lookup", config_lookup_json(&r->lookup));
     if (r->sampling.set != 0)
         json_object_set_new(o, "sampling", sampling_json(&r->sampling));
@@ -187,6 +191,16 @@ static void add_online(json_t *whole, const routing *g)
     json_decref(likely);
 }
 
+/* What a decision looks at of the models. */
+static json_t *models_json(const routing *g)
+{
+    json_t *models = json_array();
+    for (size_t i = 0; i < g->config->n_models; i++)
+        json_array_append_new(models, json_pack("{s:s, s:I}", "name", config_role(g->config, i),
+                                                "context", (json_int_t)g->contexts[i]));
+    return models;
+}
+
 /* ---- the whole policy ----------------------------------------------------------------------- */
 
 json_t *policy_json(const routing *g)
@@ -196,9 +210,9 @@ json_t *policy_json(const routing *g)
     json_t *labels = json_array();
     for (size_t i = 0; i < g->n_labels; i++)
         json_array_append_new(labels, json_string(g->label_names[i]));
-    json_t *whole = json_pack("{s:s, s:o, s:I, s:b, s:I, s:o}", "name", g->config->policy.name,
-                              "labels", labels, "small_context", (json_int_t)g->small_context,
-                              "sticky", (int)g->config->policy.sticky, "seed",
+    json_t *whole = json_pack("{s:s, s:o, s:s, s:o, s:b, s:I, s:o}", "name", g->config->policy.name,
+                              "models", models_json(g), "asked", config_role(g->config, g->asked),
+                              "labels", labels, "sticky", (int)g->config->policy.sticky, "seed",
                               (json_int_t)g->config->policy.seed, "rules", table_json(g->policy));
     if (g->config->probe.kind == CONFIG_PROBE_LEARNED)
         json_object_set_new(whole, "probe", json_string("learned"));

@@ -46,6 +46,28 @@ static const char decision_line[] =
     "\"template_ms\":0.04},\"reply\":{\"prompt_tokens\":17,\"reply_tokens\":10}},\"outcome\":{"
     "\"state\":\"finished\",\"finish_reason\":\"length\"}}\n";
 
+/* Of three models, and what decides a line of theirs. */
+static const char list_policy_line[] =
+    "{\"type\":\"policy\",\"version\":1,\"policy\":{\"name\":\"rules\",\"models\":[{\"name\":\"a\","
+    "\"context\":320},{\"name\":\"b\",\"context\":640},{\"name\":\"c\",\"context\":1280}],"
+    "\"asked\":\"b\","
+    "\"labels\":[\"code\",\"qa\",\"math\"],\"sticky\":true,\"seed\":0,\"rules\":[{\"name\":"
+    "\"busy\","
+    "\"load\":[{\"above_waiting\":3,\"model\":\"c\"}],\"model\":\"a\"},{\"name\":\"unsure\","
+    "\"above_entropy\":0.45,\"model\":\"next\"},{\"name\":\"rest\",\"model\":\"b\"}]}}\n";
+
+static const char list_decision_line[] = "{\"type\":\"decision\",\"facts\":{\"prompt_tokens\":17,"
+                                         "\"tokens\":{\"a\":400},\"turn\":1,\"session\":"
+                                         "false,\"coin\":0.98,\"headers\":{},\"load\":{\"a\":{"
+                                         "\"running\":0,\"waiting\":0},\"b\":{\"running\":1,"
+                                         "\"waiting\":0},\"c\":{\"running\":8,\"waiting\":4}},"
+                                         "\"kept\":{\"rule\":1,\"level\":1,\"prior\":0},"
+                                         "\"probe_failure\":null,\"intent\":null},\"plan\":{"
+                                         "\"model\":\"b\",\"role\":\"b\",\"lookup\":\"auto\","
+                                         "\"client_lookup\":false,\"prior\":0,\"rule\":\"session\","
+                                         "\"number\":1,\"fallback\":null,\"reason\":"
+                                         "\"the conversation stays with the b model (unsure)\"}}\n";
+
 /* What stands in JSON's places, and what breaks it. */
 static const char *const values[] = {
     "null",
@@ -64,6 +86,8 @@ static const char *const values[] = {
     "1.5",
     "\"code\"",
     "\"large\"",
+    "\"next\"",
+    "{\"a\":7}",
     "\"auto\"",
     "\"off\"",
     "\"rules\"",
@@ -83,7 +107,9 @@ static size_t add_line(char *log, size_t length)
     char line[4096];
     const size_t n_pieces = sizeof pieces / sizeof *pieces;
     const size_t n_values = sizeof values / sizeof *values;
-    const char *sound = draw(4) == 0 ? policy_line : decision_line;
+    static const char *const lines[] = {policy_line, decision_line, decision_line, list_policy_line,
+                                        list_decision_line};
+    const char *sound = lines[draw(sizeof lines / sizeof *lines)];
     size_t n = strlen(sound);
     memcpy(line, sound, n);
     for (uint32_t i = draw(4); i > 0; i--)

@@ -1,5 +1,5 @@
 /*
- * run_house.h: the orchestra above two pretended backends, which answer from threads of their own
+ * run_house.h: the orchestra above pretended backends, which answer from threads of their own
  * and fail where a test says so.
  */
 #include <math.h>
@@ -16,22 +16,26 @@
 /* ---- the pretended room below ------------------------------------------------------------------
  */
 
+/* By name: s, l, and m for a third between them. */
 typedef struct fake_backend {
     backend base;
-    bool is_small;
+    size_t at; /* in the world's lists */
 } fake_backend;
+
+#define FAKES 3
 
 #define PREPARING_MS 0.25
 
 typedef struct fake_prompt {
     prepared_prompt base;
-    bool is_small;
+    size_t at;
 } fake_prompt;
 
 static struct {
-    size_t tokens[2]; /* what a prompt counts: small, large */
-    size_t context[2];
-    size_t running[2];
+    size_t asked;         /* that the probe may ask */
+    size_t tokens[FAKES]; /* what a prompt counts: s, l, m */
+    size_t context[FAKES];
+    size_t running[FAKES];
     float logits[3];
     error_code classify_code, classification_code, submit_code, reply_code, label_code, load_code;
     double deadline_ms; /* of the requests */
@@ -42,8 +46,8 @@ static struct {
     size_t max_tokens;
     double probe_left_ms;
     int n_probes;
-    int n_prepared[2]; /* prompts: small, large */
-    int alive;         /* handles not given back */
+    int n_prepared[FAKES]; /* prompts */
+    int alive;             /* handles not given back */
 } world;
 
 static pthread_mutex_t world_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -51,9 +55,10 @@ static pthread_mutex_t world_lock = PTHREAD_MUTEX_INITIALIZER;
 static void reset_world(void)
 {
     memset(&world, 0, sizeof world);
-    world.tokens[0] = world.tokens[1] = 10;
+    world.tokens[0] = world.tokens[1] = world.tokens[2] = 10;
     world.context[0] = 100;
     world.context[1] = 1000;
+    world.context[2] = 200;
     world.logits[0] = 9; /* surely code */
 }
 
@@ -112,9 +117,9 @@ typedef struct fake_reply {
     score_list scores;
 } fake_reply;
 
-static bool is_small(const backend *b)
+static size_t place_of(const backend *b)
 {
-    return ((const fake_backend *)b)->is_small;
+    return ((const fake_backend *)b)->at;
 }
 
 static void fake_destroy(backend *b)
@@ -125,12 +130,12 @@ static void fake_destroy(backend *b)
 
 static size_t fake_context(const backend *b)
 {
-    return world.context[is_small(b) ? 0 : 1];
+    return world.context[place_of(b)];
 }
 
 static void fake_read_load(backend *b, backend_load *out)
 {
-    *out = (backend_load){.running = world.running[is_small(b) ? 0 : 1]};
+    *out = (backend_load){.running = world.running[place_of(b)]};
 }
 
 static bool fake_has_template(const backend *b)
@@ -154,12 +159,12 @@ static error_code fake_prepare(backend *b, const request *r, prepared_prompt **o
     (void)r, (void)fail;
     fake_prompt *p = calloc(1, sizeof *p);
     p->base = (prepared_prompt){.operations = &fake_operations,
-                                .n_tokens = world.tokens[is_small(b) ? 0 : 1],
+                                .n_tokens = world.tokens[place_of(b)],
                                 .template_ms = PREPARING_MS};
-    p->is_small = is_small(b);
+    p->at = place_of(b);
     *out = &p->base;
     pthread_mutex_lock(&world_lock);
-    world.n_prepared[is_small(b) ? 0 : 1]++;
+    world.n_prepared[place_of(b)]++;
     pthread_mutex_unlock(&world_lock);
     count_alive(1);
     return OK;
@@ -174,7 +179,7 @@ static void fake_destroy_prompt(prepared_prompt *p)
 static error_code fake_check_labels(backend *b, const probe_template *t, const char *const *labels,
                                     size_t n_labels, failure *fail)
 {
-    assert_true(is_small(b));
+    assert_int_equal(place_of(b), world.asked);
     assert_string_equal(t->text, "{conversation}Intent:");
     assert_string_equal(labels[n_labels - 1], " math");
     return world.label_code == OK ? OK : failure_set(fail, world.label_code, "two tokens");
@@ -185,7 +190,7 @@ static error_code fake_classify(backend *b, const request *r, const prepared_pro
                                 wakeup wake, classification **out, failure *fail)
 {
     (void)t, (void)labels, (void)n_labels;
-    assert_true(is_small(b) && ((const fake_prompt *)p)->is_small);
+    assert_true(place_of(b) == world.asked && ((const fake_prompt *)p)->at == world.asked);
     pthread_mutex_lock(&world_lock);
     world.probe_left_ms = r->deadline_ms;
     world.n_probes++;
@@ -229,7 +234,7 @@ static void fake_release_classification(classification *base)
 static error_code fake_submit(backend *b, const request *r, const prepared_prompt *p,
                               const lookup_wish *lookup, wakeup wake, reply **out, failure *fail)
 {
-    assert_int_equal(((const fake_prompt *)p)->is_small, is_small(b));
+    assert_int_equal(((const fake_prompt *)p)->at, place_of(b));
     if (world.submit_code != OK)
         return failure_set(fail, world.submit_code, "%s refuses", b->name);
     pthread_mutex_lock(&world_lock);
@@ -341,7 +346,7 @@ static error_code fake_add(backend_house *h, const config_model *m, const house_
         return failure_set(fail, world.load_code, "cut short");
     fake_backend *b = calloc(1, sizeof *b);
     b->base = (backend){.operations = &fake_operations, .name = m->name};
-    b->is_small = strcmp(m->name, "s") == 0;
+    b->at = m->name[0] == 's' ? 0 : m->name[0] == 'l' ? 1 : 2;
     *out = &b->base;
     count_alive(1);
     return OK;
@@ -377,24 +382,28 @@ typedef struct stage {
 static void count_progress(void *context, const char *name, double fraction)
 {
     stage *s = context;
-    assert_true(fraction == 0.5 && (strcmp(name, "s") == 0 || strcmp(name, "l") == 0));
+    assert_true(fraction == 0.5 && strlen(name) == 1 && strchr("sml", name[0]) != NULL);
     s->progress_calls++;
 }
 
-static inline error_code try_open(stage *s, const char *rules, failure *fail)
+#define PAIR "  - {name: l, role: large, path: l}\n  - {name: s, role: small, path: s}\n"
+
+static inline error_code try_open_of(stage *s, const char *models, const char *rules, failure *fail)
 {
     char text[4096];
-    snprintf(text, sizeof text,
-             "version: 1\nmodels:\n  - {name: l, role: large, path: l}\n"
-             "  - {name: s, role: small, path: s}\npolicy: %s\n",
-             rules);
+    snprintf(text, sizeof text, "version: 1\nmodels:\n%spolicy: %s\n", models, rules);
     *s = (stage){.config = NULL};
     assert_int_equal(config_parse(&s->config, text, strlen(text), "x", fail), OK);
     house_progress progress = {.call = count_progress, .context = s};
     return orchestra_create_of(&s->orchestra, fake_houses, s->config, progress, fail);
 }
 
-static void open_stage(stage *s, const char *rules)
+static inline error_code try_open(stage *s, const char *rules, failure *fail)
+{
+    return try_open_of(s, PAIR, rules, fail);
+}
+
+static inline void open_stage(stage *s, const char *rules)
 {
     failure fail;
     if (try_open(s, rules, &fail) != OK)

@@ -18,6 +18,7 @@
     "  - {name: s, role: small, path: s.gguf}\n"                                                   \
     "  - {name: l, role: large, path: /m/l.gguf}\n"
 #define HEAD "version: 1\n" MODELS
+#define THREE "version: 1\nmodels: [{name: a, path: a}, {name: b, path: b}, {name: c, path: c}]\n"
 #define RULE HEAD "policy:\n  name: rules\n  rules: [\n    {name: a, model: small, "
 #define SUCCESS_RULE                                                                               \
     HEAD "success: {calibration: f}\npolicy:\n  name: rules\n  rules: [\n    {name: a, model: "    \
@@ -37,7 +38,6 @@ static void test_defaults(void **state)
     assert_int_equal(c->n_models, 2);
     assert_string_equal(c->models[0].path, "dir/s.gguf");
     assert_string_equal(c->models[1].path, "/m/l.gguf");
-    assert_int_equal(c->models[1].role, ROLE_LARGE);
     assert_int_equal(c->models[0].slots, 4);
     assert_int_equal(c->models[0].kv, CONFIG_KV_F16);
     assert_string_equal(c->policy.name, "adaptive");
@@ -50,6 +50,50 @@ static void test_defaults(void **state)
     assert_string_equal(c->server.host, "127.0.0.1");
     assert_int_equal(c->server.port, 8098);
     config_free(c);
+}
+
+/* Any number of models, in the order of the list; of a pair, roles and names may say another. */
+static void test_order(void **state)
+{
+    (void)state;
+    config *c = NULL;
+    failure fail = {.code = OK};
+    if (parse(&c,
+              THREE "probe: {model: b}\npolicy:\n  name: rules\n  rules:\n"
+                    "    - {name: a, model: b, load: [{model: c, max_waiting: 2}]}\n"
+                    "    - {name: b, model: next}\n    - {name: c, model: small}\n"
+                    "    - {name: d, model: large, lookup: draft}\n"
+                    "server: {aliases: [{name: gpt, model: b}]}\n",
+              &fail) != OK)
+        fail_msg("%s", fail.text);
+    assert_int_equal(c->n_models, 3);
+    assert_int_equal(c->probe.model, 1);
+    const config_rule *r = c->policy.rules;
+    assert_true(r[0].choice == CONFIG_MODEL_NAMED && r[0].model == 1);
+    assert_true(r[0].bounds[config_load_of(2, CONFIG_WAITING)].max == 2);
+    assert_true(isinf(r[0].bounds[config_load_of(1, CONFIG_WAITING)].max));
+    assert_int_equal(r[1].choice, CONFIG_MODEL_NEXT);
+    assert_int_equal(r[2].model, 0);
+    assert_int_equal(r[3].model, 2);
+    assert_string_equal(config_role(c, 1), "b");
+    config_free(c);
+    static const struct {
+        const char *models, *first;
+    } pairs[] = {
+        {"[{name: large, path: l}, {name: small, path: s}]", "small"},
+        {"[{name: x, role: large, path: l}, {name: y, role: small, path: s}]", "y"},
+        {"[{name: x, path: l}, {name: y, path: s}]", "x"},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "version: 1\nmodels: %s\n", pairs[i].models);
+        if (parse(&c, text, &fail) != OK)
+            fail_msg("%s", fail.text);
+        assert_string_equal(c->models[0].name, pairs[i].first);
+        assert_string_equal(config_role(c, 0), "small");
+        assert_string_equal(config_role(c, 1), "large");
+        config_free(c);
+    }
 }
 
 static void test_values(void **state)
@@ -76,7 +120,7 @@ static void test_values(void **state)
     assert_true(r[0].bounds[CONFIG_ENTROPY].max == 0.2);
     assert_true(isinf(r[0].bounds[CONFIG_ENTROPY].above));
     assert_int_equal(r[0].lookup.mode, CONFIG_LOOKUP_OFF);
-    assert_int_equal(r[0].model, ROLE_SMALL);
+    assert_int_equal(r[0].model, 0);
     assert_true(r[1].intents == CONFIG_ANY_INTENT);
     assert_true(r[1].bounds[CONFIG_PROMPT_TOKENS].above == 7);
     assert_true(isinf(r[1].bounds[CONFIG_PROMPT_TOKENS].max));
@@ -139,15 +183,15 @@ static void test_rules(void **state)
     assert_int_equal(r[0].n_headers, 2);
     assert_string_equal(r[0].headers[0].value, "gold");
     assert_null(r[0].headers[1].value);
-    assert_true(r[0].bounds[CONFIG_LARGE_WAITING].above == 3);
-    assert_true(r[0].bounds[CONFIG_LARGE_RUNNING].max == 8);
-    assert_true(isinf(r[0].bounds[CONFIG_SMALL_RUNNING].max));
-    assert_int_equal(r[0].model, ROLE_LARGE); /* by the model's name */
+    assert_true(r[0].bounds[config_load_of(1, CONFIG_WAITING)].above == 3);
+    assert_true(r[0].bounds[config_load_of(1, CONFIG_RUNNING)].max == 8);
+    assert_true(isinf(r[0].bounds[config_load_of(0, CONFIG_RUNNING)].max));
+    assert_int_equal(r[0].model, 1); /* by the model's name */
     assert_int_equal(r[0].max_tokens, 512);
     assert_int_equal(r[0].sampling.set, CONFIG_TEMPERATURE | CONFIG_TOP_K);
     assert_int_equal(r[0].sampling.top_k, 40);
     assert_int_equal(r[1].session, CONFIG_SESSION_UNNAMED);
-    assert_int_equal(r[1].model, ROLE_SMALL);
+    assert_int_equal(r[1].model, 0);
     assert_int_equal(c->probe.timeout_ms, 250);
     assert_int_equal(c->probe.cache, 32);
     assert_string_equal(c->decisions.file, "dir/d.jsonl");
@@ -294,6 +338,17 @@ static const struct {
     {HEAD "decisions: {file: x, max_mb: 0}\n", {"decisions.max_mb"}},
     {HEAD "decisions: {file: x, keep: 101}\n", {"decisions.keep"}},
     {HEAD "decisions: {file: x, size: 1}\n", {"\"size\" in decisions", "max_mb"}},
+    {"version: 1\nmodels: [{name: a, path: a}, {name: next, path: b}]\n", {"models[1].name"}},
+    {"version: 1\nmodels: [{name: a, path: a}, {name: small, path: b}, {name: c, path: c}]\n",
+     {"models[1].name", "the first of all"}},
+    {"version: 1\nmodels: [{name: large, path: a}, {name: b, path: b}, {name: c, path: c}]\n",
+     {"models[0].name", "the last of all"}},
+    {"version: 1\nmodels: [{name: a, path: a}, {name: b, role: small, path: b}]\n",
+     {"models[0].role", "missing"}},
+    {THREE "probe: {model: d}\n", {"probe.model", "\"d\""}},
+    {THREE "policy: {name: rules, rules: [{name: a, model: d}]}\n", {"\"d\"", "next"}},
+    {THREE "policy: {name: rules, rules: [{name: a, model: next, lookup: draft}]}\n",
+     {"rules[0].lookup", "named"}},
     {"version: 1\nmodels:\n  - {name: large, role: small, path: s}\n"
      "  - {name: b, role: large, path: l}\n"
      "policy: {name: rules, rules: [{name: a, model: large}]}\n",
@@ -321,8 +376,8 @@ static void test_refusals(void **state)
 static void test_mutilated_text(void **state)
 {
     (void)state;
-    const char *whole = HEAD "probe:\n  labels: [{name: code}, {name: b, token: c}]\n"
-                             "policy: {name: rules, rules: [{name: a, model: small, intent: b}]}\n";
+    const char *whole = THREE "probe:\n  labels: [{name: code}, {name: b, token: c}]\n"
+                              "policy: {name: rules, rules: [{name: a, model: next, intent: b}]}\n";
     char text[512];
     size_t length = strlen(whole);
     assert_true(length < sizeof text);
@@ -448,12 +503,13 @@ static void test_difference(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_values),
-        cmocka_unit_test(test_one_model),    cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_mutilated_text),
-        cmocka_unit_test(test_files),        cmocka_unit_test(test_for_model),
-        cmocka_unit_test(test_home),         cmocka_unit_test(test_set_policy),
-        cmocka_unit_test(test_lookup_texts), cmocka_unit_test(test_difference),
+        cmocka_unit_test(test_defaults),       cmocka_unit_test(test_order),
+        cmocka_unit_test(test_values),         cmocka_unit_test(test_one_model),
+        cmocka_unit_test(test_rules),          cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_mutilated_text), cmocka_unit_test(test_files),
+        cmocka_unit_test(test_for_model),      cmocka_unit_test(test_home),
+        cmocka_unit_test(test_set_policy),     cmocka_unit_test(test_lookup_texts),
+        cmocka_unit_test(test_difference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,7 +68,7 @@ static void test_conversations(void **state)
     orchestra_counts counts;
     orchestra_read_counts(s.orchestra, &counts);
     assert_int_equal(counts.kept, 1);
-    assert_int_equal(counts.decisions[ROLE_LARGE], 2);
+    assert_int_equal(counts.decisions[1], 2);
     assert_int_equal(routing_intent_count(orchestra_routing(s.orchestra), CODE), 3);
     assert_int_equal(counts.probes, probes + 2);
 
@@ -261,7 +261,7 @@ static void check_line(const json_t *line, const policy *p)
     assert_true(policy_decide(p, &facts.facts, &again));
     assert_string_equal(text_of(then, "rule"), again.rule);
     assert_string_equal(text_of(then, "reason"), again.reason);
-    assert_string_equal(text_of(then, "role"), again.role == ROLE_SMALL ? "small" : "large");
+    assert_string_equal(text_of(then, "role"), again.level == 0 ? "small" : "large");
     const char *kind = fallback_name(again.fallback);
     assert_string_equal(text_of(then, "fallback"), kind != NULL ? kind : "");
     const json_t *number = json_object_get(then, "number");
@@ -313,7 +313,7 @@ static void test_log(void **state)
     orchestra_counts counts;
     orchestra_read_counts(s.orchestra, &counts);
     policy *p;
-    assert_int_equal(policy_create(&p, s.config, world.context[0], NULL), OK);
+    assert_int_equal(policy_create(&p, s.config, world.context, NULL), OK);
     json_t *lines = read_lines(path);
     assert_int_equal(json_array_size(lines), 1 + REQUESTS);
     assert_string_equal(text_of(json_array_get(lines, 0), "type"), "policy");
@@ -419,7 +419,7 @@ static void test_broken_records(void **state)
     stage s;
     open_stage(&s, "{name: adaptive}");
     policy *p;
-    assert_int_equal(policy_create(&p, s.config, 100, NULL), OK);
+    assert_int_equal(policy_create(&p, s.config, world.context, NULL), OK);
     static const char whole[] =
         "{\"prompt_tokens\":1,\"turn\":1,\"session\":false,\"coin\":0.5,\"headers\":{},"
         "\"load\":{\"small\":{\"running\":0,\"waiting\":0},\"large\":{\"running\":0,\"waiting\":0}}"

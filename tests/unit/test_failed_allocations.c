@@ -267,12 +267,13 @@ static error_code parse_config(buffer *out, failure *fail)
                                "policy: {name: rules, rules: [{name: a, model: small, "
                                "intents: [code], max_entropy: 0.3, headers: [{name: x, value: y}]}"
                                "]}\n";
+    const size_t contexts[] = {100, 1000};
     config *c;
     policy *p;
     error_code code = config_parse(&c, text, sizeof text - 1, "x", fail);
     if (code != OK)
         return code;
-    code = policy_create(&p, c, 100, fail);
+    code = policy_create(&p, c, contexts, fail);
     if (code == OK) {
         code = buffer_add_format(out, "%u %s %zu", c->n_models, c->models[0].name,
                                  policy_label_count(p));

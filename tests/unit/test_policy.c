@@ -15,6 +15,8 @@
 #include "orchestra/table.h"
 
 #define SMALL_CONTEXT 1000
+static const size_t contexts[] = {SMALL_CONTEXT, SIZE_MAX};
+enum { SMALL, LARGE };
 
 static const char *const labels[] = {"code", "qa", "math"};
 enum { CODE, QA, MATH };
@@ -42,7 +44,7 @@ static fixture open_policy(const char *yaml)
 {
     fixture f = {.config = configured(yaml)};
     failure fail;
-    assert_int_equal(policy_create(&f.policy, f.config, SMALL_CONTEXT, &fail), OK);
+    assert_int_equal(policy_create(&f.policy, f.config, contexts, &fail), OK);
     return f;
 }
 
@@ -83,9 +85,9 @@ static bool decides_alone(fixture f, size_t tokens, plan *p)
     return policy_decide(f.policy, &facts, p);
 }
 
-static void check(plan p, config_role role, wish_mode mode, const char *rule, const char *reason)
+static void check(plan p, size_t level, wish_mode mode, const char *rule, const char *reason)
 {
-    assert_int_equal(p.role, role);
+    assert_int_equal(p.level, level);
     assert_int_equal(p.lookup.mode, mode);
     assert_string_equal(p.rule, rule);
     assert_string_equal(p.reason, reason);
@@ -95,20 +97,19 @@ static void test_adaptive(void **state)
 {
     (void)state;
     fixture f = open_policy("{entropy_limit: 0.45, prompt_limit: 500}");
-    check(decide(f, CODE, 0.45, 500), ROLE_SMALL, WISH_AUTO, "code",
+    check(decide(f, CODE, 0.45, 500), SMALL, WISH_AUTO, "code",
           "intent code, entropy 0.45 ≤ 0.45 nats, 500 prompt tokens ≤ 500");
-    check(decide(f, CODE, 0.61, 500), ROLE_LARGE, WISH_AUTO, "entropy", "entropy 0.61 > 0.45 nats");
-    check(decide(f, CODE, 0.4500001, 500), ROLE_LARGE, WISH_AUTO, "entropy",
+    check(decide(f, CODE, 0.61, 500), LARGE, WISH_AUTO, "entropy", "entropy 0.61 > 0.45 nats");
+    check(decide(f, CODE, 0.4500001, 500), LARGE, WISH_AUTO, "entropy",
           "entropy 0.4500001 > 0.4500000 nats");
-    check(decide(f, CODE, 0.1, 501), ROLE_LARGE, WISH_AUTO, "long_context",
-          "501 prompt tokens > 500");
-    check(decide(f, QA, 0.1, 5), ROLE_LARGE, WISH_AUTO, "qa", "intent qa");
-    check(decide(f, MATH, 0.1, 5), ROLE_LARGE, WISH_AUTO, "math", "intent math");
+    check(decide(f, CODE, 0.1, 501), LARGE, WISH_AUTO, "long_context", "501 prompt tokens > 500");
+    check(decide(f, QA, 0.1, 5), LARGE, WISH_AUTO, "qa", "intent qa");
+    check(decide(f, MATH, 0.1, 5), LARGE, WISH_AUTO, "math", "intent math");
     assert_int_equal(decide(f, MATH, 0.1, 5).lookup.prior, MATH);
     plan p;
     assert_false(decides_alone(f, 500, &p));
     assert_true(decides_alone(f, 501, &p)); /* too long for the small model whatever the intent */
-    check(p, ROLE_LARGE, WISH_AUTO, "long_context", "501 prompt tokens > 500");
+    check(p, LARGE, WISH_AUTO, "long_context", "501 prompt tokens > 500");
     assert_int_equal(p.lookup.prior, WISH_CLASSES - 1);
     assert_true(policy_reads_intent(f.policy));
     close_policy(f);
@@ -118,10 +119,10 @@ static void test_small_context_limits(void **state)
 {
     (void)state;
     fixture f = open_policy("{prompt_limit: 2048}");
-    assert_int_equal(decide(f, CODE, 0, SMALL_CONTEXT - 1).role, ROLE_SMALL);
-    check(decide(f, CODE, 0, SMALL_CONTEXT), ROLE_LARGE, WISH_AUTO, "long_context",
+    assert_int_equal(decide(f, CODE, 0, SMALL_CONTEXT - 1).level, SMALL);
+    check(decide(f, CODE, 0, SMALL_CONTEXT), LARGE, WISH_AUTO, "long_context",
           "1000 prompt tokens do not fit the small model's context of 1000"); /* nor any reply */
-    assert_int_equal(decide(f, CODE, 0, SMALL_CONTEXT + 1).role, ROLE_LARGE);
+    assert_int_equal(decide(f, CODE, 0, SMALL_CONTEXT + 1).level, LARGE);
     close_policy(f);
 }
 
@@ -129,16 +130,15 @@ static void test_paper(void **state)
 {
     (void)state;
     fixture f = open_policy("{name: paper, entropy_limit: 0.45, prompt_limit: 500}");
-    check(decide(f, CODE, 0.45, 500), ROLE_SMALL, WISH_OFF, "code",
+    check(decide(f, CODE, 0.45, 500), SMALL, WISH_OFF, "code",
           "intent code, entropy 0.45 ≤ 0.45 nats, 500 prompt tokens ≤ 500");
-    check(decide(f, CODE, 0.46, 500), ROLE_LARGE, WISH_OFF, "entropy",
+    check(decide(f, CODE, 0.46, 500), LARGE, WISH_OFF, "entropy",
           "intent code, entropy 0.46 > 0.45 nats");
-    check(decide(f, CODE, 0.1, 501), ROLE_LARGE, WISH_OFF, "long_context",
+    check(decide(f, CODE, 0.1, 501), LARGE, WISH_OFF, "long_context",
           "intent code, 501 prompt tokens > 500");
-    check(decide(f, QA, 0.1, 501), ROLE_LARGE, WISH_FIXED, "long_context",
-          "501 prompt tokens > 500");
-    check(decide(f, MATH, 0.5, 5), ROLE_LARGE, WISH_FIXED, "entropy", "entropy 0.50 > 0.45 nats");
-    check(decide(f, MATH, 0.1, 5), ROLE_LARGE, WISH_FIXED, "math", "intent math");
+    check(decide(f, QA, 0.1, 501), LARGE, WISH_FIXED, "long_context", "501 prompt tokens > 500");
+    check(decide(f, MATH, 0.5, 5), LARGE, WISH_FIXED, "entropy", "entropy 0.50 > 0.45 nats");
+    check(decide(f, MATH, 0.1, 5), LARGE, WISH_FIXED, "math", "intent math");
     assert_int_equal(decide(f, QA, 0.1, 5).lookup.length, 2);
     plan p;
     assert_false(decides_alone(f, 501, &p)); /* the lookup depends on the intent */
@@ -150,13 +150,13 @@ static void test_static(void **state)
     (void)state;
     const struct {
         const char *yaml;
-        config_role role;
-    } cases[] = {{"{name: small}", ROLE_SMALL}, {"{name: large}", ROLE_LARGE}};
+        size_t level;
+    } cases[] = {{"{name: small}", SMALL}, {"{name: large}", LARGE}};
     for (size_t i = 0; i < 2; i++) {
         fixture f = open_policy(cases[i].yaml);
         plan p;
         assert_true(decides_alone(f, 1, &p));
-        assert_int_equal(p.role, cases[i].role);
+        assert_int_equal(p.level, cases[i].level);
         assert_int_equal(p.lookup.mode, WISH_AUTO);
         assert_false(policy_reads_intent(f.policy));
         close_policy(f);
@@ -169,9 +169,9 @@ static void test_random(void **state)
     fixture f = open_policy("{name: random, seed: 3}");
     plan p;
     assert_true(policy_decide(f.policy, &(policy_facts){.coin = 0.5}, &p));
-    check(p, ROLE_SMALL, WISH_AUTO, "random", "coin 0.50 ≤ 0.50");
+    check(p, SMALL, WISH_AUTO, "random", "coin 0.50 ≤ 0.50");
     assert_true(policy_decide(f.policy, &(policy_facts){.coin = 0.75}, &p));
-    check(p, ROLE_LARGE, WISH_AUTO, "random", "coin 0.75 > 0.50");
+    check(p, LARGE, WISH_AUTO, "random", "coin 0.75 > 0.50");
     close_policy(f);
 }
 
@@ -185,16 +185,14 @@ static void test_rules(void **state)
                             "{name: vague, above_entropy: 1, model: large}]}");
     plan p;
     assert_true(decides_alone(f, 801, &p));
-    check(p, ROLE_LARGE, WISH_OFF, "huge", "801 prompt tokens > 800");
+    check(p, LARGE, WISH_OFF, "huge", "801 prompt tokens > 800");
     assert_false(decides_alone(f, 300, &p)); /* sure may hold */
     assert_false(decides_alone(f, 301, &p)); /* sure cannot, vague may */
     p = decide(f, MATH, 0.1, 300);
-    check(p, ROLE_SMALL, WISH_FIXED, "sure",
-          "intent math, margin 0.90 > 0.50, 300 prompt tokens ≤ 300");
+    check(p, SMALL, WISH_FIXED, "sure", "intent math, margin 0.90 > 0.50, 300 prompt tokens ≤ 300");
     assert_int_equal(p.lookup.length, 7);
     assert_string_equal(decide(f, MATH, 1.05, 301).rule, "vague");
-    check(decide(f, QA, 0.1, 300), ROLE_LARGE, WISH_AUTO, "no_rule",
-          "no earlier rule held (no_rule)");
+    check(decide(f, QA, 0.1, 300), LARGE, WISH_AUTO, "no_rule", "no earlier rule held (no_rule)");
     close_policy(f);
 }
 
@@ -207,12 +205,12 @@ static void test_probe_error(void **state)
     plan p;
     policy_facts facts = {.probe_failure = &why, .prompt_tokens = 12};
     assert_true(policy_decide(f.policy, &facts, &p));
-    check(p, ROLE_LARGE, WISH_AUTO, "probe_error", "the probe failed: the queue is full");
+    check(p, LARGE, WISH_AUTO, "probe_error", "the probe failed: the queue is full");
     assert_int_equal(p.prompt_tokens, 12);
     assert_int_equal(p.fallback, FALLBACK_PROBE_ERROR);
     failure_set(&why, ERR_TIMEOUT, "5 ms are over");
     assert_true(policy_decide(f.policy, &facts, &p));
-    check(p, ROLE_LARGE, WISH_AUTO, "probe_timeout", "the probe took too long: 5 ms are over");
+    check(p, LARGE, WISH_AUTO, "probe_timeout", "the probe took too long: 5 ms are over");
     assert_int_equal(p.fallback, FALLBACK_PROBE_TIMEOUT);
     close_policy(f);
 }
@@ -276,31 +274,30 @@ static void test_request_conditions(void **state)
     assert_string_equal(policy_header(f.policy, 0), "X-Tier");
     const char *headers[] = {"gold", ""};
     policy_facts facts = {.headers = headers, .coin = 0.5, .load = {{.running = 1}, {0}}};
-    check(decide_facts(f, &facts), ROLE_SMALL, WISH_AUTO, "gold",
-          "header X-Tier: gold, header x-any");
+    check(decide_facts(f, &facts), SMALL, WISH_AUTO, "gold", "header X-Tier: gold, header x-any");
     headers[0] = "Gold";
     assert_string_equal(decide_facts(f, &facts).rule, "no_rule");
     headers[0] = "gold";
     headers[1] = NULL;
     assert_string_equal(decide_facts(f, &facts).rule, "no_rule");
-    facts.load[ROLE_LARGE].waiting = 3;
-    check(decide_facts(f, &facts), ROLE_SMALL, WISH_AUTO, "busy", "large model: 3 waiting > 2");
+    facts.load[LARGE].waiting = 3;
+    check(decide_facts(f, &facts), SMALL, WISH_AUTO, "busy", "large model: 3 waiting > 2");
     assert_int_equal(decide_facts(f, &facts).fallback, FALLBACK_LOAD);
-    facts.load[ROLE_LARGE].waiting = 2;
-    facts.load[ROLE_SMALL].running = 0;
+    facts.load[LARGE].waiting = 2;
+    facts.load[SMALL].running = 0;
     assert_string_equal(decide_facts(f, &facts).rule, "no_rule"); /* idle asks for a session */
     facts.has_session = true;
-    check(decide_facts(f, &facts), ROLE_LARGE, WISH_AUTO, "idle",
+    check(decide_facts(f, &facts), LARGE, WISH_AUTO, "idle",
           "small model: 0 running ≤ 0, a session is named");
     facts = (policy_facts){.turn = 3, .coin = 0.5, .load = {{.running = 1}, {0}}};
     plan p = decide_facts(f, &facts);
-    check(p, ROLE_SMALL, WISH_AUTO, "later", "turn 3 > 2, turn 3 ≤ 4, no session is named");
+    check(p, SMALL, WISH_AUTO, "later", "turn 3 > 2, turn 3 ≤ 4, no session is named");
     assert_int_equal(p.max_tokens, 9);
     assert_int_equal(p.sampling->set, CONFIG_TEMPERATURE);
     facts.turn = 5;
     facts.coin = 0.25;
     p = decide_facts(f, &facts);
-    check(p, ROLE_SMALL, WISH_OFF, "share", "coin 0.25 ≤ 0.25");
+    check(p, SMALL, WISH_OFF, "share", "coin 0.25 ≤ 0.25");
     assert_null(p.sampling);
     close_policy(f);
 }
@@ -332,7 +329,7 @@ static void test_fallbacks(void **state)
                     .margin = cases[i].margin};
         memcpy(n.labels, labels, sizeof labels);
         policy_facts facts = {.intent = &n, .prompt_tokens = cases[i].tokens};
-        facts.load[ROLE_SMALL].running = 2;
+        facts.load[SMALL].running = 2;
         plan p = decide_facts(f, &facts);
         assert_string_equal(p.rule, cases[i].rule);
         assert_int_equal(p.fallback, cases[i].fallback);
@@ -362,25 +359,24 @@ static void test_conversations(void **state)
     plan p;
     assert_false(policy_decide(f.policy, &facts, &p)); /* small may escalate */
     facts.intent = &n;
-    check(decide_facts(f, &facts), ROLE_SMALL, WISH_OFF, "session",
+    check(decide_facts(f, &facts), SMALL, WISH_OFF, "session",
           "the conversation stays with the small model (code)");
     assert_int_equal(decide_facts(f, &facts).number, 0);
     assert_int_equal(decide_facts(f, &facts).lookup.prior, 7);
     n.best = CODE;
     assert_string_equal(decide_facts(f, &facts).rule, "code"); /* its own rule holds again */
     n.best = MATH;
-    check(decide_facts(f, &facts), ROLE_LARGE, WISH_FIXED, "math", "intent math");
+    check(decide_facts(f, &facts), LARGE, WISH_FIXED, "math", "intent math");
     assert_false(decide_facts(f, &facts).is_kept);
-    kept.rule = 2; /* with the large model: no probe, whatever else there is */
+    kept.rule = 2, kept.level = LARGE; /* with the large model: no probe, whatever else there is */
     facts.intent = NULL;
     p = decide_facts(f, &facts);
-    check(p, ROLE_LARGE, WISH_FIXED, "session",
-          "the conversation stays with the large model (math)");
+    check(p, LARGE, WISH_FIXED, "session", "the conversation stays with the large model (math)");
     assert_true(p.is_kept && p.number == 2 && p.lookup.prior == 7);
     kept.rule = PLAN_NO_RULE;
-    check(decide_facts(f, &facts), ROLE_LARGE, WISH_AUTO, "session",
+    check(decide_facts(f, &facts), LARGE, WISH_AUTO, "session",
           "the conversation stays with the large model (long_context)");
-    kept.rule = 0; /* a small conversation outgrows its model */
+    kept.rule = 0, kept.level = SMALL; /* a small conversation outgrows its model */
     facts.prompt_tokens = SMALL_CONTEXT;
     facts.intent = &n;
     n.best = CODE;
@@ -489,7 +485,7 @@ static void draw_facts(random_facts *r, size_t n_rules)
 
 static void check_same_plan(plan a, plan b)
 {
-    assert_int_equal(a.role, b.role);
+    assert_int_equal(a.level, b.level);
     assert_int_equal(a.lookup.mode, b.lookup.mode);
     assert_int_equal(a.lookup.length, b.lookup.length);
     assert_int_equal(a.lookup.prior, b.lookup.prior);
@@ -549,11 +545,11 @@ static void test_certain(void **state)
     (void)state;
     failure fail;
     fixture f = {.config = configured_with_certain(0.31)};
-    assert_int_equal(policy_create(&f.policy, f.config, SMALL_CONTEXT, &fail), OK);
+    assert_int_equal(policy_create(&f.policy, f.config, contexts, &fail), OK);
     plan at = decide(f, CODE, 0.31, 10), above = decide(f, CODE, 0.32, 10);
     plan math = decide(f, MATH, 0.32, 10);
     assert_string_equal(at.rule, "sure");
-    assert_int_equal(at.role, ROLE_SMALL);
+    assert_int_equal(at.level, SMALL);
     assert_int_equal(at.fallback, FALLBACK_NONE);
     assert_string_equal(above.rule, "doubt");
     assert_int_equal(above.fallback, FALLBACK_ENTROPY);
@@ -576,7 +572,7 @@ static void test_certain(void **state)
     close_policy(f);
     /* A calibration without a limit is no answer. */
     f = (fixture){.config = configured_with_certain(NAN)};
-    assert_int_equal(policy_create(&f.policy, f.config, SMALL_CONTEXT, &fail), ERR_CONFIG);
+    assert_int_equal(policy_create(&f.policy, f.config, contexts, &fail), ERR_CONFIG);
     assert_non_null(strstr(fail.text, "policy.rules[0].certain"));
     assert_null(f.policy);
     close_policy(f);
@@ -599,14 +595,14 @@ static void test_success(void **state)
                             " {name: even, min_success: 0.5, below_success: 0.8, model: large},"
                             " {name: poor, below_success: 0.5, model: large, lookup: off}]}");
     const double at = 0.8, below = nextafter(0.8, 0), half = 0.5, least = 0, most = 1;
-    check(decide_success(f, &at, NULL, 10), ROLE_SMALL, WISH_AUTO, "likely", "success 0.80 ≥ 0.80");
+    check(decide_success(f, &at, NULL, 10), SMALL, WISH_AUTO, "likely", "success 0.80 ≥ 0.80");
     assert_string_equal(decide_success(f, &most, NULL, 10).rule, "likely");
     assert_true(decide_success(f, &at, NULL, 10).success == 0.8);
     assert_string_equal(decide_success(f, &below, NULL, 10).rule, "even");
-    check(decide_success(f, &half, NULL, 10), ROLE_LARGE, WISH_AUTO, "even",
+    check(decide_success(f, &half, NULL, 10), LARGE, WISH_AUTO, "even",
           "success 0.50 ≥ 0.50, success 0.50 < 0.80");
     plan p = decide_success(f, &least, NULL, 10);
-    check(p, ROLE_LARGE, WISH_OFF, "poor", "success 0.00 < 0.50");
+    check(p, LARGE, WISH_OFF, "poor", "success 0.00 < 0.50");
     assert_int_equal(p.fallback, FALLBACK_SUCCESS);
     assert_string_equal(fallback_name(p.fallback), "success");
     assert_true(policy_reads_success(f.policy));
@@ -634,19 +630,17 @@ static void test_likely(void **state)
     failure fail;
     const double at = 0.7, below = nextafter(0.7, 0), higher = 0.75, lower = 0.6;
     fixture f = {.config = configured(likely_rules)};
-    assert_int_equal(policy_create(&f.policy, f.config, SMALL_CONTEXT, &fail), ERR_CONFIG);
+    assert_int_equal(policy_create(&f.policy, f.config, contexts, &fail), ERR_CONFIG);
     assert_non_null(strstr(fail.text, "policy.rules[0].likely"));
     f.config->policy.likely_limit = 0.7;
-    assert_int_equal(policy_create(&f.policy, f.config, SMALL_CONTEXT, &fail), OK);
+    assert_int_equal(policy_create(&f.policy, f.config, contexts, &fail), OK);
     assert_true(policy_follows_success(f.policy) && !policy_follows_limit(f.policy));
     assert_string_equal(decide_success(f, &at, NULL, 10).rule, "sure");
-    check(decide_success(f, &below, NULL, 10), ROLE_LARGE, WISH_AUTO, "doubt",
+    check(decide_success(f, &below, NULL, 10), LARGE, WISH_AUTO, "doubt",
           "success 0.700000000 < 0.700000000");
     /* A limit that has moved comes with the facts. */
-    check(decide_success(f, &at, &higher, 10), ROLE_LARGE, WISH_AUTO, "doubt",
-          "success 0.70 < 0.75");
-    check(decide_success(f, &below, &lower, 10), ROLE_SMALL, WISH_AUTO, "sure",
-          "success 0.70 ≥ 0.60");
+    check(decide_success(f, &at, &higher, 10), LARGE, WISH_AUTO, "doubt", "success 0.70 < 0.75");
+    check(decide_success(f, &below, &lower, 10), SMALL, WISH_AUTO, "sure", "success 0.70 ≥ 0.60");
     json_t *table = table_json(f.policy); /* can be put into a configuration: numbers */
     assert_true(json_real_value(json_object_get(json_array_get(table, 0), "below_success")) == 0.7);
     assert_true(json_real_value(json_object_get(json_array_get(table, 1), "min_success")) == 0.7);

@@ -57,7 +57,7 @@ static void test_pinned(void **state)
     run_release(r);
     failure fail;
     assert_int_equal(submit(&s, &(run_options){.model = "gpt"}, &r, &fail), ERR_NOT_FOUND);
-    assert_string_equal(fail.text, "no model \"gpt\"; there are: auto, l, s");
+    assert_string_equal(fail.text, "no model \"gpt\"; there are: auto, s, l");
     assert_null(r);
     world.submit_code = ERR_CONTEXT;
     assert_int_equal(submit(&s, &(run_options){.model = "s"}, &r, &fail), ERR_CONTEXT);
