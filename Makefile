@@ -15,6 +15,7 @@
 #   make test-llama-server  llama.cpp's own server tests (from the Python registry) against a-io serve
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make install        into PREFIX (/usr/local), DESTDIR before it: program, demo pair, manual page, completions, unit; `uninstall`
+#   make demo-tasks     models/demo/tasks.jsonl again, the built-in tasks of replay, the same bytes
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
 #   make replay         scenarios A, B and C through all policies on the demo pair (a few minutes): a page and tables
 #   make bench-kv       what KV memory costs: resident bytes, first touch, copied prefixes
@@ -80,7 +81,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all install uninstall demo demo-real real-models replay test test-programs test-docs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured bench-load
+.PHONY: all install uninstall demo demo-real demo-tasks real-models replay test test-programs test-docs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured bench-load
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(RUST_LIBRARY)
@@ -98,7 +99,7 @@ INSTALLED := $(PLACE)/bin/a-io $(PLACE)/share/man/man1/a-io.1 $(PLACE)/share/bas
 install: $(PROGRAM)
 	install -Dm755 $(PROGRAM) $(PLACE)/bin/a-io
 	install -Dm644 -t $(PLACE)/share/a-io/config config/*.yaml
-	install -Dm644 -t $(PLACE)/share/a-io/models/demo models/demo/*.gguf
+	install -Dm644 -t $(PLACE)/share/a-io/models/demo models/demo/*.gguf models/demo/tasks.jsonl
 	install -Dm644 docs/a-io.1 $(PLACE)/share/man/man1/a-io.1
 	install -Dm644 tools/install/a-io.bash $(PLACE)/share/bash-completion/completions/a-io
 	install -Dm644 tools/install/_a-io $(PLACE)/share/zsh/site-functions/_a-io
@@ -275,6 +276,9 @@ replay: setup
 	$(PROGRAM) replay --scenario A,B,C --policies all --requests 200 --rounds 2 --seed 1 --output build/replay.json $(REPLAY_OPTIONS)
 	$(PROGRAM) report build/replay.json --html build/replay.html --markdown build/replay.md --svg build/replay.svg
 	@echo "the page: build/replay.html; the tables: build/replay.md; the picture: build/replay.svg"
+
+demo-tasks:
+	tools/demo_models/make_tasks.py
 
 # The standard set, said to be so in docs/speed.md. More models: `build/a-io bench --help`.
 bench: setup

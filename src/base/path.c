@@ -1,4 +1,5 @@
-/* path.c: home directories, kinds of files, and the folders above a file. */
+/* path.c: home directories, kinds of files, the project's own ones, and the folders above a file.
+ */
 #include "base/path.h"
 
 #include <errno.h>
@@ -26,6 +27,26 @@ char *path_expand_home(const char *path)
     if (home == NULL)
         return strdup(path);
     return asprintf(&whole, "%s%s", home, path + 1) < 0 ? NULL : whole;
+}
+
+bool path_find_own(const char *name, char out[PATH_MAX])
+{
+    static const char *const places[] = {"/", "/../", "/../../", "/../share/a-io/"};
+    char program[PATH_MAX];
+    int n = snprintf(out, PATH_MAX, "%s", name);
+    if (n > 0 && n < PATH_MAX && path_is_file(out))
+        return true;
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (length <= 0)
+        return false;
+    program[length] = '\0';
+    *strrchr(program, '/') = '\0'; /* the link's target is absolute */
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        n = snprintf(out, PATH_MAX, "%s%s%s", program, places[i], name);
+        if (n > 0 && n < PATH_MAX && path_is_file(out))
+            return true;
+    }
+    return false;
 }
 
 bool path_is_file(const char *path)

@@ -1,4 +1,4 @@
-/* random.c: a hash of three numbers, as a number in [0, 1). */
+/* random.c: a hash of three numbers, as a number in [0, 1), and what is drawn with it. */
 #include "base/random.h"
 
 /* The finaliser of splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators).
@@ -17,4 +17,19 @@ double random_uniform(uint64_t seed, uint64_t choice, uint64_t position)
     z = mix(z ^ (choice + golden));
     z = mix(z ^ (position + golden));
     return (double)(z >> 11) * 0x1p-53;
+}
+
+size_t random_below(uint64_t seed, uint64_t choice, uint64_t position, size_t n)
+{
+    return (size_t)(random_uniform(seed, choice, position) * (double)n);
+}
+
+void random_shuffle(uint64_t seed, uint64_t choice, size_t *items, size_t n)
+{
+    for (size_t i = n; i > 1; i--) {
+        size_t j = random_below(seed, choice, i, i);
+        size_t moved = items[i - 1];
+        items[i - 1] = items[j];
+        items[j] = moved;
+    }
 }

@@ -163,7 +163,7 @@ error_code labelled_read(labelled_requests *set, const char *path, failure *fail
 void labelled_shuffle(labelled_requests *set)
 {
     for (size_t i = set->n; i > 1; i--) {
-        size_t j = (size_t)(random_uniform(SHUFFLE_SEED, 0, i) * (double)i);
+        size_t j = random_below(SHUFFLE_SEED, 0, i, i);
         labelled_request moved = set->items[i - 1];
         set->items[i - 1] = set->items[j];
         set->items[j] = moved;

@@ -11,6 +11,7 @@
 #include "cli/progress.h"
 #include "cli/replay.h"
 #include "cli/result_file.h"
+#include "evidence/demo_tasks.h"
 #include "evidence/redecide.h"
 #include "evidence/replay.h"
 #include "evidence/scenario.h"
@@ -133,29 +134,8 @@ static error_code read_options(replay_options *o, int argc, char **argv, failure
 
 /* ---- what to send ------------------------------------------------------------------------- */
 
-/* Counts with the small model's tokenizer, loaded when the first long task wants it. */
-typedef struct counter {
-    const stage_options *stage;
-    stage loaded;
-} counter;
-
-static error_code count_tokens(void *context, const char *text, size_t *tokens, failure *fail)
-{
-    counter *c = context;
-    error_code code = OK;
-    if (c->loaded.orchestra == NULL) {
-        code = stage_configure(&c->loaded, c->stage, fail);
-        if (code == OK)
-            code = stage_load(&c->loaded, fail);
-    }
-    request q = {.prompt = text, .prompt_length = strlen(text), .sampling = sampling_defaults()};
-    return code == OK
-               ? backend_count_tokens(orchestra_backend(c->loaded.orchestra, 0), &q, tokens, fail)
-               : code;
-}
-
 static error_code add_scenario(replay_plan *p, const replay_options *o, const char *name,
-                               const task_list *pool, counter *c, failure *fail)
+                               const task_list *pool, failure *fail)
 {
     const scenario *s;
     if (p->n_sets == REPLAY_MAX_SETS)
@@ -166,8 +146,7 @@ static error_code add_scenario(replay_plan *p, const replay_options *o, const ch
     scenario_draw_options draw = {.n = o->requests > 0 ? o->requests : 100,
                                   .seed = o->seed,
                                   .half = (scenario_half)o->half,
-                                  .pool = pool->length > 0 ? pool : NULL,
-                                  .count = {count_tokens, c}};
+                                  .pool = pool};
     replay_set *set = &p->sets[p->n_sets++];
     set->name = s->name;
     code = scenario_draw(s, &draw, &set->tasks, fail);
@@ -177,17 +156,16 @@ static error_code add_scenario(replay_plan *p, const replay_options *o, const ch
 static error_code gather_sets(replay_plan *p, const replay_options *o, failure *fail)
 {
     task_list pool = {.items = NULL};
-    counter c = {.stage = &o->stage};
-    error_code code = o->trace != NULL ? trace_read(&pool, o->trace, fail) : OK;
+    error_code code =
+        o->trace != NULL ? trace_read(&pool, o->trace, fail) : demo_tasks_read(&pool, NULL, fail);
     if (o->scenarios == NULL) {
         p->sets[p->n_sets++] = (replay_set){.name = "trace", .tasks = pool};
         return code;
     }
     char *names = strdup(o->scenarios), *rest = names;
     for (char *name; code == OK && (name = strsep(&rest, ",")) != NULL;)
-        code = add_scenario(p, o, name, &pool, &c, fail);
+        code = add_scenario(p, o, name, &pool, fail);
     free(names);
-    stage_close(&c.loaded);
     task_list_free(&pool);
     return code;
 }

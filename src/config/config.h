@@ -282,9 +282,8 @@ typedef struct config {
     config_decisions decisions;
 } config;
 
-/* path NULL: config/demo.yaml, looked for under the working directory, beside the program's own
- * place (its directory and the two above), and as ../share/a-io/config from there. ERR_CONFIG with
- * file, line and key; ERR_NOT_FOUND or ERR_IO for a file that cannot be read. */
+/* path NULL: config/demo.yaml, found as path_find_own says. ERR_CONFIG with file, line and key;
+ * ERR_NOT_FOUND or ERR_IO for a file that cannot be read. */
 error_code config_load(config **out, const char *path, failure *fail);
 /* The same from text in memory; `file` is its name in messages and its base for relative paths. */
 error_code config_parse(config **out, const char *text, size_t length, const char *file,

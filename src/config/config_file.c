@@ -4,10 +4,10 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
+#include "base/path.h"
 #include "config/config.h"
 
 #define MAX_FILE_BYTES (1u << 20)
@@ -31,40 +31,13 @@ static error_code load_file(config **out, const char *path, failure *fail)
     return code;
 }
 
-static bool exists(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) == 0;
-}
-
-/* Sets `path` to the first place that has the default file; false: none has. */
-static bool find_default(char path[PATH_MAX])
-{
-    static const char *const places[] = {"/", "/../", "/../../", "/../share/a-io/"};
-    snprintf(path, PATH_MAX, "%s", DEFAULT_FILE);
-    if (exists(path))
-        return true;
-    char program[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (length <= 0)
-        return false;
-    program[length] = '\0';
-    *strrchr(program, '/') = '\0'; /* the link's target is absolute */
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        int n = snprintf(path, PATH_MAX, "%s%s%s", program, places[i], DEFAULT_FILE);
-        if (n > 0 && n < PATH_MAX && exists(path))
-            return true;
-    }
-    return false;
-}
-
 error_code config_load(config **out, const char *path, failure *fail)
 {
     char found[PATH_MAX];
     *out = NULL;
     if (path != NULL)
         return load_file(out, path, fail);
-    if (!find_default(found))
+    if (!path_find_own(DEFAULT_FILE, found))
         return failure_set(fail, ERR_NOT_FOUND,
                            "no configuration: " DEFAULT_FILE " is neither under the working "
                            "directory nor beside the program; give one with --config");

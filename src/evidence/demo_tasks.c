@@ -1,144 +1,147 @@
-/* demo_tasks.c: drawing requests by kind; the kinds' own files make them. */
+/* demo_tasks.c: the built-in set's lines: texts, tasks, and tasks behind texts. */
 #include "evidence/demo_tasks.h"
 
-#include <stdlib.h>
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "evidence/demo_internal.h"
+#include "base/json.h"
+#include "base/lines.h"
+#include "base/path.h"
+#include "evidence/checker.h"
 
-/* ---- shared ------------------------------------------------------------------------------- */
+#define DEFAULT_FILE "models/demo/tasks.jsonl"
+#define PROMPT_LIMIT ((size_t)1 << 20) /* bytes */
 
-static const filling *find(const filling *fillings, const char *key, size_t length)
+typedef struct reading {
+    task_list *list;
+    size_t first;  /* of the list's tasks that are the file's */
+    json_t *texts; /* in the file's order */
+    buffer prompt; /* of the long task that is read */
+} reading;
+
+static const char *text_at(const json_t *line, const char *key)
 {
-    for (; fillings->key != NULL; fillings++)
-        if (strlen(fillings->key) == length && strncmp(fillings->key, key, length) == 0)
-            return fillings;
+    return json_string_value(json_object_get(line, key));
+}
+
+static error_code no_memory(failure *fail)
+{
+    return failure_set(fail, ERR_MEMORY, "no memory for the tasks");
+}
+
+static error_code add_task(reading *r, const json_t *line, failure *fail)
+{
+    const char *id = text_at(line, "id"), *kind = text_at(line, "task");
+    const char *prompt = text_at(line, "prompt");
+    json_t *check = json_object_get(line, "check");
+    if (id == NULL || kind == NULL || prompt == NULL)
+        return failure_set(fail, ERR_FORMAT, "id, task and prompt are needed, all texts");
+    error_code code = check_validate(check, fail);
+    return code == OK
+               ? task_list_add_prompt(r->list, id, kind, kind, prompt, json_incref(check), fail)
+               : code;
+}
+
+static const task *find_task(const reading *r, const char *id)
+{
+    for (size_t i = r->first; i < r->list->length; i++)
+        if (strcmp(r->list->items[i].id, id) == 0)
+            return &r->list->items[i];
     return NULL;
 }
 
-void demo_fill(buffer *out, const char *template, const filling *fillings)
+/* The texts that stand before a long task, then the task. */
+static error_code write_long(reading *r, const json_t *after, const task *last, failure *fail)
 {
-    for (const char *at = template; *at != '\0';) {
-        const char *end = *at == '{' ? strchr(at, '}') : NULL;
-        const filling *f = end != NULL ? find(fillings, at + 1, (size_t)(end - at - 1)) : NULL;
-        if (f == NULL) {
-            buffer_add(out, at++, 1);
-            continue;
-        }
-        if (f->text != NULL)
-            buffer_add_text(out, f->text);
-        else
-            buffer_add_format(out, "%ld", f->number);
-        at = end + 1;
+    size_t i;
+    json_t *number;
+    error_code code = OK;
+    buffer_clear(&r->prompt);
+    json_array_foreach(after, i, number)
+    {
+        json_int_t at = json_integer_value(number);
+        const char *text = json_is_integer(number) && at >= 0
+                               ? json_string_value(json_array_get(r->texts, (size_t)at))
+                               : NULL;
+        if (text == NULL)
+            return failure_set(fail, ERR_FORMAT, "after[%zu]: not the number of a text above", i);
+        if (code == OK)
+            code = buffer_add_text(&r->prompt, text);
+        if (code == OK)
+            code = buffer_add_text(&r->prompt, "\n\n");
     }
-}
-
-bool demo_is_test(const char *text)
-{
-    uint32_t crc = UINT32_MAX;
-    for (const char *at = text; *at != '\0'; at++) {
-        crc ^= (unsigned char)*at;
-        for (int bit = 0; bit < 8; bit++)
-            crc = crc >> 1 ^ ((crc & 1) != 0 ? UINT32_C(0xedb88320) : 0);
-    }
-    return ~crc % 8 == 0;
-}
-
-/* ---- drawing ------------------------------------------------------------------------------ */
-
-typedef struct drawing {
-    python_random random;
-    token_counter count;
-    demo_world *world;
-    size_t *order; /* of the facts */
-} drawing;
-
-static error_code make_code(drawing *d, size_t i, demo_task *out, failure *fail)
-{
-    (void)i, (void)fail;
-    return demo_code_make(&d->random, out);
-}
-
-static error_code make_long(drawing *d, size_t i, demo_task *out, failure *fail)
-{
-    (void)i;
-    return demo_long_make(&d->random, d->count, out, fail);
-}
-
-static error_code make_math(drawing *d, size_t i, demo_task *out, failure *fail)
-{
-    (void)i, (void)fail;
-    return demo_math_make(&d->random, out);
-}
-
-static error_code prepare_qa(drawing *d)
-{
-    error_code code = demo_world_create(&d->world);
-    if (code != OK)
-        return code;
-    size_t n = demo_world_facts(d->world);
-    d->order = malloc(n * sizeof d->order[0]);
-    if (d->order == NULL)
-        return ERR_MEMORY;
-    for (size_t i = 0; i < n; i++)
-        d->order[i] = i;
-    python_random_shuffle(&d->random, d->order, n);
-    return OK;
-}
-
-static error_code make_qa(drawing *d, size_t i, demo_task *out, failure *fail)
-{
-    (void)fail;
-    if (d->world == NULL && prepare_qa(d) != OK)
-        return ERR_MEMORY;
-    return demo_qa_make(d->world, d->order[i % demo_world_facts(d->world)], &d->random, out);
-}
-
-static const struct kind {
-    const char *name, *intent;
-    error_code (*make)(drawing *d, size_t i, demo_task *out, failure *fail);
-} kinds[] = {{"code", "code", make_code},
-             {"qa", "qa", make_qa},
-             {"math", "math", make_math},
-             {"long", "code", make_long}};
-
-static error_code draw_one(drawing *d, const struct kind *k, size_t i, uint64_t seed,
-                           task_list *list, failure *fail)
-{
-    char id[64];
-    demo_task made = {.check = NULL};
-    buffer_init(&made.prompt, (size_t)1 << 20);
-    failure_set(fail, ERR_MEMORY, "no memory for the tasks");
-    error_code code = k->make(d, i, &made, fail);
-    if (code == OK && made.check == NULL)
-        code = ERR_MEMORY;
-    snprintf(id, sizeof id, "%s-%llu-%zu", k->name, (unsigned long long)seed, i + 1);
     if (code == OK)
-        code =
-            task_list_add_prompt(list, id, k->name, k->intent, made.prompt.data, made.check, fail);
+        code = buffer_add_text(&r->prompt, last->messages[0].content);
+    return code == OK ? OK : failure_set(fail, code, "the prompt is too long");
+}
+
+static error_code add_long(reading *r, const json_t *line, failure *fail)
+{
+    const char *id = text_at(line, "id"), *of = text_at(line, "of");
+    const task *last = of != NULL ? find_task(r, of) : NULL;
+    if (id == NULL || last == NULL)
+        return failure_set(fail, ERR_FORMAT, "id, and \"of\", a task above, are needed");
+    error_code code = write_long(r, json_object_get(line, "after"), last, fail);
+    return code == OK ? task_list_add_prompt(r->list, id, "long", last->intent, r->prompt.data,
+                                             json_incref(last->check), fail)
+                      : code;
+}
+
+static error_code add_line(reading *r, const char *text, size_t length, failure *fail)
+{
+    json_error_t error;
+    error_code code;
+    json_t *line = json_read(text, length, JSON_REJECT_DUPLICATES, &error, &code);
+    if (line == NULL)
+        return code == ERR_MEMORY ? no_memory(fail)
+                                  : failure_set(fail, code, "not JSON: %s", error.text);
+    json_t *block = json_object_get(line, "text");
+    if (json_is_string(block))
+        code = json_array_append(r->texts, block) == 0 ? OK : no_memory(fail);
+    else if (json_object_get(line, "of") != NULL)
+        code = add_long(r, line, fail);
     else
-        json_decref(made.check);
-    buffer_free(&made.prompt);
+        code = add_task(r, line, fail);
+    json_decref(line);
     return code;
 }
 
-error_code demo_tasks_draw(task_list *list, const char *kind, size_t n, uint64_t seed,
-                           token_counter count, failure *fail)
+static error_code read_lines(reading *r, FILE *file, const char *path, failure *fail)
 {
-    const struct kind *k = NULL;
-    for (size_t i = 0; i < COUNT(kinds); i++)
-        if (strcmp(kinds[i].name, kind) == 0)
-            k = &kinds[i];
-    if (k == NULL)
-        return failure_set(fail, ERR_NOT_FOUND,
-                           "no built-in tasks \"%.60s\"; there are: code, qa, math, long", kind);
-    drawing d = {.count = count};
-    python_random_seed(&d.random, seed);
+    char *line = NULL;
+    size_t capacity = 0, number = 0;
+    ssize_t length;
     error_code code = OK;
-    for (size_t i = 0; code == OK && i < n; i++)
-        code = draw_one(&d, k, i, seed, list, fail);
-    demo_world_destroy(d.world);
-    free(d.order);
+    while (code == OK && (length = getline(&line, &capacity, file)) >= 0) {
+        number++;
+        code = add_line(r, line, (size_t)length, fail);
+    }
+    code =
+        code == OK ? lines_ended(file, path, fail) : failure_prefix(fail, "%s:%zu", path, number);
+    free(line);
+    return code;
+}
+
+error_code demo_tasks_read(task_list *list, const char *path, failure *fail)
+{
+    char found[PATH_MAX];
+    if (path == NULL && !path_find_own(DEFAULT_FILE, found))
+        return failure_set(fail, ERR_NOT_FOUND,
+                           "no built-in tasks: " DEFAULT_FILE " is neither under the working "
+                           "directory nor beside the program; give a trace instead");
+    path = path != NULL ? path : found;
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return failure_set(fail, error_code_of_errno(errno), "cannot open %s: %s", path,
+                           strerror(errno));
+    reading r = {.list = list, .first = list->length, .texts = json_array()};
+    buffer_init(&r.prompt, PROMPT_LIMIT);
+    error_code code = r.texts != NULL ? read_lines(&r, file, path, fail) : no_memory(fail);
+    buffer_free(&r.prompt);
+    json_decref(r.texts);
+    fclose(file);
     return code;
 }

@@ -1,25 +1,16 @@
 /*
- * demo_tasks.h: the built-in set: the tasks that the demo pair was trained for, drawn from their
- * test side, as tools/demo_models draws them (tasks_code.py, tasks_qa.py, tasks_math.py): same
- * seed, same tasks. Kinds: code, qa, math, and long, a code task behind a file longer than the
- * small model's context.
+ * demo_tasks.h: the built-in set: tasks of the kinds that the demo pair was trained for, from the
+ * side that it was not trained on: models/demo/tasks.jsonl, which tools/demo_models/make_tasks.py
+ * writes. Kinds: code, qa, math, and long, a code task behind a file longer than the small model's
+ * context. No two prompts are equal.
  */
 #ifndef EVIDENCE_DEMO_TASKS_H
 #define EVIDENCE_DEMO_TASKS_H
 
-#include <stdint.h>
-
 #include "evidence/task.h"
 
-/* Tokens of a text, for the length of long prompts. */
-typedef struct token_counter {
-    error_code (*call)(void *context, const char *text, size_t *tokens, failure *fail);
-    void *context;
-} token_counter;
-
-/* Appends n tasks of a kind; ids are kind-seed-number. ERR_NOT_FOUND names the kinds. Only long
- * counts tokens. */
-error_code demo_tasks_draw(task_list *list, const char *kind, size_t n, uint64_t seed,
-                           token_counter count, failure *fail);
+/* Appends the tasks of such a file in its order; path NULL: the project's own, found as the
+ * configuration is (path_find_own). ERR_NOT_FOUND where it is not there; messages name the line. */
+error_code demo_tasks_read(task_list *list, const char *path, failure *fail);
 
 #endif

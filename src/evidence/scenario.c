@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "evidence/python_random.h"
+#include "base/random.h"
 
 static const scenario scenarios[] = {
     {"A", {{"code", 70}, {"qa", 20}, {"math", 10}}},
@@ -12,6 +12,8 @@ static const scenario scenarios[] = {
     {"C", {{"long", 50}, {"qa", 50}}},
 };
 #define N_SCENARIOS (sizeof scenarios / sizeof scenarios[0])
+/* What is drawn with a seed (random.h): which tasks, and in which order. */
+enum { DRAWING, ORDER };
 #define MAX_PARTS (sizeof scenarios[0].parts / sizeof scenarios[0].parts[0])
 
 error_code scenario_find(const scenario **out, const char *name, failure *fail)
@@ -66,9 +68,9 @@ static error_code copy_task(task_list *out, const task *t, failure *fail)
     return OK;
 }
 
-/* From a pool: n of a kind, in an order that the seed gives. */
-static error_code take_from_pool(const scenario_part *part, size_t n,
-                                 const scenario_draw_options *o, task_list *out, failure *fail)
+/* n of a kind, in an order that the seed gives. */
+static error_code take(const scenario_part *part, size_t n, const scenario_draw_options *o,
+                       task_list *out, failure *fail)
 {
     size_t found = 0;
     size_t *order = malloc((o->pool->length + 1) * sizeof *order);
@@ -81,38 +83,13 @@ static error_code take_from_pool(const scenario_part *part, size_t n,
     error_code code = OK;
     if (found < n)
         code = failure_set(fail, ERR_INVALID,
-                           "the scenario needs %zu tasks of the kind %s; the trace has %zu", n,
+                           "the scenario needs %zu tasks of the kind %s; there are %zu", n,
                            part->kind, found);
-    python_random random;
-    python_random_seed(&random, o->seed);
-    python_random_shuffle(&random, order, found);
+    random_shuffle(o->seed, DRAWING, order, found);
     for (size_t i = 0; code == OK && i < n; i++)
         code = copy_task(out, &o->pool->items[order[i]], fail);
     free(order);
     return code;
-}
-
-/* From the built-in set: the first n of the wanted half. */
-static error_code take_built_in(const scenario_part *part, size_t n, const scenario_draw_options *o,
-                                task_list *out, failure *fail)
-{
-    for (size_t drawn = o->half == BOTH_HALVES ? n : 2 * n + 32;; drawn *= 2) {
-        task_list all = {.items = NULL};
-        error_code code = demo_tasks_draw(&all, part->kind, drawn, o->seed, o->count, fail);
-        size_t found = 0;
-        for (size_t i = 0; code == OK && i < all.length; i++)
-            found += is_wanted(&all.items[i], o->half);
-        size_t taken = 0;
-        for (size_t i = 0; code == OK && found >= n && taken < n; i++) {
-            if (is_wanted(&all.items[i], o->half)) {
-                code = copy_task(out, &all.items[i], fail);
-                taken++;
-            }
-        }
-        task_list_free(&all);
-        if (code != OK || found >= n)
-            return code;
-    }
 }
 
 static error_code shuffle(task_list *list, size_t from, uint64_t seed, failure *fail)
@@ -121,11 +98,9 @@ static error_code shuffle(task_list *list, size_t from, uint64_t seed, failure *
     size_t *order = malloc((n + 1) * sizeof *order);
     task *items = malloc((n + 1) * sizeof *items);
     if (order != NULL && items != NULL) {
-        python_random random;
         for (size_t i = 0; i < n; i++)
             order[i] = i;
-        python_random_seed(&random, seed);
-        python_random_shuffle(&random, order, n);
+        random_shuffle(seed, ORDER, order, n);
         for (size_t i = 0; i < n; i++)
             items[i] = list->items[from + order[i]];
         memcpy(list->items + from, items, n * sizeof *items);
@@ -143,7 +118,6 @@ error_code scenario_draw(const scenario *s, const scenario_draw_options *o, task
     error_code code = OK;
     share_out(s, o->n, counts);
     for (size_t i = 0; code == OK && i < MAX_PARTS && s->parts[i].kind != NULL; i++)
-        code = o->pool != NULL ? take_from_pool(&s->parts[i], counts[i], o, out, fail)
-                               : take_built_in(&s->parts[i], counts[i], o, out, fail);
+        code = take(&s->parts[i], counts[i], o, out, fail);
     return code == OK ? shuffle(out, from, o->seed, fail) : code;
 }

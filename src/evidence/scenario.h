@@ -9,7 +9,9 @@
 #ifndef EVIDENCE_SCENARIO_H
 #define EVIDENCE_SCENARIO_H
 
-#include "evidence/demo_tasks.h"
+#include <stdint.h>
+
+#include "evidence/task.h"
 
 typedef struct scenario_part {
     const char *kind; /* NULL ends the list */
@@ -32,8 +34,7 @@ typedef struct scenario_draw_options {
     size_t n;
     uint64_t seed;
     scenario_half half;
-    const task_list *pool; /* NULL: the built-in set */
-    token_counter count;   /* for the built-in set */
+    const task_list *pool; /* what is drawn from: a trace, or the built-in set */
 } scenario_draw_options;
 
 /* Appends n tasks in the scenario's shares (the largest remainders get what is left over), in an

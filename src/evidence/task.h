@@ -1,7 +1,7 @@
 /*
  * task.h: a labelled request: what is asked, what it truly is, and how to tell a right answer.
  *
- * Tasks come from files (trace.h) or are drawn from the built-in set (demo_tasks.h). A list owns
+ * Tasks come from traces (trace.h) or the built-in set (demo_tasks.h). A list owns
  * its tasks; task_list_free gives all back. Read-only once filled: any thread.
  */
 #ifndef EVIDENCE_TASK_H

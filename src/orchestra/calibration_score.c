@@ -139,7 +139,7 @@ static void resample(const double *rows, size_t n, double *means)
     for (size_t r = 0; r < RESAMPLES; r++) {
         double sums[MEANS] = {0};
         for (size_t i = 0; i < n; i++) {
-            size_t drawn = (size_t)(random_uniform(RESAMPLE_SEED, r, i) * (double)n);
+            size_t drawn = random_below(RESAMPLE_SEED, r, i, n);
             for (size_t m = 0; m < MEANS; m++)
                 sums[m] += rows[drawn * MEANS + m];
         }

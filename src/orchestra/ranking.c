@@ -43,7 +43,7 @@ static interval resample(const ranked_case *cases, uint32_t *times, double *area
         for (size_t i = 0; i < n; i++)
             times[i] = 0;
         for (size_t i = 0; i < n; i++)
-            times[(size_t)(random_uniform(RESAMPLE_SEED, r, i) * (double)n)]++;
+            times[random_below(RESAMPLE_SEED, r, i, n)]++;
         double area = area_of(cases, times, n);
         if (!isnan(area))
             areas[found++] = area;

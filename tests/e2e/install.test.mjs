@@ -17,6 +17,12 @@ test('installed, it answers with the demo pair; completion knows commands and op
   const route = spawnSync(path.join(bin, 'a-io'), ['route', '--json', 'What is 3 plus 4?'], { cwd: folder, encoding: 'utf8' });
   assert.equal(route.status, 0, route.stderr);
   assert.equal(JSON.parse(route.stdout).intent.label, 'math');
+  const replay = () => spawnSync(path.join(bin, 'a-io'), ['replay', '--scenario', 'A', '--requests', '2', '--policies', 'small'], { cwd: folder, encoding: 'utf8' });
+  assert.match(replay().stdout, /scenario A, 2 requests/);
+  fs.rmSync(path.join(folder, 'usr/share/a-io/models/demo/tasks.jsonl'));
+  const without = replay();
+  assert.equal(without.status, 3);
+  assert.match(without.stderr, /no built-in tasks: models\/demo\/tasks\.jsonl/);
   assert.match(fs.readFileSync(path.join(folder, 'usr/lib/systemd/system/a-io.service'), 'utf8'), /ExecStart=\/usr\/bin\/a-io serve/);
   const complete = (line, at) => spawnSync('bash', ['-c', `. ${folder}/usr/share/bash-completion/completions/a-io; COMP_WORDS=(${line}); COMP_CWORD=${at}; _a_io; printf '%s\\n' "\${COMPREPLY[@]}"`],
     { encoding: 'utf8', env: { ...process.env, PATH: `${bin}:${process.env.PATH}` } }).stdout.trim().split('\n');

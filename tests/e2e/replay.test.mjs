@@ -235,7 +235,7 @@ test('what is refused', (t) => {
   refused(['--scenario', 'A', '--policies', 'rules'], 4, /rules/);
   refused(['--scenario', 'A', '--rate', '5', '--in-flight', '2'], 2, /exclude/);
   refused(['--scenario', 'A', '--arrivals'], 2, /--arrivals/);
-  refused(['--scenario', 'A', 'models/demo/requests.jsonl', '--requests', '50'], 2, /needs 35 tasks of the kind code; the trace has 7/);
+  refused(['--scenario', 'A', 'models/demo/requests.jsonl', '--requests', '50'], 2, /needs 35 tasks of the kind code; there are 7/);
   refused(['--simulate', 'config/paper-910b.yaml', '--scenario', 'A'], 2, /--simulate/);
   refused(['--simulate', 'config/demo.yaml'], 4, /config\/demo\.yaml/);
   refused(['--scenario', 'A', '--step-cost', '/nonexistent.json'], 3, /nonexistent/);

@@ -1,6 +1,6 @@
 /*
- * Labelled requests: reading traces in all their forms, the built-in tasks, the checkers, and what
- * the sandbox keeps code from.
+ * Labelled requests: reading traces in all their forms, the checkers, and what the sandbox keeps
+ * code from.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -17,7 +17,6 @@
 #include "base/clock.h"
 #include "evidence/answer.h"
 #include "evidence/checker.h"
-#include "evidence/demo_tasks.h"
 #include "evidence/sandbox.h"
 #include "evidence/trace.h"
 
@@ -375,77 +374,6 @@ static void bad_traces(void **state)
     assert_int_equal(trace_read(&list, "/nonexistent.jsonl", &fail), ERR_NOT_FOUND);
 }
 
-/* ---- the built-in tasks ------------------------------------------------------------------- */
-
-static error_code quarter(void *context, const char *text, size_t *tokens, failure *fail)
-{
-    (void)context, (void)fail;
-    *tokens = strlen(text) / 4;
-    return OK;
-}
-
-static uint32_t crc(uint32_t value, const char *text)
-{
-    for (value = ~value; *text != '\0'; text++) {
-        value ^= (unsigned char)*text;
-        for (int bit = 0; bit < 8; bit++)
-            value = value >> 1 ^ ((value & 1) != 0 ? UINT32_C(0xedb88320) : 0);
-    }
-    return ~value;
-}
-
-/* CRC-32 of all prompts in order, from Python: the same kind, number and seed through
- * tools/demo_models/tasks_*.py (make_test; long: make_long_test counting len(t.encode()) // 4). */
-static void same_tasks_as_in_training(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *kind;
-        size_t n;
-        uint64_t seed;
-        uint32_t crc;
-    } cases[] = {{"code", 3000, 101, 2064271208},
-                 {"qa", 2500, 102, 641055503},
-                 {"math", 3000, 103, 967026049},
-                 {"long", 200, 104, 604024729},
-                 {"code", 50, 5000000000, 305792695}};
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        failure fail;
-        task_list list = {.items = NULL};
-        token_counter count = {.call = quarter};
-        assert_int_equal(
-            demo_tasks_draw(&list, cases[i].kind, cases[i].n, cases[i].seed, count, &fail), OK);
-        assert_int_equal(list.length, cases[i].n);
-        uint32_t all = 0;
-        for (size_t k = 0; k < list.length; k++) {
-            all = crc(all, list.items[k].messages[0].content);
-            assert_int_equal(check_validate(list.items[k].check, &fail), OK);
-        }
-        assert_int_equal(all, cases[i].crc);
-        task_list_free(&list);
-    }
-}
-
-static void references_pass_their_own_check(void **state)
-{
-    (void)state;
-    failure fail;
-    task_list list = {.items = NULL};
-    token_counter count = {.call = quarter};
-    assert_int_equal(demo_tasks_draw(&list, "code", 60, 7, count, &fail), OK);
-    for (size_t i = 0; i < list.length; i++) {
-        const json_t *check = list.items[i].check;
-        bool right;
-        const char *reference = json_string_value(json_object_get(check, "reference"));
-        assert_int_equal(checker_check(judge, check, reference, &right, &fail), OK);
-        assert_true(right);
-        assert_int_equal(checker_check(judge, check, "def f(): pass", &right, &fail), OK);
-        assert_false(right);
-    }
-    task_list_free(&list);
-    assert_int_equal(demo_tasks_draw(&list, "poetry", 1, 7, count, &fail), ERR_NOT_FOUND);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,8 +391,6 @@ int main(void)
         cmocka_unit_test(forms_of_a_trace),
         cmocka_unit_test(a_decision_log),
         cmocka_unit_test(bad_traces),
-        cmocka_unit_test(same_tasks_as_in_training),
-        cmocka_unit_test(references_pass_their_own_check),
     };
     failure fail;
     if (checker_create(&judge, &fail) != OK)

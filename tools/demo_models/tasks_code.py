@@ -213,9 +213,16 @@ NOTES = [
     "We keep {a} and {b} sorted, so that reviews are easy.",
     "Errors in {a} are raised, errors in {b} are counted.",
 ]
+OPENINGS = [
+    "Here is a file of our project.",
+    "This is the file I am working on.",
+    "Read these notes and functions first.",
+    "Below is the module so far.",
+]
 
 
-def _paragraph(rng):
+def paragraph(rng):
+    """A function of the training side, or notes, as a long file has them."""
     if rng.random() < 0.5:
         return parts(rng, "train")[2]
     return "# " + " ".join(
@@ -229,17 +236,10 @@ def long_prompt(rng, split, count, low, high):
     prompt, answer, check = make(rng, split)
     goal = rng.randint(low, high)
     rest = count(prompt) + 16
-    opening = rng.choice(
-        [
-            "Here is a file of our project.",
-            "This is the file I am working on.",
-            "Read these notes and functions first.",
-            "Below is the module so far.",
-        ]
-    )
+    opening = rng.choice(OPENINGS)
     blocks = []
     while True:
-        block = _paragraph(rng)
+        block = paragraph(rng)
         rest += count(block) + 1
         if rest > goal:
             break
