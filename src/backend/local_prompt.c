@@ -18,13 +18,19 @@ static error_code encode_all(const backend *b, const request *r, local_prompt *p
     return code;
 }
 
+static bool has_calls_bound(const request *r, const chat_style *style)
+{
+    return r->chat.must_call ||
+           (r->chat.binds_calls && r->grammar.text == NULL && tool_grammar_is_known(style->form));
+}
+
 /* What the reply must match: calls in the form that its model knows, or what the request says. */
 static error_code compile_grammar(const backend *b, const request *r, local_prompt *p,
                                   failure *fail)
 {
     const model *m = local_model(b);
     const chat_style *style = &p->style.chat;
-    if (!r->chat.must_call)
+    if (!has_calls_bound(r, style))
         return r->grammar.text == NULL
                    ? OK
                    : grammar_compile(&p->grammar, m, r->grammar.kind, r->grammar.text,
@@ -33,7 +39,9 @@ static error_code compile_grammar(const backend *b, const request *r, local_prom
         .tools_json = r->chat.tools_json,
         .name = r->chat.called,
         .is_one = r->chat.calls_once,
-        .thought_end = p->style.is_in_thought ? style->thoughts->end : NULL,
+        .is_free = !r->chat.must_call,
+        .thoughts = style->thoughts,
+        .is_in_thought = p->style.is_in_thought,
     };
     buffer text;
     buffer_init(&text, PROMPT_TEXT_LIMIT);

@@ -55,6 +55,8 @@ typedef struct request_chat {
     bool must_call; /* the reply calls tools and does nothing else, … */
     const char *called; /* … the one of this name, once; NULL: any of them */
     bool calls_once;
+    bool binds_calls; /* the reply may call, and arguments of tools with "strict": true are valid,
+                         where a grammar is known for the form of the model's calls */
 } request_chat;
 
 /* What a reply must match, for whichever model gives it. */

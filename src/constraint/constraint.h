@@ -75,8 +75,13 @@ typedef enum constraint_kind {
 /* Of CONSTRAINT_CALLS: `functions`, each with `name` and `parameters` (a JSON Schema, or null), one
  * of which is called as {"name": …, KEY: …}, with `key` for KEY. Marks are arrays of texts and of
  * ids of tokens: `before` and `after` all calls, `begin` and `end` of each, `between` two;
- * `most_one`: true for one call only. `thought_end`: the text that ends a thought which comes
- * first, or null. */
+ * `most_one`: true for one call only. `thought_end`: the part of a mark that ends a thought which
+ * comes first, or null.
+ *
+ * With `is_free` the reply may as well be any text; it is calls from the first mark on, which is a
+ * token's or the first text of `before` and `begin`, with `is_bare` also from the beginning of an
+ * object that is a call's and stands where the reply begins, in a block of code or not. Then with
+ * `thought_begin`, the thought need not come. */
 
 typedef struct constraint_grammar constraint_grammar;
 

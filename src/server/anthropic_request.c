@@ -136,10 +136,11 @@ static bool read_anthropic_tools(parser *p, const char *name, json_t *value)
                                  "have: tools have 'name', 'description' and 'input_schema'",
                                  i, type);
         json_array_append_new(tools,
-                              json_pack("{s:s, s:{s:O?, s:O*, s:O*}}", "type", "function",
+                              json_pack("{s:s, s:{s:O?, s:O*, s:O*, s:O*}}", "type", "function",
                                         "function", "name", json_object_get(tool, "name"),
                                         "description", json_object_get(tool, "description"),
-                                        "parameters", json_object_get(tool, "input_schema")));
+                                        "parameters", json_object_get(tool, "input_schema"),
+                                        "strict", tool_strictness(tool)));
     }
     return read_tools(p, name, tools);
 }

@@ -48,7 +48,8 @@ typedef struct reply_manner {
     bool include_usage;
     bool continuous_usage;        /* in every chunk */
     bool echo;                    /* the prompt before the reply */
-    bool takes_calls;             /* the request has tools */
+    bool takes_calls;             /* the request has tools, … */
+    bool binds_calls;             /* … of which some are strict: request_chat's */
     bool wants_scores;            /* the log-probabilities of its tokens */
     bool scores_drawn;            /* by what they were drawn from */
     bool tells_tokens;            /* their ids */

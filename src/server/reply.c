@@ -278,6 +278,7 @@ static bool make_parser(const exchange *e, choice *c)
     const reply_options options = {
         .style = style.chat,
         .takes_calls = e->manner.takes_calls,
+        .binds_calls = e->manner.binds_calls,
         .takes_thoughts = e->manner.keeps_thoughts,
         .is_in_thought = style.is_in_thought,
     };

@@ -97,7 +97,8 @@ static bool is_wrapper(const char *text, span key, char first)
     return first == '{' && (is_word(text, key, "tool_call") || is_word(text, key, "function"));
 }
 
-static call_object scan_object(const char *text, size_t length)
+/* `is_bound`: its name comes first, as the grammar of calls has it. */
+static call_object scan_object(const char *text, size_t length, bool is_bound)
 {
     call_object o = {.is_bad = false};
     size_t at = 1, depth = 1;
@@ -118,7 +119,7 @@ static call_object scan_object(const char *text, size_t length)
         span key;
         if (!read_key(&o, text, length, &at, &key))
             return o;
-        if (is_wrapper(text, key, text[at])) {
+        if (!is_bound && is_wrapper(text, key, text[at])) {
             depth++;
             at++;
             continue;
@@ -129,6 +130,7 @@ static call_object scan_object(const char *text, size_t length)
         note_value(&o, text, key, (span){at, end <= length ? end : 0});
         if (end > length)
             return o;
+        o.is_bad = is_bound && o.name.end == 0;
         at = end;
     }
     return o;
@@ -178,7 +180,7 @@ static reply_step tell_object(reply_parser *p, const call_object *o)
 
 static reply_step step_object(reply_parser *p)
 {
-    call_object o = scan_object(p->held.data, p->held.length);
+    call_object o = scan_object(p->held.data, p->held.length, p->options.binds_calls);
     if (o.is_bad)
         return reply_refuse_call(p);
     if (o.is_whole || (o.has_arguments && o.name.end > 0))

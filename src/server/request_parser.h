@@ -47,6 +47,7 @@ typedef struct parser {
     json_t *fields;          /* of the reply, that alone are wanted; or NULL */
     json_t *prefix, *suffix; /* of what is to be filled in */
     bool hides_tools;        /* tool_choice: none */
+    bool binds_calls;        /* some tool is strict */
     bool continues;          /* the last message is what the reply goes on with */
     bool begins;             /* the request says that it has a turn of its own */
     json_t *variables;       /* that the template is told; owned; NULL: none */
@@ -103,6 +104,8 @@ json_t *parser_own(parser *p, json_t *made);
 char *parser_write_json(json_t *value);
 /* The same, kept. */
 const char *parser_keep_json(parser *p, const char *name, json_t *value);
+/* A tool's "strict", where it is more than absent or false; borrowed. */
+json_t *tool_strictness(const json_t *tool);
 /* What the template is told; the value is taken over. */
 bool parser_set_variable(parser *p, const char *name, json_t *value);
 

@@ -5,11 +5,29 @@
 
 /* ---- tools ----------------------------------------------------------------------------------- */
 
+static bool is_absent(const json_t *value)
+{
+    return value == NULL || json_is_null(value);
+}
+
 static bool is_function(const json_t *function)
 {
     json_t *parameters = json_object_get(function, "parameters");
+    json_t *strict = json_object_get(function, "strict");
     return json_string_length(json_object_get(function, "name")) > 0 &&
-           (parameters == NULL || json_is_null(parameters) || json_is_object(parameters));
+           (is_absent(parameters) || json_is_object(parameters)) &&
+           (is_absent(strict) || json_is_boolean(strict));
+}
+
+static bool is_strict(const json_t *tool)
+{
+    return json_is_true(json_object_get(json_object_get(tool, "function"), "strict"));
+}
+
+json_t *tool_strictness(const json_t *tool)
+{
+    json_t *strict = json_object_get(tool, "strict");
+    return is_absent(strict) || json_is_false(strict) ? NULL : strict;
 }
 
 bool read_tools(parser *p, const char *name, json_t *value)
@@ -25,8 +43,9 @@ bool read_tools(parser *p, const char *name, json_t *value)
             !is_function(json_object_get(tool, "function")))
             return api_error_set(p->error, 400, NULL, name,
                                  "'%s[%zu]' must be {\"type\": \"function\", \"function\": "
-                                 "{\"name\", \"description\", \"parameters\"}}",
+                                 "{\"name\", \"description\", \"parameters\", \"strict\"}}",
                                  name, i);
+        p->binds_calls = p->binds_calls || is_strict(tool);
     }
     p->tools = value;
     return true;
@@ -88,6 +107,7 @@ bool finish_tools(parser *p)
     if (json_array_size(p->tools) > 0 && !p->hides_tools) {
         chat->tools_json = parser_keep_json(p, "tools", p->tools);
         out->manner.takes_calls = true;
+        out->manner.binds_calls = chat->binds_calls = p->binds_calls && p->grammar == NULL;
         if (chat->tools_json == NULL)
             return false;
     }

@@ -152,10 +152,11 @@ static bool read_store(parser *p, const char *name, json_t *value)
 static void add_function(json_t *tools, const json_t *tool, const json_t *namespace)
 {
     json_t *name = full_name(namespace, json_object_get(tool, "name"));
-    json_array_append_new(tools, json_pack("{s:s, s:{s:o?, s:O*, s:O*}}", "type", "function",
+    json_array_append_new(tools, json_pack("{s:s, s:{s:o?, s:O*, s:O*, s:O*}}", "type", "function",
                                            "function", "name", name, "description",
                                            json_object_get(tool, "description"), "parameters",
-                                           json_object_get(tool, "parameters")));
+                                           json_object_get(tool, "parameters"), "strict",
+                                           tool_strictness(tool)));
 }
 
 /* A namespace's functions, as Codex groups some of its own. */

@@ -96,6 +96,7 @@ static void add_prompt(buffer *out, const request *q)
     add(out, "called", c->called);
     add_number(out, "must call", c->must_call);
     add_number(out, "once", c->calls_once);
+    add_number(out, "bound", c->binds_calls);
     add(out, "suffix", q->suffix);
     add(out, "files", q->files_json);
     add(out, "grammar", q->grammar.text);

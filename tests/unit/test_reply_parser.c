@@ -39,7 +39,7 @@ static bool take(void *context, const reply_piece *piece)
     return buffer_add(&t->text, piece->text, piece->length) == OK;
 }
 
-enum { NO_CALLS = 1, THINKS = 2, IN_THOUGHT_AT_FIRST = 4 };
+enum { NO_CALLS = 1, THINKS = 2, IN_THOUGHT_AT_FIRST = 4, BOUND = 8 };
 
 typedef struct parse_case {
     const char *form, *text, *expected;
@@ -53,6 +53,7 @@ static void check(const parse_case *c, size_t piece)
     const reply_options options = {
         .style = {.form = chat_form_find(c->form), .thoughts = &think},
         .takes_calls = (c->manner & NO_CALLS) == 0,
+        .binds_calls = (c->manner & BOUND) != 0,
         .takes_thoughts = (c->manner & (THINKS | IN_THOUGHT_AT_FIRST)) != 0,
         .is_in_thought = (c->manner & IN_THOUGHT_AT_FIRST) != 0,
     };
@@ -96,6 +97,13 @@ static const parse_case cases[] = {
     {"hermes", "```json\n{\"a\": 1}\n```", "```json\n{\"a\": 1}\n```", 0},
     {"hermes", "```json\n[1]\n```", "```json\n[1]\n```", 0},
     {"hermes", "```js", "```js", 0},
+    {"hermes", " {\"name\": \"f\", \"arguments\": {\"a\": 1}}", "0:f[{\"a\": 1}]", BOUND},
+    {"hermes", "```json\n{\"name\": \"f\", \"arguments\": {}}\n```", "0:f[{}]", BOUND},
+    {"hermes", "{\"arguments\": {}, \"name\": \"f\"}", "{\"arguments\": {}, \"name\": \"f\"}",
+     BOUND},
+    {"hermes", "{\n \"name\":\"f\", \"arguments\": {}}", "0:f[{}]", BOUND},
+    {"hermes", "{\"name\": 1, \"name\": \"f\"}", "{\"name\": 1, \"name\": \"f\"}", BOUND},
+    {"hermes", "{\"function\": {\"name\": \"f\"}}", "{\"function\": {\"name\": \"f\"}}", BOUND},
     {"hermes", "{no json", "{no json", 0},
     {"hermes", "<tool_call>no json</tool_call>", "<tool_call>no json", 0},
     {"hermes", "a < b <tool", "a < b <tool", 0},

@@ -16,16 +16,23 @@
     "{\"type\":\"function\",\"function\":{\"name\":\"move\",\"parameters\":{\"type\":\"object\","  \
     "\"properties\":{\"to\":{\"$ref\":\"#/$defs/place\"},\"fast\":{\"type\":\"boolean\"}},"        \
     "\"required\":[\"to\",\"fast\"],\"additionalProperties\":false,"                               \
-    "\"$defs\":{\"place\":{\"enum\":[\"north\",\"south\"]}}}}}]"
+    "\"$defs\":{\"place\":{\"enum\":[\"north\",\"south\"]}}},\"strict\":true}}]"
+
+static error_code write_demand(buffer *out, const char *form, const tool_demand *d, failure *fail)
+{
+    buffer_init(out, 1 << 20);
+    error_code code =
+        tool_grammar_write(out, house_models[LARGE]->tokenizer, chat_form_find(form), d, fail);
+    return code == OK ? buffer_add(out, "", 1) : code;
+}
 
 static error_code write_grammar(buffer *out, const char *form, const char *name, bool is_one,
                                 const char *thought_end, failure *fail)
 {
-    const tool_demand demand = {TOOLS, name, is_one, thought_end};
-    buffer_init(out, 1 << 20);
-    error_code code = tool_grammar_write(out, house_models[LARGE]->tokenizer, chat_form_find(form),
-                                         &demand, fail);
-    return code == OK ? buffer_add(out, "", 1) : code;
+    const chat_thoughts thoughts = {"<think>", thought_end};
+    const tool_demand demand = {TOOLS, name, is_one, .thoughts = &thoughts,
+                                .is_in_thought = thought_end != NULL};
+    return write_demand(out, form, &demand, fail);
 }
 
 /* What the model says when it has to; to be freed. */
@@ -108,6 +115,126 @@ static void test_any_function(void **state)
     assert_true(seen[0] || seen[1]);
 }
 
+/* ---- replies that may call --------------------------------------------------------------------
+ */
+
+/* What may be said: not this, as the beginning of a reply, or as one. */
+enum { REFUSED, BEGUN, WHOLE };
+
+static grammar *compile_free(const char *form, bool is_one, bool is_in_thought)
+{
+    static const chat_thoughts think = {"<think>", "</think>"};
+    const tool_demand demand = {.tools_json = TOOLS,
+                                .is_one = is_one,
+                                .is_free = true,
+                                .thoughts = &think,
+                                .is_in_thought = is_in_thought};
+    failure fail = {0};
+    buffer text;
+    grammar *g = NULL;
+    if (write_demand(&text, form, &demand, &fail) != OK ||
+        grammar_compile(&g, house_models[LARGE], GRAMMAR_CALLS, text.data, text.length - 1,
+                        &fail) != OK)
+        fail_msg("%s: %s", form, fail.text);
+    buffer_free(&text);
+    return g;
+}
+
+static int reads(const grammar *g, const char *text)
+{
+    const tokenizer *t = house_models[LARGE]->tokenizer;
+    failure fail = {0};
+    token_constraint *c;
+    token_list tokens = {0};
+    uint32_t mask[4096];
+    int32_t end = tokenizer_eos(t);
+    assert_int_equal(token_constraint_create(&c, g, &fail), OK);
+    assert_true(token_constraint_words(c) <= sizeof mask / sizeof *mask);
+    assert_int_equal(tokenizer_encode(t, text, strlen(text), false, false, &tokens, &fail), OK);
+    bool is_read = true;
+    for (size_t i = 0; i < tokens.length && is_read; i++) {
+        is_read = token_constraint_count_valid(c, tokens.ids + i, 1) == 1;
+        if (is_read)
+            assert_int_equal(token_constraint_accept(c, tokens.ids[i], &fail), OK);
+    }
+    if (is_read)
+        assert_int_equal(token_constraint_mask(c, mask, &fail), OK);
+    bool may_end = is_read && (mask[end / 32] >> (end % 32) & 1) != 0;
+    token_list_free(&tokens);
+    token_constraint_destroy(c);
+    return may_end ? WHOLE : is_read ? BEGUN : REFUSED;
+}
+
+#define MOVE(to, fast)                                                                             \
+    "{\"name\": \"move\", \"arguments\": {\"to\": \"" to "\", \"fast\": " fast "}}"
+#define TIME "{\"name\": \"get \\\"time\\\"\", \"arguments\": {\"zone\": [1]}}"
+#define SPREAD(to)                                                                                 \
+    "{\n  \"name\": \"move\",\n  \"arguments\": {\n    \"to\": \"" to                              \
+    "\",\n    \"fast\": true\n  }\n}"
+#define CALL(object) "<tool_call>\n" object "\n</tool_call>"
+
+typedef struct free_case {
+    const char *form, *text;
+    int expected;
+    bool is_one, is_in_thought;
+} free_case;
+
+static const free_case free_cases[] = {
+    {"hermes", "", WHOLE, 0, 0},
+    {"hermes", "Go < north.\n<tool", WHOLE, 0, 0},
+    {"hermes", CALL(MOVE("north", "true")), WHOLE, 0, 0},
+    {"hermes", "I shall.\n" CALL(MOVE("south", "false")), WHOLE, 0, 0},
+    {"hermes", CALL(MOVE("south", "false")) "\n" CALL(TIME), WHOLE, 0, 0},
+    {"hermes", CALL(MOVE("south", "false")) "\n" CALL(TIME), REFUSED, true, 0},
+    {"hermes", CALL(MOVE("south", "false")) " Done.", REFUSED, 0, 0},
+    {"hermes", "<tool_call>", BEGUN, 0, 0},
+    {"hermes", "I shall: " CALL(MOVE("up", "true")), REFUSED, 0, 0},
+    {"hermes", CALL(MOVE("north", "1")), REFUSED, 0, 0},
+    {"hermes", "<tool_call>\n{\"name\": \"fly\"", REFUSED, 0, 0},
+    {"hermes", "<tool_call>\nno object", REFUSED, 0, 0},
+    {"hermes", "{\"to\": \"up\"}", WHOLE, 0, 0},
+    {"hermes", " " MOVE("north", "true"), WHOLE, 0, 0},
+    {"hermes", MOVE("up", "true"), REFUSED, 0, 0},
+    {"hermes", "As " MOVE("up", "true"), WHOLE, 0, 0}, /* no call: text stands before it */
+    {"hermes", "```json\n" MOVE("north", "true") "\n```", WHOLE, 0, 0},
+    {"hermes", "```json\n" MOVE("up", "true"), REFUSED, 0, 0},
+    {"hermes", "```json\n{\"to\": 1}\n```", WHOLE, 0, 0},
+    {"hermes", "```json\n" SPREAD("north") "\n```", WHOLE, 0, 0},
+    {"hermes", SPREAD("north"), WHOLE, 0, 0},
+    {"hermes", SPREAD("up"), REFUSED, 0, 0},
+    {"hermes", "{\"arguments\": {}, \"name\": \"move\"}", WHOLE, 0,
+     0}, /* the reply parser knows none */
+    {"hermes", "<think>North?</think>\n" MOVE("north", "true"), WHOLE, 0, 0},
+    {"hermes", "<think>Up?</think>\n" MOVE("up", "true"), REFUSED, 0, 0},
+    {"hermes", "Up?</think>\n" MOVE("up", "true"), REFUSED, 0, true},
+    {"hermes", "Up, " CALL(MOVE("up", "true")) "?</think>No.", WHOLE, 0, true},
+    {"hermes", "A thought without an end", WHOLE, 0, true},
+    {"json", MOVE("north", "true"), WHOLE, 0, 0},
+    {"json", MOVE("up", "true"), REFUSED, 0, 0},
+    {"json", "Text, {\"name\": \"move\"}", WHOLE, 0, 0},
+    {"mistral", "Yes. [TOOL_CALLS][" MOVE("north", "true") ", " TIME "]", WHOLE, 0, 0},
+    {"mistral", "[TOOL_CALLS][" MOVE("up", "true"), REFUSED, 0, 0},
+    {"llama3", "{\"name\": \"move\", \"parameters\": {\"to\": \"up\"", REFUSED, 0, 0},
+    {"llama3", "<|python_tag|>{\"name\": \"move\", \"parameters\": {\"to\": \"north\"", BEGUN, 0,
+     0},
+    {"llama3", "<|python_tag|>print(1)", REFUSED, 0, 0},
+};
+
+/* Text is free, whatever it has in it; what begins as a call is one, and right. */
+static void test_text_or_calls(void **state)
+{
+    static const char *const words[] = {"refused", "the beginning of a reply", "a reply"};
+    (void)state;
+    for (size_t i = 0; i < sizeof free_cases / sizeof *free_cases; i++) {
+        const free_case *c = &free_cases[i];
+        grammar *g = compile_free(c->form, c->is_one, c->is_in_thought);
+        int is = reads(g, c->text);
+        if (is != c->expected)
+            fail_msg("%s: %s\nis %s, not %s", c->form, c->text, words[is], words[c->expected]);
+        grammar_destroy(g);
+    }
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -124,6 +251,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forms),
         cmocka_unit_test(test_any_function),
+        cmocka_unit_test(test_text_or_calls),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, house_load_models, house_free_models);
