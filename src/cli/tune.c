@@ -60,13 +60,41 @@ static void add_text_key(buffer *out, const char *key, const char *text)
     add_quoted(out, text);
 }
 
+static void add_urls(buffer *out, const char *key, const config_texts *urls)
+{
+    for (size_t i = 0; i < urls->n; i++) {
+        if (i == 0)
+            buffer_add_format(out, "\n    %s:", key);
+        buffer_add_text(out, "\n      - ");
+        add_quoted(out, urls->texts[i]);
+    }
+}
+
+static void add_pool(buffer *out, const config_remote *r)
+{
+    const config_pool *p = &r->pool;
+    buffer_add_format(out,
+                      "    pool: {limit: %u, queue: %u, wait_ms: %u, retries: %u, health_ms: %u, "
+                      "slow_start_ms: %u, hedge_tokens: %u",
+                      p->limit, p->queue, p->wait_ms, p->retries, p->health_ms, p->slow_start_ms,
+                      p->hedge_tokens);
+    if (r->health_path != NULL) {
+        buffer_add_text(out, ", health_path: ");
+        add_quoted(out, r->health_path);
+    }
+    buffer_add_text(out, "}\n");
+}
+
 static void add_remote(buffer *out, const config_model *m, const char *role)
 {
     const config_remote *r = &m->remote;
     buffer_add_text(out, "  - name: ");
     add_quoted(out, m->name);
     add_text_key(out, "role", role);
-    add_text_key(out, "url", r->url);
+    if (r->replicas.n == 0)
+        add_text_key(out, "url", r->url);
+    add_urls(out, "replicas", &r->replicas);
+    add_urls(out, "lookup_replicas", &r->lookup_replicas);
     add_text_key(out, "model", r->model);
     add_text_key(out, "key_env", r->key_env);
     add_text_key(out, "key_file", r->key_file);
@@ -75,6 +103,8 @@ static void add_remote(buffer *out, const config_model *m, const char *role)
                       "\n    context: %u\n    connect_ms: %u\n    first_byte_ms: %u\n    "
                       "idle_ms: %u\n",
                       m->context, r->connect_ms, r->first_byte_ms, r->idle_ms);
+    if (r->replicas.n > 0)
+        add_pool(out, r);
 }
 
 static void add_model(buffer *out, const config_model *m, const char *role)

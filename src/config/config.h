@@ -18,6 +18,7 @@
 #define CONFIG_MAX_HEADERS 8  /* of one rule */
 #define CONFIG_MAX_ALLOWED 64 /* hosts, and origins, that are served without a key */
 #define CONFIG_MAX_ALIASES 64
+#define CONFIG_MAX_REPLICAS 4096
 #define CONFIG_MAX_DRAFT 16      /* longest fixed lookup */
 #define CONFIG_LABEL_CODE "code" /* the label that the policies paper and adaptive route by */
 #define CONFIG_MAX_MODELS 16
@@ -38,13 +39,35 @@ typedef struct config_lookup {
     uint32_t length; /* CONFIG_LOOKUP_FIXED: 1 … CONFIG_MAX_DRAFT, else 0 */
 } config_lookup;
 
-/* A model at another server, which speaks OpenAI's API. */
+/* A list of texts, owned. */
+typedef struct config_texts {
+    char **texts;
+    uint32_t n;
+} config_texts;
+
+/* How the replicas of a model are used. */
+typedef struct config_pool {
+    uint32_t limit;         /* requests in flight at each; 0: learned */
+    uint32_t queue;         /* requests that wait for one, at most */
+    uint32_t wait_ms;       /* how long one may */
+    uint32_t retries;       /* of a request that failed before its answer began */
+    uint32_t health_ms;     /* between two checks of a replica; 0: none */
+    uint32_t slow_start_ms; /* until one that is new or came back has its full share */
+    uint32_t hedge_tokens;  /* a request for no more of them may be sent twice; 0: none is */
+} config_pool;
+
+/* A model at other servers, which speak OpenAI's API. */
 typedef struct config_remote {
-    char *url;      /* up to /v1, without a slash at its end; NULL: the model is in this process */
-    char *model;    /* what the server calls it */
-    char *key_env;  /* the environment variable that has the key … */
-    char *key_file; /* … or the file that holds it; NULL, NULL: there is none */
-    char *fields;   /* a JSON object of more fields for each request; or NULL */
+    char *url; /* up to /v1, without a slash at its end, the first replica's where there are
+                  several; NULL: the model is in this process */
+    config_texts replicas;        /* URLs likewise; none: there is the one url alone */
+    config_texts lookup_replicas; /* those with speculation on, for replies whose plan wants it */
+    config_pool pool;
+    char *health_path; /* what is asked of a server to see that it is well; NULL: its models */
+    char *model;       /* what the server calls it */
+    char *key_env;     /* the environment variable that has the key … */
+    char *key_file;    /* … or the file that holds it; NULL, NULL: there is none */
+    char *fields;      /* a JSON object of more fields for each request; or NULL */
     uint32_t connect_ms;
     uint32_t first_byte_ms; /* from the request to the first byte of the answer */
     uint32_t idle_ms;       /* between two pieces of the answer */
@@ -230,11 +253,6 @@ typedef struct config_engine {
     const struct kept_store *kept;
     bool fixed_step_cost; /* not in files: the machine's figures hold on every machine, and stay */
 } config_engine;
-
-typedef struct config_texts {
-    char **texts;
-    uint32_t n;
-} config_texts;
 
 typedef struct config_server {
     char *host;

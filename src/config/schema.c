@@ -20,6 +20,21 @@
 #define FLAG(key, type) CYAML_FIELD_BOOL_PTR(#key, OPTIONAL, type, key)
 #define REAL(key, type) CYAML_FIELD_FLOAT_PTR(#key, OPTIONAL, type, key)
 
+static const cyaml_schema_value_t text_value = {
+    CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, MAX_TEXT)};
+
+static const cyaml_schema_field_t pool_fields[] = {
+    UINT(limit, file_pool),
+    UINT(queue, file_pool),
+    UINT(wait_ms, file_pool),
+    UINT(retries, file_pool),
+    UINT(health_ms, file_pool),
+    TEXT(health_path, OPTIONAL, file_pool),
+    UINT(slow_start_ms, file_pool),
+    UINT(hedge_tokens, file_pool),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t model_fields[] = {
     TEXT(name, REQUIRED, file_model),
     TEXT(role, OPTIONAL, file_model),
@@ -32,6 +47,11 @@ static const cyaml_schema_field_t model_fields[] = {
     UINT(connect_ms, file_model),
     UINT(first_byte_ms, file_model),
     UINT(idle_ms, file_model),
+    CYAML_FIELD_SEQUENCE_COUNT("replicas", OPTIONAL, file_model, replicas, n_replicas, &text_value,
+                               1, CONFIG_MAX_REPLICAS),
+    CYAML_FIELD_SEQUENCE_COUNT("lookup_replicas", OPTIONAL, file_model, lookup_replicas,
+                               n_lookup_replicas, &text_value, 1, CONFIG_MAX_REPLICAS),
+    CYAML_FIELD_MAPPING_PTR("pool", OPTIONAL, file_model, pool, pool_fields),
     TEXT(chat_template, OPTIONAL, file_model),
     UINT(context, file_model),
     UINT(slots, file_model),
@@ -77,9 +97,6 @@ static const cyaml_schema_field_t success_fields[] = {
     CYAML_FIELD_MAPPING_PTR("online", OPTIONAL, file_success, online, online_fields),
     CYAML_FIELD_END,
 };
-
-static const cyaml_schema_value_t text_value = {
-    CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, MAX_TEXT)};
 
 static const cyaml_schema_field_t header_fields[] = {
     TEXT(name, REQUIRED, file_header),

@@ -13,12 +13,21 @@
 
 #include "base/failure.h"
 
+typedef struct file_pool {
+    uint32_t *limit, *queue, *wait_ms, *retries;
+    uint32_t *health_ms, *slow_start_ms, *hedge_tokens;
+    char *health_path;
+} file_pool;
+
 typedef struct file_model {
     char *name;
     char *role;
     char *path;
     char *url, *model, *key_env, *key_file, *fields;
     uint32_t *connect_ms, *first_byte_ms, *idle_ms;
+    char **replicas, **lookup_replicas;
+    uint32_t n_replicas, n_lookup_replicas;
+    file_pool *pool;
     char *chat_template;
     uint32_t *context;
     uint32_t *slots;
