@@ -32,6 +32,16 @@ bool backend_has_template(const backend *b)
     return b->operations->has_template(b);
 }
 
+size_t backend_read_replicas(backend *b, backend_replica *out, size_t most)
+{
+    return b->operations->read_replicas != NULL ? b->operations->read_replicas(b, out, most) : 0;
+}
+
+error_code backend_renew(backend *b, const config_model *m, failure *fail)
+{
+    return b->operations->renew != NULL ? b->operations->renew(b, m, fail) : OK;
+}
+
 void backend_read_load(backend *b, backend_load *out)
 {
     b->operations->read_load(b, out);

@@ -16,6 +16,7 @@
 #include "backend/request.h"
 #include "base/buffer.h"
 #include "base/failure.h"
+#include "config/config.h"
 
 typedef struct wakeup {
     void (*call)(void *context); /* or NULL */
@@ -58,6 +59,23 @@ typedef struct backend_load {
 } backend_load;
 
 void backend_read_load(backend *b, backend_load *out);
+
+/* One of the servers that a model is at. */
+typedef struct backend_replica {
+    char url[256]; /* cut, where it is longer */
+    bool has_lookup;
+    const char *state; /* "closed", "open", "half_open": its breaker's */
+    size_t in_flight, limit;
+    uint64_t requests, refused, failed;
+    double delay_ms; /* mean to the first byte */
+} backend_replica;
+
+/* How many there are; the first `most` are told. 0: the model is in this process. */
+size_t backend_read_replicas(backend *b, backend_replica *out, size_t most);
+
+/* The configuration was read again: takes over what can change while it serves, the replicas.
+ * Returns soon; replies that run end where they run. */
+error_code backend_renew(backend *b, const config_model *m, failure *fail);
 
 /* Lets a smaller model draft for this one's replies (WISH_DRAFT). Before its house is started; they
  * must have one vocabulary. */

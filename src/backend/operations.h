@@ -16,6 +16,8 @@ typedef struct backend_operations {
     void (*destroy)(backend *b);
     size_t (*context)(const backend *b);
     void (*read_load)(backend *b, backend_load *out);
+    size_t (*read_replicas)(backend *b, backend_replica *out, size_t most); /* or NULL */
+    error_code (*renew)(backend *b, const config_model *m, failure *fail);  /* or NULL: nothing */
     const model *(*local_model)(const backend *b); /* or NULL: no model is in this process */
     bool (*has_template)(const backend *b);
     error_code (*set_drafter)(backend *b, const backend *small, failure *fail); /* or NULL */

@@ -14,6 +14,7 @@
 #define SKEW_HOT 1.02
 #define SKEW 1.06      /* times its mean of the latest requests, likewise … */
 #define ROOM 16        /* of its limit, a part that it may have beyond that */
+#define SPARSE 8       /* replicas for each request in flight */
 #define SKEW_FREE 4    /* … once it has had so many more */
 #define RECENT 128     /* requests of each that are remembered, half of them from before */
 #define WALK 64        /* points of the ring that are looked at beyond the two */
@@ -152,6 +153,8 @@ static bool is_free(pool *p, size_t slot, const pool_tried *tried, double now_ms
 static bool is_ahead(const pool *p, const pool_replica *r, bool is_hot)
 {
     double n = (double)p->n, mean = (double)(p->in_flight + 1) / n;
+    if (p->in_flight * SPARSE < p->n) /* little to do: nothing but caches matters */
+        return false;
     return (double)r->in_flight + 1 >
                CROWDED * mean + 1 + (double)pool_limit_now(&r->limit) / ROOM ||
            (double)r->recent > (is_hot ? SKEW_HOT : SKEW) * (double)p->recent / n + SKEW_FREE;

@@ -52,6 +52,8 @@ static error_code read_key(char **out, const config_remote *r, failure *fail)
 
 void remote_free(remote_backend *b)
 {
+    remote_pools_free(b);
+    remote_change_free(b->change);
     json_decref(b->fields);
     free(b->key);
     free(b);
@@ -76,12 +78,35 @@ error_code remote_create(remote_backend **out, remote_house *h, const config_mod
     b->fields = m->remote.fields != NULL ? json_loads(m->remote.fields, 0, NULL) : NULL;
     if (code == OK && m->remote.fields != NULL && b->fields == NULL)
         code = failure_set(fail, ERR_MEMORY, "no memory for the fields of model '%s'", m->name);
+    if (code == OK)
+        code = remote_pools_create(b, fail);
     if (code != OK) {
         remote_free(b);
         return code;
     }
     *out = b;
     return OK;
+}
+
+static error_code renew(backend *base, const config_model *m, failure *fail)
+{
+    remote_backend *b = (remote_backend *)base;
+    if (m->remote.replicas.n == 0)
+        return OK;
+    remote_change *change = remote_change_make(&m->remote);
+    if (change == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for the servers of model '%s'", m->name);
+    remote_house_change(b->house, b, change);
+    return OK;
+}
+
+static size_t read_replicas(backend *base, backend_replica *out, size_t most)
+{
+    remote_backend *b = (remote_backend *)base;
+    remote_house_lock(b->house);
+    size_t n = remote_pools_read(b, out, most);
+    remote_house_unlock(b->house);
+    return n;
 }
 
 static size_t context(const backend *b)
@@ -99,7 +124,9 @@ static bool has_template(const backend *b)
 static void read_load(backend *base, backend_load *out)
 {
     const remote_backend *b = remote_of(base);
-    *out = (backend_load){.running = atomic_load(&b->in_flight),
+    size_t waiting = atomic_load(&b->n_waiting), all = atomic_load(&b->in_flight);
+    *out = (backend_load){.running = all > waiting ? all - waiting : 0,
+                          .waiting = waiting,
                           .reply_ms = atomic_load(&b->reply_ms),
                           .reply_tokens = atomic_load(&b->reply_tokens)};
 }
@@ -142,6 +169,29 @@ static void destroy_prompt(prepared_prompt *p)
 
 /* ---- replies --------------------------------------------------------------------------------- */
 
+/* Where the prompt belongs: its messages, the first user's being a mark. */
+static void take_prefix(pool_prefix *p, const request *r)
+{
+    bool is_first = true;
+    pool_prefix_init(p);
+    if (r->prompt != NULL)
+        pool_prefix_add(p, r->prompt, r->prompt_length);
+    else if (r->prompt_ids != NULL)
+        pool_prefix_add(p, r->prompt_ids, r->n_prompt_ids * sizeof *r->prompt_ids);
+    else if (r->n_messages == 0 && r->chat.messages_json != NULL)
+        pool_prefix_add(p, r->chat.messages_json, strlen(r->chat.messages_json));
+    for (size_t i = 0; r->prompt == NULL && r->prompt_ids == NULL && i < r->n_messages; i++) {
+        const chat_message *m = &r->messages[i];
+        pool_prefix_add(p, m->role, strlen(m->role));
+        pool_prefix_add(p, m->content, m->content_length);
+        if (is_first && strcmp(m->role, "user") == 0) {
+            pool_prefix_mark(p);
+            is_first = false;
+        }
+    }
+    pool_prefix_mark(p);
+}
+
 remote_call *remote_call_make(remote_backend *b, const request *r, wakeup wake)
 {
     remote_call *c = calloc(1, sizeof *c);
@@ -152,6 +202,7 @@ remote_call *remote_call_make(remote_backend *b, const request *r, wakeup wake)
                        .submitted_ms = clock_ms(),
                        .is_chat = is_chat,
                        .is_parted = r->chat.is_parted,
+                       .max_tokens = r->max_tokens,
                        .status = {.state = WORK_RUNNING},
                        .wake = wake};
     c->end_ms = r->deadline_ms > 0 ? c->submitted_ms + r->deadline_ms : 0;
@@ -159,11 +210,8 @@ remote_call *remote_call_make(remote_backend *b, const request *r, wakeup wake)
     pthread_mutex_init(&c->lock, NULL);
     pthread_mutex_init(&c->wake_lock, NULL);
     event_stream_init(&c->events);
-    buffer_init(&c->refusal, REFUSAL_BYTES);
     buffer_init(&c->text, REMOTE_TEXT_LIMIT);
-    if (asprintf(&c->url, "%s/%s", b->config->remote.url,
-                 is_chat ? "chat/completions" : "completions") < 0)
-        c->url = NULL;
+    take_prefix(&c->prefix, r);
     return c;
 }
 
@@ -177,15 +225,14 @@ static reply_style style_of(const request *r, const prepared_prompt *p)
                                   .takes_tools = is_chat}};
 }
 
-/* What a lookup changes is the server's business: no API says it. */
+/* What a lookup changes is the servers' business: no API says it, but some may have it on. */
 static error_code submit(backend *base, const request *r, const prepared_prompt *p,
                          const lookup_wish *lookup, wakeup wake, reply **out, failure *fail)
 {
-    (void)lookup;
     remote_backend *b = (remote_backend *)base;
     remote_reply *handle = malloc(sizeof *handle);
     remote_call *c = remote_call_make(b, r, wake);
-    error_code code = handle == NULL || c == NULL || c->url == NULL
+    error_code code = handle == NULL || c == NULL
                           ? failure_set(fail, ERR_MEMORY, "no memory for a request")
                           : remote_request_write(b, r, 0, &c->body, fail);
     if (code != OK) {
@@ -196,6 +243,7 @@ static error_code submit(backend *base, const request *r, const prepared_prompt 
     }
     handle->base = (reply){.operations = &remote_operations, .style = style_of(r, p)};
     handle->call = c;
+    c->wants_lookup = lookup != NULL && lookup->mode != WISH_OFF;
     remote_house_send(b->house, c);
     *out = &handle->base;
     return OK;
@@ -223,8 +271,12 @@ static const score_list *scores_of(const reply *r)
 
 static void cancel(remote_call *c)
 {
+    pthread_mutex_lock(&c->lock);
+    bool runs = c->status.state == WORK_RUNNING;
+    pthread_mutex_unlock(&c->lock);
     atomic_store(&c->cancelled, true);
-    remote_house_wake(c->backend->house);
+    if (runs)
+        remote_house_wake(c->backend->house);
 }
 
 void remote_call_leave(remote_call *c)
@@ -251,6 +303,8 @@ const backend_operations remote_operations = {
     .destroy = destroy,
     .context = context,
     .read_load = read_load,
+    .read_replicas = read_replicas,
+    .renew = renew,
     .has_template = has_template,
     .check_length = check_length,
     .prepare = prepare,

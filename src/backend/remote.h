@@ -3,13 +3,17 @@
  * room only.
  *
  *   remote_house.c    the thread that talks to the servers
+ *   remote_pool.c     a model's replicas: which has a request, retries, health, reloads
+ *   remote_attempt.c  a request at one of them
  *   remote.c          the operations of a backend
  *   remote_request.c  a request in JSON
  *   remote_answer.c   from events to text, ends and numbers
  *   remote_probe.c    the probe: one token, its alternatives renormalised
  *
- * A remote_call is one request on its way, held by who asked and by the thread. What the thread
- * alone touches needs no lock; what both touch is under the call's.
+ * A remote_call is one request on its way, held by who asked and by the thread. It waits for a
+ * replica, then is an attempt at one (or two, where it is hedged), and after one that failed before
+ * its text began waits again. What the thread alone touches needs no lock; what both touch is under
+ * the call's. Pools are under the house's lock of pools, which the thread holds but while it waits.
  */
 #ifndef BACKEND_REMOTE_H
 #define BACKEND_REMOTE_H
@@ -22,6 +26,7 @@
 #include "backend/event_stream.h"
 #include "backend/house.h"
 #include "backend/operations.h"
+#include "backend/pool.h"
 #include "base/http_client.h"
 
 #define REMOTE_TEXT_LIMIT ((size_t)64 << 20)
@@ -31,17 +36,53 @@
 
 typedef struct remote_house remote_house;
 
-typedef struct remote_backend {
+typedef struct remote_backend remote_backend;
+typedef struct remote_call remote_call;
+typedef struct remote_attempt remote_attempt;
+
+/* A replica's health check. */
+typedef struct remote_check {
+    http_call *http; /* NULL: none is under way */
+    double began_ms, due_ms;
+} remote_check;
+
+/* Replicas of a model, all of one manner. */
+typedef struct remote_pool {
+    remote_backend *backend;
+    pool *replicas;        /* NULL: there are none */
+    remote_check **checks; /* by slot */
+    size_t n_checks;
+} remote_pool;
+
+/* What a reload says of a model's replicas. */
+typedef struct remote_change {
+    config_texts urls[2]; /* by manner */
+    config_pool setting;
+} remote_change;
+
+enum { MANNER_PLAIN, MANNER_LOOKUP, N_MANNERS }; /* without and with speculation */
+
+struct remote_backend {
     backend base;
     struct remote_backend *next; /* of the house's */
     remote_house *house;
     const config_model *config;
     char *key;      /* or NULL */
     json_t *fields; /* more of each request's; or NULL */
+
+    /* The thread's. */
+    remote_pool pools[N_MANNERS];
+    config_pool setting;
+    remote_call *waiting; /* for a replica, who came first first */
+    double hedge_credit;
+
+    remote_change *change; /* under the house's lock: not made yet; or NULL */
+    atomic_size_t n_waiting;
+    atomic_uint_fast64_t retried, hedged;
     atomic_size_t in_flight;
     atomic_uint_fast64_t reply_tokens;
     _Atomic double reply_ms; /* running mean; 0: none yet */
-} remote_backend;
+};
 
 /* Which part of the text is being written. */
 typedef enum remote_part { REMOTE_TEXT, REMOTE_THOUGHT, REMOTE_CALL } remote_part;
@@ -57,24 +98,47 @@ typedef struct remote_probe {
     bool windowed;
 } remote_probe;
 
-typedef struct remote_call {
+/* A call at one replica. All is the thread's. */
+struct remote_attempt {
+    remote_attempt *next, *before; /* of the house's */
+    remote_attempt *next_done;
+    remote_call *call;
+    remote_pool *pool;
+    size_t slot, began_with;
+    http_call *http;
+    buffer refusal; /* a body that is no stream */
+    double began_ms, first_ms,
+        last_ms; /* first_ms: of a byte, 0: none came; last_ms: or its begin */
+};
+
+#define MOST_ATTEMPTS 2 /* of a call at once */
+
+struct remote_call {
     remote_backend *backend;
     remote_probe *probe; /* or NULL: a reply */
-    char *url, *body;    /* what is sent */
+    char *body;          /* what is sent */
     double submitted_ms;
     double end_ms; /* the deadline; 0: none */
     bool is_chat;
     bool is_parted; /* thoughts and calls are wanted, with marks */
+    bool wants_lookup;
+    size_t max_tokens; /* 0: not said */
+    pool_prefix prefix;
 
     /* The thread's. */
-    struct remote_call *next;
-    http_call *http; /* NULL: not started */
+    remote_call *next;
+    pool_place places[N_MANNERS];
+    remote_attempt *attempts[MOST_ATTEMPTS];
+    remote_attempt *winner; /* the first that something came to; NULL: none yet */
+    pool_tried tried[N_MANNERS];
+    size_t n_failed;
+    double not_before_ms, wait_end_ms; /* while it waits */
+    bool has_waited;
+    failure last; /* why it was not answered yet */
     event_stream events;
-    buffer refusal; /* a body that is no stream */
-    double last_ms; /* when something came, or it was started */
-    bool has_begun; /* something came */
-    bool is_whole;  /* the answer's end was told */
-    failure fault;  /* in the answer itself */
+    bool is_whole; /* the answer's end was told */
+    bool has_text; /* some of it was given on, and nothing can be taken back */
+    failure fault; /* in the answer itself */
     remote_part part;
     json_int_t call_index;
     bool has_arguments; /* of the call that is being written */
@@ -87,7 +151,7 @@ typedef struct remote_call {
     reply_status status;
     pthread_mutex_t wake_lock; /* held while wake is called: who asked waits for it */
     wakeup wake;
-} remote_call;
+};
 
 extern const backend_operations remote_operations;
 extern const chat_form remote_form; /* how calls stand in the text */
@@ -119,12 +183,66 @@ void remote_release_classification(classification *c);
 void remote_probe_take(remote_probe *p, const json_t *top);
 void remote_probe_free(remote_probe *p); /* NULL too */
 
+/* ---- remote_attempt.c, on the thread ----------------------------------------------------------
+ */
+
+/* The call goes to a replica. */
+error_code remote_attempt_begin(remote_call *c, remote_pool *p, size_t slot, double now_ms,
+                                failure *fail);
+/* What a request that is done, or late, came to; `out` is OK where the whole answer is there. */
+pool_end_kind remote_attempt_judge(const remote_attempt *a, failure *out);
+/* Its time is up. */
+bool remote_attempt_is_late(const remote_attempt *a, double now_ms, failure *out);
+double
+remote_attempt_end_ms(const remote_attempt *a); /* when that will be, unless something comes */
+/* It is no more; the pool is told what it came to. */
+void remote_attempt_end(remote_attempt *a, pool_end_kind kind, double now_ms);
+
+/* ---- remote_pool.c, on the thread -------------------------------------------------------------
+ */
+
+error_code remote_pools_create(remote_backend *b, failure *fail);
+void remote_pools_free(remote_backend *b); /* no attempt is left */
+/* A call that came. */
+void remote_pools_take(remote_backend *b, remote_call *c, double now_ms);
+/* An attempt is over by itself: the call is, too, or waits for another. */
+void remote_pools_settle(remote_attempt *a, pool_end_kind kind, const failure *why, double now_ms);
+/* Sends those that wait to replicas that have room. */
+void remote_pools_dispatch(remote_backend *b, double now_ms);
+/* Whatever time has brought: cancelled calls, health checks, hedges. Returns when it should look
+ * again. */
+double remote_pools_look(remote_backend *b, double now_ms);
+/* Makes the replicas those of the change, which it frees. */
+void remote_pools_change(remote_backend *b, remote_change *change, double now_ms);
+remote_change *remote_change_make(const config_remote *r); /* NULL: no memory */
+void remote_change_free(remote_change *c);                 /* NULL too */
+size_t remote_pools_read(const remote_backend *b, backend_replica *out, size_t most);
+
 /* ---- remote_house.c -------------------------------------------------------------------------- */
 
 /* Hands a call to the thread, which holds it until it has ended. */
 void remote_house_send(remote_house *h, remote_call *c);
+/* Likewise, what a reload says, which is taken over. */
+void remote_house_change(remote_house *h, remote_backend *b, remote_change *change);
+void remote_house_lock(remote_house *h); /* of the pools, for who reads them */
+void remote_house_unlock(remote_house *h);
+/* Somebody cancelled a call. */
 void remote_house_wake(remote_house *h);
 void remote_call_unreference(remote_call *c);
+
+/* On the thread. */
+http_client *remote_house_client(remote_house *h);
+/* One after the other; any may be dropped meanwhile. One such walk at a time. */
+remote_attempt *remote_house_first(remote_house *h);
+remote_attempt *remote_house_next(remote_house *h);
+/* Time is looked at by then. */
+void remote_house_look_by(remote_house *h, double ms);
+void remote_house_add(remote_house *h, remote_attempt *a);
+void remote_house_drop(remote_house *h, remote_attempt *a);
+void remote_house_note_done(remote_attempt *a);
+void remote_call_wake(remote_call *c);
+/* It has ended: `why` says how. The thread lets go of it. */
+void remote_call_finish(remote_call *c, const failure *why);
 
 /* ---- remote.c -------------------------------------------------------------------------------- */
 

@@ -20,6 +20,7 @@ const chat_thoughts remote_thoughts = {"<think>", "</think>"};
 
 static void add(remote_call *c, const char *text, size_t length)
 {
+    c->has_text = true;
     if (buffer_add(&c->text, text, length) != OK && c->fault.code == OK)
         failure_set(&c->fault, ERR_MEMORY, "no memory for the answer");
 }

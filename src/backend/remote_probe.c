@@ -118,7 +118,7 @@ error_code remote_classify(backend *base, const request *r, const prepared_promp
     remote_call *call = code == OK ? remote_call_make(b, &asked, wake) : NULL;
     if (call != NULL)
         call->probe = make_probe(labels, n_labels);
-    if (code == OK && (c == NULL || call == NULL || call->url == NULL || call->probe == NULL))
+    if (code == OK && (c == NULL || call == NULL || call->probe == NULL))
         code = failure_set(fail, ERR_MEMORY, "no memory for the probe");
     if (code == OK)
         code = remote_request_write(b, &asked, REMOTE_TOP, &call->body, fail);

@@ -19,6 +19,7 @@ struct http_call {
     struct curl_slist *headers;
     size_t limit, received;
     bool (*data)(void *context, const char *data, size_t length);
+    void (*on_done)(void *context);
     void *context;
     bool done, is_too_large, is_stopped;
     CURLcode result;
@@ -112,7 +113,8 @@ static bool prepare(http_call *c, const http_call_options *o)
     }
     if (sound && o->json != NULL) {
         sound = add_header(c, "Content-Type: application/json") && add_header(c, "Expect:") &&
-                curl_easy_setopt(e, CURLOPT_COPYPOSTFIELDS, o->json) == CURLE_OK;
+                curl_easy_setopt(e, o->keeps_json ? CURLOPT_POSTFIELDS : CURLOPT_COPYPOSTFIELDS,
+                                 o->json) == CURLE_OK;
     }
     return sound && curl_easy_setopt(e, CURLOPT_HTTPHEADER, c->headers) == CURLE_OK;
 }
@@ -128,6 +130,7 @@ error_code http_call_start(http_client *client, const http_call_options *o, http
                      .easy = curl_easy_init(),
                      .limit = o->limit,
                      .data = o->data,
+                     .on_done = o->done,
                      .context = o->context};
     if (c->easy == NULL || !prepare(c, o) ||
         curl_multi_add_handle(client->multi, c->easy) != CURLM_OK) {
@@ -163,6 +166,8 @@ static bool note_done(CURLM *multi)
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&c);
         c->result = m->data.result;
         c->done = any = true;
+        if (c->on_done != NULL)
+            c->on_done(c->context);
     }
     return any;
 }
@@ -190,6 +195,13 @@ void http_client_wake(http_client *c)
 bool http_call_is_done(const http_call *c)
 {
     return c->done;
+}
+
+bool http_call_has_connected(const http_call *c)
+{
+    curl_off_t until_sent_us = 0;
+    curl_easy_getinfo(c->easy, CURLINFO_PRETRANSFER_TIME_T, &until_sent_us);
+    return until_sent_us > 0;
 }
 
 int http_call_status(const http_call *c)

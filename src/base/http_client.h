@@ -22,7 +22,8 @@ void http_client_destroy(http_client *c); /* NULL too; its calls have been relea
 
 typedef struct http_call_options {
     const char *url;
-    const char *json;  /* body of a POST, copied; NULL: a GET */
+    const char *json;  /* body of a POST; NULL: a GET */
+    bool keeps_json;   /* it stays until the release: no copy is made */
     bool is_head;      /* a HEAD: the response's headers alone */
     uint64_t from;     /* asks for the body from this byte on; a server may send all of it anyway */
     const char *agent; /* User-Agent; NULL: none */
@@ -32,7 +33,9 @@ typedef struct http_call_options {
     size_t limit;       /* bytes of the response's body; more makes it fail */
     /* As the body comes, or NULL; false ends the call with ERR_CANCELLED. */
     bool (*data)(void *context, const char *data, size_t length);
-    void *context;
+    /* When the call is done, or NULL. It must not be released before this has returned. */
+    void (*done)(void *context);
+    void *context; /* of both */
 } http_call_options;
 
 error_code http_call_start(http_client *c, const http_call_options *o, http_call **out,
@@ -48,6 +51,8 @@ error_code http_client_run(http_client *c, double wait_ms, failure *fail);
 void http_client_wake(http_client *c);
 
 bool http_call_is_done(const http_call *c);
+/* False: nobody was there, by that name, with a valid certificate. */
+bool http_call_has_connected(const http_call *c);
 /* 200, 404 …; 0: no head yet. */
 int http_call_status(const http_call *c);
 /* A header of the response, the last one of this name; NULL: it has none. Lives until the release.

@@ -56,8 +56,8 @@ static void reload_policy(const reload_source *from)
 {
     const orchestra *o = from->stage->orchestra;
     failure fail;
-    if (orchestra_model_count(o) == 1)
-        return;
+    if (orchestra_model_count(o) == 1 && orchestra_model_path(o, 0) != NULL)
+        return;                    /* nothing is routed, and nothing of it is elsewhere */
     probe_watch_stop(from->watch); /* it looks at what is about to go */
     if (read_policy(from, &fail) != OK)
         log_warn("probe and policy stay as they were: %s", fail.text);

@@ -97,16 +97,20 @@ static error_code is_same_list(const config *served, const config *c, failure *f
 
 error_code orchestra_reload(orchestra *o, config *c, failure *fail)
 {
-    if (o->n_players == 1)
-        return failure_set(fail, ERR_INVALID, "one model is served: there is no policy to reload");
     routing *fresh = NULL;
     error_code code = is_same_list(o->config, c, fail);
-    if (code == OK)
+    if (code == OK && o->n_players > 1)
         code = check_drafts(o, &c->policy, fail);
     if (code == OK)
-        code = routing_create(&fresh, c, o->players, fail);
+        code = routing_create(&fresh, c, o->n_players > 1 ? o->players : NULL, fail);
     if (code != OK)
         return code;
+    for (size_t i = 0; code == OK && i < o->n_players; i++)
+        code = backend_renew(o->players[i].backend, &c->models[i], fail);
+    if (code != OK) {
+        routing_release(fresh);
+        return code;
+    }
     fresh->owned = c;
     pthread_mutex_lock(&o->lock);
     routing *old = o->routing;

@@ -168,6 +168,7 @@ error_code metrics_write(metrics *m, const server_load *load, buffer *out)
     write_peers(m, &text, statuses);
     pthread_mutex_unlock(&m->lock);
     write_engines(m, &text, statuses);
+    write_replicas(m, &text);
     write_process(&text);
     free(statuses);
     return text.code;

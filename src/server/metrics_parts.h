@@ -49,6 +49,8 @@ struct metrics {
 void write_counted(const metrics *m, metrics_text *t);
 /* metrics_engines.c: what each model's engine says of itself now, in the orchestra's order. */
 void write_engines(const metrics *m, metrics_text *t, const backend_load *statuses);
+/* metrics_replicas.c: what the servers of models that are elsewhere are to them now. */
+void write_replicas(const metrics *m, metrics_text *t);
 /* metrics_peers.c: the same under the names that vLLM and llama-server gave; under the lock. */
 void write_peers(const metrics *m, metrics_text *t, const backend_load *statuses);
 /* metrics_process.c: the process, as Prometheus's own client libraries tell it. */

@@ -14,15 +14,18 @@ export const usage = (prompt, completion, cached = 0) => `data: ${JSON.stringify
 })}\n\n`;
 export const done = 'data: [DONE]\n\n';
 
-// `script(request, response, body)` answers each request; `bodies` and `gone` say what came and who left.
+// `script(request, response, body)` answers each request; `bodies` and `gone` say what came and who left. `health`
+// answers a GET.
 export class Replica {
-  static async start(t, script) {
+  static async start(t, script, port = 0) {
     const replica = new Replica();
     replica.script = script;
     replica.bodies = [];
     replica.headers = [];
     replica.gone = 0;
+    replica.health = (request, response) => { response.end('{"object": "list", "data": []}'); };
     const server = http.createServer(async (request, response) => {
+      if (request.method === 'GET') return replica.health(request, response);
       let text = '';
       for await (const piece of request) text += piece;
       response.on('close', () => { replica.gone += response.writableEnded ? 0 : 1; });
@@ -30,7 +33,8 @@ export class Replica {
       replica.headers.push({ ...request.headers, url: request.url });
       await replica.script(request, response, replica.bodies.at(-1));
     });
-    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+    await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
+    replica.port = server.address().port;
     replica.url = `http://127.0.0.1:${server.address().port}/v1`;
     replica.close = () => new Promise((resolve) => { server.closeAllConnections(); server.close(resolve); });
     t.after(() => replica.close());

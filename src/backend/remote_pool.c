@@ -1,0 +1,577 @@
+/* remote_pool.c: a model's replicas: which of them has a request, and what is done when it fails.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/remote.h"
+#include "base/log.h"
+
+#define QUEUE_LOOK_MS 5.0    /* while requests wait for a replica */
+#define RETRY_FIRST_MS 20.0  /* twice as long each time, and a random part of it */
+#define ROUND_MS 10.0        /* before those that were tried are tried again, likewise */
+#define CHECK_MOST_MS 2000.0 /* that a health check may take */
+#define CHECK_LEAST_MS 500.0
+#define CHECK_AGAIN_MS 300.0 /* after one that failed */
+#define HEDGE_PART 0.95      /* of delays to the first byte, those that come before it */
+#define HEDGE_SHARE 0.1      /* of requests, those that are sent twice at most */
+#define HEDGE_CREDIT 10.0
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static error_code add_replica(remote_pool *p, const char *url, bool is_new, double now_ms,
+                              failure *fail)
+{
+    size_t slot;
+    error_code code = pool_add(p->replicas, url, is_new, now_ms, &slot, fail);
+    if (code != OK)
+        return code;
+    if (slot >= p->n_checks) {
+        remote_check **longer = realloc(p->checks, (slot + 1) * sizeof *longer);
+        if (longer == NULL)
+            return failure_set(fail, ERR_MEMORY, "no memory for one more replica");
+        p->checks = longer;
+        while (p->n_checks <= slot)
+            p->checks[p->n_checks++] = NULL;
+    }
+    remote_check *check = calloc(1, sizeof *check);
+    if (check == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for one more replica");
+    check->due_ms = now_ms + pool_draw(p->replicas) * p->backend->setting.health_ms;
+    p->checks[slot] = check;
+    return OK;
+}
+
+static error_code make_pool(remote_backend *b, size_t manner, bool is_single, char *const *urls,
+                            size_t n, failure *fail)
+{
+    remote_pool *p = &b->pools[manner];
+    const pool_setting setting = {.limit = b->setting.limit,
+                                  .slow_start_ms = b->setting.slow_start_ms,
+                                  .is_single = is_single,
+                                  .seed = manner};
+    p->backend = b;
+    error_code code = n > 0 ? pool_create(&p->replicas, &setting, fail) : OK;
+    for (size_t i = 0; code == OK && i < n; i++)
+        code = add_replica(p, urls[i], false, 0, fail);
+    return code == OK && n > 0 ? pool_settle(p->replicas, fail) : code;
+}
+
+error_code remote_pools_create(remote_backend *b, failure *fail)
+{
+    const config_remote *r = &b->config->remote;
+    bool is_single = r->replicas.n == 0;
+    b->setting = r->pool;
+    error_code code = make_pool(b, MANNER_PLAIN, is_single,
+                                is_single ? &b->config->remote.url : r->replicas.texts,
+                                is_single ? 1 : r->replicas.n, fail);
+    return code == OK ? make_pool(b, MANNER_LOOKUP, false, r->lookup_replicas.texts,
+                                  r->lookup_replicas.n, fail)
+                      : code;
+}
+
+static void free_check(remote_pool *p, size_t slot)
+{
+    if (p->checks[slot] != NULL)
+        http_call_release(p->checks[slot]->http);
+    free(p->checks[slot]);
+    p->checks[slot] = NULL;
+}
+
+void remote_pools_free(remote_backend *b)
+{
+    for (size_t i = 0; i < N_MANNERS; i++) {
+        remote_pool *p = &b->pools[i];
+        for (size_t slot = 0; slot < p->n_checks; slot++)
+            free_check(p, slot);
+        free(p->checks);
+        pool_destroy(p->replicas);
+    }
+}
+
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+/* Those that came before others stay before them, whatever was tried meanwhile. */
+static void wait_again(remote_call *c)
+{
+    remote_call **at = &c->backend->waiting;
+    while (*at != NULL && (*at)->submitted_ms <= c->submitted_ms)
+        at = &(*at)->next;
+    c->next = *at;
+    *at = c;
+    atomic_fetch_add(&c->backend->n_waiting, 1);
+}
+
+static void forget_answer(remote_call *c)
+{
+    pthread_mutex_lock(&c->lock);
+    event_stream_free(&c->events);
+    event_stream_init(&c->events);
+    c->is_whole = false;
+    c->fault = (failure){.code = OK};
+    c->part = REMOTE_TEXT;
+    c->status = (reply_status){.state = WORK_RUNNING};
+    pthread_mutex_unlock(&c->lock);
+}
+
+void remote_pools_take(remote_backend *b, remote_call *c, double now_ms)
+{
+    for (size_t i = 0; i < N_MANNERS; i++)
+        if (b->pools[i].replicas != NULL)
+            c->places[i] = pool_place_of(b->pools[i].replicas, &c->prefix);
+    b->hedge_credit = fmin(b->hedge_credit + HEDGE_SHARE, HEDGE_CREDIT);
+    c->wait_end_ms = now_ms + b->setting.wait_ms;
+    wait_again(c);
+}
+
+/* ---- going to a replica ---------------------------------------------------------------------- */
+
+static bool choose(remote_call *c, size_t manner, double now_ms, size_t *slot)
+{
+    remote_pool *p = &c->backend->pools[manner];
+    if (p->replicas == NULL || p->replicas->n == 0)
+        return false;
+    *slot = pool_choose(p->replicas, &c->places[manner], &c->tried[manner], now_ms);
+    return *slot != POOL_NONE;
+}
+
+/* The manner that the plan wants first; the text is the same. */
+static remote_pool *choose_any(remote_call *c, double now_ms, size_t *slot)
+{
+    size_t first = c->wants_lookup ? MANNER_LOOKUP : MANNER_PLAIN;
+    for (size_t i = 0; i < N_MANNERS; i++)
+        if (choose(c, (first + i) % N_MANNERS, now_ms, slot))
+            return &c->backend->pools[(first + i) % N_MANNERS];
+    return NULL;
+}
+
+/* Nowhere to go now: after a moment all may be tried again. */
+static void begin_round(remote_call *c, double now_ms)
+{
+    bool has_tried = false;
+    for (size_t i = 0; i < N_MANNERS; i++) {
+        has_tried |= c->tried[i].n > 0;
+        c->tried[i].n = 0;
+    }
+    if (has_tried)
+        c->not_before_ms =
+            now_ms + ROUND_MS * (0.5 + pool_draw(c->backend->pools[MANNER_PLAIN].replicas));
+}
+
+/* Why a call that waits waits no more; OK: it waits. */
+static void judge_waiting(const remote_call *c, double now_ms, failure *out)
+{
+    out->code = OK;
+    if (atomic_load(&c->cancelled))
+        failure_set(out, ERR_CANCELLED, "cancelled");
+    else if (c->end_ms > 0 && now_ms >= c->end_ms)
+        failure_set(out, ERR_TIMEOUT, "the request's deadline has passed");
+    else if (now_ms < c->wait_end_ms)
+        return;
+    else if (c->last.code != OK)
+        *out = c->last;
+    else {
+        failure_set(out, ERR_BUSY, "no server of model '%s' had room within %u ms",
+                    c->backend->base.name, c->backend->setting.wait_ms);
+        failure_retry_after(out, 1);
+    }
+}
+
+/* When its time is up. */
+static double due_ms(const remote_attempt *a)
+{
+    double end_ms = remote_attempt_end_ms(a);
+    return a->call->end_ms > 0 ? fmin(end_ms, a->call->end_ms) : end_ms;
+}
+
+/* When it is to be sent to another replica, too. */
+static double hedge_ms(const remote_call *c, const remote_attempt *a)
+{
+    uint32_t most = c->backend->setting.hedge_tokens;
+    bool is_short = c->max_tokens > 0 && c->max_tokens <= most;
+    if (!is_short || a->first_ms > 0 || c->attempts[1] != NULL || c->backend->hedge_credit < 1)
+        return INFINITY;
+    return a->began_ms + pool_delay_quantile(&a->pool->replicas->delays, HEDGE_PART);
+}
+
+static error_code begin(remote_call *c, remote_pool *p, size_t slot, double now_ms, failure *fail)
+{
+    error_code code = remote_attempt_begin(c, p, slot, now_ms, fail);
+    for (size_t i = 0; code == OK && i < MOST_ATTEMPTS; i++)
+        if (c->attempts[i] != NULL)
+            remote_house_look_by(c->backend->house,
+                                 fmin(due_ms(c->attempts[i]), hedge_ms(c, c->attempts[i])));
+    return code;
+}
+
+/* Whether there is room in the queue. */
+static bool may_wait(remote_call *c, failure *why)
+{
+    const remote_backend *b = c->backend;
+    bool is_full =
+        !c->has_waited && b->setting.queue > 0 && atomic_load(&b->n_waiting) > b->setting.queue;
+    c->has_waited = true;
+    if (!is_full)
+        return true;
+    failure_set(why, ERR_BUSY, "the queue for the servers of model '%s' is full (%u requests)",
+                b->base.name, b->setting.queue);
+    failure_retry_after(why, 1);
+    return false;
+}
+
+/* True: it waits no more. */
+static bool move_on(remote_call *c, double now_ms)
+{
+    failure why;
+    size_t slot;
+    judge_waiting(c, now_ms, &why);
+    if (why.code != OK) {
+        remote_call_finish(c, &why);
+        return true;
+    }
+    if (now_ms < c->not_before_ms)
+        return false;
+    remote_pool *p = choose_any(c, now_ms, &slot);
+    if (p == NULL && may_wait(c, &why)) {
+        begin_round(c, now_ms);
+        return false;
+    }
+    if (p == NULL || begin(c, p, slot, now_ms, &why) != OK)
+        remote_call_finish(c, &why);
+    return true;
+}
+
+void remote_pools_dispatch(remote_backend *b, double now_ms)
+{
+    for (remote_call **at = &b->waiting; *at != NULL;) {
+        remote_call *c = *at, *next = c->next;
+        if (move_on(c, now_ms)) {
+            *at = next;
+            atomic_fetch_sub(&b->n_waiting, 1);
+        } else
+            at = &c->next;
+    }
+    if (b->waiting != NULL)
+        remote_house_look_by(b->house, now_ms + QUEUE_LOOK_MS);
+}
+
+/* ---- after an attempt ------------------------------------------------------------------------ */
+
+static void drop_attempts(remote_call *c, const remote_attempt *but, double now_ms)
+{
+    for (size_t i = MOST_ATTEMPTS; i-- > 0;)
+        if (c->attempts[i] != NULL && c->attempts[i] != but)
+            remote_attempt_end(c->attempts[i], POOL_CANCELLED, now_ms);
+}
+
+static void note_tried(remote_call *c, const remote_pool *p, size_t slot)
+{
+    pool_tried *t = &c->tried[p - c->backend->pools];
+    if (t->n < POOL_MOST_TRIED)
+        t->slots[t->n++] = slot;
+}
+
+static bool may_retry(const remote_call *c, pool_end_kind kind)
+{
+    const remote_backend *b = c->backend;
+    bool is_single = b->config->remote.replicas.n == 0;
+    return !is_single && !c->has_text && !c->is_whole && kind != POOL_ANSWERED &&
+           kind != POOL_CANCELLED && c->n_failed <= b->setting.retries;
+}
+
+void remote_pools_settle(remote_attempt *a, pool_end_kind kind, const failure *why, double now_ms)
+{
+    remote_call *c = a->call;
+    remote_pool *p = a->pool;
+    bool has_won = c->winner == a || c->winner == NULL;
+    size_t slot = a->slot;
+    if (why->code == OK || kind == POOL_ANSWERED || (c->has_text && has_won))
+        drop_attempts(c, a, now_ms);
+    remote_attempt_end(a, kind, now_ms);
+    if (c->attempts[0] != NULL) { /* the other one goes on */
+        note_tried(c, p, slot);
+        return;
+    }
+    c->n_failed += kind == POOL_FAILED;
+    if (why->code == OK || !may_retry(c, kind)) {
+        remote_call_finish(c, why);
+        return;
+    }
+    c->last = *why;
+    note_tried(c, p, slot);
+    forget_answer(c);
+    if (kind == POOL_FAILED)
+        c->not_before_ms =
+            now_ms + RETRY_FIRST_MS * exp2((double)c->n_failed - 1) * pool_draw(p->replicas);
+    if (kind != POOL_REFUSED)
+        atomic_fetch_add(&c->backend->retried, 1);
+    wait_again(c);
+}
+
+/* ---- hedging --------------------------------------------------------------------------------- */
+
+/* Returns when it might be time. */
+static double hedge(remote_attempt *a, double now_ms)
+{
+    remote_call *c = a->call;
+    failure why;
+    size_t slot;
+    double due_ms = hedge_ms(c, a);
+    if (now_ms < due_ms)
+        return due_ms;
+    note_tried(c, a->pool, a->slot);
+    remote_pool *p = choose_any(c, now_ms, &slot);
+    if (p == NULL || begin(c, p, slot, now_ms, &why) != OK)
+        return now_ms + QUEUE_LOOK_MS;
+    c->backend->hedge_credit--;
+    atomic_fetch_add(&c->backend->hedged, 1);
+    return INFINITY;
+}
+
+/* ---- health ---------------------------------------------------------------------------------- */
+
+static char *check_url(const remote_backend *b, const char *url)
+{
+    char *out;
+    const char *path = b->config->remote.health_path;
+    const char *host = strstr(url, "://") + 3;
+    size_t origin = (size_t)(host - url) + strcspn(host, "/");
+    int length = path != NULL ? asprintf(&out, "%.*s%s", (int)origin, url, path)
+                              : asprintf(&out, "%s/models", url);
+    return length < 0 ? NULL : out;
+}
+
+/* That a check may take. */
+static double check_ms(const remote_backend *b)
+{
+    return fmin(fmax(b->setting.health_ms, CHECK_LEAST_MS), CHECK_MOST_MS);
+}
+
+static void begin_check(remote_pool *p, size_t slot, double now_ms)
+{
+    remote_check *check = p->checks[slot];
+    remote_backend *b = p->backend;
+    failure why;
+    char *url = check_url(b, p->replicas->replicas[slot].name);
+    const http_call_options options = {.url = url,
+                                       .agent = "a-io",
+                                       .bearer = b->key,
+                                       .connect_ms = check_ms(b),
+                                       .limit = (size_t)16 << 20};
+    check->began_ms = now_ms;
+    check->due_ms = now_ms + b->setting.health_ms * (0.9 + 0.2 * pool_draw(p->replicas));
+    if (url != NULL)
+        http_call_start(remote_house_client(b->house), &options, &check->http, &why);
+    free(url);
+}
+
+/* Those that wait there for a first byte go elsewhere. */
+static void move_away(remote_pool *p, size_t slot, double now_ms)
+{
+    failure why;
+    failure_set(&why, ERR_TIMEOUT, "a server of model '%s' does not answer", p->backend->base.name);
+    log_warn("%s: %s", p->replicas->replicas[slot].name, why.text);
+    remote_house *h = p->backend->house;
+    for (remote_attempt *a = remote_house_first(h); a != NULL; a = remote_house_next(h))
+        if (a->pool == p && a->slot == slot && a->first_ms == 0)
+            remote_pools_settle(a, POOL_GONE, &why, now_ms);
+}
+
+static void end_check(remote_pool *p, size_t slot, bool is_well, double now_ms)
+{
+    remote_check *check = p->checks[slot];
+    http_call_release(check->http);
+    check->http = NULL;
+    if (!is_well)
+        check->due_ms = fmin(check->due_ms, now_ms + CHECK_AGAIN_MS);
+    if (pool_check(p->replicas, slot, is_well, now_ms))
+        move_away(p, slot, now_ms);
+}
+
+/* Returns when the replica's check is to be looked at again. */
+static double look_at_check(remote_pool *p, size_t slot, double now_ms)
+{
+    remote_check *check = p->checks[slot];
+    double end_ms = check->began_ms + check_ms(p->backend);
+    if (check->http != NULL && http_call_is_done(check->http)) {
+        int status = http_call_status(check->http);
+        end_check(p, slot, http_call_result(check->http, NULL) == OK && status < 500, now_ms);
+    } else if (check->http != NULL && now_ms >= end_ms)
+        end_check(p, slot, false, now_ms);
+    if (check->http == NULL && now_ms >= check->due_ms)
+        begin_check(p, slot, now_ms);
+    return check->http != NULL ? now_ms + QUEUE_LOOK_MS * 4 : check->due_ms;
+}
+
+static double look_at_checks(remote_pool *p, double now_ms)
+{
+    double next_ms = INFINITY;
+    if (p->replicas == NULL || p->replicas->setting.is_single || p->backend->setting.health_ms == 0)
+        return next_ms;
+    for (size_t slot = 0; slot < p->replicas->n_slots; slot++) {
+        const pool_replica *r = &p->replicas->replicas[slot];
+        if (r->is_used && !r->is_leaving)
+            next_ms = fmin(next_ms, look_at_check(p, slot, now_ms));
+    }
+    return next_ms;
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+/* True: the attempt is over, as `why` and `kind` say. */
+static bool is_over(const remote_attempt *a, double now_ms, pool_end_kind *kind, failure *why)
+{
+    const remote_call *c = a->call;
+    *kind = POOL_CANCELLED;
+    if (atomic_load(&c->cancelled))
+        failure_set(why, ERR_CANCELLED, "cancelled");
+    else if (c->end_ms > 0 && now_ms >= c->end_ms)
+        failure_set(why, ERR_TIMEOUT, "the request's deadline has passed");
+    else if (c->winner != NULL && c->winner != a)
+        failure_set(why, ERR_CANCELLED, "the other one was sooner");
+    else {
+        *kind = POOL_FAILED;
+        return remote_attempt_is_late(a, now_ms, why);
+    }
+    return true;
+}
+
+static double look_at_attempts(remote_backend *b, double now_ms)
+{
+    double next_ms = INFINITY;
+    for (remote_attempt *a = remote_house_first(b->house); a != NULL;
+         a = remote_house_next(b->house)) {
+        pool_end_kind kind;
+        failure why;
+        if (a->call->backend != b)
+            continue;
+        if (is_over(a, now_ms, &kind, &why)) {
+            remote_pools_settle(a, kind, &why, now_ms);
+            continue;
+        }
+        next_ms = fmin(next_ms, fmin(due_ms(a), hedge(a, now_ms)));
+    }
+    return next_ms;
+}
+
+double remote_pools_look(remote_backend *b, double now_ms)
+{
+    double next_ms = look_at_attempts(b, now_ms);
+    for (size_t i = 0; i < N_MANNERS; i++)
+        next_ms = fmin(next_ms, look_at_checks(&b->pools[i], now_ms));
+    return next_ms;
+}
+
+/* ---- reloading ------------------------------------------------------------------------------- */
+
+static bool copy_texts(config_texts *to, const config_texts *from)
+{
+    to->texts = calloc(from->n + 1, sizeof *to->texts);
+    for (; to->texts != NULL && to->n < from->n; to->n++)
+        if ((to->texts[to->n] = strdup(from->texts[to->n])) == NULL)
+            return false;
+    return to->texts != NULL;
+}
+
+void remote_change_free(remote_change *c)
+{
+    for (size_t i = 0; c != NULL && i < N_MANNERS; i++) {
+        while (c->urls[i].n > 0)
+            free(c->urls[i].texts[--c->urls[i].n]);
+        free(c->urls[i].texts);
+    }
+    free(c);
+}
+
+remote_change *remote_change_make(const config_remote *r)
+{
+    remote_change *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return NULL;
+    c->setting = r->pool;
+    if (copy_texts(&c->urls[MANNER_PLAIN], &r->replicas) &&
+        copy_texts(&c->urls[MANNER_LOOKUP], &r->lookup_replicas))
+        return c;
+    remote_change_free(c);
+    return NULL;
+}
+
+static bool has_text(const config_texts *list, const char *text)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (strcmp(list->texts[i], text) == 0)
+            return true;
+    return false;
+}
+
+static void change_pool(remote_pool *p, const config_texts *urls, double now_ms)
+{
+    failure why = {.code = OK};
+    size_t added = 0, removed = 0;
+    for (size_t slot = 0; slot < p->replicas->n_slots; slot++) {
+        const pool_replica *r = &p->replicas->replicas[slot];
+        if (!r->is_used || r->is_leaving || has_text(urls, r->name))
+            continue;
+        free_check(p, slot);
+        pool_remove(p->replicas, slot);
+        removed++;
+    }
+    for (size_t i = 0; why.code == OK && i < urls->n; i++)
+        if (pool_find(p->replicas, urls->texts[i]) == POOL_NONE)
+            added += add_replica(p, urls->texts[i], true, now_ms, &why) == OK;
+    if (why.code == OK)
+        pool_settle(p->replicas, &why);
+    if (why.code != OK)
+        log_warn("model '%s': %s", p->backend->base.name, why.text);
+    if (added + removed > 0)
+        log_info("model '%s': %zu servers came, %zu left, %zu serve it", p->backend->base.name,
+                 added, removed, p->replicas->n);
+}
+
+void remote_pools_change(remote_backend *b, remote_change *change, double now_ms)
+{
+    b->setting = change->setting;
+    for (size_t i = 0; i < N_MANNERS; i++) {
+        pool *p = b->pools[i].replicas;
+        if (p == NULL || p->setting.is_single)
+            continue;
+        p->setting.limit = change->setting.limit;
+        p->setting.slow_start_ms = change->setting.slow_start_ms;
+        change_pool(&b->pools[i], &change->urls[i], now_ms);
+    }
+    remote_change_free(change);
+}
+
+/* ---- for who looks --------------------------------------------------------------------------- */
+
+static void read_one(const pool_replica *r, bool has_lookup, backend_replica *out)
+{
+    static const char *const states[] = {
+        [BREAKER_CLOSED] = "closed", [BREAKER_OPEN] = "open", [BREAKER_HALF_OPEN] = "half_open"};
+    *out = (backend_replica){.has_lookup = has_lookup,
+                             .state = states[r->breaker.state],
+                             .in_flight = r->in_flight,
+                             .limit = pool_limit_now(&r->limit),
+                             .requests = r->requests,
+                             .refused = r->refused,
+                             .failed = r->failed,
+                             .delay_ms = r->delay_ms};
+    snprintf(out->url, sizeof out->url, "%s", r->name);
+}
+
+size_t remote_pools_read(const remote_backend *b, backend_replica *out, size_t most)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < N_MANNERS; i++) {
+        const pool *p = b->pools[i].replicas;
+        for (size_t slot = 0; p != NULL && slot < p->n_slots; slot++) {
+            if (!p->replicas[slot].is_used || p->replicas[slot].is_leaving)
+                continue;
+            if (n < most)
+                read_one(&p->replicas[slot], i == MANNER_LOOKUP, &out[n]);
+            n++;
+        }
+    }
+    return n;
+}
