@@ -13,6 +13,7 @@
 #   make evidence-real  what routing between the two is worth: docs/real-pair.md's tables (an hour or two; goes on where it was)
 #   make test-clients   the clients people use (Python's openai, anthropic, ollama, litellm) against a-io serve
 #   make test-llama-server  llama.cpp's own server tests (from the Python registry) against a-io serve
+#   make fuzz           libFuzzer on all that reads what others wrote, 60 s each (FUZZ_SECONDS=600; fuzz-gguf: one)
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make install        into PREFIX (/usr/local), DESTDIR before it: program, demo pair, manual page, completions, unit; `uninstall`
 #   make demo-tasks     models/demo/tasks.jsonl again, the built-in tasks of replay, the same bytes
@@ -81,7 +82,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all install uninstall demo demo-real demo-tasks real-models replay test test-programs test-docs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured bench-load
+.PHONY: all install uninstall demo demo-real demo-tasks real-models replay test test-programs test-docs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured bench-load fuzz fuzz-programs
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(RUST_LIBRARY)
@@ -138,6 +139,9 @@ $(VARIANT)/tests/%: tests/%.c $(LIBRARY) $(RUST_LIBRARY) Makefile
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDLIBS) -lcmocka
 
+# libFuzzer's programs: its own main, and every branch of ours told to it.
+$(VARIANT)/tests/fuzz/fuzz_%: override LDFLAGS += -fsanitize=fuzzer
+
 # Needs nothing but the C library, so that it can be built for another processor.
 SAME_BITS := $(VARIANT)/tests/neon/same_bits
 KERNEL_OBJECTS := $(filter $(VARIANT)/obj/kernel/% $(VARIANT)/obj/base/failure.o,$(OBJECTS))
@@ -180,6 +184,22 @@ test-programs: $(PROGRAM) $(TEST_PROGRAMS) $(STRESS_TEST) $(if $(ONLY),,$(BENCHE
 
 test-c: test-programs
 	@$(if $(TEST_PROGRAMS)$(STRESS_TEST),tests/run.py $(VARIANT) $(TEST_PROGRAMS) $(STRESS_TEST))
+
+# libFuzzer, with clang: `make fuzz-NAME` for one of tests/fuzz/fuzz_NAME.c, `make fuzz` for all, two
+# at a time. What they find stays in build/fuzz/NAME and is gone on with the next time.
+FUZZ_CC ?= clang-14
+FUZZ_SANITIZE := address,undefined,fuzzer-no-link
+FUZZ_SECONDS ?= 60
+FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+FUZZ_PROGRAMS := $(FUZZ_NAMES:%=build/$(FUZZ_CC)/sanitize-$(subst $(comma),-,$(FUZZ_SANITIZE))/tests/fuzz/fuzz_%)
+fuzz-programs: setup
+	@tools/setup.sh $(FUZZ_CC) $(FUZZ_CC:clang-%=libclang-rt-%-dev)
+	@$(MAKE) --no-print-directory $(PARALLEL) CC=$(FUZZ_CC) SANITIZE=$(FUZZ_SANITIZE) $(if $(FUZZ_NAME),$(filter %/fuzz_$(FUZZ_NAME),$(FUZZ_PROGRAMS)),$(FUZZ_PROGRAMS))
+fuzz: fuzz-programs
+	@tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(FUZZ_PROGRAMS)
+fuzz-%:
+	@$(MAKE) --no-print-directory fuzz-programs FUZZ_NAME=$*
+	@tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(filter %/fuzz_$*,$(FUZZ_PROGRAMS))
 
 # Needs git: what is not tracked is not the project's.
 test-docs:
