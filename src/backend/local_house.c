@@ -189,8 +189,10 @@ static error_code start(backend_house *base, failure *fail)
 
 kv_type house_kv_type(const config_model *m)
 {
-    static const kv_type kv_types[] = {
-        [CONFIG_KV_F16] = KV_F16, [CONFIG_KV_F32] = KV_F32, [CONFIG_KV_Q8_0] = KV_Q8_0};
+    static const kv_type kv_types[] = {[CONFIG_KV_F16] = KV_F16,
+                                       [CONFIG_KV_F32] = KV_F32,
+                                       [CONFIG_KV_Q8_0] = KV_Q8_0,
+                                       [CONFIG_KV_Q4] = KV_Q4};
     return kv_types[m->kv];
 }
 

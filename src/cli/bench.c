@@ -55,7 +55,7 @@ static error_code take_kv(void *context, const char *list, failure *fail)
         kv_type type;
         if (!kv_type_find(name, &type))
             return failure_set(fail, ERR_INVALID,
-                               "--kv: \"%.40s\" must begin with one of f16, f32, q8_0", at);
+                               "--kv: \"%.40s\" must begin with one of f16, f32, q8_0, q4", at);
         for (size_t i = 0; i < o->n_kv; i++)
             if (o->kv[i] == type)
                 return failure_set(fail, ERR_INVALID, "--kv: %s is named twice", name);

@@ -25,7 +25,7 @@ static error_code take_kv(void *context, const char *name, failure *fail)
     o->kv = name;
     return config_kv_parse(name, &kv)
                ? OK
-               : failure_set(fail, ERR_INVALID, "--kv: \"%s\" is none of f16, f32, q8_0", name);
+               : failure_set(fail, ERR_INVALID, "--kv: \"%s\" is none of f16, f32, q8_0, q4", name);
 }
 
 static error_code read_options(init_options *o, int argc, char **argv, failure *fail)

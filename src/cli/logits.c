@@ -99,7 +99,7 @@ static error_code take_kv(void *context, const char *name, failure *fail)
 {
     return kv_type_find(name, context)
                ? OK
-               : failure_set(fail, ERR_INVALID, "--kv: \"%s\" is none of f16, f32, q8_0", name);
+               : failure_set(fail, ERR_INVALID, "--kv: \"%s\" is none of f16, f32, q8_0, q4", name);
 }
 
 int command_logits(int argc, char **argv)

@@ -111,7 +111,8 @@ static error_code apply_to_models(config *c, const stage_options *o, failure *fa
         if (o->context > 0)
             m->context = (uint32_t)o->context;
         if (o->kv != NULL && !config_kv_parse(o->kv, &m->kv))
-            return failure_set(fail, ERR_INVALID, "--kv: \"%s\" is none of f16, f32, q8_0", o->kv);
+            return failure_set(fail, ERR_INVALID, "--kv: \"%s\" is none of f16, f32, q8_0, q4",
+                               o->kv);
     }
     if (o->requant != NULL) {
         error_code code = set_requant(c, o->requant, fail);

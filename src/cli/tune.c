@@ -113,8 +113,10 @@ static void add_model(buffer *out, const config_model *m, const char *role)
         add_remote(out, m, role);
         return;
     }
-    static const char *const kv[] = {
-        [CONFIG_KV_F16] = "f16", [CONFIG_KV_F32] = "f32", [CONFIG_KV_Q8_0] = "q8_0"};
+    static const char *const kv[] = {[CONFIG_KV_F16] = "f16",
+                                     [CONFIG_KV_F32] = "f32",
+                                     [CONFIG_KV_Q8_0] = "q8_0",
+                                     [CONFIG_KV_Q4] = "q4"};
     char *path = realpath(m->path, NULL);
     buffer_add_text(out, "  - name: ");
     add_quoted(out, m->name);

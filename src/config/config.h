@@ -23,7 +23,7 @@
 #define CONFIG_LABEL_CODE "code" /* the label that the policies paper and adaptive route by */
 #define CONFIG_MAX_MODELS 16
 
-typedef enum config_kv { CONFIG_KV_F16, CONFIG_KV_F32, CONFIG_KV_Q8_0 } config_kv;
+typedef enum config_kv { CONFIG_KV_F16, CONFIG_KV_F32, CONFIG_KV_Q8_0, CONFIG_KV_Q4 } config_kv;
 
 typedef enum config_priority { CONFIG_INTERACTIVE, CONFIG_BATCH } config_priority;
 
@@ -321,7 +321,7 @@ bool config_find_model(const config *c, const char *name, size_t *out);
 bool config_lookup_parse(const char *text, config_lookup *out);
 /* False: neither interactive nor batch. */
 bool config_priority_parse(const char *text, config_priority *out);
-/* False: none of f16, f32, q8_0. */
+/* False: none of f16, f32, q8_0, q4. */
 bool config_kv_parse(const char *text, config_kv *out);
 void config_free(config *c);
 

@@ -50,7 +50,10 @@ bool config_kv_parse(const char *text, config_kv *out)
     static const struct {
         const char *name;
         config_kv kv;
-    } types[] = {{"f16", CONFIG_KV_F16}, {"f32", CONFIG_KV_F32}, {"q8_0", CONFIG_KV_Q8_0}};
+    } types[] = {{"f16", CONFIG_KV_F16},
+                 {"f32", CONFIG_KV_F32},
+                 {"q8_0", CONFIG_KV_Q8_0},
+                 {"q4", CONFIG_KV_Q4}};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
         if (strcmp(text, types[i].name) == 0) {
             *out = types[i].kv;

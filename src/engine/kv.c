@@ -34,16 +34,28 @@ static void cut_reader(kv_cache *kv, kv_slot *reader, size_t n)
         reader->source = NULL;
     if (begins_anew)
         cut(kv, reader, 0);
+    else
+        kv_lower_begins(kv, reader, end);
 }
 
 static void cut(kv_cache *kv, kv_slot *slot, size_t n)
 {
     slot->tokens.length = n;
-    if (n == 0)
-        kv_lower_window(kv, slot);
+    kv_lower_begins(kv, slot, n);
     for (size_t i = 0; i < kv->n_slots; i++)
         if (kv->slots[i].source == slot)
             cut_reader(kv, &kv->slots[i], n);
+}
+
+/* Of one region, positions begin … end - 1 from `least` on. (Of grouped keys from the group's
+ * begin: what the slot had of it was open, and the group's scales stand there.) */
+static void copy_region(char *to, const char *source, size_t position_bytes, size_t least,
+                        size_t begin, size_t end)
+{
+    begin = begin > least ? begin : least;
+    if (begin < end)
+        memcpy(to + begin * position_bytes, source + begin * position_bytes,
+               (end - begin) * position_bytes);
 }
 
 static void copy_piece(kv_cache *kv, kv_slot *slot)
@@ -53,12 +65,16 @@ static void copy_piece(kv_cache *kv, kv_slot *slot)
     n = n < COPY_POSITIONS ? n : COPY_POSITIONS;
     kv_commit(kv, slot, from + n);
     for (size_t i = 0; i < 2 * kv->half_regions; i++) {
-        size_t begin = from, end = from + n;
-        if (kv_region_is_windowed(kv, i) && begin < slot->window_from)
-            begin = slot->window_from < end ? slot->window_from : end;
-        size_t at = i * kv->region_bytes + begin * kv->position_bytes;
-        memcpy(slot->view.keys + at, source->view.keys + at, (end - begin) * kv->position_bytes);
+        bool is_grouped = kv->open_position_bytes > 0 && i < kv->half_regions;
+        copy_region(slot->view.keys + i * kv->region_bytes,
+                    source->view.keys + i * kv->region_bytes, kv->position_bytes,
+                    kv_region_is_windowed(kv, i) ? slot->window_from : 0,
+                    is_grouped ? from / KV_GROUP * KV_GROUP : from, from + n);
     }
+    for (size_t i = 0; kv->open_position_bytes > 0 && i < kv->half_regions; i++)
+        copy_region(slot->view.open_keys + i * kv->open_region_bytes,
+                    source->view.open_keys + i * kv->open_region_bytes, kv->open_position_bytes,
+                    slot->open_from, from, from + n);
     memcpy(slot->tokens.ids + from, source->tokens.ids + from, n * sizeof(int32_t));
     slot->tokens.length += n;
     if (slot->tokens.length == slot->wanted)
@@ -103,6 +119,8 @@ static size_t common_prefix(const kv_cache *kv, const kv_slot *slot, const int32
     size_t i = 0;
     while (!slot->is_alone && i < held->length && i + 1 < n && held->ids[i] == tokens[i])
         i++;
+    if (!kv_can_go_on(kv, slot, i))
+        i = i / KV_GROUP * KV_GROUP; /* at a group's begin no open key is needed */
     return kv_can_go_on(kv, slot, i) ? i : 0;
 }
 
@@ -152,12 +170,15 @@ static void drop_readers(kv_cache *kv, const kv_slot *slot)
 
 static void copy_from(kv_cache *kv, kv_slot *slot, kv_slot *source, size_t wanted)
 {
-    size_t from = kv_window_begin(kv, wanted);
+    size_t from = kv_window_begin(kv, wanted), open_from = kv_open_begin(kv, wanted);
     if (from < source->window_from)
         from = source->window_from;
-    if (from > slot->window_from)
+    if (open_from < source->open_from)
+        open_from = source->open_from < wanted ? source->open_from : wanted;
+    if (from > slot->window_from || open_from > slot->open_from)
         drop_readers(kv, slot); /* what they are copying goes */
     kv_raise_window(kv, slot, from);
+    kv_raise_open(kv, slot, open_from);
     slot->source = source;
     slot->wanted = wanted;
 }

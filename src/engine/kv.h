@@ -12,6 +12,10 @@
  * sequence grows, the pages below are given back. So its prefix can be taken as long as the window
  * before its end is there; a much shorter one cannot.
  *
+ * Groups. Where the type closes keys in groups, the open keys of the last group and of one before
+ * are kept beside the closed ones, and the pages below are given back: a sequence can go on from
+ * any position within them, and from the begin of any group.
+ *
  * Prefix cache. A slot that was given back keeps its tokens and their KV until the slot or its
  * memory is needed, the least recently used first. A new sequence takes the longest common prefix
  * of all slots, running ones included (below the common prefix nothing changes any more): in place,
@@ -41,6 +45,8 @@ struct kv_slot {
     size_t committed; /* positions whose pages may be there; what lies above kept is given back */
     /* Layers with a window hold nothing below this position any more. */
     size_t window_from;
+    /* No layer holds open keys below this position any more. */
+    size_t open_from;
     kv_slot *source; /* being copied from, or NULL */
     size_t wanted;   /* tokens to be had from the source */
 };

@@ -15,6 +15,10 @@
 #define WINDOW_SLACK 256
 #define WINDOW_STEP 256 /* positions that are given back at once */
 
+/* Positions below the last group whose open keys are kept, for the same reason; computing a group's
+ * positions anew is the price where that is too few. They are given back by groups. */
+#define OPEN_SLACK KV_GROUP
+
 /* ---- reserving ------------------------------------------------------------------------------ */
 
 static bool multiply(size_t a, size_t b, size_t *out)
@@ -22,22 +26,37 @@ static bool multiply(size_t a, size_t b, size_t *out)
     return !__builtin_mul_overflow(a, b, out);
 }
 
+/* The fewest positions of so many bytes that fill whole pages: a power of two. */
+static size_t page_positions(const kv_cache *kv, size_t position_bytes)
+{
+    size_t lowest_bit = position_bytes & (~position_bytes + 1);
+    return lowest_bit < kv->page_bytes ? kv->page_bytes / lowest_bit : 1;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 /* Regions begin on a page of their own, so that giving back one's end does not touch the next one:
- * the capacity is rounded up to positions that fill whole pages. */
+ * the capacity is rounded up to positions that fill whole pages, and whole groups. */
 static bool plan_slot(kv_cache *kv, size_t context, size_t *capacity, size_t *total)
 {
-    size_t lowest_bit = kv->position_bytes & (~kv->position_bytes + 1);
-    size_t unit = lowest_bit < kv->page_bytes ? kv->page_bytes / lowest_bit : 1;
-    size_t keys, ids;
+    size_t unit = page_positions(kv, kv->position_bytes), keys, open, ids;
+    if (kv->open_position_bytes > 0)
+        unit = larger(larger(unit, page_positions(kv, kv->open_position_bytes)), KV_GROUP);
     if (context > SIZE_MAX - unit - kv->page_bytes)
         return false;
     *capacity = (context + unit - 1) / unit * unit;
     if (!multiply(*capacity, kv->position_bytes, &kv->region_bytes) ||
         !multiply(kv->region_bytes, 2 * kv->half_regions, &keys) ||
+        !multiply(*capacity, kv->open_position_bytes, &kv->open_region_bytes) ||
+        !multiply(kv->open_region_bytes, kv->half_regions, &open) ||
         !multiply(*capacity, sizeof(int32_t), &ids) || ids > SIZE_MAX - kv->page_bytes)
         return false;
     ids = (ids + kv->page_bytes - 1) / kv->page_bytes * kv->page_bytes;
-    if (__builtin_add_overflow(keys, ids, &kv->slot_bytes))
+    if (__builtin_add_overflow(keys, open, &kv->slot_bytes) ||
+        __builtin_add_overflow(kv->slot_bytes, ids, &kv->slot_bytes))
         return false;
     return multiply(kv->slot_bytes, kv->n_slots, total);
 }
@@ -103,8 +122,10 @@ static error_code lay_out(kv_cache *kv, kv_type type, size_t context, failure *f
     for (size_t i = 0; code == OK && i < kv->n_slots; i++) {
         char *keys = kv->base + i * kv->slot_bytes;
         char *values = keys + kv->half_regions * kv->region_bytes;
-        kv->slots[i].view = (kv_view){type, keys, values, capacity};
-        kv->slots[i].tokens.ids = (int32_t *)(values + kv->half_regions * kv->region_bytes);
+        char *open = values + kv->half_regions * kv->region_bytes;
+        kv->slots[i].view =
+            (kv_view){type, keys, values, capacity, kv->open_position_bytes > 0 ? open : NULL};
+        kv->slots[i].tokens.ids = (int32_t *)(open + kv->half_regions * kv->open_region_bytes);
         kv->slots[i].tokens.capacity = context;
     }
     return code;
@@ -138,6 +159,7 @@ error_code kv_create(kv_cache **out, const model_config *c, kv_type type, size_t
     kv->n_slots = n_slots;
     kv->page_bytes = (size_t)sysconf(_SC_PAGESIZE);
     kv->position_bytes = kv_value_bytes(type, c->head_dim);
+    kv->open_position_bytes = kv_groups_keys(type) ? kv_value_bytes(KV_OPEN_TYPE, c->head_dim) : 0;
     kv->half_regions = c->n_layers * c->n_kv_heads;
     plan_windows(kv, c, ahead);
     error_code code = lay_out(kv, type, context, fail);
@@ -171,39 +193,51 @@ static size_t page_begin(const kv_cache *kv, size_t bytes)
     return bytes / kv->page_bytes * kv->page_bytes;
 }
 
-static size_t region_bytes(const kv_cache *kv, size_t from, size_t to)
+static size_t region_bytes(const kv_cache *kv, size_t position_bytes, size_t from, size_t to)
 {
-    size_t begin = page_begin(kv, from * kv->position_bytes);
-    size_t end = page_end(kv, to * kv->position_bytes);
+    size_t begin = page_begin(kv, from * position_bytes);
+    size_t end = page_end(kv, to * position_bytes);
     return begin < end ? end - begin : 0;
 }
 
-static size_t held_bytes(const kv_cache *kv, size_t window_from, size_t n)
+static size_t held_bytes(const kv_cache *kv, size_t window_from, size_t open_from, size_t n)
 {
     size_t whole = 2 * kv->half_regions - kv->windowed_regions;
-    return whole * region_bytes(kv, 0, n) +
-           kv->windowed_regions * region_bytes(kv, window_from, n) +
+    return whole * region_bytes(kv, kv->position_bytes, 0, n) +
+           kv->windowed_regions * region_bytes(kv, kv->position_bytes, window_from, n) +
+           kv->half_regions * region_bytes(kv, kv->open_position_bytes, open_from, n) +
            page_end(kv, n * sizeof(int32_t));
 }
 
 size_t kv_slot_bytes(const kv_cache *kv, const kv_slot *slot)
 {
-    return held_bytes(kv, slot->window_from, slot->committed);
+    return held_bytes(kv, slot->window_from, slot->open_from, slot->committed);
+}
+
+/* The lowest that a begin may be which lags `most` positions behind n and lies in a page. */
+static size_t lowest_begin(const kv_cache *kv, size_t position_bytes, size_t most, size_t n)
+{
+    most += kv->page_bytes / position_bytes + 1;
+    return n > most ? n - most : 0;
 }
 
 /* The window begins somewhere in a page, and moves on only when WINDOW_STEP positions are due. */
 size_t kv_sequence_bytes(const kv_cache *kv, size_t n)
 {
-    size_t most = kv->window + WINDOW_SLACK + WINDOW_STEP + kv->ahead;
-    size_t positions_of_page = kv->page_bytes / kv->position_bytes + 1;
-    size_t from = kv->window > 0 && n > most + positions_of_page ? n - most - positions_of_page : 0;
-    return held_bytes(kv, from, n);
+    size_t most = kv->window + WINDOW_SLACK + WINDOW_STEP + KV_GROUP + kv->ahead, from = 0;
+    size_t most_open = OPEN_SLACK + 2 * KV_GROUP + kv->ahead, open_from = 0;
+    if (kv->window > 0)
+        from = lowest_begin(kv, kv->position_bytes, most, n);
+    if (kv->open_position_bytes > 0)
+        open_from = lowest_begin(kv, kv->open_position_bytes, most_open, n);
+    return held_bytes(kv, from, open_from, n);
 }
 
-static void set_committed(kv_cache *kv, kv_slot *slot, size_t window_from, size_t n)
+static void set_held(kv_cache *kv, kv_slot *slot, size_t window_from, size_t open_from, size_t n)
 {
     kv->committed_bytes -= kv_slot_bytes(kv, slot);
     slot->window_from = window_from;
+    slot->open_from = open_from;
     slot->committed = n;
     kv->committed_bytes += kv_slot_bytes(kv, slot);
 }
@@ -218,7 +252,13 @@ bool kv_region_is_windowed(const kv_cache *kv, size_t region)
 size_t kv_window_begin(const kv_cache *kv, size_t n)
 {
     size_t reach = kv->window + WINDOW_SLACK;
-    return kv->window > 0 && n > reach ? n - reach : 0;
+    return kv->window > 0 && n > reach ? (n - reach) / KV_GROUP * KV_GROUP : 0;
+}
+
+size_t kv_open_begin(const kv_cache *kv, size_t n)
+{
+    size_t group = n / KV_GROUP * KV_GROUP;
+    return kv->open_position_bytes > 0 && group > OPEN_SLACK ? group - OPEN_SLACK : 0;
 }
 
 static bool is_copied_from(const kv_cache *kv, const kv_slot *slot)
@@ -229,32 +269,57 @@ static bool is_copied_from(const kv_cache *kv, const kv_slot *slot)
     return false;
 }
 
+/* Of one region, the pages that hold nothing from position `to` on; those below `from` are gone. */
+static void give_back_below(const kv_cache *kv, char *region, size_t position_bytes, size_t from,
+                            size_t to)
+{
+    size_t begin = page_begin(kv, from * position_bytes), end = page_begin(kv, to * position_bytes);
+    if (begin < end)
+        madvise(region + begin, end - begin, MADV_DONTNEED);
+}
+
 void kv_raise_window(kv_cache *kv, kv_slot *slot, size_t from)
 {
     if (from <= slot->window_from)
         return;
-    size_t begin = page_begin(kv, slot->window_from * kv->position_bytes);
-    size_t end = page_begin(kv, from * kv->position_bytes);
-    for (size_t i = 0; begin < end && i < 2 * kv->half_regions; i++)
+    for (size_t i = 0; i < 2 * kv->half_regions; i++)
         if (kv_region_is_windowed(kv, i))
-            madvise(slot->view.keys + i * kv->region_bytes + begin, end - begin, MADV_DONTNEED);
-    set_committed(kv, slot, from, slot->committed);
+            give_back_below(kv, slot->view.keys + i * kv->region_bytes, kv->position_bytes,
+                            slot->window_from, from);
+    set_held(kv, slot, from, slot->open_from, slot->committed);
 }
 
-void kv_lower_window(kv_cache *kv, kv_slot *slot)
+void kv_raise_open(kv_cache *kv, kv_slot *slot, size_t from)
 {
-    set_committed(kv, slot, 0, slot->committed);
+    if (from <= slot->open_from)
+        return;
+    for (size_t i = 0; i < kv->half_regions; i++)
+        give_back_below(kv, slot->view.open_keys + i * kv->open_region_bytes,
+                        kv->open_position_bytes, slot->open_from, from);
+    set_held(kv, slot, slot->window_from, from, slot->committed);
+}
+
+void kv_lower_begins(kv_cache *kv, kv_slot *slot, size_t n)
+{
+    set_held(kv, slot, n == 0 ? 0 : slot->window_from, n < slot->open_from ? n : slot->open_from,
+             slot->committed);
 }
 
 void kv_commit(kv_cache *kv, kv_slot *slot, size_t n)
 {
     size_t from = kv_window_begin(kv, slot->tokens.length);
-    if (from >= slot->window_from + WINDOW_STEP && !is_copied_from(kv, slot))
-        kv_raise_window(kv, slot, from);
+    size_t open_from = kv_open_begin(kv, slot->tokens.length);
+    bool is_due = from >= slot->window_from + WINDOW_STEP,
+         is_open_due = open_from > slot->open_from;
+    if ((is_due || is_open_due) && !is_copied_from(kv, slot)) {
+        if (is_due)
+            kv_raise_window(kv, slot, from);
+        kv_raise_open(kv, slot, open_from);
+    }
     if (n > slot->kept)
         slot->kept = n;
     if (n > slot->committed)
-        set_committed(kv, slot, slot->window_from, n);
+        set_held(kv, slot, slot->window_from, slot->open_from, n);
 }
 
 /* ---- giving back ---------------------------------------------------------------------------- */
@@ -277,10 +342,14 @@ void kv_give_back(kv_cache *kv, kv_slot *slot, size_t from)
         for (size_t i = 0; i < 2 * kv->half_regions; i++)
             give_back_bytes(kv, slot->view.keys + i * kv->region_bytes, from * kv->position_bytes,
                             slot->committed * kv->position_bytes);
+        for (size_t i = 0; kv->open_position_bytes > 0 && i < kv->half_regions; i++)
+            give_back_bytes(kv, slot->view.open_keys + i * kv->open_region_bytes,
+                            from * kv->open_position_bytes,
+                            slot->committed * kv->open_position_bytes);
         give_back_bytes(kv, (char *)slot->tokens.ids, from * sizeof(int32_t),
                         slot->committed * sizeof(int32_t));
     }
-    set_committed(kv, slot, from == 0 ? 0 : slot->window_from, from);
+    set_held(kv, slot, from == 0 ? 0 : slot->window_from, from == 0 ? 0 : slot->open_from, from);
 }
 
 kv_usage kv_read_usage(const kv_cache *kv)

@@ -38,8 +38,14 @@ static size_t chunk_rows(const attention_shape *shape, size_t n_rows)
 }
 
 /* From so many queries on a block of quantised keys or values is expanded to f32 once: fewer are
- * served by one pass of the widest kernel. Binary16 costs no more to load than f32 does. */
+ * served by one pass of the widest kernel. Binary16 costs no more to load than f32 does; four bits
+ * are always expanded. */
 enum { EXPAND_QUERIES = 5 };
+
+static bool expands(kv_type type, size_t queries)
+{
+    return type == KV_Q4 || queries >= EXPAND_QUERIES;
+}
 
 /* What queries have gathered from some positions. */
 typedef struct gathered {
@@ -63,13 +69,14 @@ static gathered gathered_at(float *floats, size_t queries, size_t head_dim)
 size_t attention_scratch_floats(const attention_shape *shape, size_t max_rows)
 {
     size_t queries = least(max_rows * shape->group, most(shape->group, CHUNK_QUERIES));
-    size_t expanded = queries < EXPAND_QUERIES ? 0 : ATTENTION_BLOCK * shape->head_dim;
+    size_t expanded = expands(shape->type, queries) ? ATTENTION_BLOCK * shape->head_dim : 0;
     size_t query = shape->head_dim + ATTENTION_BLOCK + 1; /* its vector, scores and rescale */
     return expanded + queries * query + 2 * gathered_floats(queries, shape->head_dim);
 }
 
 typedef struct chunk {
     const attention_shape *shape;
+    const attention_kv *kv;
     const kernel_set *kernel;
     size_t rows, queries;
     size_t first_position; /* of the chunk's first row */
@@ -89,7 +96,7 @@ static chunk chunk_start(const attention_shape *shape, const float *q, size_t q_
     c.first_position = first_position;
     c.window = shape->window < first_position + rows ? shape->window : 0;
     c.q = scratch;
-    if (queries >= EXPAND_QUERIES) {
+    if (expands(shape->type, queries)) {
         c.expanded = scratch;
         c.q += ATTENTION_BLOCK * head_dim;
     }
@@ -131,26 +138,30 @@ typedef struct block {
     size_t row_begin, row_end;
     range read;   /* positions that are read for them */
     range common; /* positions that all of them see; empty when its end is not after its begin */
-    const char *keys, *values; /* from read.begin on */
+    const char *keys, *values; /* from read.begin on; a closed group's keys from its begin on */
     const char *next;          /* the next block's keys; NULL: none */
 } block;
 
-static block block_at(const chunk *c, size_t first, const char *k, const char *v, const char *next)
+/* The block at `first`; the next one's keys are asked for where `more` of them are read. */
+static block block_at(const chunk *c, size_t first, bool more)
 {
     size_t position_bytes = kv_value_bytes(c->shape->type, c->shape->head_dim);
-    block b = {.first = first, .row_end = c->rows, .next = next};
+    const char *keys = (const char *)c->kv->keys + first * position_bytes;
+    const char *values = (const char *)c->kv->values + first * position_bytes;
+    block b = {.first = first, .row_end = c->rows};
+    b.next = more ? keys + ATTENTION_BLOCK * position_bytes : NULL;
     b.row_begin = first > c->first_position ? first - c->first_position : 0;
     if (c->window > 0) /* rows whose window begins before the block's end */
         b.row_end = least(c->rows, first + ATTENTION_BLOCK + c->window - 1 - c->first_position);
     range earliest = row_range(c, b.row_begin, first), latest = row_range(c, b.row_end - 1, first);
     b.read = (range){earliest.begin / SCORE_STEP * SCORE_STEP, latest.end};
     b.common = (range){latest.begin, earliest.end};
-    b.keys = k + (first + b.read.begin) * position_bytes;
-    b.values = v + (first + b.read.begin) * position_bytes;
+    b.keys = kv_groups_keys(c->shape->type) ? keys : keys + b.read.begin * position_bytes;
+    b.values = values + b.read.begin * position_bytes;
     return b;
 }
 
-/* Keys or values of n positions, in a form that suits the chunk's queries. */
+/* Keys or values of some positions, in a form that suits the chunk's queries. */
 typedef struct kv_part {
     kv_type type;
     const void *values;
@@ -160,9 +171,26 @@ typedef struct kv_part {
 static kv_part chunk_load(const chunk *c, const void *values, size_t n, const void *next)
 {
     kv_type type = c->shape->type;
-    if (type != KV_Q8_0 || c->expanded == NULL)
+    if ((type != KV_Q8_0 && type != KV_Q4) || c->expanded == NULL)
         return (kv_part){type, values, next};
     c->kernel->expand(type, c->expanded, values, n * c->shape->head_dim, next);
+    return (kv_part){KV_F32, c->expanded, NULL};
+}
+
+_Static_assert((int)KV_GROUP == (int)ATTENTION_BLOCK, "a block's keys are open or closed");
+
+/* Where keys are grouped all of a chunk's rows stand in one group, whose keys are open to them. */
+static kv_part chunk_load_keys(const chunk *c, const block *b)
+{
+    size_t head_dim = c->shape->head_dim, n = b->read.end - b->read.begin;
+    if (!kv_groups_keys(c->shape->type))
+        return chunk_load(c, b->keys, n, b->values);
+    if (b->first + KV_GROUP > c->first_position) {
+        size_t at = (b->first + b->read.begin) * head_dim;
+        const char *keys = (const char *)c->kv->open_keys + kv_bytes(KV_OPEN_TYPE, at);
+        return (kv_part){KV_OPEN_TYPE, keys, NULL};
+    }
+    c->kernel->expand_keys(c->expanded, b->keys, b->read.begin, b->read.end, head_dim, b->values);
     return (kv_part){KV_F32, c->expanded, NULL};
 }
 
@@ -225,7 +253,7 @@ static void chunk_block(const chunk *c, const gathered *to, const block *b)
     size_t head_dim = c->shape->head_dim, query = b->row_begin * c->shape->group;
     size_t queries = (b->row_end - b->row_begin) * c->shape->group;
     size_t n = b->read.end - b->read.begin;
-    kv_part k = chunk_load(c, b->keys, n, b->values);
+    kv_part k = chunk_load_keys(c, b);
     c->kernel->scores(k.type, c->q + query * head_dim, queries, k.values, n, head_dim, k.next,
                       c->scores + query * ATTENTION_BLOCK + b->read.begin);
     for (size_t r = b->row_begin; r < b->row_end; r++)
@@ -241,21 +269,19 @@ static void chunk_block(const chunk *c, const gathered *to, const block *b)
 }
 
 /* The first keys, which nobody has asked for. */
-static void prefetch_first(const chunk *c, const char *k, size_t end)
+static void prefetch_first(const chunk *c, size_t end)
 {
     enum { CACHE_LINE = 64, MOST_BYTES = 8192 };
     size_t position_bytes = kv_value_bytes(c->shape->type, c->shape->head_dim);
     size_t start = row_start(c, 0), bytes = (end - start) * position_bytes;
     for (size_t i = 0; i < bytes && i < MOST_BYTES; i += CACHE_LINE)
-        __builtin_prefetch(k + start * position_bytes + i);
+        __builtin_prefetch((const char *)c->kv->keys + start * position_bytes + i);
 }
 
 /* One span for the rows that see any of it, which must be some. Keys are asked for up to position
  * `end`, the end of what this thread will read. */
-static void chunk_span(const chunk *c, const gathered *to, const char *k, const char *v,
-                       size_t span, size_t end)
+static void chunk_span(const chunk *c, const gathered *to, size_t span, size_t end)
 {
-    size_t position_bytes = kv_value_bytes(c->shape->type, c->shape->head_dim);
     size_t start = row_start(c, 0) / ATTENTION_BLOCK * ATTENTION_BLOCK;
     size_t span_end = least(end, (span + 1) * ATTENTION_SPAN);
     memset(to->sums, 0, c->queries * c->shape->head_dim * sizeof *to->sums);
@@ -264,8 +290,7 @@ static void chunk_span(const chunk *c, const gathered *to, const char *k, const 
         to->total[i] = 0;
     }
     for (size_t p = most(start, span * ATTENTION_SPAN); p < span_end; p += ATTENTION_BLOCK) {
-        size_t after = p + ATTENTION_BLOCK;
-        block b = block_at(c, p, k, v, after < end ? k + after * position_bytes : NULL);
+        block b = block_at(c, p, p + ATTENTION_BLOCK < end);
         chunk_block(c, to, &b);
     }
 }
@@ -301,12 +326,12 @@ static void join_span(const chunk *c, size_t span, size_t i)
     }
 }
 
-static void chunk_attend(const chunk *c, const char *k, const char *v)
+static void chunk_attend(const chunk *c)
 {
     size_t end = c->first_position + c->rows, first = row_start(c, 0) / ATTENTION_SPAN;
-    chunk_span(c, &c->before, k, v, first, end);
+    chunk_span(c, &c->before, first, end);
     for (size_t span = first + 1; span * ATTENTION_SPAN < end; span++) {
-        chunk_span(c, &c->now, k, v, span, end);
+        chunk_span(c, &c->now, span, end);
         for (size_t i = 0; i < c->queries; i++)
             join_span(c, span, i);
     }
@@ -332,16 +357,24 @@ static void chunk_finish(const chunk *c, float *out, size_t out_stride)
                          c->before.sums + i * head_dim, final_factor(c, i), head_dim);
 }
 
-void attention_head(const attention_shape *shape, const float *q, size_t q_stride, const void *k,
-                    const void *v, size_t first_position, size_t n_rows, float *scratch, float *out,
-                    size_t out_stride)
+/* Rows that are taken together from a position on. */
+static size_t chunk_rows_at(const attention_shape *shape, size_t position, size_t n_rows)
+{
+    size_t rows = chunk_rows(shape, n_rows);
+    return kv_groups_keys(shape->type) ? least(rows, KV_GROUP - position % KV_GROUP) : rows;
+}
+
+void attention_head(const attention_shape *shape, const float *q, size_t q_stride,
+                    const attention_kv *kv, size_t first_position, size_t n_rows, float *scratch,
+                    float *out, size_t out_stride)
 {
     for (size_t r = 0; r < n_rows;) {
-        size_t rows = chunk_rows(shape, n_rows - r);
+        size_t rows = chunk_rows_at(shape, first_position + r, n_rows - r);
         chunk c = chunk_start(shape, q + r * q_stride, q_stride, rows, first_position + r, scratch);
+        c.kv = kv;
         if (r == 0)
-            prefetch_first(&c, k, first_position + n_rows);
-        chunk_attend(&c, k, v);
+            prefetch_first(&c, first_position + n_rows);
+        chunk_attend(&c);
         chunk_finish(&c, out + r * out_stride, out_stride);
         r += rows;
     }

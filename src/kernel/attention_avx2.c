@@ -38,6 +38,64 @@ INLINE void expand_type(kv_type type, float *dst, const char *src, size_t n, ptr
     }
 }
 
+/* Eight nibbles of each half of a block: values [8 i, 8 i + 8) and [32 + 8 i, …). */
+INLINE void load_nibbles(const uint8_t *q, size_t i, __m256 *low, __m256 *high)
+{
+    const __m128i *at = (const __m128i *)(const void *)(q + i * LANES);
+    __m256i both = _mm256_cvtepu8_epi32(_mm_loadl_epi64(at));
+    *low = _mm256_cvtepi32_ps(_mm256_and_si256(both, _mm256_set1_epi32(15)));
+    *high = _mm256_cvtepi32_ps(_mm256_srli_epi32(both, 4));
+}
+
+INLINE void expand_q4(float *dst, const char *src, size_t n, ptrdiff_t ahead)
+{
+    const kv_q4 *block = (const kv_q4 *)(const void *)src;
+    for (size_t i = 0; i < n; i += KV_Q4_BLOCK, block++) {
+        prefetch_beside((const char *)block, ahead);
+        __m256 d = _mm256_cvtph_ps(_mm_set1_epi16((int16_t)block->d));
+        __m256 m = _mm256_cvtph_ps(_mm_set1_epi16((int16_t)block->m));
+        UNROLL for (size_t j = 0; j < 4; j++)
+        {
+            __m256 low, high;
+            load_nibbles(block->q, j, &low, &high);
+            _mm256_storeu_ps(dst + i + j * LANES, _mm256_fmadd_ps(d, low, m));
+            _mm256_storeu_ps(dst + i + (j + 4) * LANES, _mm256_fmadd_ps(d, high, m));
+        }
+    }
+}
+
+INLINE __m256 load_halves(const uint16_t *halves)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)halves));
+}
+
+/* Eight channels of either half at a time, whose scales stay in registers. */
+INLINE void expand_channels(float *dst, const kv_q4_group *g, size_t begin, size_t end,
+                            size_t head_dim, size_t c, ptrdiff_t ahead)
+{
+    enum { HALF = KV_Q4_BLOCK / 2 };
+    size_t first = c / HALF * KV_Q4_BLOCK + c % HALF; /* the channel of the low nibbles */
+    __m256 d[2] = {load_halves(g->d + first), load_halves(g->d + first + HALF)};
+    __m256 m[2] = {load_halves(g->m + first), load_halves(g->m + first + HALF)};
+    for (size_t p = begin; p < end; p++, dst += head_dim) {
+        const uint8_t *q = g->q + p * head_dim / 2 + c;
+        __m256 low, high;
+        if (c == 0)
+            prefetch_beside((const char *)q, ahead);
+        load_nibbles(q, 0, &low, &high);
+        _mm256_storeu_ps(dst + first, _mm256_fmadd_ps(d[0], low, m[0]));
+        _mm256_storeu_ps(dst + first + HALF, _mm256_fmadd_ps(d[1], high, m[1]));
+    }
+}
+
+INLINE void expand_group(float *dst, const void *group, size_t begin, size_t end, size_t head_dim,
+                         ptrdiff_t ahead)
+{
+    kv_q4_group g = kv_q4_group_at(group, head_dim);
+    for (size_t c = 0; c < head_dim / 2; c += LANES)
+        expand_channels(dst, &g, begin, end, head_dim, c, ahead);
+}
+
 /* ---- scores --------------------------------------------------------------------------------- */
 
 /* The four sums of four times four lanes: lanes l and l + 2, then l + 1. */

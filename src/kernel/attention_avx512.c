@@ -49,6 +49,66 @@ INLINE void expand_type(kv_type type, float *dst, const char *src, size_t n, ptr
         _mm512_mask_storeu_ps(dst + i, 0xff, load_eight(type, src + kv_bytes(type, i)));
 }
 
+/* Sixteen nibbles of each half of a block: values [16 i, 16 i + 16) and [32 + 16 i, …). */
+INLINE void load_nibbles(const uint8_t *q, size_t i, __m512 *low, __m512 *high)
+{
+    const __m128i *at = (const __m128i *)(const void *)(q + i * LANES);
+    __m512i both = _mm512_cvtepu8_epi32(_mm_loadu_si128(at));
+    *low = _mm512_cvtepi32_ps(_mm512_and_si512(both, _mm512_set1_epi32(15)));
+    *high = _mm512_cvtepi32_ps(_mm512_srli_epi32(both, 4));
+}
+
+INLINE void expand_q4(float *dst, const char *src, size_t n, ptrdiff_t ahead)
+{
+    const kv_q4 *block = (const kv_q4 *)(const void *)src;
+    for (size_t i = 0; i < n; i += KV_Q4_BLOCK, block++) {
+        prefetch_beside((const char *)block, ahead);
+        __m512 d = _mm512_cvtph_ps(_mm256_set1_epi16((int16_t)block->d));
+        __m512 m = _mm512_cvtph_ps(_mm256_set1_epi16((int16_t)block->m));
+        UNROLL for (size_t j = 0; j < 2; j++)
+        {
+            __m512 low, high;
+            load_nibbles(block->q, j, &low, &high);
+            _mm512_storeu_ps(dst + i + j * LANES, _mm512_fmadd_ps(d, low, m));
+            _mm512_storeu_ps(dst + i + (j + 2) * LANES, _mm512_fmadd_ps(d, high, m));
+        }
+    }
+}
+
+INLINE __m512 load_halves(const uint16_t *halves)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)halves));
+}
+
+/* A block of channels at a time, whose scales stay in registers. */
+INLINE void expand_group(float *dst, const void *group, size_t begin, size_t end, size_t head_dim,
+                         ptrdiff_t ahead)
+{
+    kv_q4_group g = kv_q4_group_at(group, head_dim);
+    for (size_t c = 0; c < head_dim; c += KV_Q4_BLOCK) {
+        __m512 d[4], m[4];
+        UNROLL for (size_t j = 0; j < 4; j++)
+        {
+            d[j] = load_halves(g.d + c + j * LANES);
+            m[j] = load_halves(g.m + c + j * LANES);
+        }
+        prefetch_beside((const char *)(g.d + c), ahead);
+        prefetch_beside((const char *)(g.m + c), ahead);
+        for (size_t p = begin; p < end; p++) {
+            const uint8_t *q = g.q + (p * head_dim + c) / 2;
+            float *row = dst + (p - begin) * head_dim + c;
+            prefetch_beside((const char *)q, ahead);
+            UNROLL for (size_t j = 0; j < 2; j++)
+            {
+                __m512 low, high;
+                load_nibbles(q, j, &low, &high);
+                _mm512_storeu_ps(row + j * LANES, _mm512_fmadd_ps(d[j], low, m[j]));
+                _mm512_storeu_ps(row + (j + 2) * LANES, _mm512_fmadd_ps(d[j + 2], high, m[j + 2]));
+            }
+        }
+    }
+}
+
 /* ---- scores --------------------------------------------------------------------------------- */
 
 /* Lane 4m + j of the result, counted as lane m of 128-bit block j, is the sum of the lanes of

@@ -32,6 +32,61 @@ INLINE void expand_type(kv_type type, float *dst, const void *src, size_t n, ptr
     }
 }
 
+/* Four nibbles of each half of a block: values [4 i, 4 i + 4) and [32 + 4 i, …). */
+INLINE void load_nibbles(const uint8_t *q, size_t i, float32x4_t *low, float32x4_t *high)
+{
+    uint32_t four;
+    memcpy(&four, q + i * LANES, sizeof four);
+    uint8x8_t both = vcreate_u8(four);
+    uint16x8_t wide[2] = {vmovl_u8(vand_u8(both, vdup_n_u8(15))), vmovl_u8(vshr_n_u8(both, 4))};
+    *low = vcvtq_f32_u32(vmovl_u16(vget_low_u16(wide[0])));
+    *high = vcvtq_f32_u32(vmovl_u16(vget_low_u16(wide[1])));
+}
+
+INLINE void expand_q4(float *dst, const void *src, size_t n, ptrdiff_t ahead)
+{
+    const kv_q4 *block = src;
+    for (size_t i = 0; i < n; i += KV_Q4_BLOCK, block++) {
+        prefetch_beside((const char *)block, ahead);
+        float32x4_t d = vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(block->d)));
+        float32x4_t m = vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(block->m)));
+        UNROLL for (size_t j = 0; j < 8; j++)
+        {
+            float32x4_t low, high;
+            load_nibbles(block->q, j, &low, &high);
+            vst1q_f32(dst + i + j * LANES, vfmaq_f32(m, d, low));
+            vst1q_f32(dst + i + (j + 8) * LANES, vfmaq_f32(m, d, high));
+        }
+    }
+}
+
+/* Four channels of either half at a time, whose scales stay in registers. */
+INLINE void expand_channels(float *dst, const kv_q4_group *g, size_t begin, size_t end,
+                            size_t head_dim, size_t c, ptrdiff_t ahead)
+{
+    enum { HALF = KV_Q4_BLOCK / 2 };
+    size_t first = c / HALF * KV_Q4_BLOCK + c % HALF; /* the channel of the low nibbles */
+    float32x4_t d[2] = {load_f16(g->d + first), load_f16(g->d + first + HALF)};
+    float32x4_t m[2] = {load_f16(g->m + first), load_f16(g->m + first + HALF)};
+    for (size_t p = begin; p < end; p++, dst += head_dim) {
+        const uint8_t *q = g->q + p * head_dim / 2 + c;
+        float32x4_t low, high;
+        if (c == 0)
+            prefetch_beside((const char *)q, ahead);
+        load_nibbles(q, 0, &low, &high);
+        vst1q_f32(dst + first, vfmaq_f32(m[0], d[0], low));
+        vst1q_f32(dst + first + HALF, vfmaq_f32(m[1], d[1], high));
+    }
+}
+
+INLINE void expand_group(float *dst, const void *group, size_t begin, size_t end, size_t head_dim,
+                         ptrdiff_t ahead)
+{
+    kv_q4_group g = kv_q4_group_at(group, head_dim);
+    for (size_t c = 0; c < head_dim / 2; c += LANES)
+        expand_channels(dst, &g, begin, end, head_dim, c, ahead);
+}
+
 /* ---- scores --------------------------------------------------------------------------------- */
 
 enum {

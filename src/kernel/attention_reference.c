@@ -4,8 +4,21 @@
 
 #include <math.h>
 
+/* Value `index` of nibbles in blocks of KV_Q4_BLOCK values. */
+static float nibble_of(const uint8_t *q, size_t index)
+{
+    enum { HALF = KV_Q4_BLOCK / 2 };
+    unsigned both = q[index / KV_Q4_BLOCK * HALF + index % HALF];
+    return (float)(index % KV_Q4_BLOCK < HALF ? both & 15 : both >> 4);
+}
+
 static float load_value(kv_type type, const void *values, size_t index)
 {
+    if (type == KV_Q4) {
+        const kv_q4 *block = (const kv_q4 *)values + index / KV_Q4_BLOCK;
+        return fmaf(f16_to_f32(block->d), nibble_of(block->q, index % KV_Q4_BLOCK),
+                    f16_to_f32(block->m));
+    }
     if (type == KV_Q8_0) {
         const kv_q8_0 *block = (const kv_q8_0 *)values + index / KV_BLOCK;
         return f16_to_f32(block->d) * (float)block->q[index % KV_BLOCK];
@@ -42,6 +55,17 @@ void reference_scores(kv_type type, const float *q, size_t n_queries, const void
             }
             s[j] = sum_lanes(lanes);
         }
+}
+
+void reference_expand_keys(float *dst, const void *group, size_t begin, size_t end, size_t head_dim,
+                           const void *next)
+{
+    (void)next;
+    kv_q4_group g = kv_q4_group_at(group, head_dim);
+    for (size_t p = begin; p < end; p++)
+        for (size_t c = 0; c < head_dim; c++)
+            *dst++ =
+                fmaf(f16_to_f32(g.d[c]), nibble_of(g.q + p * head_dim / 2, c), f16_to_f32(g.m[c]));
 }
 
 float reference_softmax(float *s, size_t n, float *max, float *sum)

@@ -271,11 +271,33 @@ typedef struct kv_q8_0 { /* value = d · q */
     int8_t q[KV_BLOCK];
 } kv_q8_0;
 
+/* Low nibbles are the first half of the block's values, high nibbles the second. */
+typedef struct kv_q4 { /* value = m + d · q, by one fused multiply-add */
+    uint16_t d, m;
+    uint8_t q[KV_Q4_BLOCK / 2];
+} kv_q4;
+
+/* A closed group of keys: head_dim scales, as many minima, and KV_GROUP rows of nibbles, which lie
+ * in blocks of KV_Q4_BLOCK channels as those of kv_q4 do: as many bytes as KV_GROUP positions of
+ * values. */
+typedef struct kv_q4_group {
+    const uint16_t *d, *m;
+    const uint8_t *q;
+} kv_q4_group;
+
+static inline kv_q4_group kv_q4_group_at(const void *group, size_t head_dim)
+{
+    const uint16_t *d = (const uint16_t *)group;
+    return (kv_q4_group){d, d + head_dim, (const uint8_t *)(d + 2 * head_dim)};
+}
+
 /* kv_value_bytes, for kernels that are made once a type. */
 static inline size_t kv_bytes(kv_type type, size_t n)
 {
     if (type == KV_Q8_0)
         return n / KV_BLOCK * sizeof(kv_q8_0);
+    if (type == KV_Q4)
+        return n / KV_Q4_BLOCK * sizeof(kv_q4);
     return n * (type == KV_F16 ? sizeof(uint16_t) : sizeof(float));
 }
 
@@ -307,8 +329,12 @@ typedef struct kernel_set {
      * Quantised values count as the f32 values that they stand for, which f32 holds exactly.
      * What a query gets does not depend on the queries beside it. `next` is where the caller will
      * read next as much of the same type, to be prefetched meanwhile; NULL when nobody knows. */
-    /* expand: n values of the type to f32, n a multiple of 8 */
+    /* expand: n values of the type to f32, n a multiple of 8. Values in four bits are always
+     * expanded: scores and accumulate do not know them. */
     void (*expand)(kv_type type, float *dst, const void *src, size_t n, const void *next);
+    /* expand_keys: positions begin … end - 1 of a closed group */
+    void (*expand_keys)(float *dst, const void *group, size_t begin, size_t end, size_t head_dim,
+                        const void *next);
     /* scores: s[i][j] = q[i] · k[j], i < n_queries (rows of q head_dim apart) */
     void (*scores)(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
                    size_t head_dim, const void *next, float *s);

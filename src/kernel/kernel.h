@@ -163,22 +163,36 @@ void matrix_share(size_t first, size_t rows, int thread, int n_threads, size_t *
 
 /* ---- KV and attention ----------------------------------------------------------------------- */
 
-/* KV_Q8_0: blocks of KV_BLOCK values, an f16 scale and then 8-bit integers. */
-typedef enum kv_type { KV_F32, KV_F16, KV_Q8_0 } kv_type;
-enum { KV_TYPES = KV_Q8_0 + 1, KV_BLOCK = 32 };
+/* KV_Q8_0: blocks of KV_BLOCK values, an f16 scale and then 8-bit integers.
+ * KV_Q4: integers of four bits with an f16 scale and minimum. Values (of V) share these by
+ * KV_Q4_BLOCK of one position; keys by channel, over a group of KV_GROUP positions counted from 0,
+ * because what keys have in common from one position to the next lies in their channels (KIVI). A
+ * group's keys are therefore open, in KV_OPEN_TYPE, until its last position is there and
+ * kv_close_group makes it one. Which form of a key a row sees depends on the two positions alone:
+ * the row's own group is open, all before it are closed. */
+typedef enum kv_type { KV_F32, KV_F16, KV_Q8_0, KV_Q4 } kv_type;
+enum { KV_TYPES = KV_Q4 + 1, KV_BLOCK = 32, KV_Q4_BLOCK = 64, KV_GROUP = 64 };
+#define KV_OPEN_TYPE KV_F16
 
 const char *kv_type_name(kv_type type); /* "q8_0" */
 bool kv_type_find(const char *name, kv_type *out);
+/* Whether keys are closed in groups of positions. */
+bool kv_groups_keys(kv_type type);
 /* Values of one position and head come in multiples of this. */
 size_t kv_block_values(kv_type type);
-/* Bytes of n values, and storing them; n is a multiple of kv_block_values. */
+/* Bytes of n values, and storing them; n is a multiple of kv_block_values. Where keys are grouped a
+ * closed group's keys take as much as its values, and kv_store is for values alone. */
 size_t kv_value_bytes(kv_type type, size_t n);
 void kv_store(kv_type type, void *dst, const float *src, size_t n);
+/* group: KV_GROUP positions of the type; open: the same of KV_OPEN_TYPE. */
+void kv_close_group(kv_type type, void *group, const void *open, size_t head_dim);
+/* What a row at `position` that sees its last `seen` positions reads of them, of one KV head. */
+size_t kv_read_bytes(kv_type type, size_t head_dim, size_t position, size_t seen);
 
 /* Attention of one KV head for `n_rows` consecutive positions of one sequence, over the whole group
  * of query heads that share it.
  *   q:   n_rows × group × head_dim (row stride q_stride floats), not yet scaled
- *   k,v: contiguous positions × head_dim values of `type`, from position 0
+ *   kv:  the head's keys and values
  *   row r stands at position first_position + r and attends to positions up to that
  *   out: n_rows × group × head_dim (row stride out_stride floats)
  * With a window a row sees no more than its last `window` positions, itself included: what lies
@@ -188,6 +202,13 @@ void kv_store(kv_type type, void *dst, const float *src, size_t n);
  * not on n_rows, nor on the query heads beside its own: a group may be attended to in parts.
  *   scratch: attention_scratch_floats(...) floats of the calling thread's own. */
 #define ATTENTION_SPAN 1024
+
+/* One head's, each contiguous positions × head_dim values, from position 0. */
+typedef struct attention_kv {
+    const void *keys, *values; /* of the shape's type */
+    const void *open_keys;     /* of KV_OPEN_TYPE, where keys are grouped: those of the rows' own
+                                  groups up to the rows; all closed groups before are in `keys` */
+} attention_kv;
 
 typedef struct attention_shape {
     kv_type type;
@@ -202,9 +223,9 @@ typedef struct attention_shape {
 
 /* Enough for up to max_rows rows of the shape, or of parts of its group. */
 size_t attention_scratch_floats(const attention_shape *shape, size_t max_rows);
-void attention_head(const attention_shape *shape, const float *q, size_t q_stride, const void *k,
-                    const void *v, size_t first_position, size_t n_rows, float *scratch, float *out,
-                    size_t out_stride);
+void attention_head(const attention_shape *shape, const float *q, size_t q_stride,
+                    const attention_kv *kv, size_t first_position, size_t n_rows, float *scratch,
+                    float *out, size_t out_stride);
 
 /* ---- small vector operations (f32) ---------------------------------------------------------- */
 

@@ -66,6 +66,8 @@ INLINE __m128 sum_to_four(__m256 low, __m256 high)
 }
 
 void avx2_expand(kv_type type, float *dst, const void *src, size_t n, const void *next);
+void avx2_expand_keys(float *dst, const void *group, size_t begin, size_t end, size_t head_dim,
+                      const void *next);
 void avx2_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
                  size_t head_dim, const void *next, float *s);
 float avx2_softmax(float *s, size_t n, float *max, float *sum);

@@ -72,6 +72,8 @@ INLINE float sum_lanes(__m512 a)
 }
 
 void avx512_expand(kv_type type, float *dst, const void *src, size_t n, const void *next);
+void avx512_expand_keys(float *dst, const void *group, size_t begin, size_t end, size_t head_dim,
+                        const void *next);
 void avx512_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
                    size_t head_dim, const void *next, float *s);
 float avx512_softmax(float *s, size_t n, float *max, float *sum);

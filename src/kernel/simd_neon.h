@@ -95,6 +95,8 @@ INLINE float32x4_t sum_four(float32x4_t a, float32x4_t b, float32x4_t c, float32
 }
 
 void neon_expand(kv_type type, float *dst, const void *src, size_t n, const void *next);
+void neon_expand_keys(float *dst, const void *group, size_t begin, size_t end, size_t head_dim,
+                      const void *next);
 void neon_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
                  size_t head_dim, const void *next, float *s);
 float neon_softmax(float *s, size_t n, float *max, float *sum);

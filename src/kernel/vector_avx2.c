@@ -240,6 +240,7 @@ const kernel_set kernel_avx2 = {
         },
     .quantize = avx2_quantize,
     .expand = avx2_expand,
+    .expand_keys = avx2_expand_keys,
     .scores = avx2_scores,
     .softmax = avx2_softmax,
     .accumulate = avx2_accumulate,

@@ -238,6 +238,7 @@ const kernel_set kernel_avx512 = {
         },
     .quantize = avx512_quantize,
     .expand = avx512_expand,
+    .expand_keys = avx512_expand_keys,
     .scores = avx512_scores,
     .softmax = avx512_softmax,
     .accumulate = avx512_accumulate,

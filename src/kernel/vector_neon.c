@@ -248,6 +248,7 @@ const kernel_set kernel_neon = {
         },
     .quantize = neon_quantize,
     .expand = neon_expand,
+    .expand_keys = neon_expand_keys,
     .scores = neon_scores,
     .softmax = neon_softmax,
     .accumulate = neon_accumulate,

@@ -192,6 +192,7 @@ const kernel_set kernel_reference = {
         },
     .quantize = reference_quantize,
     .expand = reference_expand,
+    .expand_keys = reference_expand_keys,
     .scores = reference_scores,
     .softmax = reference_softmax,
     .accumulate = reference_accumulate,

@@ -28,6 +28,8 @@ void reference_rotate_from(float *x, const float *cosines, const float *sines, s
                            rotate_layout layout, size_t first);
 
 void reference_expand(kv_type type, float *dst, const void *src, size_t n, const void *next);
+void reference_expand_keys(float *dst, const void *group, size_t begin, size_t end, size_t head_dim,
+                           const void *next);
 void reference_scores(kv_type type, const float *q, size_t n_queries, const void *k, size_t n,
                       size_t head_dim, const void *next, float *s);
 float reference_softmax(float *s, size_t n, float *max, float *sum);

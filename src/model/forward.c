@@ -51,7 +51,9 @@ static error_code allocate_buffers(forward *f)
     f->memory = aligned_alloc(64, (floats * sizeof(float) + 63) / 64 * 64);
     f->segments = malloc(n * sizeof *f->segments);
     f->outputs = malloc(f->max_outputs * sizeof *f->outputs);
-    if (f->memory == NULL || f->segments == NULL || f->outputs == NULL || allocate_ropes(f) != OK)
+    f->closing = malloc(n * sizeof *f->closing);
+    if (f->memory == NULL || f->segments == NULL || f->outputs == NULL || f->closing == NULL ||
+        allocate_ropes(f) != OK)
         return ERR_MEMORY;
     float *next = f->memory;
     f->x = take(&next, n * c->n_embd);
@@ -139,6 +141,7 @@ void forward_destroy(forward *f)
     forward_experts_destroy(f);
     free(f->segments);
     free(f->outputs);
+    free(f->closing);
     for (size_t i = 0; i < MODEL_ROPES; i++)
         free(f->ropes[i].frequencies);
     free(f->memory);
@@ -172,14 +175,17 @@ static void plan_step(forward *f, const forward_row *rows, size_t n_rows)
 {
     f->rows = rows;
     f->n_rows = n_rows;
-    f->n_segments = f->n_outputs = f->n_readers = 0;
+    f->n_segments = f->n_outputs = f->n_closing = f->n_readers = 0;
     for (size_t first = 0, n; first < n_rows; first += n) {
         n = count_run(rows, first, n_rows);
         add_segments(f, rows, first, n);
     }
-    for (size_t i = 0; i < n_rows; i++)
+    for (size_t i = 0; i < n_rows; i++) {
         if (rows[i].want == WANT_LOGITS)
             f->outputs[f->n_outputs++] = i;
+        if (kv_groups_keys(rows[i].kv->type) && rows[i].position % KV_GROUP == KV_GROUP - 1)
+            f->closing[f->n_closing++] = i;
+    }
 }
 
 void forward_begin(forward *f, const forward_row *rows, size_t n_rows)
@@ -218,10 +224,11 @@ float *forward_logits(forward *f, size_t index)
 size_t forward_kv_bytes(const model *m, kv_type type, size_t position)
 {
     const model_config *c = &m->config;
-    size_t positions = 0; /* of all layers */
+    size_t bytes = 0; /* of one KV head of all layers */
     for (size_t i = 0; i < c->n_layers; i++) {
         size_t window = config_layer(c, i)->window;
-        positions += window > 0 && window < position + 1 ? window : position + 1;
+        size_t seen = window > 0 && window < position + 1 ? window : position + 1;
+        bytes += kv_read_bytes(type, c->head_dim, position, seen);
     }
-    return 2 * c->n_kv_heads * positions * kv_value_bytes(type, c->head_dim);
+    return c->n_kv_heads * bytes;
 }

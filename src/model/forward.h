@@ -14,12 +14,16 @@
 #include "model/model.h"
 
 /* Where the keys and values of one sequence live. Layer l, head h, position p of K starts at
- * keys + ((l · n_kv_heads + h) · capacity + p) · bytes of head_dim values; V likewise. */
+ * keys + ((l · n_kv_heads + h) · capacity + p) · bytes of head_dim values; V likewise. Where the
+ * type groups keys these are written to open_keys, laid out likewise, and become a group of K in
+ * the step that writes the group's last position: a row needs those of its own group, from the
+ * group's begin on. */
 typedef struct kv_view {
     kv_type type;
     char *keys;
     char *values;
-    size_t capacity; /* positions */
+    size_t capacity; /* positions; a multiple of KV_GROUP where keys are grouped */
+    char *open_keys; /* of KV_OPEN_TYPE; NULL where keys are not grouped */
 } kv_view;
 
 typedef enum forward_want { WANT_NOTHING, WANT_LOGITS } forward_want;

@@ -30,11 +30,39 @@ static void finish_query(const worker *w, const layer_plan *plan, size_t row, fl
         vector_scale(head, w->f->temperatures[row], w->c->head_dim);
 }
 
-static char *kv_position(const model_config *c, const kv_view *kv, char *base, size_t layer,
-                         size_t head, size_t position)
+/* In one of a view's three parts, whose values are of the type. */
+static char *position_in(const model_config *c, const kv_view *kv, char *part, kv_type type,
+                         size_t layer, size_t head, size_t position)
 {
     size_t index = (layer * c->n_kv_heads + head) * kv->capacity + position;
-    return base + index * kv_value_bytes(kv->type, c->head_dim);
+    return part + index * kv_value_bytes(type, c->head_dim);
+}
+
+static char *key_at(const model_config *c, const kv_view *kv, size_t layer, size_t head,
+                    size_t position)
+{
+    return position_in(c, kv, kv->keys, kv->type, layer, head, position);
+}
+
+static char *value_at(const model_config *c, const kv_view *kv, size_t layer, size_t head,
+                      size_t position)
+{
+    return position_in(c, kv, kv->values, kv->type, layer, head, position);
+}
+
+static char *open_key_at(const model_config *c, const kv_view *kv, size_t layer, size_t head,
+                         size_t position)
+{
+    return position_in(c, kv, kv->open_keys, KV_OPEN_TYPE, layer, head, position);
+}
+
+static void store_key(const model_config *c, const forward_row *r, size_t layer, size_t head,
+                      const float *key)
+{
+    if (kv_groups_keys(r->kv->type))
+        kv_store(KV_OPEN_TYPE, open_key_at(c, r->kv, layer, head, r->position), key, c->head_dim);
+    else
+        kv_store(r->kv->type, key_at(c, r->kv, layer, head, r->position), key, c->head_dim);
 }
 
 void forward_finish_head(const worker *w, size_t layer, size_t row, size_t head)
@@ -56,10 +84,17 @@ void forward_finish_head(const worker *w, size_t layer, size_t row, size_t head)
     for (size_t g = 0; g < group; g++)
         finish_query(w, plan, row, qkv + q_at + g * d, l->q_norm);
     finish_head(w, plan, row, qkv + k_at, l->k_norm);
-    kv_store(r->kv->type, kv_position(c, r->kv, r->kv->keys, layer, head, r->position), qkv + k_at,
-             d);
-    kv_store(r->kv->type, kv_position(c, r->kv, r->kv->values, layer, head, r->position),
-             qkv + v_at, d);
+    store_key(c, r, layer, head, qkv + k_at);
+    kv_store(r->kv->type, value_at(c, r->kv, layer, head, r->position), qkv + v_at, d);
+}
+
+void forward_close_group(const worker *w, size_t layer, size_t row, size_t head)
+{
+    const model_config *c = w->c;
+    const kv_view *kv = w->f->rows[row].kv;
+    size_t first = w->f->rows[row].position / KV_GROUP * KV_GROUP;
+    kv_close_group(kv->type, key_at(c, kv, layer, head, first),
+                   open_key_at(c, kv, layer, head, first), c->head_dim);
 }
 
 void forward_attend(const worker *w, size_t layer, const segment *s, size_t head)
@@ -76,9 +111,11 @@ void forward_attend(const worker *w, size_t layer, const segment *s, size_t head
     shape.sinks = sinks == NULL ? NULL : sinks + head * shape.group;
     size_t at = head * shape.group * c->head_dim;
     size_t width = forward_qkv_rows(c), out_width = c->n_heads * c->head_dim;
-    attention_head(&shape, f->qkv + s->first_row * width + at, width,
-                   kv_position(c, s->kv, s->kv->keys, layer, head, 0),
-                   kv_position(c, s->kv, s->kv->values, layer, head, 0), s->first_position,
+    const attention_kv kv = {
+        .keys = key_at(c, s->kv, layer, head, 0),
+        .values = value_at(c, s->kv, layer, head, 0),
+        .open_keys = kv_groups_keys(s->kv->type) ? open_key_at(c, s->kv, layer, head, 0) : NULL};
+    attention_head(&shape, f->qkv + s->first_row * width + at, width, &kv, s->first_position,
                    s->n_rows, w->scratch->attention, f->mixed + s->first_row * out_width + at,
                    out_width);
 }

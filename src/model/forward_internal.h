@@ -30,6 +30,7 @@ typedef enum stage {
     STAGE_QKV,
     STAGE_QK_ROWS, /* norms over the whole of q and of k */
     STAGE_HEADS,   /* bias, norm and RoPE of each row and KV head; storing keys and values */
+    STAGE_CLOSE,   /* groups of keys whose last position is there */
     STAGE_ATTENTION,
     STAGE_ATTENTION_OUTPUT,
     STAGE_ATTENTION_NORM, /* what attention gave is normalised and joins the residual stream */
@@ -102,6 +103,8 @@ struct forward {
     size_t n_rows, n_segments;
     size_t *outputs; /* max_outputs: the rows that want logits */
     size_t n_outputs;
+    size_t *closing; /* max_rows: those that are the last of a group of keys */
+    size_t n_closing;
     const state_reader *readers;
     size_t n_readers;
     const atomic_bool *pause; /* or NULL */
@@ -162,6 +165,8 @@ void forward_normalise_qk(const worker *w, const layer_weights *l, size_t row);
 /* One row's part of one KV head and of the query heads that share it: makes queries and key ready,
  * stores key and value. */
 void forward_finish_head(const worker *w, size_t layer, size_t row, size_t head);
+/* Of one KV head, closes the group of keys of which the row is the last. */
+void forward_close_group(const worker *w, size_t layer, size_t row, size_t head);
 /* The attention of a segment's rows over one KV head, into f->mixed. */
 void forward_attend(const worker *w, size_t layer, const segment *s, size_t head);
 

@@ -293,6 +293,8 @@ static size_t count_pieces(const forward *f, place at)
         return row_pieces(l->qkv, f->n_rows, forward_qkv_rows(c));
     case STAGE_HEADS:
         return f->n_rows * c->n_kv_heads;
+    case STAGE_CLOSE:
+        return f->n_closing * c->n_kv_heads;
     case STAGE_ATTENTION:
         return f->n_segments * c->n_kv_heads;
     case STAGE_ATTENTION_OUTPUT:
@@ -329,6 +331,9 @@ static void run_piece(const worker *w, place at, size_t piece)
         return;
     case STAGE_HEADS:
         forward_finish_head(w, at.layer, piece / heads, piece % heads);
+        return;
+    case STAGE_CLOSE:
+        forward_close_group(w, at.layer, f->closing[piece / heads], piece % heads);
         return;
     case STAGE_ATTENTION:
         forward_attend(w, at.layer, &f->segments[piece / heads], piece % heads);
@@ -369,6 +374,8 @@ static bool has_stage(const forward *f, place at)
     switch (at.stage) {
     case STAGE_QK_ROWS:
         return config_layer(&f->m->config, at.layer)->qk_norm == QK_NORM_ROW;
+    case STAGE_CLOSE:
+        return f->n_closing > 0;
     case STAGE_ATTENTION_NORM:
         return l->attn_post_norm != NULL;
     case STAGE_GATE_UP:

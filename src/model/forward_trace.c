@@ -70,6 +70,7 @@ static const char *stage_name(stage s)
         [STAGE_QKV] = "q, k and v",
         [STAGE_QK_ROWS] = "norm of q and k",
         [STAGE_HEADS] = "heads",
+        [STAGE_CLOSE] = "closing keys",
         [STAGE_ATTENTION] = "attention",
         [STAGE_ATTENTION_OUTPUT] = "attention output",
         [STAGE_ATTENTION_NORM] = "norm of attention",

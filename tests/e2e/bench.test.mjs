@@ -14,7 +14,7 @@ function refused(args, status, message) {
 
 test('options', () => {
   refused([], 2, /no model named/);
-  refused(['-m', smallModel, '--kv', 'f16,q9'], 2, /--kv.*q9.*f16, f32, q8_0/);
+  refused(['-m', smallModel, '--kv', 'f16,q9'], 2, /--kv.*q9.*f16, f32, q8_0, q4/);
   refused(['-m', smallModel, '--kv', 'f16,f16'], 2, /f16 is named twice/);
   refused(['-m', smallModel, '--kv', 'f16,'], 2, /--kv/);
   refused(['-m', smallModel, '--tests', 'walk:3'], 2, /walk:3/);

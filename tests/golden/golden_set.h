@@ -91,6 +91,11 @@ static void check_small_kv(const model *m, const golden *g, team *one, team *two
         evaluate(m, g, two, KV_Q8_0, 7, b);
         assert_memory_equal(a, b, n * sizeof *a);
     }
+    if (m->config.head_dim % kv_block_values(KV_Q4) == 0) { /* and in groups of keys */
+        evaluate(m, g, one, KV_Q4, 64, a);
+        evaluate(m, g, two, KV_Q4, 7, b);
+        assert_memory_equal(a, b, n * sizeof *a);
+    }
     free(half);
     free(a);
     free(b);

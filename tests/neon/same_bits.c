@@ -417,7 +417,9 @@ static void fill_scene(scene *s, kv_type type, size_t queries, size_t n, size_t 
     s->q = (float *)(void *)(s->q_end - queries * head_dim * sizeof(float));
     s->kv = s->kv_end - kv_value_bytes(type, n * head_dim);
     random_floats(s->q, queries * head_dim, 2);
-    for (size_t i = 0; i < n * head_dim; i++) {
+    for (size_t i = 0; type == KV_Q4 && i < kv_value_bytes(type, n * head_dim); i++)
+        ((uint8_t *)s->kv)[i] = (uint8_t)(random_u32() & 0xbb); /* finite halves */
+    for (size_t i = 0; type != KV_Q4 && i < n * head_dim; i++) {
         float value = random_float();
         if (type == KV_F32)
             ((float *)s->kv)[i] = value;
@@ -430,7 +432,8 @@ static void fill_scene(scene *s, kv_type type, size_t queries, size_t n, size_t 
         ((kv_q8_0 *)(void *)s->kv)[i].d = f32_to_f16(random_float());
 }
 
-static const char *const expand_names[KV_TYPES] = {"expand f32", "expand f16", "expand q8_0"};
+static const char *const expand_names[KV_TYPES] = {"expand f32", "expand f16", "expand q8_0",
+                                                   "expand q4"};
 static const char *const score_names[KV_TYPES] = {"scores f32", "scores f16", "scores q8_0"};
 static const char *const accumulate_names[KV_TYPES] = {"accumulate f32", "accumulate f16",
                                                        "accumulate q8_0"};
@@ -444,6 +447,21 @@ static void check_expand(scene *s, kv_type type, size_t n, size_t head_dim)
     for (size_t set = 0; set < n_sets; set++) {
         sets[set]->expand(type, out, s->kv, n * head_dim, s->kv_end);
         check(sets[set], expand_names[type], head_dim, n, out, expected, n * head_dim, sizeof *out);
+    }
+    free(expected);
+    free(out);
+}
+
+/* A group's bytes are as many as those of ATTENTION_BLOCK positions of values. */
+static void check_expand_keys(scene *s, size_t begin, size_t end, size_t head_dim)
+{
+    size_t n = (end - begin) * head_dim;
+    float *expected = allocate(n * sizeof *expected), *out = allocate(n * sizeof *out);
+    kernel_reference.expand_keys(expected, s->kv, begin, end, head_dim, NULL);
+    add_to_digest(expected, n * sizeof *expected);
+    for (size_t set = 0; set < n_sets; set++) {
+        sets[set]->expand_keys(out, s->kv, begin, end, head_dim, s->kv_end);
+        check(sets[set], "expand keys", head_dim, end, out, expected, n, sizeof *out);
     }
     free(expected);
     free(out);
@@ -494,6 +512,11 @@ static void check_attention(void)
                     fill_scene(&s, (kv_type)type, queries, n, head_dim);
                     if (queries == 1)
                         check_expand(&s, (kv_type)type, n, head_dim);
+                    if (queries == 1 && type == KV_Q4 && n == ATTENTION_BLOCK)
+                        for (size_t begin = 0; begin < n; begin += 16)
+                            check_expand_keys(&s, begin, n - begin / 32, head_dim);
+                    if (type == KV_Q4)
+                        continue;
                     check_scores(&s, (kv_type)type, queries, n, head_dim);
                     random_floats(s.scores, queries * ATTENTION_BLOCK, 1);
                     check_accumulate(&s, (kv_type)type, queries, n, head_dim);

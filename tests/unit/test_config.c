@@ -224,7 +224,7 @@ static const struct {
     {"version: 1\nmodels:\n  - {name: s, role: small}\n", {"path"}},
     {"version: 1\nmodels:\n  - {name: s, role: tiny, path: s}\n", {"tiny", "small, large"}},
     {"version: 1\nmodels:\n  - {name: s, role: small, path: s, kv: q4_0}\n",
-     {"kv", "f16, f32, q8_0"}},
+     {"kv", "f16, f32, q8_0, q4"}},
     {"version: 1\nmodels:\n  - {name: s, role: small, path: s}\npolicy: {name: small}\n",
      {"policy", "with one model nothing is routed"}},
     {"version: 1\nmodels:\n  - {name: s, role: small, path: s}\nprobe: {cache: 3}\n", {"probe"}},

@@ -1,6 +1,7 @@
 /* test_kernel_attention.c: attention and the KV cache's types, by every kernel. */
 #include <sys/mman.h>
 
+#include "kernel/internal.h"
 #include "kernel_test.h"
 
 typedef struct scene {
@@ -8,9 +9,38 @@ typedef struct scene {
     size_t positions;
     float *q;             /* positions × group × head_dim */
     void *k, *v;          /* positions × head_dim of the type */
+    void *open_k;         /* where keys are grouped: the same keys while they are open */
     float *k_f32, *v_f32; /* what k and v hold */
+    float *open_f32;      /* what open_k holds */
     float *sinks;         /* group */
 } scene;
+
+/* Of nibbles in blocks of KV_Q4_BLOCK values, the one at `index`. */
+static float nibble_at(const uint8_t *q, size_t index)
+{
+    size_t within = index % KV_Q4_BLOCK;
+    unsigned both = q[index / KV_Q4_BLOCK * 32 + within % 32];
+    return (float)(within < 32 ? both % 16 : both / 16);
+}
+
+static void decode_q4(const void *values, float *f32, size_t n)
+{
+    const kv_q4 *blocks = values;
+    for (size_t i = 0; i < n; i++) {
+        const kv_q4 *b = &blocks[i / KV_Q4_BLOCK];
+        f32[i] = fmaf(f16_to_f32(b->d), nibble_at(b->q, i % KV_Q4_BLOCK), f16_to_f32(b->m));
+    }
+}
+
+static void decode_group(const void *group, float *f32, size_t head_dim)
+{
+    kv_q4_group g = kv_q4_group_at(group, head_dim);
+    for (size_t i = 0; i < KV_GROUP * head_dim; i++) {
+        size_t c = i % head_dim;
+        f32[i] = fmaf(f16_to_f32(g.d[c]), nibble_at(g.q + i / head_dim * head_dim / 2, c),
+                      f16_to_f32(g.m[c]));
+    }
+}
 
 static void fill_kv(const scene *s, void *values, float *f32, size_t n)
 {
@@ -21,6 +51,25 @@ static void fill_kv(const scene *s, void *values, float *f32, size_t n)
             f32[i] = f16_to_f32(((uint16_t *)values)[i]);
     if (s->shape.type == KV_Q8_0) /* the same blocks as a tensor's */
         tensor_type_find(TENSOR_Q8_0)->decode(values, f32, n);
+    if (s->shape.type == KV_Q4)
+        decode_q4(values, f32, n);
+}
+
+/* Keys with what channels of true ones have, an offset of their own; whole groups are closed. */
+static void fill_grouped_keys(scene *s, size_t n)
+{
+    size_t head_dim = s->shape.head_dim, group = KV_GROUP * head_dim;
+    random_floats(s->open_f32, n);
+    for (size_t i = 0; i < n; i++)
+        s->open_f32[i] += (float)(i % head_dim % 7) - 3;
+    kv_store(KV_OPEN_TYPE, s->open_k, s->open_f32, n);
+    for (size_t i = 0; i < n; i++)
+        s->open_f32[i] = f16_to_f32(((uint16_t *)s->open_k)[i]);
+    for (size_t at = 0; at + group <= n; at += group) {
+        char *closed = (char *)s->k + kv_value_bytes(s->shape.type, at);
+        kv_close_group(s->shape.type, closed, (uint16_t *)s->open_k + at, head_dim);
+        decode_group(closed, s->k_f32 + at, head_dim);
+    }
 }
 
 static scene make_scene_of(attention_shape shape, size_t positions)
@@ -40,7 +89,13 @@ static scene make_scene_of(attention_shape shape, size_t positions)
     random_floats(s.sinks, shape.group);
     for (size_t i = 0; i < shape.group; i++)
         s.sinks[i] *= 4;
-    fill_kv(&s, s.k, s.k_f32, n);
+    if (kv_groups_keys(shape.type)) {
+        s.open_k = checked_alloc(n, sizeof(float));
+        s.open_f32 = checked_alloc(n, sizeof(float));
+        fill_grouped_keys(&s, n);
+    } else {
+        fill_kv(&s, s.k, s.k_f32, n);
+    }
     fill_kv(&s, s.v, s.v_f32, n);
     return s;
 }
@@ -56,18 +111,33 @@ static void free_scene(scene *s)
     free(s->q);
     free(s->k);
     free(s->v);
+    free(s->open_k);
+    free(s->open_f32);
     free(s->k_f32);
     free(s->v_f32);
     free(s->sinks);
+}
+
+static attention_kv kv_of(const scene *s)
+{
+    return (attention_kv){s->k, s->v, s->open_k};
 }
 
 static void attend(const scene *s, size_t first, size_t rows, float *out)
 {
     size_t width = s->shape.group * s->shape.head_dim;
     float *scratch = checked_alloc(attention_scratch_floats(&s->shape, rows), sizeof(float));
-    attention_head(&s->shape, s->q + first * width, width, s->k, s->v, first, rows, scratch,
+    attention_kv kv = kv_of(s);
+    attention_head(&s->shape, s->q + first * width, width, &kv, first, rows, scratch,
                    out + first * width, width);
     free(scratch);
+}
+
+/* The key at p as the row at `position` sees it. */
+static const float *key_of(const scene *s, size_t position, size_t p)
+{
+    bool is_open = kv_groups_keys(s->shape.type) && p / KV_GROUP == position / KV_GROUP;
+    return (is_open ? s->open_f32 : s->k_f32) + p * s->shape.head_dim;
 }
 
 /* Query head g of the row at `position` by definition, in double. */
@@ -80,7 +150,7 @@ static void attend_double(const scene *s, size_t position, size_t g, double *out
     double sink = s->shape.sinks != NULL ? (double)s->shape.sinks[g] : -INFINITY, max = sink;
     for (size_t p = start; p <= position; p++) {
         for (size_t d = 0; d < head_dim; d++)
-            scores[p] += (double)q[d] * (double)s->k_f32[p * head_dim + d];
+            scores[p] += (double)q[d] * (double)key_of(s, position, p)[d];
         scores[p] *= (double)s->shape.scale;
         if (cap > 0)
             scores[p] = cap * tanh(scores[p] / cap);
@@ -162,6 +232,10 @@ static void test_attention(void **state)
         check_scene(KV_Q8_0, 7, 128, 90);
         check_scene(KV_Q8_0, 65, 32, 66);
         check_scene(KV_F16, 1, 8, ATTENTION_SPAN + 70);
+        check_scene(KV_Q4, 1, 64, 64);
+        check_scene(KV_Q4, 3, 64, 201);
+        check_scene(KV_Q4, 7, 128, 150);
+        check_scene(KV_Q4, 65, 192, 66);
         for (int type = KV_F32; type <= KV_F16; type++) {
             check_scene((kv_type)type, 1, 64, 70);
             check_scene((kv_type)type, 3, 40, 131);
@@ -189,6 +263,7 @@ static void test_spans(void **state)
         check_spans(KV_F16, 2, 32, ATTENTION_SPAN, 1);
         check_spans(KV_F32, 3, 8, ATTENTION_SPAN - 3, 5); /* only the last rows see the next span */
         check_spans(KV_Q8_0, 7, 32, 3 * ATTENTION_SPAN - 11, 16); /* more than one chunk */
+        check_spans(KV_Q4, 2, 64, 2 * ATTENTION_SPAN - 3, 5);
     }
 }
 
@@ -237,6 +312,9 @@ static void test_window_spans(void **state)
         shape.window = ATTENTION_SPAN;
         check_shape(shape, ATTENTION_SPAN - 3, ATTENTION_SPAN + 3);
         check_shape(shape, 2 * ATTENTION_SPAN - 5, 2 * ATTENTION_SPAN + 5);
+        shape.type = KV_Q4;
+        shape.head_dim = 64;
+        check_shape(shape, ATTENTION_SPAN + 60, ATTENTION_SPAN + 200);
         shape.type = KV_Q8_0;
         shape.sinks = &some;
         shape.window = ATTENTION_SPAN + 70;
@@ -252,11 +330,12 @@ static void test_future_is_unseen(void **state)
         use_kernel(*name);
         scene s = make_scene(KV_F32, 2, 24, 100);
         float out[48], again[48], *k = s.k, *v = s.v, scratch[2048];
+        attention_kv kv = kv_of(&s);
         assert_true(attention_scratch_floats(&s.shape, 1) <= 2048);
-        attention_head(&s.shape, s.q + 65 * 48, 48, s.k, s.v, 65, 1, scratch, out, 48);
+        attention_head(&s.shape, s.q + 65 * 48, 48, &kv, 65, 1, scratch, out, 48);
         for (size_t i = 66 * 24; i < 100 * 24; i++)
             k[i] = v[i] = NAN;
-        attention_head(&s.shape, s.q + 65 * 48, 48, s.k, s.v, 65, 1, scratch, again, 48);
+        attention_head(&s.shape, s.q + 65 * 48, 48, &kv, 65, 1, scratch, again, 48);
         assert_memory_equal(out, again, sizeof out);
         float *rows = checked_alloc(100 * 48, sizeof(float));
         attend(&s, 62, 7, rows);
@@ -312,6 +391,7 @@ static void test_past_is_unread(void **state)
     float *kv = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(kv, MAP_FAILED);
     random_floats(kv, POSITIONS * DIM);
+    const attention_kv both = {kv, kv, NULL};
     const attention_shape shape = {
         .type = KV_F32, .group = 3, .head_dim = DIM, .scale = 0.125f, .window = WINDOW};
     float *scratch = checked_alloc(attention_scratch_floats(&shape, 8), sizeof(float));
@@ -323,7 +403,7 @@ static void test_past_is_unread(void **state)
         assert_int_equal(unread > 0 ? mprotect(kv, unread, PROT_NONE) : 0, 0);
         for (const char *const *name = kernel_names(); *name != NULL; name++) {
             use_kernel(*name);
-            attention_head(&shape, q, 3 * DIM, kv, kv, first, 8, scratch, out, 3 * DIM);
+            attention_head(&shape, q, 3 * DIM, &both, first, 8, scratch, out, 3 * DIM);
         }
     }
     munmap(kv, bytes);
@@ -379,9 +459,10 @@ static void test_sinks(void **state)
 static void test_parts_of_a_group(void **state)
 {
     (void)state;
-    enum { GROUP = 9, DIM = 32, WIDTH = GROUP * DIM, ROWS = 90 };
+    enum { GROUP = 9, DIM = 64, WIDTH = GROUP * DIM, ROWS = 90 };
     for (int type = 0; type < KV_TYPES; type++) {
         scene s = make_scene((kv_type)type, GROUP, DIM, ROWS);
+        attention_kv kv = kv_of(&s);
         float *whole = checked_alloc(ROWS * WIDTH, sizeof(float));
         float *parts = checked_alloc(ROWS * WIDTH, sizeof(float));
         s.shape.sinks = s.sinks;
@@ -394,7 +475,7 @@ static void test_parts_of_a_group(void **state)
                 attention_shape part = s.shape;
                 part.group = GROUP - head < 4 ? GROUP - head : 4;
                 part.sinks += head;
-                attention_head(&part, s.q + head * DIM, WIDTH, s.k, s.v, 0, ROWS, scratch,
+                attention_head(&part, s.q + head * DIM, WIDTH, &kv, 0, ROWS, scratch,
                                parts + head * DIM, WIDTH);
             }
             assert_memory_equal(parts, whole, ROWS * WIDTH * sizeof(float));
@@ -435,7 +516,7 @@ static void test_same_bits(void **state)
     for (int variant = 0; variant < 4; variant++) {
         for (int type = 0; type < KV_TYPES; type++) {
             shape.type = (kv_type)type;
-            shape.head_dim = type == KV_Q8_0 ? 96 : 72;
+            shape.head_dim = type == KV_Q8_0 ? 96 : type == KV_Q4 ? 128 : 72;
             check_same_bits(shape, variant == 0 ? 0 : 110, 150);
         }
         shape.window = variant == 0 ? 37 : 80;
@@ -485,6 +566,41 @@ static void test_kv_q8_0(void **state)
     assert_false(kv_type_find("q8_1", &type));
 }
 
+/* Four bits: within half a step of what they stand for (and what f16 takes from scale and minimum),
+ * by channel for keys, by position for values; broken numbers do no harm beyond their own. */
+static void test_kv_q4(void **state)
+{
+    (void)state;
+    enum { DIM = 128, N = KV_GROUP * DIM };
+    scene s = make_scene(KV_Q4, 1, DIM, KV_GROUP);
+    float x[DIM], back[DIM];
+    for (size_t c = 0; c < DIM; c++) {
+        float low = INFINITY, high = -INFINITY;
+        for (size_t p = 0; p < KV_GROUP; p++) {
+            low = fminf(low, s.open_f32[p * DIM + c]);
+            high = fmaxf(high, s.open_f32[p * DIM + c]);
+        }
+        for (size_t p = 0; p < KV_GROUP; p++)
+            assert_true(fabsf(s.k_f32[p * DIM + c] - s.open_f32[p * DIM + c]) <=
+                        (high - low) / 30 + fmaxf(-low, high) / 1000);
+    }
+    free_scene(&s);
+    uint8_t stored[DIM / KV_Q4_BLOCK * 36];
+    assert_int_equal(kv_value_bytes(KV_Q4, DIM), sizeof stored);
+    random_floats(x, DIM);
+    for (size_t i = 0; i < KV_Q4_BLOCK; i++)
+        x[i] = -2.5f; /* no steps at all */
+    kv_store(KV_Q4, stored, x, DIM);
+    decode_q4(stored, back, DIM);
+    for (size_t i = 0; i < DIM; i++)
+        assert_true(fabsf(back[i] - x[i]) <= (i < KV_Q4_BLOCK ? 0 : 2.0f / 30 + 0.002f));
+    x[70] = NAN;
+    x[71] = INFINITY;
+    kv_store(KV_Q4, stored, x, DIM);
+    decode_q4(stored, back, DIM);
+    assert_true(back[3] == -2.5f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -500,6 +616,7 @@ int main(void)
         cmocka_unit_test(test_parts_of_a_group),
         cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_kv_q8_0),
+        cmocka_unit_test(test_kv_q4),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,11 +41,17 @@ static size_t resident_bytes(char *begin, size_t bytes)
     return n * page_bytes();
 }
 
-/* K, V and token ids of one slot. */
+static size_t open_position_bytes(const kv_slot *s, const model_config *c)
+{
+    return s->view.open_keys != NULL ? kv_value_bytes(KV_OPEN_TYPE, c->head_dim) : 0;
+}
+
+/* K, V, open keys and token ids of one slot. */
 static size_t slot_resident(const kv_slot *s, const model_config *c)
 {
     size_t region = s->view.capacity * kv_value_bytes(s->view.type, c->head_dim);
-    return resident_bytes(s->view.keys, n_regions(c) * region) +
+    size_t open = s->view.capacity * open_position_bytes(s, c);
+    return resident_bytes(s->view.keys, n_regions(c) * region + n_regions(c) / 2 * open) +
            resident_bytes((char *)s->tokens.ids, s->tokens.capacity * sizeof(int32_t));
 }
 
@@ -53,6 +59,11 @@ static char *position_at(const kv_slot *s, const model_config *c, size_t region,
 {
     size_t bytes = kv_value_bytes(s->view.type, c->head_dim);
     return s->view.keys + (region * s->view.capacity + position) * bytes;
+}
+
+static char *open_key_at(const kv_slot *s, const model_config *c, size_t region, size_t position)
+{
+    return s->view.open_keys + (region * s->view.capacity + position) * open_position_bytes(s, c);
 }
 
 static unsigned char mark_of(size_t region, size_t position)
@@ -68,6 +79,8 @@ static void write_tokens(kv_cache *kv, kv_slot *s, const model_config *c, size_t
     for (size_t p = s->tokens.length; p < end; p++) {
         for (size_t r = 0; r < n_regions(c); r++)
             memset(position_at(s, c, r, p), mark_of(r, p), bytes);
+        for (size_t r = 0; s->view.open_keys != NULL && r < n_regions(c) / 2; r++)
+            memset(open_key_at(s, c, r, p), mark_of(r, p), open_position_bytes(s, c));
         s->tokens.ids[p] = (int32_t)p;
     }
     s->tokens.length = end;
@@ -115,6 +128,8 @@ static void test_resident_is_what_tokens_use(void **state)
         kv_slot *slots[SLOTS];
         size_t used = 0, resident = 0;
         size_t token_bytes = n_regions(c) * kv_value_bytes((kv_type)type, c->head_dim);
+        if (kv_groups_keys((kv_type)type)) /* no more than two groups: all keys are open, too */
+            token_bytes += n_regions(c) / 2 * kv_value_bytes(KV_OPEN_TYPE, c->head_dim);
         for (size_t i = 0; i < SLOTS; i++) {
             size_t n = lengths[i % 8];
             slots[i] = acquire_empty(kv);
@@ -130,7 +145,8 @@ static void test_resident_is_what_tokens_use(void **state)
                (double)resident / 1e6);
         assert_int_equal(u.committed_bytes, resident);
         assert_true(u.reserved_bytes >= (size_t)SLOTS * CONTEXT * token_bytes);
-        assert_true(resident <= used + SLOTS * (n_regions(c) + 1) * page_bytes());
+        size_t regions = n_regions(c) * (kv_groups_keys((kv_type)type) ? 3 : 2) / 2;
+        assert_true(resident <= used + SLOTS * (regions + 1) * page_bytes());
         for (size_t i = 0; i < SLOTS; i++)
             kv_release(kv, slots[i]);
         assert_int_equal(kv_read_usage(kv).idle_bytes, resident);

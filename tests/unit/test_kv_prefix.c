@@ -12,7 +12,7 @@
 
 enum { CONTEXT = 600 };
 
-static const model_config shape = {.n_layers = 2, .n_kv_heads = 2, .head_dim = 32};
+static const model_config shape = {.n_layers = 2, .n_kv_heads = 2, .head_dim = 64};
 static const size_t n_regions = 8;
 
 /* What a position's KV depends on: all tokens up to there. */

@@ -1,5 +1,6 @@
-/* KV of layers with an attention window: memory stays that of the window, and what a sequence finds
- * in its slot, taken over or copied, is always all that its next row sees. */
+/* KV of layers with an attention window, and of types that close keys in groups: memory stays that
+ * of the window, open keys are few, and what a sequence finds in its slot, taken over or copied, is
+ * always all that its next row sees. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +15,7 @@
 
 #include "engine/kv.h"
 
-enum { CONTEXT = 4096, WINDOW = 48, AHEAD = 200, SLOTS = 6, HEAD_DIM = 16, ROUNDS = 12000 };
+enum { CONTEXT = 4096, WINDOW = 48, AHEAD = 200, SLOTS = 6, HEAD_DIM = 64, ROUNDS = 12000 };
 
 /* Every third layer sees all. */
 static model_config alternating(void)
@@ -26,18 +27,31 @@ static model_config alternating(void)
     return c;
 }
 
-static kv_cache *create(const model_config *c, size_t slots)
+static kv_cache *create(const model_config *c, kv_type type, size_t slots)
 {
     kv_cache *kv;
     failure fail;
-    if (kv_create(&kv, c, KV_F32, CONTEXT, AHEAD, slots, &fail) != OK)
+    if (kv_create(&kv, c, type, CONTEXT, AHEAD, slots, &fail) != OK)
         fail_msg("%s", fail.text);
     return kv;
 }
 
-static float *values_at(const kv_slot *s, size_t region, size_t position)
+/* What stands for the KV of a position: the first four bytes of it. */
+static char *values_at(const kv_slot *s, size_t region, size_t position)
 {
-    return (float *)(void *)s->view.keys + (region * s->view.capacity + position) * HEAD_DIM;
+    size_t bytes = kv_value_bytes(s->view.type, HEAD_DIM);
+    return s->view.keys + (region * s->view.capacity + position) * bytes;
+}
+
+static char *open_key_at(const kv_slot *s, size_t region, size_t position)
+{
+    size_t bytes = kv_value_bytes(KV_OPEN_TYPE, HEAD_DIM);
+    return s->view.open_keys + (region * s->view.capacity + position) * bytes;
+}
+
+static bool is_grouped(const kv_slot *s, const model_config *c, size_t region)
+{
+    return kv_groups_keys(s->view.type) && region < c->n_layers * c->n_kv_heads;
 }
 
 /* What stands at a position depends on all tokens before it, as true keys and values do. */
@@ -49,6 +63,48 @@ static float value_of(size_t region, uint32_t history)
 static uint32_t history_after(uint32_t history, int32_t token)
 {
     return (history ^ (uint32_t)token) * 16777619u + 1;
+}
+
+/* Of a group of keys that is closed, the first and the last bytes. */
+static void write_group(const kv_slot *s, size_t region, size_t last, float value)
+{
+    size_t bytes = KV_GROUP * kv_value_bytes(s->view.type, HEAD_DIM);
+    char *group = values_at(s, region, last + 1 - KV_GROUP);
+    memcpy(group, &value, sizeof value);
+    memcpy(group + bytes - sizeof value, &value, sizeof value);
+}
+
+static void write_position(const kv_slot *s, const model_config *c, size_t region, size_t position,
+                           float value)
+{
+    if (!is_grouped(s, c, region)) {
+        memcpy(values_at(s, region, position), &value, sizeof value);
+        return;
+    }
+    memcpy(open_key_at(s, region, position), &value, sizeof value);
+    if (position % KV_GROUP == KV_GROUP - 1)
+        write_group(s, region, position, value);
+}
+
+static void check_value(const char *at, float value)
+{
+    assert_memory_equal(at, &value, sizeof value);
+}
+
+/* As a row at n sees the position: groups of keys as a whole, by their last position. */
+static void check_position(const kv_slot *s, const model_config *c, size_t region, size_t position,
+                           size_t n, float value)
+{
+    size_t bytes = KV_GROUP * kv_value_bytes(s->view.type, HEAD_DIM);
+    if (!is_grouped(s, c, region)) {
+        check_value(values_at(s, region, position), value);
+    } else if (position / KV_GROUP == n / KV_GROUP) {
+        check_value(open_key_at(s, region, position), value);
+    } else if (position % KV_GROUP == KV_GROUP - 1) {
+        const char *group = values_at(s, region, position + 1 - KV_GROUP);
+        check_value(group, value);
+        check_value(group + bytes - sizeof value, value);
+    }
 }
 
 /* Computes the sequence's tokens from what the slot holds on, a few rows at a time. */
@@ -66,7 +122,7 @@ static void compute(kv_cache *kv, kv_slot *s, const model_config *c, const int32
         for (size_t i = have; i < have + rows; i++) {
             history = history_after(history, tokens[i]);
             for (size_t region = 0; region < 2 * c->n_layers * c->n_kv_heads; region++)
-                values_at(s, region, i)[0] = value_of(region, history);
+                write_position(s, c, region, i, value_of(region, history));
             s->tokens.ids[i] = tokens[i];
         }
         s->tokens.length = have += rows;
@@ -85,7 +141,7 @@ static void check_sight(const kv_slot *s, const model_config *c, const int32_t *
             size_t layer = region % (c->n_layers * c->n_kv_heads) / c->n_kv_heads;
             size_t window = config_layer(c, layer)->window;
             if (window == 0 || i + window > n)
-                assert_true(values_at(s, region, i)[0] == value_of(region, history));
+                check_position(s, c, region, i, n, value_of(region, history));
         }
     }
 }
@@ -107,7 +163,7 @@ static void test_memory(void **state)
     (void)state;
     const model_config c = alternating();
     static int32_t tokens[CONTEXT];
-    kv_cache *kv = create(&c, 1);
+    kv_cache *kv = create(&c, KV_F32, 1);
     kv_slot *s = kv_acquire(kv, tokens, 1);
     size_t region = s->view.capacity * kv_value_bytes(KV_F32, HEAD_DIM), largest = 0;
     for (size_t n = 100; n <= CONTEXT; n += 37) {
@@ -128,12 +184,63 @@ static void test_memory(void **state)
     kv_destroy(kv);
 }
 
+/* Open keys of three groups and of what a step may add, whatever the length; counted as resident.
+ */
+static void test_memory_of_open_keys(void **state)
+{
+    (void)state;
+    const model_config c = alternating();
+    static int32_t tokens[CONTEXT];
+    kv_cache *kv = create(&c, KV_Q4, 1);
+    kv_slot *s = kv_acquire(kv, tokens, 1);
+    size_t position = kv_value_bytes(KV_OPEN_TYPE, HEAD_DIM), regions = c.n_layers * c.n_kv_heads;
+    size_t all = s->tokens.ids == NULL ? 0 : (size_t)((char *)s->tokens.ids - s->view.keys);
+    for (size_t n = 100; n <= CONTEXT; n += 37) {
+        compute(kv, s, &c, tokens, n);
+        size_t open = resident_bytes(s->view.open_keys, s->view.capacity * position);
+        assert_true(open <= (3 * KV_GROUP + AHEAD) * position + 4096);
+        assert_true(resident_bytes(s->view.keys, all) <= kv_read_usage(kv).committed_bytes);
+        assert_true(kv_read_usage(kv).committed_bytes <= kv_sequence_bytes(kv, n));
+    }
+    size_t most = regions * (3 * KV_GROUP + 2 * AHEAD) * position;
+    assert_true(kv_sequence_bytes(kv, CONTEXT) < kv_sequence_bytes(kv, CONTEXT / 2) * 2 + most);
+    kv_destroy(kv);
+}
+
+/* From within the last groups a sequence goes on where it is; from further back at the begin of the
+ * group, because the open keys before it are gone. */
+static void test_prefix_ends_at_a_group(void **state)
+{
+    (void)state;
+    const model_config c = {.n_layers = 2, .n_kv_heads = 2, .head_dim = HEAD_DIM};
+    static int32_t tokens[CONTEXT];
+    kv_cache *kv = create(&c, KV_Q4, 2);
+    kv_slot *s = kv_acquire(kv, tokens, 1);
+    compute(kv, s, &c, tokens, 2990);
+    compute(kv, s, &c, tokens, 3000);
+    kv_release(kv, s);
+    static const struct {
+        size_t n, held;
+    } cases[] = {{2995, 2994}, {2900, 2899}, {2800, 2752}, {2753, 2752}, {100, 64}, {65, 64}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        s = kv_acquire(kv, tokens, cases[i].n);
+        while (kv_work(kv, 1))
+            ;
+        assert_int_equal(s->tokens.length, cases[i].held);
+        check_sight(s, &c, tokens);
+        compute(kv, s, &c, tokens, 3000);
+        check_sight(s, &c, tokens);
+        kv_release(kv, s);
+    }
+    kv_destroy(kv);
+}
+
 static void test_short_prefix_is_not_taken(void **state)
 {
     (void)state;
     const model_config c = alternating();
     static int32_t tokens[CONTEXT];
-    kv_cache *kv = create(&c, 1);
+    kv_cache *kv = create(&c, KV_F32, 1);
     kv_slot *s = kv_acquire(kv, tokens, 1);
     compute(kv, s, &c, tokens, 3000);
     kv_release(kv, s);
@@ -152,6 +259,7 @@ typedef struct scene {
     kv_cache *kv;
     model_config c;
     kv_slot *running[SLOTS]; /* or NULL */
+    const kv_slot *seen[SLOTS];
     int32_t tokens[SLOTS][CONTEXT];
     size_t n_tokens[SLOTS];
     size_t taken;
@@ -178,11 +286,29 @@ static void write_prompt(scene *x, size_t i)
     x->n_tokens[i] = length + words;
 }
 
+/* Of all slots that ever ran. */
+static size_t all_resident_bytes(const scene *x)
+{
+    size_t slot_bytes = kv_read_usage(x->kv).reserved_bytes / SLOTS, bytes = 0;
+    for (size_t i = 0; i < SLOTS && x->seen[i] != NULL; i++)
+        bytes += resident_bytes(x->seen[i]->view.keys, slot_bytes);
+    return bytes;
+}
+
+static void note_slot(scene *x, const kv_slot *s)
+{
+    size_t i = 0;
+    while (x->seen[i] != NULL && x->seen[i] != s)
+        i++;
+    x->seen[i] = s;
+}
+
 static void start(scene *x, size_t i)
 {
     write_prompt(x, i);
     kv_slot *s = kv_acquire(x->kv, x->tokens[i], x->n_tokens[i]);
     x->running[i] = s;
+    note_slot(x, s);
 }
 
 static void go_on(scene *x, size_t i)
@@ -197,12 +323,11 @@ static void go_on(scene *x, size_t i)
     check_sight(s, &x->c, x->tokens[i]);
 }
 
-static void test_any_order(void **state)
+static void check_any_order(kv_type type)
 {
-    (void)state;
     static scene x;
-    x.c = alternating();
-    x.kv = create(&x.c, SLOTS);
+    x = (scene){.c = alternating()};
+    x.kv = create(&x.c, type, SLOTS);
     for (size_t round = 0; round < ROUNDS; round++) {
         size_t i = random_below(SLOTS);
         unsigned what = random_below(12);
@@ -218,15 +343,26 @@ static void test_any_order(void **state)
             kv_release(x.kv, x.running[i]);
             x.running[i] = NULL;
         }
+        if (round % 500 == 0)
+            assert_true(all_resident_bytes(&x) <= kv_read_usage(x.kv).committed_bytes);
     }
     assert_true(x.taken > 0);
     kv_destroy(x.kv);
+}
+
+static void test_any_order(void **state)
+{
+    (void)state;
+    check_any_order(KV_F32);
+    check_any_order(KV_Q4);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_memory_of_open_keys),
+        cmocka_unit_test(test_prefix_ends_at_a_group),
         cmocka_unit_test(test_short_prefix_is_not_taken),
         cmocka_unit_test(test_any_order),
     };
