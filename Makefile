@@ -14,6 +14,7 @@
 #   make test-clients   the clients people use (Python's openai, anthropic, ollama, litellm) against a-io serve
 #   make test-llama-server  llama.cpp's own server tests (from the Python registry) against a-io serve
 #   make fuzz           libFuzzer on all that reads what others wrote, 60 s each (FUZZ_SECONDS=600; fuzz-gguf: one)
+#   make test-faults    a server's life with memory, files, threads and sockets failing in turn (POSITIONS=40: more of it)
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make install        into PREFIX (/usr/local), DESTDIR before it: program, demo pair, manual page, completions, unit; `uninstall`
 #   make demo-tasks     models/demo/tasks.jsonl again, the built-in tasks of replay, the same bytes
@@ -82,7 +83,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all install uninstall demo demo-real demo-tasks real-models replay test test-programs test-docs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured bench-load fuzz fuzz-programs
+.PHONY: all install uninstall demo demo-real demo-tasks real-models replay test test-programs test-docs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured bench-load fuzz fuzz-programs test-faults
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(RUST_LIBRARY)
@@ -200,6 +201,14 @@ fuzz: fuzz-programs
 fuzz-%:
 	@$(MAKE) --no-print-directory fuzz-programs FUZZ_NAME=$*
 	@tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(filter %/fuzz_$*,$(FUZZ_PROGRAMS))
+
+# A library whose calls fail, one kind and one call at a time, through a server's whole life.
+FAULTS := build/tests/faults/faults.so
+$(FAULTS): tests/faults/faults.c Makefile
+	@mkdir -p $(@D)
+	$(quiet_link)$(CC) -D_GNU_SOURCE $(filter-out -fPIE,$(CFLAGS)) -shared -fPIC -o $@ $<
+test-faults: $(PROGRAM) $(FAULTS)
+	@tests/faults/run.py $(PROGRAM) $(FAULTS)
 
 # Needs git: what is not tracked is not the project's.
 test-docs:

@@ -97,16 +97,35 @@ static void on_signal(int number)
     errno = kept;
 }
 
-static error_code catch_signals(failure *fail)
+static error_code make_counter(int *out, failure *fail)
 {
-    stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    hangup_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (stop_fd < 0 || hangup_fd < 0)
-        return failure_set(fail, ERR_IO, "cannot wait for signals: %s", strerror(errno));
+    *out = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return *out >= 0 ? OK
+                     : failure_set(fail, ERR_IO, "cannot wait for signals: %s", strerror(errno));
+}
+
+static void catch_signal(int number)
+{
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigaction(SIGHUP, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
+    sigaction(number, &action, NULL);
+}
+
+/* Before the models are loaded: what changes meanwhile is read again once they are. */
+static error_code catch_hangup(failure *fail)
+{
+    error_code code = make_counter(&hangup_fd, fail);
+    if (code == OK)
+        catch_signal(SIGHUP);
+    return code;
+}
+
+static error_code catch_stops(failure *fail)
+{
+    error_code code = make_counter(&stop_fd, fail);
+    if (code != OK)
+        return code;
+    catch_signal(SIGTERM);
+    catch_signal(SIGINT);
     return OK;
 }
 
@@ -216,7 +235,7 @@ static error_code serve(server *s, stage *st, const serve_options *o, failure *f
     if (code == OK)
         code = server_start(s, st->orchestra, fail);
     if (code == OK)
-        code = catch_signals(fail);
+        code = catch_stops(fail);
     if (code != OK)
         return code;
     greet(s, st);
@@ -388,6 +407,8 @@ int command_serve(int argc, char **argv)
         help_print("serve", stdout);
         return 0;
     }
+    if (code == OK && !options.check)
+        code = catch_hangup(&fail);
     if (code == OK)
         code = configure(&st, &options, &fail);
     if (code == OK)
