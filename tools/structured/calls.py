@@ -2,8 +2,9 @@
 """Has a model call tools that it is required to call, and counts the right calls.
 
 Each of ten tools is offered alone, with ten requests whose right arguments are known. A call is right when its name
-and all its arguments are; texts are compared without regard to case. Exit status: 0 when at least 90 % are right.
-Python's standard library.
+and all its arguments are; texts are compared without regard to case. Each request is sent twice, to be answered whole
+and as a stream, whose pieces put together must be the whole one's call. Exit status: 0 when at least 90 % are right
+and all streams are the same. Python's standard library.
 """
 
 import argparse
@@ -93,7 +94,30 @@ def plain(value):
     return value.lower() if isinstance(value, str) else value
 
 
+def send(url, body):
+    """The calls of the answer, each its name and the text of its arguments."""
+    sent = urllib.request.Request(
+        url + "/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(sent, timeout=1200) as response:
+        if not body.get("stream"):
+            calls = json.load(response)["choices"][0]["message"].get("tool_calls", [])
+            return [(call["function"]["name"], call["function"]["arguments"]) for call in calls]
+        lines = response.read().decode().splitlines()
+    names, arguments = {}, {}
+    for line in lines:
+        if not line.startswith("data: {"):
+            continue
+        for choice in json.loads(line[6:])["choices"]:
+            for piece in choice["delta"].get("tool_calls", []):
+                at, function = piece["index"], piece["function"]
+                names.setdefault(at, function.get("name"))
+                arguments[at] = arguments.get(at, "") + function.get("arguments", "")
+    return [(names[at], arguments[at]) for at in sorted(names)]
+
+
 def ask(url, job):
+    """Whether the call is right, and whether the streamed one is the same."""
     (name, description, properties, request), i = job
     words, right = request(i)
     parameters = {
@@ -112,22 +136,15 @@ def ask(url, job):
         "tool_choice": "required",
         "parallel_tool_calls": False,
     }
-    sent = urllib.request.Request(
-        url + "/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(sent, timeout=1200) as response:
-        message = json.load(response)["choices"][0]["message"]
-    calls = [
-        (call["function"]["name"], json.loads(call["function"]["arguments"])) for call in message.get("tool_calls", [])
-    ]
+    calls, streamed = send(url, body), send(url, {**body, "stream": True})
     is_right = (
-        calls
+        len(calls) == 1
         and calls[0][0] == name
-        and {k: plain(v) for k, v in calls[0][1].items()} == {k: plain(v) for k, v in right.items()}
+        and {k: plain(v) for k, v in json.loads(calls[0][1]).items()} == {k: plain(v) for k, v in right.items()}
     )
-    if len(calls) != 1 or not is_right:
-        print(f"{words} {calls or message}", flush=True)
-    return bool(len(calls) == 1 and is_right)
+    if not is_right or calls != streamed:
+        print(f"{words} {calls}" + ("" if calls == streamed else f", streamed {streamed}"), flush=True)
+    return is_right, calls == streamed
 
 
 def main():
@@ -138,13 +155,14 @@ def main():
     server, url = start(arguments.program, arguments.model_file, 2048)
     try:
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            right = list(pool.map(lambda job: ask(url, job), [(tool, i) for tool in TOOLS for i in range(10)]))
+            asked = list(pool.map(lambda job: ask(url, job), [(tool, i) for tool in TOOLS for i in range(10)]))
     finally:
         server.terminate()
         server.stderr.close()
         server.wait()
-    print(f"{sum(right)} of {len(right)} calls are right")
-    sys.exit(0 if sum(right) >= 0.9 * len(right) else 1)
+    right, same = (sum(column) for column in zip(*asked))
+    print(f"{right} of {len(asked)} calls are right, {same} streams are the same")
+    sys.exit(0 if right >= 0.9 * len(asked) and same == len(asked) else 1)
 
 
 if __name__ == "__main__":

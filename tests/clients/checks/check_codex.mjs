@@ -5,8 +5,9 @@ import path from 'node:path';
 import { key, packages, run, v1 } from './check.mjs';
 
 // The agent's own prompt has thousands of tokens: the small model reads it, and only whether it answers is looked at.
+// A busy machine may take longer for that than the five minutes which it waits for an event.
 const home = fs.mkdtempSync(path.join(packages, 'home-'));
-const provider = `{name="a-io", base_url="${v1}", wire_api="responses", env_key="A_IO_KEY", request_max_retries=0, stream_max_retries=0}`;
+const provider = `{name="a-io", base_url="${v1}", wire_api="responses", env_key="A_IO_KEY", request_max_retries=0, stream_max_retries=0, stream_idle_timeout_ms=880000}`;
 
 await run({
   'exec answers by /v1/responses': () => {
