@@ -42,7 +42,7 @@ FENCE: /[ \n\r\t]{0,40}```/
 "#;
 
 /// constraint.h says what the JSON holds.
-pub fn to_lark(text: &str) -> Result<String, Failure> {
+pub fn to_lark(text: &str, is_bounded: bool) -> Result<String, Failure> {
     let wrong = |error| Failure::Refused(format!("not valid JSON: {error}"));
     let calls: Value = serde_json::from_str(text).map_err(wrong)?;
     let functions = calls["functions"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -67,7 +67,7 @@ pub fn to_lark(text: &str) -> Result<String, Failure> {
             given => given.clone(),
         };
         let refused = |failure| of_function(&function["name"], failure);
-        let arguments = schema::prepare(parameters, true).map_err(refused)?;
+        let arguments = schema::prepare(parameters, true, is_bounded).map_err(refused)?;
         let _ = writeln!(lark, "f{i}: {} a{i} \"}}\"", Value::from(opening));
         let _ = writeln!(lark, "a{i}: %json {arguments}");
     }

@@ -5,6 +5,7 @@ use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::Matcher;
 use serde_json::Value;
 
+use super::names::Quotes;
 use super::vocabulary::Vocabulary;
 use super::{calls, gbnf, schema, Failure};
 use crate::base::memory;
@@ -31,6 +32,8 @@ impl Kind {
 /// A compiled grammar: a matcher that has seen nothing yet.
 pub struct Grammar {
     pub start: Arc<Matcher>,
+    /// Of a JSON text.
+    pub quotes: Option<Arc<Quotes>>,
 }
 
 // constraint.h lets any thread make replies of one grammar at once.
@@ -75,21 +78,37 @@ impl Grammar {
     }
 }
 
+/// Recursion is bounded where that can be compiled.
 fn compile(vocabulary: &Vocabulary, kind: Kind, text: &str) -> Result<Grammar, Failure> {
+    match compile_with(vocabulary, kind, text, true) {
+        Err(Failure::Refused(_) | Failure::Limit(_)) => compile_with(vocabulary, kind, text, false),
+        done => done,
+    }
+}
+
+fn compile_with(
+    vocabulary: &Vocabulary,
+    kind: Kind,
+    text: &str,
+    is_bounded: bool,
+) -> Result<Grammar, Failure> {
     let parsed = match kind {
-        Kind::JsonSchema => schema::read(text)?,
+        Kind::JsonSchema => schema::read(text, is_bounded)?,
         Kind::Lark => lark(text)?,
         Kind::Gbnf => TopLevelGrammar::from_lark(gbnf::to_lark(text)?),
         Kind::Regex => TopLevelGrammar::from_regex(text),
         Kind::Choice => choice(text)?,
-        Kind::Calls => TopLevelGrammar::from_lark(calls::to_lark(text)?),
+        Kind::Calls => TopLevelGrammar::from_lark(calls::to_lark(text, is_bounded)?),
     };
     let start = Matcher::new(vocabulary.factory.create_parser(parsed));
     let mut first = start.deep_clone();
     let _ = first.compute_mask_or_eos(); // says what is wrong
     match first.get_error() {
         _ if memory::has_failed() => Err(Failure::Memory),
-        None => Ok(Grammar { start: Arc::new(start) }),
+        None => Ok(Grammar {
+            start: Arc::new(start),
+            quotes: matches!(kind, Kind::JsonSchema).then(|| Arc::clone(&vocabulary.quotes)),
+        }),
         Some(words) => Err(refusal(&words)),
     }
 }

@@ -11,6 +11,8 @@ use vocabulary::{Encode, Vocabulary, Word};
 mod calls;
 mod gbnf;
 mod grammar;
+mod names;
+mod recursion;
 mod schema;
 mod state;
 mod vocabulary;

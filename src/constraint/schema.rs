@@ -3,7 +3,7 @@ use llguidance::api::TopLevelGrammar;
 use llguidance::JsonCompileOptions;
 use serde_json::Value;
 
-use super::Failure;
+use super::{recursion, Failure};
 
 /// Between two tokens of JSON: what indented texts have, so that a model that likes blanks comes to an
 /// end.
@@ -21,16 +21,17 @@ const TIME: &str = concat!(
 );
 
 /// Within these nothing is a schema.
-const DATA: [&str; 5] = ["const", "enum", "default", "examples", "example"];
+pub const DATA: [&str; 5] = ["const", "enum", "default", "examples", "example"];
 
-pub fn read(text: &str) -> Result<TopLevelGrammar, Failure> {
+pub fn read(text: &str, is_bounded: bool) -> Result<TopLevelGrammar, Failure> {
     let schema: Value = serde_json::from_str(text)
         .map_err(|error| Failure::Refused(format!("it is not valid JSON: {error}")))?;
-    Ok(TopLevelGrammar::from_json_schema(prepare(schema, false)?))
+    Ok(TopLevelGrammar::from_json_schema(prepare(schema, false, is_bounded)?))
 }
 
-/// The schema as llguidance shall read it; with `is_object` of a JSON object, whatever else it says.
-pub fn prepare(mut schema: Value, is_object: bool) -> Result<Value, Failure> {
+/// The schema as llguidance shall read it; with `is_object` of a JSON object, whatever else it says;
+/// with `is_bounded` its recursion has an end.
+pub fn prepare(mut schema: Value, is_object: bool, is_bounded: bool) -> Result<Value, Failure> {
     check(&schema, true)?;
     write_formats(&mut schema);
     if schema == Value::Bool(true) {
@@ -38,6 +39,9 @@ pub fn prepare(mut schema: Value, is_object: bool) -> Result<Value, Failure> {
     }
     if !schema.is_object() {
         return Err(Failure::Refused("a schema is an object, or true".into()));
+    }
+    if is_bounded {
+        schema = recursion::bound(schema);
     }
     if is_object {
         schema["type"] = Value::from("object");

@@ -7,6 +7,7 @@ use llguidance::earley::SlicedBiasComputer;
 use llguidance::toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 use llguidance::ParserFactory;
 
+use super::names::Quotes;
 use super::{grammar, Failure};
 use crate::base::foreign::{items, Text};
 
@@ -20,6 +21,7 @@ pub type Encode = unsafe extern "C" fn(*const c_void, Text, Sink, *mut c_void);
 
 pub struct Vocabulary {
     pub factory: ParserFactory,
+    pub quotes: Arc<Quotes>,
 }
 
 /// The model's own tokenizer, so that a text that must follow is told by the tokens that the model
@@ -69,7 +71,7 @@ impl Vocabulary {
                 .map_err(|error| Failure::Failed(error.to_string()))?;
         factory.set_stderr_log_level(0).set_buffer_log_level(0);
         *factory.limits_mut() = grammar::limits();
-        Ok(Vocabulary { factory })
+        Ok(Vocabulary { factory, quotes: Arc::new(Quotes::new(&environment)) })
     }
 }
 

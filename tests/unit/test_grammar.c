@@ -144,6 +144,107 @@ static void test_small_grammars(void **state)
     }
 }
 
+/* ---- what may be said ----------------------------------------------------------------------- */
+
+static bool is_allowed(token_constraint *c, int32_t token)
+{
+    uint32_t mask[4096];
+    failure fail = {0};
+    assert_true(token_constraint_words(c) <= sizeof mask / sizeof *mask);
+    assert_int_equal(token_constraint_mask(c, mask, &fail), OK);
+    return (mask[token / 32] >> (token % 32) & 1) != 0;
+}
+
+/* The masks let the text pass, token by token. */
+static bool may_begin(const grammar *g, const char *text)
+{
+    failure fail = {0};
+    token_constraint *c;
+    token_list tokens = {0};
+    assert_int_equal(token_constraint_create(&c, g, &fail), OK);
+    assert_int_equal(tokenizer_encode(house_models[LARGE]->tokenizer, text, strlen(text), false,
+                                      false, &tokens, &fail),
+                     OK);
+    size_t n = 0;
+    while (n < tokens.length && is_allowed(c, tokens.ids[n])) {
+        assert_int_equal(token_constraint_accept(c, tokens.ids[n++], &fail), OK);
+        /* As drafts do. */
+        assert_int_equal(token_constraint_rollback(c, 1, &fail), OK);
+        assert_int_equal(token_constraint_accept(c, tokens.ids[n - 1], &fail), OK);
+    }
+    bool may = n == tokens.length;
+    token_list_free(&tokens);
+    token_constraint_destroy(c);
+    return may;
+}
+
+/* Where names are not listed, an object has none twice, unless there is no other. */
+static void test_names(void **state)
+{
+    static const struct {
+        const char *schema, *text;
+        bool may_begin;
+    } cases[] = {
+        {"{}", "{\"h14\": 1, \"h15\": 2}", true},
+        {"{}", "{\"h14\": 1, \"h14\": 2}", false},
+        {"{}", "{\"h14\": \"h14\", \"h1\": [\"h14\", \"h14\"], \"h141\": {\"h14\": 1}}", true},
+        {"{}", "{\"a\": {\"b\": [{\"c\": 1}, {\"c\": 2}], \"d\": {}}, \"b\": 1, \"a\"", false},
+        {"{}", "{\"a\": 1, \"\\u0061\"", false},
+        {"{}", "{\"\\\"\": 1, \"b\": \"\\\\\", \"\\\"\"", false},
+        {"{\"patternProperties\":{\"^[ab]$\":{}},\"additionalProperties\":false}",
+         "{\"a\": 1, \"b\": 2}", true},
+        {"{\"patternProperties\":{\"^[ab]$\":{}},\"additionalProperties\":false}",
+         "{\"a\": 1, \"a\"", false},
+        {"{\"patternProperties\":{\"^only$\":{}},\"additionalProperties\":false}",
+         "{\"only\": 1, \"only\": 2}", true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        grammar *g = compile(LARGE, GRAMMAR_JSON_SCHEMA, cases[i].schema);
+        if (may_begin(g, cases[i].text) != cases[i].may_begin)
+            fail_msg("%s: %s", cases[i].schema, cases[i].text);
+        grammar_destroy(g);
+    }
+}
+
+/* So many lists within one another. */
+static bool may_nest(const char *schema, size_t depth)
+{
+    buffer text;
+    buffer_init(&text, 1 << 16);
+    grammar *g = compile(LARGE, GRAMMAR_JSON_SCHEMA, schema);
+    for (size_t i = 0; i < depth; i++)
+        assert_int_equal(buffer_add_text(&text, "{\"next\": "), OK);
+    assert_int_equal(buffer_add_text(&text, "null"), OK);
+    bool may = may_begin(g, text.data);
+    buffer_free(&text);
+    grammar_destroy(g);
+    return may;
+}
+
+static void test_recursive_schema(void **state)
+{
+    static const char *const schemas[] = {
+        "{\"anyOf\":[{\"type\":\"null\"},{\"type\":\"object\",\"properties\":{\"next\":{\"$ref\":"
+        "\"#\"}},\"required\":[\"next\"]}]}",
+        "{\"$ref\":\"#/$defs/node\",\"$defs\":{\"node\":{\"properties\":{\"next\":{\"$ref\":"
+        "\"#/$defs/"
+        "rest\"}},\"required\":[\"next\"],\"type\":\"object\"},\"rest\":{\"anyOf\":[{\"type\":"
+        "\"null\"},{\"$ref\":\"#/$defs/node\"}]}}}",
+    };
+    (void)state;
+    assert_true(may_nest(schemas[0], 60));
+    assert_false(may_nest(schemas[0], 70));
+    assert_true(may_nest(schemas[1], 30));
+    assert_false(may_nest(schemas[1], 40));
+    /* Without an end there is no bound that leaves anything. */
+    grammar *g =
+        compile(LARGE, GRAMMAR_JSON_SCHEMA,
+                "{\"type\":\"object\",\"properties\":{\"next\":{\"$ref\":\"#\"}},\"required\":["
+                "\"next\"]}");
+    grammar_destroy(g);
+}
+
 /* A grammar that is not regular, whose replies this model may never end. */
 static void test_recursive_grammar(void **state)
 {
@@ -340,6 +441,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_schema),
         cmocka_unit_test(test_small_grammars),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_recursive_schema),
         cmocka_unit_test(test_recursive_grammar),
         cmocka_unit_test(test_same_answer_in_company),
         cmocka_unit_test(test_forced_tokens_are_drafted),
