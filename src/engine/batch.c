@@ -14,8 +14,12 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-static void add_row(step *st, const sequence *s, int32_t token, size_t position, bool wants_logits)
+/* masked: which of the step's masks the row's logits are sampled by. */
+static void add_row(step *st, const sequence *s, int32_t token, size_t position, bool wants_logits,
+                    masked_row masked)
 {
+    if (wants_logits)
+        st->masked[st->n_logits] = masked;
     st->rows[st->n_rows++] = (forward_row){token, (uint32_t)position, &s->slot->view,
                                            wants_logits ? WANT_LOGITS : WANT_NOTHING};
     st->n_logits += wants_logits ? 1 : 0;
@@ -41,6 +45,12 @@ static void begin_step(step *st)
     st->n_rows = st->n_logits = st->n_sequences = st->n_readers = 0;
     st->is_scored = false;
     st->work = (step_work){0};
+}
+
+/* The logits of the row-th token that the step samples for the sequence. */
+static masked_row sampled_row(const sequence *s, size_t row)
+{
+    return (masked_row){sequence_reads_all_logits(s) ? NULL : s->masks, row};
 }
 
 /* ---- decoding ------------------------------------------------------------------------------- */
@@ -102,9 +112,9 @@ static void add_decoding(step *st, sequence *s)
 {
     size_t position = s->tokens.length - 1;
     begin_sequence(st, s);
-    add_row(st, s, s->tokens.ids[position], position, true);
+    add_row(st, s, s->tokens.ids[position], position, true, sampled_row(s, 0));
     for (size_t i = 0; i < s->draft.n_sent; i++)
-        add_row(st, s, s->draft.tokens[i], position + 1 + i, true);
+        add_row(st, s, s->draft.tokens[i], position + 1 + i, true, sampled_row(s, i + 1));
     s->n_rows = 1 + s->draft.n_sent;
     st->work.rows += s->n_rows;
     st->work.kv_bytes +=
@@ -137,7 +147,9 @@ static void add_prefill(step *st, sequence *s, size_t n)
     if (s->kind == SEQUENCE_EMBEDDING)
         add_reader(st, s, have, n);
     for (size_t i = 0; i < n; i++) {
-        add_row(st, s, s->tokens.ids[have + i], have + i, sequence_wants_logits(s, have + i));
+        bool is_last = have + i + 1 == s->tokens.length && !sequence_scores_at(s, have + i);
+        add_row(st, s, s->tokens.ids[have + i], have + i, sequence_wants_logits(s, have + i),
+                is_last ? sampled_row(s, 0) : (masked_row){0});
         st->is_scored = st->is_scored || sequence_scores_at(s, have + i);
     }
     s->n_rows = n;

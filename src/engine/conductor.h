@@ -27,6 +27,13 @@ typedef struct drafter drafter; /* drafter.h */
 #define KV_WORK_MS 10.0 /* of a step, for copying KV and giving it back */
 #define PREFILL_LEAST 8 /* prompt rows of a step: fewer would take for ever */
 
+/* Of a row with logits: the mask, one of the lane's in this step, that allows what is sampled from
+ * it. No lane: all logits are read. */
+typedef struct masked_row {
+    mask_lane *lane;
+    size_t row;
+} masked_row;
+
 /* One step of one engine: its scratch memory, and what it consists of. It is in progress from
  * step_begin to step_end, and may be paused in between. */
 typedef struct step {
@@ -36,6 +43,7 @@ typedef struct step {
     size_t max_rows, max_outputs;
     draft **drafts;        /* max_outputs; of the step being composed */
     state_reader *readers; /* max_outputs: of its embeddings */
+    masked_row *masked;    /* max_outputs: by which masks logits are sampled */
 
     size_t n_rows, n_logits, n_sequences, n_readers;
     bool is_scored; /* rows of a prompt give logits that are scored */

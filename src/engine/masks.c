@@ -220,21 +220,39 @@ static error_code wait_for(mask_lane *l, const size_t *count, size_t least, bool
     return code;
 }
 
-static void leave_allowed(float *logits, size_t n, const uint32_t *mask)
+const uint32_t *mask_lane_find(mask_lane *l, size_t row)
 {
-    for (size_t i = 0; i < n; i += 32) {
-        uint32_t word = mask[i / 32];
-        for (size_t k = i; word != UINT32_MAX && k < n && k < i + 32; k++)
-            logits[k] = (word >> (k - i) & 1) != 0 ? logits[k] : -INFINITY;
-    }
+    pthread_mutex_lock(&l->masker->lock);
+    bool is_there = row < l->n_masks;
+    pthread_mutex_unlock(&l->masker->lock);
+    return is_there ? l->masks + row * l->n_words : NULL;
 }
 
-error_code mask_lane_apply(mask_lane *l, size_t row, float *logits, size_t n_vocab, failure *fail)
+/* True: those that are allowed are numbers. */
+static bool leave_allowed(float *logits, size_t n, const uint32_t *mask)
+{
+    bool is_finite = true;
+    for (size_t i = 0; i < n; i += 32) {
+        uint32_t word = mask[i / 32];
+        size_t end = n - i < 32 ? n : i + 32;
+        if (word == UINT32_MAX)
+            is_finite = vector_is_finite(logits + i, end - i) && is_finite;
+        for (size_t k = i; word != UINT32_MAX && k < end; k++) {
+            bool is_allowed = (word >> (k - i) & 1) != 0;
+            is_finite = is_finite && (!is_allowed || isfinite(logits[k]));
+            logits[k] = is_allowed ? logits[k] : -INFINITY;
+        }
+    }
+    return is_finite;
+}
+
+error_code mask_lane_apply(mask_lane *l, size_t row, float *logits, size_t n_vocab, bool *is_finite,
+                           failure *fail)
 {
     bool complete;
     error_code code = wait_for(l, &l->n_masks, row + 1, &complete, fail);
     if (code == OK)
-        leave_allowed(logits, n_vocab, l->masks + row * l->n_words);
+        *is_finite = leave_allowed(logits, n_vocab, l->masks + row * l->n_words);
     return code;
 }
 

@@ -36,11 +36,16 @@ size_t mask_lane_forced(mask_lane *l, int32_t *tokens, size_t most);
 /* Begins a step whose rows are the next token and n drafted ones after it, n ≤ LOOKUP_MAX_DRAFT. */
 void mask_lane_begin(mask_lane *l, const int32_t *draft, size_t n);
 
+/* Within a step, on any thread: the mask of a row, bit t % 32 of word t / 32 for token t; NULL
+ * while it is not there. */
+const uint32_t *mask_lane_find(mask_lane *l, size_t row);
+
 /* Within a step, in order: row 0, the token that was sampled from it, and as long as that was as
  * drafted, row 1 and so on. */
 
-/* Leaves of the logits of a row what may follow. */
-error_code mask_lane_apply(mask_lane *l, size_t row, float *logits, size_t n_vocab, failure *fail);
+/* Leaves of the logits of a row what may follow; *is_finite: all of these are numbers. */
+error_code mask_lane_apply(mask_lane *l, size_t row, float *logits, size_t n_vocab, bool *is_finite,
+                           failure *fail);
 /* The reply goes on with this token. *complete: the grammar lets nothing follow it. */
 error_code mask_lane_accept(mask_lane *l, int32_t token, bool *complete, failure *fail);
 

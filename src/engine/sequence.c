@@ -349,6 +349,18 @@ bool sequence_score(sequence *s, float *logits)
     return true;
 }
 
+bool sequence_reads_all_logits(const sequence *s)
+{
+    return s->masks == NULL || (s->wants_scores && !s->scores_drawn);
+}
+
+void sequence_fail_numbers(sequence *s)
+{
+    sequence_fail(s, ERR_INTERNAL,
+                  "the model computed a logit that is not a number (NaN or infinite): its weights "
+                  "or its file's settings are broken");
+}
+
 /* What the model samples, or what was chosen for it beforehand. */
 static int32_t choose_token(sequence *s, float *logits)
 {
@@ -376,11 +388,17 @@ int32_t sequence_sample(sequence *s, size_t row, float *logits)
     float *own = s->engine->own_logits;
     if (s->wants_scores && !s->scores_drawn)
         memcpy(own, logits, n_vocab * sizeof *own); /* sampling changes them */
-    ban_ends(s, logits);
-    if (s->masks != NULL && mask_lane_apply(s->masks, row, logits, n_vocab, &fail) != OK) {
+    bool is_finite = true;
+    if (s->masks != NULL &&
+        mask_lane_apply(s->masks, row, logits, n_vocab, &is_finite, &fail) != OK) {
         sequence_fail(s, fail.code, fail.text);
         return -1;
     }
+    if (!is_finite) {
+        sequence_fail_numbers(s);
+        return -1;
+    }
+    ban_ends(s, logits);
     int32_t token = choose_token(s, logits);
     if (s->wants_scores && s->scores_drawn)
         sampler_score(s->sampler, logits, token, &s->latest, s->n_top);

@@ -101,6 +101,9 @@ size_t sequence_most_tokens(const sequence *s);
 /* The first position that has to be computed whatever others left of the prefix: what is asked for
  * begins there. */
 size_t sequence_first_wanted(const sequence *s);
+/* Whether logits are read, of the rows its tokens are sampled from, that its mask does not allow.
+ */
+bool sequence_reads_all_logits(const sequence *s);
 /* Whether the logits at the position score one of the prompt's tokens, or give what follows. */
 bool sequence_scores_at(const sequence *s, size_t position);
 bool sequence_wants_logits(const sequence *s, size_t position);
@@ -109,6 +112,8 @@ bool sequence_wants_logits(const sequence *s, size_t position);
 void sequence_publish(sequence *s);
 void sequence_finish(sequence *s, finish_reason reason);
 void sequence_fail(sequence *s, error_code code, const char *text);
+/* The model computed something that is no number. */
+void sequence_fail_numbers(sequence *s);
 
 /* Takes the score of the prompt's next token that is to be scored, by these logits (which are
  * changed). False: it failed. */

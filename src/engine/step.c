@@ -15,7 +15,8 @@ error_code step_create(step *st, engine *e, size_t max_rows, size_t max_outputs,
     st->rows = calloc(max_rows, sizeof *st->rows);
     st->drafts = calloc(max_outputs, sizeof(draft *));
     st->readers = calloc(max_outputs, sizeof *st->readers);
-    if (st->rows == NULL || st->drafts == NULL || st->readers == NULL)
+    st->masked = calloc(max_outputs, sizeof *st->masked);
+    if (st->rows == NULL || st->drafts == NULL || st->readers == NULL || st->masked == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for an engine");
     return forward_create(&st->forward, e->model, team_size(e->conductor->threads), max_rows,
                           max_outputs, fail);
@@ -27,6 +28,7 @@ void step_destroy(step *st)
     free(st->rows);
     free(st->drafts);
     free(st->readers);
+    free(st->masked);
 }
 
 /* ---- results -------------------------------------------------------------------------------- */
@@ -46,10 +48,16 @@ static float *take_logits(sequence *s, size_t row)
     float *logits = forward_logits(s->step->forward, s->first_logits + row);
     if (vector_is_finite(logits, s->engine->model->config.n_vocab))
         return logits;
-    sequence_fail(s, ERR_INTERNAL,
-                  "the model computed a logit that is not a number (NaN or infinite): its weights "
-                  "or its file's settings are broken");
+    sequence_fail_numbers(s);
     return NULL;
+}
+
+/* The same of a row that the reply's next token is sampled from: where only what a mask allows may
+ * have been computed, only that is looked at, when the mask is applied. */
+static float *take_sampled_logits(sequence *s, size_t row)
+{
+    return sequence_reads_all_logits(s) ? take_logits(s, row)
+                                        : forward_logits(s->step->forward, s->first_logits + row);
 }
 
 static void finish_classification(sequence *s)
@@ -89,7 +97,7 @@ static bool take_tokens(sequence *s)
     size_t taken = 0, followed = 0;
     s->progress.drafted += d->n_sent;
     while (!ended && as_drafted && taken <= d->n_sent) {
-        float *logits = take_logits(s, taken);
+        float *logits = take_sampled_logits(s, taken);
         if (logits == NULL)
             return true;
         int32_t token = sequence_sample(s, taken, logits);
@@ -134,7 +142,7 @@ static bool take_prompt(sequence *s)
     if (s->slot->tokens.length < s->tokens.length)
         return false; /* more of the prompt is to come */
     if (s->kind == SEQUENCE_REPLY) {
-        float *logits = take_logits(s, n_scores);
+        float *logits = take_sampled_logits(s, n_scores);
         int32_t token = logits != NULL ? sequence_sample(s, 0, logits) : -1;
         return token < 0 || sequence_accept(s, token);
     }
@@ -148,13 +156,18 @@ static bool take_prompt(sequence *s)
     return true;
 }
 
+static size_t read_weights(const step *st)
+{
+    return st->engine->model->weight_bytes - forward_skipped_bytes(st->forward);
+}
+
 /* True when the sequence is over. */
 static bool take_results(sequence *s, const step *st)
 {
     bool decoding = sequence_is_decoding(s);
     size_t last = s->slot->tokens.length + s->n_rows - 1;
     uint64_t kv_bytes = forward_kv_bytes(s->engine->model, s->slot->view.type, last);
-    s->progress.weight_bytes += s->engine->model->weight_bytes / st->n_sequences;
+    s->progress.weight_bytes += read_weights(st) / st->n_sequences;
     s->progress.kv_bytes += kv_bytes;
     if (decoding) {
         s->progress.steps++;
@@ -181,7 +194,7 @@ static void count_gain(engine *e, const sequence *s, const sequence_stats *befor
 static void hand_out(step *st)
 {
     engine *e = st->engine;
-    e->read_bytes += e->model->weight_bytes;
+    e->read_bytes += read_weights(st);
     sequence_queue old = e->running;
     e->running = (sequence_queue){0};
     for (sequence *s; (s = queue_pop(&old)) != NULL;) {
@@ -213,6 +226,13 @@ static void begin_masks(sequence *s)
         mask_lane_begin(s->masks, s->draft.tokens, decoding ? s->draft.n_sent : 0);
 }
 
+/* A logit_choice. */
+static const uint32_t *choose_logits(void *context, size_t index)
+{
+    const masked_row *r = &((const step *)context)->masked[index];
+    return r->lane != NULL ? mask_lane_find(r->lane, r->row) : NULL;
+}
+
 void step_begin(step *st)
 {
     engine *e = st->engine;
@@ -224,11 +244,15 @@ void step_begin(step *st)
     }
     forward_begin(st->forward, st->rows, st->n_rows);
     forward_read_states(st->forward, st->readers, st->n_readers);
+    forward_choose_logits(st->forward, choose_logits, st);
 }
 
+/* Steps that left out rows of the output matrix say nothing of others. */
 static void learn_cost(const step *st, double ran_ms)
 {
     engine *e = st->engine;
+    if (forward_skipped_bytes(st->forward) > 0)
+        return;
     if (st->work.prompt_rows == 0)
         step_cost_learn(&e->cost, st->n_rows, ran_ms);
     /* Of a prompt's rows pace knows those without logits. */

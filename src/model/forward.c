@@ -52,8 +52,9 @@ static error_code allocate_buffers(forward *f)
     f->segments = malloc(n * sizeof *f->segments);
     f->outputs = malloc(f->max_outputs * sizeof *f->outputs);
     f->closing = malloc(n * sizeof *f->closing);
+    f->chosen = calloc(f->max_outputs, sizeof *f->chosen);
     if (f->memory == NULL || f->segments == NULL || f->outputs == NULL || f->closing == NULL ||
-        allocate_ropes(f) != OK)
+        f->chosen == NULL || allocate_ropes(f) != OK)
         return ERR_MEMORY;
     float *next = f->memory;
     f->x = take(&next, n * c->n_embd);
@@ -142,6 +143,7 @@ void forward_destroy(forward *f)
     free(f->segments);
     free(f->outputs);
     free(f->closing);
+    free(f->chosen);
     for (size_t i = 0; i < MODEL_ROPES; i++)
         free(f->ropes[i].frequencies);
     free(f->memory);
@@ -191,6 +193,9 @@ static void plan_step(forward *f, const forward_row *rows, size_t n_rows)
 void forward_begin(forward *f, const forward_row *rows, size_t n_rows)
 {
     plan_step(f, rows, n_rows);
+    f->choose = NULL;
+    for (int i = 0; i < f->n_threads; i++)
+        f->workers[i].skipped_rows = 0;
     f->at = (place){n_rows > 0 ? STAGE_EMBED : STAGE_END, 0};
     f->paused = false;
 }
@@ -199,6 +204,12 @@ void forward_read_states(forward *f, const state_reader *readers, size_t n_reade
 {
     f->readers = readers;
     f->n_readers = n_readers;
+}
+
+void forward_choose_logits(forward *f, logit_choice *choose, void *context)
+{
+    f->choose = choose;
+    f->choose_context = context;
 }
 
 bool forward_run(forward *f, team *threads, const atomic_bool *pause)

@@ -69,6 +69,17 @@ void forward_begin(forward *f, const forward_row *rows, size_t n_rows);
  * untouched until the step is complete. */
 void forward_read_states(forward *f, const state_reader *readers, size_t n_readers);
 bool forward_run(forward *f, team *threads, const atomic_bool *pause); /* NULL: no pause */
+
+/* Which logits are wanted of the i-th row that wants logits: bit t % 32 of word t / 32 for token t.
+ * NULL: all, or nobody knows yet. Called once for each such row when they are about to be computed,
+ * on any thread of the step; what it returns stays as it is until the step is complete. */
+typedef const uint32_t *logit_choice(void *context, size_t index);
+/* Between forward_begin and the first forward_run. Where every row of the step has a choice, logits
+ * that none wants are not computed (their places hold anything); those that are have the bits that
+ * they have among all. */
+void forward_choose_logits(forward *f, logit_choice *choose, void *context);
+/* Of a complete step: the bytes of the output matrix that were not read for that. */
+size_t forward_skipped_bytes(const forward *f);
 float *forward_logits(forward *f, size_t index);
 
 /* Bytes of KV that a step reads for a row at this position. */

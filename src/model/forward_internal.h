@@ -71,10 +71,11 @@ typedef struct rope_scratch {
 } rope_scratch;
 
 typedef struct worker_scratch {
-    activation *own;  /* PRIVATE_ROWS columns */
-    float *normed;    /* max_length */
-    float *attention; /* attention_scratch_floats */
-    float *tile;      /* two pieces of a product: MATRIX_PIECE_ROWS × rows each */
+    activation *own;     /* PRIVATE_ROWS columns */
+    float *normed;       /* max_length */
+    float *attention;    /* attention_scratch_floats */
+    float *tile;         /* two pieces of a product: MATRIX_PIECE_ROWS × rows each */
+    size_t skipped_rows; /* of the output matrix, in this step */
 } worker_scratch;
 
 struct forward {
@@ -103,7 +104,10 @@ struct forward {
     size_t n_rows, n_segments;
     size_t *outputs; /* max_outputs: the rows that want logits */
     size_t n_outputs;
-    size_t *closing; /* max_rows: those that are the last of a group of keys */
+    logit_choice *choose; /* or NULL */
+    void *choose_context;
+    const uint32_t **chosen; /* max_outputs: what choose said of each; NULL: all logits */
+    size_t *closing;         /* max_rows: those that are the last of a group of keys */
     size_t n_closing;
     const state_reader *readers;
     size_t n_readers;
@@ -169,6 +173,12 @@ void forward_finish_head(const worker *w, size_t layer, size_t row, size_t head)
 void forward_close_group(const worker *w, size_t layer, size_t row, size_t head);
 /* The attention of a segment's rows over one KV head, into f->mixed. */
 void forward_attend(const worker *w, size_t layer, const segment *s, size_t head);
+
+size_t forward_output_pieces(const forward *f);
+/* Makes an output's row ready for its product. */
+void forward_normalise_output(const worker *w, size_t output);
+/* The logits of one piece of the vocabulary, as far as they are wanted. */
+void forward_multiply_output(const worker *w, size_t piece);
 
 error_code forward_experts_create(forward *f, failure *fail);
 void forward_experts_destroy(forward *f);

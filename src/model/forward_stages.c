@@ -160,7 +160,7 @@ static void add_normalised(const worker *w, const layer_plan *plan, const float 
     vector_add(f->x + row * n, given, n);
 }
 
-/* ---- before and after the layers ---------------------------------------------------------------
+/* ---- before the layers ---------------------------------------------------------------
  */
 
 static void set_angles(const worker *w, size_t row)
@@ -186,29 +186,6 @@ static void embed_row(const worker *w, size_t row)
     if (c->temperature_length > 0) {
         size_t times = f->rows[row].position / c->temperature_length;
         f->temperatures[row] = (float)(1 + (double)c->temperature_scale * log(1 + (double)times));
-    }
-}
-
-static void normalise_output(const worker *w, size_t output)
-{
-    forward *f = w->f;
-    size_t n = w->c->n_embd;
-    forward_normalise(w, w->scratch->normed, f->x + f->outputs[output] * n, f->m->output_norm, n);
-    activation_set(f->shared, output, w->scratch->normed, n, f->m->output);
-}
-
-static void multiply_output(const worker *w, size_t piece)
-{
-    forward *f = w->f;
-    const model_config *c = w->c;
-    row_range r = piece_rows(f->m->output, f->n_outputs, c->n_vocab, piece);
-    matrix_multiply(f->m->output, f->shared, f->n_outputs, r.begin, r.end, f->logits, c->n_vocab);
-    for (size_t i = 0; i < f->n_outputs; i++) {
-        float *logits = f->logits + i * c->n_vocab + r.begin;
-        if (c->logit_scale != 1.0f)
-            vector_scale(logits, c->logit_scale, r.end - r.begin);
-        if (c->logit_soft_cap > 0)
-            vector_soft_cap(logits, c->logit_soft_cap, r.end - r.begin);
     }
 }
 
@@ -308,7 +285,7 @@ static size_t count_pieces(const forward *f, place at)
     case STAGE_OUTPUTS:
         return f->n_outputs;
     case STAGE_LOGITS:
-        return f->n_outputs > 0 ? row_pieces(f->m->output, f->n_outputs, c->n_vocab) : 0;
+        return forward_output_pieces(f);
     default:
         return 0; /* the experts share their work by themselves */
     }
@@ -357,10 +334,10 @@ static void run_piece(const worker *w, place at, size_t piece)
         read_states(w, &f->readers[piece], at.layer);
         return;
     case STAGE_OUTPUTS:
-        normalise_output(w, piece);
+        forward_normalise_output(w, piece);
         return;
     case STAGE_LOGITS:
-        multiply_output(w, piece);
+        forward_multiply_output(w, piece);
         return;
     default:
         return;

@@ -33,6 +33,7 @@ typedef struct errand {
     lookup_setting lookup;
     bool greedy;
     const grammar *grammar; /* of the model's; or NULL */
+    bool is_scored;         /* by the model's own distribution, which needs all logits */
 } errand;
 
 typedef struct outcome {
@@ -113,6 +114,7 @@ static inline error_code house_submit(house *h, const errand *e, sequence **out,
                           .max_tokens = e->max_tokens,
                           .lookup = e->lookup,
                           .grammar = e->grammar,
+                          .wants_scores = e->is_scored,
                           .priority = e->priority,
                           .deadline_ms = e->deadline_ms};
     r.sampling = sampling_defaults();

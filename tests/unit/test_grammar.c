@@ -347,6 +347,34 @@ static void test_forced_tokens_are_drafted(void **state)
     house_close(&h);
 }
 
+/* Where little may follow little of the output matrix is read, and the answer is that of all of it:
+ * scores of the model's own distribution need all rows. */
+static void test_rows_of_the_output(void **state)
+{
+    (void)state;
+    size_t fewer = 0;
+    for (int where = 0; where < 2; where++) {
+        grammar *g = compile(where, GRAMMAR_JSON_SCHEMA, SCHEMA);
+        uint64_t whole = house_models[where]->weight_bytes;
+        for (int seed = 0; seed < 8; seed++) {
+            errand e = make_errand(where, seed, g);
+            outcome masked = {0}, scored = {0};
+            house_run(&solo_house, &e, &masked);
+            e.is_scored = true;
+            house_run(&solo_house, &e, &scored);
+            assert_int_equal(masked.tokens.length, scored.tokens.length);
+            assert_memory_equal(masked.tokens.ids, scored.tokens.ids,
+                                scored.tokens.length * sizeof(int32_t));
+            assert_int_equal(scored.last.stats.weight_bytes % whole, 0);
+            fewer += masked.last.stats.weight_bytes % whole != 0 ? 1 : 0;
+            token_list_free(&masked.tokens);
+            token_list_free(&scored.tokens);
+        }
+        grammar_destroy(g);
+    }
+    assert_true(fewer > 0);
+}
+
 /* ---- what is refused ------------------------------------------------------------------------ */
 
 static void test_refusals(void **state)
@@ -446,6 +474,7 @@ int main(void)
         cmocka_unit_test(test_recursive_grammar),
         cmocka_unit_test(test_same_answer_in_company),
         cmocka_unit_test(test_forced_tokens_are_drafted),
+        cmocka_unit_test(test_rows_of_the_output),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_too_large),
     };
