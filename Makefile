@@ -16,6 +16,7 @@
 #   make fuzz           libFuzzer on all that reads what others wrote, 60 s each (FUZZ_SECONDS=600; fuzz-gguf: one)
 #   make test-faults    a server's life with memory, files, threads and sockets failing in turn (POSITIONS=40: more of it)
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
+#   make docs           the documents' tables that come from runs, from results/ (`make replay KEEP=1` renews those)
 #   make install        into PREFIX (/usr/local), DESTDIR before it: program, demo pair, manual page, completions, unit; `uninstall`
 #   make demo-tasks     models/demo/tasks.jsonl again, the built-in tasks of replay, the same bytes
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
@@ -213,6 +214,7 @@ test-faults: $(PROGRAM) $(FAULTS)
 # Needs git: what is not tracked is not the project's.
 test-docs:
 	@$(if $(call only,docs),git rev-parse --git-dir >/dev/null 2>&1 && tests/docs/check.py || [ ! -e .git ])
+	@$(if $(call only,docs),tools/results.py docs --check)
 	@$(if $(call only,docs lint),$(MAKE) --no-print-directory lint)
 
 # Models of every architecture with reference logits, made anew when what makes them has changed.
@@ -296,6 +298,14 @@ evidence-real: setup
 	@$(MAKE) --no-print-directory $(PARALLEL) $(PROGRAM)
 	@python3 -m pip --version >/dev/null 2>&1 || tools/setup.sh python3-pip
 	@tools/real/evidence.py --program $(PROGRAM) $(EVIDENCE_OPTIONS)
+	$(if $(KEEP),$(call keep,real-pair,$(HOME)/.cache/a-io/evidence/real-pair.json,make evidence-real))
+
+# With KEEP=1 a run's figures go into results/, from which `make docs` writes the documents' tables.
+KEEP ?=
+keep = tools/results.py keep $1 $2 --command "$3" --note "$(NOTE)"
+.PHONY: docs
+docs:
+	@tools/results.py docs
 
 # One seed, so that two runs differ in times only. REPLAY_OPTIONS='--requests 2000' decides more.
 REPLAY_OPTIONS ?=
@@ -305,6 +315,7 @@ replay: setup
 	$(PROGRAM) replay --scenario A,B,C --policies all --requests 200 --rounds 2 --seed 1 --output build/replay.json $(REPLAY_OPTIONS)
 	$(PROGRAM) report build/replay.json --html build/replay.html --markdown build/replay.md --svg build/replay.svg
 	@echo "the page: build/replay.html; the tables: build/replay.md; the picture: build/replay.svg"
+	$(if $(KEEP),$(call keep,replay,build/replay.json,make replay) && cp build/replay.svg docs/)
 
 demo-tasks:
 	tools/demo_models/make_tasks.py
@@ -416,7 +427,8 @@ bench-peer: PEER_RUN = bench/peer.py --program $(PROGRAM) --threads $(THREADS) -
 bench-peer: setup
 	@$(if $(PEER),,echo "bench-peer: say which program: PEER=path/to/llama-bench" && exit 2)
 	@$(MAKE) --no-print-directory $(PROGRAM)
-	$(if $(MODELS),$(PEER_RUN) --pairs $(PAIRS) $(MODELS))
+	$(if $(MODELS),$(PEER_RUN) --pairs $(PAIRS) --json build/peer.json $(MODELS))
+	$(if $(KEEP),$(call keep,peer,build/peer.json,make bench-peer PAIRS=$(PAIRS) PEER='$(PEER)'))
 	$(if $(BRIEF),$(PEER_RUN) --pairs $(BRIEF_PAIRS) --deep-pairs 0 $(BRIEF))
 
 bench-render: setup

@@ -123,29 +123,47 @@ def parts_of(given):
     return [part for part in parts if part.rounds > 0]
 
 
-def spread(values, digits):
-    if len(values) == 1:
-        return f"{values[0]:.{digits}f}"
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+def summary(values):
+    """Median, lowest, highest."""
+    return [statistics.median(values), min(values), max(values)]
 
 
-def print_table(model, engines, speeds, said):
+def spread(found, digits):
+    median, low, high = found
+    return f"{median:.{digits}f}" if low == high else f"{median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def summarised(model, engines, speeds, said):
+    """What is printed and written: every figure a median with the lowest and the highest."""
     columns = list(dict.fromkeys(column for (_, column) in speeds))
-    peaks = [peak for s in said for peak in s["peaks"]]
-    print(
-        f"\n### {model.rsplit('/', 1)[-1]}: {said[0]['bytes'] / 1e6:.0f} MB of weights a step, read peak {spread(peaks, 1)} GB/s\n"
-    )
-    print("| tokens/s | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
-    for engine in engines:
-        print(f"| {engine.name} | " + " | ".join(spread(speeds[(engine.name, c)], 1) for c in columns) + " |")
+    our_name, times, shares = engines[0].name, {}, {}
     for peer in engines[1:]:
-        ratios = [[a / b for a, b in zip(speeds[(engines[0].name, c)], speeds[(peer.name, c)])] for c in columns]
-        print(f"| **times {peer.name}** | " + " | ".join(spread(r, 2) for r in ratios) + " |")
-    shares = {}
+        ratios = {c: [a / b for a, b in zip(speeds[our_name, c], speeds[peer.name, c])] for c in columns}
+        times[peer.name] = {c: summary(r) for c, r in ratios.items()}
     for s in said:
         for key, share in s["shares"].items():
-            shares.setdefault(key[2], []).append(100 * share)
-    print("\nOur share of the read peak: " + "; ".join(f"at depth {d} {spread(v, 1)} %" for d, v in shares.items()))
+            shares.setdefault(str(key[2]), []).append(100 * share)
+    return {
+        "model": model.rsplit("/", 1)[-1],
+        "weight_bytes": said[0]["bytes"],
+        "read_peak_gb_s": summary([peak for s in said for peak in s["peaks"]]),
+        "tokens_per_s": {e.name: {c: summary(speeds[e.name, c]) for c in columns} for e in engines},
+        "times": times,
+        "percent_of_peak": {depth: summary(v) for depth, v in shares.items()},
+    }
+
+
+def print_table(found):
+    columns = list(next(iter(found["tokens_per_s"].values())))
+    weights, peak = f"{found['weight_bytes'] / 1e6:.0f} MB of weights a step", spread(found["read_peak_gb_s"], 1)
+    print(f"\n### {found['model']}: {weights}, read peak {peak} GB/s\n")
+    print("| tokens/s | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
+    for name, speeds in found["tokens_per_s"].items():
+        print(f"| {name} | " + " | ".join(spread(speeds[c], 1) for c in columns) + " |")
+    for name, times in found["times"].items():
+        print(f"| **times {name}** | " + " | ".join(spread(times[c], 2) for c in columns) + " |")
+    shares = (f"at depth {depth} {spread(v, 1)} %" for depth, v in found["percent_of_peak"].items())
+    print("\nOur share of the read peak: " + "; ".join(shares))
     sys.stdout.flush()
 
 
@@ -165,7 +183,9 @@ def measure(engines, given, model):
                     said.append(own)
                 for column, speed in measured.items():
                     speeds.setdefault((engine.name, column), []).append(speed)
-    print_table(model, engines, speeds, said)
+    found = summarised(model, engines, speeds, said)
+    print_table(found)
+    return found
 
 
 def main():
@@ -187,19 +207,22 @@ def main():
     arguments.add_argument("--prefill", type=int, default=512)
     arguments.add_argument("--depth", type=int, default=2048, help="0: none")
     arguments.add_argument("--rows", default="2,4,8,16")
+    arguments.add_argument("--json", metavar="FILE", help="the same figures, for tools/results.py")
     given = arguments.parse_args()
     engines = [Engine("A-IO", [given.program], True)]
     for peer in ";".join(given.peer).split(";"):
         name, _, command = peer.strip().rpartition("=") if "=" in peer.split()[0] else ("the peer", "", peer)
         engines.append(Engine(name, shlex.split(command), False))
-    failed = False
+    found = []
     for model in given.models:
         try:
-            measure(engines, given, model)
+            found.append(measure(engines, given, model))
         except RuntimeError as error:
-            failed = True
             print(f"bench-peer: {model}: {error}", file=sys.stderr)
-    return 1 if failed else 0
+    if given.json:
+        with open(given.json, "w", encoding="utf-8") as file:
+            json.dump({"models": found}, file, indent=1)
+    return 1 if len(found) < len(given.models) else 0
 
 
 if __name__ == "__main__":
