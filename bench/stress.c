@@ -141,7 +141,7 @@ static const char *judge(const client *c)
         return "the answer differs from its solo run";
     if (r->stats.cached_tokens >= c->asked->prompt.length)
         return "the whole prompt came from the cache";
-    bool is_batch = c->how.priority == SEQUENCE_BATCH && !c->asked->classify;
+    bool is_batch = c->how.priority == PRIORITY_BATCH && !c->asked->classify;
     if (!is_batch && r->stats.parked + r->stats.refilled_tokens > 0)
         return "it had to make room, and is not batch";
     return NULL;
@@ -159,10 +159,8 @@ static void print_failure(const stress *s, const client *c, const char *what)
            "first %zu the same; %zu cached, parked %zu times, %zu filled in again\n",
            atomic_load(&c->number), (unsigned long long)s->seed, (size_t)(q - s->questions), what,
            q->where == SMALL ? "small" : "large",
-           q->classify                               ? "classification"
-           : c->how.priority == SEQUENCE_INTERACTIVE ? "interactive"
-                                                     : "batch",
-           q->prompt.length, q->goes_on ? " (goes on)" : "",
+           q->classify ? "classification" : priority_name(c->how.priority), q->prompt.length,
+           q->goes_on ? " (goes on)" : "",
            c->how.lookup.mode == LOOKUP_OFF    ? "off"
            : c->how.lookup.mode == LOOKUP_AUTO ? "auto"
                                                : "fixed",
@@ -214,7 +212,7 @@ static void choose_manner(const stress *s, client *c, size_t number)
 {
     double lookup = draw(s, number, LOOKUP);
     c->how = (manner){.priority =
-                          draw(s, number, PRIORITY) < 0.45 ? SEQUENCE_BATCH : SEQUENCE_INTERACTIVE};
+                          draw(s, number, PRIORITY) < 0.45 ? PRIORITY_BATCH : PRIORITY_INTERACTIVE};
     c->how.lookup.mode = lookup < 0.25 ? LOOKUP_OFF : lookup < 0.6 ? LOOKUP_FIXED : LOOKUP_AUTO;
     c->how.lookup.length = 1 + (uint32_t)(draw(s, number, LENGTH) * LOOKUP_MAX_DRAFT);
     c->how.lookup.prior = (uint32_t)(draw(s, number, PRIOR) * LOOKUP_CLASSES);

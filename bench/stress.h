@@ -52,7 +52,7 @@ typedef struct answer {
 
 typedef struct manner {
     lookup_setting lookup;
-    sequence_priority priority;
+    request_priority priority;
     double deadline_ms; /* 0: none */
 } manner;
 

@@ -68,9 +68,7 @@ static void dump_client(const client *c, size_t index, size_t still)
         "%zu tokens, KV of %zu; waits for: %s\n",
         index, atomic_load(&c->number), (double)(still * LOOK_MS) / 1e3,
         c->asked->where == SMALL ? "small" : "large",
-        s->kind == SEQUENCE_CLASSIFICATION    ? "classification"
-        : s->priority == SEQUENCE_INTERACTIVE ? "interactive"
-                                              : "batch",
+        s->kind == SEQUENCE_CLASSIFICATION ? "classification" : priority_name(s->priority),
         atomic_load(&s->cancelled) ? ", cancelled" : "", s->n_prompt,
         s->tokens.length - s->n_prompt, s->slot != NULL ? s->slot->tokens.length : 0, describe(s));
 }

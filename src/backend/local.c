@@ -21,11 +21,6 @@ typedef struct local_embedding {
 
 /* ---- wishes in the engine's words ------------------------------------------------------------ */
 
-static sequence_priority priority_of(request_priority p)
-{
-    return p == PRIORITY_BATCH ? SEQUENCE_BATCH : SEQUENCE_INTERACTIVE;
-}
-
 static lookup_setting lookup_of(const lookup_wish *w)
 {
     static const lookup_mode modes[] = {[WISH_OFF] = LOOKUP_OFF,
@@ -123,7 +118,7 @@ static error_code submit(backend *b, const request *r, const prepared_prompt *pr
         .scores_drawn = r->scores_drawn,
         .n_scored = count_scored(r, p),
         .n_top = r->n_top,
-        .priority = priority_of(r->priority),
+        .priority = r->priority,
         .deadline_ms = r->deadline_ms,
         .wake = wake.call,
         .wake_context = wake.context,
@@ -193,7 +188,7 @@ static error_code embed(backend *b, const prepared_prompt *p, const embedding_re
         .pooling = e->pooling == EMBEDDING_LAST ? POOL_LAST : POOL_MEAN,
         .is_urgent = e->is_urgent,
         .is_alone = e->is_alone,
-        .priority = priority_of(e->priority),
+        .priority = e->priority,
         .deadline_ms = e->deadline_ms,
         .wake = wake.call,
         .wake_context = wake.context,

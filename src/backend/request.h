@@ -10,15 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/priority.h"
 #include "base/sampling.h"
 #include "base/score.h"
 #include "model/chat.h"
 #include "model/grammar.h"
 
 /* ---- wishes --------------------------------------------------------------------------------- */
-
-/* Batch requests wait behind interactive ones and make room for them. */
-typedef enum request_priority { PRIORITY_INTERACTIVE, PRIORITY_BATCH } request_priority;
 
 /* A reply, or no reply but scores: of the completion that is given, or of the prompt. */
 typedef enum request_kind { REQUEST_REPLY, REQUEST_SCORE } request_kind;

@@ -384,8 +384,7 @@ static error_code open_and_serve(stage *st, const serve_options *o, failure *fai
         .defaults = {.max_tokens = c->max_tokens_default,
                      .has_seed = c->has_seed,
                      .seed = c->seed_default,
-                     .priority = c->priority_default == CONFIG_BATCH ? PRIORITY_BATCH
-                                                                     : PRIORITY_INTERACTIVE,
+                     .priority = c->priority_default,
                      .deadline_ms = c->deadline_ms_default},
     };
     server *s;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/failure.h"
+#include "base/priority.h"
 
 #define CONFIG_VERSION 1
 #define CONFIG_MAX_LABELS 64
@@ -24,8 +25,6 @@
 #define CONFIG_MAX_MODELS 16
 
 typedef enum config_kv { CONFIG_KV_F16, CONFIG_KV_F32, CONFIG_KV_Q8_0, CONFIG_KV_Q4 } config_kv;
-
-typedef enum config_priority { CONFIG_INTERACTIVE, CONFIG_BATCH } config_priority;
 
 typedef enum config_lookup_mode {
     CONFIG_LOOKUP_OFF,
@@ -273,7 +272,7 @@ typedef struct config_server {
     uint32_t max_tokens_default; /* 0: to the context's end */
     bool has_seed;               /* else it is drawn for each request */
     uint32_t seed_default;
-    config_priority priority_default;
+    request_priority priority_default;
     uint32_t deadline_ms_default; /* 0: none */
 } config_server;
 
@@ -319,8 +318,6 @@ const char *config_role(const config *c, size_t number);
 bool config_find_model(const config *c, const char *name, size_t *out);
 /* "off", "auto" or a length "1" … "16"; false when text is none of these. */
 bool config_lookup_parse(const char *text, config_lookup *out);
-/* False: neither interactive nor batch. */
-bool config_priority_parse(const char *text, config_priority *out);
 /* False: none of f16, f32, q8_0, q4. */
 bool config_kv_parse(const char *text, config_kv *out);
 void config_free(config *c);

@@ -29,7 +29,7 @@ const config config_defaults = {
                .max_connections = 256,
                .max_body_bytes = 4u << 20,
                .max_tokens_default = 0,
-               .priority_default = CONFIG_INTERACTIVE,
+               .priority_default = PRIORITY_INTERACTIVE,
                .deadline_ms_default = 0},
     .decisions = {.file = NULL, .prompts = CONFIG_PROMPTS_HASH, .max_mb = 64, .keep = 2},
 };

@@ -108,7 +108,7 @@ static error_code take_server(config *c, const file_server *f, const char *file,
     if (code != OK)
         return code;
     if (f->priority_default != NULL &&
-        !config_priority_parse(f->priority_default, &s->priority_default))
+        !priority_parse(f->priority_default, &s->priority_default))
         return failure_set(
             fail, ERR_CONFIG,
             "server.priority_default: \"%s\" is unknown; allowed: interactive, batch",

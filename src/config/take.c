@@ -62,13 +62,6 @@ bool config_kv_parse(const char *text, config_kv *out)
     return false;
 }
 
-bool config_priority_parse(const char *text, config_priority *out)
-{
-    bool batch = strcmp(text, "batch") == 0;
-    *out = batch ? CONFIG_BATCH : CONFIG_INTERACTIVE;
-    return batch || strcmp(text, "interactive") == 0;
-}
-
 bool config_lookup_parse(const char *text, config_lookup *out)
 {
     *out = (config_lookup){.mode = CONFIG_LOOKUP_OFF};

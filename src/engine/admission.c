@@ -55,13 +55,13 @@ static bool promise(sequence *s, size_t tokens, bool force)
 
 static bool is_aged(const sequence *s, double now_ms)
 {
-    return s->priority == SEQUENCE_BATCH && now_ms - s->waiting_ms >= s->engine->options.ageing_ms;
+    return s->priority == PRIORITY_BATCH && now_ms - s->waiting_ms >= s->engine->options.ageing_ms;
 }
 
 /* Lower goes first; among equals the one that came first. */
 static int rank(const sequence *s, double now_ms)
 {
-    if (s->priority == SEQUENCE_INTERACTIVE || is_aged(s, now_ms))
+    if (s->priority == PRIORITY_INTERACTIVE || is_aged(s, now_ms))
         return 0;
     return s->slot != NULL ? 1 : 2;
 }
@@ -86,7 +86,7 @@ static sequence *find_parkable(const engine *e, double now_ms)
     if (e->parked.length >= e->options.parked)
         return NULL;
     for (sequence *s = e->running.first; s != NULL; s = s->next) {
-        if (s->priority == SEQUENCE_BATCH && !s->is_urgent && now_ms >= s->keeps_ms &&
+        if (s->priority == PRIORITY_BATCH && !s->is_urgent && now_ms >= s->keeps_ms &&
             (newest == NULL || s->submitted_ms > newest->submitted_ms))
             newest = s;
     }
@@ -104,7 +104,7 @@ static void park(engine *e, sequence *s, double now_ms)
 static size_t first_promise(const sequence *s)
 {
     size_t most = sequence_most_tokens(s);
-    return s->priority == SEQUENCE_BATCH ? smaller(most, s->tokens.length + BATCH_PROMISE) : most;
+    return s->priority == PRIORITY_BATCH ? smaller(most, s->tokens.length + BATCH_PROMISE) : most;
 }
 
 /* From waiting to running: memory has been promised, and there are slots for all. */
@@ -128,7 +128,7 @@ static bool has_place(const engine *e)
 /* False: it has to wait. */
 static bool give_place(engine *e, sequence *s, double now_ms)
 {
-    bool interactive = s->priority == SEQUENCE_INTERACTIVE;
+    bool interactive = s->priority == PRIORITY_INTERACTIVE;
     if (!has_place(e) && !(interactive && find_parkable(e, now_ms) != NULL))
         return false;
     if (s->slot == NULL && !promise(s, first_promise(s), interactive))
@@ -176,7 +176,7 @@ void engine_admit(engine *e)
 /* What the next step may write, with the longest draft. */
 static bool needs_more(const sequence *s)
 {
-    return s->priority == SEQUENCE_BATCH && !s->is_urgent &&
+    return s->priority == PRIORITY_BATCH && !s->is_urgent &&
            smaller(s->tokens.length + 1 + LOOKUP_MAX_DRAFT, sequence_most_tokens(s)) > s->reserved;
 }
 

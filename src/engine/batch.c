@@ -163,7 +163,7 @@ static urgency urgency_of(const sequence *s, double now_ms)
 {
     if (s->is_urgent)
         return URGENT;
-    return s->priority == SEQUENCE_BATCH && now_ms >= s->keeps_ms ? BATCH : INTERACTIVE;
+    return s->priority == PRIORITY_BATCH && now_ms >= s->keeps_ms ? BATCH : INTERACTIVE;
 }
 
 static size_t count_prefills(const engine *e, urgency which, double now_ms)

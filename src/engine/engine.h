@@ -21,6 +21,7 @@
 
 #include "base/buffer.h"
 #include "base/failure.h"
+#include "base/priority.h"
 #include "engine/sample.h"
 #include "engine/score.h"
 #include "model/grammar.h"
@@ -98,10 +99,8 @@ typedef struct lookup_setting {
 
 /* ---- sequences ---------------------------------------------------------------------------- */
 
-/* Batch sequences wait behind interactive ones, and are parked for them: they keep their KV and go
- * on when a place is free. When memory runs out the newest gives up its KV and is prefilled again.
- */
-typedef enum sequence_priority { SEQUENCE_INTERACTIVE, SEQUENCE_BATCH } sequence_priority;
+/* Sequences of batch requests are parked for interactive ones: they keep their KV and go on when a
+ * place is free. When memory runs out the newest gives up its KV and is prefilled again. */
 
 /* What a sequence is for. */
 typedef enum sequence_kind {
@@ -158,9 +157,9 @@ typedef struct sequence_request {
     sequence_pooling pooling;
     bool is_urgent; /* goes before all replies, as classifications do */
 
-    bool is_alone;              /* takes no prefix that others left, and leaves none to others */
-    sequence_priority priority; /* of what is not urgent */
-    double deadline_ms;         /* after submission: then it fails with ERR_TIMEOUT; 0: none */
+    bool is_alone;             /* takes no prefix that others left, and leaves none to others */
+    request_priority priority; /* of what is not urgent */
+    double deadline_ms;        /* after submission: then it fails with ERR_TIMEOUT; 0: none */
 
     void (*wake)(void *context); /* or NULL */
     void *wake_context;

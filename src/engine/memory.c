@@ -61,9 +61,9 @@ typedef struct claims {
 /* Batch gives way to interactive, and among batch the newer to the older. */
 static bool gives_way(const sequence *s, const sequence *to)
 {
-    if (s->priority != SEQUENCE_BATCH || s->is_urgent || s->step != NULL)
+    if (s->priority != PRIORITY_BATCH || s->is_urgent || s->step != NULL)
         return false;
-    return to->priority == SEQUENCE_INTERACTIVE || to->is_urgent ||
+    return to->priority == PRIORITY_INTERACTIVE || to->is_urgent ||
            s->submitted_ms > to->submitted_ms;
 }
 

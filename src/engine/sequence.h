@@ -40,7 +40,7 @@ struct sequence {
     size_t n_layers;
     sequence_pooling pooling;
     bool is_alone;
-    sequence_priority priority;
+    request_priority priority;
     double submitted_ms;
     double end_ms; /* the deadline; 0: none */
 

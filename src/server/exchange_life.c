@@ -121,11 +121,11 @@ static json_t *log_parts(const exchange *e, int status)
                   e->head == NULL ? "?" : e->head->method, "path", e->path, "status", status, "ms",
                   clock_ms() - e->start_ms, "key", e->key_name[0] != '\0' ? e->key_name : NULL,
                   "user", e->manner.user[0] != '\0' ? e->manner.user : NULL);
-    json_t *decision = p->known ? json_pack("{s:s, s:s*, s:s, s:s, s:s}", "model", p->model,
-                                            "intent", p->has_intent ? p->intent : NULL, "lookup",
-                                            p->lookup, "reason", p->reason, "priority",
-                                            e->priority == PRIORITY_BATCH ? "batch" : "interactive")
-                                : NULL;
+    json_t *decision = p->known
+                           ? json_pack("{s:s, s:s*, s:s, s:s, s:s}", "model", p->model, "intent",
+                                       p->has_intent ? p->intent : NULL, "lookup", p->lookup,
+                                       "reason", p->reason, "priority", priority_name(e->priority))
+                           : NULL;
     json_t *tokens =
         has_reply ? json_pack("{s:I, s:I}", "prompt_tokens", (json_int_t)e->stats.prompt_tokens,
                               "reply_tokens", (json_int_t)e->stats.reply_tokens)
@@ -148,7 +148,7 @@ void exchange_log(const exchange *e, bool completed)
     if (e->plan.known)
         snprintf(decision, sizeof decision, " model=%s intent=%s lookup=%s reason=%s priority=%s",
                  e->plan.model, e->plan.has_intent ? e->plan.intent : "-", e->plan.lookup,
-                 e->plan.reason, e->priority == PRIORITY_BATCH ? "batch" : "interactive");
+                 e->plan.reason, priority_name(e->priority));
     if (e->plan.known && !e->decide_only)
         snprintf(tokens, sizeof tokens, " prompt=%zu reply=%zu", e->stats.prompt_tokens,
                  e->stats.reply_tokens);

@@ -21,10 +21,10 @@ static bool set_priority(parser *p, const char *name, request_priority priority)
 
 static bool set_priority_text(parser *p, const char *name, const char *text)
 {
-    bool batch = text != NULL && strcmp(text, "batch") == 0;
-    if (!batch && (text == NULL || strcmp(text, "interactive") != 0))
+    request_priority priority;
+    if (text == NULL || !priority_parse(text, &priority))
         return parser_refuse(p, name, "must be 'interactive' or 'batch'");
-    return set_priority(p, name, batch ? PRIORITY_BATCH : PRIORITY_INTERACTIVE);
+    return set_priority(p, name, priority);
 }
 
 /* vLLM's is a number of which the lower goes first: two classes can honour two of them. */

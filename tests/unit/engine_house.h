@@ -28,7 +28,7 @@ typedef struct errand {
     size_t n_prompt, max_tokens;
     int32_t seed;
     bool classify;
-    sequence_priority priority;
+    request_priority priority;
     double deadline_ms;
     lookup_setting lookup;
     bool greedy;

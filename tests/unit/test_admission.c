@@ -24,7 +24,7 @@ static void test_parked_twenty_times(void **state)
     o.parked = 1;
     house_open(&h, &o, 0);
     const errand e = {
-        .where = LARGE, .n_prompt = 200, .max_tokens = 1700, .seed = 1, .priority = SEQUENCE_BATCH};
+        .where = LARGE, .n_prompt = 200, .max_tokens = 1700, .seed = 1, .priority = PRIORITY_BATCH};
     sequence *s = house_start(&h, &e);
     for (int32_t i = 0; i < TIMES; i++) {
         outcome reply = {0};
@@ -57,9 +57,9 @@ static void test_order_of_waiting(void **state)
     errand e = {.where = LARGE, .n_prompt = 8, .max_tokens = 60, .seed = 2};
     sequence *s = house_start(&h, &e);
     wait_for_tokens(s, &first, 1);
-    e.priority = SEQUENCE_BATCH;
+    e.priority = PRIORITY_BATCH;
     sequence *b0 = house_start(&h, &e), *b1 = house_start(&h, &e);
-    e.priority = SEQUENCE_INTERACTIVE;
+    e.priority = PRIORITY_INTERACTIVE;
     sequence *i0 = house_start(&h, &e);
     house_end(s, &first);
     house_end(i0, &interactive);
@@ -92,10 +92,10 @@ static size_t replies_after_batch(double ageing_ms)
     errand e = {.where = SMALL, .n_prompt = 8, .max_tokens = 2000, .seed = 3};
     sequence *first = house_start(&h, &e);
     e.max_tokens = 8;
-    e.priority = SEQUENCE_BATCH;
+    e.priority = PRIORITY_BATCH;
     sequence *s = house_start(&h, &e);
     double batch_came_ms = clock_ms(); /* or before */
-    e.priority = SEQUENCE_INTERACTIVE;
+    e.priority = PRIORITY_INTERACTIVE;
     for (size_t i = 0; i < LATER; i++) {
         came_ms[i] = clock_ms(); /* or after */
         later[i] = house_start(&h, &e);
@@ -176,7 +176,7 @@ static void test_batch_gives_up_its_kv(void **state)
                         .n_prompt = 200,
                         .max_tokens = 300,
                         .seed = 10 + i,
-                        .priority = SEQUENCE_BATCH,
+                        .priority = PRIORITY_BATCH,
                         .lookup = {i % 2 ? LOOKUP_FIXED : LOOKUP_OFF, 4, 0}};
         s[i] = house_start(&h, &e[i]);
     }
@@ -216,7 +216,7 @@ static void test_loses_its_kv_twenty_times(void **state)
                       .n_prompt = PROMPT,
                       .max_tokens = TOKENS,
                       .seed = 7,
-                      .priority = SEQUENCE_BATCH};
+                      .priority = PRIORITY_BATCH};
     sequence *s = house_start(&h, &e);
     wait_for_tokens(s, &batch, 2);
     for (int32_t i = 0; i < TIMES; i++) {
@@ -273,7 +273,7 @@ static errand random_errand(int32_t i)
                 .max_tokens = 1 + r[3] % 80,
                 .seed = i,
                 .classify = r[4] % 4 == 0,
-                .priority = r[5] % 2 ? SEQUENCE_BATCH : SEQUENCE_INTERACTIVE};
+                .priority = r[5] % 2 ? PRIORITY_BATCH : PRIORITY_INTERACTIVE};
     e.lookup = (lookup_setting){r[2] % 3 ? LOOKUP_AUTO : LOOKUP_OFF, 0, 0};
     return e;
 }

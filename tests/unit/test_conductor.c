@@ -159,7 +159,7 @@ static void test_short_prompt_beside_long(void **state)
     o.prefill_chunk = 32;
     house_open(&h, &o, 0);
     const errand batch = {
-        .where = LARGE, .n_prompt = 1200, .max_tokens = 2, .seed = 5, .priority = SEQUENCE_BATCH};
+        .where = LARGE, .n_prompt = 1200, .max_tokens = 2, .seed = 5, .priority = PRIORITY_BATCH};
     const errand big = {.where = LARGE, .n_prompt = 1000, .max_tokens = 2, .seed = 6};
     const errand little = {.where = LARGE, .n_prompt = 40, .max_tokens = 1, .seed = 7};
     sequence *b = house_start(&h, &batch);
@@ -191,7 +191,7 @@ static sequence *bring(house *h, situation where, double deadline_ms, sequence *
                 .n_prompt = where == PREFILLING ? 1600 : 8,
                 .max_tokens = where == PREFILLING ? 100 : 16000,
                 .seed = 10,
-                .priority = where == PARKED ? SEQUENCE_BATCH : SEQUENCE_INTERACTIVE,
+                .priority = where == PARKED ? PRIORITY_BATCH : PRIORITY_INTERACTIVE,
                 .deadline_ms = deadline_ms};
     *other = NULL;
     if (where == WAITING) {

@@ -53,7 +53,7 @@ static errand make_errand(int i)
                     .n_prompt = 20 + (size_t)i * 17,
                     .max_tokens = 60,
                     .seed = i,
-                    .priority = i % 2 == 0 ? SEQUENCE_INTERACTIVE : SEQUENCE_BATCH,
+                    .priority = i % 2 == 0 ? PRIORITY_INTERACTIVE : PRIORITY_BATCH,
                     .greedy = i % 3 != 1,
                     .lookup = {.mode = LOOKUP_DRAFT}};
 }

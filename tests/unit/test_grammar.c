@@ -312,7 +312,7 @@ static void test_same_answer_in_company(void **state)
     for (int i = 0; i < ERRANDS; i++) {
         e[i] = make_errand(LARGE, i, i == 5 ? NULL : g);
         e[i].max_tokens = i == 5 ? 60 : i == 6 ? 7 : 1500;
-        e[i].priority = i % 2 == 0 ? SEQUENCE_INTERACTIVE : SEQUENCE_BATCH;
+        e[i].priority = i % 2 == 0 ? PRIORITY_INTERACTIVE : PRIORITY_BATCH;
         e[i].lookup = lookups[i % 4];
         s[i] = house_start(&h, &e[i]);
     }

@@ -214,8 +214,8 @@ static void test_scores_do_not_depend_on_others(void **state)
         e.lookup = (lookup_setting){i % 2 == 0 ? LOOKUP_FIXED : LOOKUP_AUTO, 16, 0};
         others[i] = house_start(&h, &e);
     }
-    some.priority = SEQUENCE_INTERACTIVE;
-    all.priority = SEQUENCE_BATCH;
+    some.priority = PRIORITY_INTERACTIVE;
+    all.priority = PRIORITY_BATCH;
     sequence *first = start(h.engines[LARGE], &all);
     run(h.engines[LARGE], &some, &got);
     check_same_scores(&got.scores, 0, &expected.scores, TEXT - 21, 20);
@@ -307,7 +307,7 @@ static void test_score_gives_up_kv(void **state)
     sequence_request r = make_score(LONG_TEXT, LONG_TEXT - 1, 0);
     run(solo_house.engines[SMALL], &r, &expected);
     open_narrow(&h);
-    r.priority = SEQUENCE_BATCH;
+    r.priority = PRIORITY_BATCH;
     sequence *s = start(h.engines[SMALL], &r);
     sequence_poll_result result;
     score_list begun = {0};
@@ -450,7 +450,7 @@ static void test_embedding_gives_up_kv(void **state)
     ask_model(house_models[SMALL], LONG_TEXT, &t);
     open_narrow(&h);
     sequence_request r = make_embedding(LONG_TEXT, layers, 2, POOL_MEAN);
-    r.priority = SEQUENCE_BATCH;
+    r.priority = PRIORITY_BATCH;
     sequence *s = start(h.engines[SMALL], &r);
     do
         assert_int_equal(sequence_poll(s, &result, NULL, NULL), OK);
