@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json_memory.h"
+#include "base/json_quick.h"
 #include "base/utf8.h"
 
 bool json_was_short(void)
@@ -35,7 +36,9 @@ json_t *json_read(const char *text, size_t length, size_t flags, json_error_t *e
 {
     text_source source = {text, length};
     json_was_short(); /* what was before */
-    json_t *value = json_load_callback(give_text, &source, flags, error);
+    json_t *value = json_quick_read(text, length, flags);
+    if (value == NULL)
+        value = json_load_callback(give_text, &source, flags, error);
     *code = value != NULL ? OK : ERR_FORMAT;
     if (json_was_short()) { /* a value all the same may lack characters of its texts */
         json_decref(value);
@@ -81,15 +84,11 @@ static error_code write_with(buffer *out, json_t *value, int digits)
         json_decref(value);
         return ERR_MEMORY;
     }
-    const size_t flags = JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION((size_t)digits);
-    size_t need = json_dumpb(value, NULL, 0, flags);
-    error_code code = need == 0 ? ERR_MEMORY : buffer_reserve(out, need);
-    if (code == OK) {
-        /* It takes memory of its own, so that it can fail although its length was known. */
-        size_t written = json_dumpb(value, out->data + out->length, need, flags);
-        code = written == need ? OK : ERR_MEMORY;
-        out->length += code == OK ? need : 0;
-        out->data[out->length] = '\0';
+    size_t before = out->length;
+    error_code code = json_quick_write(out, value, digits);
+    if (code != OK && out->data != NULL) {
+        out->length = before;
+        out->data[before] = '\0';
     }
     json_decref(value);
     json_was_short();
