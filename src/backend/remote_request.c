@@ -6,6 +6,8 @@
 #include "backend/remote.h"
 #include "base/json.h"
 
+#define BODY_LIMIT ((size_t)1 << 30)
+
 /* All of these take the value over; what there was no memory for is told at the end. */
 static void set(json_t *body, const char *name, json_t *value)
 {
@@ -45,9 +47,17 @@ static void add_tools(json_t *body, const request_chat *c)
         set(body, "parallel_tool_calls", json_false());
 }
 
-static void add_conversation(json_t *body, const request *r)
+/* The messages' own text can be taken as it is: it may be long, and was read and written once. */
+static bool is_spliced(const remote_backend *b, const request *r)
 {
-    set(body, "messages", messages_of(r));
+    return r->prompt == NULL && r->prompt_ids == NULL && r->chat.messages_json != NULL &&
+           r->chat.begun == NULL && json_object_get(b->fields, "messages") == NULL;
+}
+
+static void add_conversation(json_t *body, const remote_backend *b, const request *r)
+{
+    if (!is_spliced(b, r))
+        set(body, "messages", messages_of(r));
     add_tools(body, &r->chat);
     if (r->chat.begun != NULL) { /* vLLM's two */
         set(body, "continue_final_message", json_true());
@@ -139,6 +149,27 @@ static error_code check(const remote_backend *b, const request *r, failure *fail
                              b->base.name, what);
 }
 
+/* The body, an object that is not empty and is taken over, with messages that are not in it. */
+static error_code write_text(json_t *body, const char *messages, char **out)
+{
+    buffer text;
+    buffer_init(&text, BODY_LIMIT);
+    error_code code = messages != NULL ? buffer_add_text(&text, "{\"messages\":") : OK;
+    if (code == OK && messages != NULL)
+        code = buffer_add_text(&text, messages);
+    size_t rest = text.length;
+    if (code == OK)
+        code = json_write(&text, body);
+    else
+        json_decref(body);
+    if (code != OK)
+        buffer_free(&text);
+    else if (messages != NULL)
+        text.data[rest] = ','; /* it was the brace of what follows */
+    *out = text.data;
+    return code;
+}
+
 error_code remote_request_write(const remote_backend *b, const request *r, size_t n_top, char **out,
                                 failure *fail)
 {
@@ -148,7 +179,7 @@ error_code remote_request_write(const remote_backend *b, const request *r, size_
     json_t *body = json_pack("{s:s, s:b, s:{s:b}}", "model", b->config->remote.model, "stream", 1,
                              "stream_options", "include_usage", 1);
     if (r->prompt == NULL && r->prompt_ids == NULL)
-        add_conversation(body, r);
+        add_conversation(body, b, r);
     else
         add_prompt(body, r);
     add_sampling(body, &r->sampling);
@@ -160,8 +191,10 @@ error_code remote_request_write(const remote_backend *b, const request *r, size_
     code = add_grammar(body, b, &r->grammar, fail);
     if (b->fields != NULL)
         json_object_update(body, b->fields);
-    *out = code == OK ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-    json_decref(body);
-    return code != OK || *out != NULL ? code
-                                      : failure_set(fail, ERR_MEMORY, "no memory for the request");
+    if (code != OK) {
+        json_decref(body);
+        return code;
+    }
+    code = write_text(body, is_spliced(b, r) ? r->chat.messages_json : NULL, out);
+    return code == OK ? OK : failure_set(fail, code, "no memory for the request");
 }
