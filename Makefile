@@ -25,6 +25,7 @@
 #   make bench-probe    what a decision costs by phase, and what of it is lost when the small model answers
 #   make bench-steps    what mixed work costs: pace beside a long prompt, probes, pauses, streams, switches
 #   make bench-pool     what choosing a replica costs, at 10 and 1,000 of them, simulated
+#   make bench-router   what passing a request through costs, beside nginx, vllm-router, smg and LiteLLM's proxy
 #   make bench-idle     what an idle server takes of a core
 #   make bench-lookup   what prompt lookup gains on real texts, from one measured T(n) (MODELS=pangu-1b:q4_0)
 #   make bench-lookup-wall   the same by the clock, with forced replies (MODELS=pangu-1b:q4_0 TOKENS=192 TURNS=3 TEXTS=16 LONGEST=1000)
@@ -141,9 +142,6 @@ $(VARIANT)/tests/%: tests/%.c $(LIBRARY) $(RUST_LIBRARY) Makefile
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDLIBS) -lcmocka
 
-# libFuzzer's programs: its own main, and every branch of ours told to it.
-$(VARIANT)/tests/fuzz/fuzz_%: override LDFLAGS += -fsanitize=fuzzer
-
 # Needs nothing but the C library, so that it can be built for another processor.
 SAME_BITS := $(VARIANT)/tests/neon/same_bits
 KERNEL_OBJECTS := $(filter $(VARIANT)/obj/kernel/% $(VARIANT)/obj/base/failure.o,$(OBJECTS))
@@ -160,7 +158,7 @@ $(VARIANT)/obj/bench/%.o: bench/%.c Makefile
 	$(quiet_compile)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Benches are not run by tests, but have to build.
-BENCHES := $(patsubst %,$(VARIANT)/bench/%,kv_memory steps probe lookup lookup_wall draft_model render pool)
+BENCHES := $(patsubst %,$(VARIANT)/bench/%,kv_memory steps probe lookup lookup_wall draft_model render pool router)
 
 STRESS_OBJECTS := $(patsubst %.c,$(VARIANT)/obj/%.o,$(sort $(wildcard bench/stress*.c)))
 $(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY) $(RUST_LIBRARY)
@@ -344,6 +342,14 @@ bench-probe: setup
 bench-steps: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/steps
 	$(VARIANT)/bench/steps $(PART)
+
+# ONLY_ROUTERS="a-io nginx" asks fewer; the others come from the Python registry (700 MB for LiteLLM).
+.PHONY: bench-router
+bench-router: setup
+	@command -v nginx >/dev/null 2>&1 || tools/setup.sh nginx-light
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || tools/setup.sh python3-venv
+	@$(MAKE) --no-print-directory $(PROGRAM) $(VARIANT)/bench/router
+	@bench/router.py --program $(PROGRAM) --tool $(VARIANT)/bench/router $(if $(ONLY_ROUTERS),--only $(ONLY_ROUTERS))
 
 .PHONY: bench-pool
 bench-pool: setup

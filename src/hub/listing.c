@@ -44,7 +44,8 @@ static error_code read_listing(const json_t *answer, hub_listing *out, failure *
     return code;
 }
 
-error_code hub_listing_parse(const buffer *text, const char *url, hub_listing *out, failure *fail)
+static error_code parse_listing(const buffer *text, const char *url, hub_listing *out,
+                                failure *fail)
 {
     json_error_t error;
     error_code code;
@@ -85,7 +86,7 @@ error_code hub_ask_listing(hub_session *s, unsigned tries, hub_listing *out, fai
     http_call *call;
     error_code code = hub_ask_again(s, &q, tries, &call, fail);
     if (code == OK)
-        code = hub_listing_parse(&text, url, out, fail);
+        code = parse_listing(&text, url, out, fail);
     http_call_release(call);
     buffer_free(&text);
     return code;
