@@ -85,12 +85,19 @@ static void add_pool(buffer *out, const config_remote *r)
     buffer_add_text(out, "}\n");
 }
 
+static void add_price(buffer *out, const config_price *p)
+{
+    if (p->input > 0 || p->output > 0)
+        buffer_add_format(out, "\n    price: {input: %.17g, output: %.17g}", p->input, p->output);
+}
+
 static void add_remote(buffer *out, const config_model *m, const char *role)
 {
     const config_remote *r = &m->remote;
     buffer_add_text(out, "  - name: ");
     add_quoted(out, m->name);
     add_text_key(out, "role", role);
+    add_price(out, &m->price);
     if (r->replicas.n == 0)
         add_text_key(out, "url", r->url);
     add_urls(out, "replicas", &r->replicas);
@@ -121,6 +128,7 @@ static void add_model(buffer *out, const config_model *m, const char *role)
     buffer_add_text(out, "  - name: ");
     add_quoted(out, m->name);
     add_text_key(out, "role", role);
+    add_price(out, &m->price);
     buffer_add_text(out, "\n    path: ");
     hub_name name; /* which stays one: the hub's folders are nobody's to write down */
     bool is_name = path == NULL && hub_name_parse(&name, m->given);
@@ -143,7 +151,9 @@ static void add_base(buffer *out, const config *c)
     buffer_add_format(out, "version: %d\nmodels:\n", CONFIG_VERSION);
     for (uint32_t i = 0; i < c->n_models; i++)
         add_model(out, &c->models[i], c->n_models == 2 ? config_role(c, i) : NULL);
-    buffer_add_text(out, "probe:\n  template: ");
+    buffer_add_text(out, "probe:\n  model: ");
+    add_quoted(out, c->models[c->probe.model].name);
+    buffer_add_text(out, "\n  template: ");
     add_quoted(out, c->probe.template);
     buffer_add_format(out, "\n  window_head: %u\n  window_tail: %u\n  labels:\n",
                       c->probe.window_head, c->probe.window_tail);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define MAX_NAME 64
+#define MAX_PRICE 1e6
 #define MAX_CONTEXT (1u << 24)
 #define MAX_WINDOW 65536u
 
@@ -64,6 +65,12 @@ static error_code check_model(const config *c, size_t i, failure *fail)
         return failure_set(fail, ERR_CONFIG, "models[%zu].path: must name a GGUF file", i);
     if ((code = check_range("models.context", m->context, 0, MAX_CONTEXT, fail)) != OK)
         return code;
+    if (!(m->price.input >= 0 && m->price.input <= MAX_PRICE && m->price.output >= 0 &&
+          m->price.output <= MAX_PRICE))
+        return failure_set(fail, ERR_CONFIG,
+                           "models[%zu].price: input and output are prices of a million tokens, 0 "
+                           "to %g",
+                           i, MAX_PRICE);
     code = check_range("models.slots", m->slots, 1, 256, fail);
     return code == OK ? check_range("models.parked", m->parked, 0, 256, fail) : code;
 }

@@ -72,8 +72,14 @@ typedef struct config_remote {
     uint32_t idle_ms;       /* between two pieces of the answer */
 } config_remote;
 
+/* Of 10^6 tokens, in whatever currency all of them are; 0: nothing. */
+typedef struct config_price {
+    double input, output;
+} config_price;
+
 typedef struct config_model {
     char *name; /* what a client pins */
+    config_price price;
     config_remote remote;
     char *given;         /* the path as it is written, which may be a name of another kind */
     char *path;          /* of the file; NULL: remote */
@@ -131,13 +137,14 @@ typedef enum config_quantity {
     CONFIG_TURN,          /* user messages so far; the first request of a conversation is turn 1 */
     CONFIG_COIN,          /* the request's own random number in [0, 1) */
     CONFIG_LOADS,         /* from here on config_load_of each model */
-    CONFIG_QUANTITIES = CONFIG_LOADS + 2 * CONFIG_MAX_MODELS,
+    CONFIG_QUANTITIES = CONFIG_LOADS + 3 * CONFIG_MAX_MODELS,
 } config_quantity;
 
 /* What a model has to do. */
 typedef enum config_load_kind {
     CONFIG_RUNNING, /* replies and classifications that have a place … */
     CONFIG_WAITING, /* … and those that wait for one */
+    CONFIG_DELAY,   /* ms until a reply's first token, as it is expected; 0: not known */
     CONFIG_LOAD_KINDS,
 } config_load_kind;
 
@@ -206,7 +213,9 @@ typedef struct config_sampling {
 /* How a rule says which model answers. */
 typedef enum config_choice {
     CONFIG_MODEL_NAMED,
-    CONFIG_MODEL_NEXT, /* one above the conversation's, or, of a new one, above the probe's */
+    CONFIG_MODEL_NEXT,     /* one above the conversation's, or, of a new one, above the probe's */
+    CONFIG_MODEL_CHEAPEST, /* of those whose delay is at most within_ms; where there is none, the
+                              rule does not hold */
 } config_choice;
 
 /* One rule: the first whose conditions all hold gives the plan. Several may share a name. */
@@ -221,6 +230,7 @@ typedef struct config_rule {
     uint32_t n_headers;
     config_choice choice;
     size_t model;         /* its number; CONFIG_MODEL_NAMED */
+    uint32_t within_ms;   /* CONFIG_MODEL_CHEAPEST */
     config_lookup lookup; /* default: auto */
     config_sampling sampling;
     uint32_t max_tokens; /* of a reply, whatever the client asks for; 0: no limit */
@@ -314,6 +324,8 @@ error_code config_fix_step_cost(config *c, const char *path, failure *fail);
 /* What rules, logs and counts call a model: small and large of a pair, its name of any others; of
  * one model large. */
 const char *config_role(const config *c, size_t number);
+/* Whether any model costs anything. */
+bool config_has_prices(const config *c);
 /* The model of that name; else "small" is the first and "large" the last one. False: none. */
 bool config_find_model(const config *c, const char *name, size_t *out);
 /* "off", "auto" or a length "1" … "16"; false when text is none of these. */

@@ -27,6 +27,10 @@ static error_code take_model(config_model *m, const file_model *f, size_t i, con
     TAKE(m->context, f->context);
     TAKE(m->slots, f->slots);
     TAKE(m->parked, f->parked);
+    if (f->price != NULL) {
+        TAKE(m->price.input, f->price->input);
+        TAKE(m->price.output, f->price->output);
+    }
     if (!config_copy_path(&m->path, f->path, file) || !config_copy_text(&m->given, f->path, NULL) ||
         !config_copy_text(&m->name, f->name, NULL) ||
         !config_copy_path(&m->remote.key_file, f->key_file, file) ||
@@ -135,6 +139,14 @@ const char *config_role(const config *c, size_t number)
 {
     static const char *const pair[] = {"small", "large"};
     return c->n_models > 2 ? c->models[number].name : pair[number + 2 - c->n_models];
+}
+
+bool config_has_prices(const config *c)
+{
+    bool found = false;
+    for (size_t i = 0; i < c->n_models; i++)
+        found = found || c->models[i].price.input > 0 || c->models[i].price.output > 0;
+    return found;
 }
 
 bool config_find_model(const config *c, const char *name, size_t *out)

@@ -91,7 +91,10 @@ static const struct {
 };
 
 static const char *const loads[CONFIG_LOAD_KINDS] = {
-    [CONFIG_RUNNING] = "running", [CONFIG_WAITING] = "waiting"};
+    [CONFIG_RUNNING] = "running",
+    [CONFIG_WAITING] = "waiting",
+    [CONFIG_DELAY] = "delay_ms",
+};
 
 const char *config_quantity_name(config_quantity q)
 {
@@ -144,13 +147,14 @@ static error_code take_load(config_rule *r, const file_rule *f, const config *c,
             if (models[before] == models[k])
                 return refuse(fail, i, "load", "%s stands there twice", l->model);
         if (l->above_running == NULL && l->max_running == NULL && l->above_waiting == NULL &&
-            l->max_waiting == NULL)
+            l->max_waiting == NULL && l->above_delay_ms == NULL && l->max_delay_ms == NULL)
             return refuse(fail, i, "load",
-                          "%s has no bound; known: above_running, max_running, above_waiting, "
-                          "max_waiting",
+                          "%s has no bound; known: above_ and max_ running, waiting, delay_ms "
+                          "(max_waiting, say)",
                           l->model);
         BOUND(config_load_of(models[k], CONFIG_RUNNING), l->above_running, l->max_running);
         BOUND(config_load_of(models[k], CONFIG_WAITING), l->above_waiting, l->max_waiting);
+        BOUND(config_load_of(models[k], CONFIG_DELAY), l->above_delay_ms, l->max_delay_ms);
     }
     return OK;
 }
@@ -286,6 +290,15 @@ static error_code take_headers(config_rule *r, const file_rule *f, size_t i, fai
 static error_code take_model(config_rule *r, const file_rule *f, const config *c, size_t i,
                              failure *fail)
 {
+    if ((f->model == NULL) == (f->cheapest_within_ms == NULL))
+        return refuse(fail, i, "model",
+                      "each rule says one of model and cheapest_within_ms, who answers");
+    if (f->cheapest_within_ms != NULL) {
+        r->choice = CONFIG_MODEL_CHEAPEST;
+        r->within_ms = *f->cheapest_within_ms;
+        return config_has_prices(c) ? OK
+                                    : refuse(fail, i, "cheapest_within_ms", "no model has a price");
+    }
     bool is_next = strcmp(f->model, "next") == 0;
     r->choice = is_next ? CONFIG_MODEL_NEXT : CONFIG_MODEL_NAMED;
     return is_next ? OK : find_model(&r->model, f->model, "model", c, i, fail);

@@ -35,8 +35,15 @@ static const cyaml_schema_field_t pool_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t price_fields[] = {
+    REAL(input, file_price),
+    REAL(output, file_price),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t model_fields[] = {
     TEXT(name, REQUIRED, file_model),
+    CYAML_FIELD_MAPPING_PTR("price", OPTIONAL, file_model, price, price_fields),
     TEXT(role, OPTIONAL, file_model),
     TEXT(path, OPTIONAL, file_model),
     TEXT(url, OPTIONAL, file_model),
@@ -107,8 +114,10 @@ static const cyaml_schema_value_t header_value = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, file_header, header_fields)};
 
 static const cyaml_schema_field_t load_fields[] = {
-    TEXT(model, REQUIRED, file_load), UINT(above_running, file_load), UINT(max_running, file_load),
-    UINT(above_waiting, file_load),   UINT(max_waiting, file_load),   CYAML_FIELD_END,
+    TEXT(model, REQUIRED, file_load), UINT(above_running, file_load),
+    UINT(max_running, file_load),     UINT(above_waiting, file_load),
+    UINT(max_waiting, file_load),     UINT(above_delay_ms, file_load),
+    UINT(max_delay_ms, file_load),    CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t load_value = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, file_load, load_fields)};
@@ -148,7 +157,8 @@ static const cyaml_schema_field_t rule_fields[] = {
                                CONFIG_MAX_HEADERS),
     CYAML_FIELD_SEQUENCE_COUNT("load", OPTIONAL, file_rule, load, n_load, &load_value, 1,
                                CONFIG_MAX_MODELS),
-    TEXT(model, REQUIRED, file_rule),
+    TEXT(model, OPTIONAL, file_rule),
+    UINT(cheapest_within_ms, file_rule),
     TEXT(lookup, OPTIONAL, file_rule),
     TEXT(kv, OPTIONAL, file_rule),
     CYAML_FIELD_MAPPING_PTR("sampling", OPTIONAL, file_rule, sampling, sampling_fields),
@@ -269,7 +279,7 @@ static const cyaml_schema_field_t *fields_of(const char *name)
         {"headers", header_fields},  {"load", load_fields},           {"sampling", sampling_fields},
         {"rules", rule_fields},      {"policy", policy_fields},       {"engine", engine_fields},
         {"server", server_fields},   {"decisions", decisions_fields}, {"online", online_fields},
-        {"success", success_fields},
+        {"success", success_fields}, {"price", price_fields},
     };
     for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
         if (strcmp(name, sections[i].name) == 0)

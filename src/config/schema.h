@@ -19,8 +19,13 @@ typedef struct file_pool {
     char *health_path;
 } file_pool;
 
+typedef struct file_price {
+    double *input, *output;
+} file_price;
+
 typedef struct file_model {
     char *name;
+    file_price *price;
     char *role;
     char *path;
     char *url, *model, *key_env, *key_file, *fields;
@@ -74,6 +79,7 @@ typedef struct file_load {
     char *model;
     uint32_t *above_running, *max_running;
     uint32_t *above_waiting, *max_waiting;
+    uint32_t *above_delay_ms, *max_delay_ms;
 } file_load;
 
 typedef struct file_sampling {
@@ -101,6 +107,7 @@ typedef struct file_rule {
     file_load *load;
     uint32_t n_load;
     char *model;
+    uint32_t *cheapest_within_ms;
     char *lookup;
     char *kv;
     file_sampling *sampling;

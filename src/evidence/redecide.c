@@ -32,9 +32,14 @@ static void add_word(buffer *out, const char *before, const json_t *word)
     json_write(out, text); /* releases it */
 }
 
-static void add_model(buffer *out, const json_t *name)
+static void add_model(buffer *out, const json_t *logged)
 {
-    add_word(out, "  - {path: log, name: ", name);
+    json_t *price = json_object_get(logged, "price");
+    add_word(out, "  - {path: log, name: ", json_object_get(logged, "name"));
+    if (price != NULL)
+        buffer_add_text(out, ", price: ");
+    if (price != NULL)
+        json_write(out, json_incref(price)); /* releases it */
     buffer_add_text(out, "}\n");
 }
 
@@ -57,7 +62,7 @@ static error_code write_config(buffer *out, const json_t *logged)
         json_array_append_new(list, json_pack("{s:O}", "name", json_array_get(labels, i)));
     buffer_add_text(out, "version: 1\nmodels:\n");
     for (size_t i = 0; i < json_array_size(models); i++)
-        add_model(out, json_object_get(json_array_get(models, i), "name"));
+        add_model(out, json_array_get(models, i));
     if (models == NULL) /* earlier versions had pairs only */
         buffer_add_text(out, "  - {name: small, path: small}\n  - {name: large, path: large}\n");
     buffer_add_text(out, "success: {calibration: log}\nprobe:\n");

@@ -102,19 +102,33 @@ json_t *counts_json(const orchestra *o, const routing *g)
                      (json_int_t)c.cached_probes, "kept", (json_int_t)c.kept);
 }
 
+json_t *receipt_json(const run *r, bool has_reply)
+{
+    const receipt *said = run_receipt(r);
+    json_t *o = json_pack("{s:o, s:o}", "overhead", overhead_json(&said->overhead), "probe",
+                          stats_json(&said->probe));
+    if (o != NULL && has_reply)
+        json_object_set_new(o, "reply", stats_json(&said->reply));
+    if (o != NULL && !isnan(run_cost(r)))
+        json_object_set_new(o, "cost", json_real(run_cost(r)));
+    return o;
+}
+
+static json_t *told_json(const run *r, bool has_reply)
+{
+    return json_pack("{s:o, s:o, s:o}", "intent", intent_json(run_intent(r)), "plan",
+                     plan_json(routing_config(run_routing(r)), run_plan(r)), "receipt",
+                     receipt_json(r, has_reply));
+}
+
 json_t *decision_json(const run *r)
 {
-    const receipt *cost = run_receipt(r);
-    return json_pack("{s:o, s:o, s:{s:o, s:o}}", "intent", intent_json(run_intent(r)), "plan",
-                     plan_json(routing_config(run_routing(r)), run_plan(r)), "receipt", "overhead",
-                     overhead_json(&cost->overhead), "probe", stats_json(&cost->probe));
+    return told_json(r, false);
 }
 
 json_t *account_json(const run *r, uint64_t seed)
 {
-    json_t *all = decision_json(r);
-    json_object_set_new(json_object_get(all, "receipt"), "reply",
-                        stats_json(&run_receipt(r)->reply));
+    json_t *all = told_json(r, true);
     json_object_set_new(all, "seed", json_integer((json_int_t)seed));
     return all;
 }

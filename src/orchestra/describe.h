@@ -10,7 +10,9 @@
 #include "base/digest.h"
 #include "orchestra/orchestra.h"
 
-/* {intent, plan, receipt {overhead, probe}}: from the moment the plan is there. */
+/* {overhead, probe, reply, cost}: reply where it is wanted, cost where models have prices. */
+json_t *receipt_json(const run *r, bool has_reply);
+/* {intent, plan, receipt {overhead, probe, cost}}: from the moment the plan is there. */
 json_t *decision_json(const run *r);
 /* The same with receipt.reply and the seed: {intent, plan, receipt {overhead, probe, reply}, seed}.
  */

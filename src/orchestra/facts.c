@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "orchestra/internal.h"
 
@@ -175,7 +176,9 @@ static policy_load load_of(const orchestra *o, size_t index)
 {
     backend_load s;
     backend_read_load(o->players[index].backend, &s);
-    return (policy_load){.running = (uint32_t)s.running, .waiting = (uint32_t)s.waiting};
+    return (policy_load){.running = (uint32_t)s.running,
+                         .waiting = (uint32_t)s.waiting,
+                         .delay_ms = delay_expected(&o->players[index].delay, &s, clock_ms())};
 }
 
 static error_code gather_keys(known_facts *k, const routing *g, const request *q,

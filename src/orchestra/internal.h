@@ -4,6 +4,7 @@
  *   routing*.c      what a configuration says of routing, made ready
  *   run*.c          one request on its way
  *   consider.c      one request that is only thought of
+ *   delay.c         how long until a reply's first token
  *   facts.c         what a decision looks at, gathered from one request
  *   policy*.c       from facts to a plan
  *   probe.c         from logits to an intent
@@ -22,6 +23,7 @@
 
 #include "orchestra/calibration_file.h"
 #include "orchestra/decision_log.h"
+#include "orchestra/delay.h"
 #include "orchestra/online_limit.h"
 #include "orchestra/orchestra.h"
 #include "orchestra/policy.h"
@@ -38,6 +40,7 @@ typedef struct player {
     const char *name; /* the config's */
     backend *backend;
     bool is_drafted; /* the first model can draft for it */
+    delay_meter delay;
 } player;
 
 /* What a configuration says of routing, made ready. Each run holds the one that it began with, so

@@ -106,6 +106,8 @@ const model *orchestra_model(const orchestra *o, size_t index);
  * (engine.machine); 0: not known. */
 double orchestra_read_peak(const orchestra *o);
 kv_type orchestra_kv_type(const orchestra *o, size_t index);
+/* ms until a reply's first token, as it is expected now; 0: not known. */
+double orchestra_delay_ms(orchestra *o, size_t index);
 /* False: the model has no chat template and takes raw prompts only. */
 bool orchestra_has_template(const orchestra *o, size_t index);
 
@@ -230,6 +232,9 @@ const intent *run_intent(const run *r);   /* from RUN_REPLYING on */
 const plan *run_plan(const run *r);       /* from RUN_REPLYING on */
 const receipt *run_receipt(const run *r); /* numbers so far */
 bool run_follows(const run *r);           /* another run's plan: it decided nothing */
+/* What the tokens so far cost by the prices of their models, the probe's among them; a run that
+ * follows another pays its reply alone. NAN: no model has a price. */
+double run_cost(const run *r);
 reply_end run_finish_reason(const run *r);
 const char *run_stop(const run *r);  /* the stop string that ended it, or NULL; until run_release */
 reply_style run_style(const run *r); /* from RUN_REPLYING on, unless it only decides */

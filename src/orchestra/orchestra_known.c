@@ -1,4 +1,5 @@
 /* orchestra_known.c: what there is to know of an orchestra, for who serves it. */
+#include "base/clock.h"
 #include "orchestra/internal.h"
 
 const routing *orchestra_routing(const orchestra *o)
@@ -39,6 +40,13 @@ const model *orchestra_model(const orchestra *o, size_t index)
 kv_type orchestra_kv_type(const orchestra *o, size_t index)
 {
     return house_kv_type(&o->config->models[index]);
+}
+
+double orchestra_delay_ms(orchestra *o, size_t index)
+{
+    backend_load load;
+    backend_read_load(o->players[index].backend, &load);
+    return delay_expected(&o->players[index].delay, &load, clock_ms());
 }
 
 bool orchestra_has_template(const orchestra *o, size_t index)

@@ -82,8 +82,8 @@ static bool is_unconditional(const config_rule *r)
     bool bounded = false;
     for (size_t q = 0; q < CONFIG_QUANTITIES; q++)
         bounded = bounded || bound_exists(&r->bounds[q]);
-    return !bounded && r->intents == CONFIG_ANY_INTENT && r->session == CONFIG_SESSION_ANY &&
-           r->n_headers == 0;
+    return !bounded && r->choice != CONFIG_MODEL_CHEAPEST && r->intents == CONFIG_ANY_INTENT &&
+           r->session == CONFIG_SESSION_ANY && r->n_headers == 0;
 }
 
 static void note_headers(policy *p, const config_rule *r)
@@ -166,8 +166,9 @@ error_code policy_create(policy **out, const config *c, const size_t *contexts, 
     p->n_labels = c->probe.n_labels;
     p->asked = c->probe.model;
     for (; p->n_models < c->n_models; p->n_models++)
-        p->models[p->n_models] =
-            (known_model){.word = config_role(c, p->n_models), .context = contexts[p->n_models]};
+        p->models[p->n_models] = (known_model){.word = config_role(c, p->n_models),
+                                               .context = contexts[p->n_models],
+                                               .price = c->models[p->n_models].price};
     p->is_learned = c->probe.kind == CONFIG_PROBE_LEARNED;
     if (strcmp(name, "adaptive") == 0)
         add_small_for_code(p, &c->policy, lookup_auto, lookup_auto);

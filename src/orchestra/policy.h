@@ -16,6 +16,7 @@ typedef struct policy policy;
 
 typedef struct policy_load {
     uint32_t running, waiting;
+    double delay_ms; /* expected, to a reply's first token; 0: not known */
 } policy_load;
 
 /* The plan that the conversation had before. */

@@ -144,19 +144,11 @@ static bool decide_by_rules(const policy *p, const policy_facts *f, plan *out)
     return false; /* not reached: the last rule holds always */
 }
 
-/* By the model's own count, or that of the model that was asked; where neither is known, by what
- * becomes known when it is asked itself. */
-static bool fits(const policy *p, size_t level, const policy_facts *f)
-{
-    size_t tokens = level == p->asked ? f->prompt_tokens : f->tokens[level];
-    return tokens < p->models[level].context;
-}
-
 /* To the first one above that is not known to be too small. */
 static void go_up(const policy *p, size_t level, const policy_facts *f, plan *out)
 {
     size_t to = level + 1;
-    while (to < top_of(p) && !fits(p, to, f))
+    while (to < top_of(p) && !policy_fits(p, to, f))
         to++;
     take_model(to, "long_context", FALLBACK_LONG_CONTEXT, f, out);
     out->is_kept = false;
@@ -177,12 +169,12 @@ bool policy_decide(const policy *p, const policy_facts *f, plan *out)
         fall_back_on_probe(p, f, &result);
     else if (!decide_by_rules(p, f, &result)) {
         bool has_states = p->is_learned || policy_reads_success(p);
-        if (!has_states || is_asked_top || fits(p, p->asked, f))
+        if (!has_states || is_asked_top || policy_fits(p, p->asked, f))
             return false;
         go_up(p, p->asked, f, &result); /* there are no states to ask about */
     } else if (stays_lower(f, &result))
         keep(p, f, &result);
-    if (result.level < top_of(p) && !fits(p, result.level, f))
+    if (result.level < top_of(p) && !policy_fits(p, result.level, f))
         go_up(p, result.level, f, &result);
     *out = result;
     return true;

@@ -5,6 +5,8 @@
 
 #include "orchestra/policy_internal.h"
 
+#define USUAL_REPLY 256 /* tokens that costs are compared with: how long it gets is not known */
+
 bool bound_exists(const config_bound *b)
 {
     return b->above > -INFINITY || b->max < INFINITY;
@@ -21,7 +23,14 @@ size_t policy_find_header(const policy *p, const char *name)
 static double load_of(config_quantity q, const policy_facts *f)
 {
     const policy_load *l = &f->load[(q - CONFIG_LOADS) / CONFIG_LOAD_KINDS];
-    return (q - CONFIG_LOADS) % CONFIG_LOAD_KINDS == CONFIG_RUNNING ? l->running : l->waiting;
+    switch ((q - CONFIG_LOADS) % CONFIG_LOAD_KINDS) {
+    case CONFIG_RUNNING:
+        return l->running;
+    case CONFIG_WAITING:
+        return l->waiting;
+    default:
+        return l->delay_ms;
+    }
 }
 
 double policy_value(config_quantity q, const policy_facts *f)
@@ -78,6 +87,8 @@ truth policy_holds(const policy *p, const config_rule *r, const policy_facts *f)
     truth result = YES;
     if (!policy_request_fits(p, r, f))
         return NO;
+    if (r->choice == CONFIG_MODEL_CHEAPEST && policy_level_of(p, r, f) == p->n_models)
+        return NO;
     for (config_quantity q = 0; q < policy_quantities(p); q++) {
         const config_bound b = policy_bound(r, q, f);
         double value = policy_value(q, f);
@@ -101,7 +112,31 @@ size_t policy_next_up(const policy *p, const policy_facts *f)
     return below + 1 < p->n_models ? below + 1 : p->n_models - 1;
 }
 
+bool policy_fits(const policy *p, size_t level, const policy_facts *f)
+{
+    size_t tokens = level == p->asked ? f->prompt_tokens : f->tokens[level];
+    return tokens < p->models[level].context;
+}
+
+/* Of what costs the same, the lower one. */
+static size_t find_cheapest(const policy *p, const policy_facts *f, double within_ms)
+{
+    size_t best = p->n_models;
+    double least = INFINITY;
+    for (size_t i = 0; i < p->n_models; i++) {
+        const config_price *price = &p->models[i].price;
+        double cost = price->input * (double)f->prompt_tokens + price->output * USUAL_REPLY;
+        if (f->load[i].delay_ms > within_ms || !policy_fits(p, i, f) || !(cost < least))
+            continue;
+        best = i;
+        least = cost;
+    }
+    return best;
+}
+
 size_t policy_level_of(const policy *p, const config_rule *r, const policy_facts *f)
 {
+    if (r->choice == CONFIG_MODEL_CHEAPEST)
+        return find_cheapest(p, f, r->within_ms);
     return r->choice == CONFIG_MODEL_NEXT ? policy_next_up(p, f) : r->model;
 }

@@ -18,6 +18,7 @@ typedef enum truth { NO, YES, UNKNOWN } truth;
 typedef struct known_model {
     const char *word; /* config_role */
     size_t context;   /* tokens */
+    config_price price;
 } known_model;
 
 struct policy {
@@ -54,7 +55,9 @@ bool policy_request_fits(const policy *p, const config_rule *r, const policy_fac
 truth policy_holds(const policy *p, const config_rule *r, const policy_facts *f);
 /* One above the conversation's model; of a new one, above the model that is asked. */
 size_t policy_next_up(const policy *p, const policy_facts *f);
-/* The number of the model that a rule means. */
+/* Whether the prompt fits the model: by the model's own count, where there is one; else it does. */
+bool policy_fits(const policy *p, size_t level, const policy_facts *f);
+/* The number of the model that a rule means; n_models: there is none now. */
 size_t policy_level_of(const policy *p, const config_rule *r, const policy_facts *f);
 
 /* ---- policy_reason.c ------------------------------------------------------------------------- */

@@ -4,8 +4,9 @@
 
 #include "orchestra/policy_internal.h"
 
-/* A set of requests: what one rule takes, or what is left of it. Headers are left out: a rule that
- * looks at one is not counted on to take anything from a later rule. */
+/* A set of requests: what one rule takes, or what is left of it. Headers and what the
+ * cheapest model is are left out: a rule that looks at them is not counted on to take anything from
+ * a later rule. */
 typedef struct region {
     uint64_t intents;
     unsigned sessions; /* bit 0: unnamed, bit 1: named */
@@ -87,7 +88,8 @@ static bool is_covered(const policy *p, const region *g, size_t from, size_t to,
 {
     if (is_empty(g))
         return true;
-    while (from < to && p->rules[from].n_headers > 0)
+    while (from < to &&
+           (p->rules[from].n_headers > 0 || p->rules[from].choice == CONFIG_MODEL_CHEAPEST))
         from++;
     if (from == to || *effort == 0)
         return false;

@@ -68,11 +68,13 @@ static void say_load(char reason[PLAN_REASON_SIZE], const policy *p, config_quan
                      const config_bound *b, double value)
 {
     const char *word = p->models[(q - CONFIG_LOADS) / CONFIG_LOAD_KINDS].word;
-    const char *what = config_quantity_name(q);
+    bool is_delay = (q - CONFIG_LOADS) % CONFIG_LOAD_KINDS == CONFIG_DELAY;
+    const char *what = is_delay ? "ms expected" : config_quantity_name(q);
+    int d = decimals_apart(0, value, b->above > -INFINITY ? b->above : b->max);
     if (b->above > -INFINITY)
-        say(reason, "%s model: %.0f %s > %.0f", word, value, what, b->above);
+        say(reason, "%s model: %.*f %s > %.*f", word, d, value, what, d, b->above);
     if (b->max < INFINITY)
-        say(reason, "%s model: %.0f %s ≤ %.0f", word, value, what, b->max);
+        say(reason, "%s model: %.*f %s ≤ %.*f", word, d, value, what, d, b->max);
 }
 
 void policy_explain(const policy *p, const config_rule *r, bool is_first, const policy_facts *f,
@@ -98,6 +100,9 @@ void policy_explain(const policy *p, const config_rule *r, bool is_first, const 
     for (size_t k = 0; k < r->n_headers; k++)
         say(reason, r->headers[k].value != NULL ? "header %s: %s" : "header %s", r->headers[k].name,
             r->headers[k].value);
+    if (r->choice == CONFIG_MODEL_CHEAPEST)
+        say(reason, "the cheapest within %u ms: %.0f ms expected", r->within_ms,
+            f->load[policy_level_of(p, r, f)].delay_ms);
     if (reason[0] == '\0')
         say(reason, is_first ? "policy %s takes every request" : "no earlier rule held (%s)",
             r->name);

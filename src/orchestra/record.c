@@ -121,8 +121,8 @@ static json_t *headers_facts(const routing *g, const policy_facts *f)
 
 static json_t *load_facts(const policy_load *l)
 {
-    return json_pack("{s:I, s:I}", "running", (json_int_t)l->running, "waiting",
-                     (json_int_t)l->waiting);
+    return json_pack("{s:I, s:I, s:f}", "running", (json_int_t)l->running, "waiting",
+                     (json_int_t)l->waiting, "delay_ms", json_finite(l->delay_ms));
 }
 
 /* rule null: the large model without a rule (the prompt did not fit the small one). */
@@ -208,12 +208,11 @@ json_t *record_line(const run *r, json_t *prompt)
 {
     const plan *p = run_plan(r);
     const known_facts *k = run_facts(r);
-    const receipt *cost = run_receipt(r);
+    const routing *g = run_routing(r);
     bool is_routed = p->fallback != FALLBACK_PINNED;
-    return json_pack("{s:s, s:f, s:s, s:o, s:o, s:O, s:{s:o, s:o, s:o}, s:o}", "type", "decision",
-                     "time", unix_s(), "id", run_id(r), "facts",
-                     is_routed ? facts_json(run_routing(r), &k->facts) : json_null(), "plan",
-                     plan_facts(run_routing(r)->config, p), "prompt", prompt, "receipt", "overhead",
-                     overhead_json(&cost->overhead), "probe", stats_json(&cost->probe), "reply",
-                     stats_json(&cost->reply), "outcome", outcome_json(r));
+    return json_pack("{s:s, s:f, s:s, s:o, s:o, s:O, s:o, s:o}", "type", "decision", "time",
+                     unix_s(), "id", run_id(r), "facts",
+                     is_routed ? facts_json(g, &k->facts) : json_null(), "plan",
+                     plan_facts(g->config, p), "prompt", prompt, "receipt", receipt_json(r, true),
+                     "outcome", outcome_json(r));
 }

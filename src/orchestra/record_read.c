@@ -66,6 +66,8 @@ static bool read_load(policy_load *l, const json_t *o)
     size_t running = 0, waiting = 0;
     bool right = read_count(o, "running", &running) && read_count(o, "waiting", &waiting);
     *l = (policy_load){.running = (uint32_t)running, .waiting = (uint32_t)waiting};
+    if (json_object_get(o, "delay_ms") != NULL) /* earlier versions measured none */
+        right = read_real(o, "delay_ms", &l->delay_ms) && right;
     return right;
 }
 

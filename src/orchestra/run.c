@@ -1,6 +1,7 @@
 /* run.c: polling a run, and its end. */
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "orchestra/run_internal.h"
 
 static void poll_probe(run *r)
@@ -20,6 +21,14 @@ static void poll_probe(run *r)
         request_copy_free(&r->request);
 }
 
+static void note_delay(run *r, const reply_stats *s)
+{
+    if (r->is_timed || s->reply_tokens == 0 || s->prefill_ms <= 0)
+        return;
+    r->is_timed = true;
+    delay_note(&r->orchestra->players[r->plan.level].delay, s->prefill_ms, clock_ms());
+}
+
 static void poll_reply(run *r, buffer *text, token_list *tokens)
 {
     reply_status status;
@@ -31,6 +40,7 @@ static void poll_reply(run *r, buffer *text, token_list *tokens)
     }
     overhead *o = &r->receipt.overhead;
     r->receipt.reply = status.stats;
+    note_delay(r, &status.stats);
     o->total_ms += status.stats.switch_ms - o->switch_ms; /* it becomes known with the first step */
     o->switch_ms = status.stats.switch_ms;
     if (status.state == WORK_FAILED) {

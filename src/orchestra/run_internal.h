@@ -42,6 +42,7 @@ struct run {
 
     run_state state;
     bool is_decided;
+    bool is_timed; /* its first token has come */
     sensed sensed;
     plan plan;
     receipt receipt;

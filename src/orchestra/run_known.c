@@ -1,4 +1,6 @@
 /* run_known.c: what there is to know of a run. */
+#include <math.h>
+
 #include "orchestra/run_internal.h"
 
 const score_list *run_scores(const run *r)
@@ -20,6 +22,22 @@ const plan *run_plan(const run *r)
 const receipt *run_receipt(const run *r)
 {
     return &r->receipt;
+}
+
+static double price_of(const config_price *p, size_t prompt_tokens, size_t reply_tokens)
+{
+    return 1e-6 * (p->input * (double)prompt_tokens + p->output * (double)reply_tokens);
+}
+
+double run_cost(const run *r)
+{
+    const config *c = r->routing->config;
+    const reply_stats *probe = &r->receipt.probe, *said = &r->receipt.reply;
+    double asked =
+        price_of(&c->models[c->probe.model].price, probe->prompt_tokens, probe->reply_tokens);
+    double answered = price_of(&c->models[r->plan.level].price,
+                               r->follows ? 0 : said->prompt_tokens, said->reply_tokens);
+    return config_has_prices(c) ? (r->follows ? 0 : asked) + answered : NAN;
 }
 
 reply_end run_finish_reason(const run *r)

@@ -131,6 +131,11 @@ static void add_list(json_t *o, const char *key, json_t *list)
     json_decref(list);
 }
 
+static const char *choice_word(const policy *p, const config_rule *r)
+{
+    return r->choice == CONFIG_MODEL_NEXT ? "next" : policy_model(p, r->model);
+}
+
 static json_t *rule_json(const policy *p, const config_rule *r)
 {
     json_t *o = json_pack("{s:s}", "name", r->name);
@@ -143,9 +148,10 @@ static json_t *rule_json(const policy *p, const config_rule *r)
         json_object_set_new(o, "session", json_boolean(r->session == CONFIG_SESSION_NAMED));
     add_list(o, "headers", headers_json(r));
     add_list(o, "load", load_json(p, r));
-    json_object_set_new(
-        o, "model",
-        json_string(r->choice == CONFIG_MODEL_NEXT ? "next" : policy_model(p, r->model)));
+    if (r->choice == CONFIG_MODEL_CHEAPEST)
+        json_object_set_new(o, "cheapest_within_ms", json_integer(r->within_ms));
+    else
+        json_object_set_new(o, "model", json_string(choice_word(p, r)));
     json_object_set_new(o, "lookup", config_lookup_json(&r->lookup));
     if (r->sampling.set != 0)
         json_object_set_new(o, "sampling", sampling_json(&r->sampling));
@@ -191,13 +197,23 @@ static void add_online(json_t *whole, const routing *g)
     json_decref(likely);
 }
 
+static json_t *model_json(const routing *g, size_t number)
+{
+    const config_price *p = &g->config->models[number].price;
+    json_t *o = json_pack("{s:s, s:I}", "name", config_role(g->config, number), "context",
+                          (json_int_t)g->contexts[number]);
+    if (o != NULL && (p->input > 0 || p->output > 0))
+        json_object_set_new(o, "price",
+                            json_pack("{s:f, s:f}", "input", p->input, "output", p->output));
+    return o;
+}
+
 /* What a decision looks at of the models. */
 static json_t *models_json(const routing *g)
 {
     json_t *models = json_array();
     for (size_t i = 0; i < g->config->n_models; i++)
-        json_array_append_new(models, json_pack("{s:s, s:I}", "name", config_role(g->config, i),
-                                                "context", (json_int_t)g->contexts[i]));
+        json_array_append_new(models, model_json(g, i));
     return models;
 }
 

@@ -179,12 +179,20 @@ static const char *key_of(exchange *e)
 static bool enter(exchange *e, api_error *error)
 {
     key_verdict verdict = key_holder_enter(e->holder, e->start_ms, &error->retry_after_s);
-    const char *name = key_holder_name(e->holder);
+    const key_holder *holder = e->holder;
+    const char *name = key_holder_name(holder);
     double retry_after_s = error->retry_after_s;
     if (verdict == KEY_TAKEN)
         return true;
     e->holder = NULL;
-    if (verdict == KEY_TOO_FAST)
+    if (verdict == KEY_SPENT) {
+        const budget *b = key_holder_budget(holder);
+        api_error_set(error, 429, "insufficient_quota", "",
+                      "the key '%s' has spent its budget of %.10g a %s", name, b->amount,
+                      budget_window_name(b->window));
+        error->type = "insufficient_quota";
+        error->is_final = true;
+    } else if (verdict == KEY_TOO_FAST)
         api_error_set(error, 429, "rate_limit_exceeded", "",
                       "the key '%s' has sent as many requests as it may in a minute", name);
     else

@@ -52,6 +52,15 @@ void exchange_note_plan(exchange *e)
     }
 }
 
+void exchange_note_cost(exchange *e)
+{
+    double cost = 0;
+    for (size_t i = 0; i < e->n_choices; i++)
+        cost += e->choices[i].run != NULL ? run_cost(e->choices[i].run) : 0;
+    if (!isnan(cost))
+        snprintf(e->plan.cost, sizeof e->plan.cost, "%.9g", cost);
+}
+
 /* ---- the head -------------------------------------------------------------------------------- */
 
 static const char *reason_phrase(int status)
@@ -120,6 +129,8 @@ static void add_plan_headers(const plan_headers *h, buffer *head)
     }
     if (h->success[0] != '\0')
         add_header(head, "x-a-io-success", h->success);
+    if (h->cost[0] != '\0')
+        add_header(head, "x-a-io-cost", h->cost);
 }
 
 /* The engines' shortest estimate of when there is a place for one more. */
@@ -171,7 +182,8 @@ static void begin_head(exchange *e, int status, buffer *head)
     }
     if (status == 429 || status == 503)
         add_retry_after(e, head);
-    if (status == 504) /* OpenAI's libraries would try again, for somebody who waits no more */
+    if (status == 504 ||
+        e->is_final) /* OpenAI's libraries would try again, for somebody who waits no more */
         add_header(head, "x-should-retry", "false");
     if (status == 401)
         add_header(head, "WWW-Authenticate", "Bearer");
@@ -228,6 +240,7 @@ bool exchange_answer(exchange *e, int status, json_t *body)
 bool exchange_answer_error(exchange *e, const api_error *error)
 {
     e->retry_after_s = error->retry_after_s;
+    e->is_final = error->is_final;
     const api *a = e->api;
     return exchange_answer(e, error->status,
                            a->error != NULL ? a->error(error) : api_error_json(error));

@@ -166,6 +166,7 @@ static json_t *error_json(const api_error *error)
                        : error->status == 501 ? "invalid_request_error"
                        : error->status == 503 ? "overloaded_error"
                        : error->status == 500 ? "api_error"
+                       : error->status == 429 ? "rate_limit_error"
                                               : error->type;
     json_was_short(); /* of what failed before, this error tells */
     return json_pack("{s:s, s:{s:s, s:o}}", "type", "error", "error", "type", type, "message",

@@ -20,6 +20,7 @@ static bool answer_stopping(exchange *e)
 
 static bool answer_finished(exchange *e)
 {
+    exchange_note_cost(e);
     json_t *body = e->decide_only ? decision_json(e->choices[0].run) : e->api->whole(e);
     replies_release(e);
     return exchange_answer(e, 200, body);

@@ -66,6 +66,7 @@ typedef struct plan_headers {
     char reason[HEADER_VALUE_SIZE];
     const char *fallback; /* static, or NULL */
     char overhead_ms[32];
+    char cost[32]; /* "": not known */
 } plan_headers;
 
 typedef struct embeddings embeddings;
@@ -122,6 +123,7 @@ struct exchange {
     double start_ms;
     int status;           /* 0: not answered yet */
     double retry_after_s; /* of an error; 0: unknown */
+    bool is_final;        /* an error that is not worth trying again soon */
 
     buffer body;
     size_t discarded; /* bytes of a body that will not be read */
@@ -236,6 +238,7 @@ bool exchange_answer_error(exchange *e, const api_error *error);
 /* The head of a stream, whose body the connection then takes with stream_next. */
 bool exchange_answer_stream(exchange *e);
 void exchange_note_plan(exchange *e); /* from RUN_REPLYING on */
+void exchange_note_cost(exchange *e); /* once all replies are whole */
 
 /* ---- routes.c, admit.c: what there is, and who may have it ----------------------------------- */
 

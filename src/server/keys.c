@@ -23,6 +23,8 @@ struct key_holder {
     size_t running;
     double allowance; /* requests that it may send at once: a bucket that fills with time */
     double filled_ms; /* when it was last filled */
+    budget budget;
+    budget_account *account; /* NULL: it has no budget */
 };
 
 struct keys {
@@ -45,6 +47,15 @@ static error_code digest_key(const char *key, uint8_t out[DIGEST_SIZE], failure 
     return code;
 }
 
+/* What the holder of that name has spent so far. */
+static budget_account *account_of(const keys *before, const char *name)
+{
+    for (size_t i = 0; before != NULL && i < before->n; i++)
+        if (before->holders[i].account != NULL && strcmp(before->holders[i].name, name) == 0)
+            return budget_account_take(before->holders[i].account);
+    return budget_account_create();
+}
+
 static error_code add_holder(keys *k, const key_holder *limits, const char *key, failure *fail)
 {
     if (k->n == MAX_KEYS)
@@ -56,9 +67,26 @@ static error_code add_holder(keys *k, const key_holder *limits, const char *key,
     more[k->n] = *limits;
     more[k->n].allowance = (double)limits->per_minute;
     error_code code = digest_key(key, more[k->n].digest, fail);
-    if (code == OK)
-        k->n++;
-    return code;
+    if (code != OK)
+        return code;
+    k->n++;
+    return OK;
+}
+
+/* With the last holder, what it has spent. */
+static error_code open_account(keys *k, const keys *before, failure *fail)
+{
+    key_holder *last = k->n > 0 ? &k->holders[k->n - 1] : NULL;
+    if (last == NULL || last->budget.window == BUDGET_NONE || last->account != NULL)
+        return OK;
+    last->account = account_of(before, last->name);
+    return last->account != NULL ? OK : failure_set(fail, ERR_MEMORY, "no memory for the keys");
+}
+
+static bool read_budget(const char *word, budget *out)
+{
+    static const char name[] = "budget=";
+    return strncmp(word, name, sizeof name - 1) == 0 && budget_parse(word + sizeof name - 1, out);
 }
 
 static bool read_limit(const char *word, const char *name, unsigned long *out)
@@ -83,15 +111,15 @@ static error_code read_line(keys *k, char *line, failure *fail)
     key_holder h = {.running = 0};
     if (key == NULL || strlen(name) >= sizeof h.name)
         return failure_set(fail, ERR_CONFIG,
-                           "a line is NAME KEY [requests_per_minute=N] "
-                           "[at_once=N], the name up to 63 characters");
+                           "a line is NAME KEY [requests_per_minute=N] [at_once=N] "
+                           "[budget=AMOUNT/day], the name up to 63 characters");
     snprintf(h.name, sizeof h.name, "%s", name);
     for (const char *word; (word = strtok_r(NULL, blank, &rest)) != NULL;)
         if (!read_limit(word, "requests_per_minute", &h.per_minute) &&
-            !read_limit(word, "at_once", &h.at_once))
+            !read_limit(word, "at_once", &h.at_once) && !read_budget(word, &h.budget))
             return failure_set(fail, ERR_CONFIG,
                                "after the key come requests_per_minute=N and at_once=N, N from 1 "
-                               "to 1000000");
+                               "to 1000000, and budget=AMOUNT/hour, /day or /month");
     return add_holder(k, &h, key, fail);
 }
 
@@ -102,7 +130,7 @@ static void warn_of_readers(FILE *file, const char *path)
         log_warn("%s holds keys and can be read by others: chmod 600", path);
 }
 
-static error_code read_file(keys *k, const char *path, failure *fail)
+static error_code read_file(keys *k, const char *path, const keys *before, failure *fail)
 {
     char line[LINE_SIZE];
     error_code code = OK;
@@ -118,6 +146,8 @@ static error_code read_file(keys *k, const char *path, failure *fail)
             code = failure_set(fail, ERR_CONFIG, "it is longer than %d bytes", LINE_SIZE - 2);
         else
             code = read_line(k, line, fail);
+        if (code == OK)
+            code = open_account(k, before, fail);
     }
     if (code == OK && ferror(file))
         code = failure_set(fail, ERR_IO, "%s", strerror(errno));
@@ -128,7 +158,8 @@ static error_code read_file(keys *k, const char *path, failure *fail)
     return code == OK ? OK : failure_prefix(fail, "%s, line %zu", path, number);
 }
 
-error_code keys_create(keys **out, const char *text, const char *file, failure *fail)
+error_code keys_create(keys **out, const char *text, const char *file, const keys *before,
+                       failure *fail)
 {
     *out = NULL;
     if (text == NULL && file == NULL)
@@ -137,7 +168,7 @@ error_code keys_create(keys **out, const char *text, const char *file, failure *
     if (k == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the keys");
     atomic_store(&k->references, 1);
-    error_code code = file != NULL ? read_file(k, file, fail) : OK;
+    error_code code = file != NULL ? read_file(k, file, before, fail) : OK;
     if (code == OK && text != NULL)
         code = add_holder(k, &(key_holder){.name = "default"}, text, fail);
     if (code != OK) {
@@ -159,6 +190,8 @@ void keys_release(keys *k)
 {
     if (k == NULL || atomic_fetch_sub(&k->references, 1) != 1)
         return;
+    for (size_t i = 0; i < k->n; i++)
+        budget_account_release(k->holders[i].account);
     free(k->holders);
     free(k);
 }
@@ -181,6 +214,25 @@ const char *key_holder_name(const key_holder *h)
     return h->name;
 }
 
+bool keys_have_budgets(const keys *k)
+{
+    bool found = false;
+    for (size_t i = 0; k != NULL && i < k->n; i++)
+        found = found || k->holders[i].account != NULL;
+    return found;
+}
+
+void key_holder_spend(key_holder *h, double cost)
+{
+    if (h->account != NULL)
+        budget_account_spend(h->account, cost);
+}
+
+const budget *key_holder_budget(const key_holder *h)
+{
+    return &h->budget;
+}
+
 static void fill(key_holder *h, double now_ms)
 {
     double most = (double)h->per_minute;
@@ -196,6 +248,10 @@ key_verdict key_holder_enter(key_holder *h, double now_ms, double *retry_after_s
     *retry_after_s = 0;
     if (h->at_once > 0 && h->running >= h->at_once)
         return KEY_TOO_MANY_AT_ONCE;
+    if (h->account != NULL &&
+        !budget_account_has(h->account, &h->budget, time(NULL), retry_after_s))
+        return KEY_SPENT;
+    *retry_after_s = 0;
     if (h->per_minute > 0) {
         fill(h, now_ms);
         if (h->allowance < 1) {

@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "base/failure.h"
+#include "server/budget.h"
 
 typedef struct keys keys;
 typedef struct key_holder key_holder;
@@ -19,10 +20,12 @@ typedef struct key_holder key_holder;
 #define KEY_NAME_SIZE 64
 
 /* `text`: one key without limits, named "default"; `file`: a key a line,
- *   NAME KEY [requests_per_minute=N] [at_once=N]
+ *   NAME KEY [requests_per_minute=N] [at_once=N] [budget=AMOUNT/hour|day|month]
  * with # before comments. Either may be NULL; both NULL: *out is NULL, no key is asked for.
- * ERR_CONFIG names the line that is wrong and says nothing of the key. */
-error_code keys_create(keys **out, const char *text, const char *file, failure *fail);
+ * ERR_CONFIG names the line that is wrong and says nothing of the key. `before`: the set that this
+ * one replaces, or NULL; who has a name in both has spent the same. */
+error_code keys_create(keys **out, const char *text, const char *file, const keys *before,
+                       failure *fail);
 keys *keys_take(keys *k); /* one more holds it; any thread; NULL too */
 void keys_release(keys *k);
 
@@ -30,8 +33,17 @@ void keys_release(keys *k);
 error_code keys_find(keys *k, const char *key, key_holder **out, failure *fail);
 
 const char *key_holder_name(const key_holder *h);
+bool keys_have_budgets(const keys *k); /* NULL too */
+/* Its requests have cost so much more; any thread. */
+void key_holder_spend(key_holder *h, double cost);
+const budget *key_holder_budget(const key_holder *h);
 
-typedef enum key_verdict { KEY_TAKEN, KEY_TOO_MANY_AT_ONCE, KEY_TOO_FAST } key_verdict;
+typedef enum key_verdict {
+    KEY_TAKEN,
+    KEY_TOO_MANY_AT_ONCE,
+    KEY_TOO_FAST,
+    KEY_SPENT, /* nothing is left of its budget */
+} key_verdict;
 
 /* TAKEN: the request counts until key_holder_leave. Else *retry_after_s says when to come again; 0:
  * nobody knows. */

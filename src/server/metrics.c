@@ -130,9 +130,9 @@ void metrics_count_run(metrics *m, const run *r, bool is_finished)
         m->success_sum += p->success;
         m->success_count++;
     }
-    for (size_t k = 0; k < orchestra_model_count(m->orchestra); k++)
-        if (strcmp(p->model, orchestra_model_name(m->orchestra, k)) == 0)
-            count_reply(&m->models[k], r, is_finished);
+    count_reply(&m->models[p->level], r, is_finished);
+    if (!isnan(run_cost(r)))
+        m->models[p->level].cost += run_cost(r);
     pthread_mutex_unlock(&m->lock);
 }
 

@@ -185,6 +185,19 @@ static void write_reply_counts(const metrics *m, metrics_text *t)
     }
 }
 
+static void write_costs(const metrics *m, metrics_text *t)
+{
+    const char *name = "a_io_cost_total";
+    put_head(t, name, "counter",
+             "What requests cost by the models' prices, with their probes, by who answered.");
+    for (size_t k = 0; k < orchestra_model_count(m->orchestra); k++) {
+        put(t, name);
+        put_label(t, "{", "model", orchestra_model_name(m->orchestra, k));
+        put(t, "}");
+        put_number(t, m->models[k].cost);
+    }
+}
+
 void write_counted(const metrics *m, metrics_text *t)
 {
     write_answers(m, t);
@@ -197,4 +210,5 @@ void write_counted(const metrics *m, metrics_text *t)
     write_overhead(m, t);
     write_reply_times(m, t);
     write_reply_counts(m, t);
+    write_costs(m, t);
 }

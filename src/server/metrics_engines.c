@@ -40,6 +40,18 @@ static void write_step_cost(const metrics *m, metrics_text *t, const backend_loa
     }
 }
 
+static void write_delays(const metrics *m, metrics_text *t)
+{
+    const char *name = "a_io_expected_delay_seconds";
+    put_head(t, name, "gauge", "Expected now, from a reply's submission to its first token.");
+    for (size_t k = 0; k < orchestra_model_count(m->orchestra); k++) {
+        put(t, name);
+        put_label(t, "{", "model", orchestra_model_name(m->orchestra, k));
+        put(t, "}");
+        put_seconds(t, orchestra_delay_ms(m->orchestra, k));
+    }
+}
+
 typedef struct gauge {
     const char *name, *type, *help;
     double (*read)(const backend_load *s);
@@ -122,6 +134,7 @@ static void write_gauges(const metrics *m, metrics_text *t, const backend_load *
 void write_engines(const metrics *m, metrics_text *t, const backend_load *statuses)
 {
     write_sequences(m, t, statuses);
+    write_delays(m, t);
     write_gauges(m, t, statuses);
     write_step_cost(m, t, statuses);
     double peak = orchestra_read_peak(m->orchestra);

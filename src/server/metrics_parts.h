@@ -15,6 +15,7 @@ typedef struct totals {
     uint64_t prompt_tokens, cached_tokens, reply_tokens, drafted, accepted, refilled_tokens, parked;
     uint64_t weight_bytes, kv_bytes;
     uint64_t steps;
+    double cost;
     uint64_t stopped, cut; /* replies that ended by themselves, and at their limit */
     histogram queue, prefill, decode;
     histogram first_token, per_token, whole;
@@ -41,7 +42,7 @@ struct metrics {
     histogram phases[N_PHASES];
     double success_sum; /* of the estimates, and how many there were */
     uint64_t success_count;
-    totals *models; /* in the orchestra's order */
+    totals *models;                       /* in the orchestra's order */
     uint64_t embeddings, embedded_tokens; /* that llama-server counts as prompts without a reply */
 };
 

@@ -24,6 +24,7 @@ typedef struct api_error {
     char param[128];  /* the field's name, or "" */
     char message[640];
     double retry_after_s; /* of 429 and 503; 0: unknown */
+    bool is_final;        /* not worth trying again soon */
 } api_error;
 
 /* Fills the error, its type from the status; returns false, so that `return api_error_set(...)`

@@ -1,4 +1,5 @@
 /* reply.c: the replies of a request, from their start to their last piece. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,6 +103,8 @@ static void release_run(exchange *e, choice *c)
         return;
     if (e->plan.known)
         metrics_count_run(e->server->metrics, c->run, c->state == RUN_FINISHED);
+    if (e->holder != NULL && !isnan(run_cost(c->run)))
+        key_holder_spend(e->holder, run_cost(c->run));
     run_release(c->run);
     c->run = NULL;
     atomic_fetch_sub(&e->server->running, 1);

@@ -46,9 +46,16 @@ static error_code reserve_descriptors(const server *s, failure *fail)
 error_code server_read_keys(server *s, failure *fail)
 {
     keys *fresh, *old;
-    error_code code = keys_create(&fresh, s->options.api_key, s->options.keys_file, fail);
+    error_code code = keys_create(&fresh, s->options.api_key, s->options.keys_file, s->keys, fail);
     if (code != OK)
         return code;
+    if (keys_have_budgets(fresh) && !s->options.has_prices) {
+        keys_release(fresh);
+        return failure_set(fail, ERR_CONFIG,
+                           "%s: a budget is of what models cost, and no model has a price "
+                           "(models: price)",
+                           s->options.keys_file);
+    }
     pthread_mutex_lock(&s->lock);
     old = s->keys;
     s->keys = fresh;

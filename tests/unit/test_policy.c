@@ -26,7 +26,8 @@ static config *configured(const char *policy_yaml)
     char text[16384];
     snprintf(text, sizeof text,
              "version: 1\nmodels:\n  - {name: s, role: small, path: s}\n"
-             "  - {name: l, role: large, path: l}\nsuccess: {calibration: f}\npolicy: %s\n",
+             "  - {name: l, role: large, path: l, price: {input: 1, output: 2}}\n"
+             "success: {calibration: f}\npolicy: %s\n",
              policy_yaml);
     config *c = NULL;
     failure fail;
@@ -462,7 +463,9 @@ static void draw_facts(random_facts *r, size_t n_rules)
                          .margin = uniform()};
     memcpy(r->intent.labels, labels, sizeof labels);
     failure_set(&r->trouble, uniform() < 0.5 ? ERR_TIMEOUT : ERR_BUSY, "trouble");
-    r->kept = (policy_kept){.rule = (size_t)((double)(n_rules + 1) * uniform()), .prior = 2};
+    r->kept = (policy_kept){.rule = (size_t)((double)(n_rules + 1) * uniform()),
+                            .level = (size_t)(2 * uniform()),
+                            .prior = 2};
     if (r->kept.rule == n_rules)
         r->kept.rule = PLAN_NO_RULE;
     r->headers[0] = uniform() < 0.5 ? "gold" : NULL;
@@ -480,7 +483,8 @@ static void draw_facts(random_facts *r, size_t n_rules)
         r->facts.probe_failure = &r->trouble;
     }
     for (size_t i = 0; i < 2; i++)
-        r->facts.load[i] = (policy_load){(uint32_t)(4 * uniform()), (uint32_t)(4 * uniform())};
+        r->facts.load[i] = (policy_load){(uint32_t)(4 * uniform()), (uint32_t)(4 * uniform()),
+                                         floor(10 * uniform()) * 100};
 }
 
 static void check_same_plan(plan a, plan b)
@@ -504,7 +508,8 @@ static const char all_conditions[] =
     " sampling: {temperature: 0.2, top_p: 0.9, min_p: 0.1, top_k: 3, repetition_penalty: 1.1,"
     " presence_penalty: -1, frequency_penalty: 0.5}},"
     "{name: b, session: true, above_margin: 0.4, load: [{model: small, max_waiting: 2},"
-    " {model: large, above_running: 1}], model: large, lookup: off},"
+    " {model: large, above_running: 1, max_delay_ms: 700}], model: large, lookup: off},"
+    "{name: e, cheapest_within_ms: 300, above_coin: 0.8},"
     "{name: c, min_success: 0.3, below_success: 0.8, max_turn: 4, model: small, lookup: 2},"
     "{name: d, below_success: 0.1, model: large, lookup: 3},"
     "{name: b, session: false, above_coin: 0.5, above_prompt_tokens: 30, model: small},"
@@ -537,6 +542,44 @@ static void test_table_is_a_configuration(void **state)
         close_policy(g);
         close_policy(f);
     }
+}
+
+/* The cheapest of those that are soon there; where none is, the rule is passed over. */
+static void test_cheapest(void **state)
+{
+    (void)state;
+    failure fail;
+    config *c = NULL;
+    const char *text =
+        "version: 1\nmodels: [{name: near, path: a, price: {input: 2, output: 2}},"
+        " {name: own, path: b}, {name: far, path: c, price: {input: 1, output: 9}}]\n"
+        "policy: {name: rules, rules: [{name: soon, cheapest_within_ms: 300},"
+        " {name: slow, load: [{model: own, above_delay_ms: 900}], model: far},"
+        " {name: rest, model: own}]}\n";
+    if (config_parse(&c, text, strlen(text), "x", &fail) != OK)
+        fail_msg("%s", fail.text);
+    fixture f = {.config = c};
+    assert_int_equal(policy_create(&f.policy, c, (size_t[]){100, 100, 1000}, &fail), OK);
+    policy_facts facts = {.prompt_tokens = 9, .load = {{0}, {.delay_ms = 301}, {0}}};
+    check(decide_facts(f, &facts), 0, WISH_AUTO, "soon",
+          "the cheapest within 300 ms: 0 ms expected"); /* 530 of a million, far 2313 */
+    facts.load[1].delay_ms = 300;
+    check(decide_facts(f, &facts), 1, WISH_AUTO, "soon",
+          "the cheapest within 300 ms: 300 ms expected"); /* nothing */
+    facts.prompt_tokens =
+        3000; /* which the first does not hold; it is long enough to turn it round */
+    facts.load[1].delay_ms = 400;
+    assert_int_equal(decide_facts(f, &facts).level, 2);
+    facts.load[2].delay_ms = 1000;
+    facts.prompt_tokens = 9;
+    facts.load[0].delay_ms = 500;
+    check(decide_facts(f, &facts), 1, WISH_AUTO, "rest", "no earlier rule held (rest)");
+    facts.load[1].delay_ms = 1000;
+    check(decide_facts(f, &facts), 2, WISH_AUTO, "slow", "own model: 1000 ms expected > 900");
+    assert_int_equal(decide_facts(f, &facts).fallback, FALLBACK_LOAD);
+    for (size_t i = 0; i < policy_rule_count(f.policy); i++)
+        assert_true(policy_reachable(f.policy, i));
+    close_policy(f);
 }
 
 /* What is certain, the calibration says: its limit stands for the word, on both sides. */
@@ -651,6 +694,7 @@ static void test_likely(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cheapest),
         cmocka_unit_test(test_certain),
         cmocka_unit_test(test_success),
         cmocka_unit_test(test_likely),
