@@ -15,15 +15,17 @@
 
 #define COMPARE_ENOUGH_MASS 0.1 /* below it the words are not what the model would go on with */
 #define TEXT_SIZE 256
+#define LINE_SIZE 512
 #define MOSTLY_RIGHT 0.9  /* a calibrated probe that is right so often needs no more mass */
 #define LOOK_AGAIN_MS 100 /* whether the models are idle */
 
 typedef struct probe_check {
     size_t n;          /* requests asked; 0: there is nothing to check, no rule reads the intent */
     bool knows_labels; /* code, qa and math are labels of the probe: n_right means something */
-    size_t n_right, n_small;
-    double mass;    /* of the probability that the labels hold, mean */
-    double entropy; /* nats, mean */
+    size_t n_right;
+    size_t n_of[CONFIG_MAX_MODELS]; /* by the model that they would go to */
+    double mass;                    /* of the probability that the labels hold, mean */
+    double entropy;                 /* nats, mean */
 } probe_check;
 
 typedef struct checking {
@@ -61,7 +63,7 @@ static void count_answer(checking *c, const labelled_request *q, const classific
     probe_check *to = c->out;
     to->n++;
     to->n_right += find_label(orchestra_routing(o), c->all->labels[q->label]) == sensed.best;
-    to->n_small += decided.level == 0;
+    to->n_of[decided.level]++;
     to->mass += 1 - sensed.outside;
     to->entropy += sensed.entropy;
 }
@@ -176,15 +178,30 @@ static error_code check(probe_check *out, const stage *s, atomic_bool *stop, fai
 
 /* ---- telling -------------------------------------------------------------------------------- */
 
-static void describe(const probe_check *c, char out[TEXT_SIZE])
+/* "to the small model 13, to the large one 47"; of more than two by name. */
+static void describe_routes(const probe_check *c, const config *of, char out[TEXT_SIZE])
 {
-    char right[32] = "";
+    size_t used = 0;
+    if (of->n_models == 2) {
+        snprintf(out, TEXT_SIZE, "to the small model %zu, to the large one %zu", c->n_of[0],
+                 c->n_of[1]);
+        return;
+    }
+    for (size_t i = 0; i < of->n_models && used < TEXT_SIZE; i++)
+        used += (size_t)snprintf(out + used, TEXT_SIZE - used, "%sto %s %zu", i > 0 ? ", " : "",
+                                 of->models[i].name, c->n_of[i]);
+}
+
+static void describe(const probe_check *c, const config *of, char out[LINE_SIZE])
+{
+    char right[32] = "", routes[TEXT_SIZE];
+    describe_routes(c, of, routes);
     if (c->knows_labels)
         snprintf(right, sizeof right, "%zu named rightly, ", c->n_right);
-    snprintf(out, TEXT_SIZE,
-             "of %zu built-in requests %sto the small model %zu, to the large one %zu; the labels "
-             "hold %.1f %% of the probability, mean entropy %.2f nats",
-             c->n, right, c->n_small, c->n - c->n_small, 100 * c->mass, c->entropy);
+    snprintf(out, LINE_SIZE,
+             "of %zu built-in requests %s%s; the labels hold %.1f %% of the probability, mean "
+             "entropy %.2f nats",
+             c->n, right, routes, 100 * c->mass, c->entropy);
 }
 
 static void warn_of_mass(const probe_check *c, const stage *s)
@@ -203,12 +220,15 @@ static void warn_of_mass(const probe_check *c, const stage *s)
 static void warn_of_routes(const probe_check *c, const stage *s)
 {
     const routing *g = orchestra_routing(s->orchestra);
-    if (!c->knows_labels || (c->n_small > 0 && c->n_small < c->n))
+    size_t only = 0;
+    while (only + 1 < s->config->n_models && c->n_of[only] == 0)
+        only++;
+    if (!c->knows_labels || c->n_of[only] < c->n)
         return;
     log_warn("policy %s: all %zu built-in requests (20 each of code, qa, math) go to the %s model: "
              "nothing is routed. Mean entropy %.2f nats, limit %.2f; %zu are named rightly. a-io "
              "init finds a probe that fits",
-             routing_config(g)->policy.name, c->n, c->n_small == 0 ? "large" : "small", c->entropy,
+             routing_config(g)->policy.name, c->n, config_role(s->config, only), c->entropy,
              routing_entropy_limit(g), c->n_right);
 }
 
@@ -221,11 +241,11 @@ static void warn(const probe_check *c, const stage *s)
 error_code probe_check_print(const stage *s, failure *fail)
 {
     probe_check found;
-    char text[TEXT_SIZE];
+    char text[LINE_SIZE];
     error_code code = check(&found, s, NULL, fail);
     if (code != OK || found.n == 0)
         return code;
-    describe(&found, text);
+    describe(&found, s->config, text);
     puts(text);
     warn(&found, s);
     return OK;
@@ -238,13 +258,13 @@ static void *watch(void *context)
     probe_watch *w = context;
     probe_check found;
     failure fail;
-    char text[TEXT_SIZE];
+    char text[LINE_SIZE];
     error_code code = check(&found, w->stage, &w->stop, &fail);
     if (code != OK && code != ERR_CANCELLED)
         log_warn("the probe could not be checked: %s", fail.text);
     if (code != OK || found.n == 0)
         return NULL;
-    describe(&found, text);
+    describe(&found, w->stage->config, text);
     log_info("%s", text);
     warn(&found, w->stage);
     return NULL;

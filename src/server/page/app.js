@@ -27,7 +27,7 @@ function draw(message) {
 
 function welcome() {
   return element('div', {class: 'welcome'},
-    element('p', {}, 'Each question is looked at by the small model first; a rule then says which model answers. Under each answer stands why, and what it cost.'),
+    element('p', {}, 'Each question is looked at by a small model first; a rule then says which model answers. Under each answer stands why, and what it cost.'),
     EXAMPLES.map((text) => element('button', {class: 'plain', type: 'button', onclick: () => ask(text)}, text)));
 }
 

@@ -17,6 +17,7 @@ function costs(list, told) {
   const phases = [['template', overhead.template_ms], ['prefill', overhead.prefill_ms], ['decide', overhead.decide_ms], ['switch', overhead.switch_ms]]
     .filter(([, ms]) => ms > 0).map(([name, ms]) => `${name} ${duration(ms)}`);
   row(list, 'decided in', `${duration(overhead.total_ms)}${phases.length > 0 ? ` (${phases.join(', ')})` : ''}`);
+  if (told.receipt.cost > 0) row(list, 'cost', told.receipt.cost.toPrecision(3));
   if (!reply) return;
   row(list, 'waited', duration(reply.queue_ms));
   row(list, 'prompt', `${reply.prompt_tokens} tokens in ${duration(reply.prefill_ms)}, ${reply.cached_tokens} of them from the cache`);
