@@ -8,6 +8,7 @@
 #   make test-page      the page at / in a real browser (installs Debian's Chromium)
 #   make test-metrics   /metrics and docs/grafana.json in a real Prometheus (installs Debian's)
 #   make test-structured  510 answers of a real model to 34 JSON Schemas at temperature 1, judged by the Python package jsonschema
+#   make test-calls     100 requests that call a tool, whole and as streams, of Qwen2.5-Coder 1.5B
 #   make demo-real      make demo's table with a real pair, Qwen2.5-Coder 0.5B and 1.5B
 #   make SANITIZE=address,undefined test      make SANITIZE=thread test      make CC=clang-14 test (or newer, to be installed)
 #   make evidence-real  what routing between the two is worth: docs/real-pair.md's tables (an hour or two; goes on where it was)
@@ -85,7 +86,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all install uninstall demo demo-real demo-tasks real-models replay test test-programs test-docs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured bench-load fuzz fuzz-programs test-faults
+.PHONY: all install uninstall demo demo-real demo-tasks real-models replay test test-programs test-docs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured test-calls bench-load fuzz fuzz-programs test-faults
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(RUST_LIBRARY)
@@ -278,6 +279,13 @@ test-structured: setup $(JUDGE)
 	@tools/real/fetch.py qwen2.5-coder-0.5b
 	@$(JUDGE) tools/structured/generate.py --program $(PROGRAM) --each $(STRUCTURED_EACH) \
 	  --model-file "$$(tools/real/fetch.py --where)/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
+
+test-calls: setup $(JUDGE)
+	@$(MAKE) --no-print-directory $(PROGRAM)
+	@python3 -m pip --version >/dev/null 2>&1 || tools/setup.sh python3-pip
+	@tools/real/fetch.py qwen2.5-coder-1.5b
+	@$(JUDGE) tools/structured/calls.py --program $(PROGRAM) \
+	  --model-file "$$(tools/real/fetch.py --where)/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
 
 demo: setup
 	@$(MAKE) --no-print-directory $(PARALLEL) $(PROGRAM)
