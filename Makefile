@@ -143,6 +143,9 @@ $(VARIANT)/tests/%: tests/%.c $(LIBRARY) $(RUST_LIBRARY) Makefile
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDLIBS) -lcmocka
 
+# libFuzzer's programs: its own main, and every branch of ours told to it.
+$(VARIANT)/tests/fuzz/fuzz_%: override LDFLAGS += -fsanitize=fuzzer
+
 # Needs nothing but the C library, so that it can be built for another processor.
 SAME_BITS := $(VARIANT)/tests/neon/same_bits
 KERNEL_OBJECTS := $(filter $(VARIANT)/obj/kernel/% $(VARIANT)/obj/base/failure.o,$(OBJECTS))

@@ -108,7 +108,7 @@ static void learn_idle(pool_limit *l, size_t class, double ms)
     double *idle = &l->idle_ms[class];
     double weight = fmax(1.0 / QUIET_KEPT, 1.0 / (double)++l->quiet);
     *idle = *idle == 0 ? ms : *idle + (ms - *idle) * weight;
-    if (l->quiet < fmax(QUIET_LEAST, l->limit / 2))
+    if ((double)l->quiet < fmax(QUIET_LEAST, l->limit / 2))
         return;
     l->windows = 0;
     if (l->is_probing)

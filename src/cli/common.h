@@ -24,7 +24,7 @@ int command_failed(const char *command, const failure *fail);
 /* clang-format off */
 #define OFFLINE_OPTION {"offline", .call = model_files_stay_offline}
 #define THREADS_OPTION(out) {"threads", 't', .number = out, .low = 1, .high = 1024}
-#define HELP_OPTION(o) {"help", 'h', .flag = &(o)->help}, {NULL} /* the last one */
+#define HELP_OPTION(o) {"help", 'h', .flag = &(o)->help}, {.name = NULL} /* the last one */
 /* clang-format on */
 
 /* What the commands that load models have in common. */

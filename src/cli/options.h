@@ -4,7 +4,7 @@
  *   const option_row rows[] = {{"output", 'o', .text = &o->output},
  *                              {"threads", 't', .number = &o->threads, .low = 1, .high = 1024},
  *                              {"json", .flag = &o->json},
- *                              {NULL}};
+ *                              {.name = NULL}};
  *
  * Strict: unknown options, abbreviations, missing values and numbers out of range are refused by
  * name. Texts point into argv. One thread: getopt_long's state is the process's.

@@ -89,6 +89,9 @@ error_code hub_ask_again(hub_session *s, const hub_query *q, unsigned tries, htt
 /* ---- listing.c ----------------------------------------------------------------------------------
  */
 
+/* The hub's answer of a repository's files; names that could lead out of the folder are left out.
+ * ERR_FORMAT says what is wrong with it. */
+error_code hub_listing_parse(const buffer *text, const char *url, hub_listing *out, failure *fail);
 /* What the repository holds at the name's revision. */
 error_code hub_ask_listing(hub_session *s, unsigned tries, hub_listing *out, failure *fail);
 

@@ -44,8 +44,7 @@ static error_code read_listing(const json_t *answer, hub_listing *out, failure *
     return code;
 }
 
-static error_code parse_listing(const buffer *text, const char *url, hub_listing *out,
-                                failure *fail)
+error_code hub_listing_parse(const buffer *text, const char *url, hub_listing *out, failure *fail)
 {
     json_error_t error;
     error_code code;
@@ -86,7 +85,7 @@ error_code hub_ask_listing(hub_session *s, unsigned tries, hub_listing *out, fai
     http_call *call;
     error_code code = hub_ask_again(s, &q, tries, &call, fail);
     if (code == OK)
-        code = parse_listing(&text, url, out, fail);
+        code = hub_listing_parse(&text, url, out, fail);
     http_call_release(call);
     buffer_free(&text);
     return code;

@@ -1,36 +1,10 @@
 /* Broken models: loading must succeed or say why not, and a model that was loaded must run. */
 #include "fuzz/mutations.h"
-#include "base/log.h"
-#include "model/forward.h"
 
-#define ROWS 3
+#include "base/log.h"
+#include "fuzz/model_step.h"
 
 static team *workers;
-
-/* Head counts and layers may have been changed into others that fit the tensors, so the KV is made
- * for what the model says. */
-static void step(const model *m)
-{
-    const model_config *c = &m->config;
-    size_t values = c->n_layers * c->n_kv_heads * ROWS * c->head_dim;
-    kv_view kv = {.type = KV_F16, .capacity = ROWS};
-    kv.keys = calloc(1, kv_value_bytes(KV_F16, values));
-    kv.values = calloc(1, kv_value_bytes(KV_F16, values));
-    assert_true(kv.keys != NULL && kv.values != NULL);
-    forward *f;
-    if (forward_create(&f, m, team_size(workers), ROWS, ROWS, NULL) == OK) {
-        forward_row rows[ROWS];
-        for (uint32_t i = 0; i < ROWS; i++)
-            rows[i] = (forward_row){.token = (int32_t)(i * (c->n_vocab - 1) / (ROWS - 1)),
-                                    .position = i,
-                                    .kv = &kv,
-                                    .want = WANT_LOGITS};
-        forward_step(f, workers, rows, ROWS);
-        forward_destroy(f);
-    }
-    free(kv.keys);
-    free(kv.values);
-}
 
 static void try_model(sample *s)
 {
@@ -39,7 +13,7 @@ static void try_model(sample *s)
     model_options options = {0};
     error_code code = model_load(&m, s->path, &options, &fail);
     if (code == OK) {
-        step(m);
+        assert_true(model_step(m, workers));
         model_destroy(m);
         s->opened++;
         return;
