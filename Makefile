@@ -96,6 +96,14 @@ $(RUST_LIBRARY): $(RUST_SOURCES)
 	$(if $(V),,@echo "  cargo   src" && )tools/cargo.sh build --release --locked --quiet --manifest-path src/Cargo.toml --target-dir build/cargo
 	@touch $@
 
+# In the program alone, so that a commit links nothing else again.
+$(VARIANT)/commit: always
+	@mkdir -p $(@D); commit=$$(git describe --always --dirty --exclude='*' 2>/dev/null || true); \
+	[ "$$commit" = "$$(cat $@ 2>/dev/null)" ] && [ -e $@ ] || echo "$$commit" > $@
+.PHONY: always
+$(VARIANT)/obj/main.o: $(VARIANT)/commit
+$(VARIANT)/obj/main.o: CPPFLAGS += -DCOMMIT='"$(shell cat $(VARIANT)/commit)"'
+
 PREFIX ?= /usr/local
 UNITS ?= $(PREFIX)/lib/systemd/system
 PLACE := $(DESTDIR)$(PREFIX)

@@ -7,9 +7,13 @@
 #include "base/failure.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/version.h"
 #include "kernel/kernel.h"
 
 #define VERSION "0.1.0"
+#ifndef COMMIT
+#define COMMIT "" /* the Makefile knows it */
+#endif
 
 static const struct command {
     const char *name;
@@ -50,7 +54,7 @@ static void print_help(FILE *out)
     for (size_t i = 0; i < N_COMMANDS; i++)
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
     fputs("\n"
-          "  a-io COMMAND --help says more; a-io --version gives the version.\n"
+          "  a-io COMMAND --help says more; a-io --version what it is made of.\n"
           "\n"
           "Environment: A_IO_LOG=error|warn|info|debug (default: info) chooses what is logged on "
           "standard\n"
@@ -134,7 +138,7 @@ static int dispatch(int argc, char **argv)
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         return help(argc, argv);
     if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) {
-        puts("a-io " VERSION);
+        version_print(VERSION, COMMIT);
         return 0;
     }
     const struct command *c = find_command(name);

@@ -325,6 +325,12 @@ static void test_help(void **state)
     outcome version = START("", "--version");
     assert_int_equal(version.status, 0);
     assert_int_equal(strncmp(version.out.data, "a-io ", 5), 0);
+    static const char *const said[] = {"compiler: ", "kernels: ", "reference",
+                                       "libcurl ",   "OpenSSL ",  "PCRE2 "};
+    if (access(".git", F_OK) == 0)
+        assert_non_null(strstr(version.out.data, ", commit "));
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++)
+        assert_non_null(strstr(version.out.data, said[i]));
     finish(version);
 }
 
