@@ -141,10 +141,6 @@ typedef struct bench_report {
     size_t n_results;
 } bench_report;
 
-/* "pangu-1b Q4_0 q8_0", as far as the set's members differ; "" for the only one. */
-#define BENCH_LABEL_SIZE 300
-void bench_label(const bench_model *m, kv_type kv, char text[BENCH_LABEL_SIZE]);
-
 void bench_print_heading(const bench_options *options, FILE *file);
 void bench_print_model(const bench_options *options, const bench_model *m, FILE *file);
 void bench_print_columns(const bench_set *set, FILE *file); /* after its models */

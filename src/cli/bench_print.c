@@ -6,6 +6,8 @@
 
 #include "base/failure.h"
 
+#define LABEL_SIZE 300
+
 /* ---- for people ----------------------------------------------------------------------------- */
 
 static void print_kv_names(const bench_options *o, FILE *file)
@@ -54,15 +56,15 @@ void bench_print_columns(const bench_set *set, FILE *file)
     fprintf(file, " tokens' hash\n");
 }
 
-void bench_label(const bench_model *m, kv_type kv, char text[BENCH_LABEL_SIZE])
+/* "pangu-1b Q4_0 q8_0", as far as the set's members differ; "" for the only one. */
+static void label_of(const bench_model *m, kv_type kv, char text[LABEL_SIZE])
 {
     size_t used = 0;
     text[0] = '\0';
     if (m->set->n_models > 1)
-        used = (size_t)snprintf(text, BENCH_LABEL_SIZE, "%s %s", m->name, m->type);
+        used = (size_t)snprintf(text, LABEL_SIZE, "%s %s", m->name, m->type);
     if (m->set->n_kv > 1)
-        snprintf(text + used, BENCH_LABEL_SIZE - used, "%s%s", used > 0 ? " " : "",
-                 kv_type_name(kv));
+        snprintf(text + used, LABEL_SIZE - used, "%s%s", used > 0 ? " " : "", kv_type_name(kv));
 }
 
 static void print_ratio(const spread *ratio, int width, FILE *file)
@@ -86,10 +88,10 @@ void bench_print_result(const bench_result *result, FILE *file)
 {
     const speed_result *r = &result->speed;
     const bench_set *set = result->model->set;
-    char text[BENCH_LABEL_SIZE];
+    char text[LABEL_SIZE];
     fprintf(file, "%-8s %5zu %6zu ", speed_kind_name(r->test.kind), r->test.n, r->test.depth);
     if (takes_turns(set)) {
-        bench_label(result->model, r->kv, text);
+        label_of(result->model, r->kv, text);
         fprintf(file, "%-20s ", text);
     }
     snprintf(text, sizeof text, "(%.3f to %.3f)", r->ms.low, r->ms.high);

@@ -83,9 +83,8 @@ const char *candidate_word(const comparison *c, const candidate *item, size_t la
 
 /* A table of those of a list, and of the best of each open template. */
 void comparison_print(const comparison *c);
-/* The same; new objects, NULL: no memory. */
+/* The same; a new object, NULL: no memory. */
 json_t *comparison_json(const comparison *c);
-json_t *candidate_json(const comparison *c, const candidate *item);
 
 /* How well the choice itself does: chosen without a fifth of the requests and judged on that
  * fifth. */

@@ -79,7 +79,7 @@ void comparison_print(const comparison *c)
     free(shown);
 }
 
-json_t *candidate_json(const comparison *c, const candidate *item)
+static json_t *candidate_json(const comparison *c, const candidate *item)
 {
     const candidate_score *s = &item->score;
     const char *template = candidate_template(c, item);

@@ -52,7 +52,5 @@ size_t kv_open_begin(const kv_cache *kv, size_t n);
 size_t kv_window_begin(const kv_cache *kv, size_t n);
 /* Gives back the pages that only positions from … committed - 1 need. */
 void kv_give_back(kv_cache *kv, kv_slot *slot, size_t from);
-/* Bytes of memory that the slot may hold. */
-size_t kv_slot_bytes(const kv_cache *kv, const kv_slot *slot);
 
 #endif

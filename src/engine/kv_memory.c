@@ -209,7 +209,8 @@ static size_t held_bytes(const kv_cache *kv, size_t window_from, size_t open_fro
            page_end(kv, n * sizeof(int32_t));
 }
 
-size_t kv_slot_bytes(const kv_cache *kv, const kv_slot *slot)
+/* Bytes of memory that the slot may hold. */
+static size_t slot_bytes(const kv_cache *kv, const kv_slot *slot)
 {
     return held_bytes(kv, slot->window_from, slot->open_from, slot->committed);
 }
@@ -235,11 +236,11 @@ size_t kv_sequence_bytes(const kv_cache *kv, size_t n)
 
 static void set_held(kv_cache *kv, kv_slot *slot, size_t window_from, size_t open_from, size_t n)
 {
-    kv->committed_bytes -= kv_slot_bytes(kv, slot);
+    kv->committed_bytes -= slot_bytes(kv, slot);
     slot->window_from = window_from;
     slot->open_from = open_from;
     slot->committed = n;
-    kv->committed_bytes += kv_slot_bytes(kv, slot);
+    kv->committed_bytes += slot_bytes(kv, slot);
 }
 
 /* ---- windows -------------------------------------------------------------------------------- */
@@ -357,6 +358,6 @@ kv_usage kv_read_usage(const kv_cache *kv)
     kv_usage u = {kv->slot_bytes * kv->n_slots, kv->committed_bytes, 0};
     for (size_t i = 0; i < kv->n_slots; i++)
         if (!kv->slots[i].busy)
-            u.idle_bytes += kv_slot_bytes(kv, &kv->slots[i]);
+            u.idle_bytes += slot_bytes(kv, &kv->slots[i]);
     return u;
 }

@@ -36,7 +36,7 @@ float reference_exp(float x)
     return fmaf(e.slope, e.r, 1) * e.power;
 }
 
-float reference_tanh(float x)
+static float reference_tanh(float x)
 {
     float twice = -2 * fabsf(x);
     if (isnan(twice))
@@ -73,7 +73,7 @@ static void rms_norm(float *out, const float *x, const float *weight, size_t n, 
 
 /* In double as rms_norm, but with two passes, as squares of what is not near zero would lose the
  * variance. */
-void reference_layer_norm(float *out, const float *x, const float *weight, size_t n, float epsilon)
+static void layer_norm(float *out, const float *x, const float *weight, size_t n, float epsilon)
 {
     double sums[NORM_LANES] = {0}, squares[NORM_LANES] = {0};
     for (size_t i = 0; i < n; i++)
@@ -200,7 +200,7 @@ const kernel_set kernel_reference = {
     .rms_norm = rms_norm,
     .add = add,
     .scale = scale,
-    .layer_norm = reference_layer_norm,
+    .layer_norm = layer_norm,
     .soft_cap = reference_soft_cap,
     .silu_multiply = silu_multiply,
     .gelu_multiply = reference_gelu_multiply,

@@ -9,16 +9,12 @@ enum { REFERENCE_LANES = 16 };
 /* exp(x) as exponential.h says; x must not be NaN. */
 float reference_exp(float x);
 
-/* tanh(x): relative error below 3e-7. */
-float reference_tanh(float x);
-
 enum { NORM_LANES = 8 /* sums of a norm, side by side */ };
 
 /* The sum of all lanes, added up as a tree in lanes[0]. */
 double reference_sum_lanes(double lanes[NORM_LANES]);
 
 /* What the sets do at the ends of vectors, and what those without their own borrow. */
-void reference_layer_norm(float *out, const float *x, const float *weight, size_t n, float epsilon);
 void reference_soft_cap(float *x, float cap, size_t n);
 void reference_gelu_multiply(float *gate, const float *up, size_t n);
 void reference_swiglu_oai_multiply(float *gate, const float *up, size_t n);

@@ -17,8 +17,10 @@ bool loader_has(const weight_loader *l, const char *name)
     return gguf_tensor_find(l->m->file, name) != NULL;
 }
 
-const gguf_tensor *loader_tensor(weight_loader *l, const char *name, size_t cols, size_t rows,
-                                 size_t planes)
+/* The tensor, whose shape must be this: rows 1 for a vector; planes 1 but for experts, which are
+ * stacked in the third dimension. NULL: it failed. */
+static const gguf_tensor *find_tensor(weight_loader *l, const char *name, size_t cols, size_t rows,
+                                      size_t planes)
 {
     if (l->code != OK)
         return NULL;
@@ -89,7 +91,7 @@ void loader_vectors(weight_loader *l, const char *const *names, const size_t *le
     float *values = l->code == OK ? new_vector(l, total) : NULL;
     *out = values;
     for (size_t i = 0; i < n_parts; i++) {
-        const gguf_tensor *t = loader_tensor(l, names[i], lengths[i], 1, 1);
+        const gguf_tensor *t = find_tensor(l, names[i], lengths[i], 1, 1);
         if (t == NULL)
             return;
         read_values(l, names[i], t, 0, values, lengths[i]);
@@ -111,7 +113,7 @@ void loader_expert_bias(weight_loader *l, const char *const *names, size_t n_par
     float *values = l->code == OK ? new_vector(l, n * n_parts * length) : NULL;
     *out = values;
     for (size_t part = 0; part < n_parts; part++) {
-        const gguf_tensor *t = loader_tensor(l, names[part], length, n, 1);
+        const gguf_tensor *t = find_tensor(l, names[part], length, n, 1);
         if (t == NULL)
             return;
         for (size_t i = 0; l->code == OK && i < n; i++)
@@ -146,7 +148,7 @@ static void report_progress(const weight_loader *l)
 void loader_embedding(weight_loader *l, const char *name, size_t rows, size_t cols)
 {
     model *m = l->m;
-    const gguf_tensor *t = loader_tensor(l, name, cols, rows, 1);
+    const gguf_tensor *t = find_tensor(l, name, cols, rows, 1);
     if (t == NULL)
         return;
     char *copy = weight_memory_take(m->weights, t->bytes);
@@ -191,7 +193,7 @@ void loader_matrix(weight_loader *l, const char *const *names, const size_t *row
     matrix_source sources[MAX_PARTS];
     matrix_origin origins[MAX_PARTS];
     for (size_t i = 0; i < n_parts; i++) {
-        const gguf_tensor *t = loader_tensor(l, names[i], cols, rows[i], 1);
+        const gguf_tensor *t = find_tensor(l, names[i], cols, rows[i], 1);
         if (t == NULL)
             return;
         sources[i] = (matrix_source){t->type->type, t->data, rows[i]};
@@ -208,7 +210,7 @@ void loader_divided_matrix(weight_loader *l, const char *name, const size_t *row
     size_t total = 0;
     for (size_t i = 0; i < n_parts; i++)
         total += rows[i];
-    const gguf_tensor *t = loader_tensor(l, name, cols, total, 1);
+    const gguf_tensor *t = find_tensor(l, name, cols, total, 1);
     if (t == NULL)
         return;
     size_t at = 0; /* bytes */
@@ -239,7 +241,7 @@ static void tell_of_head(const weight_loader *l, const gguf_tensor *t, const req
 void loader_head(weight_loader *l, const char *name, size_t rows, size_t cols, bool counted,
                  matrix **out)
 {
-    const gguf_tensor *t = loader_tensor(l, name, cols, rows, 1);
+    const gguf_tensor *t = find_tensor(l, name, cols, rows, 1);
     requantised made;
     if (t == NULL)
         return;
@@ -271,7 +273,7 @@ void loader_experts(weight_loader *l, const char *const *names, size_t n_parts, 
     const gguf_tensor *tensors[MAX_PARTS];
     size_t n = l->m->config.n_experts, bytes = 0;
     for (size_t i = 0; i < n_parts; i++)
-        if ((tensors[i] = loader_tensor(l, names[i], cols, rows, n)) == NULL)
+        if ((tensors[i] = find_tensor(l, names[i], cols, rows, n)) == NULL)
             return;
     *out = calloc(n, sizeof **out);
     if (*out == NULL)

@@ -23,10 +23,6 @@ typedef struct weight_loader {
 void loader_start(weight_loader *l);
 
 bool loader_has(const weight_loader *l, const char *name);
-/* The tensor, whose shape must be this: rows 1 for a vector; planes 1 but for experts, which are
- * stacked in the third dimension. NULL: it failed. */
-const gguf_tensor *loader_tensor(weight_loader *l, const char *name, size_t cols, size_t rows,
-                                 size_t planes);
 
 /* n_parts vectors one after the other as one f32 vector that the model owns. */
 void loader_vectors(weight_loader *l, const char *const *names, const size_t *lengths,

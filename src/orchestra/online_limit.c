@@ -69,13 +69,6 @@ static void learn(online_limit *l, bool sent_small, bool wrong)
     l->counts.limit = fmin(o->highest, l->counts.limit - o->step * (misrouted - o->target));
 }
 
-void online_limit_learn(online_limit *l, bool sent_small, bool wrong)
-{
-    pthread_mutex_lock(&l->lock);
-    learn(l, sent_small, wrong);
-    pthread_mutex_unlock(&l->lock);
-}
-
 void online_limit_note(online_limit *l, const char *id, bool sent_small, size_t said)
 {
     pthread_mutex_lock(&l->lock);

@@ -32,9 +32,6 @@ void online_limit_destroy(online_limit *l); /* NULL too */
 
 /* Nats. */
 double online_limit_now(online_limit *l);
-/* The truth about one request: whether the small model was to answer it, and its intent was wrong.
- */
-void online_limit_learn(online_limit *l, bool sent_small, bool wrong);
 
 /* A decision that truth may come for; `said`: the label's number. The oldest one is forgotten. */
 void online_limit_note(online_limit *l, const char *id, bool sent_small, size_t said);

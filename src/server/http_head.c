@@ -182,7 +182,8 @@ const char *http_head_value(const http_head *h, const char *name)
     return NULL;
 }
 
-bool http_list_has(const char *list, const char *word)
+/* True if the comma-separated list has the word (letters of either case). */
+static bool list_has(const char *list, const char *word)
 {
     while (list != NULL && *list != '\0') {
         list += strspn(list, " \t,");
@@ -269,9 +270,9 @@ static bool read_manners(http_head *h, http_fault *fault)
     for (size_t i = 0; i < h->n_headers; i++) {
         const http_header *header = &h->headers[i];
         if (strcasecmp(header->name, "Connection") == 0) {
-            if (http_list_has(header->value, "close"))
+            if (list_has(header->value, "close"))
                 h->keeps_alive = false;
-            else if (h->is_old && http_list_has(header->value, "keep-alive"))
+            else if (h->is_old && list_has(header->value, "keep-alive"))
                 h->keeps_alive = true;
         }
         if (strcasecmp(header->name, "Expect") != 0 || h->is_old)

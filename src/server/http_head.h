@@ -58,7 +58,4 @@ bool http_head_read(http_head *out, char *bytes, size_t length, http_fault *faul
 /* The first header of this name (letters of either case), or NULL. */
 const char *http_head_value(const http_head *h, const char *name);
 
-/* True if the comma-separated list has the word (letters of either case). */
-bool http_list_has(const char *list, const char *word);
-
 #endif

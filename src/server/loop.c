@@ -67,7 +67,8 @@ static void free_dead(loop *l)
     }
 }
 
-void loop_watch(loop *l, connection *c)
+/* Sets what epoll waits for. */
+static void watch_connection(loop *l, connection *c)
 {
     uint32_t interest = connection_interest(c);
     if (c->fd < 0 || interest == c->interest)
@@ -198,7 +199,7 @@ static void tick(loop *l)
     l->next_tick_ms = now + TICK_MS;
     for (connection *c = l->server->oldest; c != NULL; c = c->next) {
         connection_time(c, now);
-        loop_watch(l, c);
+        watch_connection(l, c);
     }
 }
 
@@ -216,7 +217,7 @@ static bool take_signals(loop *l)
     mailbox_orders orders = mailbox_open(m);
     for (connection *c; (c = mailbox_take(m)) != NULL;) {
         connection_posted(c);
-        loop_watch(l, c);
+        watch_connection(l, c);
     }
     if (orders.stops_listening || orders.ends)
         stop_listening(l);
@@ -238,7 +239,7 @@ static void *loop_thread(void *context)
             if (of == &l->listen_fd || of == l->server->mailbox)
                 continue;
             connection_event(of, events[i].events);
-            loop_watch(l, of);
+            watch_connection(l, of);
         }
         if (woken)
             ends = take_signals(l);

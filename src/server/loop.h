@@ -15,9 +15,6 @@ error_code loop_create(loop **out, server *s, int listen_fd, failure *fail);
 /* Closes every connection. No worker may have an exchange any more. */
 void loop_destroy(loop *l);
 
-/* The loop's thread: sets what epoll waits for. */
-void loop_watch(loop *l, connection *c);
-
 /* Descriptors that the loop needs beside those of max_connections. */
 #define LOOP_RESERVE 32
 

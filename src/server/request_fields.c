@@ -48,7 +48,8 @@ const request_field request_common_fields[] = {
     {.name = NULL},
 };
 
-const request_field request_chat_fields[] = {
+/* What a chat has. */
+static const request_field chat_fields[] = {
     {.name = "messages", .read = read_messages},
     {.name = "max_completion_tokens", .read = read_max_tokens},
     {.name = "tools", .read = read_tools},
@@ -86,6 +87,6 @@ const request_form openai_text_form = {
 };
 
 const request_form openai_chat_form = {
-    .tables = {request_chat_fields, request_common_fields, request_native_fields},
+    .tables = {chat_fields, request_common_fields, request_native_fields},
     .finish = finish_chat,
 };

@@ -75,8 +75,8 @@ struct request_form {
     bool is_streamed;                             /* likewise */
 };
 
-/* For several APIs: sampling, model, stop, priority; what a chat has. */
-extern const request_field request_common_fields[], request_chat_fields[];
+/* For several APIs: sampling, model, stop, priority. */
+extern const request_field request_common_fields[];
 /* What llama-server takes in every request for a reply. */
 extern const request_field request_native_fields[];
 

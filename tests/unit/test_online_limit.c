@@ -25,6 +25,16 @@ static online_limit *opened(double start)
     return l;
 }
 
+/* A decision for the small model, or not, and at once whether its intent was wrong. */
+static void learn(online_limit *l, bool sent_small, bool wrong)
+{
+    online_limit_lesson lesson;
+    failure fail;
+    online_limit_note(l, "latest", sent_small, 0);
+    assert_int_equal(online_limit_tell(l, "latest", wrong, &lesson, &fail), OK);
+    assert_true(lesson.wrong == wrong && lesson.misrouted == (wrong && sent_small));
+}
+
 /* The share of one half of the stream that goes to the small model with a wrong intent. Entropies
  * are even in [0, ln 3); an intent is wrong with the probability entropy/ln 3 · `badness`. */
 static double misrouted(online_limit *l, bool moves, size_t half, double badness)
@@ -37,7 +47,7 @@ static double misrouted(online_limit *l, bool moves, size_t half, double badness
         bool wrong = random_uniform(7, 1, i) < fmin(1, part * badness);
         n += small && wrong;
         if (moves)
-            online_limit_learn(l, small, wrong);
+            learn(l, small, wrong);
     }
     return (double)n / HALF;
 }
@@ -67,7 +77,7 @@ static void test_promise(void **state)
     online_limit *l = opened(start);
     online_limit_counts c;
     for (size_t i = 0; i < 5000; i++) {
-        online_limit_learn(l, random_uniform(3, 0, i) * log(3) <= online_limit_now(l), true);
+        learn(l, random_uniform(3, 0, i) * log(3) <= online_limit_now(l), true);
         online_limit_read(l, &c);
         assert_true(c.limit > -STEP);
         assert_true((double)c.misrouted <= TARGET * (double)(i + 1) + (start + STEP) / STEP);
@@ -82,11 +92,11 @@ static void test_highest(void **state)
     (void)state;
     online_limit *l = opened(0.1);
     for (size_t i = 0; i < 5000; i++)
-        online_limit_learn(l, true, false);
+        learn(l, true, false);
     assert_true(online_limit_now(l) == log(3));
-    online_limit_learn(l, false, true); /* wrong, but with the large model */
+    learn(l, false, true); /* wrong, but with the large model */
     assert_true(online_limit_now(l) == log(3));
-    online_limit_learn(l, true, true);
+    learn(l, true, true);
     assert_true(fabs(online_limit_now(l) - (log(3) - STEP * (1 - TARGET))) < 1e-12);
     online_limit_destroy(l);
 }
