@@ -150,18 +150,6 @@ void calibrate_print(const calibrate_report *r)
 
 /* ---- for programs --------------------------------------------------------------------------- */
 
-json_t *calibrate_confusion_json(const calibration_score *s, size_t n_labels)
-{
-    json_t *rows = json_array();
-    for (size_t i = 0; i < n_labels; i++) {
-        json_t *row = json_array();
-        for (size_t k = 0; k < n_labels; k++)
-            json_array_append_new(row, json_integer((json_int_t)s->confusion[i][k]));
-        json_array_append_new(rows, row);
-    }
-    return rows;
-}
-
 static json_t *score_json(const calibration_score *s, size_t n_labels, interval nll, interval brier)
 {
     return json_pack("{s:f, s:f, s:[f, f], s:f, s:[f, f], s:f, s:f, s:f, s:o}", "accuracy",
@@ -169,14 +157,6 @@ static json_t *score_json(const calibration_score *s, size_t n_labels, interval 
                      "brier_95", brier.low, brier.high, "ece_equal_width", s->ece_width,
                      "ece_equal_mass", s->ece_mass, "mean_entropy", s->mean_entropy, "confusion",
                      calibrate_confusion_json(s, n_labels));
-}
-
-json_t *calibrate_effect_json(const limit_effect *e, const char *quantity)
-{
-    return json_pack("{s:f, s:I, s:I, s:I, s:f, s:f}", quantity, e->limit, "requests",
-                     (json_int_t)e->n, "small", (json_int_t)e->n_small, "misrouted",
-                     (json_int_t)e->n_misrouted, "misroute_upper", e->misroute_upper, "large_upper",
-                     e->large_upper);
 }
 
 static json_t *result_json(const calibrate_report *r, const calibrate_result *result)

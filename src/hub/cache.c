@@ -62,11 +62,6 @@ error_code cache_path(const hub_settings *s, const hub_name *name, char path[PAT
     return n >= 0 && (size_t)n < PATH_MAX - used ? OK : too_long(fail);
 }
 
-const char *hub_revision(const hub_name *name)
-{
-    return name->revision[0] != '\0' ? name->revision : "main";
-}
-
 void cache_tag(const hub_settings *s)
 {
     static const char text[] = "Signature: 8a477f597d28d172789f06886806bc55\n"

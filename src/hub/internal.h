@@ -14,6 +14,7 @@ bool hub_repository_is_valid(const char *text, size_t length);
 bool hub_revision_is_valid(const char *text);
 bool hub_file_is_valid(const char *text);
 bool hub_commit_is_valid(const char *text);
+const char *hub_revision(const hub_name *name); /* "main" where the name says none */
 
 /* ---- choose.c: which files a name means -------------------------------------------------------
  */
@@ -105,7 +106,6 @@ error_code cache_repository(const hub_settings *s, const char *repository, char 
 error_code cache_path(const hub_settings *s, const hub_name *name, char path[PATH_MAX],
                       failure *fail, const char *tail, ...) __attribute__((format(printf, 5, 6)));
 
-const char *hub_revision(const hub_name *name); /* "main" where the name says none */
 
 /* The commit that the revision was when it was last looked at; false: the cache does not know. */
 bool cache_read_ref(const hub_settings *s, const hub_name *name, char commit[HUB_COMMIT_SIZE]);

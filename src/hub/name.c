@@ -159,3 +159,8 @@ void hub_name_text(const hub_name *name, char text[HUB_NAME_SIZE])
                                       : "",
              rest);
 }
+
+const char *hub_revision(const hub_name *name)
+{
+    return name->revision[0] != '\0' ? name->revision : "main";
+}

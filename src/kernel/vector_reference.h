@@ -8,6 +8,7 @@ enum { REFERENCE_LANES = 16 };
 
 /* exp(x) as exponential.h says; x must not be NaN. */
 float reference_exp(float x);
+float reference_tanh(float x);
 
 enum { NORM_LANES = 8 /* sums of a norm, side by side */ };
 
