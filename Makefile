@@ -317,9 +317,10 @@ evidence-real: setup
 	@tools/real/evidence.py --program $(PROGRAM) $(EVIDENCE_OPTIONS)
 	$(if $(KEEP),$(call keep,real-pair,$(HOME)/.cache/a-io/evidence/real-pair.json,make evidence-real))
 
-# With KEEP=1 a run's figures go into results/, from which `make docs` writes the documents' tables.
+# With KEEP=1 a run's figures go into results/, from which `make docs` writes the documents' tables; with BUSY=1 it is
+# said that other work ran beside it, and speeds are not shown.
 KEEP ?=
-keep = tools/results.py keep $1 $2 --command "$3" --note "$(NOTE)"
+keep = tools/results.py keep $1 $2 --command "$3" --note "$(NOTE)" $(if $(BUSY),--busy)
 .PHONY: docs
 docs:
 	@tools/results.py docs
@@ -332,7 +333,7 @@ replay: setup
 	$(PROGRAM) replay --scenario A,B,C --policies all --requests 200 --rounds 2 --seed 1 --output build/replay.json $(REPLAY_OPTIONS)
 	$(PROGRAM) report build/replay.json --html build/replay.html --markdown build/replay.md --svg build/replay.svg
 	@echo "the page: build/replay.html; the tables: build/replay.md; the picture: build/replay.svg"
-	$(if $(KEEP),$(call keep,replay,build/replay.json,make replay) && cp build/replay.svg docs/)
+	$(if $(KEEP),$(call keep,replay,build/replay.json,make replay) $(if $(BUSY),,&& cp build/replay.svg docs/))
 
 demo-tasks:
 	tools/demo_models/make_tasks.py

@@ -87,6 +87,7 @@ def keep(given):
         "machine": given.machine or machine(),
         "date": given.date or time.strftime("%Y-%m-%d", time.gmtime()),
         "note": given.note,
+        "busy": given.busy,
         "figures": rounded(figures),
     }
     FOLDER.mkdir(exist_ok=True)
@@ -146,6 +147,7 @@ def main():
     for name in ("commit", "date", "machine"):
         keeping.add_argument(f"--{name}", help="where it is not this one, now")
     keeping.add_argument("--note", default="", help="what a reader of the figures has to know")
+    keeping.add_argument("--busy", action="store_true", help="other work ran: speeds mean nothing and are not shown")
     keeping.set_defaults(act=keep)
     showing = commands.add_parser("docs")
     showing.add_argument("--check", action="store_true")

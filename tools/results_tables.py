@@ -1,5 +1,7 @@
 """The documents' tables, each a function of a result (results.py): Markdown lines that end with a line feed."""
 
+import textwrap
+
 SCENARIOS = ("A", "B", "C")
 REPLAY_ROWS = (
     "small",
@@ -59,25 +61,28 @@ def table(head, rows, right=()):
 def made(result):
     """By what, from which commit, where and when."""
     said = f"`{result['command']}`; commit {result['commit']}, {result['machine']}, {result['date']}."
-    return said + (f" {result['note']}" if result["note"] else "") + "\n"
+    return textwrap.fill(f"{said} {result['note']}".strip(), 100, break_on_hyphens=False) + "\n"
 
 
 # ---- make replay ------------------------------------------------------------------------------------
 
 
 def replay_policies(result):
+    """What is right, and how fast; of a run beside other work, whose speeds mean nothing, bytes instead."""
     runs = {(run["scenario"], run["policy"]): run for run in result["figures"]["runs"]}
     rows = []
     for policy in REPLAY_ROWS:
         row = [f"`{policy}`"]
         for scenario in SCENARIOS:
             run, large = runs[scenario, policy], runs[scenario, "large"]
-            row += [
-                f"{run['accuracy']:.1f}, {run['tokens_per_s']:,.0f}",
-                f"{run['tokens_per_s'] / large['tokens_per_s']:.2f}",
-            ]
+            if result["busy"]:
+                row += [f"{run['accuracy']:.1f}", f"{run['bytes_per_answer'] / 1e6:.0f}"]
+            else:
+                times = run["tokens_per_s"] / large["tokens_per_s"]
+                row += [f"{run['accuracy']:.1f}, {run['tokens_per_s']:,.0f}", f"{times:.2f}"]
         rows.append(row)
-    return table(["", "A: right %, tokens/s", "× large", "B", "× large", "C", "× large"], rows, right=range(1, 7))
+    first, second = ("right %", "MB an answer") if result["busy"] else ("right %, tokens/s", "× large")
+    return table(["", f"A: {first}", second, "B", second, "C", second], rows, right=range(1, 7))
 
 
 # ---- make evidence-real -------------------------------------------------------------------------------
