@@ -84,7 +84,7 @@ def is_ready(port):
 
 
 def start(children, argv, environment, port, log):
-    child = subprocess.Popen(argv, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True)
+    child = subprocess.Popen(argv, env={**os.environ, **environment}, stdout=log, stderr=log, process_group=0)
     children.append(child)
     end = time.monotonic() + 120
     while not is_ready(port):

@@ -2,15 +2,31 @@
 #include "base/http_client.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define MOST_SPARE 64
+#define EVENTS 64
 
 struct http_client {
     CURLM *multi;
+    int epoll;
+    int wakeup; /* an eventfd */
+    atomic_bool is_woken;
+    double timer_ms; /* when libcurl wants to be called, by clock_ms; INFINITY: it does not */
+    CURL *spare[MOST_SPARE]; /* handles that were used: making one costs as much as a request */
+    size_t n_spare;
 };
 
 struct http_call {
@@ -32,16 +48,59 @@ static void start_library(void)
     curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
+/* ---- what libcurl waits for ------------------------------------------------------------------ */
+
+static int watch(CURL *easy, curl_socket_t fd, int what, void *context, void *known)
+{
+    http_client *c = context;
+    (void)easy;
+    if (what == CURL_POLL_REMOVE) {
+        epoll_ctl(c->epoll, EPOLL_CTL_DEL, fd, NULL); /* it may be closed already */
+        return 0;
+    }
+    struct epoll_event e = {.events = ((what & CURL_POLL_IN) != 0 ? EPOLLIN : 0) |
+                                      ((what & CURL_POLL_OUT) != 0 ? EPOLLOUT : 0),
+                            .data.fd = fd};
+    if (epoll_ctl(c->epoll, known != NULL ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e) != 0 &&
+        epoll_ctl(c->epoll, errno == EEXIST ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e) != 0)
+        return -1;
+    curl_multi_assign(c->multi, fd, c);
+    return 0;
+}
+
+static int set_timer(CURLM *multi, long ms, void *context)
+{
+    http_client *c = context;
+    (void)multi;
+    c->timer_ms = ms < 0 ? INFINITY : clock_ms() + (double)ms;
+    return 0;
+}
+
+static bool open_waits(http_client *c)
+{
+    c->epoll = epoll_create1(EPOLL_CLOEXEC);
+    c->wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct epoll_event e = {.events = EPOLLIN, .data.fd = c->wakeup};
+    return c->epoll >= 0 && c->wakeup >= 0 &&
+           epoll_ctl(c->epoll, EPOLL_CTL_ADD, c->wakeup, &e) == 0;
+}
+
 error_code http_client_create(http_client **out, failure *fail)
 {
     pthread_once(&once, start_library);
     http_client *c = calloc(1, sizeof *c);
-    if (c != NULL)
-        c->multi = curl_multi_init();
-    if (c == NULL || c->multi == NULL) {
-        free(c);
+    if (c == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for an HTTP client");
+    c->timer_ms = INFINITY;
+    c->multi = curl_multi_init();
+    if (!open_waits(c) || c->multi == NULL) {
+        http_client_destroy(c);
         return failure_set(fail, ERR_MEMORY, "no memory for an HTTP client");
     }
+    curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, watch);
+    curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
+    curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, set_timer);
+    curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c);
     *out = c;
     return OK;
 }
@@ -50,7 +109,13 @@ void http_client_destroy(http_client *c)
 {
     if (c == NULL)
         return;
+    while (c->n_spare > 0)
+        curl_easy_cleanup(c->spare[--c->n_spare]);
     curl_multi_cleanup(c->multi);
+    if (c->epoll >= 0)
+        close(c->epoll);
+    if (c->wakeup >= 0)
+        close(c->wakeup);
     free(c);
 }
 
@@ -119,6 +184,21 @@ static bool prepare(http_call *c, const http_call_options *o)
     return sound && curl_easy_setopt(e, CURLOPT_HTTPHEADER, c->headers) == CURLE_OK;
 }
 
+static CURL *take_handle(http_client *c)
+{
+    return c->n_spare > 0 ? c->spare[--c->n_spare] : curl_easy_init();
+}
+
+static void give_back(http_client *c, CURL *easy)
+{
+    if (c->n_spare == MOST_SPARE) {
+        curl_easy_cleanup(easy);
+        return;
+    }
+    curl_easy_reset(easy); /* connections are the multi handle's, and stay */
+    c->spare[c->n_spare++] = easy;
+}
+
 error_code http_call_start(http_client *client, const http_call_options *o, http_call **out,
                            failure *fail)
 {
@@ -127,7 +207,7 @@ error_code http_call_start(http_client *client, const http_call_options *o, http
     if (c == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for an HTTP request");
     *c = (http_call){.client = client,
-                     .easy = curl_easy_init(),
+                     .easy = take_handle(client),
                      .limit = o->limit,
                      .data = o->data,
                      .on_done = o->done,
@@ -147,7 +227,7 @@ void http_call_release(http_call *c)
         return;
     if (c->easy != NULL) {
         curl_multi_remove_handle(c->client->multi, c->easy);
-        curl_easy_cleanup(c->easy);
+        give_back(c->client, c->easy);
     }
     curl_slist_free_all(c->headers);
     free(c);
@@ -155,33 +235,53 @@ void http_call_release(http_call *c)
 
 /* ---- all calls ---------------------------------------------------------------------------- */
 
-static bool note_done(CURLM *multi)
+static void note_done(CURLM *multi)
 {
     int left;
-    bool any = false;
     for (CURLMsg *m; (m = curl_multi_info_read(multi, &left)) != NULL;) {
         http_call *c = NULL;
         if (m->msg != CURLMSG_DONE)
             continue;
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&c);
         c->result = m->data.result;
-        c->done = any = true;
+        c->done = true;
         if (c->on_done != NULL)
             c->on_done(c->context);
     }
-    return any;
+}
+
+/* Takes the wake-up, and hands libcurl what came. */
+static CURLMcode take_events(http_client *c, const struct epoll_event *events, int n)
+{
+    CURLMcode code = CURLM_OK;
+    int running;
+    uint64_t wakeups;
+    for (int i = 0; code == CURLM_OK && i < n; i++) {
+        uint32_t what = events[i].events;
+        int mask = ((what & EPOLLIN) != 0 ? CURL_CSELECT_IN : 0) |
+                   ((what & EPOLLOUT) != 0 ? CURL_CSELECT_OUT : 0) |
+                   ((what & (EPOLLERR | EPOLLHUP)) != 0 ? CURL_CSELECT_ERR : 0);
+        if (events[i].data.fd != c->wakeup)
+            code = curl_multi_socket_action(c->multi, events[i].data.fd, mask, &running);
+        else if (read(c->wakeup, &wakeups, sizeof wakeups) >= 0)
+            atomic_store(&c->is_woken, false);
+    }
+    return code;
 }
 
 error_code http_client_run(http_client *c, double wait_ms, failure *fail)
 {
+    struct epoll_event events[EVENTS];
     int running;
-    CURLMcode code = curl_multi_perform(c->multi, &running);
-    if (code == CURLM_OK && !note_done(c->multi)) {
-        code = curl_multi_poll(c->multi, NULL, 0, (int)ceil(wait_ms), NULL);
-        if (code == CURLM_OK)
-            code = curl_multi_perform(c->multi, &running);
-        note_done(c->multi);
+    double until_timer_ms = c->timer_ms - clock_ms();
+    double left_ms = fmax(fmin(wait_ms, until_timer_ms), 0);
+    int n = epoll_wait(c->epoll, events, EVENTS, (int)ceil(left_ms));
+    CURLMcode code = n > 0 ? take_events(c, events, n) : CURLM_OK;
+    if (code == CURLM_OK && clock_ms() >= c->timer_ms) {
+        c->timer_ms = INFINITY; /* libcurl says when again */
+        code = curl_multi_socket_action(c->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     }
+    note_done(c->multi);
     if (code != CURLM_OK)
         return failure_set(fail, ERR_IO, "HTTP: %s", curl_multi_strerror(code));
     return OK;
@@ -189,7 +289,9 @@ error_code http_client_run(http_client *c, double wait_ms, failure *fail)
 
 void http_client_wake(http_client *c)
 {
-    curl_multi_wakeup(c->multi);
+    const uint64_t one = 1;
+    if (!atomic_exchange(&c->is_woken, true) && write(c->wakeup, &one, sizeof one) < 0)
+        atomic_store(&c->is_woken, false);
 }
 
 bool http_call_is_done(const http_call *c)
@@ -243,7 +345,8 @@ error_code http_call_result(const http_call *c, failure *fail)
     if (c->result == CURLE_OPERATION_TIMEDOUT)
         return failure_set(fail, ERR_TIMEOUT, "%s", curl_easy_strerror(c->result));
     if (c->result != CURLE_OK)
-        return failure_set(fail, c->result == CURLE_OUT_OF_MEMORY ? ERR_MEMORY : ERR_IO, "%s", curl_easy_strerror(c->result));
+        return failure_set(fail, c->result == CURLE_OUT_OF_MEMORY ? ERR_MEMORY : ERR_IO, "%s",
+                           curl_easy_strerror(c->result));
     return OK;
 }
 
