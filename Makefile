@@ -20,6 +20,7 @@
 #   make docs           the documents' tables that come from runs, from results/ (`make replay KEEP=1` renews those)
 #   make install        into PREFIX (/usr/local), DESTDIR before it: program, demo pair, manual page, completions, unit; `uninstall`
 #   make demo-tasks     models/demo/tasks.jsonl again, the built-in tasks of replay, the same bytes
+#   make package        a Debian package in build/release, of the tracked files; `dist`: the source archive alone
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
 #   make replay         scenarios A, B and C through all policies on the demo pair (a few minutes): a page and tables
 #   make bench-kv       what KV memory costs: resident bytes, first touch, copied prefixes
@@ -86,7 +87,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all install uninstall demo demo-real demo-tasks real-models replay test test-programs test-docs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured test-calls bench-load fuzz fuzz-programs test-faults
+.PHONY: all install uninstall demo demo-real demo-tasks real-models replay test test-programs test-docs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured test-calls bench-load fuzz fuzz-programs test-faults dist package
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(RUST_LIBRARY)
@@ -123,6 +124,17 @@ install: $(PROGRAM)
 uninstall:
 	rm -f $(INSTALLED)
 	rm -rf $(PLACE)/share/a-io
+
+# What a release is: the tracked files, and a Debian package built of them alone (installs what that needs).
+RELEASE := a-io-$(shell sed -n 's/^\#define VERSION "\(.*\)"/\1/p' src/main.c)
+dist:
+	@mkdir -p build/release
+	git archive --prefix=$(RELEASE)/ -o build/release/$(RELEASE).tar.gz HEAD
+package: dist
+	@tools/setup.sh debhelper fakeroot lintian
+	@rm -rf build/release/$(RELEASE) && tar xzf build/release/$(RELEASE).tar.gz -C build/release
+	cd build/release/$(RELEASE) && DEB_BUILD_OPTIONS=parallel=$(shell nproc) dpkg-buildpackage -d -b -us -uc
+	lintian --fail-on error,warning build/release/*.changes
 
 $(LIBRARY): $(OBJECTS)
 	@rm -f $@ && ar rcs $@ $^

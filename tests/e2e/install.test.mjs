@@ -32,6 +32,13 @@ test('installed, it answers with the demo pair; completion knows commands and op
   assert.deepEqual(files(folder), []);
 });
 
+test("the unit's box is as tight as docs/running.md says", { skip: spawnSync('systemd-analyze', ['--version']).status !== 0 && 'there is no systemd-analyze' }, (t) => {
+  const unit = path.join(temporaryFolder(t), 'a-io.service');
+  fs.writeFileSync(unit, fs.readFileSync(path.join(root, 'tools/install/a-io.service'), 'utf8').replace('@PREFIX@', '/usr'));
+  const judged = spawnSync('systemd-analyze', ['security', '--offline=true', '--no-pager', '--threshold=14', unit], { encoding: 'utf8' });
+  assert.equal(judged.status, 0, judged.stdout + judged.stderr);
+});
+
 // ---- completion ------------------------------------------------------------------------------------
 
 const has = (shell) => spawnSync(shell, ['-c', 'true']).status === 0;
