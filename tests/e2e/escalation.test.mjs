@@ -73,3 +73,25 @@ test('a table of three models is a configuration again', (t) => {
   assert.equal(checked.status, 0, checked.stderr);
   assert.match(checked.stdout, /"?later"?/);
 });
+
+// The middle model is asked: its calibration is its own, and what it is unsure of goes above it.
+test('the probe asked of the model in the middle, calibrated', (t) => {
+  const folder = temporaryFolder(t);
+  const labelled = path.join(folder, 'labelled.jsonl'), found = path.join(folder, 'found.json');
+  const lines = fs.readFileSync(path.join(demo, 'requests.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line));
+  fs.writeFileSync(labelled, [1, 2, 3].flatMap((i) => lines.map(({ id, intent, prompt }) =>
+    `${JSON.stringify({ id: `${id}.${i}`, intent, prompt: prompt.replace('Python', `Python ${i}`).replace(/\?$/, `? ${i}`) })}\n`)).join(''));
+  const asking = (more) => changedConfig(t, (text) => text
+    .replace(/models:\n[^]*?\n\n/, `${models}\n`)
+    .replace(/policy:\n[^]*?\n\n/, `policy:\n  name: rules\n  rules:\n${more}\n\n`)
+    .replace(/^probe:\n/m, `probe:\n  model: middle\n${more.includes('certain') ? `  calibration: ${found}\n` : ''}`));
+  const made = run(['calibrate', '--config', asking('    - {name: a, model: top}'), labelled, '--max-misroute', '50%', '--no-machine', '-o', found],
+    { timeout: 300000 });
+  assert.equal(made.status, 0, made.stderr);
+  const config = asking('    - {name: sure, intent: code, certain: true, model: small}\n    - {name: unsure, certain: false, model: next}\n    - {name: rest, model: middle}');
+  const checked = run(['serve', '--check', '--config', config]);
+  assert.equal(checked.status, 0, checked.stderr);
+  assert.match(checked.stdout, /to small \d+, to middle \d+, to top \d+/);
+  fs.writeFileSync(config, fs.readFileSync(config, 'utf8').replace('model: middle\n  calibration', 'model: small\n  calibration'));
+  assert.match(run(['serve', '--check', '--config', config]).stderr, /it is for the model large\.gguf/);
+});
