@@ -108,6 +108,8 @@ typedef struct matrix_packing {
     void (*rest)(void *context);
     void *rest_context;
     const matrix_origin *origins; /* one a source; NULL: they have no names */
+    bool in_turns; /* two sources of one shape and type lie by turns, pieces of MATRIX_PIECE_ROWS or
+                      fewer: for products that take the same rows of both, piece by piece */
 } matrix_packing;
 
 error_code matrix_create_packed(matrix **out, const matrix_source *sources, size_t n_sources,

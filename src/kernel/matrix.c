@@ -30,7 +30,8 @@ typedef struct matrix_part {
     size_t group_bytes;   /* n_records · record_bytes */
     size_t panel_groups;  /* a panel, the last of which may have fewer */
     size_t slice_records; /* a slice of a group, the last of which may have fewer */
-    char *data;
+    size_t turns, turn;   /* so many parts' panels lie by turns, this one's at `turn` */
+    char *data;           /* of all of these */
 } matrix_part;
 
 struct matrix {
@@ -73,8 +74,9 @@ static char *slice_of(const matrix_part *part, size_t group, size_t first)
 {
     size_t panel = group / part->panel_groups * part->panel_groups; /* its first group */
     size_t groups = smaller(part->groups - panel, part->panel_groups);
+    size_t groups_before = panel * part->turns + groups * part->turn;
     size_t before = first * groups + slice_length(part, first) * (group - panel);
-    return part->data + panel * part->group_bytes +
+    return part->data + groups_before * part->group_bytes +
            before * packed_format_of(part->index)->record_bytes;
 }
 
@@ -95,6 +97,7 @@ static error_code measure_part(matrix_part *part, const matrix_source *source, s
     part->n_records = divide_up(cols, format->columns);
     size_t slices = (cols + SLICE_COLUMNS / 2) / SLICE_COLUMNS;
     part->panel_groups = choose_panel(part->groups);
+    part->turns = 1;
     part->slice_records = divide_up(part->n_records, slices > 0 ? slices : 1);
     if (__builtin_mul_overflow(part->n_records, format->record_bytes, &part->group_bytes))
         return failure_set(fail, ERR_TOO_LARGE, "a matrix of %zu columns is too large", cols);
@@ -108,6 +111,20 @@ static error_code name_source(const matrix_packing *how, size_t source, error_co
     if (how->origins != NULL)
         failure_prefix(fail, "tensor '%s'", how->origins[source].tensor);
     return code;
+}
+
+/* Two parts whose rows are wanted together: so that both are one stream, a panel of one is followed
+ * by the other's, and a panel is what a thread takes. */
+static void take_turns(matrix_part *parts)
+{
+    if (parts[0].index != parts[1].index || parts[0].rows != parts[1].rows)
+        return;
+    for (size_t i = 0; i < 2; i++) {
+        parts[i].turns = 2;
+        parts[i].turn = i;
+        if (parts[i].panel_groups > 2)
+            parts[i].panel_groups = MATRIX_PIECE_ROWS / GROUP_ROWS;
+    }
 }
 
 /* Fills in the parts and the totals; no memory is taken yet. */
@@ -130,6 +147,8 @@ static error_code measure_matrix(matrix *m, const matrix_source *sources, const 
         m->wants_floats = m->wants_floats || floats;
         m->wants_blocks = m->wants_blocks || !floats;
     }
+    if (how->in_turns && m->n_parts == 2)
+        take_turns(m->parts);
     return OK;
 }
 
@@ -285,10 +304,11 @@ error_code matrix_create_packed(matrix **out, const matrix_source *sources, size
     }
     char *data = m->memory;
     for (size_t i = 0; code == OK && i < n_sources; i++) {
-        m->parts[i].data = data;
-        size_t bad = pack_part(&m->parts[i], &sources[i], cols, how);
+        matrix_part *part = &m->parts[i];
+        part->data = part->turn == 0 ? data : m->parts[i - 1].data;
+        size_t bad = pack_part(part, &sources[i], cols, how);
         code = bad == NO_BLOCK ? OK : refuse_block(how, i, bad, fail);
-        data += m->parts[i].groups * m->parts[i].group_bytes;
+        data += part->groups * part->group_bytes;
     }
     if (code != OK) {
         matrix_destroy(m);
@@ -500,11 +520,14 @@ static tile_job slice_job(const product *p, size_t group, size_t first, size_t c
 /* Groups [begin, end) of one panel, slice by slice. */
 static void multiply_groups(const product *p, size_t begin, size_t end, size_t column)
 {
-    for (size_t first = 0; first < p->part->n_records; first += slice_length(p->part, first))
-        for (size_t g = begin; g < end; g++) {
-            tile_job job = slice_job(p, g, first, column);
+    for (size_t first = 0; first < p->part->n_records; first += slice_length(p->part, first)) {
+        tile_job job = slice_job(p, begin, first, column);
+        size_t bytes = job.n_records * packed_format_of(p->part->index)->record_bytes;
+        for (size_t g = begin; g < end; g++, job.y += GROUP_ROWS) {
             p->tile(&job);
+            job.records = (const char *)job.records + bytes;
         }
+    }
 }
 
 /* Rows [begin, end) of one group, not all of them: a tile always makes sixteen, so they go by way

@@ -9,6 +9,7 @@ enum {
     CACHE_LINE = 64,
     TURNS = 3,
     BATCH_SHARE = 4, /* of what its own part has left, a thread takes this fraction at once */
+    FEW = 16,        /* pieces of a part of which most are nobody else's */
 };
 
 /* Pieces that a thread has taken and not begun. */
@@ -16,14 +17,16 @@ typedef struct batch {
     size_t next, end;
 } batch;
 
-/* How many pieces of one thread's part have been taken, by itself or by others. Loops use the
- * counters in turns. While one counts, others may still look at the one of the loop before, and the
- * third is zero: whoever comes first to the next loop meets zeros there. The batches, which only
- * their own thread changes, take the same turns: at a loop's end they are empty. */
+/* How many pieces of one thread's part have been taken, by itself or by others, of those that
+ * others may take. Loops use the counters in turns. While one counts, others may still look at the
+ * one of the loop before, and the third is zero: whoever comes first to the next loop meets zeros
+ * there. The batches, which only their own thread changes, take the same turns: at a loop's end
+ * they are empty. */
 typedef struct share {
     _Alignas(CACHE_LINE) atomic_size_t taken[TURNS];
     _Alignas(CACHE_LINE) batch batches[TURNS];
-    unsigned turn; /* only its own thread reads it */
+    bool begun[TURNS]; /* the batch has been the pieces that are its thread's alone */
+    unsigned turn;     /* only its own thread reads it */
 } share;
 
 struct team_loop {
@@ -55,29 +58,52 @@ void team_loop_destroy(team_loop *l)
     free(l);
 }
 
+/* Of n pieces those that are one thread's; [begin, end) is the part that others may take too. */
+typedef struct part {
+    size_t first, begin, end;
+} part;
+
 /* Taking is an atomic addition, which lets nothing begin before all that came earlier is finished:
- * a product would run dry at each piece. So a thread takes several at once from its own part, fewer
- * and fewer, and one at a time from others'. */
+ * a product would run dry at each piece. So a thread begins with pieces that nobody else can take;
+ * of a long part half, so that others can help. */
+static part part_of(size_t n, size_t thread, size_t threads)
+{
+    size_t first = n * thread / threads, end = n * (thread + 1) / threads, own = end - first;
+    return (part){first, first + (own <= FEW ? own - own / 4 : own / 2), end};
+}
+
+/* What then is left is taken several at a time from a thread's own part, fewer and fewer, and one
+ * by one from others'. */
 static void take_from(team_loop *l, size_t thread, size_t victim, size_t n)
 {
-    size_t threads = (size_t)l->n_threads;
+    part p = part_of(n, victim, (size_t)l->n_threads);
     share *own = &l->shares[thread];
-    size_t begin = n * victim / threads, end = n * (victim + 1) / threads;
     atomic_size_t *taken = &l->shares[victim].taken[own->turn];
     size_t before = atomic_load_explicit(taken, memory_order_relaxed);
-    if (before >= end - begin)
+    if (before >= p.end - p.begin)
         return; /* without this, a counter would grow for ever */
-    size_t left = end - begin - before;
+    size_t left = p.end - p.begin - before;
     size_t count = victim == thread && left > BATCH_SHARE ? left / BATCH_SHARE : 1;
-    begin += atomic_fetch_add_explicit(taken, count, memory_order_relaxed);
-    if (begin < end)
-        own->batches[own->turn] = (batch){begin, end - begin < count ? end : begin + count};
+    size_t begin = p.begin + atomic_fetch_add_explicit(taken, count, memory_order_relaxed);
+    if (begin < p.end)
+        own->batches[own->turn] = (batch){begin, p.end - begin < count ? p.end : begin + count};
+}
+
+/* The pieces that are the thread's alone. */
+static void begin_part(team_loop *l, size_t thread, size_t n)
+{
+    share *own = &l->shares[thread];
+    part p = part_of(n, thread, (size_t)l->n_threads);
+    own->begun[own->turn] = true;
+    own->batches[own->turn] = (batch){p.first, p.begin};
 }
 
 bool team_take(team_loop *l, int thread, size_t n, size_t *piece)
 {
     size_t self = (size_t)thread, threads = (size_t)l->n_threads;
     batch *own = &l->shares[thread].batches[l->shares[thread].turn];
+    if (!l->shares[thread].begun[l->shares[thread].turn])
+        begin_part(l, self, n);
     for (size_t i = 0; i < threads && own->next == own->end; i++)
         take_from(l, self, (self + i) % threads, n);
     if (own->next == own->end)
@@ -92,9 +118,10 @@ bool team_loop_unfinished(const team_loop *l, int thread, size_t n)
     unsigned turn = l->shares[thread].turn;
     for (size_t i = 0; i < threads; i++) {
         const share *s = &l->shares[i];
-        if (s->batches[turn].next < s->batches[turn].end ||
-            atomic_load_explicit(&s->taken[turn], memory_order_relaxed) <
-                n * (i + 1) / threads - n * i / threads)
+        part p = part_of(n, i, threads);
+        if ((!s->begun[turn] && p.first < p.begin) ||
+            s->batches[turn].next < s->batches[turn].end ||
+            atomic_load_explicit(&s->taken[turn], memory_order_relaxed) < p.end - p.begin)
             return true;
     }
     return false;
@@ -104,5 +131,7 @@ void team_loop_next(team_loop *l, int thread)
 {
     share *own = &l->shares[thread];
     own->turn = (own->turn + 1) % TURNS;
-    atomic_store_explicit(&own->taken[(own->turn + 1) % TURNS], 0, memory_order_relaxed);
+    unsigned after = (own->turn + 1) % TURNS;
+    atomic_store_explicit(&own->taken[after], 0, memory_order_relaxed);
+    own->begun[after] = false;
 }

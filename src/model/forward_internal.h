@@ -28,10 +28,10 @@ typedef struct segment {
 typedef enum stage {
     STAGE_EMBED,
     STAGE_QKV,
-    STAGE_QK_ROWS, /* norms over the whole of q and of k */
-    STAGE_HEADS,   /* bias, norm and RoPE of each row and KV head; storing keys and values */
-    STAGE_CLOSE,   /* groups of keys whose last position is there */
-    STAGE_ATTENTION,
+    STAGE_QK_ROWS,   /* norms over the whole of q and of k */
+    STAGE_HEADS,     /* bias, norm and RoPE of each row and KV head; storing keys and values */
+    STAGE_CLOSE,     /* groups of keys whose last position is there */
+    STAGE_ATTENTION, /* of single rows with what STAGE_HEADS does, which they then skip */
     STAGE_ATTENTION_OUTPUT,
     STAGE_ATTENTION_NORM, /* what attention gave is normalised and joins the residual stream */
     STAGE_GATE_UP,

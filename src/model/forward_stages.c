@@ -291,6 +291,13 @@ static size_t count_pieces(const forward *f, place at)
     }
 }
 
+/* Every row is a segment of its own and closes no group of keys: what makes its heads ready attends
+ * to them, too, without a barrier in between. */
+static bool are_heads_attended_at_once(const forward *f)
+{
+    return f->n_segments == f->n_rows && f->n_closing == 0;
+}
+
 static void run_piece(const worker *w, place at, size_t piece)
 {
     forward *f = w->f;
@@ -313,6 +320,8 @@ static void run_piece(const worker *w, place at, size_t piece)
         forward_close_group(w, at.layer, f->closing[piece / heads], piece % heads);
         return;
     case STAGE_ATTENTION:
+        if (are_heads_attended_at_once(f))
+            forward_finish_head(w, at.layer, piece / heads, piece % heads);
         forward_attend(w, at.layer, &f->segments[piece / heads], piece % heads);
         return;
     case STAGE_ATTENTION_OUTPUT:
@@ -351,6 +360,8 @@ static bool has_stage(const forward *f, place at)
     switch (at.stage) {
     case STAGE_QK_ROWS:
         return config_layer(&f->m->config, at.layer)->qk_norm == QK_NORM_ROW;
+    case STAGE_HEADS:
+        return !are_heads_attended_at_once(f);
     case STAGE_CLOSE:
         return f->n_closing > 0;
     case STAGE_ATTENTION_NORM:

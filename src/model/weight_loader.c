@@ -170,10 +170,10 @@ void loader_embedding(weight_loader *l, const char *name, size_t rows, size_t co
 }
 
 static void pack(weight_loader *l, const matrix_source *sources, const matrix_origin *origins,
-                 size_t n, size_t cols, matrix **out)
+                 size_t n, size_t cols, bool in_turns, matrix **out)
 {
     /* As it goes, not at the end: the file and its packed copy are never resident together. */
-    const matrix_packing how = {l->m->weights, drop_file_pages, l->m->file, origins};
+    const matrix_packing how = {l->m->weights, drop_file_pages, l->m->file, origins, in_turns};
     l->code = matrix_create_packed(out, sources, n, cols, &how, l->fail);
     if (l->code == OK)
         report_progress(l);
@@ -182,7 +182,8 @@ static void pack(weight_loader *l, const matrix_source *sources, const matrix_or
 static void pack_read_always(weight_loader *l, const matrix_source *sources,
                              const matrix_origin *origins, size_t n, size_t cols, matrix **out)
 {
-    pack(l, sources, origins, n, cols, out);
+    bool in_turns = n == 2; /* gate and up */
+    pack(l, sources, origins, n, cols, in_turns, out);
     if (l->code == OK)
         l->m->weight_bytes += matrix_bytes(*out);
 }
@@ -286,7 +287,7 @@ void loader_experts(weight_loader *l, const char *const *names, size_t n_parts, 
             planes[part] = plane_of(t, i);
             origins[part] = (matrix_origin){names[part], i * (t->bytes / n / t->type->block_bytes)};
         }
-        pack(l, planes, origins, n_parts, cols, &(*out)[i]);
+        pack(l, planes, origins, n_parts, cols, false, &(*out)[i]);
         if (l->code == OK)
             bytes += matrix_bytes((*out)[i]);
     }

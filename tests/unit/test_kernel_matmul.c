@@ -408,6 +408,53 @@ static void test_weight_memory(void **state)
     free_joined(&j);
 }
 
+/* Two sources whose panels lie by turns: whole ones, a short last one, and rows that differ. */
+static void check_turns(tensor_type type, const size_t rows[2], size_t cols)
+{
+    enum { COLUMNS = 9 };
+    const matrix_packing how = {.in_turns = true};
+    uint8_t *data[2] = {random_tensor(type, rows[0], cols), random_tensor(type, rows[1], cols)};
+    const matrix_source sources[2] = {{type, data[0], rows[0]}, {type, data[1], rows[1]}};
+    size_t all = rows[0] + rows[1];
+    float *x = checked_alloc(COLUMNS * cols, sizeof(float)), *row = checked_alloc(cols, 4);
+    float *y = checked_alloc(2 * COLUMNS * all, sizeof(float)), *other_row = checked_alloc(cols, 4);
+    random_floats(x, COLUMNS * cols);
+    matrix *stacked = make_matrix(sources, 2, cols), *m;
+    failure fail;
+    assert_int_equal(matrix_create_packed(&m, sources, 2, cols, &how, &fail), OK);
+    assert_int_equal(matrix_bytes(m), matrix_bytes(stacked));
+    activation *a = make_activation(x, cols, COLUMNS, m);
+    matrix_multiply(stacked, a, COLUMNS, 0, all, y, all);
+    size_t cut = rows[0] / 2 + 5;
+    matrix_multiply(m, a, COLUMNS, 0, cut, y + COLUMNS * all, all);
+    matrix_multiply(m, a, COLUMNS, cut, all, y + COLUMNS * all, all);
+    assert_memory_equal(y, y + COLUMNS * all, COLUMNS * all * sizeof(float));
+    for (size_t r = 0; r < all; r++) {
+        matrix_read_row(stacked, r, row);
+        matrix_read_row(m, r, other_row);
+        assert_memory_equal(row, other_row, cols * sizeof(float));
+    }
+    activation_destroy(a);
+    matrix_destroy(m);
+    matrix_destroy(stacked);
+    for (size_t i = 0; i < 2; i++)
+        free(data[i]);
+    free(x);
+    free(row);
+    free(y);
+    free(other_row);
+}
+
+static void test_in_turns(void **state)
+{
+    (void)state;
+    use_kernel(NULL);
+    check_turns(TENSOR_Q4_1, (const size_t[2]){1536, 1536}, 576);
+    check_turns(TENSOR_Q4_K, (const size_t[2]){1600, 1600}, 768);
+    check_turns(TENSOR_Q8_0, (const size_t[2]){39, 39}, 1056);
+    check_turns(TENSOR_Q6_K, (const size_t[2]){2048, 1024}, 256);
+}
+
 static void test_share(void **state)
 {
     (void)state;
@@ -525,12 +572,13 @@ static void test_offered(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products),     cmocka_unit_test(test_joined),
-        cmocka_unit_test(test_invariance),   cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_extremes),     cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_mxfp4_scales), cmocka_unit_test(test_weight_memory),
-        cmocka_unit_test(test_share),        cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_offered),
+        cmocka_unit_test(test_products),      cmocka_unit_test(test_joined),
+        cmocka_unit_test(test_invariance),    cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_extremes),      cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_mxfp4_scales),  cmocka_unit_test(test_in_turns),
+        cmocka_unit_test(test_weight_memory), cmocka_unit_test(test_share),
+        cmocka_unit_test(test_bytes),         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_offered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
