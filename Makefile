@@ -31,7 +31,8 @@
 #   make bench-idle     what an idle server takes of a core
 #   make bench-lookup   what prompt lookup gains on real texts, from one measured T(n) (MODELS=pangu-1b:q4_0)
 #   make bench-lookup-wall   the same by the clock, with forced replies (MODELS=pangu-1b:q4_0 TOKENS=192 TURNS=3 TEXTS=16 LONGEST=1000)
-#   make bench-lookup-real  the same when real models answer: edits, summaries, JSON, conversations, prose (MODELS="FILE ..." REQUESTS=20 TOKENS=192)
+#   make bench-lookup-real  the same when real models answer: edits, summaries, JSON, conversations, prose (MODELS="FILE ..." REQUESTS=20 TOKENS=192 PEER="NAME=path/to/llama-server --spec-type ngram-simple")
+#   make bench-streams  eight replies at once beside llama.cpp's own server (PEER=path/to/llama-server MODELS="FILE ...")
 #   make stress         many requests at once, every answer beside its solo run (REQUESTS=10000 SEED=1 STREAMS=8)
 #   make attack-http    hostile sockets beside good clients (REQUESTS=40000 SEED=1 CLIENTS=16)
 #   make bench-calibrate  the demo probe on unseen requests, before and after calibration, and its limits
@@ -182,7 +183,7 @@ $(VARIANT)/obj/bench/%.o: bench/%.c Makefile
 	$(quiet_compile)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Benches are not run by tests, but have to build.
-BENCHES := $(patsubst %,$(VARIANT)/bench/%,kv_memory steps probe lookup lookup_wall draft_model render pool router)
+BENCHES := $(patsubst %,$(VARIANT)/bench/%,kv_memory arithmetic steps probe lookup lookup_wall draft_model render pool router)
 
 STRESS_OBJECTS := $(patsubst %.c,$(VARIANT)/obj/%.o,$(sort $(wildcard bench/stress*.c)))
 $(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY) $(RUST_LIBRARY)
@@ -437,7 +438,14 @@ bench-lookup-real: MODELS ?= $(wildcard $(HOME)/.cache/a-io/real/*.gguf)
 bench-lookup-real: REQUESTS ?= 20
 bench-lookup-real: TOKENS ?= 192
 bench-lookup-real: setup
-	for m in $(MODELS); do echo "$$m" && bench/lookup_real.py --program $(PROGRAM) --requests $(REQUESTS) --tokens $(TOKENS) $$m || exit 1; done
+	for m in $(MODELS); do echo "$$m" && bench/lookup_real.py --program $(PROGRAM) --requests $(REQUESTS) --tokens $(TOKENS) $(if $(PEER),--peer "$(PEER)") $$m || exit 1; done
+
+.PHONY: bench-streams
+bench-streams: MODELS ?= $(wildcard $(HOME)/.cache/a-io/real/*1.5b*.gguf)
+bench-streams: setup
+	@$(if $(PEER),,echo "bench-streams: say which program: PEER=path/to/llama-server" && exit 2)
+	@$(MAKE) --no-print-directory $(PROGRAM)
+	for m in $(MODELS); do bench/streams.py --program $(PROGRAM) --peer "$(PEER)" $$m || exit 1; done
 
 bench-draft: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/draft_model
