@@ -24,6 +24,7 @@
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
 #   make replay         scenarios A, B and C through all policies on the demo pair (a few minutes): a page and tables
 #   make bench-kv       what KV memory costs: resident bytes, first touch, copied prefixes
+#   make bench-depth    decoding behind long histories by every type of KV; MODEL=FILE, DEPTHS='8192 …'
 #   make bench-probe    what a decision costs by phase, and what of it is lost when the small model answers
 #   make bench-steps    what mixed work costs: pace beside a long prompt, probes, pauses, streams, switches
 #   make bench-pool     what choosing a replica costs, at 10 and 1,000 of them, simulated
@@ -88,7 +89,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all install uninstall demo demo-real demo-tasks real-models replay test test-programs test-docs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured test-calls bench-load fuzz fuzz-programs test-faults dist package
+.PHONY: all install uninstall demo demo-real demo-tasks real-models replay test test-programs test-docs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-depth bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured test-calls bench-load fuzz fuzz-programs test-faults dist package
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(RUST_LIBRARY)
@@ -358,6 +359,10 @@ bench: setup
 	$(PROGRAM) bench --together --synthetic pangu-1b:f16 --synthetic pangu-1b:q8_0 --synthetic pangu-1b:q4_0 --tests decode:64
 	$(PROGRAM) bench --synthetic pangu-1b:q4_0 --tests decode:32,step:1-8 --depth 2048,8192 --kv f16,q8_0
 	$(PROGRAM) bench --synthetic pangu-7b:q4_0 --tests prefill:512,decode:32,step:1-8,16
+
+bench-depth: setup
+	@$(MAKE) --no-print-directory $(VARIANT)/bench/depth
+	$(VARIANT)/bench/depth $(MODEL) $(DEPTHS)
 
 bench-kv: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/kv_memory
