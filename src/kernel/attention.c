@@ -74,7 +74,17 @@ size_t attention_scratch_floats(const attention_shape *shape, size_t max_rows)
     return expanded + queries * query + 2 * gathered_floats(queries, shape->head_dim);
 }
 
+/* What is asked for beside the KV. */
+typedef struct asking {
+    const char *at, *end;
+    size_t lines; /* at a time */
+} asking;
+
+/* Positions after which more is asked for: few enough lines at a time that none waits. */
+enum { ASK_POSITIONS = 16, CACHE_LINE = 64 };
+
 typedef struct chunk {
+    asking *later; /* NULL: nothing */
     const attention_shape *shape;
     const attention_kv *kv;
     const kernel_set *kernel;
@@ -194,6 +204,33 @@ static kv_part chunk_load_keys(const chunk *c, const block *b)
     return (kv_part){KV_F32, c->expanded, NULL};
 }
 
+static void ask_for_more(asking *a)
+{
+    for (size_t i = 0; i < a->lines && a->at < a->end; i++, a->at += CACHE_LINE)
+        __builtin_prefetch(a->at, 0, 2);
+}
+
+static const char *offset_by(const void *at, size_t bytes)
+{
+    return at == NULL ? NULL : (const char *)at + bytes;
+}
+
+/* In pieces where something is asked for in between, which changes no bit. */
+static void score_block(const chunk *c, const block *b, const kv_part *k)
+{
+    size_t head_dim = c->shape->head_dim, query = b->row_begin * c->shape->group;
+    size_t queries = (b->row_end - b->row_begin) * c->shape->group;
+    size_t n = b->read.end - b->read.begin, step = c->later != NULL ? ASK_POSITIONS : n;
+    for (size_t at = 0; at < n; at += step) {
+        size_t bytes = kv_bytes(k->type, at * head_dim);
+        if (c->later != NULL)
+            ask_for_more(c->later);
+        c->kernel->scores(k->type, c->q + query * head_dim, queries, offset_by(k->values, bytes),
+                          least(step, n - at), head_dim, offset_by(k->next, bytes),
+                          c->scores + query * ATTENTION_BLOCK + b->read.begin + at);
+    }
+}
+
 /* Scores become weights. What lies before a row's window gets none: it goes as a score of −∞. */
 static void weigh_row(const chunk *c, const gathered *to, const block *b, size_t r)
 {
@@ -239,23 +276,29 @@ static void accumulate_common(const chunk *c, const gathered *to, const block *b
     size_t queries = (b->row_end - b->row_begin) * c->shape->group;
     const char *values =
         (const char *)v->values + kv_bytes(v->type, (b->common.begin - b->read.begin) * head_dim);
-    c->kernel->accumulate(v->type, to->sums + query * head_dim, c->rescale + query,
-                          c->scores + query * ATTENTION_BLOCK + b->common.begin, queries, values,
-                          b->common.end - b->common.begin, head_dim, v->next);
-    for (size_t i = query; b->common.end < b->read.end && i < query + queries; i++)
-        c->rescale[i] = 1;
+    size_t n = b->common.end - b->common.begin, step = c->later != NULL ? ASK_POSITIONS : n;
+    for (size_t at = 0; at < n; at += step) {
+        size_t bytes = kv_bytes(v->type, at * head_dim);
+        if (c->later != NULL)
+            ask_for_more(c->later);
+        c->kernel->accumulate(v->type, to->sums + query * head_dim, c->rescale + query,
+                              c->scores + query * ATTENTION_BLOCK + b->common.begin + at, queries,
+                              values + bytes, least(step, n - at), head_dim,
+                              offset_by(v->next, bytes));
+        if (at + step >= n && b->common.end == b->read.end)
+            return;
+        for (size_t i = query; i < query + queries; i++)
+            c->rescale[i] = 1;
+    }
 }
 
 /* Values are asked for while keys are read, and then the next block's keys. A row's values are
  * added in the order of their positions, whoever sees them with it. */
 static void chunk_block(const chunk *c, const gathered *to, const block *b)
 {
-    size_t head_dim = c->shape->head_dim, query = b->row_begin * c->shape->group;
-    size_t queries = (b->row_end - b->row_begin) * c->shape->group;
     size_t n = b->read.end - b->read.begin;
     kv_part k = chunk_load_keys(c, b);
-    c->kernel->scores(k.type, c->q + query * head_dim, queries, k.values, n, head_dim, k.next,
-                      c->scores + query * ATTENTION_BLOCK + b->read.begin);
+    score_block(c, b, &k);
     for (size_t r = b->row_begin; r < b->row_end; r++)
         weigh_row(c, to, b, r);
     kv_part v = chunk_load(c, b->values, n, b->next);
@@ -271,7 +314,7 @@ static void chunk_block(const chunk *c, const gathered *to, const block *b)
 /* The first keys, which nobody has asked for. */
 static void prefetch_first(const chunk *c, size_t end)
 {
-    enum { CACHE_LINE = 64, MOST_BYTES = 8192 };
+    enum { MOST_BYTES = 8192 };
     size_t position_bytes = kv_value_bytes(c->shape->type, c->shape->head_dim);
     size_t start = row_start(c, 0), bytes = (end - start) * position_bytes;
     for (size_t i = 0; i < bytes && i < MOST_BYTES; i += CACHE_LINE)
@@ -357,6 +400,17 @@ static void chunk_finish(const chunk *c, float *out, size_t out_stride)
                          c->before.sums + i * head_dim, final_factor(c, i), head_dim);
 }
 
+/* In as many pieces as the first chunk reads keys and values in. */
+static asking start_asking(const chunk *c)
+{
+    const char *at = c->kv->later;
+    size_t positions = c->first_position + c->rows - row_start(c, 0);
+    size_t pieces = 2 * (positions / ASK_POSITIONS + 1);
+    if (c->kv->later_bytes == 0)
+        return (asking){0};
+    return (asking){at, at + c->kv->later_bytes, c->kv->later_bytes / CACHE_LINE / pieces + 1};
+}
+
 /* Rows that are taken together from a position on. */
 static size_t chunk_rows_at(const attention_shape *shape, size_t position, size_t n_rows)
 {
@@ -368,10 +422,14 @@ void attention_head(const attention_shape *shape, const float *q, size_t q_strid
                     const attention_kv *kv, size_t first_position, size_t n_rows, float *scratch,
                     float *out, size_t out_stride)
 {
+    asking later = {0};
     for (size_t r = 0; r < n_rows;) {
         size_t rows = chunk_rows_at(shape, first_position + r, n_rows - r);
         chunk c = chunk_start(shape, q + r * q_stride, q_stride, rows, first_position + r, scratch);
         c.kv = kv;
+        if (r == 0)
+            later = start_asking(&c);
+        c.later = later.lines > 0 ? &later : NULL;
         if (r == 0)
             prefetch_first(&c, first_position + n_rows);
         chunk_attend(&c);

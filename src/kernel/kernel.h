@@ -117,7 +117,8 @@ error_code matrix_create_packed(matrix **out, const matrix_source *sources, size
 void matrix_destroy(matrix *m); /* NULL is allowed */
 size_t matrix_rows(const matrix *m);
 size_t matrix_cols(const matrix *m);
-size_t matrix_bytes(const matrix *m); /* bytes one multiplication reads */
+size_t matrix_bytes(const matrix *m);       /* bytes one multiplication reads */
+const void *matrix_memory(const matrix *m); /* where these bytes are */
 /* One row as f32, cols values: bit for bit what the file's type decodes to. */
 void matrix_read_row(const matrix *m, size_t row, float *out);
 
@@ -210,6 +211,8 @@ typedef struct attention_kv {
     const void *keys, *values; /* of the shape's type */
     const void *open_keys;     /* of KV_OPEN_TYPE, where keys are grouped: those of the rows' own
                                   groups up to the rows; all closed groups before are in `keys` */
+    const void *later;  /* memory that will be read next: asked for evenly while few rows look */
+    size_t later_bytes; /* back far, which takes arithmetic more than memory; 0: none */
 } attention_kv;
 
 typedef struct attention_shape {

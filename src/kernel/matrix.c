@@ -336,6 +336,11 @@ size_t matrix_cols(const matrix *m)
     return m->cols;
 }
 
+const void *matrix_memory(const matrix *m)
+{
+    return m->memory;
+}
+
 size_t matrix_bytes(const matrix *m)
 {
     return m->bytes;

@@ -97,6 +97,23 @@ void forward_close_group(const worker *w, size_t layer, size_t row, size_t head)
                    open_key_at(c, kv, layer, head, first), c->head_dim);
 }
 
+/* A long history takes arithmetic where what follows it takes memory: so of a single row the
+ * weights that are read next are asked for meanwhile, a part by each head; of long prefetches no
+ * more than is hidden behind a position. */
+static void ask_for_weights(const worker *w, size_t layer, const segment *s, size_t head,
+                            attention_kv *kv)
+{
+    enum { LEAST_POSITIONS = 512, POSITION_BYTES = 256, CACHE_LINE = 64 };
+    const matrix *next = w->f->m->layers[layer].gate_up;
+    size_t window = config_layer(w->c, layer)->window;
+    size_t seen = window > 0 && window < s->first_position ? window : s->first_position;
+    if (w->f->n_rows > 1 || next == NULL || seen < LEAST_POSITIONS)
+        return;
+    size_t part = matrix_bytes(next) / w->c->n_kv_heads / CACHE_LINE * CACHE_LINE;
+    kv->later = (const char *)matrix_memory(next) + head * part;
+    kv->later_bytes = part < seen * POSITION_BYTES ? part : seen * POSITION_BYTES;
+}
+
 void forward_attend(const worker *w, size_t layer, const segment *s, size_t head)
 {
     forward *f = w->f;
@@ -111,10 +128,11 @@ void forward_attend(const worker *w, size_t layer, const segment *s, size_t head
     shape.sinks = sinks == NULL ? NULL : sinks + head * shape.group;
     size_t at = head * shape.group * c->head_dim;
     size_t width = forward_qkv_rows(c), out_width = c->n_heads * c->head_dim;
-    const attention_kv kv = {
+    attention_kv kv = {
         .keys = key_at(c, s->kv, layer, head, 0),
         .values = value_at(c, s->kv, layer, head, 0),
         .open_keys = kv_groups_keys(s->kv->type) ? open_key_at(c, s->kv, layer, head, 0) : NULL};
+    ask_for_weights(w, layer, s, head, &kv);
     attention_head(&shape, f->qkv + s->first_row * width + at, width, &kv, s->first_position,
                    s->n_rows, w->scratch->attention, f->mixed + s->first_row * out_width + at,
                    out_width);

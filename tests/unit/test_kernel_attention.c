@@ -120,7 +120,7 @@ static void free_scene(scene *s)
 
 static attention_kv kv_of(const scene *s)
 {
-    return (attention_kv){s->k, s->v, s->open_k};
+    return (attention_kv){.keys = s->k, .values = s->v, .open_keys = s->open_k};
 }
 
 static void attend(const scene *s, size_t first, size_t rows, float *out)
@@ -391,7 +391,7 @@ static void test_past_is_unread(void **state)
     float *kv = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(kv, MAP_FAILED);
     random_floats(kv, POSITIONS * DIM);
-    const attention_kv both = {kv, kv, NULL};
+    const attention_kv both = {.keys = kv, .values = kv};
     const attention_shape shape = {
         .type = KV_F32, .group = 3, .head_dim = DIM, .scale = 0.125f, .window = WINDOW};
     float *scratch = checked_alloc(attention_scratch_floats(&shape, 8), sizeof(float));
@@ -483,6 +483,34 @@ static void test_parts_of_a_group(void **state)
         free(scratch);
         free(whole);
         free(parts);
+        free_scene(&s);
+    }
+}
+
+/* Asking for other memory meanwhile changes nothing, how much of it there may be. */
+static void test_asking(void **state)
+{
+    (void)state;
+    enum { GROUP = 7, DIM = 64, POSITIONS = 300, WIDTH = GROUP * DIM };
+    static const size_t bytes[] = {1, 64, 5000, 1 << 20};
+    static char other[1 << 20];
+    float expected[WIDTH], out[WIDTH];
+    for (int type = 0; type < KV_TYPES; type++) {
+        scene s = make_scene((kv_type)type, GROUP, DIM, POSITIONS);
+        float *scratch = checked_alloc(attention_scratch_floats(&s.shape, 1), sizeof(float));
+        for (const char *const *name = kernel_names(); *name != NULL; name++) {
+            use_kernel(*name);
+            attention_kv kv = kv_of(&s);
+            const float *q = s.q + (POSITIONS - 1) * WIDTH;
+            attention_head(&s.shape, q, WIDTH, &kv, POSITIONS - 1, 1, scratch, expected, WIDTH);
+            for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) {
+                kv.later = other;
+                kv.later_bytes = bytes[i];
+                attention_head(&s.shape, q, WIDTH, &kv, POSITIONS - 1, 1, scratch, out, WIDTH);
+                assert_memory_equal(out, expected, sizeof out);
+            }
+        }
+        free(scratch);
         free_scene(&s);
     }
 }
@@ -614,6 +642,7 @@ int main(void)
         cmocka_unit_test(test_wide_window),
         cmocka_unit_test(test_sinks),
         cmocka_unit_test(test_parts_of_a_group),
+        cmocka_unit_test(test_asking),
         cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_kv_q8_0),
         cmocka_unit_test(test_kv_q4),
