@@ -184,7 +184,7 @@ $(VARIANT)/obj/bench/%.o: bench/%.c Makefile
 	$(quiet_compile)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Benches are not run by tests, but have to build.
-BENCHES := $(patsubst %,$(VARIANT)/bench/%,kv_memory arithmetic steps probe lookup lookup_wall draft_model render pool router)
+BENCHES := $(patsubst %,$(VARIANT)/bench/%,kv_memory depth arithmetic steps probe lookup lookup_wall draft_model render pool router)
 
 STRESS_OBJECTS := $(patsubst %.c,$(VARIANT)/obj/%.o,$(sort $(wildcard bench/stress*.c)))
 $(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY) $(RUST_LIBRARY)
