@@ -117,6 +117,11 @@ int32_t backend_first_token(const backend *b)
     return b->operations->first_token != NULL ? b->operations->first_token(b) : -1;
 }
 
+bool backend_has_ids(const backend *b)
+{
+    return b->operations->tokenize != NULL;
+}
+
 const char *backend_token_text(const backend *b, int32_t id, size_t *length)
 {
     if (b->operations->token_text != NULL)

@@ -111,6 +111,9 @@ error_code backend_tokenize(backend *b, const char *text, size_t length, bool sp
 error_code backend_end_tokens(const backend *b, token_list *out);
 /* The token that begins every text, or -1. */
 int32_t backend_first_token(const backend *b);
+/* The ids of its tokens are known here. Without, scores have numbers in their place, which only
+ * backend_token_text knows. */
+bool backend_has_ids(const backend *b);
 /* The bytes of one token; they live as long as the backend's model. */
 const char *backend_token_text(const backend *b, int32_t id, size_t *length);
 /* The text of tokens, those of control tokens included. ERR_INVALID: one is not in the vocabulary.

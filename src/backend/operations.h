@@ -33,7 +33,7 @@ typedef struct backend_operations {
     void (*cancel_reply)(reply *r);
     void (*release_reply)(reply *r);
 
-    /* Texts and tokens: all or none may be NULL. */
+    /* Texts and tokens: all or none may be NULL, but token_text. */
     error_code (*tokenize)(backend *b, const char *text, size_t length, bool specials,
                            token_list *out, failure *fail);
     error_code (*end_tokens)(const backend *b, token_list *out);

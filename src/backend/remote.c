@@ -14,6 +14,7 @@
 typedef struct remote_reply {
     reply base;
     remote_call *call;
+    score_list scores;
 } remote_reply;
 
 static const remote_backend *remote_of(const backend *b)
@@ -55,6 +56,7 @@ void remote_free(remote_backend *b)
     remote_pools_free(b);
     remote_change_free(b->change);
     json_decref(b->fields);
+    remote_words_free(&b->words);
     free(b->key);
     free(b);
 }
@@ -74,7 +76,11 @@ error_code remote_create(remote_backend **out, remote_house *h, const config_mod
     b->base = (backend){.operations = &remote_operations, .name = m->name};
     b->house = h;
     b->config = m;
-    error_code code = read_key(&b->key, &m->remote, fail);
+    error_code code = remote_words_init(&b->words);
+    if (code != OK)
+        failure_set(fail, code, "no memory for a backend");
+    else
+        code = read_key(&b->key, &m->remote, fail);
     b->fields = m->remote.fields != NULL ? json_loads(m->remote.fields, 0, NULL) : NULL;
     if (code == OK && m->remote.fields != NULL && b->fields == NULL)
         code = failure_set(fail, ERR_MEMORY, "no memory for the fields of model '%s'", m->name);
@@ -203,6 +209,8 @@ remote_call *remote_call_make(remote_backend *b, const request *r, wakeup wake)
                        .is_chat = is_chat,
                        .is_parted = r->chat.is_parted,
                        .max_tokens = r->max_tokens,
+                       .wants_scores = r->wants_scores,
+                       .scores = {.n_top = r->wants_scores ? r->n_top : 0},
                        .status = {.state = WORK_RUNNING},
                        .wake = wake};
     c->end_ms = r->deadline_ms > 0 ? c->submitted_ms + r->deadline_ms : 0;
@@ -230,11 +238,11 @@ static error_code submit(backend *base, const request *r, const prepared_prompt 
                          const lookup_wish *lookup, wakeup wake, reply **out, failure *fail)
 {
     remote_backend *b = (remote_backend *)base;
-    remote_reply *handle = malloc(sizeof *handle);
+    remote_reply *handle = calloc(1, sizeof *handle);
     remote_call *c = remote_call_make(b, r, wake);
     error_code code = handle == NULL || c == NULL
                           ? failure_set(fail, ERR_MEMORY, "no memory for a request")
-                          : remote_request_write(b, r, 0, &c->body, fail);
+                          : remote_request_write(b, r, c->scores.n_top, &c->body, fail);
     if (code != OK) {
         free(handle);
         if (c != NULL)
@@ -251,12 +259,18 @@ static error_code submit(backend *base, const request *r, const prepared_prompt 
 
 static error_code poll_reply(reply *r, reply_status *status, buffer *text, token_list *tokens)
 {
-    remote_call *c = ((remote_reply *)r)->call;
+    remote_reply *handle = (remote_reply *)r;
+    remote_call *c = handle->call;
     (void)tokens; /* not known */
+    score_list_clear(&handle->scores);
     pthread_mutex_lock(&c->lock);
     error_code code = text != NULL ? buffer_add(text, c->text.data, c->text.length) : OK;
     if (code == OK)
+        code = score_list_append(&handle->scores, &c->scores);
+    if (code == OK) {
         buffer_clear(&c->text);
+        score_list_clear(&c->scores);
+    }
     *status = c->status;
     pthread_mutex_unlock(&c->lock);
     return code;
@@ -264,9 +278,7 @@ static error_code poll_reply(reply *r, reply_status *status, buffer *text, token
 
 static const score_list *scores_of(const reply *r)
 {
-    static const score_list none = {.n_top = 0};
-    (void)r;
-    return &none;
+    return &((const remote_reply *)r)->scores;
 }
 
 static void cancel(remote_call *c)
@@ -296,6 +308,7 @@ static void cancel_reply(reply *r)
 static void release_reply(reply *r)
 {
     remote_call_leave(((remote_reply *)r)->call);
+    score_list_free(&((remote_reply *)r)->scores);
     free(r);
 }
 
@@ -314,6 +327,7 @@ const backend_operations remote_operations = {
     .reply_scores = scores_of,
     .cancel_reply = cancel_reply,
     .release_reply = release_reply,
+    .token_text = remote_token_text,
     .check_labels = remote_check_labels,
     .classify = remote_classify,
     .poll_classification = remote_poll_classification,

@@ -8,6 +8,7 @@
  *   remote.c          the operations of a backend
  *   remote_request.c  a request in JSON
  *   remote_answer.c   from events to text, ends and numbers
+ *   remote_scores.c   log-probabilities, and the texts of tokens
  *   remote_probe.c    the probe: one token, its alternatives renormalised
  *
  * A remote_call is one request on its way, held by who asked and by the thread. It waits for a
@@ -62,6 +63,14 @@ typedef struct remote_change {
 
 enum { MANNER_PLAIN, MANNER_LOOKUP, N_MANNERS }; /* without and with speculation */
 
+/* The texts of tokens that a model's servers told of, for any thread. */
+typedef struct remote_words {
+    pthread_mutex_t lock;
+    json_t *numbers; /* by text */
+    json_t *texts;   /* by number; none is taken away */
+    size_t bytes;
+} remote_words;
+
 struct remote_backend {
     backend base;
     struct remote_backend *next; /* of the house's */
@@ -69,6 +78,7 @@ struct remote_backend {
     const config_model *config;
     char *key;      /* or NULL */
     json_t *fields; /* more of each request's; or NULL */
+    remote_words words;
 
     /* The thread's. */
     remote_pool pools[N_MANNERS];
@@ -122,6 +132,7 @@ struct remote_call {
     bool is_chat;
     bool is_parted; /* thoughts and calls are wanted, with marks */
     bool wants_lookup;
+    bool wants_scores;
     size_t max_tokens; /* 0: not said */
     pool_prefix prefix;
 
@@ -148,6 +159,7 @@ struct remote_call {
 
     pthread_mutex_t lock; /* of the rest */
     buffer text;
+    score_list scores;
     reply_status status;
     pthread_mutex_t wake_lock; /* held while wake is called: who asked waits for it */
     wakeup wake;
@@ -169,6 +181,14 @@ error_code remote_request_write(const remote_backend *b, const request *r, size_
 
 /* Takes one event of an answer, with c->lock held. */
 void remote_answer_take(remote_call *c, const char *data, size_t length);
+
+/* ---- remote_scores.c ------------------------------------------------------------------------- */
+
+error_code remote_words_init(remote_words *w); /* to be freed anyway */
+void remote_words_free(remote_words *w);
+/* On the thread, with c->lock held: a list of {"token", "bytes", "logprob", "top_logprobs"}. */
+void remote_scores_take(remote_call *c, const json_t *tokens);
+const char *remote_token_text(const backend *b, int32_t number, size_t *length);
 
 /* ---- remote_probe.c -------------------------------------------------------------------------- */
 

@@ -96,6 +96,8 @@ static void take_choice(remote_call *c, const json_t *choice)
     const json_t *tokens = json_object_get(json_object_get(choice, "logprobs"), "content");
     if (c->probe != NULL && json_array_size(tokens) > 0)
         remote_probe_take(c->probe, json_object_get(json_array_get(tokens, 0), "top_logprobs"));
+    if (c->wants_scores)
+        remote_scores_take(c, tokens);
     if (c->is_chat)
         take_delta(c, json_object_get(choice, "delta"));
     else

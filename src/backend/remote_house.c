@@ -135,6 +135,7 @@ void remote_call_unreference(remote_call *c)
     pthread_mutex_destroy(&c->wake_lock);
     event_stream_free(&c->events);
     buffer_free(&c->text);
+    score_list_free(&c->scores);
     remote_probe_free(c->probe);
     free(c->body);
     free(c);

@@ -139,10 +139,13 @@ static error_code add_grammar(json_t *body, const remote_backend *b, const reply
 
 static error_code check(const remote_backend *b, const request *r, failure *fail)
 {
-    const char *what = r->kind == REQUEST_SCORE              ? "scores of texts"
-                       : r->wants_scores || r->scores_prompt ? "log-probabilities"
-                       : r->files_json != NULL               ? "files beside a hole"
-                                                             : NULL;
+    bool is_chat = r->prompt == NULL && r->prompt_ids == NULL;
+    const char *what = r->kind == REQUEST_SCORE      ? "scores of texts"
+                       : r->scores_prompt            ? "log-probabilities of a prompt"
+                       : r->scores_drawn             ? "what tokens are drawn from"
+                       : r->wants_scores && !is_chat ? "log-probabilities of completions"
+                       : r->files_json != NULL       ? "files beside a hole"
+                                                     : NULL;
     return what == NULL
                ? OK
                : failure_set(fail, ERR_UNSUPPORTED, "the server of model '%s' is not asked for %s",
@@ -184,10 +187,10 @@ error_code remote_request_write(const remote_backend *b, const request *r, size_
         add_prompt(body, r);
     add_sampling(body, &r->sampling);
     add_limits(body, r);
-    if (n_top > 0) {
+    if (n_top > 0 || r->wants_scores)
         set(body, "logprobs", json_true());
+    if (n_top > 0)
         set(body, "top_logprobs", json_integer((json_int_t)n_top));
-    }
     code = add_grammar(body, b, &r->grammar, fail);
     if (b->fields != NULL)
         json_object_update(body, b->fields);

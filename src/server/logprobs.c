@@ -36,8 +36,11 @@ static json_t *token_json(const backend *b, int32_t token, float logprob)
 {
     size_t length;
     const char *text = backend_token_text(b, token, &length);
-    return json_pack("{s:o, s:f, s:o, s:i}", "token", json_text(text, length), "logprob",
-                     told(logprob), "bytes", bytes_json(text, length), "id", (int)token);
+    json_t *one = json_pack("{s:o, s:f, s:o}", "token", json_text(text, length), "logprob",
+                            told(logprob), "bytes", bytes_json(text, length));
+    if (backend_has_ids(b))
+        json_object_set_new(one, "id", json_integer(token));
+    return one;
 }
 
 json_t *logprobs_chat(const exchange *e, choice *c)
@@ -51,7 +54,8 @@ json_t *logprobs_chat(const exchange *e, choice *c)
         json_t *one = token_json(b, s->items[i].token, s->items[i].logprob), *top = json_array();
         for (size_t k = 0; k < s->n_top; k++) {
             const token_logprob *t = &s->top[i * s->n_top + k];
-            json_array_append_new(top, token_json(b, t->token, t->logprob));
+            if (t->token >= 0) /* a server may tell fewer */
+                json_array_append_new(top, token_json(b, t->token, t->logprob));
         }
         json_object_set_new(one, "top_logprobs", top);
         json_array_append_new(content, one);

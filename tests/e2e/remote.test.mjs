@@ -75,6 +75,26 @@ test('what is sent, and what comes back of it', async (t) => {
   assert.equal(replica.headers[0].url, '/v1/chat/completions');
 });
 
+test('log-probabilities: the texts, their bytes where they are told, fewer alternatives than were asked for', async (t) => {
+  const token = (text, logprob, top, bytes) => ({ token: text, logprob, ...(bytes && { bytes }), top_logprobs: top });
+  const piece = (text, content) => `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content: text }, logprobs: { content }, finish_reason: null }] })}\n\n`;
+  const { replica, server } = await behind(t, stream(
+    piece('It', [token('It', -0.5, [token('It', -0.5), token('A', -1.5)])]),
+    piece(' \u00e9', [token(' \ufffd', -1, [token(' \ufffd', -1, undefined, [32, 195])], [32, 195]), token('\ufffd', -2, [], [169])]), end(), done));
+  const body = ask('x', { logprobs: true, top_logprobs: 2 });
+  const { status, body: answer } = await server.json('/v1/chat/completions', body);
+  assert.equal(status, 200, JSON.stringify(answer));
+  const { content } = answer.choices[0].logprobs;
+  assert.deepEqual(content.map((one) => [one.token, one.logprob, one.bytes, one.top_logprobs.length]),
+    [['It', -0.5, [73, 116], 2], [' \ufffd', -1, [32, 195], 1], ['\ufffd', -2, [169], 0]]);
+  assert.deepEqual(content[0].top_logprobs[1], { token: 'A', logprob: -1.5, bytes: [65] });
+  assert.deepEqual([replica.bodies[0].logprobs, replica.bodies[0].top_logprobs], [true, 2]);
+  const streamed = await events(server, body);
+  assert.deepEqual(streamed.list.flatMap((e) => e.choices[0]?.logprobs?.content ?? []), content);
+  const raw = await server.json('/v1/completions', { model: 'large', prompt: 'x', logprobs: 1 });
+  assert.equal(raw.status, 501);
+});
+
 test('calls of tools, in pieces and several', async (t) => {
   const { replica, server } = await behind(t, stream(
     call(0, 'add', ''), call(0, null, '{"a"'), call(0, null, ': 1}'), call(1, 'add', '{"a": 2}'), call(2, 'add', ''), end('tool_calls'), done));
