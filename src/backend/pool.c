@@ -144,7 +144,7 @@ static bool is_free(pool *p, size_t slot, const pool_tried *tried, double now_ms
         return true;
     double most =
         fmax(1, (double)pool_limit_now(&r->limit) * pool_breaker_share(&r->breaker, now_ms));
-    return now_ms >= r->refused_until && (double)r->in_flight < most &&
+    return now_ms >= r->refused_until && r->unwell < UNWELL && (double)r->in_flight < most &&
            pool_breaker_allows(&r->breaker, now_ms);
 }
 
@@ -330,5 +330,5 @@ bool pool_check(pool *p, size_t slot, bool is_well, double now_ms)
     if (++r->unwell < UNWELL)
         return false;
     pool_breaker_fail(&r->breaker, true, pool_draw(p), now_ms);
-    return r->unwell == UNWELL;
+    return true;
 }

@@ -103,7 +103,7 @@ size_t pool_begin(pool *p, size_t slot);
 /* `delay_ms`: to the first byte, 0 where none came; `size`: bytes of the prompt. */
 void pool_end(pool *p, size_t slot, pool_end_kind kind, size_t began_with, double delay_ms,
               size_t size, double now_ms);
-/* What a health check found; true: those that wait for its first byte should go elsewhere. */
+/* What a health check found: while they fail, nothing is sent there. True: those that wait for its first byte should go elsewhere. */
 bool pool_check(pool *p, size_t slot, bool is_well, double now_ms);
 
 /* A random number in [0, 1). */

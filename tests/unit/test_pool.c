@@ -322,9 +322,13 @@ static void checks_that_fail_open_it_and_one_that_does_not_lets_it_be_tried(void
     (void)state;
     pool *p = pool_of(2, &(pool_setting){.limit = 4});
     assert_false(pool_check(p, 0, false, 0));
-    assert_true(pool_check(p, 0, false, 1)); /* now, and not again */
-    assert_false(pool_check(p, 0, false, 2));
+    assert_true(pool_check(p, 0, false, 1)); /* those that wait go elsewhere … */
+    assert_true(pool_check(p, 0, false, 2)); /* … and a trial that came meanwhile */
     assert_int_equal(p->replicas[0].breaker.state, BREAKER_OPEN);
+    for (uint64_t i = 0; i < 20; i++) { /* its time has passed, but it is not well */
+        pool_place at = place(i);
+        assert_int_equal(pool_choose(p, &at, &nobody, 60000), 1);
+    }
     assert_false(pool_check(p, 0, true, 3));
     assert_true(pool_breaker_allows(&p->replicas[0].breaker, 3));
     pool_destroy(p);
