@@ -57,6 +57,17 @@ test('without prices nothing is said of costs', async (t) => {
   assert.ok(!('cost' in body.a_io.receipt));
 });
 
+test('SIGHUP reads prices again', async (t) => {
+  const config = changedConfig(t, priced);
+  const server = await Server.start({ args: ['--config', config] });
+  t.after(() => server.stop());
+  const cost = async () => (await server.json('/v1/chat/completions', ask('Who wrote Faust?', { model: 'large' }))).body.a_io.receipt.cost;
+  const before = await cost();
+  fs.writeFileSync(config, fs.readFileSync(config, 'utf8').replace('{input: 1000, output: 2000}', '{input: 2000, output: 4000}'));
+  server.child.kill('SIGHUP');
+  await until('the new price counts', async () => near(await cost(), 2 * before));
+});
+
 test('the cheapest that is soon there', async (t) => {
   const config = changedConfig(t, withRules('    - {name: soon, cheapest_within_ms: 60000}\n    - {name: rest, model: large}'));
   const server = await Server.start({ args: ['--config', config] });
