@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "engine/kv.h"
+#include "kernel/inline.h"
 #include "measure/measure.h"
 #include "model/forward.h"
 
@@ -44,15 +45,13 @@ __attribute__((target("avx512f,avx512vnni"))) static void multiply(void *context
     (void)thread;
     (void)n_threads;
     __m512i sums[CHAINS], a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(1);
-    for (size_t i = 0; i < CHAINS; i++)
-        sums[i] = _mm512_set1_epi32((int)i);
+    UNROLL for (size_t i = 0; i < CHAINS; i++) sums[i] = _mm512_set1_epi32((int)i);
     for (size_t round = 0; round < PEAK_ROUNDS; round++) {
-        for (size_t i = 0; i < CHAINS; i++)
+        UNROLL for (size_t i = 0; i < CHAINS; i++) /* or the sums would go by way of memory */
             sums[i] = _mm512_dpbusd_epi32(sums[i], a, b);
         __asm__ volatile("" : "+v"(a), "+v"(b));
     }
-    for (size_t i = 1; i < CHAINS; i++)
-        sums[0] = _mm512_add_epi32(sums[0], sums[i]);
+    UNROLL for (size_t i = 1; i < CHAINS; i++) sums[0] = _mm512_add_epi32(sums[0], sums[i]);
     *(volatile int *)context = _mm512_reduce_add_epi32(sums[0]);
 }
 

@@ -17,6 +17,7 @@ json     records are to be written again with one key renamed and one field drop
 chat     the third turn of a conversation about a piece of code: the first two are the model's own
 prose    a text about a given matter, out of nothing
 """
+
 import argparse
 import collections
 import json
@@ -37,19 +38,54 @@ import urllib.request
 from idle import address, cpu_seconds
 
 COMMIT = "74276f1"  # all texts are of this commit, so that they stay the same
-WORDS = ("harbour lantern copper orchard thunder velvet compass glacier meadow saddle ember willow anchor "
-         "marble falcon cedar quartz river saffron beacon").split()
-MATTERS = ("a lighthouse in winter", "why bread rises", "a town that lost its river", "how bees find home",
-           "a clockmaker's apprentice", "the first frost", "what makes a bridge stand", "a letter never sent",
-           "the smell of rain", "how glass is made", "a market at dawn", "the night train", "why leaves turn red",
-           "a map with an error", "the sound of snow", "how tides work", "an old typewriter", "the last ferry",
-           "learning to swim", "a garden on a roof")
-TASKS = ("reverses a linked list", "counts the words of a text", "merges two sorted lists", "finds the primes below n",
-         "parses a line of CSV", "checks balanced brackets", "computes a moving average", "flattens nested lists",
-         "caches a function's results", "formats bytes for people", "validates an e-mail address", "rotates a matrix",
-         "finds duplicates in a list", "converts Roman numerals", "implements a queue with two stacks",
-         "reads a file in chunks", "splits a list into pieces", "computes the edit distance", "sorts by two keys",
-         "retries a call three times")
+WORDS = (
+    "harbour lantern copper orchard thunder velvet compass glacier meadow saddle ember willow anchor "
+    "marble falcon cedar quartz river saffron beacon"
+).split()
+MATTERS = (
+    "a lighthouse in winter",
+    "why bread rises",
+    "a town that lost its river",
+    "how bees find home",
+    "a clockmaker's apprentice",
+    "the first frost",
+    "what makes a bridge stand",
+    "a letter never sent",
+    "the smell of rain",
+    "how glass is made",
+    "a market at dawn",
+    "the night train",
+    "why leaves turn red",
+    "a map with an error",
+    "the sound of snow",
+    "how tides work",
+    "an old typewriter",
+    "the last ferry",
+    "learning to swim",
+    "a garden on a roof",
+)
+TASKS = (
+    "reverses a linked list",
+    "counts the words of a text",
+    "merges two sorted lists",
+    "finds the primes below n",
+    "parses a line of CSV",
+    "checks balanced brackets",
+    "computes a moving average",
+    "flattens nested lists",
+    "caches a function's results",
+    "formats bytes for people",
+    "validates an e-mail address",
+    "rotates a matrix",
+    "finds duplicates in a list",
+    "converts Roman numerals",
+    "implements a queue with two stacks",
+    "reads a file in chunks",
+    "splits a list into pieces",
+    "computes the edit distance",
+    "sorts by two keys",
+    "retries a call three times",
+)
 
 
 def git(*arguments):
@@ -67,12 +103,19 @@ def user(text):
 def edits(n):
     found = []
     for path in files(r"src/(engine|orchestra|server|base)/.*\.c"):
-        for function in re.findall(r"^static [^;{}\n]*\([^;{}]*\)\n\{\n.*?^\}", git("show", f"{COMMIT}:{path}"), re.S | re.M):
+        for function in re.findall(
+            r"^static [^;{}\n]*\([^;{}]*\)\n\{\n.*?^\}", git("show", f"{COMMIT}:{path}"), re.S | re.M
+        ):
             name = re.search(r"(\w+)\(", function).group(1)
             if 350 <= len(function) <= 900 and len(found) < n and not any(path == p for p, _, _ in found):
                 found.append((path, name, function))
-    return [user(f"Write this C function again with `{name}` renamed to `{name}_once`, and nothing else changed. "
-                 f"Answer with the code alone.\n\n```c\n{function}\n```") for _, name, function in found]
+    return [
+        user(
+            f"Write this C function again with `{name}` renamed to `{name}_once`, and nothing else changed. "
+            f"Answer with the code alone.\n\n```c\n{function}\n```"
+        )
+        for _, name, function in found
+    ]
 
 
 def summaries(n):
@@ -81,18 +124,35 @@ def summaries(n):
         paragraphs = [re.sub(r"\s+", " ", p).strip() for p in git("show", f"{COMMIT}:{path}").split("\n\n")]
         sections += [p for p in paragraphs if 300 <= len(p) <= 1500 and not re.match(r"[#|>`]", p)]
     step = max(1, len(sections) // n)
-    return [user("Sum this up in three points, and after each quote word for word the sentence that it rests on.\n\n"
-                 + section) for section in sections[::step][:n]]
+    return [
+        user(
+            "Sum this up in three points, and after each quote word for word the sentence that it rests on.\n\n"
+            + section
+        )
+        for section in sections[::step][:n]
+    ]
 
 
 def records(n):
     r = random.Random(7)
     prompts = []
     for _ in range(n):
-        rows = [{"id": r.randrange(1000, 9999), "name": " ".join(r.sample(WORDS, 2)), "price": r.randrange(100, 9900) / 100,
-                 "tags": r.sample(WORDS, 3), "stock": r.randrange(500)} for _ in range(4)]
-        prompts.append(user("Write this JSON again with the key \"name\" renamed to \"title\" and without \"stock\". "
-                            "Answer with the JSON alone.\n\n" + json.dumps(rows, indent=2)))
+        rows = [
+            {
+                "id": r.randrange(1000, 9999),
+                "name": " ".join(r.sample(WORDS, 2)),
+                "price": r.randrange(100, 9900) / 100,
+                "tags": r.sample(WORDS, 3),
+                "stock": r.randrange(500),
+            }
+            for _ in range(4)
+        ]
+        prompts.append(
+            user(
+                'Write this JSON again with the key "name" renamed to "title" and without "stock". '
+                "Answer with the JSON alone.\n\n" + json.dumps(rows, indent=2)
+            )
+        )
     return prompts
 
 
@@ -109,8 +169,9 @@ class Server:
 
     def post(self, messages, tokens, **more):
         body = {"model": "auto", "messages": messages, "temperature": 0, "max_tokens": tokens, **more}
-        request = urllib.request.Request(self.url + "/v1/chat/completions", json.dumps(body).encode(),
-                                         {"content-type": "application/json"})
+        request = urllib.request.Request(
+            self.url + "/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=600) as reply:
             return json.load(reply)
 
@@ -135,7 +196,9 @@ class Peer(Server):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self.process = subprocess.Popen(command + ["--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command + ["--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         self.url, self.tokens = f"http://127.0.0.1:{port}", tokens
         self.wait_until_ready()
 
@@ -158,8 +221,15 @@ def text_of(reply):
 
 def conversation(task, server):
     messages = user(f"Write a short Python function that {task}. Code alone.")
-    for question in ("Add type hints and a docstring.", "Now raise ValueError for input that makes no sense, and show the whole function again."):
-        messages = messages + [{"role": "assistant", "content": text_of(server.post(messages, server.tokens))}] + user(question)
+    for question in (
+        "Add type hints and a docstring.",
+        "Now raise ValueError for input that makes no sense, and show the whole function again.",
+    ):
+        messages = (
+            messages
+            + [{"role": "assistant", "content": text_of(server.post(messages, server.tokens))}]
+            + user(question)
+        )
     return messages
 
 
@@ -208,22 +278,38 @@ def row_of(kind, results):
     cpu = [r["off"].cpu_s / r["auto"].cpu_s for r in results]
     steps = statistics.median((r["auto"].tokens - 1) / r["auto"].steps for r in results)
     same = sum(r["auto"].text == r["off"].text for r in results)
-    return (f"| {kind} | {len(results)} | {speed('off'):.1f} | {speed('auto'):.1f} | {spread(times)} | {min(times):.2f} | {spread(cpu)} | "
-            f"{steps:.2f} | {same} |")
+    return (
+        f"| {kind} | {len(results)} | {speed('off'):.1f} | {speed('auto'):.1f} | {spread(times)} | {min(times):.2f} | {spread(cpu)} | "
+        f"{steps:.2f} | {same} |"
+    )
 
 
 def peer_row(kind, results, names):
-    cells = [f"{statistics.median(r[n].tokens_per_s for r in results):.1f} ({statistics.median(r['auto'].tokens_per_s / r[n].tokens_per_s for r in results):.2f})"
-             for n in names]
-    return f"| {kind} | {len(results)} | {statistics.median(r['auto'].tokens_per_s for r in results):.1f} | " + " | ".join(cells) + " |"
+    cells = [
+        f"{statistics.median(r[n].tokens_per_s for r in results):.1f} ({statistics.median(r['auto'].tokens_per_s / r[n].tokens_per_s for r in results):.2f})"
+        for n in names
+    ]
+    return (
+        f"| {kind} | {len(results)} | {statistics.median(r['auto'].tokens_per_s for r in results):.1f} | "
+        + " | ".join(cells)
+        + " |"
+    )
 
 
 def print_tables(kinds, journal, names):
     done = {kind: journal.of(kind) for kind in kinds if journal.of(kind)}
-    print("| kind | requests | off, tokens/s | auto | times off | lowest | by processor time | tokens a step | same text |\n|" + "---|" * 9)
+    print(
+        "| kind | requests | off, tokens/s | auto | times off | lowest | by processor time | tokens a step | same text |\n|"
+        + "---|" * 9
+    )
     print("\n".join(row_of(kind, results) for kind, results in done.items()))
     if names:
-        print("\n| kind | requests | auto, tokens/s | " + " | ".join(f"{name} (auto over it)" for name in names) + " |\n|" + "---|" * (3 + len(names)))
+        print(
+            "\n| kind | requests | auto, tokens/s | "
+            + " | ".join(f"{name} (auto over it)" for name in names)
+            + " |\n|"
+            + "---|" * (3 + len(names))
+        )
         done = {kind: [r for r in results if names[0] in r] for kind, results in done.items()}
         print("\n".join(peer_row(kind, results, names) for kind, results in done.items() if results))
 
@@ -247,8 +333,13 @@ def main():
         for peer in given.peer:
             name, _, command = peer.partition("=")
             peers[name] = Peer(shlex.split(command) + ["-m", given.model], given.tokens)
-        make = {"edit": edits, "summary": summaries, "json": records, "chat": lambda n: TASKS[:n],
-                "prose": lambda n: [user(f"Write a text of some paragraphs about {matter}.") for matter in MATTERS[:n]]}
+        make = {
+            "edit": edits,
+            "summary": summaries,
+            "json": records,
+            "chat": lambda n: TASKS[:n],
+            "prose": lambda n: [user(f"Write a text of some paragraphs about {matter}.") for matter in MATTERS[:n]],
+        }
         for kind in given.kinds.split(","):
             for i, prompt in enumerate(make[kind](given.requests)):
                 if not journal.has(kind, i):
