@@ -382,7 +382,7 @@ static size_t serve(pool_limit *l, size_t limit, const knee *k, double for_ms, u
 static size_t serve_best(const knee *k, double for_ms, uint64_t seed)
 {
     size_t best = 0;
-    for (size_t limit = 1; limit <= 128; limit++) {
+    for (size_t limit = (size_t)(0.8 * k->knee); (double)limit <= 1.6 * k->knee; limit++) {
         size_t good = serve(NULL, limit, k, for_ms, seed);
         best = good > best ? good : best;
     }
