@@ -175,54 +175,6 @@ static void destroy_prompt(prepared_prompt *p)
 
 /* ---- replies --------------------------------------------------------------------------------- */
 
-/* Where the prompt belongs: its messages, the first user's being a mark. */
-static void take_prefix(pool_prefix *p, const request *r)
-{
-    bool is_first = true;
-    pool_prefix_init(p);
-    if (r->prompt != NULL)
-        pool_prefix_add(p, r->prompt, r->prompt_length);
-    else if (r->prompt_ids != NULL)
-        pool_prefix_add(p, r->prompt_ids, r->n_prompt_ids * sizeof *r->prompt_ids);
-    else if (r->n_messages == 0 && r->chat.messages_json != NULL)
-        pool_prefix_add(p, r->chat.messages_json, strlen(r->chat.messages_json));
-    for (size_t i = 0; r->prompt == NULL && r->prompt_ids == NULL && i < r->n_messages; i++) {
-        const chat_message *m = &r->messages[i];
-        pool_prefix_add(p, m->role, strlen(m->role));
-        pool_prefix_add(p, m->content, m->content_length);
-        if (is_first && strcmp(m->role, "user") == 0) {
-            pool_prefix_mark(p);
-            is_first = false;
-        }
-    }
-    pool_prefix_mark(p);
-}
-
-remote_call *remote_call_make(remote_backend *b, const request *r, wakeup wake)
-{
-    remote_call *c = calloc(1, sizeof *c);
-    bool is_chat = r->prompt == NULL && r->prompt_ids == NULL;
-    if (c == NULL)
-        return NULL;
-    *c = (remote_call){.backend = b,
-                       .submitted_ms = clock_ms(),
-                       .is_chat = is_chat,
-                       .is_parted = r->chat.is_parted,
-                       .max_tokens = r->max_tokens,
-                       .wants_scores = r->wants_scores,
-                       .scores = {.n_top = r->wants_scores ? r->n_top : 0},
-                       .status = {.state = WORK_RUNNING},
-                       .wake = wake};
-    c->end_ms = r->deadline_ms > 0 ? c->submitted_ms + r->deadline_ms : 0;
-    atomic_init(&c->references, 1);
-    pthread_mutex_init(&c->lock, NULL);
-    pthread_mutex_init(&c->wake_lock, NULL);
-    event_stream_init(&c->events);
-    buffer_init(&c->text, REMOTE_TEXT_LIMIT);
-    take_prefix(&c->prefix, r);
-    return c;
-}
-
 static reply_style style_of(const request *r, const prepared_prompt *p)
 {
     bool is_chat = r->prompt == NULL && r->prompt_ids == NULL;
@@ -281,28 +233,9 @@ static const score_list *scores_of(const reply *r)
     return &((const remote_reply *)r)->scores;
 }
 
-static void cancel(remote_call *c)
-{
-    pthread_mutex_lock(&c->lock);
-    bool runs = c->status.state == WORK_RUNNING;
-    pthread_mutex_unlock(&c->lock);
-    atomic_store(&c->cancelled, true);
-    if (runs)
-        remote_house_wake(c->backend->house);
-}
-
-void remote_call_leave(remote_call *c)
-{
-    pthread_mutex_lock(&c->wake_lock);
-    c->wake = (wakeup){.call = NULL};
-    pthread_mutex_unlock(&c->wake_lock);
-    cancel(c);
-    remote_call_unreference(c);
-}
-
 static void cancel_reply(reply *r)
 {
-    cancel(((remote_reply *)r)->call);
+    remote_call_cancel(((remote_reply *)r)->call);
 }
 
 static void release_reply(reply *r)

@@ -2,14 +2,17 @@
  * remote.h: models at other servers, which speak OpenAI's API: what its files share. Inside the
  * room only.
  *
- *   remote_house.c    the thread that talks to the servers
- *   remote_pool.c     a model's replicas: which has a request, retries, health, reloads
- *   remote_attempt.c  a request at one of them
- *   remote.c          the operations of a backend
- *   remote_request.c  a request in JSON
- *   remote_answer.c   from events to text, ends and numbers
+ *   remote_house.c     the thread that talks to the servers
+ *   remote.c           the operations of a backend
+ *   remote_pool.c      which replica has a request, retries, hedges, health
+ *   remote_attempt.c   a request at one of them
+ *   remote_replicas.c  a model's replicas: made, changed by a reload, told
+ *   remote_queue.c     what the thread has
+ *   remote_call.c      a request on its way
+ *   remote_request.c   a request in JSON
+ *   remote_answer.c    from events to text, ends and numbers
  *   remote_scores.c   log-probabilities, and the texts of tokens
- *   remote_probe.c    the probe: one token, its alternatives renormalised
+ *   remote_probe.c     the probe: one token, its alternatives renormalised
  *
  * A remote_call is one request on its way, held by who asked and by the thread. It waits for a
  * replica, then is an attempt at one (or two, where it is hedged), and after one that failed before
@@ -165,6 +168,27 @@ struct remote_call {
     wakeup wake;
 };
 
+/* The thread that talks to the servers, and what it has. */
+struct remote_house {
+    backend_house base;
+    http_client *client;
+    pthread_t thread;
+    bool is_started;
+    remote_backend *backends;
+
+    /* The thread's. */
+    remote_attempt *attempts; /* under way */
+    remote_attempt *done;     /* of these, those that have ended by themselves */
+    remote_attempt *cursor;   /* of a walk, the next one */
+    double look_ms;           /* when time is looked at again */
+
+    pthread_mutex_t pools;                 /* the thread's pools, which others may read */
+    pthread_mutex_t lock;                  /* of the rest, and of backends' changes */
+    remote_call *arrivals, **arrivals_end; /* who came first first */
+    bool is_ending;
+    atomic_bool has_cancelled;
+};
+
 extern const backend_operations remote_operations;
 extern const chat_form remote_form; /* how calls stand in the text */
 extern const chat_thoughts remote_thoughts;
@@ -199,12 +223,8 @@ error_code remote_classify(backend *b, const request *r, const prepared_prompt *
                            wakeup wake, classification **out, failure *fail);
 error_code remote_poll_classification(classification *c, classification_result *out);
 void remote_release_classification(classification *c);
-/* Takes the likeliest tokens in place of the first one: a list of {"token", "logprob"}. */
-void remote_probe_take(remote_probe *p, const json_t *top);
-void remote_probe_free(remote_probe *p); /* NULL too */
 
-/* ---- remote_attempt.c, on the thread ----------------------------------------------------------
- */
+/* ---- remote_attempt.c, on the thread --------------------------------------------------------- */
 
 /* The call goes to a replica. */
 error_code remote_attempt_begin(remote_call *c, remote_pool *p, size_t slot, double now_ms,
@@ -218,11 +238,8 @@ remote_attempt_end_ms(const remote_attempt *a); /* when that will be, unless som
 /* It is no more; the pool is told what it came to. */
 void remote_attempt_end(remote_attempt *a, pool_end_kind kind, double now_ms);
 
-/* ---- remote_pool.c, on the thread -------------------------------------------------------------
- */
+/* ---- remote_pool.c, on the thread ------------------------------------------------------------ */
 
-error_code remote_pools_create(remote_backend *b, failure *fail);
-void remote_pools_free(remote_backend *b); /* no attempt is left */
 /* A call that came. */
 void remote_pools_take(remote_backend *b, remote_call *c, double now_ms);
 /* An attempt is over by itself: the call is, too, or waits for another. */
@@ -232,13 +249,19 @@ void remote_pools_dispatch(remote_backend *b, double now_ms);
 /* Whatever time has brought: cancelled calls, health checks, hedges. Returns when it should look
  * again. */
 double remote_pools_look(remote_backend *b, double now_ms);
+
+/* ---- remote_replicas.c ------------------------------------------------------------------------
+ */
+
+error_code remote_pools_create(remote_backend *b, failure *fail);
+void remote_pools_free(remote_backend *b); /* no attempt is left */
 /* Makes the replicas those of the change, which it frees. */
 void remote_pools_change(remote_backend *b, remote_change *change, double now_ms);
 remote_change *remote_change_make(const config_remote *r); /* NULL: no memory */
 void remote_change_free(remote_change *c);                 /* NULL too */
 size_t remote_pools_read(const remote_backend *b, backend_replica *out, size_t most);
 
-/* ---- remote_house.c -------------------------------------------------------------------------- */
+/* ---- remote_queue.c -------------------------------------------------------------------------- */
 
 /* Hands a call to the thread, which holds it until it has ended. */
 void remote_house_send(remote_house *h, remote_call *c);
@@ -248,7 +271,6 @@ void remote_house_lock(remote_house *h); /* of the pools, for who reads them */
 void remote_house_unlock(remote_house *h);
 /* Somebody cancelled a call. */
 void remote_house_wake(remote_house *h);
-void remote_call_unreference(remote_call *c);
 
 /* On the thread. */
 http_client *remote_house_client(remote_house *h);
@@ -260,18 +282,26 @@ void remote_house_look_by(remote_house *h, double ms);
 void remote_house_add(remote_house *h, remote_attempt *a);
 void remote_house_drop(remote_house *h, remote_attempt *a);
 void remote_house_note_done(remote_attempt *a);
-void remote_call_wake(remote_call *c);
-/* It has ended: `why` says how. The thread lets go of it. */
-void remote_call_finish(remote_call *c, const failure *why);
 
 /* ---- remote.c -------------------------------------------------------------------------------- */
 
 error_code remote_create(remote_backend **out, remote_house *h, const config_model *m,
                          failure *fail);
 void remote_free(remote_backend *b);
+
+/* ---- remote_call.c --------------------------------------------------------------------------- */
+
 /* A call that is not sent yet, without a body; NULL: no memory. */
 remote_call *remote_call_make(remote_backend *b, const request *r, wakeup wake);
+void remote_call_cancel(remote_call *c);
 /* Who asked lets go of it: it is cancelled if it runs, and wake is not called any more. */
 void remote_call_leave(remote_call *c);
+void remote_call_unreference(remote_call *c);
+void remote_probe_free(remote_probe *p); /* NULL too */
+
+/* On the thread. */
+void remote_call_wake(remote_call *c);
+/* It has ended: `why` says how. The thread lets go of it. */
+void remote_call_finish(remote_call *c, const failure *why);
 
 #endif

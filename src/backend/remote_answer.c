@@ -1,5 +1,6 @@
 /* remote_answer.c: an answer's events: its text with thoughts and calls marked, its end, its
  * numbers. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,12 +91,32 @@ static void take_delta(remote_call *c, const json_t *delta)
         take_call(c, json_array_get(calls, i));
 }
 
+/* Servers differ in the space before the first word of an answer. */
+static bool is_label(const char *token, const char *label)
+{
+    return strcmp(token + strspn(token, " "), label + strspn(label, " ")) == 0;
+}
+
+/* The likeliest tokens in place of the first one: a list of {"token", "logprob"}. */
+static void take_probe(remote_probe *p, const json_t *top)
+{
+    for (size_t i = 0; !p->is_told && i < json_array_size(top); i++) {
+        const json_t *one = json_array_get(top, i);
+        const char *token = json_string_value(json_object_get(one, "token"));
+        double logprob = json_number_value(json_object_get(one, "logprob"));
+        for (size_t k = 0; token != NULL && k < p->n_labels; k++)
+            if (is_label(token, p->labels[k])) /* "code" and " code" together */
+                p->logprobs[k] = (float)log(exp((double)p->logprobs[k]) + exp(logprob));
+    }
+    p->is_told = true;
+}
+
 static void take_choice(remote_call *c, const json_t *choice)
 {
     const json_t *finish = json_object_get(choice, "finish_reason");
     const json_t *tokens = json_object_get(json_object_get(choice, "logprobs"), "content");
     if (c->probe != NULL && json_array_size(tokens) > 0)
-        remote_probe_take(c->probe, json_object_get(json_array_get(tokens, 0), "top_logprobs"));
+        take_probe(c->probe, json_object_get(json_array_get(tokens, 0), "top_logprobs"));
     if (c->wants_scores)
         remote_scores_take(c, tokens);
     if (c->is_chat)

@@ -92,13 +92,6 @@ static remote_probe *make_probe(const char *const *labels, size_t n)
     return p;
 }
 
-void remote_probe_free(remote_probe *p)
-{
-    for (size_t i = 0; p != NULL && i < p->n_labels; i++)
-        free(p->labels[i]);
-    free(p);
-}
-
 error_code remote_classify(backend *base, const request *r, const prepared_prompt *p,
                            const probe_template *t, const char *const *labels, size_t n_labels,
                            wakeup wake, classification **out, failure *fail)
@@ -131,32 +124,13 @@ error_code remote_classify(backend *base, const request *r, const prepared_promp
     }
     call->probe->windowed = windowed;
     *c = (remote_classification){
-        .base.operations = &remote_operations, .call = call, .prompt_tokens = p->n_tokens};
+        .base.operations = base->operations, .call = call, .prompt_tokens = p->n_tokens};
     remote_house_send(b->house, call);
     *out = &c->base;
     return OK;
 }
 
 /* ---- what comes back ------------------------------------------------------------------------- */
-
-/* Servers differ in the space before the first word of an answer. */
-static bool is_label(const char *token, const char *label)
-{
-    return strcmp(token + strspn(token, " "), label + strspn(label, " ")) == 0;
-}
-
-void remote_probe_take(remote_probe *p, const json_t *top)
-{
-    for (size_t i = 0; !p->is_told && i < json_array_size(top); i++) {
-        const json_t *one = json_array_get(top, i);
-        const char *token = json_string_value(json_object_get(one, "token"));
-        double logprob = json_number_value(json_object_get(one, "logprob"));
-        for (size_t k = 0; token != NULL && k < p->n_labels; k++)
-            if (is_label(token, p->labels[k])) /* "code" and " code" together */
-                p->logprobs[k] = (float)log(exp((double)p->logprobs[k]) + exp(logprob));
-    }
-    p->is_told = true;
-}
 
 /* All labels must have been told of: what was left out could be anything below the least. */
 static void read_labels(const remote_probe *p, const char *name, classification_result *out)
