@@ -89,7 +89,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all install uninstall demo demo-real demo-tasks real-models replay test test-programs test-docs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-depth bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured test-calls bench-load fuzz fuzz-programs test-faults dist package
+.PHONY: all install uninstall demo demo-real demo-tasks real-models replay test test-programs test-docs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-depth bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured test-calls bench-load fuzz fuzz-programs test-faults dist package test-rooms
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(RUST_LIBRARY)
@@ -203,10 +203,14 @@ PARALLEL = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 test: setup
 	@$(MAKE) --no-print-directory $(PARALLEL) test-programs SANITIZE=$(SANITIZE)
-	@$(MAKE) --no-print-directory test-docs test-c test-neon test-e2e SANITIZE=$(SANITIZE)
+	@$(MAKE) --no-print-directory test-docs test-rooms test-c test-neon test-e2e SANITIZE=$(SANITIZE)
 
 STRESS_TEST := $(call only,$(VARIANT)/bench/stress)
 test-programs: $(PROGRAM) $(TEST_PROGRAMS) $(STRESS_TEST) $(if $(ONLY),,$(BENCHES))
+
+# Who calls whom, of this compiler's objects without sanitizers: those of others add calls of their own.
+test-rooms: $(PROGRAM)
+	@$(if $(SANITIZE)$(ONLY),,tests/rooms/check.py $(VARIANT)/obj)
 
 test-c: test-programs
 	@$(if $(TEST_PROGRAMS)$(STRESS_TEST),tests/run.py $(VARIANT) $(TEST_PROGRAMS) $(STRESS_TEST))
