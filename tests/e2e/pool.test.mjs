@@ -59,17 +59,18 @@ async function metric(server, name, labels) {
 test('conversations stay where they began, and all servers have some', async (t) => {
   const replicas = await start(t, 4, answers());
   const server = await serve(t, withPool(t, replicas.map((r) => r.url)));
-  for (let i = 0; i < 40; i++) {
+  for (let i = 0; i < 100; i++) {
     const turns = [{ role: 'user', content: `Conversation ${i}: what is it?` }];
     for (let turn = 0; turn < 3; turn++) {
       assert.equal((await server.json('/v1/chat/completions', ask('', { messages: turns }))).status, 200);
       turns.push({ role: 'assistant', content: 'well' }, { role: 'user', content: `and ${turn}?` });
     }
   }
-  const places = Array.from({ length: 40 }, () => new Set());
+  const places = Array.from({ length: 100 }, () => new Set());
   replicas.forEach((r, k) => r.bodies.forEach((b) => places[Number(/\d+/.exec(b.messages[0].content))].add(k)));
-  assert.ok(places.filter((p) => p.size === 1).length >= 36, `${places.map((p) => p.size)}`);
-  for (const r of replicas) assert.ok(r.bodies.length >= 15, `${replicas.map((one) => one.bodies.length)}`);
+  assert.ok(places.filter((p) => p.size === 1).length >= 90, `${places.map((p) => p.size)}`);
+  // One at a time nothing crowds: the sooner of two candidates has it, so that shares may differ.
+  for (const r of replicas) assert.ok(r.bodies.length >= 9, `${replicas.map((one) => one.bodies.length)}`);
 });
 
 // What a server says of its queue is not asked: the fourth says that it has none, and refuses nine of ten.
