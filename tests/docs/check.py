@@ -3,7 +3,8 @@
 
 Every file of source named in a document of `git ls-files` exists (by its path from the root, from src/, from the document's
 folder, or by its name alone; `quant_*.c` is any that fits), links lead to files, and no line is longer than 100
-columns, tables, code, headings and single words aside. And every file of src/ begins with a word on what it does.
+columns, tables, code, headings and single words aside. And every file of src/ begins with a word on what it does, those of C
+with at most 500 lines.
 """
 
 import fnmatch
@@ -14,6 +15,7 @@ import subprocess
 import sys
 
 WIDTH = 100
+LONGEST = 500  # lines of a file of C
 SOURCE = r"[\w./*-]+\.(?:c|h|rs|py|mjs|sh|svg|html|js|css)"
 
 
@@ -59,18 +61,22 @@ def faults(document, files):
             yield f"{document}:{number}: {len(line)} columns, {WIDTH} at most"
 
 
-def headless(files):
+def faults_of_source(files):
     for file in files:
-        is_source = file.startswith("src/") and file.endswith((".c", ".h", ".rs"))
-        if is_source and not pathlib.Path(file).read_text().startswith(("/*", "//")):
+        if not file.startswith("src/") or not file.endswith((".c", ".h", ".rs")):
+            continue
+        text = pathlib.Path(file).read_text()
+        if not text.startswith(("/*", "//")):
             yield f"{file}: begins without a word on what it does"
+        if file.endswith((".c", ".h")) and text.count("\n") > LONGEST:
+            yield f"{file}: {text.count(chr(10))} lines, {LONGEST} at most"
 
 
 def main():
     files = tracked()
     documents = [pathlib.Path(file) for file in files if file.endswith(".md")]
     found = [fault for document in documents for fault in faults(document, files)]
-    found += headless(files)
+    found += faults_of_source(files)
     print(*found, f"{len(documents)} documents read, {len(found)} faults", sep="\n")
     sys.exit(1 if found else 0)
 
