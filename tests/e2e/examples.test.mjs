@@ -34,7 +34,7 @@ for (const name of examples)
     const replica = await Replica.start(t, probed);
     const text = fs.readFileSync(path.join(folder, name), 'utf8')
       .replace(/(name: small\n\s+url: )\S+/, `$1${replica.url}`)
-      .replace(/path: \S*\/models\/demo\//, `path: ${root}/models/demo/`);
+      .replace(/path: \S*\/models\/demo\//g, `path: ${root}/models/demo/`);
     const config = path.join(temporaryFolder(t), name);
     fs.writeFileSync(config, text);
     const { status, said } = await check(config);
