@@ -186,6 +186,7 @@ static void test_refusals(void **state)
         const char *says;
     } cases[] = {
         {"{{ raise_exception('Only nice words') }}", ERR_TEMPLATE, "Only nice words"},
+        {"{{ raise_exception('') }}", ERR_TEMPLATE, "without a word"},
         {"{{ missing.x }}", ERR_TEMPLATE, "line 1"},
         {"{% for x in none %}{% endfor %}", ERR_TEMPLATE, "not iterable"},
         {"{{ 'a' + 1 }}", ERR_TEMPLATE, "cannot be added"},
