@@ -28,7 +28,6 @@ def run(program, seconds):
     corpus = KEPT / name
     corpus.mkdir(parents=True, exist_ok=True)
     seeds = [path for path in (f"tests/fuzz/seeds/{name}", *MORE_SEEDS.get(name, [])) if pathlib.Path(path).is_dir()]
-    dictionary = pathlib.Path("tests/fuzz/dictionaries") / f"{name}.dict"
     command = [
         program,
         f"-max_total_time={seconds}",
@@ -37,7 +36,6 @@ def run(program, seconds):
         f"-max_len={LARGEST.get(name, 8192)}",
         f"-artifact_prefix={KEPT}/{name}-",
         "-print_final_stats=1",
-        *([f"-dict={dictionary}"] if dictionary.exists() else []),
         corpus,
         *seeds,
     ]

@@ -11,7 +11,9 @@
 #include <string.h>
 
 #include "fuzz/texts.h"
-#include "server/http_body.h"
+
+#define HOLDS(condition) assert_true(condition)
+#include "fuzz/http_reading.h"
 
 #define MAX_REQUEST 4096
 
@@ -43,78 +45,6 @@ static size_t make_request(char *text)
     for (uint32_t i = draw(4); i > 0; i--)
         length = break_text(text, length, MAX_REQUEST, pieces, sizeof pieces / sizeof *pieces);
     return length;
-}
-
-typedef struct outcome {
-    http_progress head, body;
-    int status;
-    size_t head_length, body_length;
-    uint64_t digest; /* of the body's bytes */
-} outcome;
-
-static void check_head(const http_head *h)
-{
-    assert_true(strlen(h->method) > 0 && (h->path[0] == '/' || strcmp(h->path, "*") == 0));
-    assert_true(h->n_headers <= HTTP_MAX_HEADERS);
-    assert_true(h->is_old || h->authority[0] != '\0' || http_head_value(h, "host") != NULL);
-    for (size_t i = 0; i < h->n_headers; i++)
-        assert_null(strpbrk(h->headers[i].value, "\r\n"));
-}
-
-static void take_body(const http_head *h, const char *text, size_t length, size_t step,
-                      outcome *out)
-{
-    http_body body;
-    http_fault fault = {0, NULL};
-    http_body_init(&body, h);
-    out->body = h->framing == HTTP_NO_BODY ? HTTP_DONE : HTTP_MORE;
-    for (size_t at = 0; at < length && out->body == HTTP_MORE;) {
-        size_t used, n, most = length - at < step ? length - at : step;
-        const char *piece;
-        char *exact = exact_copy(text + at, most);
-        out->body = http_body_take(&body, exact, most, &used, &piece, &n, &fault);
-        assert_true(used <= most && n <= used);
-        assert_true(used > 0 || out->body != HTTP_MORE);
-        for (size_t i = 0; i < n; i++)
-            out->digest = out->digest * 31 + (unsigned char)piece[i];
-        out->body_length += n;
-        at += used;
-        free(exact);
-    }
-    if (out->body == HTTP_BAD)
-        out->status = fault.status;
-}
-
-/* Reads a request that comes `step` bytes at a time. */
-static outcome read_request(const char *text, size_t length, size_t step)
-{
-    outcome out = {.head = HTTP_MORE};
-    http_fault fault = {0, NULL};
-    size_t scanned = 0, end = 0;
-    for (size_t have = 0; have < length && out.head == HTTP_MORE;) {
-        have += length - have < step ? length - have : step;
-        char *exact = exact_copy(text, have);
-        out.head = http_head_find(exact, have, &scanned, &end, &fault);
-        free(exact);
-    }
-    if (out.head == HTTP_DONE) {
-        http_head head;
-        char *line = malloc(end + 1); /* one more byte, for the NUL at its end */
-        assert_non_null(line);
-        memcpy(line, text, end);
-        line[end] = '\0';
-        out.head_length = end;
-        if (http_head_read(&head, line, end, &fault)) {
-            check_head(&head);
-            take_body(&head, text + end, length - end, step, &out);
-        } else {
-            out.head = HTTP_BAD;
-        }
-        free(line);
-    }
-    if (out.head == HTTP_BAD)
-        out.status = fault.status;
-    return out;
 }
 
 static void test_mutated_requests(void **context)
