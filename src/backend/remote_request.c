@@ -1,7 +1,5 @@
 /* remote_request.c: a request as OpenAI's API has it, with the fields that vLLM, llama-server and
  * a-io read besides where the request asks for what they mean. */
-#include <stdlib.h>
-#include <string.h>
 
 #include "backend/remote.h"
 #include "base/json.h"

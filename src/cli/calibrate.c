@@ -1,6 +1,5 @@
 /* calibrate.c: `a-io calibrate`: what the probe's probabilities are worth, and what steps cost
  * here. */
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

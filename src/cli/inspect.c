@@ -3,7 +3,6 @@
 #include "cli/inspect.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/utf8.h"
 #include "cli/common.h"

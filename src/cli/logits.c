@@ -1,7 +1,6 @@
 /* logits.c: `a-io logits`: the raw logits of every position, for comparison with a reference. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/buffer.h"
 #include "cli/cli.h"

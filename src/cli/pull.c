@@ -1,7 +1,6 @@
 /* pull.c: `a-io pull`: a model from the Hugging Face hub, into the hub's cache. */
 #include <jansson.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/log.h"
 #include "cli/cli.h"

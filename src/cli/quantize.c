@@ -1,5 +1,4 @@
 /* quantize.c: `a-io quantize`: a model file with smaller weights, or one with random weights. */
-#include <errno.h>
 #include <math.h>
 #include <signal.h>
 #include <stdatomic.h>

@@ -1,7 +1,6 @@
 /* render.c: `a-io render`: the prompt that a chat template makes of a request. */
 #include <jansson.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/json.h"

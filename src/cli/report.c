@@ -1,6 +1,5 @@
 /* report.c: `a-io report`: results of replays as a page, as Markdown, as a picture. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"

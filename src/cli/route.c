@@ -1,5 +1,4 @@
 /* route.c: `a-io route`: the decision for a prompt, or for many, without an answer. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>

@@ -1,7 +1,6 @@
 /* matrix_pack.c: how a matrix will lie, and packing it so, by all threads. */
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "kernel/matrix_parts.h"
 

@@ -2,7 +2,6 @@
 #include "kernel/vector_reference.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "kernel/exponential.h"
 #include "kernel/matmul_reference.h"

@@ -1,7 +1,6 @@
 /* policy_decide.c: from facts to a plan. */
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "orchestra/policy_internal.h"
 

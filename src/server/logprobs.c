@@ -3,7 +3,6 @@
 #include "server/exchange.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"

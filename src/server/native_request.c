@@ -1,8 +1,6 @@
 /* native_request.c: requests of llama-server's own forms, /completion and /infill. */
 #include "server/request_parser.h"
 
-#include <string.h>
-
 #include "base/json.h"
 
 /* ---- of its own forms ------------------------------------------------------------------------ */

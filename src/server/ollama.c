@@ -1,7 +1,6 @@
 /* ollama.c: replies as Ollama's chat and generate write them, and what it tells of models. */
 #include "server/exchange.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 

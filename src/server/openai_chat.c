@@ -1,8 +1,6 @@
 /* openai_chat.c: replies as OpenAI's chat completions. */
 #include "server/exchange.h"
 
-#include <string.h>
-
 #include "base/json.h"
 
 static const run *first_run(const exchange *e)

@@ -1,8 +1,6 @@
 /* request_sampling.c: numbers of a chat request: sampling, seed, limits, lookup. */
 #include "server/request_parser.h"
 
-#include <math.h>
-
 bool read_temperature(parser *p, const char *name, json_t *value)
 {
     p->out->sampling_given |= CONFIG_TEMPERATURE;
