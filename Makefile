@@ -242,7 +242,7 @@ test-faults: $(PROGRAM) $(FAULTS)
 # Needs git: what is not tracked is not the project's.
 test-docs:
 	@$(if $(call only,docs),git rev-parse --git-dir >/dev/null 2>&1 && tests/docs/check.py || [ ! -e .git ])
-	@$(if $(call only,docs),tools/results.py docs --check)
+	@$(if $(call only,docs),tools/results.py docs --check && tools/manual.py --check)
 	@$(if $(call only,docs lint),$(MAKE) --no-print-directory lint)
 
 # Models of every architecture with reference logits, made anew when what makes them has changed.
@@ -342,6 +342,7 @@ keep = tools/results.py keep $1 $2 --command "$3" --note "$(NOTE)" $(if $(BUSY),
 .PHONY: docs
 docs:
 	@tools/results.py docs
+	@tools/manual.py
 
 # One seed, so that two runs differ in times only. REPLAY_OPTIONS='--requests 2000' decides more.
 REPLAY_OPTIONS ?=

@@ -1,6 +1,6 @@
 /*
  * help.h: what the commands say of themselves: the texts of src/cli/help, by name. --help prints
- * them, and the manual page's list of options is held against them by tests/unit/test_cli.c.
+ * them, and tools/manual.py makes the manual page's list of commands of them (`make docs`).
  *
  * A line "@name" in a text stands for the lines of another one. Lines end with a newline, the last
  * one too.

@@ -4,7 +4,7 @@
 Every file of source named in a document of `git ls-files` exists (by its path from the root, from src/, from the document's
 folder, or by its name alone; `quant_*.c` is any that fits), links lead to files, and no line is longer than 100
 columns, tables, code, headings and single words aside. And every file of src/ begins with a word on what it does, those of C
-with at most 500 lines.
+with at most 500 lines, and every key of a configuration is in the manual page.
 """
 
 import fnmatch
@@ -72,11 +72,22 @@ def faults_of_source(files):
             yield f"{file}: {text.count(chr(10))} lines, {LONGEST} at most"
 
 
+def faults_of_manual():
+    """Every key of a configuration stands in the manual page."""
+    schema = pathlib.Path("src/config/schema.c").read_text()
+    page = set(re.findall(r"[a-z_0-9]+", pathlib.Path("docs/a-io.1.in").read_text()))
+    for key in re.findall(r'(?:TEXT|UINT|FLAG|REAL)\((\w+),|CYAML_FIELD_\w+\(\s*"(\w+)"', schema):
+        name = key[0] or key[1]
+        if name != "key" and not {name, re.sub("^(above|max)_", "", name)} & page:
+            yield f"docs/a-io.1.in: lacks the key {name}"
+
+
 def main():
     files = tracked()
     documents = [pathlib.Path(file) for file in files if file.endswith(".md")]
     found = [fault for document in documents for fault in faults(document, files)]
     found += faults_of_source(files)
+    found += faults_of_manual()
     print(*found, f"{len(documents)} documents read, {len(found)} faults", sep="\n")
     sys.exit(1 if found else 0)
 
