@@ -51,7 +51,7 @@ comma := ,
 BUILD := build$(if $(filter-out gcc cc,$(CC)),/$(notdir $(CC)))
 VARIANT := $(BUILD)$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
 
-PACKAGES := libcurl libssl libcrypto jansson libcyaml yaml-0.1 libpcre2-8 libedit
+PACKAGES := libcurl libssl libcrypto jansson libcyaml yaml-0.1 libpcre2-8 libedit libseccomp
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wvla -Werror
 CFLAGS ?= -O2 -g
 CPPFLAGS += -D_GNU_SOURCE -Isrc

@@ -3,7 +3,7 @@
 # what it does; does nothing when all are there. Used by `make demo` and `make test`.
 set -eu
 needed="gcc make pkg-config libc6-dev libcurl4-openssl-dev libssl-dev libjansson-dev libcyaml-dev
-libyaml-dev libpcre2-dev libedit-dev libcmocka-dev python3 python3-numpy ca-certificates $*"
+libyaml-dev libpcre2-dev libedit-dev libseccomp-dev libcmocka-dev python3 python3-numpy ca-certificates $*"
 command -v node >/dev/null 2>&1 || needed="$needed nodejs"
 command -v npm >/dev/null 2>&1 || needed="$needed npm"
 # For huggingface_hub, beside which the tests of the hub's cache run.

@@ -86,6 +86,7 @@ static const char runner[] =
 
 struct sandbox {
     sandbox_limits limits;
+    buffer filter; /* of system calls */
     char folder[64];
     pid_t pid; /* 0: none runs */
     int to, from;
@@ -116,7 +117,7 @@ static void become_runner(const sandbox *s, int in, int out)
         _exit(126);
     for (int fd = 3; fd < 1024; fd++)
         close(fd);
-    if (sandbox_confine(&s->limits) != 0)
+    if (sandbox_confine(&s->limits, &s->filter) != 0)
         _exit(125);
     execvpe("python3", arguments, environment);
     _exit(127);
@@ -265,28 +266,42 @@ error_code sandbox_run(sandbox *s, const json_t *job, bool *passed, failure *fai
 
 /* ---- life --------------------------------------------------------------------------------- */
 
-error_code sandbox_create(sandbox **out, const sandbox_limits *limits, failure *fail)
+static error_code make_folder(sandbox *s, failure *fail)
 {
-    *out = NULL;
-    if (!sandbox_is_possible())
-        return refuse_start(0, fail);
-    sandbox *s = calloc(1, sizeof *s);
-    if (s == NULL)
-        return failure_set(fail, ERR_MEMORY, "no memory for the sandbox");
-    s->limits = *limits;
     strcpy(s->folder, "/tmp/a-io-sandbox-XXXXXX");
     if (mkdtemp(s->folder) == NULL) {
-        free(s);
+        s->folder[0] = '\0';
         return failure_set(fail, ERR_IO, "cannot make a folder under /tmp: %s", strerror(errno));
     }
     if (geteuid() == 0 && chown(s->folder, SANDBOX_NOBODY, SANDBOX_NOBODY) != 0)
         chmod(s->folder, 0700); /* no nobody here: it stays ours, as the process will */
+    return OK;
+}
+
+static error_code try_out(sandbox *s, failure *fail)
+{
     bool passed;
     json_t *trial = json_pack("{s:s, s:[[s, s]]}", "answer", "x = 1", "call", "x", "1");
     error_code code = sandbox_run(s, trial, &passed, fail);
     json_decref(trial);
     if (code == OK && !passed)
         code = failure_set(fail, ERR_UNSUPPORTED, "python3 does not run here as it should");
+    return code;
+}
+
+error_code sandbox_create(sandbox **out, const sandbox_limits *limits, failure *fail)
+{
+    *out = NULL;
+    sandbox *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for the sandbox");
+    s->limits = *limits;
+    buffer_init(&s->filter, 1 << 16);
+    error_code code = make_folder(s, fail);
+    if (code == OK)
+        code = sandbox_filter_make(&s->filter, fail);
+    if (code == OK)
+        code = try_out(s, fail);
     if (code != OK)
         sandbox_destroy(s);
     else
@@ -306,6 +321,8 @@ void sandbox_destroy(sandbox *s)
     if (s == NULL)
         return;
     stop(s);
-    nftw(s->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    if (s->folder[0] != '\0')
+        nftw(s->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    buffer_free(&s->filter);
     free(s);
 }

@@ -3,75 +3,79 @@
 
 #include <errno.h>
 #include <grp.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <stddef.h>
+#include <seccomp.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#if defined(__x86_64__)
-#define ARCHITECTURE AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define ARCHITECTURE AUDIT_ARCH_AARCH64
-#endif
+/* No way to the network, to other processes, or out of the group that will be killed. */
+static const int denied[] = {
+    SCMP_SYS(socket),
+    SCMP_SYS(socketpair),
+    SCMP_SYS(io_uring_setup),
+    SCMP_SYS(kill),
+    SCMP_SYS(tkill),
+    SCMP_SYS(rt_sigqueueinfo),
+    SCMP_SYS(rt_tgsigqueueinfo),
+    SCMP_SYS(pidfd_open),
+    SCMP_SYS(pidfd_send_signal),
+    SCMP_SYS(ptrace),
+    SCMP_SYS(process_vm_readv),
+    SCMP_SYS(process_vm_writev),
+    SCMP_SYS(setsid),
+    SCMP_SYS(setpgid),
+    SCMP_SYS(unshare),
+    SCMP_SYS(setns),
+    SCMP_SYS(mount),
+    SCMP_SYS(bpf),
+    SCMP_SYS(perf_event_open),
+    SCMP_SYS(userfaultfd),
+    SCMP_SYS(keyctl),
+};
 
-bool sandbox_is_possible(void)
+static error_code deny(scmp_filter_ctx rules)
 {
-#ifdef ARCHITECTURE
-    return true;
-#else
-    return false;
-#endif
+    for (size_t i = 0; i < sizeof denied / sizeof denied[0]; i++)
+        if (seccomp_rule_add(rules, SCMP_ACT_ERRNO(EPERM), denied[i], 0) != 0)
+            return ERR_UNSUPPORTED;
+    /* Calls by another processor's numbers, those of x32 among them, end the process. */
+    return seccomp_attr_set(rules, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) == 0
+               ? OK
+               : ERR_UNSUPPORTED;
 }
 
-#ifdef ARCHITECTURE
-
-#define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
-#define ANSWER(what) BPF_STMT(BPF_RET | BPF_K, (what))
-#define REFUSE SECCOMP_RET_ERRNO | (EPERM & SECCOMP_RET_DATA)
-/* The next instruction is for what is equal. */
-#define UNLESS(value) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), 0, 1)
-#define DENY(call) UNLESS((unsigned)SYS_##call), ANSWER(REFUSE)
-
-/* No way to the network, to other processes, or out of the group that will be killed. */
-static int filter_system_calls(void)
+/* libseccomp writes a filter to a descriptor only. */
+static error_code take_filter(buffer *filter, scmp_filter_ctx rules)
 {
-    static struct sock_filter instructions[] = {
-        LOAD(arch),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0),
-        ANSWER(SECCOMP_RET_KILL_PROCESS),
-        LOAD(nr),
-        /* The x32 numbers of x86-64; no other processor has numbers so high. */
-        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1),
-        ANSWER(REFUSE),
-        DENY(socket),
-        DENY(socketpair),
-        DENY(io_uring_setup),
-        DENY(kill),
-        DENY(tkill),
-        DENY(rt_sigqueueinfo),
-        DENY(rt_tgsigqueueinfo),
-        DENY(pidfd_open),
-        DENY(pidfd_send_signal),
-        DENY(ptrace),
-        DENY(process_vm_readv),
-        DENY(process_vm_writev),
-        DENY(setsid),
-        DENY(setpgid),
-        DENY(unshare),
-        DENY(setns),
-        DENY(mount),
-        DENY(bpf),
-        DENY(perf_event_open),
-        DENY(userfaultfd),
-        DENY(keyctl),
-        ANSWER(SECCOMP_RET_ALLOW),
+    int fd = memfd_create("seccomp", MFD_CLOEXEC);
+    if (fd < 0)
+        return ERR_IO;
+    error_code code = ERR_UNSUPPORTED;
+    if (seccomp_export_bpf(rules, fd) == 0 && lseek(fd, 0, SEEK_SET) == 0)
+        code = buffer_read_fd(filter, fd, NULL);
+    close(fd);
+    return code;
+}
+
+error_code sandbox_filter_make(buffer *filter, failure *fail)
+{
+    scmp_filter_ctx rules = seccomp_init(SCMP_ACT_ALLOW);
+    error_code code = rules == NULL ? ERR_UNSUPPORTED : deny(rules);
+    if (code == OK)
+        code = take_filter(filter, rules);
+    if (rules != NULL)
+        seccomp_release(rules);
+    return code == OK ? OK : failure_set(fail, code, "cannot make a filter of system calls");
+}
+
+static int load_filter(const buffer *filter)
+{
+    struct sock_fprog program = {
+        .len = (unsigned short)(filter->length / sizeof(struct sock_filter)),
+        .filter = (struct sock_filter *)(void *)filter->data,
     };
-    struct sock_fprog program = {.len = sizeof instructions / sizeof instructions[0],
-                                 .filter = instructions};
     return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0 ? 0 : errno;
 }
 
@@ -91,7 +95,7 @@ static int become_nobody(void)
     return done || errno == EINVAL || errno == EPERM ? 0 : errno;
 }
 
-int sandbox_confine(const sandbox_limits *limits)
+int sandbox_confine(const sandbox_limits *limits, const buffer *filter)
 {
     int error = limit(RLIMIT_AS, limits->memory_bytes);
     if (error == 0)
@@ -104,15 +108,5 @@ int sandbox_confine(const sandbox_limits *limits)
         error = become_nobody();
     if (error == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         error = errno;
-    return error == 0 ? filter_system_calls() : error;
+    return error == 0 ? load_filter(filter) : error;
 }
-
-#else
-
-int sandbox_confine(const sandbox_limits *limits)
-{
-    (void)limits;
-    return ENOSYS;
-}
-
-#endif
