@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "engine_house.h"
+#include "test_clock.h"
 
 /* ---- parking -------------------------------------------------------------------------------- */
 
@@ -100,7 +101,7 @@ static size_t replies_after_batch(double ageing_ms)
         came_ms[i] = clock_ms(); /* or after */
         later[i] = house_start(&h, &e);
     }
-    usleep(40000); /* the batch one becomes older than the shorter of the ages below */
+    clock_advance(40); /* the batch one becomes older than the shorter of the ages below */
     sequence_release(first);
     house_end(s, &batch);
     for (size_t i = 0; i < LATER; i++) {

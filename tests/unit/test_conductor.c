@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "engine_house.h"
+#include "test_clock.h"
 
 /* ---- urgent work ---------------------------------------------------------------------------- */
 
@@ -178,6 +179,8 @@ static void test_short_prompt_beside_long(void **state)
 
 /* ---- cancelling and deadlines --------------------------------------------------------------- */
 
+#define HOUR_MS 3.6e6 /* a deadline that is not reached before the clock is moved */
+
 typedef enum situation { WAITING, PREFILLING, DECODING, PARKED, N_SITUATIONS } situation;
 
 static const char *const situation_names[] = {"waiting", "prefilling", "decoding", "parked"};
@@ -199,6 +202,8 @@ static sequence *bring(house *h, situation where, double deadline_ms, sequence *
         wait_for_tokens(*other, &seen, 1);
     }
     sequence *s = house_start(h, &e);
+    while (where == PREFILLING && read_status(h, LARGE).running == 0)
+        usleep(20);
     if (where == DECODING || where == PARKED)
         wait_for_tokens(s, &seen, 2);
     if (where == PARKED) {
@@ -227,7 +232,7 @@ static void test_ends_in_every_situation(void **state)
     (void)state;
     house h;
     engine_options o = house_options();
-    o.context = 16384; /* nothing ends by itself before the deadlines */
+    o.context = 16384; /* nothing ends by itself */
     o.slots = 1;
     o.parked = 1;
     house_open(&h, &o, 0);
@@ -235,8 +240,10 @@ static void test_ends_in_every_situation(void **state)
         for (int late = 0; late < 2; late++) {
             outcome got = {0};
             sequence *other;
-            sequence *s = bring(&h, where, late ? (where == PREFILLING ? 5 : 300) : 0, &other);
-            if (!late)
+            sequence *s = bring(&h, where, late ? HOUR_MS : 0, &other);
+            if (late)
+                clock_advance(HOUR_MS + 1);
+            else
                 sequence_cancel(s);
             house_end(s, &got);
             printf("  %s, %s: after %.0f ms\n", situation_names[where],
@@ -253,7 +260,7 @@ static void test_ends_in_every_situation(void **state)
     house_close(&h);
 }
 
-/* A sequence is cancelled while the step that computes it is paused. */
+/* A sequence is cancelled while the step that computes it is paused, or just before. */
 static void test_cancelled_in_a_pause(void **state)
 {
     (void)state;
@@ -263,12 +270,13 @@ static void test_cancelled_in_a_pause(void **state)
     house_open(&h, &o, 0);
     for (int32_t i = 0; i < 20; i++) {
         outcome cancelled = {0}, probe = {0};
+        size_t pauses = read_status(&h, LARGE).pauses;
         const errand e = {.where = i % 2, .n_prompt = 60, .seed = 80 + i, .classify = true};
         sequence *s = house_start(
             &h, &(errand){.where = LARGE, .n_prompt = 1600, .max_tokens = 4, .seed = 20 + i});
-        usleep(200u * (unsigned)(i % 5));
         sequence *p = house_start(&h, &e);
-        usleep(100u * (unsigned)(i % 7));
+        while (i % 4 != 0 && read_status(&h, LARGE).pauses == pauses && house_look(p, &probe))
+            usleep(20);
         sequence_cancel(s);
         house_end(p, &probe);
         house_end(s, &cancelled);
