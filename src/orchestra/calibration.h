@@ -34,23 +34,20 @@ typedef struct calibration_sample {
     size_t label; /* the right one */
 } calibration_sample;
 
-/* How much is fitted, from nothing to everything. */
+/* How much is fitted, from nothing to everything. One scale serves all labels. */
 typedef enum calibration_form {
     CALIBRATION_RAW,
     CALIBRATION_TEMPERATURE,
-    CALIBRATION_CONTEXTUAL,             /* the content-free bias */
-    CALIBRATION_CONTEXTUAL_TEMPERATURE, /* and then a temperature */
-    CALIBRATION_BIAS,                   /* and the bias refined by maximum likelihood */
-    CALIBRATION_VECTOR,                 /* and a scale for each label */
+    CALIBRATION_BIAS, /* and a bias a label: the content-free one, refined by maximum likelihood */
     CALIBRATION_FORMS
 } calibration_form;
 
 const char *calibration_form_name(calibration_form form);
 
-/* Maximum likelihood under a weak prior (every scale about 1, every refinement of a bias about 0,
+/* Maximum likelihood under a weak prior (the scale about 1, every refinement of a bias about 0,
  * each with the weight of one observation), so that it is convex and has one answer even where the
  * labels can be told apart without an error. `content_free`: n_labels probabilities, all > 0.
- * ERR_INVALID when a scale comes out at 0 or below: the probe says less than nothing about these
+ * ERR_INVALID when the scale comes out at 0 or below: the probe says less than nothing about these
  * samples. */
 error_code calibration_fit(calibration *out, calibration_form form,
                            const calibration_sample *samples, size_t n, size_t n_labels,

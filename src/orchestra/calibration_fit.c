@@ -6,48 +6,38 @@
 
 #include "orchestra/calibration.h"
 
-#define MAX_PARAMETERS (2 * PROBE_MAX_LABELS)
+#define MAX_PARAMETERS (1 + PROBE_MAX_LABELS)
 #define MAX_ITERATIONS 100
 #define PRIOR_WEIGHT 1.0 /* a parameter one away from its prior costs half a nat */
 
 const char *calibration_form_name(calibration_form form)
 {
-    static const char *const names[CALIBRATION_FORMS] = {"raw",
-                                                         "temperature",
-                                                         "contextual",
-                                                         "contextual, temperature",
-                                                         "contextual, temperature, bias",
-                                                         "contextual, vector"};
+    static const char *const names[CALIBRATION_FORMS] = {"raw", "temperature",
+                                                         "contextual, temperature, bias"};
     return names[form];
 }
 
-/* The logits of sample i under parameters θ: θ[scale_of(k)] · x_k + θ[n_scales + k], where x is the
- * logarithm of the probe's probabilities and the fixed offset. */
+/* The logits of sample i under parameters θ: θ[0] · x_k + θ[1 + k], where x is the logarithm of the
+ * probe's probabilities and the fixed offset. */
 typedef struct problem {
     const calibration_sample *samples;
     size_t n, n_labels;
     size_t skipped_fold; /* CALIBRATION_FOLDS: none */
-    size_t n_scales;     /* 1 or n_labels */
     size_t n_biases;     /* 0 or n_labels */
     double offset[PROBE_MAX_LABELS];
 } problem;
 
 static size_t parameter_count(const problem *p)
 {
-    return p->n_scales + p->n_biases;
-}
-
-static size_t scale_of(const problem *p, size_t k)
-{
-    return p->n_scales == 1 ? 0 : k;
+    return 1 + p->n_biases;
 }
 
 static calibration calibration_of(const problem *p, const double *theta)
 {
     calibration c = {.n_labels = p->n_labels};
     for (size_t k = 0; k < p->n_labels; k++) {
-        c.scale[k] = theta[scale_of(p, k)];
-        c.bias[k] = c.scale[k] * p->offset[k] + (p->n_biases > 0 ? theta[p->n_scales + k] : 0);
+        c.scale[k] = theta[0];
+        c.bias[k] = c.scale[k] * p->offset[k] + (p->n_biases > 0 ? theta[1 + k] : 0);
     }
     return c;
 }
@@ -55,9 +45,9 @@ static calibration calibration_of(const problem *p, const double *theta)
 /* ---- value, gradient, curvature ----------------------------------------------------------------
  */
 
-static double prior_of(const problem *p, size_t j)
+static double prior_of(size_t j)
 {
-    return j < p->n_scales ? 1 : 0;
+    return j == 0 ? 1 : 0;
 }
 
 static double objective(const problem *p, const double *theta)
@@ -65,14 +55,14 @@ static double objective(const problem *p, const double *theta)
     calibration c = calibration_of(p, theta);
     double sum = 0;
     for (size_t j = 0; j < parameter_count(p); j++)
-        sum += PRIOR_WEIGHT / 2 * (theta[j] - prior_of(p, j)) * (theta[j] - prior_of(p, j));
+        sum += PRIOR_WEIGHT / 2 * (theta[j] - prior_of(j)) * (theta[j] - prior_of(j));
     for (size_t i = 0; i < p->n; i++)
         if (i % CALIBRATION_FOLDS != p->skipped_fold)
             sum += calibration_nll(&c, &p->samples[i], 1);
     return sum;
 }
 
-/* One sample's part. Label k's logit depends on two parameters: its scale, by x_k, and its bias. */
+/* One sample's part. Label k's logit depends on two parameters: the scale, by x_k, and its bias. */
 static void add_sample(const problem *p, const calibration_sample *s, const calibration *c,
                        double *gradient, double *hessian)
 {
@@ -83,17 +73,17 @@ static void add_sample(const problem *p, const calibration_sample *s, const cali
     calibration_apply(c, s->logits, q);
     for (size_t k = 0; k < p->n_labels; k++) {
         x[k] += p->offset[k];
-        size_t a = scale_of(p, k), b = p->n_scales + k;
         double residual = q[k] - (k == s->label ? 1 : 0);
-        gradient[a] += residual * x[k];
-        hessian[a * d + a] += q[k] * x[k] * x[k];
-        mean[a] += q[k] * x[k];
+        gradient[0] += residual * x[k];
+        hessian[0] += q[k] * x[k] * x[k];
+        mean[0] += q[k] * x[k];
         if (p->n_biases == 0)
             continue;
+        size_t b = 1 + k;
         gradient[b] += residual;
         hessian[b * d + b] += q[k];
-        hessian[a * d + b] += q[k] * x[k];
-        hessian[b * d + a] += q[k] * x[k];
+        hessian[b] += q[k] * x[k];
+        hessian[b * d] += q[k] * x[k];
         mean[b] += q[k];
     }
     for (size_t i = 0; i < d; i++)
@@ -107,7 +97,7 @@ static void differentiate(const problem *p, const double *theta, double *gradien
     calibration c = calibration_of(p, theta);
     memset(hessian, 0, d * d * sizeof *hessian);
     for (size_t j = 0; j < d; j++) {
-        gradient[j] = PRIOR_WEIGHT * (theta[j] - prior_of(p, j));
+        gradient[j] = PRIOR_WEIGHT * (theta[j] - prior_of(j));
         hessian[j * d + j] = PRIOR_WEIGHT;
     }
     for (size_t i = 0; i < p->n; i++)
@@ -176,33 +166,28 @@ static void minimise(const problem *p, double *theta, double *hessian)
 
 static void set_up(problem *p, calibration_form form, const double *content_free)
 {
-    p->n_scales = form == CALIBRATION_VECTOR ? p->n_labels : 1;
-    p->n_biases = form == CALIBRATION_VECTOR || form == CALIBRATION_BIAS ? p->n_labels : 0;
-    bool contextual = form != CALIBRATION_RAW && form != CALIBRATION_TEMPERATURE;
-    for (size_t k = 0; contextual && k < p->n_labels; k++)
+    p->n_biases = form == CALIBRATION_BIAS ? p->n_labels : 0;
+    for (size_t k = 0; k < p->n_biases; k++)
         p->offset[k] = -log(content_free[k]);
 }
 
 static error_code fit(calibration *out, problem *p, calibration_form form,
                       const double *content_free, failure *fail)
 {
-    double theta[MAX_PARAMETERS] = {0};
+    double theta[MAX_PARAMETERS] = {1};
     set_up(p, form, content_free);
     size_t d = parameter_count(p);
-    for (size_t j = 0; j < p->n_scales; j++)
-        theta[j] = 1;
-    if (form != CALIBRATION_RAW && form != CALIBRATION_CONTEXTUAL) {
+    if (form != CALIBRATION_RAW) {
         double *hessian = malloc(d * d * sizeof *hessian);
         if (hessian == NULL)
             return failure_set(fail, ERR_MEMORY, "no memory to fit a calibration");
         minimise(p, theta, hessian);
         free(hessian);
     }
-    for (size_t j = 0; j < p->n_scales; j++)
-        if (!(theta[j] > 0))
-            return failure_set(fail, ERR_INVALID,
-                               "the more the probe favours a label, the less often it is right: no "
-                               "temperature mends that; are the labels of the requests in order?");
+    if (!(theta[0] > 0))
+        return failure_set(fail, ERR_INVALID,
+                           "the more the probe favours a label, the less often it is right: no "
+                           "temperature mends that; are the labels of the requests in order?");
     *out = calibration_of(p, theta);
     return OK;
 }

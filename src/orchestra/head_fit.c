@@ -137,19 +137,17 @@ static error_code try_layer(fit *f, size_t layer, failure *fail)
 /* ---- on top -----------------------------------------------------------------------------------
  */
 
-/* Of those with one scale for all labels, the one that held-out samples find likeliest. */
+/* The form that held-out samples find likeliest. */
 static error_code calibrate(head_report *r, size_t n, size_t n_labels, failure *fail)
 {
-    static const calibration_form forms[] = {CALIBRATION_RAW, CALIBRATION_TEMPERATURE,
-                                             CALIBRATION_BIAS};
     double even[PROBE_MAX_LABELS], least = INFINITY;
     for (size_t k = 0; k < n_labels; k++)
         even[k] = 1 / (double)n_labels;
-    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
-        double nll = calibration_held_out(forms[i], r->held_out, n, n_labels, even);
+    for (calibration_form form = 0; form < CALIBRATION_FORMS; form++) {
+        double nll = calibration_held_out(form, r->held_out, n, n_labels, even);
         if (nll < least) {
             least = nll;
-            r->form = forms[i];
+            r->form = form;
         }
     }
     error_code code =

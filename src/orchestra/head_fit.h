@@ -36,7 +36,7 @@ typedef struct head_report {
     /* Held-out, nats a sample; NAN: not tried, because two stronger ones were better already. */
     double nll[HEAD_MAX_LAYERS][HEAD_STRENGTHS];
     size_t layer, strength; /* the chosen indexes */
-    calibration_form form;  /* of what was put on top: raw, temperature, or with a bias */
+    calibration_form form;  /* of what was put on top */
     calibration calibration;
     /* n, the caller's to free with head_report_free: what the folds said, calibration applied. */
     calibration_sample *held_out;

@@ -106,13 +106,13 @@ static void test_worse_than_chance_is_refused(void **state)
     assert_true(isinf(calibration_held_out(CALIBRATION_TEMPERATURE, samples, MANY, 2, even)));
 }
 
+/* Without requests only the prior and the content-free bias speak. */
 static void test_contextual_makes_content_free_even(void **state)
 {
     (void)state;
     const double said[] = {0.7, 0.2, 0.1};
     double p[3];
-    make_overconfident(15);
-    calibration c = fitted(CALIBRATION_CONTEXTUAL, samples, 0, 3, said);
+    calibration c = fitted(CALIBRATION_BIAS, samples, 0, 3, said);
     calibration_apply(&c, (double[]){log(0.7), log(0.2), log(0.1)}, p);
     for (size_t k = 0; k < 3; k++)
         assert_near(p[k], 1.0 / 3, 1e-12);
@@ -148,20 +148,6 @@ static void test_recovers_bias(void **state)
         other.bias[k] += 0.05;
         assert_true(calibration_nll(&other, samples, MANY) > best);
     }
-}
-
-static void test_recovers_vector(void **state)
-{
-    (void)state;
-    calibration truth = {.n_labels = 3, .scale = {0.3, 1, 0.7}, .bias = {0, 0.5, 0}};
-    make_known(&truth, 12);
-    calibration c = fitted(CALIBRATION_VECTOR, samples, MANY, 3, even);
-    for (size_t k = 0; k < 3; k++)
-        assert_near(c.scale[k], truth.scale[k], 0.05);
-    assert_near(c.bias[1] - c.bias[0], 0.5, 0.1);
-    assert_near(c.bias[2] - c.bias[0], 0, 0.1);
-    assert_true(calibration_held_out(CALIBRATION_VECTOR, samples, MANY, 3, even) <
-                calibration_held_out(CALIBRATION_BIAS, samples, MANY, 3, even));
 }
 
 /* ---- scores --------------------------------------------------------------------------------- */
@@ -374,7 +360,6 @@ int main(void)
         cmocka_unit_test(test_worse_than_chance_is_refused),
         cmocka_unit_test(test_contextual_makes_content_free_even),
         cmocka_unit_test(test_recovers_bias),
-        cmocka_unit_test(test_recovers_vector),
         cmocka_unit_test(test_scores_by_hand),
         cmocka_unit_test(test_gain_has_an_interval),
         cmocka_unit_test(test_binomial_upper),

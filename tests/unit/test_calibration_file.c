@@ -22,7 +22,7 @@ typedef struct house {
 
 static const probe_record probe = {
     .calibration = {.n_labels = 3, .scale = {0.1, 1.0 / 3, 2}, .bias = {-1.25, 0, 0.7}},
-    .form = CALIBRATION_VECTOR,
+    .form = CALIBRATION_BIAS,
     .content_free = {0.5, 0.25, 0.25},
     .n_fitted = 1234,
     .goal = LIMIT_MISROUTE,
@@ -78,7 +78,7 @@ static void test_probe_again(void **state)
         assert_true(r.calibration.scale[k] == probe.calibration.scale[k]);
         assert_true(r.calibration.bias[k] == probe.calibration.bias[k]);
     }
-    assert_int_equal(r.form, CALIBRATION_VECTOR);
+    assert_int_equal(r.form, CALIBRATION_BIAS);
     assert_int_equal(r.n_fitted, 1234);
     assert_int_equal(r.goal, LIMIT_MISROUTE);
     assert_true(r.effect.limit == 0.1 + 0.2);
