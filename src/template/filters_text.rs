@@ -6,10 +6,10 @@ use super::filters::add;
 use super::functions::Builtin;
 use super::marks::{mark_like, plain, unmark, Text};
 use super::methods;
+use super::methods_text;
 use super::operators::{fill, strip};
-use super::value::{
-    charge_bytes, charge_value, dict, escaped, fail, like, to_str, tuple, Dict, Key,
-};
+use super::print::{escaped, like, to_str};
+use super::value::{charge_bytes, charge_value, dict, fail, tuple, Dict, Key};
 
 pub fn register(env: &mut Environment<'static>) {
     let filters: [(&'static str, Builtin); 17] = [
@@ -41,7 +41,7 @@ fn case(state: &mut State, args: &[Value], method: &str) -> Result<Value, Error>
     let value = value.unwrap_or_default();
     let shown = to_str(&value);
     charge_bytes(state, shown.len())?;
-    Ok(like(methods::in_case(&shown, method), &value))
+    Ok(like(methods_text::in_case(&shown, method), &value))
 }
 
 /// Each word's first letter, words being what stands between white space, dashes and brackets.
@@ -105,7 +105,7 @@ fn indent(state: &mut State, args: &[Value]) -> Result<Value, Error> {
     };
     let mut out = String::new();
     let whole = Text::new(shown);
-    for (i, line) in methods::lines(&whole.plain).into_iter().enumerate() {
+    for (i, line) in methods_text::lines(&whole.plain).into_iter().enumerate() {
         charge_bytes(state, pad.len() + 64)?;
         if i > 0 {
             out.push('\n');
@@ -124,7 +124,7 @@ fn replace(state: &mut State, args: &[Value]) -> Result<Value, Error> {
     let shown = to_str(&value.unwrap_or_default());
     let (old, new) = (to_str(&old.unwrap_or_default()), to_str(&new.unwrap_or_default()));
     let count = count.filter(|x| !x.is_none()).as_ref().map_or(Ok(-1), integer)?;
-    methods::replace(state, &Text::new(&shown), &old, &new, count).map(Value::from)
+    methods_text::replace(state, &Text::new(&shown), &old, &new, count).map(Value::from)
 }
 
 fn trim(_: &mut State, args: &[Value]) -> Result<Value, Error> {

@@ -7,7 +7,8 @@ use minijinja::{Environment, Error, ErrorKind, State, Value};
 
 use super::args::{bind, integer, split, text};
 use super::strftime::{self, Moment};
-use super::value::{charge_bytes, charge_items, dict, fail, items_of, iterate, list, shape, to_str, Dict};
+use super::print::to_str;
+use super::value::{charge_bytes, charge_items, dict, fail, items_of, iterate, list, shape, Dict};
 use super::value::{Key, Pairs};
 
 pub type Builtin = fn(&mut State, &[Value]) -> Result<Value, Error>;

@@ -7,9 +7,10 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::args::{bind, integer, is_true, text};
 use super::marks::unmark;
+use super::print::float_repr;
 use super::value::{
-    charge_bytes, charge_value, compare, dict, fail, float_repr, is_list, items_of, list, shape, type_name, Dict, Key,
-    Pairs,
+    charge_bytes, charge_value, compare, dict, fail, is_list, items_of, list, shape, type_name, Dict,
+    Key, Pairs,
 };
 
 // ---- reading ------------------------------------------------------------------------------------

@@ -8,9 +8,10 @@ use super::args::integer;
 use super::functions::{add, Builtin};
 use super::marks::{plain, Text};
 use super::methods;
+use super::print::{escaped, like, to_str, write_str};
 use super::value::{
-    charge_bytes, charge_items, charge_value, compare, dict, equal, escaped, fail, is_list, is_tuple,
-    items_of, iterate, like, list, shape, to_str, tuple, type_name, write_str, Dict, Key, Pairs,
+    charge_bytes, charge_items, charge_value, compare, dict, equal, fail, is_list, is_tuple, items_of,
+    iterate, list, shape, tuple, type_name, Dict, Key, Pairs,
 };
 
 pub fn register(env: &mut Environment<'static>) {

@@ -12,7 +12,8 @@ use crate::base::memory;
 use super::functions::{Raised, NOW};
 use super::marks::{self, Marking, PLANES};
 use super::strftime::Moment;
-use super::value::{dict, items_of, list, write_str, Dict, Key, Pairs};
+use super::print::write_str;
+use super::value::{dict, items_of, list, Dict, Key, Pairs};
 use super::{clock, filters, functions, json, methods, operators, rewrite, source, tests};
 
 /// What one rendering may cost, in the engine's unit: an instruction, or 64 bytes made. A template
@@ -413,7 +414,7 @@ impl Parts {
             root.insert(key(name), Value::from(*text));
         }
         if let Some(variables) = self.variables.downcast_object_ref::<Dict>() {
-            let plain_key = |key: &Key| Key(Value::from(super::value::to_str(&key.0)));
+            let plain_key = |key: &Key| Key(Value::from(super::print::to_str(&key.0)));
             root.extend(variables.pairs.iter().map(|(k, v)| (plain_key(k), v.clone())));
         }
         root.insert(key("messages"), self.messages.clone());

@@ -90,7 +90,7 @@ fn remainder(value: &Value, n: i64) -> Result<i64, Error> {
 }
 
 fn has_case(value: &Value, of: fn(char) -> bool, not: fn(char) -> bool) -> Result<bool, Error> {
-    let shown = super::value::to_str(value);
+    let shown = super::print::to_str(value);
     let text = plain(&shown);
     Ok(text.chars().any(of) && !text.chars().any(not))
 }
