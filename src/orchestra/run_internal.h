@@ -41,7 +41,7 @@ struct run {
     prepared_prompt *prompts[CONFIG_MAX_MODELS]; /* by model; NULL: not made, or needed no more */
 
     run_state state;
-    bool is_decided;
+    bool is_decided; /* here, not by a run that it follows: it has a line in the log */
     bool is_timed; /* its first token has come */
     sensed sensed;
     plan plan;

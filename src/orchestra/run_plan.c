@@ -54,9 +54,9 @@ static void apply_plan(const run *r, request *q)
 static void note_plan(run *r, const player *p)
 {
     orchestra *o = r->orchestra;
-    r->is_decided = true;
     if (r->follows)
         return;
+    r->is_decided = true;
     r->plan.model = p->name;
     r->plan.client_lookup = r->has_lookup;
     if (policy_fallback_matters(r->routing->policy, &r->known.facts, &r->plan))

@@ -41,6 +41,8 @@ test('rules, conversations and the log', async (t) => {
   assert.deepEqual([third.headers.get('x-a-io-model'), third.headers.get('x-a-io-reason')], ['large', 'session']);
   const pinned = await chat(ask(code, { model: 'small' }));
   assert.equal(pinned.headers.get('x-a-io-fallback'), 'pinned');
+  const two = await chat(ask(code, { model: 'small', n: 2 })); // one decision, two replies
+  assert.equal(two.body.choices.length, 2);
   const streamed = await fetch(`${server.url}/v1/chat/completions`,
     { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(ask(code, { stream: true })) });
   const events = (await streamed.text()).split('\n\n').filter((line) => line.startsWith('data: {')).map((line) => JSON.parse(line.slice(6)));
@@ -62,7 +64,8 @@ test('rules, conversations and the log', async (t) => {
 
   const lines = fs.readFileSync(file, 'utf8').trim().split('\n').map((line) => JSON.parse(line));
   assert.equal(lines[0].type, 'policy');
-  assert.deepEqual(lines.slice(1).map((line) => line.plan.rule), ['nightly', 'sure', 'no_rule', 'session', 'pinned', 'sure']);
+  assert.deepEqual(lines.slice(1).map((line) => line.plan.rule), ['nightly', 'sure', 'no_rule', 'session', 'pinned', 'pinned', 'sure']);
+  assert.doesNotMatch(server.log, /lines are lost/);
   assert.deepEqual(lines[1].facts.headers, { 'x-job': 'nightly' });
   assert.ok(lines.slice(1).every((line) => line.outcome.state === 'finished' && !('text' in line.prompt)));
   assert.equal(fs.statSync(file).mode & 0o777, 0o600);
