@@ -16,6 +16,7 @@
 #   make test-llama-server  llama.cpp's own server tests (from the Python registry) against a-io serve
 #   make fuzz           libFuzzer on all that reads what others wrote, 60 s each (FUZZ_SECONDS=600; fuzz-gguf: one)
 #   make test-faults    a server's life with memory, files, threads and sockets failing in turn (POSITIONS=40: more of it)
+#   make test-files     wrong model files, sets of them and chat templates: refused soon and in words (FILES=1200 SEED=1; part of make test)
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make docs           the documents' tables that come from runs, from results/ (`make replay KEEP=1` renews those)
 #   make install        into PREFIX (/usr/local), DESTDIR before it: program, demo pair, manual page, completions, unit; `uninstall`
@@ -89,7 +90,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all install uninstall demo demo-real demo-tasks real-models replay test test-programs test-docs test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-depth bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured test-calls bench-load fuzz fuzz-programs test-faults dist package test-rooms
+.PHONY: all install uninstall demo demo-real demo-tasks real-models replay test test-programs test-docs test-files test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-depth bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured test-calls bench-load fuzz fuzz-programs test-faults dist package test-rooms
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(RUST_LIBRARY)
@@ -203,7 +204,7 @@ PARALLEL = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 test: setup
 	@$(MAKE) --no-print-directory $(PARALLEL) test-programs SANITIZE=$(SANITIZE)
-	@$(MAKE) --no-print-directory test-docs test-rooms test-c test-neon test-e2e SANITIZE=$(SANITIZE)
+	@$(MAKE) --no-print-directory test-docs test-rooms test-files test-c test-neon test-e2e SANITIZE=$(SANITIZE)
 
 STRESS_TEST := $(call only,$(VARIANT)/bench/stress)
 test-programs: $(PROGRAM) $(TEST_PROGRAMS) $(STRESS_TEST) $(if $(ONLY),,$(BENCHES))
@@ -230,6 +231,11 @@ fuzz: fuzz-programs
 fuzz-%:
 	@$(MAKE) --no-print-directory fuzz-programs FUZZ_NAME=$*
 	@tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(filter %/fuzz_$*,$(FUZZ_PROGRAMS))
+
+# Files that are wrong in every way that 1,200 of a seed can be: refused soon and with a word, or answered.
+FILES ?= 1200
+test-files: $(PROGRAM)
+	@$(if $(call only,files),tests/files/run.py $(PROGRAM) $(FILES) $(or $(SEED),1))
 
 # A library whose calls fail, one kind and one call at a time, through a server's whole life.
 FAULTS := build/tests/faults/faults.so
