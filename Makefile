@@ -16,6 +16,7 @@
 #   make test-llama-server  llama.cpp's own server tests (from the Python registry) against a-io serve
 #   make fuzz           libFuzzer on all that reads what others wrote, 60 s each (FUZZ_SECONDS=600; fuzz-gguf: one)
 #   make test-faults    a server's life with memory, files, threads and sockets failing in turn (POSITIONS=40: more of it)
+#   make soak           hours of mixed load with aborts, reloads, killed replicas and a full disk, every reply compared (HOURS=2 MODEL=FILE LARGE=FILE SHARE=1.5)
 #   make test-files     wrong model files, sets of them and chat templates: refused soon and in words (FILES=1200 SEED=1; part of make test)
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make docs           the documents' tables that come from runs, from results/ (`make replay KEEP=1` renews those)
@@ -244,6 +245,18 @@ $(FAULTS): tests/faults/faults.c Makefile
 	$(quiet_link)$(CC) -D_GNU_SOURCE $(filter-out -fPIE,$(CFLAGS)) -shared -fPIC -o $@ $<
 test-faults: $(PROGRAM) $(FAULTS)
 	@tests/faults/run.py $(PROGRAM) $(FAULTS)
+
+# Root mounts a small disk for the decision log and fills it; others go without that.
+.PHONY: soak
+ALLOCATOR := build/tests/soak/allocator.so
+$(ALLOCATOR): tests/soak/allocator.c Makefile
+	@mkdir -p $(@D)
+	$(quiet_link)$(CC) -D_GNU_SOURCE $(filter-out -fPIE,$(CFLAGS)) -shared -fPIC -o $@ $<
+soak: setup
+	@$(MAKE) --no-print-directory $(PROGRAM) $(ALLOCATOR)
+	@tools/real/fetch.py qwen2.5-coder-0.5b smollm2 || [ $$? -eq 77 ]
+	@where=$$(tools/real/fetch.py --where); tests/soak/run.py --hours $(or $(HOURS),2) --share $(or $(SHARE),1.5) $(PROGRAM) $(ALLOCATOR) \
+	  $(or $(MODEL),$$where/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf) $(or $(LARGE),$$where/SmolLM2-135M-Instruct.Q4_1.gguf)
 
 # Needs git: what is not tracked is not the project's.
 test-docs:
