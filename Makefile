@@ -22,7 +22,8 @@
 #   make docs           the documents' tables that come from runs, from results/ (`make replay KEEP=1` renews those)
 #   make install        into PREFIX (/usr/local), DESTDIR before it: program, demo pair, manual page, completions, unit; `uninstall`
 #   make demo-tasks     models/demo/tasks.jsonl again, the built-in tasks of replay, the same bytes
-#   make package        a Debian package in build/release, of the tracked files; `dist`: the source archive alone
+#   make package        a Debian package in build/release, of the tracked files; `dist`: the source archive alone;
+#                       `reproducible`: two such builds compared
 #   make bench          how fast models run here (about 15 minutes; keeps 8 GB under ~/.cache/a-io)
 #   make replay         scenarios A, B and C through all policies on the demo pair (a few minutes): a page and tables
 #   make bench-kv       what KV memory costs: resident bytes, first touch, copied prefixes
@@ -139,6 +140,10 @@ package: dist
 	@rm -rf build/release/$(RELEASE) && tar xzf build/release/$(RELEASE).tar.gz -C build/release
 	cd build/release/$(RELEASE) && DEB_BUILD_OPTIONS=parallel=$(shell nproc) dpkg-buildpackage -d -b -us -uc
 	lintian --fail-on error,warning build/release/*.changes
+.PHONY: reproducible
+reproducible: dist
+	@tools/setup.sh debhelper fakeroot
+	tools/install/reproducible.sh build/release/$(RELEASE).tar.gz
 
 $(LIBRARY): $(OBJECTS)
 	@rm -f $@ && ar rcs $@ $^
