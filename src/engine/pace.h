@@ -9,6 +9,10 @@
  *   ms = kv_bytes · byte_ms + max(weight_bytes · byte_ms, rows · row_ms) + pairs · pair_ms
  *
  * The three rates are learned from the steps that ran. All on the conductor's thread.
+ *
+ * Lookup and drafting ask another question, what one more row of a decode step costs, where a few
+ * percent decide; that is T(n) of measure_steps.h, measured row by row at the start. Here the
+ * machine as it is now counts, and depth and hundreds of rows, which no table holds.
  */
 #ifndef ENGINE_PACE_H
 #define ENGINE_PACE_H

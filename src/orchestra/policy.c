@@ -275,3 +275,11 @@ bool policy_follows_success(const policy *p)
             return true;
     return false;
 }
+
+bool policy_reachable(const policy *p, size_t index)
+{
+    for (size_t i = 0; i < index; i++)
+        if (is_unconditional(&p->rules[i]))
+            return false;
+    return true;
+}

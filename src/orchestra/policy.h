@@ -90,8 +90,7 @@ const config_rule *policy_rule(const policy *p, size_t index);
 bool policy_follows_limit(const policy *p);
 /* … or the success limit. */
 bool policy_follows_success(const policy *p);
-/* Whether some request can reach the rule: no, when earlier ones take every one it would. Errs on
- * the side of yes. */
+/* Whether a request can reach the rule: no, after a rule without conditions. */
 bool policy_reachable(const policy *p, size_t index);
 
 #endif

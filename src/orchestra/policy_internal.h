@@ -4,7 +4,6 @@
  *   policy_decide.c  from facts to a plan
  *   policy_holds.c   whether a rule holds
  *   policy_reason.c  a decision in words
- *   policy_reach.c   which rules a request can reach
  */
 #ifndef ORCHESTRA_POLICY_INTERNAL_H
 #define ORCHESTRA_POLICY_INTERNAL_H

@@ -13,8 +13,7 @@ static void warn_of_rules(const routing *g)
 {
     for (size_t i = 0; i < policy_rule_count(g->policy); i++)
         if (i < g->config->policy.n_rules && !policy_reachable(g->policy, i))
-            log_warn("policy.rules[%zu] (%s) takes no request: those before it take all that it "
-                     "would, or its conditions cannot hold together",
+            log_warn("policy.rules[%zu] (%s) takes no request: a rule before it has no conditions",
                      i, policy_rule(g->policy, i)->name);
 }
 
