@@ -11,7 +11,7 @@
  * The three rates are learned from the steps that ran. All on the conductor's thread.
  *
  * Lookup and drafting ask another question, what one more row of a decode step costs, where a few
- * percent decide; that is T(n) of measure_steps.h, measured row by row at the start. Here the
+ * percent decide; that is T(n) of speculate.h, a running mean for each n. Here the
  * machine as it is now counts, and depth and hundreds of rows, which no table holds.
  */
 #ifndef ENGINE_PACE_H
