@@ -3,6 +3,7 @@
 
 mod base {
     pub mod foreign;
+    pub mod json_quick;
     pub mod memory;
 }
 mod constraint;

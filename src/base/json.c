@@ -100,6 +100,12 @@ error_code json_write(buffer *out, json_t *value)
     return write_with(out, value, 9);
 }
 
+error_code json_write_text(buffer *out, const char *text, size_t length)
+{
+    error_code code = json_quick_write_text(out, text == NULL ? "" : text, length);
+    return code == ERR_INVALID ? json_write(out, json_text(text, length)) : code;
+}
+
 error_code json_write_exact(buffer *out, json_t *value)
 {
     return write_with(out, value, 17);

@@ -28,6 +28,10 @@ error_code json_shape_code(const json_error_t *error, error_code otherwise);
  * NULL when there is no memory. */
 json_t *json_text(const char *text, size_t length);
 
+/* Appends such a text, in quotes, without making a value of it. ERR_MEMORY: something may have been
+ * appended. */
+error_code json_write_text(buffer *out, const char *text, size_t length);
+
 /* Appends the text of `value` (taken over; NULL is ERR_MEMORY). ERR_MEMORY too, and nothing is
  * appended, when memory was short for any JSON of this thread since the last reading or writing:
  * what was built may lack parts. */

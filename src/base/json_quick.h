@@ -1,9 +1,10 @@
 /*
- * json_quick.h: reading and writing jansson's values without looking at each byte: texts of
- * megabytes go through here several times. Inside the room only.
+ * json_quick.h: jansson's values read and written by serde_json (json_quick.rs), because texts of
+ * megabytes go through here several times and jansson looks at each character alone. Inside the
+ * room only.
  *
  * What is read here is what jansson reads, and what is written is byte for byte what it writes;
- * whatever is not plain (faults, numbers of many digits, deep nesting) is left to it.
+ * whatever it might see otherwise (faults, numbers beyond 64 bits, deep nesting) is left to it.
  */
 #ifndef BASE_JSON_QUICK_H
 #define BASE_JSON_QUICK_H
@@ -21,8 +22,7 @@ json_t *json_quick_read(const char *text, size_t length, size_t flags);
  * something may have been appended. */
 error_code json_quick_write(buffer *out, const json_t *value, int digits);
 
-/* How many of the first bytes stand for themselves in a JSON text: neither controls, quotes and
- * backslashes nor the bytes of characters beyond ASCII. */
-size_t json_quick_plain(const char *text, size_t length);
+/* Appends a text in quotes, likewise. ERR_INVALID: it is not UTF-8. */
+error_code json_quick_write_text(buffer *out, const char *text, size_t length);
 
 #endif
