@@ -33,6 +33,7 @@ typedef struct policy_facts {
     const failure *probe_failure;     /* NULL: the probe did not fail (ERR_TIMEOUT: its time was up;
                                          ERR_FORMAT: it left labels out) */
     size_t prompt_tokens;             /* of the model that is asked */
+    bool lacks_count;                 /* they are not counted yet */
     size_t tokens[CONFIG_MAX_MODELS]; /* of the others, by number; 0: not counted yet */
     size_t turn;                      /* user messages; 1: the first */
     bool has_session;                 /* the request names its conversation */
@@ -58,8 +59,9 @@ bool policy_reads_success(const policy *p);
 size_t policy_header_count(const policy *p);
 const char *policy_header(const policy *p, size_t index);
 
-/* Fills the plan but for its model's name; false (plan untouched): it depends on the intent or on
- * success, which is not known. With both or their failure known it is always true.
+/* Fills the plan but for its model's name; false (plan untouched): it depends on the intent, on
+ * success or on how long the prompt is, which is not known. With all or their failure known it is
+ * always true.
  *
  * Before the rules: a failed probe means the large model, the last one (one that left labels out,
  * the next one up), and a conversation that is

@@ -45,7 +45,7 @@ double policy_value(config_quantity q, const policy_facts *f)
     case CONFIG_SUCCESS:
         return f->success != NULL ? *f->success : NAN;
     case CONFIG_PROMPT_TOKENS:
-        return (double)f->prompt_tokens;
+        return f->lacks_count ? NAN : (double)f->prompt_tokens;
     case CONFIG_TURN:
         return (double)f->turn;
     default:
@@ -87,7 +87,9 @@ truth policy_holds(const policy *p, const config_rule *r, const policy_facts *f)
     truth result = YES;
     if (!policy_request_fits(p, r, f))
         return NO;
-    if (r->choice == CONFIG_MODEL_CHEAPEST && policy_level_of(p, r, f) == p->n_models)
+    if (r->choice == CONFIG_MODEL_CHEAPEST && f->lacks_count)
+        result = UNKNOWN; /* what it costs depends on it */
+    else if (r->choice == CONFIG_MODEL_CHEAPEST && policy_level_of(p, r, f) == p->n_models)
         return NO;
     for (config_quantity q = 0; q < policy_quantities(p); q++) {
         const config_bound b = policy_bound(r, q, f);

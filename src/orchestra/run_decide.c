@@ -75,16 +75,36 @@ static bool find_cached_probe(run *r)
     return true;
 }
 
-error_code run_route(run *r, const request *q, const run_options *options, failure *fail)
+/* Renders and tokenises for the model that is asked. */
+static error_code count_prompt(run *r, const request *q, failure *fail)
 {
-    orchestra *o = r->orchestra;
     size_t asked = r->routing->asked;
     error_code code = run_prepare(r, asked, q, fail);
-    if (code == OK) {
-        r->known.facts.prompt_tokens = prompt_tokens(r->prompts[r->routing->asked]);
-        r->receipt.overhead.template_ms = prompt_template_ms(r->prompts[r->routing->asked]);
-        code = facts_gather(&r->known, o, r->routing, q, options, fail);
-    }
+    if (code != OK)
+        return code;
+    r->known.facts.prompt_tokens = prompt_tokens(r->prompts[asked]);
+    r->known.facts.lacks_count = false;
+    r->receipt.overhead.template_ms = prompt_template_ms(r->prompts[asked]);
+    return OK;
+}
+
+/* Where neither the rules nor a reader of the decision look at its length, nor the model that is
+ * asked answers, the prompt is not tokenised for that. */
+static bool decide_without_count(run *r)
+{
+    r->known.facts.lacks_count = true;
+    return !r->decide_only && r->orchestra->log == NULL && run_decide(r) &&
+           r->plan.level != r->routing->asked;
+}
+
+error_code run_route(run *r, const request *q, const run_options *options, failure *fail)
+{
+    error_code code = facts_gather(&r->known, r->orchestra, r->routing, q, options, fail);
+    if (code != OK)
+        return code;
+    if (decide_without_count(r))
+        return run_follow_plan(r, q, fail);
+    code = count_prompt(r, q, fail);
     if (code != OK)
         return code;
     bool decided = run_decide(r) || (find_cached_probe(r) && decide_by_sensed(r));
