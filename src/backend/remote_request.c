@@ -1,10 +1,13 @@
 /* remote_request.c: a request as OpenAI's API has it, with the fields that vLLM, llama-server and
  * a-io read besides where the request asks for what they mean. */
-
 #include "backend/remote.h"
+
+#include <string.h>
+
 #include "base/json.h"
 
 #define BODY_LIMIT ((size_t)1 << 30)
+#define USUAL_REST ((size_t)1 << 10) /* bytes of a body without its prompt */
 
 /* All of these take the value over; what there was no memory for is told at the end. */
 static void set(json_t *body, const char *name, json_t *value)
@@ -17,19 +20,64 @@ static json_t *parse(const char *text)
     return json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 }
 
-static json_t *messages_of(const request *r)
+static bool is_chat(const request *r)
 {
-    json_t *list = r->chat.messages_json != NULL ? parse(r->chat.messages_json) : json_array();
-    for (size_t i = 0; r->chat.messages_json == NULL && i < r->n_messages; i++) {
-        const chat_message *m = &r->messages[i];
-        json_array_append_new(list, json_pack("{s:s, s:o}", "role", m->role, "content",
-                                              json_text(m->content, m->content_length)));
-    }
-    if (r->chat.begun != NULL)
-        json_array_append_new(list, json_pack("{s:s, s:o}", "role", "assistant", "content",
-                                              json_text(r->chat.begun, r->chat.begun_length)));
-    return list;
+    return r->prompt == NULL && r->prompt_ids == NULL;
 }
+
+/* ---- the prompt, which may be long and is written once --------------------------------------- */
+
+static size_t prompt_bytes(const request *r)
+{
+    size_t n = r->prompt_length;
+    for (size_t i = 0; r->prompt == NULL && i < r->n_messages; i++)
+        n += r->messages[i].content_length;
+    return n;
+}
+
+static error_code add_message(buffer *out, const char *role, const char *content, size_t length)
+{
+    bool is_first = out->data[out->length - 1] == '[';
+    error_code code = buffer_add_text(out, is_first ? "{\"role\":" : ",{\"role\":");
+    if (code == OK)
+        code = json_write_text(out, role, strlen(role));
+    if (code == OK)
+        code = buffer_add_text(out, ",\"content\":");
+    if (code == OK)
+        code = json_write_text(out, content, length);
+    return code == OK ? buffer_add_text(out, "}") : code;
+}
+
+/* A list, as it was read where that is the text of one, and a reply that has begun. */
+static error_code add_messages(buffer *out, const request *r)
+{
+    const char *list = r->chat.messages_json;
+    error_code code =
+        buffer_add(out, list != NULL ? list : "[", list != NULL ? strlen(list) - 1 : 1);
+    for (size_t i = 0; code == OK && list == NULL && i < r->n_messages; i++)
+        code = add_message(out, r->messages[i].role, r->messages[i].content,
+                           r->messages[i].content_length);
+    if (code == OK && r->chat.begun != NULL)
+        code = add_message(out, "assistant", r->chat.begun, r->chat.begun_length);
+    return code == OK ? buffer_add_text(out, "]") : code;
+}
+
+static error_code add_ids(buffer *out, const request *r)
+{
+    error_code code = OK;
+    for (size_t i = 0; code == OK && i < r->n_prompt_ids; i++)
+        code = buffer_add_format(out, "%c%d", i == 0 ? '[' : ',', (int)r->prompt_ids[i]);
+    return code == OK ? buffer_add_text(out, r->n_prompt_ids > 0 ? "]" : "[]") : code;
+}
+
+static error_code add_prompt(buffer *out, const request *r)
+{
+    return is_chat(r)          ? add_messages(out, r)
+           : r->prompt != NULL ? json_write_text(out, r->prompt, r->prompt_length)
+                               : add_ids(out, r);
+}
+
+/* ---- the rest -------------------------------------------------------------------------------- */
 
 static void add_tools(json_t *body, const request_chat *c)
 {
@@ -45,17 +93,8 @@ static void add_tools(json_t *body, const request_chat *c)
         set(body, "parallel_tool_calls", json_false());
 }
 
-/* The messages' own text can be taken as it is: it may be long, and was read and written once. */
-static bool is_spliced(const remote_backend *b, const request *r)
+static void add_conversation(json_t *body, const request *r)
 {
-    return r->prompt == NULL && r->prompt_ids == NULL && r->chat.messages_json != NULL &&
-           r->chat.begun == NULL && json_object_get(b->fields, "messages") == NULL;
-}
-
-static void add_conversation(json_t *body, const remote_backend *b, const request *r)
-{
-    if (!is_spliced(b, r))
-        set(body, "messages", messages_of(r));
     add_tools(body, &r->chat);
     if (r->chat.begun != NULL) { /* vLLM's two */
         set(body, "continue_final_message", json_true());
@@ -65,16 +104,6 @@ static void add_conversation(json_t *body, const remote_backend *b, const reques
         set(body, "documents", parse(r->chat.documents_json));
     if (r->chat.variables_json != NULL)
         set(body, "chat_template_kwargs", parse(r->chat.variables_json));
-}
-
-static void add_prompt(json_t *body, const request *r)
-{
-    json_t *prompt = r->prompt != NULL ? json_text(r->prompt, r->prompt_length) : json_array();
-    for (size_t i = 0; r->prompt == NULL && i < r->n_prompt_ids; i++)
-        json_array_append_new(prompt, json_integer(r->prompt_ids[i]));
-    set(body, "prompt", prompt);
-    if (r->suffix != NULL)
-        set(body, "suffix", json_text(r->suffix, r->suffix_length));
 }
 
 /* What changes nothing is left out: not every server knows each of these fields. */
@@ -137,36 +166,41 @@ static error_code add_grammar(json_t *body, const remote_backend *b, const reply
 
 static error_code check(const remote_backend *b, const request *r, failure *fail)
 {
-    bool is_chat = r->prompt == NULL && r->prompt_ids == NULL;
-    const char *what = r->kind == REQUEST_SCORE      ? "scores of texts"
-                       : r->scores_prompt            ? "log-probabilities of a prompt"
-                       : r->scores_drawn             ? "what tokens are drawn from"
-                       : r->wants_scores && !is_chat ? "log-probabilities of completions"
-                       : r->files_json != NULL       ? "files beside a hole"
-                                                     : NULL;
+    const char *what = r->kind == REQUEST_SCORE         ? "scores of texts"
+                       : r->scores_prompt               ? "log-probabilities of a prompt"
+                       : r->scores_drawn                ? "what tokens are drawn from"
+                       : r->wants_scores && !is_chat(r) ? "log-probabilities of completions"
+                       : r->files_json != NULL          ? "files beside a hole"
+                                                        : NULL;
     return what == NULL
                ? OK
                : failure_set(fail, ERR_UNSUPPORTED, "the server of model '%s' is not asked for %s",
                              b->base.name, what);
 }
 
-/* The body, an object that is not empty and is taken over, with messages that are not in it. */
-static error_code write_text(json_t *body, const char *messages, char **out)
+/* The body but for its prompt, which is not empty and taken over, and behind it the prompt, unless
+ * the model's own fields have another. */
+static error_code write_text(const remote_backend *b, const request *r, json_t *rest, char **out)
 {
+    const char *name = is_chat(r) ? "messages" : "prompt";
+    bool has_own = json_object_get(b->fields, name) != NULL;
     buffer text;
     buffer_init(&text, BODY_LIMIT);
-    error_code code = messages != NULL ? buffer_add_text(&text, "{\"messages\":") : OK;
-    if (code == OK && messages != NULL)
-        code = buffer_add_text(&text, messages);
-    size_t rest = text.length;
+    error_code code = buffer_reserve(&text, prompt_bytes(r) + USUAL_REST);
     if (code == OK)
-        code = json_write(&text, body);
+        code = json_write(&text, rest);
     else
-        json_decref(body);
+        json_decref(rest);
+    if (code == OK && !has_own) {
+        text.data[text.length - 1] = ','; /* it was a brace */
+        code = buffer_add_format(&text, "\"%s\":", name);
+        if (code == OK)
+            code = add_prompt(&text, r);
+        if (code == OK)
+            code = buffer_add_text(&text, "}");
+    }
     if (code != OK)
         buffer_free(&text);
-    else if (messages != NULL)
-        text.data[rest] = ','; /* it was the brace of what follows */
     *out = text.data;
     return code;
 }
@@ -179,10 +213,10 @@ error_code remote_request_write(const remote_backend *b, const request *r, size_
         return code;
     json_t *body = json_pack("{s:s, s:b, s:{s:b}}", "model", b->config->remote.model, "stream", 1,
                              "stream_options", "include_usage", 1);
-    if (r->prompt == NULL && r->prompt_ids == NULL)
-        add_conversation(body, b, r);
-    else
-        add_prompt(body, r);
+    if (is_chat(r))
+        add_conversation(body, r);
+    else if (r->suffix != NULL)
+        set(body, "suffix", json_text(r->suffix, r->suffix_length));
     add_sampling(body, &r->sampling);
     add_limits(body, r);
     if (n_top > 0 || r->wants_scores)
@@ -196,6 +230,6 @@ error_code remote_request_write(const remote_backend *b, const request *r, size_
         json_decref(body);
         return code;
     }
-    code = write_text(body, is_spliced(b, r) ? r->chat.messages_json : NULL, out);
+    code = write_text(b, r, body, out);
     return code == OK ? OK : failure_set(fail, code, "no memory for the request");
 }
