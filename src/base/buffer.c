@@ -66,19 +66,23 @@ error_code buffer_add_text(buffer *b, const char *text)
 error_code buffer_add_format(buffer *b, const char *format, ...)
 {
     va_list args;
+    size_t room = b->capacity - b->length;
     va_start(args, format);
-    int n = vsnprintf(NULL, 0, format, args);
+    int n = vsnprintf(room > 0 ? b->data + b->length : NULL, room, format, args);
     va_end(args);
     if (n < 0)
         return ERR_INTERNAL;
     error_code code = buffer_reserve(b, (size_t)n);
-    if (code != OK)
-        return code;
-    va_start(args, format);
-    vsnprintf(b->data + b->length, (size_t)n + 1, format, args);
-    va_end(args);
-    b->length += (size_t)n;
-    return OK;
+    if (code == OK && (size_t)n >= room) { /* it did not fit */
+        va_start(args, format);
+        vsnprintf(b->data + b->length, (size_t)n + 1, format, args);
+        va_end(args);
+    }
+    if (code == OK)
+        b->length += (size_t)n;
+    else if (room > 0)
+        b->data[b->length] = '\0';
+    return code;
 }
 
 error_code buffer_read_fd(buffer *b, int fd, failure *fail)

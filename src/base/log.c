@@ -46,6 +46,11 @@ bool log_is_json(void)
     return atomic_load(&as_json);
 }
 
+bool log_tells(log_level level)
+{
+    return (int)level <= atomic_load(&current_level);
+}
+
 /* ---- lines ---------------------------------------------------------------------------------- */
 
 #define TIME_SIZE 32
@@ -92,7 +97,7 @@ static void write_line(log_level level, json_t *parts, const char *message)
 void log_write(log_level level, const char *format, ...)
 {
     char message[MESSAGE_SIZE];
-    if ((int)level > atomic_load(&current_level))
+    if (!log_tells(level))
         return;
     va_list args;
     va_start(args, format);
@@ -104,7 +109,7 @@ void log_write(log_level level, const char *format, ...)
 void log_write_with(log_level level, json_t *parts, const char *format, ...)
 {
     char message[MESSAGE_SIZE];
-    if ((int)level <= atomic_load(&current_level)) {
+    if (log_tells(level)) {
         va_list args;
         va_start(args, format);
         vsnprintf(message, sizeof message, format, args);

@@ -18,6 +18,7 @@ void log_set_json(bool on);
 /* "text" or "json"; false when the name is neither. */
 bool log_format_parse(const char *name, bool *is_json);
 bool log_is_json(void);
+bool log_tells(log_level level); /* false: such a line is not written */
 
 void log_write(log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same with parts for programs, an object, which stand beside the message where lines are JSON

@@ -11,6 +11,7 @@
 
 #define REPLY_LIMIT ((size_t)64 << 20) /* bytes; far above what a context can hold */
 #define HEAD_LIMIT ((size_t)16 << 10)
+#define USUAL_HEAD 1023 /* bytes */
 
 /* ---- the decision ---------------------------------------------------------------------------- */
 
@@ -99,19 +100,31 @@ static const char *reason_phrase(int status)
 /* Nothing is added once there was no memory: the buffer's length then stays 0. */
 static void add_header(buffer *head, const char *name, const char *value)
 {
-    if (head->length > 0 && buffer_add_format(head, "%s: %s\r\n", name, value) != OK)
-        head->length = 0;
+    const char *const parts[] = {name, ": ", value, "\r\n"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && head->length > 0; i++)
+        if (buffer_add_text(head, parts[i]) != OK)
+            head->length = 0;
+}
+
+/* The same for a second. */
+static const char *date_now(void)
+{
+    static _Thread_local char date[64];
+    static _Thread_local time_t written;
+    time_t now = time(NULL);
+    struct tm utc;
+    if (now != written)
+        strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &utc));
+    written = now;
+    return date;
 }
 
 static void add_status(buffer *head, int status)
 {
-    char date[64];
-    time_t now = time(NULL);
-    struct tm utc;
-    strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &utc));
-    if (buffer_add_format(head, "HTTP/1.1 %d %s\r\n", status, reason_phrase(status)) != OK)
+    if (buffer_reserve(head, USUAL_HEAD) != OK ||
+        buffer_add_format(head, "HTTP/1.1 %d %s\r\n", status, reason_phrase(status)) != OK)
         head->length = 0;
-    add_header(head, "Date", date);
+    add_header(head, "Date", date_now());
 }
 
 static void add_plan_headers(const plan_headers *h, buffer *head)

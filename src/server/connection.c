@@ -144,14 +144,12 @@ static bool add_chunk(connection *c, buffer *events)
     return added;
 }
 
-/* Everything of a stream that there is so far was sent. False: nothing to do but wait. */
+/* False: there are no events now, or the connection is closed. */
 static bool fetch_events(connection *c)
 {
     stream_state state = stream_next(c->exchange);
-    if (state == STREAM_WAITS) {
-        c->deadline_ms = 0;
+    if (state == STREAM_WAITS)
         return false;
-    }
     if (state == STREAM_EVENTS && add_chunk(c, &c->exchange->out))
         return true;
     if (state == STREAM_ENDED && (!c->is_chunked || buffer_add_text(&c->out, "0\r\n\r\n") == OK)) {
@@ -180,11 +178,20 @@ static bool finish(connection *c)
     return false;
 }
 
+/* What there is of a stream goes out together: head, events and end. */
 static bool move_sending(connection *c)
 {
-    if (!connection_send_out(c))
+    bool has_room = c->out.length < CONNECTION_READ_SIZE;
+    if (c->streams && has_room && fetch_events(c))
+        return true;
+    if (c->deadline_ms == 0 && c->out.length > 0)
+        c->deadline_ms = clock_ms() + CONNECTION_STALL_MS;
+    if (c->fd < 0 || !connection_send_out(c))
         return false;
-    return c->streams ? fetch_events(c) : finish(c);
+    if (!c->streams)
+        return finish(c);
+    c->deadline_ms = 0; /* it is the reply that is waited for */
+    return !has_room;
 }
 
 /* ---- events --------------------------------------------------------------------------------- */

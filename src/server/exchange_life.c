@@ -144,6 +144,10 @@ void exchange_log(const exchange *e, bool completed)
     int status = completed ? e->status : 499;
     metrics_count_answer(e->server->metrics, status);
     latest_add(e->server->latest, e, status);
+    /* Monitors and the page ask every second. */
+    log_level level = e->route != NULL && e->route->is_open && status == 200 ? LOG_DEBUG : LOG_INFO;
+    if (!log_tells(level))
+        return;
     char decision[3 * HEADER_VALUE_SIZE + 160] = "", tokens[64] = "";
     if (e->plan.known)
         snprintf(decision, sizeof decision, " model=%s intent=%s lookup=%s reason=%s priority=%s",
@@ -152,8 +156,6 @@ void exchange_log(const exchange *e, bool completed)
     if (e->plan.known && !e->decide_only)
         snprintf(tokens, sizeof tokens, " prompt=%zu reply=%zu", e->stats.prompt_tokens,
                  e->stats.reply_tokens);
-    /* Monitors and the page ask every second. */
-    log_level level = e->route != NULL && e->route->is_open && status == 200 ? LOG_DEBUG : LOG_INFO;
     json_t *parts = log_is_json() ? log_parts(e, status) : NULL;
     log_write_with(level, parts, "%s %s %s %d %.1f ms%s%s%s%s%s%s%s", e->id,
                    e->head == NULL ? "?" : e->head->method, e->path, status,
