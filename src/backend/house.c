@@ -1,6 +1,8 @@
 /* house.c: which kind of house takes a model, and those that are open. */
 #include "backend/house.h"
 
+#include <math.h>
+
 const house_kind *const house_kinds[] = {&local_house, &remote_models, NULL};
 
 static error_code find_house(backend_houses *h, const house_kind *kind,
@@ -46,6 +48,27 @@ error_code backend_houses_start(backend_houses *h, failure *fail)
     for (size_t i = 0; code == OK && i < h->n; i++)
         code = h->open[i]->kind->start(h->open[i], fail);
     return code;
+}
+
+/* Of what one kind of house takes, the descriptor is all there is to wait for. */
+static backend_house *adopted(const backend_houses *h)
+{
+    for (size_t i = 0; i < h->n; i++)
+        if (h->open[i]->kind->adopt != NULL)
+            return h->open[i];
+    return NULL;
+}
+
+int backend_houses_adopt(backend_houses *h)
+{
+    backend_house *found = adopted(h);
+    return found != NULL ? found->kind->adopt(found) : -1;
+}
+
+double backend_houses_turn(backend_houses *h, bool is_ready)
+{
+    backend_house *found = adopted(h);
+    return found != NULL ? found->kind->turn(found, is_ready) : INFINITY;
 }
 
 void backend_houses_close(backend_houses *h)

@@ -34,6 +34,10 @@ typedef struct house_kind {
     /* Once, after all models were added. */
     error_code (*start)(backend_house *h, failure *fail);
     void (*close)(backend_house *h);
+    /* Both NULL: its threads do its work. Else one of the caller's may, see backend_houses_adopt.
+     */
+    int (*adopt)(backend_house *h);
+    double (*turn)(backend_house *h, bool is_ready);
 } house_kind;
 
 /* What a house begins with, whatever its kind. */
@@ -65,5 +69,13 @@ error_code backend_houses_add(backend_houses *h, const house_kind *const *kinds,
 double backend_houses_read_peak(const backend_houses *h); /* bytes a second; 0: not measured */
 error_code backend_houses_start(backend_houses *h, failure *fail);
 void backend_houses_close(backend_houses *h);
+
+/* For who has a thread that waits for descriptors: from now on it does the work of what only waits
+ * for other servers, so that a request passes from thread to thread no more. -1: there is no such
+ * house; else a descriptor to wait for. Once, after backend_houses_start. */
+int backend_houses_adopt(backend_houses *h);
+/* By that thread, before each of its waits, whether the descriptor is readable or not. Does what
+ * there is to do, and returns after how many milliseconds it wants to be called at the latest. */
+double backend_houses_turn(backend_houses *h, bool is_ready);
 
 #endif

@@ -2,7 +2,7 @@
  * remote.h: models at other servers, which speak OpenAI's API: what its files share. Inside the
  * room only.
  *
- *   remote_house.c     the thread that talks to the servers
+ *   remote_house.c     the thread that talks to the servers, its own or its owner's
  *   remote.c           the operations of a backend
  *   remote_pool.c      which replica has a request, retries, hedges, health
  *   remote_attempt.c   a request at one of them
@@ -168,12 +168,13 @@ struct remote_call {
     wakeup wake;
 };
 
-/* The thread that talks to the servers, and what it has. */
+/* The thread that talks to the servers, its own or one that adopted it, and what it has. */
 struct remote_house {
     backend_house base;
     http_client *client;
     pthread_t thread;
     bool is_started;
+    _Atomic pthread_t driver; /* of whoever adopted it, once that has taken a turn */
     remote_backend *backends;
 
     /* The thread's. */
@@ -185,7 +186,8 @@ struct remote_house {
     pthread_mutex_t pools;                 /* the thread's pools, which others may read */
     pthread_mutex_t lock;                  /* of the rest, and of backends' changes */
     remote_call *arrivals, **arrivals_end; /* who came first first */
-    bool is_ending;
+    bool is_ending;                        /* all that is under way ends … */
+    bool is_adopted;                       /* … or goes on with another thread */
     atomic_bool has_cancelled;
 };
 

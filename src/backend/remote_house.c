@@ -16,7 +16,7 @@ static bool take_arrivals(remote_house *h, double now_ms)
     remote_call *next = h->arrivals;
     h->arrivals = NULL;
     h->arrivals_end = &h->arrivals;
-    bool goes_on = !h->is_ending;
+    bool goes_on = !h->is_ending && !h->is_adopted;
     for (remote_backend *b = h->backends; b != NULL; b = b->next) {
         if (b->change != NULL)
             remote_pools_change(b, b->change, now_ms);
@@ -81,9 +81,48 @@ static void *work(void *context)
         http_client_run(h->client, wait_ms, &why); /* what fails is looked for again */
         remote_house_lock(h);
     }
-    end_all(h);
     remote_house_unlock(h);
     return NULL;
+}
+
+/* `reason`: is_ending or is_adopted. */
+static void end_thread(remote_house *h, bool *reason)
+{
+    pthread_mutex_lock(&h->lock);
+    *reason = true;
+    pthread_mutex_unlock(&h->lock);
+    if (!h->is_started)
+        return;
+    remote_house_wake(h);
+    pthread_join(h->thread, NULL);
+    h->is_started = false;
+}
+
+/* ---- or another's ---------------------------------------------------------------------------- */
+
+static int adopt(backend_house *base)
+{
+    remote_house *h = (remote_house *)base;
+    end_thread(h, &h->is_adopted);
+    return http_client_fd(h->client);
+}
+
+static double turn(backend_house *base, bool is_ready)
+{
+    remote_house *h = (remote_house *)base;
+    double wait_ms;
+    failure why;
+    atomic_store(&h->driver, pthread_self());
+    do {
+        remote_house_lock(h);
+        take_arrivals(h, clock_ms());
+        wait_ms = move_on(h);
+        remote_house_unlock(h);
+        if (is_ready || http_client_wait_ms(h->client) <= 0)
+            http_client_run(h->client, 0, &why);
+        is_ready = false;
+    } while (h->done != NULL);
+    return fmin(wait_ms, http_client_wait_ms(h->client));
 }
 
 /* ---- the house ------------------------------------------------------------------------------- */
@@ -96,13 +135,9 @@ static bool takes(const config_model *m)
 static void close_house(backend_house *base)
 {
     remote_house *h = (remote_house *)base;
-    pthread_mutex_lock(&h->lock);
-    h->is_ending = true;
-    pthread_mutex_unlock(&h->lock);
-    if (h->is_started) {
-        remote_house_wake(h);
-        pthread_join(h->thread, NULL);
-    }
+    end_thread(h, &h->is_ending);
+    take_arrivals(h, clock_ms());
+    end_all(h);
     for (remote_backend *next = h->backends; next != NULL;) {
         remote_backend *b = next;
         next = b->next;
@@ -157,5 +192,10 @@ static error_code start(backend_house *base, failure *fail)
     return OK;
 }
 
-const house_kind remote_models = {
-    .takes = takes, .open = open_house, .add = add, .start = start, .close = close_house};
+const house_kind remote_models = {.takes = takes,
+                                  .open = open_house,
+                                  .add = add,
+                                  .start = start,
+                                  .close = close_house,
+                                  .adopt = adopt,
+                                  .turn = turn};

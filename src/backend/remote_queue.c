@@ -68,10 +68,17 @@ void remote_house_note_done(remote_attempt *a)
     h->done = a;
 }
 
+/* Who adopted the house takes a turn before it waits. */
+static void wake(remote_house *h)
+{
+    if (!pthread_equal(atomic_load(&h->driver), pthread_self()))
+        http_client_wake(h->client);
+}
+
 void remote_house_wake(remote_house *h)
 {
     atomic_store(&h->has_cancelled, true);
-    http_client_wake(h->client);
+    wake(h);
 }
 
 void remote_house_send(remote_house *h, remote_call *c)
@@ -83,7 +90,7 @@ void remote_house_send(remote_house *h, remote_call *c)
     *h->arrivals_end = c;
     h->arrivals_end = &c->next;
     pthread_mutex_unlock(&h->lock);
-    http_client_wake(h->client);
+    wake(h);
 }
 
 void remote_house_change(remote_house *h, remote_backend *b, remote_change *change)
@@ -92,5 +99,5 @@ void remote_house_change(remote_house *h, remote_backend *b, remote_change *chan
     remote_change_free(b->change);
     b->change = change;
     pthread_mutex_unlock(&h->lock);
-    http_client_wake(h->client);
+    wake(h);
 }

@@ -269,12 +269,21 @@ static CURLMcode take_events(http_client *c, const struct epoll_event *events, i
     return code;
 }
 
+int http_client_fd(const http_client *c)
+{
+    return c->epoll;
+}
+
+double http_client_wait_ms(const http_client *c)
+{
+    return c->timer_ms == INFINITY ? INFINITY : fmax(c->timer_ms - clock_ms(), 0);
+}
+
 error_code http_client_run(http_client *c, double wait_ms, failure *fail)
 {
     struct epoll_event events[EVENTS];
     int running;
-    double until_timer_ms = c->timer_ms - clock_ms();
-    double left_ms = fmax(fmin(wait_ms, until_timer_ms), 0);
+    double left_ms = fmax(fmin(wait_ms, http_client_wait_ms(c)), 0);
     int n = epoll_wait(c->epoll, events, EVENTS, (int)ceil(left_ms));
     CURLMcode code = n > 0 ? take_events(c, events, n) : CURLM_OK;
     if (code == CURLM_OK && clock_ms() >= c->timer_ms) {

@@ -47,6 +47,11 @@ void http_call_release(http_call *c);
  */
 error_code http_client_run(http_client *c, double wait_ms, failure *fail);
 
+/* For who waits elsewhere, and then runs it with no wait: a descriptor that is readable when there
+ * is news, and after how many milliseconds it is to be run without any (INFINITY: never). */
+int http_client_fd(const http_client *c);
+double http_client_wait_ms(const http_client *c);
+
 /* Ends the wait of http_client_run, now or the next one. The only function for any thread. */
 void http_client_wake(http_client *c);
 

@@ -153,6 +153,16 @@ error_code orchestra_create(orchestra **out, const config *c, house_progress pro
     return orchestra_create_of(out, house_kinds, c, progress, fail);
 }
 
+int orchestra_adopt(orchestra *o)
+{
+    return backend_houses_adopt(&o->houses);
+}
+
+double orchestra_turn(orchestra *o, bool is_ready)
+{
+    return backend_houses_turn(&o->houses, is_ready);
+}
+
 void orchestra_destroy(orchestra *o)
 {
     if (o == NULL)

@@ -95,6 +95,14 @@ error_code orchestra_create_of(orchestra **out, const house_kind *const *kinds, 
                                house_progress progress, failure *fail);
 void orchestra_destroy(orchestra *o); /* after every run was released */
 
+/* For a thread that waits for descriptors: with orchestra_adopt (once; -1: there is nothing to
+ * adopt) it has one more to wait for, and does what models at other servers need in turns, one
+ * before each of its waits. A turn returns after how many milliseconds there is to be another. */
+int orchestra_adopt(orchestra *o);
+double orchestra_turn(orchestra *o, bool is_ready);
+/* No model is in this process: a request is started, and goes on after a probe, within moments. */
+bool orchestra_is_light(const orchestra *o);
+
 size_t orchestra_model_count(const orchestra *o);
 const char *orchestra_model_name(const orchestra *o, size_t index);
 /* NULL: the model is not in this process. */

@@ -37,6 +37,14 @@ const model *orchestra_model(const orchestra *o, size_t index)
     return backend_local_model(o->players[index].backend);
 }
 
+bool orchestra_is_light(const orchestra *o)
+{
+    for (size_t i = 0; i < o->n_players; i++)
+        if (orchestra_model(o, i) != NULL)
+            return false;
+    return true;
+}
+
 kv_type orchestra_kv_type(const orchestra *o, size_t index)
 {
     return house_kv_type(&o->config->models[index]);

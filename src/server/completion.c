@@ -58,17 +58,18 @@ static bool answer_plan(exchange *e)
 static bool advance(exchange *e)
 {
     api_error error;
+    bool goes_on = e->has_news && !replies_have_plans(e) && replies_failure(e) == NULL;
+    e->has_news = e->has_news && !goes_on;
+    if (goes_on && !exchange_is_light(e))
+        return exchange_give_work(e, go_on, &error) || answer_error(e, &error);
+    if (goes_on && !replies_start(e, &error))
+        return answer_error(e, &error);
     const failure *fail = replies_failure(e);
     if (fail != NULL) {
         api_error_from_failure(&error, fail);
         return answer_error(e, &error);
     }
-    if (replies_have_plans(e))
-        return answer_plan(e);
-    if (!e->has_news)
-        return true;
-    e->has_news = false;
-    return exchange_give_work(e, go_on, &error) || answer_error(e, &error);
+    return !replies_have_plans(e) || answer_plan(e);
 }
 
 #define MAX_SESSION 256
@@ -112,7 +113,7 @@ static bool parse(exchange *e, chat_request *r, api_error *error)
     return chat_request_parse(r, &text, &e->server->options.defaults, error);
 }
 
-static bool begin_replies(exchange *e, api_error *error)
+static bool read_and_start(exchange *e, api_error *error)
 {
     chat_request *r = malloc(sizeof *r);
     if (r == NULL)
@@ -129,12 +130,18 @@ static bool begin_replies(exchange *e, api_error *error)
     return replies_create(e, r, error) && replies_start(e, error);
 }
 
+static bool begin_replies(exchange *e, api_error *error)
+{
+    bool has_begun = read_and_start(e, error);
+    exchange_drop_body(e); /* a waiting request holds no more than it needs */
+    return has_begun;
+}
+
 /* On a worker's thread. */
 static void begin(work *w)
 {
     exchange *e = exchange_of(w);
     e->has_work_error = !begin_replies(e, &e->work_error);
-    exchange_drop_body(e); /* a waiting request holds no more than it needs */
     exchange_signal(e, SIGNAL_WORKED);
 }
 
@@ -145,8 +152,11 @@ bool completion_begin(exchange *e)
     size_t n = strlen(prefix);
     memcpy(e->reply_id, prefix, n);
     exchange_random_id(e->reply_id + n, 24);
-    return (check_session(e, &error) && exchange_give_work(e, begin, &error)) ||
-           exchange_answer_error(e, &error);
+    if (!check_session(e, &error))
+        return exchange_answer_error(e, &error);
+    if (exchange_is_light(e))
+        return begin_replies(e, &error) ? advance(e) : answer_error(e, &error);
+    return exchange_give_work(e, begin, &error) || exchange_answer_error(e, &error);
 }
 
 bool route_begin(exchange *e)

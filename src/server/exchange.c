@@ -8,14 +8,19 @@
 
 /* A body up to here is read in some tens of milliseconds at most, tokenising included. */
 #define SHORT_BODY ((size_t)64 << 10)
+/* Without tokenising a body up to here is read in half a millisecond at most. */
+#define LIGHT_BODY ((size_t)256 << 10)
 
 void exchange_random_id(char *out, size_t digits)
 {
+    static const char names[] = "0123456789abcdef";
     unsigned char bytes[16];
     if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
         memset(bytes, 0, sizeof bytes); /* an id is a name, not a secret */
-    for (size_t i = 0; i < digits / 2 && i < sizeof bytes; i++)
-        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+    for (size_t i = 0; i < digits && i < 2 * sizeof bytes; i++) {
+        out[i] = names[bytes[i / 2] >> (i % 2 == 0 ? 4 : 0) & 0xF];
+        out[i + 1] = '\0';
+    }
 }
 
 /* ---- signals -------------------------------------------------------------------------------- */
@@ -46,6 +51,11 @@ unsigned exchange_take_signals(exchange *e)
 exchange *exchange_of(work *w)
 {
     return (exchange *)((char *)w - offsetof(exchange, work));
+}
+
+bool exchange_is_light(const exchange *e)
+{
+    return e->body.length <= LIGHT_BODY && orchestra_is_light(e->server->orchestra);
 }
 
 bool exchange_give_work(exchange *e, void (*what)(work *w), api_error *error)

@@ -213,6 +213,9 @@ unsigned exchange_take_signals(exchange *e);
  * is no room, and `error` says so. */
 bool exchange_give_work(exchange *e, void (*what)(work *w), api_error *error);
 exchange *exchange_of(work *w);
+/* Reading the request and starting its replies takes less than waking a worker: nothing is rendered
+ * or tokenised, and the body is small. */
+bool exchange_is_light(const exchange *e);
 /* True once no worker has it, or will. */
 bool exchange_withdraw_work(exchange *e);
 

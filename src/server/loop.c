@@ -2,6 +2,7 @@
 #include "server/loop.h"
 
 #include <errno.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -28,6 +29,8 @@ struct loop {
     bool has_thread;
     double accept_after_ms; /* 0: the listening socket is waited for */
     double next_tick_ms;
+    int backends_fd;    /* of models at other servers; -1: there are none */
+    double backends_ms; /* when they want their next turn at the latest */
 };
 
 /* ---- the list, from the oldest to the newest ------------------------------------------------- */
@@ -134,11 +137,16 @@ static void take(loop *l, int fd, const struct sockaddr_storage *from)
         connection_close(c);
 }
 
+static bool watch_fd(loop *l, int fd, void *of)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = of};
+    return epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
 /* Where the system has no memory to watch it, that is tried again after the pause, too. */
 static bool watch_listener(loop *l)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &l->listen_fd};
-    bool watched = epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->listen_fd, &event) == 0;
+    bool watched = watch_fd(l, l->listen_fd, &l->listen_fd);
     l->accept_after_ms = watched ? 0 : clock_ms() + ACCEPT_PAUSE_MS;
     return watched;
 }
@@ -205,20 +213,37 @@ static void tick(loop *l)
 
 static int sleep_ms(const loop *l)
 {
-    if (l->accept_after_ms > 0)
-        return (int)ACCEPT_PAUSE_MS;
-    return l->server->oldest != NULL ? TICK_MS : -1;
+    double most = l->accept_after_ms > 0      ? ACCEPT_PAUSE_MS
+                  : l->server->oldest != NULL ? TICK_MS
+                                              : INFINITY;
+    if (l->backends_fd >= 0)
+        most = fmin(most, fmax(ceil(l->backends_ms - clock_ms()), 0));
+    return most < INFINITY ? (int)most : -1;
 }
 
-/* True: the loop is to end. */
-static bool take_signals(loop *l)
+/* True: somebody was told something. */
+static bool take_posted(loop *l)
 {
     mailbox *m = l->server->mailbox;
-    mailbox_orders orders = mailbox_open(m);
+    bool was_told = false;
     for (connection *c; (c = mailbox_take(m)) != NULL;) {
         connection_posted(c);
         watch_connection(l, c);
+        was_told = true;
     }
+    return was_told;
+}
+
+/* What came is passed on, both ways, until nothing is left to pass on. True: the loop is to end. */
+static bool take_turns(loop *l, bool backends_ready)
+{
+    mailbox_orders orders;
+    do {
+        if (l->backends_fd >= 0)
+            l->backends_ms = clock_ms() + orchestra_turn(l->server->orchestra, backends_ready);
+        backends_ready = false;
+        orders = mailbox_open(l->server->mailbox);
+    } while (take_posted(l) && l->backends_fd >= 0);
     if (orders.stops_listening || orders.ends)
         stop_listening(l);
     return orders.ends;
@@ -227,25 +252,24 @@ static bool take_signals(loop *l)
 static void *loop_thread(void *context)
 {
     loop *l = context;
+    const void *posts = l->server->mailbox, *arrivals = &l->listen_fd;
     struct epoll_event events[EVENTS_A_WAIT];
-    bool ends = false;
-    while (!ends) {
+    for (bool ends = false; !ends;) {
         int n = epoll_wait(l->epoll_fd, events, EVENTS_A_WAIT, sleep_ms(l));
-        bool accepts = false, woken = false;
+        bool accepts = false, backends_ready = false;
         for (int i = 0; i < n; i++) {
             void *of = events[i].data.ptr;
-            accepts = accepts || of == &l->listen_fd;
-            woken = woken || of == l->server->mailbox;
-            if (of == &l->listen_fd || of == l->server->mailbox)
+            accepts = accepts || of == arrivals;
+            backends_ready = backends_ready || of == &l->backends_fd;
+            if (of == arrivals || of == posts || of == &l->backends_fd)
                 continue;
             connection_event(of, events[i].events);
             watch_connection(l, of);
         }
-        if (woken)
-            ends = take_signals(l);
         if (accepts && l->listen_fd >= 0)
             take_all(l);
         tick(l);
+        ends = take_turns(l, backends_ready);
         free_dead(l);
     }
     return NULL;
@@ -253,10 +277,11 @@ static void *loop_thread(void *context)
 
 static error_code open_loop(loop *l, failure *fail)
 {
-    l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     mailbox *m = l->server->mailbox;
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = m};
-    if (l->epoll_fd < 0 || epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, mailbox_fd(m), &event) != 0 ||
+    l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    l->backends_fd = orchestra_adopt(l->server->orchestra);
+    bool watches_backends = l->backends_fd < 0 || watch_fd(l, l->backends_fd, &l->backends_fd);
+    if (l->epoll_fd < 0 || !watches_backends || !watch_fd(l, mailbox_fd(m), m) ||
         !watch_listener(l))
         return failure_set(fail, ERR_IO, "cannot wait for connections: %s", strerror(errno));
     return OK;

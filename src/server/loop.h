@@ -3,7 +3,8 @@
  * Inside the server room only.
  *
  * One thread is enough because it only copies bytes: what computes (JSON, templates, tokens) is the
- * workers', and all counts and lists of connections are its alone.
+ * workers', and all counts and lists of connections are its alone. It is the thread of models at
+ * other servers, too: what is passed on passes no other thread.
  */
 #ifndef SERVER_LOOP_H
 #define SERVER_LOOP_H

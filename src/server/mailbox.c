@@ -15,6 +15,7 @@ struct mailbox {
     pthread_mutex_t lock; /* guards the others */
     connection *posted;
     bool woken;
+    pthread_t owner; /* the loop's thread, which looks before it waits; 0: not known yet */
     mailbox_orders orders;
 };
 
@@ -49,7 +50,9 @@ void mailbox_destroy(mailbox *m)
 static void wake(mailbox *m)
 {
     uint64_t one = 1;
-    if (!m->woken && write(m->fd, &one, sizeof one) < 0)
+    if (m->woken || pthread_equal(m->owner, pthread_self()))
+        return;
+    if (write(m->fd, &one, sizeof one) < 0)
         log_warn("cannot wake the HTTP loop: %s", strerror(errno));
     m->woken = true;
 }
@@ -93,7 +96,8 @@ mailbox_orders mailbox_open(mailbox *m)
 {
     uint64_t count;
     pthread_mutex_lock(&m->lock);
-    if (read(m->fd, &count, sizeof count) < 0 && errno != EAGAIN)
+    m->owner = pthread_self();
+    if (m->woken && read(m->fd, &count, sizeof count) < 0 && errno != EAGAIN)
         log_warn("the HTTP loop's wake-ups: %s", strerror(errno));
     m->woken = false;
     mailbox_orders orders = m->orders;

@@ -24,7 +24,7 @@ typedef struct mailbox_orders {
 } mailbox_orders;
 
 int mailbox_fd(const mailbox *m); /* readable: there is something */
-/* Empties the descriptor; what is posted from now on makes it readable anew. */
+/* Before each wait: empties the descriptor; what others post from now on makes it readable anew. */
 mailbox_orders mailbox_open(mailbox *m);
 /* The next of those that were posted, or NULL. */
 connection *mailbox_take(mailbox *m);
