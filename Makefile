@@ -217,7 +217,7 @@ test-programs: $(PROGRAM) $(TEST_PROGRAMS) $(STRESS_TEST) $(if $(ONLY),,$(BENCHE
 
 # Who calls whom, of this compiler's objects without sanitizers: those of others add calls of their own.
 test-rooms: $(PROGRAM)
-	@$(if $(SANITIZE)$(ONLY),,tests/rooms/check.py $(VARIANT)/obj)
+	@$(if $(SANITIZE)$(ONLY),,tests/rooms/check.py $(VARIANT)/obj && tests/allocations/check.py)
 
 test-c: test-programs
 	@$(if $(TEST_PROGRAMS)$(STRESS_TEST),tests/run.py $(VARIANT) $(TEST_PROGRAMS) $(STRESS_TEST))

@@ -93,7 +93,7 @@ static error_code load_model(own_house *h, const config_model *m, const house_pr
 {
     loading l = {.progress = progress, .name = m->name};
     model_options options = {.chat_template = m->chat_template, .context = m->context};
-    resident *models = realloc(h->models, (h->n_models + 1) * sizeof *models);
+    resident *models = reallocarray(h->models, h->n_models + 1, sizeof *models);
     if (models == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for a model");
     h->models = models;

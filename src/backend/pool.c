@@ -56,7 +56,7 @@ static error_code find_slot(pool *p, size_t *slot, failure *fail)
     for (*slot = 0; *slot < p->n_slots; ++*slot)
         if (!p->replicas[*slot].is_used)
             return OK;
-    pool_replica *longer = realloc(p->replicas, (p->n_slots + 1) * sizeof *longer);
+    pool_replica *longer = reallocarray(p->replicas, p->n_slots + 1, sizeof *longer);
     if (longer == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for one more replica");
     p->replicas = longer;

@@ -16,7 +16,7 @@ static int compare(const void *a, const void *b)
 
 error_code pool_ring_add(pool_ring *r, const char *name, size_t slot, failure *fail)
 {
-    uint64_t *longer = realloc(r->points, (r->n + RING_POINTS) * sizeof *longer);
+    uint64_t *longer = reallocarray(r->points, r->n + RING_POINTS, sizeof *longer);
     if (longer == NULL || slot >= RING_SLOTS)
         return failure_set(fail, ERR_MEMORY, "no memory for one more replica");
     r->points = longer;
@@ -56,7 +56,7 @@ void pool_ring_free(pool_ring *r)
 static error_code merge(pool_ring *r, failure *fail)
 {
     size_t n_new = r->n - r->n_sorted, left = r->n_sorted;
-    uint64_t *added = malloc(n_new * sizeof *added);
+    uint64_t *added = reallocarray(NULL, n_new, sizeof *added);
     if (added == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the replicas' ring");
     memcpy(added, r->points + r->n_sorted, n_new * sizeof *added);
@@ -82,7 +82,7 @@ static error_code index_parts(pool_ring *r, failure *fail)
         r->part_bits++;
     size_t n_parts = (size_t)1 << r->part_bits;
     free(r->starts);
-    r->starts = malloc((n_parts + 1) * sizeof *r->starts);
+    r->starts = reallocarray(NULL, n_parts + 1, sizeof *r->starts);
     if (r->starts == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the replicas' ring");
     for (size_t part = 0, at = 0; part <= n_parts; part++) {

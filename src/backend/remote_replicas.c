@@ -16,7 +16,7 @@ static error_code add_replica(remote_pool *p, const char *url, bool is_new, doub
     if (code != OK)
         return code;
     if (slot >= p->n_checks) {
-        remote_check **longer = realloc(p->checks, (slot + 1) * sizeof *longer);
+        remote_check **longer = reallocarray(p->checks, slot + 1, sizeof *longer);
         if (longer == NULL)
             return failure_set(fail, ERR_MEMORY, "no memory for one more replica");
         p->checks = longer;

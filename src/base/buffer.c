@@ -125,7 +125,7 @@ error_code token_list_reserve(token_list *list, size_t extra)
         capacity += capacity / 2;
     if (capacity > SIZE_MAX / sizeof *list->ids)
         return ERR_TOO_LARGE;
-    int32_t *ids = realloc(list->ids, capacity * sizeof *ids);
+    int32_t *ids = reallocarray(list->ids, capacity, sizeof *ids);
     if (ids == NULL)
         return ERR_MEMORY;
     list->ids = ids;

@@ -10,12 +10,12 @@ static error_code grow(score_list *list, size_t least)
     size_t capacity = list->capacity == 0 ? 64 : 2 * list->capacity;
     if (capacity < least)
         capacity = least;
-    token_score *items = realloc(list->items, capacity * sizeof *items);
+    token_score *items = reallocarray(list->items, capacity, sizeof *items);
     if (items != NULL)
         list->items = items;
     token_logprob *top = NULL;
     if (items != NULL && list->n_top > 0) {
-        top = realloc(list->top, capacity * list->n_top * sizeof *top);
+        top = reallocarray(list->top, capacity * list->n_top, sizeof *top);
         if (top != NULL)
             list->top = top;
     }

@@ -281,7 +281,7 @@ static error_code measure_members(stage *s, failure *fail)
 {
     bench_report *report = s->report;
     bench_result *grown =
-        realloc(report->results, (report->n_results + s->n_members) * sizeof *grown);
+        reallocarray(report->results, report->n_results + s->n_members, sizeof *grown);
     speed_result *speeds = calloc(s->n_members, sizeof *speeds);
     if (grown != NULL)
         report->results = grown;

@@ -91,8 +91,8 @@ static error_code take_oldest(reading *r, failure *fail)
     r->n_asked--;
     memmove(r->asked, r->asked + 1, r->n_asked * sizeof r->asked[0]);
     state_set *set = r->set;
-    size_t size = set->n_layers * set->width * sizeof(float);
-    float *kept = malloc(size);
+    size_t values = set->n_layers * set->width;
+    float *kept = reallocarray(NULL, values, sizeof *kept);
     if (code != OK)
         failure_set(fail, code, "%s", error_code_text(code));
     else if (result.state == WORK_FAILED)
@@ -100,7 +100,7 @@ static error_code take_oldest(reading *r, failure *fail)
     else if (kept == NULL)
         code = failure_set(fail, ERR_MEMORY, "no memory for the hidden states");
     if (code == OK) {
-        memcpy(kept, result.states, size);
+        memcpy(kept, result.states, values * sizeof *kept);
         set->states[set->n++] = kept;
     } else
         free(kept);
@@ -114,10 +114,10 @@ static error_code grow(reading *r, failure *fail)
     if (set->n + r->n_asked < r->capacity)
         return OK;
     size_t capacity = r->capacity == 0 ? 1024 : 2 * r->capacity;
-    float **states = realloc(set->states, capacity * sizeof *states);
+    float **states = reallocarray(set->states, capacity, sizeof *states);
     if (states != NULL)
         set->states = states;
-    state_request *requests = realloc(set->requests, capacity * sizeof *requests);
+    state_request *requests = reallocarray(set->requests, capacity, sizeof *requests);
     if (requests != NULL)
         set->requests = requests;
     if (states == NULL || requests == NULL)

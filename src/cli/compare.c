@@ -56,7 +56,7 @@ static error_code find_sheet(comparison *c, const char *template, size_t n_words
     }
     if (c->n_sheets == MAX_SHEETS)
         return failure_set(fail, ERR_INVALID, "more than %d templates", MAX_SHEETS);
-    sheet *grown = realloc(c->sheets, (c->n_sheets + 1) * sizeof *grown);
+    sheet *grown = reallocarray(c->sheets, c->n_sheets + 1, sizeof *grown);
     if (grown == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for a template");
     c->sheets = grown;
@@ -82,7 +82,7 @@ static error_code add_candidate(comparison *c, candidate item, failure *fail)
         return failure_set(fail, ERR_INVALID, "more than %d candidates", MAX_CANDIDATES);
     if (c->n_items == c->capacity) {
         size_t capacity = c->capacity == 0 ? 64 : 2 * c->capacity;
-        candidate *items = realloc(c->items, capacity * sizeof *items);
+        candidate *items = reallocarray(c->items, capacity, sizeof *items);
         if (items == NULL)
             return failure_set(fail, ERR_MEMORY, "no memory for %zu candidates", capacity);
         c->items = items;

@@ -25,7 +25,7 @@ static error_code make_room(conversation *c)
     if (c->n < c->capacity)
         return OK;
     size_t capacity = c->capacity == 0 ? 16 : 2 * c->capacity;
-    chat_message *grown = realloc(c->messages, capacity * sizeof *grown);
+    chat_message *grown = reallocarray(c->messages, capacity, sizeof *grown);
     if (grown == NULL)
         return ERR_MEMORY;
     c->messages = grown;

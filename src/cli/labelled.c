@@ -35,7 +35,7 @@ static error_code add(labelled_requests *set, labelled_request r, failure *fail)
 {
     if (set->n == set->capacity) {
         size_t capacity = set->capacity == 0 ? 256 : 2 * set->capacity;
-        labelled_request *items = realloc(set->items, capacity * sizeof *items);
+        labelled_request *items = reallocarray(set->items, capacity, sizeof *items);
         if (items == NULL) {
             free_request(&r);
             return failure_set(fail, ERR_MEMORY, "no memory for %zu requests", capacity);

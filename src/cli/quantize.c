@@ -244,11 +244,11 @@ static error_code make_workers(conversion *c)
     size_t n = (size_t)team_size(c->threads), row = longest_row(c->in);
     size_t slab_values = row > SLAB_VALUES ? row : SLAB_VALUES;
     c->workers = calloc(n, sizeof *c->workers);
-    c->slab.out = malloc(slab_values * sizeof(float));
+    c->slab.out = reallocarray(NULL, slab_values, sizeof(float));
     bool complete = c->workers != NULL && c->slab.out != NULL;
     for (size_t i = 0; complete && i < n; i++) {
-        c->workers[i].row = malloc(row * sizeof(float));
-        c->workers[i].decoded = malloc(row * sizeof(float));
+        c->workers[i].row = reallocarray(NULL, row, sizeof(float));
+        c->workers[i].decoded = reallocarray(NULL, row, sizeof(float));
         complete = c->workers[i].row != NULL && c->workers[i].decoded != NULL;
     }
     return complete ? OK : failure_set(c->fail, ERR_MEMORY, "no memory for rows of %zu", row);

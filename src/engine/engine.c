@@ -52,7 +52,7 @@ static error_code create_parts(engine *e, failure *fail)
     error_code code = step_create(&e->main, e, o->prefill_chunk + outputs, outputs, fail);
     if (code == OK)
         code = step_create(&e->urgent, e, URGENT_ROWS, URGENT_SLOTS, fail);
-    e->own_logits = malloc(e->model->config.n_vocab * sizeof *e->own_logits);
+    e->own_logits = reallocarray(NULL, e->model->config.n_vocab, sizeof *e->own_logits);
     if (code == OK && e->own_logits == NULL)
         code = failure_set(fail, ERR_MEMORY, "no memory for an engine");
     if (code == OK)

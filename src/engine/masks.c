@@ -140,7 +140,7 @@ error_code mask_lane_create(mask_lane **out, masker *m, const grammar *g, failur
     error_code code = token_constraint_create(&l->constraint, g, fail);
     if (code == OK) {
         l->n_words = token_constraint_words(l->constraint);
-        l->masks = malloc(MAX_ROWS * l->n_words * sizeof *l->masks);
+        l->masks = reallocarray(NULL, MAX_ROWS * l->n_words, sizeof *l->masks);
         if (l->masks == NULL)
             code = failure_set(fail, ERR_MEMORY, "no memory for a grammar's masks");
     }

@@ -44,13 +44,13 @@ error_code sampler_create(sampler **out, const sampling_params *p, size_t n_voca
         return failure_set(fail, ERR_MEMORY, "no memory for a sampler");
     s->params = *p;
     s->n_vocab = n_vocab;
-    s->biases = malloc((p->n_biases + 1) * sizeof *s->biases);
+    s->biases = reallocarray(NULL, p->n_biases + 1, sizeof *s->biases);
     if (wants_counts(p))
         s->reply_counts = calloc(n_vocab, sizeof *s->reply_counts);
     if (p->repetition_penalty != 1.0f)
         s->seen = calloc(n_vocab, sizeof *s->seen);
     if (filters(p))
-        s->candidates = malloc(n_vocab * sizeof *s->candidates);
+        s->candidates = reallocarray(NULL, n_vocab, sizeof *s->candidates);
     if (s->biases == NULL || (wants_counts(p) && s->reply_counts == NULL) ||
         (p->repetition_penalty != 1.0f && s->seen == NULL) ||
         (filters(p) && s->candidates == NULL)) {

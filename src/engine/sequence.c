@@ -59,7 +59,7 @@ static error_code copy_forced(sequence *s, const sequence_request *r, failure *f
 {
     if (r->n_forced == 0)
         return OK;
-    s->forced = malloc(r->n_forced * sizeof *s->forced);
+    s->forced = reallocarray(NULL, r->n_forced, sizeof *s->forced);
     if (s->forced == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the forced reply");
     memcpy(s->forced, r->forced, r->n_forced * sizeof *s->forced);
@@ -109,7 +109,7 @@ static error_code prepare_generation(sequence *s, const sequence_request *r, fai
 static error_code prepare_embedding(sequence *s, const sequence_request *r, failure *fail)
 {
     size_t n = r->n_layers * s->engine->model->config.n_embd;
-    s->layers = malloc(r->n_layers * sizeof *s->layers);
+    s->layers = reallocarray(NULL, r->n_layers, sizeof *s->layers);
     s->sums = calloc(n, sizeof *s->sums);
     s->states = calloc(n, sizeof *s->states);
     if (s->layers == NULL || s->sums == NULL || s->states == NULL)

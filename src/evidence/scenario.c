@@ -73,7 +73,7 @@ static error_code take(const scenario_part *part, size_t n, const scenario_draw_
                        task_list *out, failure *fail)
 {
     size_t found = 0;
-    size_t *order = malloc((o->pool->length + 1) * sizeof *order);
+    size_t *order = reallocarray(NULL, o->pool->length + 1, sizeof *order);
     if (order == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the tasks");
     for (size_t i = 0; i < o->pool->length; i++)
@@ -95,8 +95,8 @@ static error_code take(const scenario_part *part, size_t n, const scenario_draw_
 static error_code shuffle(task_list *list, size_t from, uint64_t seed, failure *fail)
 {
     size_t n = list->length - from;
-    size_t *order = malloc((n + 1) * sizeof *order);
-    task *items = malloc((n + 1) * sizeof *items);
+    size_t *order = reallocarray(NULL, n + 1, sizeof *order);
+    task *items = reallocarray(NULL, n + 1, sizeof *items);
     if (order != NULL && items != NULL) {
         for (size_t i = 0; i < n; i++)
             order[i] = i;

@@ -58,7 +58,7 @@ static double percentile(const double *sorted, size_t n, unsigned percent)
 static json_t *distribution(json_t *items, const char *key)
 {
     size_t n = 0, i;
-    double sum = 0, *values = malloc((json_array_size(items) + 1) * sizeof *values);
+    double sum = 0, *values = reallocarray(NULL, json_array_size(items) + 1, sizeof *values);
     json_t *item;
     if (values == NULL)
         return NULL;

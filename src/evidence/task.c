@@ -60,7 +60,7 @@ static error_code grow(task_list *list)
     if (list->length < list->capacity)
         return OK;
     size_t capacity = list->capacity > 0 ? 2 * list->capacity : 64;
-    task *items = realloc(list->items, capacity * sizeof *items);
+    task *items = reallocarray(list->items, capacity, sizeof *items);
     if (items == NULL)
         return ERR_MEMORY;
     list->items = items;

@@ -27,7 +27,7 @@ error_code hub_listing_add(hub_listing *l, const char *name, uint64_t size, fail
 {
     bool is_full = (l->n & (l->n - 1)) == 0; /* grows at every power of two */
     hub_file *more =
-        is_full ? realloc(l->files, (l->n > 0 ? 2 * l->n : 1) * sizeof *more) : l->files;
+        is_full ? reallocarray(l->files, l->n > 0 ? 2 * l->n : 1, sizeof *more) : l->files;
     if (more == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for a list of files");
     l->files = more;
@@ -196,7 +196,7 @@ static error_code choose_parts(const hub_listing *l, size_t any, size_t **chosen
     hub_split(name, &prefix, &part, &n_parts);
     if (n_parts == 0 || n_parts > MAX_PARTS || part == 0 || part > n_parts)
         return failure_set(fail, ERR_NOT_FOUND, "%s: no model has such a part", name);
-    *chosen = malloc(n_parts * sizeof **chosen);
+    *chosen = reallocarray(NULL, n_parts, sizeof **chosen);
     if (*chosen == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for a list of files");
     for (*n = 0; *n < n_parts; ++*n) {

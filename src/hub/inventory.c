@@ -112,7 +112,7 @@ static error_code add_entry(gathering *g, const hub_listing *l, size_t i, failur
                                  l->files[i].name);
     if (code != OK)
         return code;
-    hub_entry *more = realloc(out->entries, (out->n + 1) * sizeof *more);
+    hub_entry *more = reallocarray(out->entries, out->n + 1, sizeof *more);
     if (more == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the list of models");
     out->entries = more;

@@ -20,6 +20,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/aligned.h"
 #include "base/log.h"
 #include "kernel/cpu_quota.h"
 
@@ -216,7 +217,7 @@ error_code team_create(team **out, int n_threads, failure *fail)
     if (n_threads < 1 || n_threads > MAX_THREADS)
         return failure_set(fail, ERR_INVALID, "%d threads: give a number from 1 to %d", n_threads,
                            MAX_THREADS);
-    team *t = aligned_alloc(CACHE_LINE, sizeof *t);
+    team *t = aligned_array(1, sizeof *t);
     if (t == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for a team of threads");
     memset(t, 0, sizeof *t);

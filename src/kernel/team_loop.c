@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/aligned.h"
+
 enum {
     CACHE_LINE = 64,
     TURNS = 3,
@@ -39,7 +41,7 @@ error_code team_loop_create(team_loop **out, int n_threads, failure *fail)
     *out = NULL;
     team_loop *l = calloc(1, sizeof *l);
     if (l != NULL)
-        l->shares = aligned_alloc(CACHE_LINE, (size_t)n_threads * sizeof *l->shares);
+        l->shares = aligned_array((size_t)n_threads, sizeof *l->shares);
     if (l == NULL || l->shares == NULL) {
         team_loop_destroy(l);
         return failure_set(fail, ERR_MEMORY, "no memory to share work among %d threads", n_threads);

@@ -115,7 +115,7 @@ static double best_rate(multiply_job *job, team *threads)
 static error_code fill_activation(multiply_job *job, const gguf_tensor *t, failure *fail)
 {
     size_t cols = matrix_cols(job->m);
-    float *x = malloc(cols * sizeof *x);
+    float *x = reallocarray(NULL, cols, sizeof *x);
     if (x == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for %zu values", cols);
     t->type->decode(t->data, x, cols); /* any row will do */

@@ -28,7 +28,7 @@ error_code chat_text_add(chat_text *text, const char *data, size_t length, bool 
     bool joins = n > 0 && text->spans[n - 1].is_template == is_template;
     if (!joins && (n & (n - 1)) == 0) { /* full at every power of two */
         size_t capacity = n == 0 ? 1 : 2 * n;
-        chat_span *spans = realloc(text->spans, capacity * sizeof *spans);
+        chat_span *spans = reallocarray(text->spans, capacity, sizeof *spans);
         if (spans == NULL)
             return ERR_MEMORY;
         text->spans = spans;

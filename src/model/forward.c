@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "base/aligned.h"
 #include "model/rope.h"
 
 /* ---- creation ------------------------------------------------------------------------------ */
@@ -33,7 +34,7 @@ static error_code allocate_ropes(forward *f)
         if (p->dims == 0)
             continue;
         r->pairs = p->dims / 2;
-        r->frequencies = malloc(r->pairs * sizeof *r->frequencies);
+        r->frequencies = reallocarray(NULL, r->pairs, sizeof *r->frequencies);
         if (r->frequencies == NULL)
             return ERR_MEMORY;
         rope_frequencies(p, f->m->rope_factors, r->frequencies);
@@ -48,10 +49,10 @@ static error_code allocate_buffers(forward *f)
     size_t row =
         2 * c->n_embd + forward_qkv_rows(c) + c->n_heads * c->head_dim + 2 * rope_pairs(c) + 1;
     size_t floats = n * row + f->max_outputs * c->n_vocab + 16 * 16;
-    f->memory = aligned_alloc(64, (floats * sizeof(float) + 63) / 64 * 64);
-    f->segments = malloc(n * sizeof *f->segments);
-    f->outputs = malloc(f->max_outputs * sizeof *f->outputs);
-    f->closing = malloc(n * sizeof *f->closing);
+    f->memory = aligned_array(floats, sizeof(float));
+    f->segments = reallocarray(NULL, n, sizeof *f->segments);
+    f->outputs = reallocarray(NULL, f->max_outputs, sizeof *f->outputs);
+    f->closing = reallocarray(NULL, n, sizeof *f->closing);
     f->chosen = calloc(f->max_outputs, sizeof *f->chosen);
     if (f->memory == NULL || f->segments == NULL || f->outputs == NULL || f->closing == NULL ||
         f->chosen == NULL || allocate_ropes(f) != OK)
@@ -78,9 +79,9 @@ static error_code allocate_workers(forward *f, failure *fail)
     for (int i = 0; i < f->n_threads; i++) {
         worker_scratch *w = &f->workers[i];
         size_t floats = attention_scratch_floats(&f->shape, ATTENTION_ROWS);
-        w->normed = aligned_alloc(64, (f->max_length * sizeof(float) + 63) / 64 * 64);
-        w->attention = aligned_alloc(64, (floats * sizeof(float) + 63) / 64 * 64);
-        w->tile = aligned_alloc(64, 2 * MATRIX_PIECE_ROWS * f->max_rows * sizeof(float));
+        w->normed = aligned_array(f->max_length, sizeof(float));
+        w->attention = aligned_array(floats, sizeof(float));
+        w->tile = aligned_array(2 * MATRIX_PIECE_ROWS * f->max_rows, sizeof(float));
         if (w->normed == NULL || w->attention == NULL || w->tile == NULL)
             return failure_set(fail, ERR_MEMORY, "no memory for the forward pass");
         error_code code = activation_create(&w->own, f->max_length, PRIVATE_ROWS, fail);

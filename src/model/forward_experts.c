@@ -10,24 +10,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static float *allocate_floats(size_t n)
-{
-    return aligned_alloc(64, (n * sizeof(float) + 63) / 64 * 64);
-}
+#include "base/aligned.h"
 
 error_code forward_experts_create(forward *f, failure *fail)
 {
     const model_config *c = &f->m->config;
     expert_scratch *e = &f->experts;
     size_t pairs = f->max_rows * c->n_experts_used;
-    e->router_logits = allocate_floats(f->max_rows * c->n_experts);
-    e->weights = allocate_floats(pairs);
-    e->shares = allocate_floats(f->max_rows);
-    e->gate = allocate_floats(2 * pairs * c->n_expert_ff);
-    e->result = allocate_floats(pairs * c->n_embd);
-    e->chosen = malloc(pairs * sizeof *e->chosen);
-    e->order = malloc(pairs * sizeof *e->order);
-    e->starts = malloc((c->n_experts + 1) * sizeof *e->starts);
+    e->router_logits = aligned_array(f->max_rows * c->n_experts, sizeof(float));
+    e->weights = aligned_array(pairs, sizeof(float));
+    e->shares = aligned_array(f->max_rows, sizeof(float));
+    e->gate = aligned_array(2 * pairs * c->n_expert_ff, sizeof(float));
+    e->result = aligned_array(pairs * c->n_embd, sizeof(float));
+    e->chosen = reallocarray(NULL, pairs, sizeof *e->chosen);
+    e->order = reallocarray(NULL, pairs, sizeof *e->order);
+    e->starts = reallocarray(NULL, c->n_experts + 1, sizeof *e->starts);
     if (e->router_logits == NULL || e->weights == NULL || e->shares == NULL || e->gate == NULL ||
         e->result == NULL || e->chosen == NULL || e->order == NULL || e->starts == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the experts of %zu rows", f->max_rows);

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/aligned.h"
 #include "base/clock.h"
 #include "model/forward_internal.h"
 
@@ -24,9 +25,8 @@ error_code forward_trace_create(forward_trace **out, int n_threads, size_t most,
 {
     *out = NULL;
     forward_trace *t = calloc(1, sizeof *t);
-    size_t bytes = (size_t)n_threads * sizeof *t->threads;
     if (t != NULL)
-        t->threads = aligned_alloc(CACHE_LINE, bytes);
+        t->threads = aligned_array((size_t)n_threads, sizeof *t->threads);
     bool enough = t != NULL && t->threads != NULL;
     for (int i = 0; enough && i < n_threads; i++) {
         t->n_threads = i + 1;

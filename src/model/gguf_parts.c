@@ -161,10 +161,10 @@ static error_code take_tensors(gguf *first, failure *fail)
     error_code code = check_total(first, total, fail);
     if (code != OK)
         return code;
-    gguf_tensor *tensors = realloc(first->tensors, (total + 1) * sizeof *tensors);
+    gguf_tensor *tensors = reallocarray(first->tensors, total + 1, sizeof *tensors);
     if (tensors != NULL)
         first->tensors = tensors;
-    gguf_tensor **sorted = realloc(first->tensors_sorted, (total + 1) * sizeof *sorted);
+    gguf_tensor **sorted = reallocarray(first->tensors_sorted, total + 1, sizeof *sorted);
     if (sorted != NULL)
         first->tensors_sorted = sorted;
     if (tensors == NULL || sorted == NULL)

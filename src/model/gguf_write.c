@@ -221,7 +221,7 @@ static error_code remember_size(gguf_writer *w, uint64_t bytes)
 {
     if (w->n_tensors == w->tensors_capacity) {
         size_t capacity = w->tensors_capacity == 0 ? 64 : 2 * w->tensors_capacity;
-        uint64_t *grown = realloc(w->tensor_bytes, capacity * sizeof *grown);
+        uint64_t *grown = reallocarray(w->tensor_bytes, capacity, sizeof *grown);
         if (grown == NULL)
             return failure_set(&w->problem, ERR_MEMORY, "%s: no memory for %zu tensors", w->path,
                                capacity);

@@ -58,7 +58,7 @@ static void *convert_rows(void *context)
 {
     share *s = context, local = *s; /* sums in no cache line that others write to */
     size_t columns = (size_t)s->from->dims[0];
-    float *rows = malloc(2 * columns * sizeof *rows);
+    float *rows = reallocarray(NULL, 2 * columns, sizeof *rows);
     local.refused = rows == NULL;
     for (size_t row = s->begin; row < s->end && !local.refused; row++)
         local.refused = !convert_row(&local, row, rows, rows + columns);

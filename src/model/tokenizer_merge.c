@@ -13,9 +13,7 @@ void merge_space_free(merge_space *m)
 static error_code grow(void **items, size_t *capacity, size_t item_bytes)
 {
     size_t more = *capacity < 64 ? 64 : *capacity + *capacity / 2;
-    if (more > SIZE_MAX / item_bytes)
-        return ERR_TOO_LARGE;
-    void *memory = realloc(*items, more * item_bytes);
+    void *memory = reallocarray(*items, more, item_bytes);
     if (memory == NULL)
         return ERR_MEMORY;
     *items = memory;

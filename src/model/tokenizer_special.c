@@ -40,7 +40,7 @@ static error_code index_build(tokenizer *t, special_index *index, bool only_adde
     size_t n = 0;
     for (size_t id = 0; id < t->size; id++)
         n += is_special(t, id, only_added);
-    index->ids = malloc((n + 1) * sizeof *index->ids);
+    index->ids = reallocarray(NULL, n + 1, sizeof *index->ids);
     if (index->ids == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for %zu special tokens", n);
     for (size_t id = 0; id < t->size; id++)

@@ -42,7 +42,7 @@ static size_t table_slots(size_t n)
 error_code piece_table_build(tokenizer *t, failure *fail)
 {
     size_t slots = table_slots(t->size);
-    t->pieces = malloc(slots * sizeof *t->pieces);
+    t->pieces = reallocarray(NULL, slots, sizeof *t->pieces);
     if (t->pieces == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for a vocabulary of %zu", t->size);
     t->pieces_mask = slots - 1;
@@ -193,7 +193,7 @@ error_code pair_table_build(tokenizer *t, const gguf_string *merges, size_t n, f
         if (merges[i].length > longest)
             longest = merges[i].length;
     size_t slots = table_slots(n);
-    t->pairs = malloc(slots * sizeof *t->pairs);
+    t->pairs = reallocarray(NULL, slots, sizeof *t->pairs);
     char *scratch = malloc(longest + 1);
     if (t->pairs == NULL || scratch == NULL) {
         free(scratch);

@@ -47,10 +47,10 @@ static const gguf_tensor *find_tensor(weight_loader *l, const char *name, size_t
 static float *new_vector(weight_loader *l, size_t length)
 {
     model *m = l->m;
-    float **grown = realloc(m->vectors, (m->n_vectors + 1) * sizeof *grown);
+    float **grown = reallocarray(m->vectors, m->n_vectors + 1, sizeof *grown);
     if (grown != NULL)
         m->vectors = grown;
-    float *values = grown == NULL ? NULL : malloc(length * sizeof *values);
+    float *values = grown == NULL ? NULL : reallocarray(NULL, length, sizeof *values);
     if (values == NULL) {
         l->code = failure_set(l->fail, ERR_MEMORY, "no memory for %zu values", length);
         return NULL;

@@ -178,7 +178,7 @@ static error_code fit(calibration *out, problem *p, calibration_form form,
     set_up(p, form, content_free);
     size_t d = parameter_count(p);
     if (form != CALIBRATION_RAW) {
-        double *hessian = malloc(d * d * sizeof *hessian);
+        double *hessian = reallocarray(NULL, d * d, sizeof *hessian);
         if (hessian == NULL)
             return failure_set(fail, ERR_MEMORY, "no memory to fit a calibration");
         minimise(p, theta, hessian);

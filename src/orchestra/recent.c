@@ -34,7 +34,7 @@ error_code recent_create(recent **out, size_t capacity, size_t value_size, failu
                   .newest = NONE,
                   .oldest = NONE};
     pthread_mutex_init(&r->lock, NULL);
-    r->buckets = malloc(r->n_buckets * sizeof *r->buckets);
+    r->buckets = reallocarray(NULL, r->n_buckets, sizeof *r->buckets);
     r->entries = calloc(capacity, sizeof *r->entries);
     r->values = calloc(capacity, value_size);
     if (r->buckets == NULL || r->entries == NULL || r->values == NULL) {

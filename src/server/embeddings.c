@@ -210,7 +210,7 @@ static json_t *base64_json(const float *values, size_t n)
 static json_t *vector_json(const embeddings *m, const float *states)
 {
     size_t n = m->request.dimensions > 0 ? m->request.dimensions : m->width;
-    float *values = malloc(n * sizeof *values);
+    float *values = reallocarray(NULL, n, sizeof *values);
     if (values == NULL)
         return NULL;
     normalise(values, states, n);

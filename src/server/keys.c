@@ -60,7 +60,7 @@ static error_code add_holder(keys *k, const key_holder *limits, const char *key,
 {
     if (k->n == MAX_KEYS)
         return failure_set(fail, ERR_CONFIG, "there are more than %d keys", MAX_KEYS);
-    key_holder *more = realloc(k->holders, (k->n + 1) * sizeof *more);
+    key_holder *more = reallocarray(k->holders, k->n + 1, sizeof *more);
     if (more == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the keys");
     k->holders = more;

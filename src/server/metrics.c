@@ -65,7 +65,7 @@ static void count_decision(metrics *m, const plan *p, const char *said)
             return;
         }
     }
-    decision *more = realloc(m->decisions, (m->n_decisions + 1) * sizeof *more);
+    decision *more = reallocarray(m->decisions, m->n_decisions + 1, sizeof *more);
     if (more == NULL)
         return;
     m->decisions = more;

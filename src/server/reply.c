@@ -242,7 +242,7 @@ static bool add_call(choice *c, const reply_piece *piece)
 {
     if (c->n_calls == MAX_CALLS)
         return false;
-    reply_call *more = realloc(c->calls, (c->n_calls + 1) * sizeof *more);
+    reply_call *more = reallocarray(c->calls, c->n_calls + 1, sizeof *more);
     if (more == NULL)
         return false;
     c->calls = more;

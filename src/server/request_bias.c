@@ -91,7 +91,7 @@ bool read_logit_bias(parser *p, const char *name, json_t *value)
     if (n == 0)
         return true;
     free(p->out->biases);
-    p->out->biases = malloc(n * sizeof *p->out->biases);
+    p->out->biases = reallocarray(NULL, n, sizeof *p->out->biases);
     if (p->out->biases == NULL)
         return parser_no_memory(p, name);
     p->out->request.sampling.biases = p->out->biases;

@@ -112,7 +112,7 @@ bool read_best_of(parser *p, const char *name, json_t *value)
 static bool take_ids(parser *p, request_prompt *out, const json_t *list)
 {
     size_t n = json_array_size(list);
-    int32_t *ids = parser_keep(p, "prompt", malloc(n * sizeof *ids));
+    int32_t *ids = parser_keep(p, "prompt", reallocarray(NULL, n, sizeof *ids));
     for (size_t i = 0; ids != NULL && i < n; i++)
         ids[i] = (int32_t)json_integer_value(json_array_get(list, i));
     out->ids = ids;

@@ -39,7 +39,7 @@ static bool add_word(chat_request *r, const token_list *tokens, float bias)
 {
     sampling_params *sampling = &r->request.sampling;
     size_t n = sampling->n_biases + tokens->length;
-    logit_bias *more = n <= SAMPLING_MAX_BIASES ? realloc(r->biases, n * sizeof *more) : NULL;
+    logit_bias *more = n <= SAMPLING_MAX_BIASES ? reallocarray(r->biases, n, sizeof *more) : NULL;
     if (more == NULL)
         return false;
     r->biases = more;
