@@ -8,6 +8,7 @@ stands beside the log in build/fuzz and is to become a seed and a regression tes
 
 import argparse
 import concurrent.futures
+import json
 import os
 import pathlib
 import re
@@ -19,15 +20,20 @@ MEMORY_MB = 3000
 ONE_INPUT_S = 10  # longer is a hang
 ENVIRONMENT = {**os.environ, "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
 # Beside tests/fuzz/seeds/NAME: files of the tree that are what the program reads.
-MORE_SEEDS = {"config": ["config"], "calibration": ["config"], "gguf": ["tests/golden/data"]}
-LARGEST = {"gguf": 400_000, "calibration": 60_000, "decisions": 20_000}
+MORE_SEEDS = {"config": ["config"], "calibration": ["config"]}
+LARGEST = {"gguf": 16_384, "calibration": 60_000, "decisions": 20_000}
+
+EXECUTIONS = KEPT / "executions.jsonl"  # of all runs: a line each
+
+
+def seeds_of(name):
+    return [path for path in (f"tests/fuzz/seeds/{name}", *MORE_SEEDS.get(name, [])) if pathlib.Path(path).is_dir()]
 
 
 def run(program, seconds):
     name = pathlib.Path(program).name.removeprefix("fuzz_")
     corpus = KEPT / name
     corpus.mkdir(parents=True, exist_ok=True)
-    seeds = [path for path in (f"tests/fuzz/seeds/{name}", *MORE_SEEDS.get(name, [])) if pathlib.Path(path).is_dir()]
     command = [
         program,
         f"-max_total_time={seconds}",
@@ -37,7 +43,7 @@ def run(program, seconds):
         f"-artifact_prefix={KEPT}/{name}-",
         "-print_final_stats=1",
         corpus,
-        *seeds,
+        *seeds_of(name),
     ]
     log = KEPT / f"{name}.log"
     with log.open("wb") as out:
@@ -45,7 +51,18 @@ def run(program, seconds):
     text = log.read_text(errors="replace")
     executed = re.search(r"number_of_executed_units: (\d+)", text)
     covered = re.findall(r"cov: (\d+)", text)
-    return name, status, int(executed[1]) if executed else 0, int(covered[-1]) if covered else 0
+    found = {
+        "name": name,
+        "executed": int(executed[1]) if executed else 0,
+        "branches": int(covered[-1]) if covered else 0,
+    }
+    with EXECUTIONS.open("a") as all_runs:
+        print(json.dumps({**found, "seconds": seconds, "status": status}), file=all_runs)
+    return name, status, found["executed"], found["branches"]
+
+
+def executed_so_far():
+    return sum(json.loads(line)["executed"] for line in EXECUTIONS.open())
 
 
 def main():
@@ -61,8 +78,11 @@ def main():
             faults += status != 0
             verdict = "" if status == 0 else f"   a fault: build/fuzz/{name}.log"
             print(f"fuzz {name:12} {executed:10} executions, {covered:6} branches{verdict}", flush=True)
-    print(f"fuzz: {total} executions, {faults} of {len(wanted.programs)} found something", flush=True)
+    print(
+        f"fuzz: {total} executions, {executed_so_far()} with all runs here before; {faults} of {len(wanted.programs)} found something"
+    )
     sys.exit(1 if faults else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

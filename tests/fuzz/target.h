@@ -29,8 +29,9 @@ static inline void check_refusal(error_code code, const failure *fail)
     HOLDS(code == OK || (code == fail->code && fail->text[0] != '\0'));
 }
 
-/* The path of a file in memory that holds the bytes: the same one every time. */
-static inline const char *file_of(const void *bytes, size_t length)
+/* The path of a file in memory that holds the bytes, and zeros up to `whole` bytes: the same one
+ * every time. */
+static inline const char *file_of_more(const void *bytes, size_t length, size_t whole)
 {
     static char path[32];
     static int fd = -1;
@@ -40,7 +41,13 @@ static inline const char *file_of(const void *bytes, size_t length)
     }
     HOLDS(fd >= 0 && ftruncate(fd, 0) == 0);
     HOLDS(pwrite(fd, bytes, length, 0) == (ssize_t)length);
+    HOLDS(ftruncate(fd, (off_t)whole) == 0);
     return path;
+}
+
+static inline const char *file_of(const void *bytes, size_t length)
+{
+    return file_of_more(bytes, length, length);
 }
 
 /* A copy that ends with a NUL, for free(). */

@@ -11,8 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/remote.h"
 #include "fuzz/texts.h"
+
+#define HOLDS(condition) assert_true(condition)
+#include "fuzz/answer_reading.h"
 
 #define MAX_ANSWER 4096
 
@@ -44,57 +46,6 @@ static const char *const pieces[] = {
 
 static long rounds;
 
-/* All that a caller could see of it. */
-typedef struct outcome {
-    buffer text;
-    error_code fault;
-    bool is_whole;
-    reply_end finish;
-    size_t reply_tokens;
-    float logprobs[2];
-} outcome;
-
-static void on_event(void *context, const char *data, size_t length)
-{
-    remote_answer_take(context, data, length);
-}
-
-static remote_probe *make_probe(void)
-{
-    remote_probe *p = calloc(1, sizeof *p);
-    p->n_labels = 2;
-    for (size_t i = 0; i < 2; i++) {
-        p->labels[i] = strdup(i == 0 ? " code" : " qa");
-        p->logprobs[i] = -1000;
-    }
-    return p;
-}
-
-/* In pieces of at most `most` bytes. */
-static void read_answer(remote_backend *b, const char *answer, size_t length, size_t most,
-                        outcome *out)
-{
-    const request r = {.n_messages = 0, .chat = {.is_parted = true}};
-    remote_call *c = remote_call_make(b, &r, (wakeup){.call = NULL});
-    assert_non_null(c);
-    c->probe = make_probe();
-    error_code code = OK;
-    for (size_t at = 0; code == OK && at < length;) {
-        size_t n = 1 + draw((uint32_t)most);
-        n = n < length - at ? n : length - at;
-        code = event_stream_feed(&c->events, answer + at, n, on_event, c);
-        at += n;
-    }
-    *out = (outcome){.fault = c->fault.code,
-                     .is_whole = c->is_whole,
-                     .finish = c->status.finish,
-                     .reply_tokens = c->status.stats.reply_tokens};
-    memcpy(out->logprobs, c->probe->logprobs, sizeof out->logprobs);
-    buffer_init(&out->text, (size_t)1 << 20);
-    assert_int_equal(buffer_add(&out->text, c->text.data, c->text.length), OK);
-    remote_call_unreference(c);
-}
-
 static void test_mutations(void **state)
 {
     (void)state;
@@ -105,25 +56,17 @@ static void test_mutations(void **state)
     assert_int_equal(remote_create(&b, NULL, &large, &fail), OK);
     for (long i = 0; i < rounds; i++) {
         char answer[MAX_ANSWER];
-        outcome whole, cut;
         const char *seed = seeds[draw(sizeof seeds / sizeof *seeds)];
         size_t length = strlen(seed);
         memcpy(answer, seed, length);
         for (uint32_t k = draw(4); k > 0; k--)
             length = draw(2) == 0 ? break_text(answer, length, MAX_ANSWER, pieces, N_PIECES)
                                   : replace_value(answer, length, MAX_ANSWER, pieces, N_PIECES);
-        read_answer(b, answer, length, MAX_ANSWER, &whole);
-        read_answer(b, answer, length, 7, &cut);
-        assert_int_equal(whole.text.length, cut.text.length);
-        assert_true(whole.text.length == 0 ||
-                    memcmp(whole.text.data, cut.text.data, cut.text.length) == 0);
-        assert_true(whole.fault == cut.fault && whole.is_whole == cut.is_whole &&
-                    whole.finish == cut.finish && whole.reply_tokens == cut.reply_tokens);
-        assert_memory_equal(whole.logprobs, cut.logprobs, sizeof whole.logprobs);
+        answer_outcome whole = read_answer(b, answer, length, MAX_ANSWER);
+        answer_outcome cut = read_answer(b, answer, length, 1 + draw(7));
         n_whole += whole.is_whole;
         n_wrong += whole.fault != OK;
-        buffer_free(&whole.text);
-        buffer_free(&cut.text);
+        expect_the_same(&whole, &cut);
     }
     assert_true(n_whole > (size_t)rounds / 10 && n_wrong > (size_t)rounds / 10);
     remote_free(b);
