@@ -15,6 +15,10 @@
 #   make test-clients   the clients people use (Python's openai, anthropic, ollama, litellm) against a-io serve
 #   make test-llama-server  llama.cpp's own server tests (from the Python registry) against a-io serve
 #   make fuzz           libFuzzer on all that reads what others wrote, 60 s each (FUZZ_SECONDS=600; fuzz-gguf: one)
+#   make fuzz-coverage  which lines of src all its corpora reach, by room (llvm-cov)
+#   make test-abuse     more than 200 abuses by clients, each beside a stream that must be what it is alone
+#   make test-sanitized the unit tests under address, undefined and thread sanitizers (CC=clang-14: clang's)
+#   make analyse        clang-tidy and cppcheck over src
 #   make test-faults    a server's life with memory, files, threads and sockets failing in turn (POSITIONS=40: more of it)
 #   make soak           hours of mixed load with aborts, reloads, killed replicas and a full disk, every reply compared (HOURS=2 MODEL=FILE LARGE=FILE SHARE=1.5)
 #   make test-files     wrong model files, sets of them and chat templates: refused soon and in words (FILES=1200 SEED=1; part of make test)
@@ -72,7 +76,10 @@ LDFLAGS += $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 
 # Chat templates and constrained decoding are Rust: built once for all variants, by tools/cargo.sh.
 RUST_SOURCES := $(wildcard src/Cargo.* src/*.rs src/*/*.rs)
-RUST_LIBRARY := build/cargo/release/liba_io_rust.a
+# For libFuzzer with its branches and comparisons told, as rustc's stable flags can; not sanitized, which they cannot.
+RUST_TRACED := build/cargo-fuzz/$(shell uname -m)-unknown-linux-gnu/release/liba_io_rust.a
+RUST_TRACE := -Cpasses=sancov-module $(addprefix -Cllvm-args=-sanitizer-coverage-,level=3 inline-8bit-counters pc-table trace-compares)
+RUST_LIBRARY := $(if $(findstring fuzzer,$(SANITIZE)),$(RUST_TRACED),build/cargo/release/liba_io_rust.a)
 
 SOURCES := $(sort $(wildcard src/*/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(VARIANT)/obj/%.o)
@@ -98,8 +105,14 @@ all: $(PROGRAM)
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(RUST_LIBRARY)
 	$(quiet_link)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(LIBRARY) $(LDLIBS)
 
-$(RUST_LIBRARY): $(RUST_SOURCES)
+build/cargo/release/liba_io_rust.a: $(RUST_SOURCES)
 	$(if $(V),,@echo "  cargo   src" && )tools/cargo.sh build --release --locked --quiet --manifest-path src/Cargo.toml --target-dir build/cargo
+	@touch $@
+
+# With --target, build scripts and procedural macros, which run while it is built, have none of these flags.
+$(RUST_TRACED): $(RUST_SOURCES)
+	$(if $(V),,@echo "  cargo   src, traced" && )RUSTFLAGS="$(RUST_TRACE)" CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only \
+	  tools/cargo.sh build --release --locked --quiet --manifest-path src/Cargo.toml --target-dir build/cargo-fuzz --target $(notdir $(patsubst %/release/,%,$(dir $@)))
 	@touch $@
 
 # In the program alone, so that a commit links nothing else again.
@@ -150,11 +163,11 @@ $(LIBRARY): $(OBJECTS)
 
 # Only these files may use more than the baseline instruction set; kernel_init chooses at run time.
 ifneq ($(filter aarch64%,$(shell $(CC) -dumpmachine)),)
-$(VARIANT)/obj/kernel/%_neon.o: override CFLAGS += -march=armv8.2-a+dotprod
+$(VARIANT)/obj/kernel/%_neon.o $(VARIANT)/obj/kernel/%_neon.tidy: override CFLAGS += -march=armv8.2-a+dotprod
 else
-$(VARIANT)/obj/kernel/%_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
-$(VARIANT)/obj/kernel/%_avxvnni.o: override CFLAGS += -mavx2 -mfma -mf16c -mavxvnni
-$(VARIANT)/obj/kernel/%_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mfma -mf16c
+$(VARIANT)/obj/kernel/%_avx2.o $(VARIANT)/obj/kernel/%_avx2.tidy: override CFLAGS += -mavx2 -mfma -mf16c
+$(VARIANT)/obj/kernel/%_avxvnni.o $(VARIANT)/obj/kernel/%_avxvnni.tidy: override CFLAGS += -mavx2 -mfma -mf16c -mavxvnni
+$(VARIANT)/obj/kernel/%_avx512.o $(VARIANT)/obj/kernel/%_avx512.tidy: override CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mfma -mf16c
 endif
 # Not sanitized: unrolled by hand, they take minutes to compile with checks between all instructions.
 # The reference kernels share their layouts and are sanitized; tests run both.
@@ -215,12 +228,37 @@ test: setup
 STRESS_TEST := $(call only,$(VARIANT)/bench/stress)
 test-programs: $(PROGRAM) $(TEST_PROGRAMS) $(STRESS_TEST) $(if $(ONLY),,$(BENCHES))
 
-# Who calls whom, of this compiler's objects without sanitizers: those of others add calls of their own.
+# Who calls whom, of this compiler's objects without sanitizers: those of others add calls of their own. And what sizes
+# allocations.
 test-rooms: $(PROGRAM)
 	@$(if $(SANITIZE)$(ONLY),,tests/rooms/check.py $(VARIANT)/obj && tests/allocations/check.py)
 
 test-c: test-programs
 	@$(if $(TEST_PROGRAMS)$(STRESS_TEST),tests/run.py $(VARIANT) $(TEST_PROGRAMS) $(STRESS_TEST))
+
+# Unit tests alone; UNIT="pool kv": those two.
+.PHONY: test-unit test-sanitized analyse
+UNIT ?= $(patsubst tests/unit/test_%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
+test-unit: $(UNIT:%=$(VARIANT)/tests/unit/test_%)
+	@tests/run.py $(VARIANT) $^
+
+# The unit tests under sanitizers, those of the rooms with threads under that for threads, too. CC=clang-14: clang's.
+THREADED := admission backend conductor cpu_quota decisions drafter engine engine_parts escalation kernel_team kept pool prefix_cache run server_loop speculate turns
+test-sanitized: setup
+	@$(if $(filter clang-%,$(CC)),tools/setup.sh $(CC) $(CC:clang-%=libclang-rt-%-dev))
+	@$(MAKE) --no-print-directory $(PARALLEL) test-unit SANITIZE=address,undefined
+	@$(MAKE) --no-print-directory $(PARALLEL) test-unit SANITIZE=thread UNIT="$(THREADED)"
+
+# What clang-tidy (.clang-tidy) and cppcheck (tools/cppcheck.txt) find in src: nothing.
+TIDY ?= clang-tidy-14
+analyse: setup
+	@tools/setup.sh $(TIDY) cppcheck
+	@$(MAKE) --no-print-directory $(PARALLEL) -O --keep-going $(OBJECTS:.o=.tidy)
+	@mkdir -p $(BUILD)/cppcheck
+	cppcheck --quiet --error-exitcode=1 --inline-suppr -j$(shell nproc) --cppcheck-build-dir=$(BUILD)/cppcheck --std=c11 --enable=warning,performance,portability \
+	  --suppressions-list=tools/cppcheck.txt -D_GNU_SOURCE -D__x86_64__ -DNULL=0 -Isrc src
+$(VARIANT)/obj/%.tidy: src/%.c $(VARIANT)/obj/%.o .clang-tidy
+	$(if $(V),,@echo "  analyse $<" && )$(TIDY) --quiet $< -- $(CPPFLAGS) $(CFLAGS) && touch $@
 
 # libFuzzer, with clang: `make fuzz-NAME` for one of tests/fuzz/fuzz_NAME.c, `make fuzz` for all, two
 # at a time. What they find stays in build/fuzz/NAME and is gone on with the next time.
@@ -242,6 +280,18 @@ fuzz-%:
 FILES ?= 1200
 test-files: $(PROGRAM)
 	@$(if $(call only,files),tests/files/run.py $(PROGRAM) $(FILES) $(or $(SEED),1))
+
+# Lines of src that all corpora reach together, by room: llvm-cov for C, for Rust the branches that libFuzzer counts.
+FUZZ_COUNTED := $(FUZZ_NAMES:%=build/$(FUZZ_CC)/sanitize-fuzzer-no-link/tests/fuzz/fuzz_%)
+.PHONY: fuzz-coverage test-abuse
+fuzz-coverage: fuzz-programs
+	@tools/setup.sh $(FUZZ_CC:clang-%=llvm-%)
+	@$(MAKE) --no-print-directory $(PARALLEL) CC=$(FUZZ_CC) SANITIZE=fuzzer-no-link CFLAGS='-O1 -g -fprofile-instr-generate -fcoverage-mapping' $(FUZZ_COUNTED)
+	@tests/fuzz/coverage.py --llvm $(FUZZ_CC:clang-%=%) --counted $(FUZZ_COUNTED) --traced $(FUZZ_PROGRAMS)
+
+# What hostile clients do, each beside a stream that must be what it is alone: own, for it takes a minute or two.
+test-abuse: $(PROGRAM)
+	@A_IO_PROGRAM=$(abspath $(PROGRAM)) node --test tests/abuse/abuse.test.mjs
 
 # A library whose calls fail, one kind and one call at a time, through a server's whole life.
 FAULTS := build/tests/faults/faults.so

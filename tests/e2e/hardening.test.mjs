@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { endOfConnection } from '../abuse/abuses.mjs';
 import { changedConfig, isSanitized, longRequest, patience, post, root, Server, sleep, until } from './helper.mjs';
 
 let server;
@@ -45,45 +46,7 @@ const route = 'POST /v1/route HTTP/1.1\r\nHost: localhost\r\n';
 const text = JSON.stringify(hello);
 
 test('a request that two readers could understand differently is refused: one head, JSON, and no more of it', async () => {
-  const cases = [
-    [431, get('/health', `Host: localhost\r\nCookie: ${'a'.repeat(20000)}\r\n`), 'a header longer than all may be'],
-    [431, get('/health', `Host: localhost\r\n${'x: y\r\n'.repeat(101)}`), 'more headers than there may be'],
-    [414, `GET /${'a'.repeat(20000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`, 'a path longer than all may be'],
-    [501, `${route}Transfer-Encoding: gzip\r\n\r\nxx`, 'an unknown coding'],
-    [501, `${route}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`, 'two codings'],
-    [400, `${route}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`, 'a coding twice'],
-    [400, `${route}Content-Length: ${text.length}\r\nContent-Length: 5\r\n\r\n${text}`, 'two lengths'],
-    [400, `${route}Content-Length: ${text.length}\r\nContent-Length: ${text.length}\r\n\r\n${text}`, 'a length twice'],
-    [400, `${route}Content-Length: ${text.length}, ${text.length}\r\n\r\n${text}`, 'a list of lengths'],
-    [400, `${route}Content-Length: +5\r\n\r\nhello`, 'a length with a sign'],
-    [400, `${route}Content-Length: 0x5\r\n\r\nhello`, 'a length in hexadecimal'],
-    [413, `${route}Content-Length: 99999999999999999999999\r\n\r\n`, 'a length that no number holds'],
-    [400, `${route}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`, 'a length and a coding'],
-    [400, `POST /v1/route HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`, 'a coding in HTTP/1.0'],
-    [400, 'GET /health HTTP/1.1\r\n\r\n', 'no Host'],
-    [400, 'GET /health HTTP/1.1\r\nHost: localhost\r\nHost: other\r\n\r\n', 'two Hosts'],
-    [400, 'GET /health HTTP/1.1\r\nHost: local host\r\n\r\n', 'a Host with a space'],
-    [400, 'GET /health HTTP/1.1\nHost: localhost\n\n', 'lines that end in LF'],
-    [400, 'GET /health HTTP/1.1\r\nHost: localhost\rx: y\r\n\r\n', 'a CR in a line'],
-    [400, get('/health', 'Host: localhost\r\nX: a\r\n b\r\n'), 'a folded line'],
-    [400, get('/health', 'Host: localhost\r\nX : a\r\n'), 'a space before the colon'],
-    [400, get('/health', 'Host: localhost\r\nX\r\n'), 'a header without a colon'],
-    [400, get('/health', 'Host: localhost\r\nX: a\0b\r\n'), 'a NUL'],
-    [400, get('/health', 'Host: localhost\r\nX: a\x1bb\r\n'), 'a control character'],
-    [400, get('/hea%00lth'), 'a NUL in the path'],
-    [400, get('/hea%zzlth'), 'half a character in the path'],
-    [400, 'GARBAGE\r\n\r\n', 'no request line'],
-    [400, '\0\0\0\0\r\n\r\n', 'zeros'],
-    [400, 'GET  /health HTTP/1.1\r\nHost: localhost\r\n\r\n', 'two spaces'],
-    [400, 'GET /health\r\nHost: localhost\r\n\r\n', 'no version'],
-    [505, 'GET /health HTTP/9.9\r\nHost: localhost\r\n\r\n', 'another version'],
-    [417, `${route}Content-Length: 5\r\nExpect: tea\r\n\r\nhello`, 'an unknown expectation'],
-    [400, `${route}Transfer-Encoding: chunked\r\n\r\nzz\r\n`, 'a chunk without a size'],
-    [400, `${route}Transfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n`, 'a chunk line that ends in LF'],
-    [400, `${route}Transfer-Encoding: chunked\r\n\r\n3\r\nhello\r\n0\r\n\r\n`, 'a chunk longer than its size'],
-    [400, `${route}Transfer-Encoding: chunked\r\n\r\n123456789\r\n`, 'a chunk of gigabytes'],
-  ];
-  for (const [status, bytes, what] of cases) {
+  for (const [status, bytes, what] of endOfConnection) {
     const reply = await refusal(`${bytes}${get('/health')}`, what);
     assert.equal(reply.status, status, `${what}: ${reply.body.error.message}`);
     assert.match(reply.head, /^connection: close$/im, what);
