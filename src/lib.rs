@@ -6,5 +6,8 @@ mod base {
     pub mod json_quick;
     pub mod memory;
 }
+mod backend {
+    pub mod event_text;
+}
 mod constraint;
 mod template;

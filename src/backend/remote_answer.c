@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/event_text.h"
 #include "backend/remote.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -153,9 +154,20 @@ static void take_times(remote_call *c)
     s->decode_ms = since_ms - s->prefill_ms;
 }
 
+/* Most events are a piece of text and no more. */
+static bool take_plain(remote_call *c, const char *data, size_t length)
+{
+    size_t before = c->text.length;
+    if (!c->is_chat || c->part != REMOTE_TEXT || !event_text_take(data, length, &c->text))
+        return false;
+    c->has_text = c->has_text || c->text.length > before;
+    take_times(c);
+    return true;
+}
+
 void remote_answer_take(remote_call *c, const char *data, size_t length)
 {
-    if (c->fault.code != OK || strcmp(data, "[DONE]") == 0)
+    if (c->fault.code != OK || strcmp(data, "[DONE]") == 0 || take_plain(c, data, length))
         return;
     error_code code;
     json_error_t error;

@@ -118,8 +118,10 @@ static double turn(backend_house *base, bool is_ready)
         take_arrivals(h, clock_ms());
         wait_ms = move_on(h);
         remote_house_unlock(h);
-        if (is_ready || http_client_wait_ms(h->client) <= 0)
+        if (is_ready)
             http_client_run(h->client, 0, &why);
+        else
+            http_client_run_due(h->client, &why);
         is_ready = false;
     } while (h->done != NULL);
     return fmin(wait_ms, http_client_wait_ms(h->client));

@@ -156,26 +156,23 @@ static bool ask_from(CURL *e, uint64_t from)
     return curl_easy_setopt(e, CURLOPT_RANGE, range) == CURLE_OK;
 }
 
+/* Whatever an earlier call of the handle's set is set again. */
 static bool prepare(http_call *c, const http_call_options *o)
 {
     CURL *e = c->easy;
     bool sound = o->bearer == NULL || o->bearer[0] == '\0' || add_bearer(c, o->bearer);
     sound = sound && curl_easy_setopt(e, CURLOPT_URL, o->url) == CURLE_OK &&
-            curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK;
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, take);
+            curl_easy_setopt(e, CURLOPT_USERAGENT, o->agent) == CURLE_OK;
+    curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
+    curl_easy_setopt(e, CURLOPT_NOBODY, o->is_head ? 1L : 0L);
+    curl_easy_setopt(e, CURLOPT_RANGE, NULL);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, c);
     curl_easy_setopt(e, CURLOPT_PRIVATE, c);
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)o->connect_ms);
-    curl_easy_setopt(e, CURLOPT_NOBODY, o->is_head ? 1L : 0L);
-    if (o->agent != NULL)
-        sound = sound && curl_easy_setopt(e, CURLOPT_USERAGENT, o->agent) == CURLE_OK;
+    curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, o->silence_ms > 0 ? 1L : 0L);
+    curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)((o->silence_ms + 999) / 1e3));
     if (o->from > 0)
         sound = sound && ask_from(e, o->from);
-    if (o->silence_ms > 0) {
-        curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
-        curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)((o->silence_ms + 999) / 1e3));
-    }
     if (sound && o->json != NULL) {
         sound = add_header(c, "Content-Type: application/json") && add_header(c, "Expect:") &&
                 curl_easy_setopt(e, o->keeps_json ? CURLOPT_POSTFIELDS : CURLOPT_COPYPOSTFIELDS,
@@ -184,9 +181,23 @@ static bool prepare(http_call *c, const http_call_options *o)
     return sound && curl_easy_setopt(e, CURLOPT_HTTPHEADER, c->headers) == CURLE_OK;
 }
 
+static CURL *make_handle(void)
+{
+    CURL *e = curl_easy_init();
+    if (e == NULL)
+        return NULL;
+    bool sound = curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK;
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, take);
+    if (sound)
+        return e;
+    curl_easy_cleanup(e);
+    return NULL;
+}
+
 static CURL *take_handle(http_client *c)
 {
-    return c->n_spare > 0 ? c->spare[--c->n_spare] : curl_easy_init();
+    return c->n_spare > 0 ? c->spare[--c->n_spare] : make_handle();
 }
 
 static void give_back(http_client *c, CURL *easy)
@@ -195,8 +206,7 @@ static void give_back(http_client *c, CURL *easy)
         curl_easy_cleanup(easy);
         return;
     }
-    curl_easy_reset(easy); /* connections are the multi handle's, and stay */
-    c->spare[c->n_spare++] = easy;
+    c->spare[c->n_spare++] = easy; /* connections are the multi handle's, and stay */
 }
 
 error_code http_call_start(http_client *client, const http_call_options *o, http_call **out,
@@ -279,14 +289,11 @@ double http_client_wait_ms(const http_client *c)
     return c->timer_ms == INFINITY ? INFINITY : fmax(c->timer_ms - clock_ms(), 0);
 }
 
-error_code http_client_run(http_client *c, double wait_ms, failure *fail)
+error_code http_client_run_due(http_client *c, failure *fail)
 {
-    struct epoll_event events[EVENTS];
+    CURLMcode code = CURLM_OK;
     int running;
-    double left_ms = fmax(fmin(wait_ms, http_client_wait_ms(c)), 0);
-    int n = epoll_wait(c->epoll, events, EVENTS, (int)ceil(left_ms));
-    CURLMcode code = n > 0 ? take_events(c, events, n) : CURLM_OK;
-    if (code == CURLM_OK && clock_ms() >= c->timer_ms) {
+    if (http_client_wait_ms(c) <= 0) {
         c->timer_ms = INFINITY; /* libcurl says when again */
         code = curl_multi_socket_action(c->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     }
@@ -294,6 +301,18 @@ error_code http_client_run(http_client *c, double wait_ms, failure *fail)
     if (code != CURLM_OK)
         return failure_set(fail, ERR_IO, "HTTP: %s", curl_multi_strerror(code));
     return OK;
+}
+
+error_code http_client_run(http_client *c, double wait_ms, failure *fail)
+{
+    struct epoll_event events[EVENTS];
+    double left_ms = fmax(fmin(wait_ms, http_client_wait_ms(c)), 0);
+    int n = epoll_wait(c->epoll, events, EVENTS, (int)ceil(left_ms));
+    CURLMcode code = n > 0 ? take_events(c, events, n) : CURLM_OK;
+    error_code ran = http_client_run_due(c, fail);
+    if (code != CURLM_OK)
+        return failure_set(fail, ERR_IO, "HTTP: %s", curl_multi_strerror(code));
+    return ran;
 }
 
 void http_client_wake(http_client *c)
@@ -310,9 +329,9 @@ bool http_call_is_done(const http_call *c)
 
 bool http_call_has_connected(const http_call *c)
 {
-    curl_off_t until_sent_us = 0;
-    curl_easy_getinfo(c->easy, CURLINFO_PRETRANSFER_TIME_T, &until_sent_us);
-    return until_sent_us > 0;
+    long sent = 0;
+    curl_easy_getinfo(c->easy, CURLINFO_REQUEST_SIZE, &sent);
+    return sent > 0;
 }
 
 int http_call_status(const http_call *c)

@@ -51,6 +51,8 @@ error_code http_client_run(http_client *c, double wait_ms, failure *fail);
  * is news, and after how many milliseconds it is to be run without any (INFINITY: never). */
 int http_client_fd(const http_client *c);
 double http_client_wait_ms(const http_client *c);
+/* Does what was to be done by now, and looks at no descriptor. */
+error_code http_client_run_due(http_client *c, failure *fail);
 
 /* Ends the wait of http_client_run, now or the next one. The only function for any thread. */
 void http_client_wake(http_client *c);

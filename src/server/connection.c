@@ -89,16 +89,19 @@ uint32_t connection_interest(const connection *c)
     bool reads_to_send = c->tls != NULL && tls_session_wants_read(c->tls);
     bool sends_to_read = c->tls != NULL && tls_session_wants_write(c->tls);
     uint32_t out = c->out.length > c->out_sent ? (uint32_t)EPOLLOUT : 0;
+    /* Until there is something to read, the same as while it is read: nothing is to be changed. */
+    uint32_t ahead = c->is_at_end  ? 0
+                     : c->is_ahead ? (uint32_t)EPOLLRDHUP
+                                   : (uint32_t)(EPOLLIN | EPOLLRDHUP);
     switch (c->state) {
     case CONNECTION_HEAD:
     case CONNECTION_BODY:
     case CONNECTION_LINGERING:
-        return EPOLLIN | out | (sends_to_read ? (uint32_t)EPOLLOUT : 0);
+        return EPOLLIN | EPOLLRDHUP | out | (sends_to_read ? (uint32_t)EPOLLOUT : 0);
     case CONNECTION_WORKING:
-        return EPOLLRDHUP;
+        return ahead;
     case CONNECTION_SENDING:
-        return (c->is_at_end ? 0 : (uint32_t)EPOLLRDHUP) |
-               (out != 0 && reads_to_send ? (uint32_t)EPOLLIN : out);
+        return ahead | (out != 0 && reads_to_send ? (uint32_t)EPOLLIN : out);
     default:
         return 0;
     }
@@ -164,6 +167,7 @@ static bool fetch_events(connection *c)
 static bool finish(connection *c)
 {
     end_exchange(c, true);
+    c->is_ahead = false;
     if (!c->closes) {
         c->has_begun = false;
         connection_await(c, CONNECTION_HEAD, IDLE_MS);
@@ -245,6 +249,7 @@ void connection_event(connection *c, uint32_t events)
             return;
         }
     }
+    c->is_ahead = c->is_ahead || (answers && (events & EPOLLIN) != 0);
     bool sends_to_read = c->tls != NULL && tls_session_wants_write(c->tls);
     bool readable = (events & (EPOLLIN | EPOLLHUP)) != 0 || (sends_to_read && (events & EPOLLOUT));
     if (readable && !answers && !connection_receive(c))

@@ -6,8 +6,8 @@
  *                                   → LINGERING → closed
  *
  * Every state that waits for the client has a deadline. Nothing is read while an answer is worked
- * on or sent: what a client sends ahead stays in the system's buffer, and its going away is told by
- * EPOLLRDHUP.
+ * on or sent: what a client sends ahead stays in the system's buffer (EPOLLIN is waited for only
+ * until it has come), and its going away is told by EPOLLRDHUP.
  */
 #ifndef SERVER_CONNECTION_H
 #define SERVER_CONNECTION_H
@@ -48,6 +48,7 @@ struct connection {
     bool streams;    /* the answer's body comes from stream_next … */
     bool is_chunked; /* … in chunks, which HTTP/1.0 does not know */
     bool has_begun;  /* a head: some byte of it is there */
+    bool is_ahead;   /* the client has sent more, which is read after the answer */
     uint32_t interest;
     double deadline_ms; /* of the state; 0: none */
     double body_start_ms;

@@ -12,15 +12,19 @@
 #define BODY_MS 20000.0    /* a body has so long … */
 #define BODY_BYTES_A_MS 16 /* … and a millisecond more for so much that came of it */
 
+/* Room for most requests, which is kept between them; more for a body that goes on. */
+#define FIRST_READ_SIZE 12288
+
 bool connection_receive(connection *c)
 {
-    if (buffer_reserve(&c->in, CONNECTION_READ_SIZE) != OK) {
+    size_t most = c->state == CONNECTION_BODY ? CONNECTION_READ_SIZE : FIRST_READ_SIZE;
+    if (buffer_reserve(&c->in, most) != OK) {
         connection_close(c);
         return false;
     }
     char *to = c->in.data + c->in.length;
-    ssize_t n = c->tls != NULL ? tls_session_read(c->tls, to, CONNECTION_READ_SIZE)
-                               : recv(c->fd, to, CONNECTION_READ_SIZE, MSG_DONTWAIT);
+    ssize_t n =
+        c->tls != NULL ? tls_session_read(c->tls, to, most) : recv(c->fd, to, most, MSG_DONTWAIT);
     if (n > 0) {
         c->in.length += (size_t)n;
         c->in.data[c->in.length] = '\0';

@@ -14,13 +14,16 @@
 void exchange_random_id(char *out, size_t digits)
 {
     static const char names[] = "0123456789abcdef";
-    unsigned char bytes[16];
-    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
-        memset(bytes, 0, sizeof bytes); /* an id is a name, not a secret */
-    for (size_t i = 0; i < digits && i < 2 * sizeof bytes; i++) {
-        out[i] = names[bytes[i / 2] >> (i % 2 == 0 ? 4 : 0) & 0xF];
-        out[i + 1] = '\0';
+    static _Thread_local unsigned char bytes[256]; /* random ones, a call of the system for many */
+    static _Thread_local size_t n_left;
+    for (size_t i = 0; i < digits; i += 2) {
+        if (n_left == 0 && getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
+            memset(bytes, 0, sizeof bytes); /* an id is a name, not a secret */
+        n_left = n_left == 0 ? sizeof bytes - 1 : n_left - 1;
+        out[i] = names[bytes[n_left] >> 4];
+        out[i + 1] = names[bytes[n_left] & 0xF];
     }
+    out[digits] = '\0';
 }
 
 /* ---- signals -------------------------------------------------------------------------------- */

@@ -177,9 +177,15 @@ static size_t all_bodies_limit(const server *s)
     return four > ALL_BODIES_MIN ? four : ALL_BODIES_MIN;
 }
 
+/* What a head says of a body's length, as far as it is believed before any of that came. */
+#define BELIEVED_BODY ((size_t)1 << 20)
+
 static error_code add_body(exchange *e, const char *data, size_t length)
 {
     server *s = e->server;
+    size_t said = e->head->length < BELIEVED_BODY ? e->head->length : BELIEVED_BODY;
+    if (e->body.capacity == 0 && said <= s->options.max_body_bytes)
+        buffer_reserve(&e->body, said); /* else it grows as it comes */
     if (atomic_fetch_add(&s->body_bytes, length) + length > all_bodies_limit(s)) {
         atomic_fetch_sub(&s->body_bytes, length);
         return ERR_BUSY;

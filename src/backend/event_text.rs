@@ -1,0 +1,66 @@
+//! A stream's event as it nearly always is, read without making values of it (event_text.h).
+use std::borrow::Cow;
+use std::ffi::{c_int, c_void};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::slice;
+
+use serde::de::IgnoredAny;
+use serde::Deserialize;
+
+use crate::base::memory;
+
+/// What is not null of these is for remote_answer.c; other fields say nothing to anybody.
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow)]
+    choices: [Choice<'a>; 1],
+    usage: Option<IgnoredAny>,
+    error: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow)]
+    delta: Delta<'a>,
+    finish_reason: Option<IgnoredAny>,
+    logprobs: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow)]
+    content: Cow<'a, str>,
+    reasoning_content: Option<IgnoredAny>,
+    reasoning: Option<IgnoredAny>,
+    tool_calls: Option<IgnoredAny>,
+}
+
+fn text_of(event: &[u8]) -> Option<Cow<'_, str>> {
+    let Event { choices: [choice], usage: None, error: None } = serde_json::from_slice(event).ok()? else {
+        return None;
+    };
+    let Choice { delta, finish_reason: None, logprobs: None } = choice else {
+        return None;
+    };
+    match delta {
+        Delta { content, reasoning_content: None, reasoning: None, tool_calls: None } => Some(content),
+        _ => None,
+    }
+}
+
+/// event_text_sink
+type Put = unsafe extern "C" fn(out: *mut c_void, data: *const c_void, length: usize) -> c_int;
+
+/// # Safety
+/// See event_text.c; so many bytes are at `data`.
+#[no_mangle]
+pub unsafe extern "C" fn event_text_read(data: *const u8, length: usize, put: Put, out: *mut c_void) -> bool {
+    if !memory::reserve() {
+        return false;
+    }
+    let work = || {
+        let text = text_of(slice::from_raw_parts(data, length));
+        text.is_some_and(|text| put(out, text.as_ptr().cast(), text.len()) == 0)
+    };
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(false)
+}
