@@ -71,7 +71,8 @@ CPPFLAGS += -D_FORTIFY_SOURCE=3
 override CFLAGS += -fPIE -fstack-protector-strong -fstack-clash-protection $(if $(filter x86_64%,$(TARGET)),-fcf-protection=full,-mbranch-protection=standard)
 LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack
 endif
-LDLIBS = $(RUST_LIBRARY) $(shell pkg-config --libs $(PACKAGES)) -lm -pthread
+# The Rust library calls back into ours (json_quick.rs).
+LDLIBS = $(RUST_LIBRARY) $(LIBRARY) $(shell pkg-config --libs $(PACKAGES)) -lm -pthread
 LDFLAGS += $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 
 # Chat templates and constrained decoding are Rust: built once for all variants, by tools/cargo.sh.

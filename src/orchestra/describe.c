@@ -1,10 +1,12 @@
 /* describe.c: intents, plans, costs and accounts as JSON objects. */
 #include "orchestra/describe.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/json.h"
+#include "base/json_fields.h"
 #include "orchestra/internal.h"
 #include "orchestra/table.h"
 
@@ -42,25 +44,33 @@ static json_t *intent_json(const intent *i)
                      "probe_tokens", (json_int_t)i->probe_tokens);
 }
 
-json_t *overhead_json(const overhead *o)
+static const json_field overhead_fields[] = {
+    JSON_NUMBER(overhead, template_ms), JSON_NUMBER(overhead, prefill_ms),
+    JSON_NUMBER(overhead, decide_ms),   JSON_NUMBER(overhead, switch_ms),
+    JSON_NUMBER(overhead, total_ms),
+};
+
+static const json_field stats_fields[] = {
+    JSON_COUNT(reply_stats, prompt_tokens), JSON_COUNT(reply_stats, cached_tokens),
+    JSON_COUNT(reply_stats, reply_tokens),  JSON_COUNT(reply_stats, steps),
+    JSON_COUNT(reply_stats, drafted),       JSON_COUNT(reply_stats, accepted),
+    JSON_COUNT(reply_stats, parked),        JSON_COUNT(reply_stats, refilled_tokens),
+    JSON_NUMBER(reply_stats, queue_ms),     JSON_NUMBER(reply_stats, prefill_ms),
+    JSON_NUMBER(reply_stats, decode_ms),    JSON_NUMBER(reply_stats, switch_ms),
+    JSON_COUNT(reply_stats, weight_bytes),  JSON_COUNT(reply_stats, kv_bytes),
+};
+
+#define N_FIELDS(fields) (sizeof(fields) / sizeof *(fields))
+
+static json_t *stats_json(const reply_stats *s)
 {
-    return json_pack("{s:f, s:f, s:f, s:f, s:f}", "template_ms", json_finite(o->template_ms),
-                     "prefill_ms", json_finite(o->prefill_ms), "decide_ms",
-                     json_finite(o->decide_ms), "switch_ms", json_finite(o->switch_ms), "total_ms",
-                     json_finite(o->total_ms));
+    return json_fields_value(stats_fields, N_FIELDS(stats_fields), s);
 }
 
-json_t *stats_json(const reply_stats *s)
+static error_code write_stats(buffer *out, const char *name, const reply_stats *s)
 {
-    return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I}", "prompt_tokens",
-        (json_int_t)s->prompt_tokens, "cached_tokens", (json_int_t)s->cached_tokens, "reply_tokens",
-        (json_int_t)s->reply_tokens, "steps", (json_int_t)s->steps, "drafted",
-        (json_int_t)s->drafted, "accepted", (json_int_t)s->accepted, "parked",
-        (json_int_t)s->parked, "refilled_tokens", (json_int_t)s->refilled_tokens, "queue_ms",
-        json_finite(s->queue_ms), "prefill_ms", json_finite(s->prefill_ms), "decode_ms",
-        json_finite(s->decode_ms), "switch_ms", json_finite(s->switch_ms), "weight_bytes",
-        (json_int_t)s->weight_bytes, "kv_bytes", (json_int_t)s->kv_bytes);
+    error_code code = buffer_add_format(out, ",\"%s\":", name);
+    return code == OK ? json_fields_write(out, stats_fields, N_FIELDS(stats_fields), s) : code;
 }
 
 static json_t *plan_json(const config *c, const plan *p)
@@ -105,8 +115,10 @@ json_t *counts_json(const orchestra *o, const routing *g)
 json_t *receipt_json(const run *r, bool has_reply)
 {
     const receipt *said = run_receipt(r);
-    json_t *o = json_pack("{s:o, s:o}", "overhead", overhead_json(&said->overhead), "probe",
-                          stats_json(&said->probe));
+    json_t *o =
+        json_pack("{s:o, s:o}", "overhead",
+                  json_fields_value(overhead_fields, N_FIELDS(overhead_fields), &said->overhead),
+                  "probe", stats_json(&said->probe));
     if (o != NULL && has_reply)
         json_object_set_new(o, "reply", stats_json(&said->reply));
     if (o != NULL && !isnan(run_cost(r)))
@@ -131,4 +143,36 @@ json_t *account_json(const run *r, uint64_t seed)
     json_t *all = told_json(r, true);
     json_object_set_new(all, "seed", json_integer((json_int_t)seed));
     return all;
+}
+
+/* What receipt_json makes, with the reply. */
+static error_code write_receipt(buffer *out, const run *r)
+{
+    const receipt *said = run_receipt(r);
+    error_code code = buffer_add_text(out, "{\"overhead\":");
+    if (code == OK)
+        code = json_fields_write(out, overhead_fields, N_FIELDS(overhead_fields), &said->overhead);
+    if (code == OK)
+        code = write_stats(out, "probe", &said->probe);
+    if (code == OK)
+        code = write_stats(out, "reply", &said->reply);
+    if (code == OK && !isnan(run_cost(r)))
+        code = buffer_add_format(out, ",\"cost\":%.9g", run_cost(r));
+    return code == OK ? buffer_add_text(out, "}") : code;
+}
+
+error_code account_write(buffer *out, const run *r, uint64_t seed)
+{
+    error_code code = buffer_add_text(out, "{\"intent\":");
+    if (code == OK)
+        code = json_write(out, intent_json(run_intent(r)));
+    if (code == OK)
+        code = buffer_add_text(out, ",\"plan\":");
+    if (code == OK)
+        code = json_write(out, plan_json(routing_config(run_routing(r)), run_plan(r)));
+    if (code == OK)
+        code = buffer_add_text(out, ",\"receipt\":");
+    if (code == OK)
+        code = write_receipt(out, r);
+    return code == OK ? buffer_add_format(out, ",\"seed\":%" PRId64 "}", (int64_t)seed) : code;
 }

@@ -17,9 +17,9 @@ json_t *decision_json(const run *r);
 /* The same with receipt.reply and the seed: {intent, plan, receipt {overhead, probe, reply}, seed}.
  */
 json_t *account_json(const run *r, uint64_t seed);
-
-json_t *overhead_json(const overhead *o);
-json_t *stats_json(const reply_stats *s);
+/* Appends its text, without making values of its numbers. ERR_MEMORY: something may have been
+ * appended. */
+error_code account_write(buffer *out, const run *r, uint64_t seed);
 
 /* The policy in effect: {name, models, asked, labels, rules}; the rules have the configuration's
  * own keys, so that the list can be put into one as it stands. JSON null without routing. */

@@ -239,15 +239,28 @@ bool exchange_answer_with(exchange *e, int status, const char *type, const char 
     return send_answer(e, &answer, false);
 }
 
-bool exchange_answer(exchange *e, int status, json_t *body)
+/* False: no memory even to say so; the connection is closed. */
+static bool answer_json(exchange *e, int status, json_t *body, bool is_accounted)
 {
     buffer text;
     buffer_init(&text, REPLY_LIMIT);
-    if (json_write(&text, body) != OK || buffer_add_text(&text, "\n") != OK) {
-        buffer_free(&text);
-        return false; /* no memory even to say so: the connection is closed */
-    }
-    return exchange_answer_text(e, status, "application/json", &text);
+    bool is_written = json_write(&text, body) == OK &&
+                      (!is_accounted || replies_write_account(e, &text)) &&
+                      buffer_add_text(&text, "\n") == OK;
+    if (is_written)
+        return exchange_answer_text(e, status, "application/json", &text);
+    buffer_free(&text);
+    return false;
+}
+
+bool exchange_answer(exchange *e, int status, json_t *body)
+{
+    return answer_json(e, status, body, false);
+}
+
+bool exchange_answer_accounted(exchange *e, json_t *body)
+{
+    return answer_json(e, 200, body, true);
 }
 
 bool exchange_answer_error(exchange *e, const api_error *error)

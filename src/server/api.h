@@ -16,7 +16,8 @@ typedef struct api {
     const char *id_prefix;
     const char *stream_type; /* the Content-Type of its streams */
     const request_form *form;
-    bool keeps_text; /* its streams tell at their end what they have told, too */
+    bool keeps_text;   /* its streams tell at their end what they have told, too */
+    bool is_accounted; /* replies_write_account's members stand behind those of `whole` */
 
     /* The body of a whole reply, new; NULL: no memory. */
     json_t *(*whole)(const exchange *e);

@@ -22,8 +22,11 @@ static bool answer_finished(exchange *e)
 {
     exchange_note_cost(e);
     json_t *body = e->decide_only ? decision_json(e->choices[0].run) : e->api->whole(e);
+    bool is_accounted = !e->decide_only && e->api->is_accounted;
+    bool is_answered =
+        is_accounted ? exchange_answer_accounted(e, body) : exchange_answer(e, 200, body);
     replies_release(e);
-    return exchange_answer(e, 200, body);
+    return is_answered;
 }
 
 /* On a worker's thread: deciding includes tokenising for the model that answers. */

@@ -12,6 +12,7 @@
 #include "server/exchange.h"
 
 #define REPLY_LIMIT ((size_t)64 << 20) /* bytes; far above what a context can hold */
+#define FRAME_LIMIT ((size_t)64 << 10)
 /* A body that is too large is read to its end up to here, because a client that is still writing
  * may never see an answer that comes with a closed connection. */
 #define DISCARD_LIMIT ((size_t)32 << 20)
@@ -46,6 +47,7 @@ static void exchange_init(exchange *e, server *s, connection *c, const http_head
             *at = '?';
     buffer_init(&e->body, s->options.max_body_bytes);
     buffer_init(&e->out, REPLY_LIMIT);
+    buffer_init(&e->frame, FRAME_LIMIT);
     pthread_mutex_init(&e->lock, NULL);
     choose_id(e);
 }
@@ -105,6 +107,7 @@ void exchange_destroy(exchange *e)
         key_holder_leave(e->holder);
     keys_release(e->keys);
     buffer_free(&e->out);
+    buffer_free(&e->frame);
     pthread_mutex_destroy(&e->lock);
     free(e);
 }

@@ -149,6 +149,7 @@ bool chat_request_find_tokens(chat_request *r, backend *b, api_error *e);
 
 json_t *usage_json(const reply_stats *stats);
 json_t *timings_json(const reply_stats *stats);
+error_code timings_write(buffer *out, const reply_stats *stats); /* appends its text */
 json_t *model_json(const char *id, size_t context, int64_t created);
 /* What a request that says nothing of its reply asks for, as llama-server tells it. */
 json_t *native_defaults_json(const request_defaults *defaults);

@@ -59,8 +59,6 @@ static json_t *whole(const exchange *e)
     }
     json_object_set_new(body, "choices", choices);
     json_object_set_new(body, "usage", usage_json(&stats));
-    json_object_set_new(body, "timings", timings_json(&stats));
-    json_object_set_new(body, "a_io", account_json(first_run(e), (uint64_t)e->manner.seed));
     return body;
 }
 
@@ -76,15 +74,20 @@ static json_t *chunk_json(const exchange *e, choice *c, json_t *delta, const cha
     return chunk;
 }
 
-static bool add_chunk(exchange *e, json_t *chunk)
+static json_t *with_usage(const exchange *e, json_t *chunk)
 {
     const reply_stats stats = replies_stats(e);
-    replies_add_timings(e, chunk);
     if (e->manner.include_usage && e->manner.continuous_usage)
         json_object_set_new(chunk, "usage", usage_json(&stats));
     else if (e->manner.include_usage)
         json_object_set_new(chunk, "usage", json_null()); /* as OpenAI does: the last one has it */
-    return stream_add_event(e, NULL, chunk);
+    return chunk;
+}
+
+static bool add_chunk(exchange *e, json_t *chunk)
+{
+    replies_add_timings(e, chunk);
+    return stream_add_event(e, NULL, with_usage(e, chunk));
 }
 
 static bool begin(exchange *e)
@@ -116,9 +119,24 @@ static json_t *piece_json(const choice *c, const reply_piece *piece)
     }
 }
 
+/* Nothing but the text is another one in each of its events. */
+static bool is_plain(const exchange *e, const reply_piece *piece)
+{
+    const reply_manner *m = &e->manner;
+    return piece->part == REPLY_TEXT && !m->wants_scores && !m->continuous_usage &&
+           !m->tells_timings;
+}
+
 static bool add_piece(exchange *e, choice *c, const reply_piece *piece)
 {
-    return add_chunk(e, chunk_json(e, c, piece_json(c, piece), NULL));
+    static const reply_piece hole = {
+        .part = REPLY_TEXT, .text = STREAM_HOLE, .length = sizeof STREAM_HOLE - 1};
+    if (!is_plain(e, piece))
+        return add_chunk(e, chunk_json(e, c, piece_json(c, piece), NULL));
+    if (!stream_has_frame(e, c) &&
+        !stream_make_frame(e, c, with_usage(e, chunk_json(e, c, piece_json(c, &hole), NULL))))
+        return false;
+    return stream_add_framed(e, piece->text, piece->length);
 }
 
 static bool end_choice(exchange *e, choice *c)
@@ -126,10 +144,7 @@ static bool end_choice(exchange *e, choice *c)
     json_t *last = chunk_json(e, c, json_object(), choice_finish_text(c));
     if (!replies_are_told(e))
         return add_chunk(e, last);
-    const reply_stats stats = replies_stats(e);
-    json_object_set_new(last, "timings", timings_json(&stats));
-    json_object_set_new(last, "a_io", account_json(first_run(e), (uint64_t)e->manner.seed));
-    return add_chunk(e, last);
+    return stream_add_accounted(e, with_usage(e, last));
 }
 
 static bool end(exchange *e)
@@ -150,6 +165,7 @@ const api openai_chat_api = {
     .id_prefix = "chatcmpl-",
     .stream_type = "text/event-stream; charset=utf-8",
     .form = &openai_chat_form,
+    .is_accounted = true,
     .whole = whole,
     .begin = begin,
     .piece = add_piece,

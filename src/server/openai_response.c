@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/json_fields.h"
 
 /* ---- errors --------------------------------------------------------------------------------- */
 
@@ -99,24 +100,59 @@ static double share(double part, double of)
     return of > 0 ? json_finite(part / of) : 0;
 }
 
+typedef struct timings {
+    size_t cache_n, prompt_n, predicted_n, draft_n, draft_n_accepted;
+    double prompt_ms, prompt_per_token_ms, prompt_per_second;
+    double predicted_ms, predicted_per_token_ms, predicted_per_second;
+} timings;
+
+static const json_field timings_fields[] = {
+    JSON_COUNT(timings, cache_n),
+    JSON_COUNT(timings, prompt_n),
+    JSON_NUMBER(timings, prompt_ms),
+    JSON_NUMBER(timings, prompt_per_token_ms),
+    JSON_NUMBER(timings, prompt_per_second),
+    JSON_COUNT(timings, predicted_n),
+    JSON_NUMBER(timings, predicted_ms),
+    JSON_NUMBER(timings, predicted_per_token_ms),
+    JSON_NUMBER(timings, predicted_per_second),
+    JSON_COUNT(timings, draft_n), /* these two where something was drafted */
+    JSON_COUNT(timings, draft_n_accepted),
+};
+
+static size_t timings_count(const reply_stats *stats)
+{
+    return sizeof timings_fields / sizeof *timings_fields - (stats->drafted > 0 ? 0 : 2);
+}
+
 /* The first token comes out of the prefill, so decoding took the time of one token fewer. */
-json_t *timings_json(const reply_stats *stats)
+static timings timings_of(const reply_stats *stats)
 {
     double prompt_n = (double)(stats->prompt_tokens - stats->cached_tokens);
     double decoded = stats->reply_tokens > 1 ? (double)(stats->reply_tokens - 1) : 0;
-    json_t *timings = json_pack(
-        "{s:I, s:I, s:f, s:f, s:f, s:I, s:f, s:f, s:f}", "cache_n",
-        (json_int_t)stats->cached_tokens, "prompt_n", (json_int_t)prompt_n, "prompt_ms",
-        json_finite(stats->prefill_ms), "prompt_per_token_ms", share(stats->prefill_ms, prompt_n),
-        "prompt_per_second", share(1e3 * prompt_n, stats->prefill_ms), "predicted_n",
-        (json_int_t)stats->reply_tokens, "predicted_ms", json_finite(stats->decode_ms),
-        "predicted_per_token_ms", share(stats->decode_ms, decoded), "predicted_per_second",
-        share(1e3 * decoded, stats->decode_ms));
-    if (timings != NULL && stats->drafted > 0) {
-        json_object_set_new(timings, "draft_n", json_integer((json_int_t)stats->drafted));
-        json_object_set_new(timings, "draft_n_accepted", json_integer((json_int_t)stats->accepted));
-    }
-    return timings;
+    return (timings){.cache_n = stats->cached_tokens,
+                     .prompt_n = stats->prompt_tokens - stats->cached_tokens,
+                     .prompt_ms = stats->prefill_ms,
+                     .prompt_per_token_ms = share(stats->prefill_ms, prompt_n),
+                     .prompt_per_second = share(1e3 * prompt_n, stats->prefill_ms),
+                     .predicted_n = stats->reply_tokens,
+                     .predicted_ms = stats->decode_ms,
+                     .predicted_per_token_ms = share(stats->decode_ms, decoded),
+                     .predicted_per_second = share(1e3 * decoded, stats->decode_ms),
+                     .draft_n = stats->drafted,
+                     .draft_n_accepted = stats->accepted};
+}
+
+json_t *timings_json(const reply_stats *stats)
+{
+    const timings t = timings_of(stats);
+    return json_fields_value(timings_fields, timings_count(stats), &t);
+}
+
+error_code timings_write(buffer *out, const reply_stats *stats)
+{
+    const timings t = timings_of(stats);
+    return json_fields_write(out, timings_fields, timings_count(stats), &t);
 }
 
 json_t *model_json(const char *id, size_t context, int64_t created)

@@ -39,21 +39,24 @@ static json_t *whole(const exchange *e)
     }
     json_object_set_new(body, "choices", choices);
     json_object_set_new(body, "usage", usage_json(&stats));
-    json_object_set_new(body, "timings", timings_json(&stats));
-    json_object_set_new(body, "a_io", account_json(e->choices[0].run, (uint64_t)e->manner.seed));
     return body;
 }
 
 /* ---- streams --------------------------------------------------------------------------------- */
 
-static bool add_chunk(exchange *e, json_t *chunk)
+static json_t *with_usage(const exchange *e, json_t *chunk)
 {
     const reply_stats stats = replies_stats(e);
-    replies_add_timings(e, chunk);
     if (e->manner.include_usage)
         json_object_set_new(chunk, "usage",
                             e->manner.continuous_usage ? usage_json(&stats) : json_null());
-    return stream_add_event(e, NULL, chunk);
+    return chunk;
+}
+
+static bool add_chunk(exchange *e, json_t *chunk)
+{
+    replies_add_timings(e, chunk);
+    return stream_add_event(e, NULL, with_usage(e, chunk));
 }
 
 static bool add_text(exchange *e, choice *c, const char *text, size_t length)
@@ -81,17 +84,11 @@ static bool add_piece(exchange *e, choice *c, const reply_piece *piece)
 
 static bool end_choice(exchange *e, choice *c)
 {
-    const reply_stats stats = replies_stats(e);
     json_t *last = head_json(e);
     json_object_set_new(
         last, "choices",
         json_pack("[o]", choice_json(e, c, json_string(""), finish_reason_text(c->finish))));
-    if (replies_are_told(e)) {
-        json_object_set_new(last, "timings", timings_json(&stats));
-        json_object_set_new(last, "a_io",
-                            account_json(e->choices[0].run, (uint64_t)e->manner.seed));
-    }
-    return add_chunk(e, last);
+    return replies_are_told(e) ? stream_add_accounted(e, with_usage(e, last)) : add_chunk(e, last);
 }
 
 static bool end(exchange *e)
@@ -112,6 +109,7 @@ const api openai_text_api = {
     .id_prefix = "cmpl-",
     .stream_type = "text/event-stream; charset=utf-8",
     .form = &openai_text_form,
+    .is_accounted = true,
     .whole = whole,
     .begin = begin,
     .piece = add_piece,

@@ -363,6 +363,16 @@ void replies_add_timings(const exchange *e, json_t *piece)
         json_object_set_new(piece, "timings", timings_json(&stats));
 }
 
+bool replies_write_account(const exchange *e, buffer *object)
+{
+    const reply_stats stats = replies_stats(e);
+    object->length--; /* its brace */
+    return buffer_add_text(object, ",\"timings\":") == OK && timings_write(object, &stats) == OK &&
+           buffer_add_text(object, ",\"a_io\":") == OK &&
+           account_write(object, e->choices[0].run, (uint64_t)e->manner.seed) == OK &&
+           buffer_add_text(object, "}") == OK;
+}
+
 const char *choice_finish_text(const choice *c)
 {
     return c->n_calls > 0 && c->finish == END_STOP ? "tool_calls" : finish_reason_text(c->finish);

@@ -1,6 +1,8 @@
 /* stream.c: replies as they come, as the events of an API. */
 #include "server/exchange.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/json.h"
 
@@ -21,6 +23,50 @@ bool stream_add_event(exchange *e, const char *name, json_t *value)
     }
     return buffer_add_text(&e->out, "data: ") == OK && json_write(&e->out, value) == OK &&
            buffer_add_text(&e->out, "\n\n") == OK;
+}
+
+bool stream_add_accounted(exchange *e, json_t *value)
+{
+    e->last_event_ms = clock_ms();
+    bool added = buffer_add_text(&e->out, "data: ") == OK;
+    if (!added)
+        json_decref(value);
+    return added && json_write(&e->out, value) == OK && replies_write_account(e, &e->out) &&
+           buffer_add_text(&e->out, "\n\n") == OK;
+}
+
+bool stream_has_frame(const exchange *e, const choice *c)
+{
+    return e->frame.length > 0 && e->frame_choice == c->index;
+}
+
+bool stream_make_frame(exchange *e, const choice *c, json_t *value)
+{
+    static const char hole[] = "\"\\u0001the text\\u0001\""; /* STREAM_HOLE in JSON */
+    buffer *f = &e->frame;
+    buffer_clear(f);
+    bool is_written = buffer_add_text(f, "data: ") == OK;
+    if (!is_written)
+        json_decref(value);
+    is_written = is_written && json_write(f, value) == OK && buffer_add_text(f, "\n\n") == OK;
+    const char *at = is_written ? strstr(f->data, hole) : NULL;
+    if (at == NULL) {
+        buffer_free(f);
+        return false;
+    }
+    e->frame_choice = c->index;
+    e->frame_hole = (size_t)(at - f->data);
+    e->frame_rest = e->frame_hole + sizeof hole - 1;
+    return true;
+}
+
+bool stream_add_framed(exchange *e, const char *text, size_t length)
+{
+    const buffer *f = &e->frame;
+    e->last_event_ms = clock_ms();
+    return buffer_add(&e->out, f->data, e->frame_hole) == OK &&
+           json_write_text(&e->out, text, length) == OK &&
+           buffer_add(&e->out, f->data + e->frame_rest, f->length - e->frame_rest) == OK;
 }
 
 bool stream_add_line(exchange *e, json_t *value)

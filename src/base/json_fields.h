@@ -1,0 +1,38 @@
+/*
+ * json_fields.h: structs of numbers as JSON objects, by a table of their members: as a value, or as
+ * text at once where there are many of them for each answer.
+ */
+#ifndef BASE_JSON_FIELDS_H
+#define BASE_JSON_FIELDS_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "base/buffer.h"
+
+typedef enum json_field_kind {
+    JSON_FIELD_COUNT,  /* a size_t or uint64_t */
+    JSON_FIELD_NUMBER, /* a double; what is not finite is 0 */
+} json_field_kind;
+
+typedef struct json_field {
+    const char *name; /* plain ASCII */
+    json_field_kind kind;
+    size_t offset;
+} json_field;
+
+#define JSON_COUNT(of, member)                                                                     \
+    {                                                                                              \
+#member, JSON_FIELD_COUNT, offsetof(of, member)                                            \
+    }
+#define JSON_NUMBER(of, member)                                                                    \
+    {                                                                                              \
+#member, JSON_FIELD_NUMBER, offsetof(of, member)                                           \
+    }
+
+/* New; NULL: no memory. */
+json_t *json_fields_value(const json_field *fields, size_t n, const void *of);
+/* Appends the object's text; numbers to six decimals where they are below 10^9. */
+error_code json_fields_write(buffer *out, const json_field *fields, size_t n, const void *of);
+
+#endif

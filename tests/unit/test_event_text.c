@@ -1,0 +1,74 @@
+/* Events that are a piece of text are read at once; whatever else says something is left alone. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "backend/event_text.h"
+
+/* NULL: it is not taken. */
+static void check(const char *event, const char *text)
+{
+    buffer out;
+    buffer_init(&out, 4096);
+    buffer_add_text(&out, "before:");
+    assert_int_equal(event_text_take(event, strlen(event), &out), text != NULL);
+    assert_memory_equal(out.data, "before:", 7);
+    assert_string_equal(out.data + 7, text != NULL ? text : "");
+    buffer_free(&out);
+}
+
+#define CHUNK(choices, more)                                                                       \
+    "{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\","            \
+    "\"choices\":[" choices "]" more "}"
+#define CHOICE(delta, more) "{\"index\":0,\"delta\":{" delta "}" more "}"
+
+static void texts_are_taken(void **state)
+{
+    (void)state;
+    check(CHUNK(CHOICE("\"content\":\" word\"", ""), ""), " word");
+    check(CHUNK(CHOICE("\"content\":\" word\"", ",\"finish_reason\":null,\"logprobs\":null"),
+                ",\"usage\":null"),
+          " word");
+    check(CHUNK(CHOICE("\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":null", ""), ""), "");
+    check(CHUNK(CHOICE("\"content\":\"\\u00e9\\n\\\"\\ud83d\\ude00\"", ""), ""),
+          "\xC3\xA9\n\"\xF0\x9F\x98\x80");
+    check(CHUNK(CHOICE("\"content\":\"x\",\"extra\":{\"deep\":[1,2]}", ",\"token_ids\":[1]"), ""),
+          "x");
+}
+
+static void all_else_is_left(void **state)
+{
+    (void)state;
+    check(CHUNK("", ""), NULL);
+    check(CHUNK("", ",\"usage\":{\"prompt_tokens\":1}"), NULL);
+    check(CHUNK(CHOICE("\"content\":\"x\"", ""), ",\"usage\":{\"prompt_tokens\":1}"), NULL);
+    check(CHUNK(CHOICE("\"content\":\"x\"", ",\"finish_reason\":\"stop\""), ""), NULL);
+    check(CHUNK(CHOICE("\"content\":\"x\"", ",\"logprobs\":{\"content\":[]}"), ""), NULL);
+    check(CHUNK(CHOICE("\"content\":\"x\",\"reasoning_content\":\"y\"", ""), ""), NULL);
+    check(CHUNK(CHOICE("\"content\":\"x\",\"reasoning\":\"y\"", ""), ""), NULL);
+    check(CHUNK(CHOICE("\"content\":\"x\",\"tool_calls\":[{}]", ""), ""), NULL);
+    check(CHUNK(CHOICE("\"content\":null", ""), ""), NULL);
+    check(CHUNK(CHOICE("\"content\":1", ""), ""), NULL);
+    check(CHUNK(CHOICE("", ""), ""), NULL);
+    check(CHUNK(CHOICE("\"content\":\"x\"", "") "," CHOICE("\"content\":\"y\"", ""), ""), NULL);
+    check(CHUNK(CHOICE("\"content\":\"x\",\"content\":\"y\"", ""), ""), NULL);
+    check(CHUNK(CHOICE("\"content\":\"x\"", ""), ",\"error\":{\"message\":\"no\"}"), NULL);
+    check(CHUNK(CHOICE("\"content\":\"\\ud800\"", ""), ""), NULL);
+    check(CHUNK(CHOICE("\"content\":\"x", ""), ""), NULL);
+    check(CHUNK(CHOICE("\"content\":\"x\"", ""), "") "x", NULL);
+    check("[DONE]", NULL);
+    check("", NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(texts_are_taken),
+        cmocka_unit_test(all_else_is_left),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
