@@ -2,6 +2,7 @@
  * a-io read besides where the request asks for what they mean. */
 #include "backend/remote.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -48,10 +49,45 @@ static error_code add_message(buffer *out, const char *role, const char *content
     return code == OK ? buffer_add_text(out, "}") : code;
 }
 
+/* Templates here read a call's arguments as the object that they are, OpenAI's API as its text. */
+static void write_arguments(json_t *message)
+{
+    size_t i;
+    json_t *call;
+    json_array_foreach(json_object_get(message, "tool_calls"), i, call)
+    {
+        json_t *function = json_object_get(call, "function");
+        const json_t *arguments = json_object_get(function, "arguments");
+        char *text = json_is_string(arguments) ? NULL : json_dumps(arguments, JSON_ENCODE_ANY);
+        if (text != NULL)
+            set(function, "arguments", json_text(text, strlen(text)));
+        free(text);
+    }
+}
+
+/* The list anew where calls were made in it, to be freed; else NULL: most have none, and are taken
+ * as they are. A quote within a text has a backslash before it. */
+static char *write_calls(const char *list)
+{
+    size_t i;
+    json_t *message;
+    if (list == NULL || strstr(list, "\"tool_calls\"") == NULL)
+        return NULL;
+    json_t *messages = parse(list);
+    json_array_foreach(messages, i, message)
+    {
+        write_arguments(message);
+    }
+    char *out = json_dumps(messages, JSON_COMPACT);
+    json_decref(messages);
+    return out;
+}
+
 /* A list, as it was read where that is the text of one, and a reply that has begun. */
 static error_code add_messages(buffer *out, const request *r)
 {
-    const char *list = r->chat.messages_json;
+    char *anew = write_calls(r->chat.messages_json);
+    const char *list = anew != NULL ? anew : r->chat.messages_json;
     error_code code =
         buffer_add(out, list != NULL ? list : "[", list != NULL ? strlen(list) - 1 : 1);
     for (size_t i = 0; code == OK && list == NULL && i < r->n_messages; i++)
@@ -59,6 +95,7 @@ static error_code add_messages(buffer *out, const request *r)
                            r->messages[i].content_length);
     if (code == OK && r->chat.begun != NULL)
         code = add_message(out, "assistant", r->chat.begun, r->chat.begun_length);
+    free(anew);
     return code == OK ? buffer_add_text(out, "]") : code;
 }
 

@@ -105,6 +105,22 @@ test('calls of tools, in pieces and several', async (t) => {
   assert.equal(replica.bodies[0].tool_choice, 'required');
 });
 
+test('a call that was made is told as OpenAI\'s API has it: its arguments are text', async (t) => {
+  const { replica, server } = await behind(t, stream(say('3'), end(), done));
+  const turn = (args) => [{ role: 'user', content: 'say "tool_calls"' },
+    { role: 'assistant', content: null, tool_calls: [{ id: 'call_7', type: 'function', function: { name: 'add', arguments: args } }] },
+    { role: 'tool', tool_call_id: 'call_7', content: '3' }];
+  for (const args of ['{"a": 1, "b": {"c": "\\u00e9"}}', 'no JSON']) {
+    const { status } = await server.json('/v1/chat/completions', ask('', { messages: turn(args), tools }));
+    assert.equal(status, 200);
+    const [user, { tool_calls: [{ id, function: { name, arguments: sent } }] }, answer] = replica.bodies.at(-1).messages;
+    assert.deepEqual([user.content, id, name, answer.tool_call_id, answer.content], ['say "tool_calls"', 'call_7', 'add', 'call_7', '3']);
+    assert.equal(typeof sent, 'string');
+    if (args.startsWith('{')) assert.deepEqual(JSON.parse(sent), JSON.parse(args));
+    else assert.equal(sent, args);
+  }
+});
+
 test('refusals, and what is no answer', async (t) => {
   const { replica, server } = await behind(t, refuse(429, 'queue is full', { 'Retry-After': '7' }));
   const answer = async () => server.json('/v1/chat/completions', ask('x'));
