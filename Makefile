@@ -14,6 +14,7 @@
 #   make evidence-real  what routing between the two is worth: docs/real-pair.md's tables (an hour or two; goes on where it was)
 #   make test-clients   the clients people use (Python's openai, anthropic, ollama, litellm) against a-io serve
 #   make test-llama-server  llama.cpp's own server tests (from the Python registry) against a-io serve
+#   make test-engines   models at llama.cpp's own server (from the Python registry); test-vllm: at a real vLLM (5.5 GB, 8 GB of memory)
 #   make fuzz           libFuzzer on all that reads what others wrote, 60 s each (FUZZ_SECONDS=600; fuzz-gguf: one)
 #   make fuzz-coverage  which lines of src all its corpora reach, by room (llvm-cov)
 #   make test-abuse     more than 200 abuses by clients, each beside a stream that must be what it is alone
@@ -100,7 +101,7 @@ quiet_link = $(if $(V),,@echo "  link    $@" && )
 REAL_TEST_SOURCES := $(sort $(wildcard tests/real/test_*.c))
 REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 
-.PHONY: all install uninstall demo demo-real demo-tasks real-models replay test test-programs test-docs test-files test-c test-neon test-e2e test-clients test-llama-server test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-depth bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured test-calls bench-load fuzz fuzz-programs test-faults dist package test-rooms
+.PHONY: all install uninstall demo demo-real demo-tasks real-models replay test test-programs test-docs test-files test-c test-neon test-e2e test-clients test-llama-server test-engines test-vllm test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-depth bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured test-calls bench-load fuzz fuzz-programs test-faults dist package test-rooms
 all: $(PROGRAM)
 
 $(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(RUST_LIBRARY)
@@ -344,6 +345,13 @@ test-llama-server: setup
 	@$(MAKE) --no-print-directory $(PARALLEL) $(PROGRAM)
 	@tools/real/fetch.py qwen2.5-coder-0.5b smollm2 || [ $$? -eq 77 ]
 	@tests/llama-server/run.sh $(PROGRAM) -q -m "not slow" --tb=line -rfX
+
+# Other engines behind ours: llama.cpp's server, and vLLM, which is no part of CI for its size.
+test-engines test-vllm: setup
+	@$(MAKE) --no-print-directory $(PARALLEL) $(PROGRAM)
+	@python3 -m pip --version >/dev/null 2>&1 || tools/setup.sh python3-pip
+	@tools/real/fetch.py $(REAL_PAIR) || [ $$? -eq 77 ]
+	@tests/engines/run.sh $(if $(filter test-vllm,$@),vllm,llama-server) $(PROGRAM)
 
 test-e2e: $(PROGRAM)
 	@ONLY=$(ONLY) tests/e2e/run.sh $(PROGRAM)

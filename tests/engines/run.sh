@@ -1,17 +1,24 @@
 #!/bin/sh
-# run.sh PROGRAM: the tests against other engines. The engine comes from the Python registry, once, into a folder of its
-# own; without the registry it says so and the tests are skipped.
+# run.sh ENGINE PROGRAM: the tests against another engine, ENGINE.test.mjs. The engine comes from the Python registry as
+# ENGINE.txt pins it, once, into a folder that all trees share; without the registry it says so and the tests are skipped.
 set -eu
 cd "$(dirname "$0")/../.."
-packages=build/engines
-if ! cmp -s tests/engines/requirements.txt "$packages/.installed"; then
+here=tests/engines
+engine=$1
+folder=${XDG_CACHE_HOME:-$HOME/.cache}/a-io/engines/$engine
+if ! cmp -s "$here/$engine.txt" "$folder/.installed"; then
     python3 -c 'import ensurepip, venv' 2>/dev/null || tools/setup.sh python3-venv
-    rm -rf "$packages"
-    python3 -m venv "$packages"
-    if "$packages/bin/python" -m pip install --quiet --requirement tests/engines/requirements.txt; then
-        cp tests/engines/requirements.txt "$packages/.installed"
+    rm -rf "$folder"
+    mkdir -p "$(dirname "$folder")"
+    python3 -m venv "$folder"
+    # The list is whole: what packages say that they need is not looked at.
+    if "$folder/bin/python" -m pip install --quiet --no-deps --requirement "$here/$engine.txt"; then
+        cp "$here/$engine.txt" "$folder/.installed"
     else
-        echo "engines: the registry does not give them" >&2
+        echo "engines: the registry does not give $engine" >&2
     fi
 fi
-A_IO_PROGRAM=$(realpath "$1") A_IO_ENGINES=$(realpath "$packages") exec node --test tests/engines/*.test.mjs
+if [ -e "$folder/.installed" ] && [ -e "$here/prepare_$engine.py" ]; then
+    "$folder/bin/python" "$here/prepare_$engine.py" "$folder"
+fi
+A_IO_PROGRAM=$(realpath "$2") A_IO_ENGINE=$folder exec node --test "$here/$engine.test.mjs"
