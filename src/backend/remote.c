@@ -2,8 +2,10 @@
  * told from its bytes, and a reply's tokens are counted by the server. */
 #include "backend/remote.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 
@@ -51,6 +53,14 @@ static error_code read_key(char **out, const config_remote *r, failure *fail)
     return *out != NULL ? OK : failure_set(fail, ERR_MEMORY, "no memory for the key");
 }
 
+static error_code check_ca_file(const config_remote *r, failure *fail)
+{
+    return r->ca_file == NULL || access(r->ca_file, R_OK) == 0
+               ? OK
+               : failure_set(fail, error_code_of_errno(errno), "ca_file: %s: %s", r->ca_file,
+                             strerror(errno));
+}
+
 void remote_free(remote_backend *b)
 {
     remote_pools_free(b);
@@ -81,6 +91,8 @@ error_code remote_create(remote_backend **out, remote_house *h, const config_mod
         failure_set(fail, code, "no memory for a backend");
     else
         code = read_key(&b->key, &m->remote, fail);
+    if (code == OK)
+        code = check_ca_file(&m->remote, fail);
     b->fields = m->remote.fields != NULL ? json_loads(m->remote.fields, 0, NULL) : NULL;
     if (code == OK && m->remote.fields != NULL && b->fields == NULL)
         code = failure_set(fail, ERR_MEMORY, "no memory for the fields of model '%s'", m->name);

@@ -67,6 +67,7 @@ static error_code send(remote_attempt *a, failure *fail)
                                        .keeps_json = true,
                                        .agent = AGENT,
                                        .bearer = c->backend->key,
+                                       .ca_file = c->backend->config->remote.ca_file,
                                        .connect_ms = c->backend->config->remote.connect_ms,
                                        .limit = ANSWER_LIMIT,
                                        .data = on_data,

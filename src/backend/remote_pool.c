@@ -285,6 +285,7 @@ static void begin_check(remote_pool *p, size_t slot, double now_ms)
     const http_call_options options = {.url = url,
                                        .agent = "a-io",
                                        .bearer = b->key,
+                                       .ca_file = b->config->remote.ca_file,
                                        .connect_ms = check_ms(b),
                                        .limit = (size_t)16 << 20};
     check->began_ms = now_ms;

@@ -18,6 +18,7 @@
 
 #define MOST_SPARE 64
 #define EVENTS 64
+#define NAME_S 5L /* that a name's address is believed: who fails over changes it */
 
 struct http_client {
     CURLM *multi;
@@ -27,6 +28,7 @@ struct http_client {
     double timer_ms; /* when libcurl wants to be called, by clock_ms; INFINITY: it does not */
     CURL *spare[MOST_SPARE]; /* handles that were used: making one costs as much as a request */
     size_t n_spare;
+    char *ca_file, *ca_path; /* the system's certificates, as libcurl knows them */
 };
 
 struct http_call {
@@ -171,6 +173,8 @@ static bool prepare(http_call *c, const http_call_options *o)
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)o->connect_ms);
     curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, o->silence_ms > 0 ? 1L : 0L);
     curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)((o->silence_ms + 999) / 1e3));
+    curl_easy_setopt(e, CURLOPT_CAINFO, o->ca_file != NULL ? o->ca_file : c->client->ca_file);
+    curl_easy_setopt(e, CURLOPT_CAPATH, o->ca_file != NULL ? NULL : c->client->ca_path);
     if (o->from > 0)
         sound = sound && ask_from(e, o->from);
     if (sound && o->json != NULL) {
@@ -181,7 +185,7 @@ static bool prepare(http_call *c, const http_call_options *o)
     return sound && curl_easy_setopt(e, CURLOPT_HTTPHEADER, c->headers) == CURLE_OK;
 }
 
-static CURL *make_handle(void)
+static CURL *make_handle(http_client *c)
 {
     CURL *e = curl_easy_init();
     if (e == NULL)
@@ -189,6 +193,9 @@ static CURL *make_handle(void)
     bool sound = curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK;
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, take);
+    curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, NAME_S);
+    curl_easy_getinfo(e, CURLINFO_CAINFO, &c->ca_file);
+    curl_easy_getinfo(e, CURLINFO_CAPATH, &c->ca_path);
     if (sound)
         return e;
     curl_easy_cleanup(e);
@@ -197,7 +204,7 @@ static CURL *make_handle(void)
 
 static CURL *take_handle(http_client *c)
 {
-    return c->n_spare > 0 ? c->spare[--c->n_spare] : make_handle();
+    return c->n_spare > 0 ? c->spare[--c->n_spare] : make_handle(c);
 }
 
 static void give_back(http_client *c, CURL *easy)

@@ -105,6 +105,7 @@ static void add_remote(buffer *out, const config_model *m, const char *role)
     add_text_key(out, "model", r->model);
     add_text_key(out, "key_env", r->key_env);
     add_text_key(out, "key_file", r->key_file);
+    add_text_key(out, "ca_file", r->ca_file);
     add_text_key(out, "fields", r->fields);
     buffer_add_format(out,
                       "\n    context: %u\n    connect_ms: %u\n    first_byte_ms: %u\n    "

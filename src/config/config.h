@@ -66,6 +66,7 @@ typedef struct config_remote {
     char *model;       /* what the server calls it */
     char *key_env;     /* the environment variable that has the key … */
     char *key_file;    /* … or the file that holds it; NULL, NULL: there is none */
+    char *ca_file;     /* certificates of who may vouch for the server; NULL: the system's */
     char *fields;      /* a JSON object of more fields for each request; or NULL */
     uint32_t connect_ms;
     uint32_t first_byte_ms; /* from the request to the first byte of the answer */

@@ -34,6 +34,7 @@ static error_code take_model(config_model *m, const file_model *f, size_t i, con
     if (!config_copy_path(&m->path, f->path, file) || !config_copy_text(&m->given, f->path, NULL) ||
         !config_copy_text(&m->name, f->name, NULL) ||
         !config_copy_path(&m->remote.key_file, f->key_file, file) ||
+        !config_copy_path(&m->remote.ca_file, f->ca_file, file) ||
         !config_copy_text(&m->requant, f->requant, NULL) ||
         !copy_template(&m->chat_template, f->chat_template, file))
         return config_no_memory(fail);

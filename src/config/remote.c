@@ -30,6 +30,7 @@ static error_code check_kind(const file_model *f, size_t i, failure *fail)
         {"model", f->model != NULL, true},
         {"key_env", f->key_env != NULL, true},
         {"key_file", f->key_file != NULL, true},
+        {"ca_file", f->ca_file != NULL, true},
         {"fields", f->fields != NULL, true},
         {"connect_ms", f->connect_ms != NULL, true},
         {"first_byte_ms", f->first_byte_ms != NULL, true},
@@ -198,6 +199,7 @@ void config_remote_free(config_remote *r)
     free(r->model);
     free(r->key_env);
     free(r->key_file);
+    free(r->ca_file);
     free(r->fields);
     free(r->health_path);
     free_urls(&r->replicas);

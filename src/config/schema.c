@@ -50,6 +50,7 @@ static const cyaml_schema_field_t model_fields[] = {
     TEXT(model, OPTIONAL, file_model),
     TEXT(key_env, OPTIONAL, file_model),
     TEXT(key_file, OPTIONAL, file_model),
+    TEXT(ca_file, OPTIONAL, file_model),
     TEXT(fields, OPTIONAL, file_model),
     UINT(connect_ms, file_model),
     UINT(first_byte_ms, file_model),

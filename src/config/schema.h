@@ -28,7 +28,7 @@ typedef struct file_model {
     file_price *price;
     char *role;
     char *path;
-    char *url, *model, *key_env, *key_file, *fields;
+    char *url, *model, *key_env, *key_file, *ca_file, *fields;
     uint32_t *connect_ms, *first_byte_ms, *idle_ms;
     char **replicas, **lookup_replicas;
     uint32_t n_replicas, n_lookup_replicas;

@@ -50,11 +50,12 @@ export function run(args, options = {}) {
 }
 
 export class Server {
-  // Starts `a-io serve` on a free port; resolves when it says that it listens.
-  static async start({ args = [], env = {} } = {}) {
+  // Starts `a-io serve` on a free port; resolves when it says that it listens. `within`: a command that runs it.
+  static async start({ args = [], env = {}, within = [] } = {}) {
     const server = new Server();
     server.log = '';
-    const child = spawn(program, ['serve', '--port', '0', ...args], {
+    const [command, ...rest] = [...within, program, 'serve', '--port', '0', ...args];
+    const child = spawn(command, rest, {
       cwd: root, env: { ...process.env, A_IO_API_KEY: '', ...env }, stdio: ['ignore', 'ignore', 'pipe'],
     });
     server.child = child;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import https from 'node:https';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { test } from 'node:test';
 import { Server, changedConfig, patience, run, sleep, temporaryFolder, until } from './helper.mjs';
@@ -120,6 +120,14 @@ test('a refusal goes to the next server at once', async (t) => {
   assert.ok(sorted[100] < 3 * patience);
 });
 
+const unhurried = async (request, response) => {
+  streaming(response);
+  await sleep(10);
+  response.write(say('a '));
+  await sleep(20);
+  response.end(say('b') + end() + done);
+};
+
 // Each fault at one server of four in the middle of a load: whoever had no text yet gets an answer all the same; whoever
 // had gets one error.
 const faults = {
@@ -133,14 +141,7 @@ const faults = {
 };
 for (const [name, happen] of Object.entries(faults))
   test(`in mid-load, at one of four: ${name}`, async (t) => {
-    const slow = async (request, response) => {
-      streaming(response);
-      await sleep(10);
-      response.write(say('a '));
-      await sleep(20);
-      response.end(say('b') + end() + done);
-    };
-    const replicas = await start(t, 4, slow);
+    const replicas = await start(t, 4, unhurried);
     const server = await serve(t, withPool(t, replicas.map((r) => r.url)));
     let broken = 0, lastError = 0;
     const results = await load(300, 16, async (i) => {
@@ -158,7 +159,7 @@ for (const [name, happen] of Object.entries(faults))
       `${Math.max(0, lastError - broken).toFixed(0)} ms after the fault`);
     if (name.startsWith('connections')) {
       assert.ok(failed.length <= 8);
-      const again = await Replica.start(t, slow, replicas[1].port);
+      const again = await Replica.start(t, unhurried, replicas[1].port);
       const from = performance.now();
       for (let i = 0; again.bodies.length === 0; i++) {
         assert.equal((await events(server, ask(`again ${i}`))).errors, 0);
@@ -182,6 +183,97 @@ test('a certificate that is nobody\'s, and a name that nobody has: the others an
     `https://127.0.0.1:${secure.address().port}/v1`, 'http://no-such-host.invalid:8000/v1', replica.url]));
   for (const r of await load(60, 6, (i) => events(server, ask(`question ${i}`)))) assert.deepEqual([r.errors, r.text], [0, 'well'], r.raw);
   assert.equal(asked, 0);
+});
+
+// A certificate by an authority of our own, one like it that is over, and one by nobody.
+function makeCertificates(t) {
+  const folder = temporaryFolder(t), file = (name) => path.join(folder, name);
+  const openssl = (...args) => execFileSync('openssl', args, { stdio: 'ignore' });
+  const read = (key, cert) => ({ key: fs.readFileSync(file(key)), cert: fs.readFileSync(file(cert)) });
+  fs.writeFileSync(file('names'), 'subjectAltName=IP:127.0.0.1');
+  openssl('req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=authority', '-days', '1', '-keyout', file('ca.key'), '-out', file('ca.pem'));
+  openssl('req', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=replica', '-keyout', file('key'), '-out', file('request'));
+  const sign = (days, name) => openssl('x509', '-req', '-in', file('request'), '-CA', file('ca.pem'), '-CAkey', file('ca.key'), '-set_serial', String(days + 2),
+    '-days', String(days), '-extfile', file('names'), '-out', file(name));
+  sign(1, 'good');
+  sign(-1, 'over');
+  openssl('req', '-x509', '-key', file('key'), '-subj', '/CN=replica', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '1', '-out', file('own'));
+  return { authority: file('ca.pem'), good: read('key', 'good'), over: read('key', 'over'), own: read('key', 'own') };
+}
+
+// How many had begun, and got one error; all others have their answer.
+function countLost(results) {
+  for (const r of results)
+    if (r.errors === 0) assert.equal(r.text, 'a b', r.raw);
+    else assert.ok(r.errors === 1 && r.text === 'a ' && !r.end, r.raw);
+  return results.filter((r) => r.errors > 0).length;
+}
+
+async function askedAgain(t, server, replica) {
+  const before = replica.bodies.length, from = performance.now();
+  for (let i = 0; replica.bodies.length === before; i++) {
+    assert.equal((await events(server, ask(`again ${i}`))).errors, 0);
+    assert.ok(performance.now() - from < 10000 * patience);
+  }
+  t.diagnostic(`asked again ${(performance.now() - from).toFixed(0)} ms after it was in order`);
+}
+
+for (const kind of ['over', 'own'])
+  test(`in mid-load, at one of four: a certificate that is ${kind === 'own' ? 'nobody\'s' : 'over'}`, async (t) => {
+    const { authority, good, ...bad } = makeCertificates(t);
+    const replicas = [await Replica.start(t, unhurried, 0, good), ...await start(t, 3, unhurried)];
+    const server = await serve(t, withPool(t, replicas.map((r) => r.url), quick, `, ca_file: ${authority}`));
+    let asked = 0;
+    const results = await load(300, 16, (i) => {
+      if (i === 100) { asked = replicas[0].bodies.length; replicas[0].certify(bad[kind]); replicas[0].cut(); }
+      return events(server, ask(`question ${i}`));
+    });
+    assert.ok(asked > 0);
+    const lost = countLost(results);
+    t.diagnostic(`${lost} of 300 had begun and got one error`);
+    assert.ok(lost <= 8);
+    assert.ok(replicas[0].bodies.length <= asked + 1, 'nobody asks it'); // one may have been on its way
+    replicas[0].certify(good);
+    await askedAgain(t, server, replicas[0]);
+  });
+
+// In a namespace of its own the server has its own /etc/hosts, and no resolver.
+const ownNames = (hosts, resolver) => ['unshare', '--mount', 'sh', '-c',
+  'mount --bind "$0" /etc/hosts && mount --bind "$1" /etc/resolv.conf && shift && exec "$@"', hosts, resolver];
+const canUnshare = spawnSync('unshare', ['--mount', 'true']).status === 0;
+test('in mid-load, at one of four: a name that is gone', { skip: !canUnshare && 'needs root' }, async (t) => {
+  const folder = temporaryFolder(t), hosts = path.join(folder, 'hosts'), resolver = path.join(folder, 'resolv.conf');
+  const withName = '127.0.0.1 localhost\n127.0.0.1 replica.test\n';
+  fs.writeFileSync(hosts, withName);
+  fs.writeFileSync(resolver, 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n');
+  const replicas = await start(t, 4, unhurried);
+  replicas[0].script = async (request, response) => { // so that each request looks the name up, or remembers it
+    response.setHeader('Connection', 'close');
+    await unhurried(request, response);
+  };
+  replicas[0].health = (request, response) => { response.setHeader('Connection', 'close'); response.end('{"data": []}'); };
+  const urls = [replicas[0].url.replace('127.0.0.1', 'replica.test'), ...replicas.slice(1).map((r) => r.url)];
+  const server = await Server.start({ args: ['--config', withPool(t, urls)], within: ownNames(hosts, resolver) });
+  t.after(() => server.stop());
+  const results = [], began = performance.now();
+  let gone = 0, last = 0;
+  await Promise.all(Array.from({ length: 6 }, async () => {
+    for (let i = 0; performance.now() - began < 9000; i++) {
+      if (gone === 0 && performance.now() - began > 1000) {
+        gone = performance.now();
+        assert.ok(replicas[0].bodies.length > 0);
+        fs.writeFileSync(hosts, '127.0.0.1 localhost\n');
+      }
+      const before = replicas[0].bodies.length;
+      results.push(await events(server, ask(`question ${i} ${results.length}`)));
+      if (replicas[0].bodies.length > before) last = performance.now();
+    }
+  }));
+  assert.equal(countLost(results), 0);
+  t.diagnostic(`none of ${results.length} was lost; the name's server was asked for ${(last - gone).toFixed(0)} ms more`);
+  assert.ok(last - gone < 7000 * patience, 'its address is forgotten');
+  fs.writeFileSync(hosts, withName);
+  await askedAgain(t, server, replicas[0]);
 });
 
 test('all are gone: an error after the time to wait; one comes back and answers those that wait', async (t) => {

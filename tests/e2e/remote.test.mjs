@@ -255,6 +255,7 @@ test('what a configuration cannot mean is refused', (t) => {
   };
   assert.match(check(', slots: 3'), /slots: is for models with a path/);
   assert.match(check(', key_env: A_IO_NO_SUCH_KEY'), /the environment has no A_IO_NO_SUCH_KEY/);
+  assert.match(check(', ca_file: /no/such.pem'), /ca_file: \/no\/such\.pem: No such file/);
   assert.match(check(', fields: "[]"'), /fields: must be a JSON object/);
   assert.match(check(', first_byte_ms: 0'), /first_byte_ms: must be from 1/);
   assert.match(check(', path: x.gguf'), /either a path/);

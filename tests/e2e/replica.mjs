@@ -1,5 +1,6 @@
 // A scripted server in OpenAI's form: each request does what the next step of the script says.
 import http from 'node:http';
+import https from 'node:https';
 
 const chunk = (delta, more = {}) =>
   `data: ${JSON.stringify({ object: 'chat.completion.chunk', choices: [{ index: 0, delta, finish_reason: null, ...more }] })}\n\n`;
@@ -15,16 +16,16 @@ export const usage = (prompt, completion, cached = 0) => `data: ${JSON.stringify
 export const done = 'data: [DONE]\n\n';
 
 // `script(request, response, body)` answers each request; `bodies` and `gone` say what came and who left. `health`
-// answers a GET.
+// answers a GET. `secure`: its {key, cert}, which `certify` changes.
 export class Replica {
-  static async start(t, script, port = 0) {
+  static async start(t, script, port = 0, secure = undefined) {
     const replica = new Replica();
     replica.script = script;
     replica.bodies = [];
     replica.headers = [];
     replica.gone = 0;
     replica.health = (request, response) => { response.end('{"object": "list", "data": []}'); };
-    const server = http.createServer(async (request, response) => {
+    const answer = async (request, response) => {
       if (request.method === 'GET') return replica.health(request, response);
       let text = '';
       for await (const piece of request) text += piece;
@@ -32,10 +33,13 @@ export class Replica {
       replica.bodies.push(JSON.parse(text));
       replica.headers.push({ ...request.headers, url: request.url });
       await replica.script(request, response, replica.bodies.at(-1));
-    });
+    };
+    const server = secure ? https.createServer(secure, answer) : http.createServer(answer);
     await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
     replica.port = server.address().port;
-    replica.url = `http://127.0.0.1:${server.address().port}/v1`;
+    replica.url = `${secure ? 'https' : 'http'}://127.0.0.1:${server.address().port}/v1`;
+    replica.cut = () => server.closeAllConnections();
+    replica.certify = (other) => server.setSecureContext(other);
     replica.close = () => new Promise((resolve) => { server.closeAllConnections(); server.close(resolve); });
     t.after(() => replica.close());
     return replica;

@@ -490,6 +490,7 @@ static void test_difference(void **state)
         {TWO(", requant: head=q4_0", "}\n"), "models"},
         {TWO("", ", idle_ms: 7}\n"), "models"},
         {TWO("", ", key_env: KEY}\n"), "models"},
+        {TWO("", ", ca_file: own.pem}\n"), "models"},
         {TWO("", ", fields: '{}'}\n"), "models"},
         {TWO("", "}\nengine: {threads: 3}\nserver: {port: 7}\n"), "engine, server"},
     };
