@@ -369,6 +369,7 @@ static error_code open_and_serve(stage *st, const serve_options *o, failure *fai
         .port = c->port,
         .api_key = key != NULL && key[0] != '\0' ? key : NULL,
         .keys_file = c->keys_file,
+        .budget_file = c->budget_file,
         .has_prices = config_has_prices(st->config),
         .socket = c->socket,
         .allow_without_key = c->allow_without_key,

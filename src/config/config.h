@@ -269,6 +269,7 @@ typedef struct config_server {
     uint16_t port;          /* 0: any free one */
     char *socket;           /* path of a Unix socket that is listened on instead; NULL: none */
     char *keys_file;        /* NULL: none */
+    char *budget_file;      /* what they have spent is kept there; NULL: in memory alone */
     bool allow_without_key; /* another address than this machine's own may go without */
     char *tls_certificate, *tls_key; /* PEM files; both or neither */
     uint32_t max_connections;

@@ -57,7 +57,8 @@ static bool same_server(const config *first, const config *second)
 {
     const config_server *a = &first->server, *b = &second->server;
     return same_text(a->host, b->host) && a->port == b->port && same_text(a->socket, b->socket) &&
-           same_text(a->keys_file, b->keys_file) && a->allow_without_key == b->allow_without_key &&
+           same_text(a->keys_file, b->keys_file) && same_text(a->budget_file, b->budget_file) &&
+           a->allow_without_key == b->allow_without_key &&
            same_text(a->tls_certificate, b->tls_certificate) && same_text(a->tls_key, b->tls_key) &&
            a->max_connections == b->max_connections &&
            a->max_connections_per_address == b->max_connections_per_address &&

@@ -200,6 +200,7 @@ static const cyaml_schema_field_t server_fields[] = {
     UINT(port, file_server),
     TEXT(socket, OPTIONAL, file_server),
     TEXT(keys_file, OPTIONAL, file_server),
+    TEXT(budget_file, OPTIONAL, file_server),
     FLAG(allow_without_key, file_server),
     TEXT(tls_certificate, OPTIONAL, file_server),
     TEXT(tls_key, OPTIONAL, file_server),

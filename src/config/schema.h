@@ -143,7 +143,7 @@ typedef struct file_server {
     char *host;
     uint16_t *port;
     char *socket;
-    char *keys_file;
+    char *keys_file, *budget_file;
     bool *allow_without_key;
     char *tls_certificate;
     char *tls_key;

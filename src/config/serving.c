@@ -78,6 +78,7 @@ static error_code take_server_texts(config_server *s, const file_server *f, cons
         !take_texts(&s->allowed_origins, f->allowed_origins, f->n_allowed_origins) ||
         !config_copy_path(&s->socket, f->socket, file) ||
         !config_copy_path(&s->keys_file, f->keys_file, file) ||
+        !config_copy_path(&s->budget_file, f->budget_file, file) ||
         !config_copy_path(&s->tls_certificate, f->tls_certificate, file) ||
         !config_copy_path(&s->tls_key, f->tls_key, file))
         return config_no_memory(fail);
@@ -147,6 +148,7 @@ void config_free_server(config_server *s)
     free(s->host);
     free(s->socket);
     free(s->keys_file);
+    free(s->budget_file);
     free(s->tls_certificate);
     free(s->tls_key);
     free_texts(&s->allowed_hosts);

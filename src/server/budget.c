@@ -92,3 +92,15 @@ bool budget_account_has(budget_account *a, const budget *b, time_t now, double *
     *wait_s = (double)(end - now);
     return atomic_load(&a->spent) < b->amount;
 }
+
+void budget_account_read(const budget_account *a, time_t *begin, double *spent)
+{
+    *begin = a->begin;
+    *spent = atomic_load(&a->spent);
+}
+
+void budget_account_set(budget_account *a, time_t begin, double spent)
+{
+    a->begin = begin;
+    atomic_store(&a->spent, spent);
+}

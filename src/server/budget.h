@@ -1,6 +1,6 @@
 /*
  * budget.h: what a key's requests may cost in an hour, a day or a month. Inside the server room
- * only; the server keeps it in memory, so that a restart begins anew.
+ * only; budget_file keeps it over a restart.
  *
  * Windows are the calendar's, in UTC: an hour or a day from its beginning, a month from its first
  * day. A request is let in while something is left; what it costs is known at its end.
@@ -40,5 +40,8 @@ void budget_account_spend(budget_account *a, double cost); /* any thread */
 /* True: something is left in the window that holds `now`. Else *wait_s says for how long nothing
  * is. One thread at a time. */
 bool budget_account_has(budget_account *a, const budget *b, time_t now, double *wait_s);
+/* What was spent in the window that began then; likewise one thread at a time. */
+void budget_account_read(const budget_account *a, time_t *begin, double *spent);
+void budget_account_set(budget_account *a, time_t begin, double spent);
 
 #endif

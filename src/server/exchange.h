@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 
 #include "server/api.h"
+#include "server/budget_file.h"
 #include "server/connection.h"
 #include "server/keys.h"
 #include "server/latest.h"
@@ -184,6 +185,7 @@ struct server {
     pthread_mutex_t lock;     /* guards the next two */
     exchange *exchanges;      /* a list */
     keys *keys;               /* NULL: none is asked for */
+    budget_file *budgets;     /* the loop's once that runs; NULL: none is kept */
     bool stopping;
     int idle_fd;
 };

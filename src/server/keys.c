@@ -222,6 +222,17 @@ bool keys_have_budgets(const keys *k)
     return found;
 }
 
+size_t keys_count(const keys *k)
+{
+    return k != NULL ? k->n : 0;
+}
+
+budget_account *keys_account(const keys *k, size_t i, const char **name)
+{
+    *name = k->holders[i].name;
+    return k->holders[i].account;
+}
+
 void key_holder_spend(key_holder *h, double cost)
 {
     if (h->account != NULL)

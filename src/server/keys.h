@@ -34,6 +34,10 @@ error_code keys_find(keys *k, const char *key, key_holder **out, failure *fail);
 
 const char *key_holder_name(const key_holder *h);
 bool keys_have_budgets(const keys *k); /* NULL too */
+/* For who keeps what was spent: how many there are (NULL: none), and the account of each with its
+ * holder's name; NULL: it has no budget. */
+size_t keys_count(const keys *k);
+budget_account *keys_account(const keys *k, size_t i, const char **name);
 /* Its requests have cost so much more; any thread. */
 void key_holder_spend(key_holder *h, double cost);
 const budget *key_holder_budget(const key_holder *h);

@@ -197,6 +197,15 @@ static void stop_listening(loop *l)
 
 /* ---- the thread ------------------------------------------------------------------------------ */
 
+static void keep_budgets(server *s)
+{
+    pthread_mutex_lock(&s->lock);
+    keys *k = keys_take(s->keys);
+    pthread_mutex_unlock(&s->lock);
+    budget_file_keep(s->budgets, k);
+    keys_release(k);
+}
+
 static void tick(loop *l)
 {
     double now = clock_ms();
@@ -205,6 +214,8 @@ static void tick(loop *l)
     if (now < l->next_tick_ms)
         return;
     l->next_tick_ms = now + TICK_MS;
+    if (l->server->budgets != NULL)
+        keep_budgets(l->server);
     for (connection *c = l->server->oldest; c != NULL; c = c->next) {
         connection_time(c, now);
         watch_connection(l, c);
@@ -213,9 +224,8 @@ static void tick(loop *l)
 
 static int sleep_ms(const loop *l)
 {
-    double most = l->accept_after_ms > 0      ? ACCEPT_PAUSE_MS
-                  : l->server->oldest != NULL ? TICK_MS
-                                              : INFINITY;
+    bool ticks = l->server->oldest != NULL || l->server->budgets != NULL;
+    double most = l->accept_after_ms > 0 ? ACCEPT_PAUSE_MS : ticks ? TICK_MS : INFINITY;
     if (l->backends_fd >= 0)
         most = fmin(most, fmax(ceil(l->backends_ms - clock_ms()), 0));
     return most < INFINITY ? (int)most : -1;

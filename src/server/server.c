@@ -108,6 +108,8 @@ error_code server_create(server **out, const server_options *options, failure *f
         code = failure_set(fail, ERR_MEMORY, "no memory for the server");
     if (code == OK)
         code = server_read_keys(s, fail);
+    if (code == OK && options->budget_file != NULL)
+        code = budget_file_open(&s->budgets, options->budget_file, s->keys, fail);
     if (code == OK && options->tls_certificate != NULL)
         code = tls_create(&s->tls, options->tls_certificate, options->tls_key, fail);
     if (code == OK)
@@ -198,6 +200,9 @@ void server_destroy(server *s)
         close(s->idle_fd);
     pthread_mutex_destroy(&s->lock);
     free(s->host);
+    if (s->budgets != NULL)
+        budget_file_keep(s->budgets, s->keys);
+    budget_file_close(s->budgets);
     keys_release(s->keys);
     free(s);
 }

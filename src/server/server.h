@@ -36,6 +36,7 @@ typedef struct server_options {
     const char *tls_certificate, *tls_key; /* PEM files; NULL: no TLS */
     const char *api_key;                   /* one key; NULL: none */
     const char *keys_file;                 /* more of them (docs/http.md); NULL: none */
+    const char *budget_file;               /* what they have spent; NULL: a restart forgets it */
     bool has_prices;                       /* models cost something: keys may have budgets */
     uint32_t max_connections;              /* ≥ 1; one more is answered 503 */
     uint32_t max_connections_per_address;  /* 0: half of them, and for this machine all */

@@ -107,6 +107,32 @@ test('a budget that is spent', async (t) => {
   await until('there is room', async () => (await chat('c-key')).status === 200);
 });
 
+test('what was spent is kept over a restart, and over kill -9', async (t) => {
+  const folder = temporaryFolder(t), keys = path.join(folder, 'keys'), spent = path.join(folder, 'spent.json');
+  fs.writeFileSync(keys, 'ann a-key budget=0.02/month\nbob b-key budget=0.02/month\n', { mode: 0o600 });
+  const config = changedConfig(t, (text) => priced(text).replace(/^server:\n/m, `server:\n  keys_file: ${keys}\n  budget_file: ${spent}\n`));
+  const chat = (server, key) => server.json('/v1/chat/completions', ask('Who wrote Faust?', { model: 'large' }), { Authorization: `Bearer ${key}` });
+  const kept = (name) => JSON.parse(fs.readFileSync(spent, 'utf8')).spent[name].amount;
+  let server = await Server.start({ args: ['--config', config] });
+  assert.equal((await chat(server, 'a-key')).status, 200);
+  await server.stop();
+  assert.ok(kept('ann') > 0.02 && kept('bob') === 0);
+
+  server = await Server.start({ args: ['--config', config] });
+  assert.equal((await chat(server, 'a-key')).status, 429);
+  assert.equal((await chat(server, 'b-key')).status, 200);
+  await until('it is kept', () => kept('bob') > 0.02);
+  server.child.kill('SIGKILL');
+  await server.ended;
+  server = await Server.start({ args: ['--config', config] });
+  assert.equal((await chat(server, 'b-key')).status, 429);
+  await server.stop();
+  fs.writeFileSync(spent, '{"spent": 3}');
+  const end = run(['serve', '--port', '0', '--config', config]);
+  assert.equal(end.status, 4);
+  assert.match(end.stderr, /spent\.json: it does not say what keys have spent/);
+});
+
 test('budgets need prices', (t) => {
   const keys = path.join(temporaryFolder(t), 'keys');
   fs.writeFileSync(keys, 'ann a-key budget=1/day\n', { mode: 0o600 });

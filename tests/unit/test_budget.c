@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "orchestra/delay.h"
+#include "server/budget_file.h"
 #include "server/keys.h"
 
 static void test_words(void **state)
@@ -63,13 +64,18 @@ static void test_account(void **state)
     budget_account_release(a);
 }
 
+static void write_whole(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    fputs(text, file);
+    fclose(file);
+}
+
 static keys *read_keys(const char *path, const char *text, const keys *before)
 {
     keys *k;
     failure fail;
-    FILE *file = fopen(path, "w");
-    fputs(text, file);
-    fclose(file);
+    write_whole(path, text);
     if (keys_create(&k, NULL, path, before, &fail) != OK)
         fail_msg("%s", fail.text);
     return k;
@@ -112,6 +118,72 @@ static void test_keys_read_again(void **state)
     unlink(path);
 }
 
+static error_code open_budgets(const char *path, keys *k)
+{
+    budget_file *f;
+    failure fail;
+    error_code code = budget_file_open(&f, path, k, &fail);
+    if (code == OK)
+        budget_file_keep(f, k);
+    if (code == OK)
+        budget_file_close(f);
+    return code;
+}
+
+/* What was spent before a restart is spent after it; of who has a key no more nothing is kept. */
+static void test_file(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/a-io-budget-XXXXXX", path[64], list[64];
+    double wait_s;
+    failure fail;
+    budget_file *f;
+    key_holder *ann;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/spent.json", folder);
+    snprintf(list, sizeof list, "%s/keys", folder);
+    keys *k = read_keys(list, "ann a budget=1/month\nbob b budget=1/month\ncarol c\n", NULL);
+    assert_int_equal(budget_file_open(&f, path, k, &fail), OK);
+    assert_int_equal(enter(k, "a", &wait_s), KEY_TAKEN);
+    assert_int_equal(keys_find(k, "a", &ann, &fail), OK);
+    key_holder_spend(ann, 2);
+    budget_file_keep(f, k);
+    budget_file_close(f);
+    keys_release(k);
+
+    k = read_keys(list, "ann other budget=1/month\nbob b budget=1/month\n", NULL);
+    assert_int_equal(open_budgets(path, k), OK);
+    assert_int_equal(enter(k, "other", &wait_s), KEY_SPENT);
+    assert_int_equal(enter(k, "b", &wait_s), KEY_TAKEN);
+    keys_release(k);
+    k = read_keys(list, "bob b budget=1/month\n", NULL);
+    assert_int_equal(open_budgets(path, k), OK);
+    keys_release(k);
+    k = read_keys(list, "ann a budget=1/month\n", NULL);
+    assert_int_equal(open_budgets(path, k), OK);
+    assert_int_equal(enter(k, "a", &wait_s), KEY_TAKEN);
+
+    static const char *const wrong[] = {
+        "",
+        "{}",
+        "[]",
+        "{\"spent\": 3}",
+        "{\"spent\": {\"ann\": 1}}",
+        "{\"spent\": {\"x\": {\"since\": 1}}}",
+        "{\"spent\": {\"x\": {\"since\": 1, \"amount\": -1}}}",
+        "{\"spent\": {\"x\": {\"since\": 1.5, \"amount\": 1}}}"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        write_whole(path, wrong[i]);
+        if (open_budgets(path, k) != ERR_CONFIG)
+            fail_msg("%s is taken", wrong[i]);
+    }
+    assert_int_equal(open_budgets("/no/such/folder/x", k), ERR_IO);
+    keys_release(k);
+    unlink(path);
+    unlink(list);
+    rmdir(folder);
+}
+
 static void test_delay(void **state)
 {
     (void)state;
@@ -131,7 +203,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words),   cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_account), cmocka_unit_test(test_keys_read_again),
+        cmocka_unit_test(test_account), cmocka_unit_test(test_keys_read_again), cmocka_unit_test(test_file),
         cmocka_unit_test(test_delay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

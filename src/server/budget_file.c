@@ -1,0 +1,171 @@
+/* budget_file.c: what keys have spent, kept and read. */
+#include "server/budget_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "base/json.h"
+#include "base/log.h"
+
+#define FILE_LIMIT ((size_t)4 << 20) /* 4,096 keys of 63 bytes, and their numbers */
+
+struct budget_file {
+    char *path, *partial;
+    char *written;  /* what stands in it; NULL: nothing of ours */
+    bool is_broken; /* it could not be written: said already */
+};
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static bool is_spent(const json_t *one)
+{
+    const json_t *since = json_object_get(one, "since"), *amount = json_object_get(one, "amount");
+    double value = json_number_value(amount);
+    return json_is_integer(since) && json_integer_value(since) >= 0 && json_is_number(amount) &&
+           isfinite(value) && value >= 0;
+}
+
+static bool is_whole(const json_t *spent)
+{
+    const char *name;
+    json_t *one;
+    bool whole = json_is_object(spent);
+    json_object_foreach((json_t *)(uintptr_t)spent, name, one) whole = whole && is_spent(one);
+    return whole;
+}
+
+static void give(keys *k, const json_t *spent)
+{
+    const char *name;
+    for (size_t i = 0; i < keys_count(k); i++) {
+        budget_account *a = keys_account(k, i, &name);
+        const json_t *one = a != NULL ? json_object_get(spent, name) : NULL;
+        if (one != NULL)
+            budget_account_set(a, (time_t)json_integer_value(json_object_get(one, "since")),
+                               json_number_value(json_object_get(one, "amount")));
+    }
+}
+
+static error_code read_file(const budget_file *f, keys *k, failure *fail)
+{
+    buffer text;
+    json_error_t error;
+    if (access(f->path, F_OK) != 0 && errno == ENOENT)
+        return OK;
+    buffer_init(&text, FILE_LIMIT);
+    error_code code = buffer_read_file(&text, f->path, fail);
+    if (code == OK) {
+        json_t *root = json_read(text.data, text.length, 0, &error, &code);
+        const json_t *spent = json_object_get(root, "spent");
+        if (code != ERR_MEMORY && !is_whole(spent))
+            code =
+                failure_set(fail, ERR_CONFIG, "%s: it does not say what keys have spent", f->path);
+        else if (code != OK)
+            failure_set(fail, code, "no memory for %s", f->path);
+        else
+            give(k, spent);
+        json_decref(root);
+    }
+    buffer_free(&text);
+    return code == OK ? OK : failure_prefix(fail, "server.budget_file");
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static char *write_text(const keys *k)
+{
+    json_t *spent = json_object();
+    const char *name;
+    for (size_t i = 0; i < keys_count(k); i++) {
+        time_t since;
+        double amount;
+        const budget_account *a = keys_account(k, i, &name);
+        if (a == NULL)
+            continue;
+        budget_account_read(a, &since, &amount);
+        json_object_set_new(spent, name,
+                            json_pack("{s:I, s:f}", "since", (json_int_t)since, "amount", amount));
+    }
+    json_t *root = json_pack("{s:o}", "spent", spent);
+    char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    json_decref(root);
+    return text;
+}
+
+/* Whole or not at all. Not waited for until it is on the disk: the loop's thread does this. */
+static error_code write_file(const budget_file *f, const char *text, failure *fail)
+{
+    int fd = open(f->partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    size_t length = strlen(text);
+    bool written = fd >= 0 && write(fd, text, length) == (ssize_t)length;
+    written = fd >= 0 && close(fd) == 0 && written && rename(f->partial, f->path) == 0;
+    if (written)
+        return OK;
+    failure_set(fail, ERR_IO, "server.budget_file: cannot write %s: %s", f->path, strerror(errno));
+    unlink(f->partial);
+    return ERR_IO;
+}
+
+static error_code keep(budget_file *f, const keys *k, failure *fail)
+{
+    char *text = write_text(k);
+    if (text == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for what keys have spent");
+    if (f->written != NULL && strcmp(text, f->written) == 0) {
+        free(text);
+        return OK;
+    }
+    error_code code = write_file(f, text, fail);
+    free(code == OK ? f->written : text);
+    if (code == OK)
+        f->written = text;
+    return code;
+}
+
+void budget_file_keep(budget_file *f, const keys *k)
+{
+    failure why;
+    bool was_broken = f->is_broken;
+    f->is_broken = keep(f, k, &why) != OK;
+    if (f->is_broken && !was_broken)
+        log_warn("%s", why.text);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+error_code budget_file_open(budget_file **out, const char *path, keys *k, failure *fail)
+{
+    budget_file *f = calloc(1, sizeof *f);
+    if (f == NULL || (f->path = strdup(path)) == NULL ||
+        asprintf(&f->partial, "%s.partial", path) < 0) {
+        if (f != NULL)
+            f->partial = NULL;
+        budget_file_close(f);
+        return failure_set(fail, ERR_MEMORY, "no memory for %s", path);
+    }
+    error_code code = read_file(f, k, fail);
+    if (code == OK)
+        code = keep(f, k, fail);
+    if (code != OK) {
+        budget_file_close(f);
+        return code;
+    }
+    *out = f;
+    return OK;
+}
+
+void budget_file_close(budget_file *f)
+{
+    if (f == NULL)
+        return;
+    free(f->path);
+    free(f->partial);
+    free(f->written);
+    free(f);
+}
