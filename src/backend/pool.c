@@ -134,8 +134,8 @@ static bool was_tried(const pool_tried *t, size_t slot)
     return false;
 }
 
-/* A request may go to it now. */
-static bool is_free(pool *p, size_t slot, const pool_tried *tried, double now_ms)
+/* A request may go to it, as far as is known but for its refusals. */
+static bool has_room(pool *p, size_t slot, const pool_tried *tried, double now_ms)
 {
     pool_replica *r = &p->replicas[slot];
     if (!r->is_used || r->is_leaving || was_tried(tried, slot))
@@ -144,8 +144,15 @@ static bool is_free(pool *p, size_t slot, const pool_tried *tried, double now_ms
         return true;
     double most =
         fmax(1, (double)pool_limit_now(&r->limit) * pool_breaker_share(&r->breaker, now_ms));
-    return now_ms >= r->refused_until && r->unwell < UNWELL && (double)r->in_flight < most &&
+    return r->unwell < UNWELL && (double)r->in_flight < most &&
            pool_breaker_allows(&r->breaker, now_ms);
+}
+
+/* A request may go to it now. */
+static bool is_free(pool *p, size_t slot, const pool_tried *tried, double now_ms)
+{
+    return (p->setting.is_single || now_ms >= p->replicas[slot].refused_until) &&
+           has_room(p, slot, tried, now_ms);
 }
 
 /* More of the work is its than of the others, now or lately. What many ask for may leave it sooner
@@ -245,6 +252,16 @@ size_t pool_choose(pool *p, const pool_place *place, const pool_tried *tried, do
     return *last;
 }
 
+size_t pool_choose_refused(pool *p, const pool_tried *tried, double now_ms)
+{
+    size_t best = POOL_NONE;
+    for (size_t i = 0; i < p->n_slots; i++)
+        if (has_room(p, i, tried, now_ms) &&
+            (best == POOL_NONE || p->replicas[i].refused_until < p->replicas[best].refused_until))
+            best = i;
+    return best;
+}
+
 /* ---- what becomes of requests ---------------------------------------------------------------- */
 
 size_t pool_begin(pool *p, size_t slot)
@@ -287,13 +304,13 @@ static void answered(pool *p, pool_replica *r, size_t most, double delay_ms, siz
 }
 
 /* Longer each time: somebody else's requests may have it. */
-static void refused(pool *p, pool_replica *r, double now_ms)
+static void refused(pool *p, pool_replica *r, size_t most, double now_ms)
 {
     double wait_ms = fmin(REFUSED_FIRST_MS * exp2(fmin(r->refusals, 20)), REFUSED_LONGEST_MS);
     r->refused++;
     r->refusals++;
     r->refused_until = now_ms + wait_ms * (0.5 + pool_draw(p));
-    pool_limit_refused(&r->limit, r->in_flight);
+    pool_limit_refused(&r->limit, most - 1);
     pool_breaker_forget(&r->breaker);
 }
 
@@ -307,7 +324,7 @@ void pool_end(pool *p, size_t slot, pool_end_kind kind, size_t began_with, doubl
     if (kind == POOL_ANSWERED)
         answered(p, r, most, delay_ms, size, now_ms);
     else if (kind == POOL_REFUSED)
-        refused(p, r, now_ms);
+        refused(p, r, most, now_ms);
     else if (kind == POOL_CANCELLED)
         pool_breaker_forget(&r->breaker);
     else {

@@ -90,6 +90,10 @@ size_t pool_find(const pool *p, const char *name); /* POOL_NONE: no such replica
 pool_place pool_place_of(pool *p, const pool_prefix *prefix);
 /* Where a request goes now, none of those tried; POOL_NONE: nowhere, now. */
 size_t pool_choose(pool *p, const pool_place *place, const pool_tried *tried, double now_ms);
+/* Likewise for a request that pool_choose sent nowhere: whichever of those that are passed by for a
+ * refusal is to be asked again first. */
+size_t pool_choose_refused(pool *p, const pool_tried *tried, double now_ms);
+
 typedef enum pool_end_kind {
     POOL_ANSWERED,  /* whatever the answer */
     POOL_REFUSED,   /* it has no room (429, 503) */

@@ -87,6 +87,7 @@ struct remote_backend {
     remote_pool pools[N_MANNERS];
     config_pool setting;
     remote_call *waiting; /* for a replica, who came first first */
+    bool has_room;        /* a request has ended at one since those that wait were looked at */
     double hedge_credit;
 
     remote_change *change; /* under the house's lock: not made yet; or NULL */
@@ -147,7 +148,8 @@ struct remote_call {
     pool_tried tried[N_MANNERS];
     size_t n_failed;
     double not_before_ms, wait_end_ms; /* while it waits */
-    bool has_waited;
+    double round_ms;                   /* likewise, unless a replica has room before */
+    bool has_waited;                   /* it found none with room once */
     failure last; /* why it was not answered yet */
     event_stream events;
     bool is_whole; /* the answer's end was told */

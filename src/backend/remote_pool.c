@@ -55,26 +55,29 @@ void remote_pools_take(remote_backend *b, remote_call *c, double now_ms)
 
 /* ---- going to a replica ---------------------------------------------------------------------- */
 
-static bool choose(remote_call *c, size_t manner, double now_ms, size_t *slot)
+/* `presses`: of those that are passed by for a refusal. */
+static bool choose(remote_call *c, size_t manner, bool presses, double now_ms, size_t *slot)
 {
-    remote_pool *p = &c->backend->pools[manner];
-    if (p->replicas == NULL || p->replicas->n == 0)
+    pool *p = c->backend->pools[manner].replicas;
+    const pool_tried *tried = &c->tried[manner];
+    if (p == NULL || p->n == 0)
         return false;
-    *slot = pool_choose(p->replicas, &c->places[manner], &c->tried[manner], now_ms);
+    *slot = presses ? pool_choose_refused(p, tried, now_ms)
+                    : pool_choose(p, &c->places[manner], tried, now_ms);
     return *slot != POOL_NONE;
 }
 
 /* The manner that the plan wants first; the text is the same. */
-static remote_pool *choose_any(remote_call *c, double now_ms, size_t *slot)
+static remote_pool *choose_any(remote_call *c, bool presses, double now_ms, size_t *slot)
 {
     size_t first = c->wants_lookup ? MANNER_LOOKUP : MANNER_PLAIN;
     for (size_t i = 0; i < N_MANNERS; i++)
-        if (choose(c, (first + i) % N_MANNERS, now_ms, slot))
+        if (choose(c, (first + i) % N_MANNERS, presses, now_ms, slot))
             return &c->backend->pools[(first + i) % N_MANNERS];
     return NULL;
 }
 
-/* Nowhere to go now: after a moment all may be tried again. */
+/* Nowhere to go now: after a moment, or when one has room, all may be tried again. */
 static void begin_round(remote_call *c, double now_ms)
 {
     bool has_tried = false;
@@ -83,7 +86,7 @@ static void begin_round(remote_call *c, double now_ms)
         c->tried[i].n = 0;
     }
     if (has_tried)
-        c->not_before_ms =
+        c->round_ms =
             now_ms + ROUND_MS * (0.5 + pool_draw(c->backend->pools[MANNER_PLAIN].replicas));
 }
 
@@ -148,8 +151,16 @@ static bool may_wait(remote_call *c, failure *why)
     return false;
 }
 
-/* True: it waits no more. */
-static bool move_on(remote_call *c, double now_ms)
+/* A request that is new asks those that refused others, too, before it waits: that takes less time
+ * than waiting, and one of them may have room. Not before others that wait. */
+static remote_pool *choose_now(remote_call *c, bool is_next, double now_ms, size_t *slot)
+{
+    remote_pool *p = choose_any(c, false, now_ms, slot);
+    return p == NULL && is_next && !c->has_waited ? choose_any(c, true, now_ms, slot) : p;
+}
+
+/* True: it waits no more. `is_next`: nobody waits for room before it. */
+static bool move_on(remote_call *c, bool is_next, double now_ms)
 {
     failure why;
     size_t slot;
@@ -158,9 +169,9 @@ static bool move_on(remote_call *c, double now_ms)
         remote_call_finish(c, &why);
         return true;
     }
-    if (now_ms < c->not_before_ms)
+    if (now_ms < c->not_before_ms || (now_ms < c->round_ms && !c->backend->has_room))
         return false;
-    remote_pool *p = choose_any(c, now_ms, &slot);
+    remote_pool *p = choose_now(c, is_next, now_ms, &slot);
     if (p == NULL && may_wait(c, &why)) {
         begin_round(c, now_ms);
         return false;
@@ -172,14 +183,18 @@ static bool move_on(remote_call *c, double now_ms)
 
 void remote_pools_dispatch(remote_backend *b, double now_ms)
 {
+    bool is_next = true;
     for (remote_call **at = &b->waiting; *at != NULL;) {
         remote_call *c = *at, *next = c->next;
-        if (move_on(c, now_ms)) {
+        if (move_on(c, is_next, now_ms)) {
             *at = next;
             atomic_fetch_sub(&b->n_waiting, 1);
-        } else
+        } else {
+            is_next = is_next && !c->has_waited;
             at = &c->next;
+        }
     }
+    b->has_room = false;
     if (b->waiting != NULL)
         remote_house_look_by(b->house, now_ms + QUEUE_LOOK_MS);
 }
@@ -217,6 +232,7 @@ void remote_pools_settle(remote_attempt *a, pool_end_kind kind, const failure *w
     if (why->code == OK || kind == POOL_ANSWERED || (c->has_text && has_won))
         drop_attempts(c, a, now_ms);
     remote_attempt_end(a, kind, now_ms);
+    c->backend->has_room |= kind == POOL_ANSWERED || kind == POOL_CANCELLED;
     if (c->attempts[0] != NULL) { /* the other one goes on */
         note_tried(c, p, slot);
         return;
@@ -249,7 +265,7 @@ static double hedge(remote_attempt *a, double now_ms)
     if (now_ms < due_ms)
         return due_ms;
     note_tried(c, a->pool, a->slot);
-    remote_pool *p = choose_any(c, now_ms, &slot);
+    remote_pool *p = choose_any(c, false, now_ms, &slot);
     if (p == NULL || begin(c, p, slot, now_ms, &why) != OK)
         return now_ms + QUEUE_LOOK_MS;
     c->backend->hedge_credit--;

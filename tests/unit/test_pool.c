@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "unit/knee_simulation.h"
 #include "unit/pool_simulation.h"
 
 static const pool_tried nobody = {.n = 0};
@@ -206,7 +207,12 @@ static void one_that_refuses_is_passed_by_and_none_is_asked_twice(void **state)
         pool_end(p, slot, POOL_REFUSED, pool_begin(p, slot), 0, 0, 0);
     }
     assert_int_equal(pool_choose(p, &at, &tried, 0), POOL_NONE);
-    assert_int_equal(pool_choose(p, &at, &nobody, 1), POOL_NONE); /* for a moment */
+    assert_int_equal(pool_choose_refused(p, &tried, 0), POOL_NONE);
+    assert_int_equal(pool_choose(p, &at, &nobody, 1), POOL_NONE); /* for a moment … */
+    size_t first = pool_choose_refused(p, &nobody, 1);            /* … but for who has no other */
+    assert_int_not_equal(first, POOL_NONE);
+    for (size_t i = 0; i < 4; i++)
+        assert_true(p->replicas[first].refused_until <= p->replicas[i].refused_until);
     size_t again = pool_choose(p, &at, &nobody, 8);
     assert_int_not_equal(again, POOL_NONE);
     pool_end(p, again, POOL_ANSWERED, pool_begin(p, again), 3, 0, 11);
@@ -336,59 +342,6 @@ static void checks_that_fail_open_it_and_one_that_does_not_lets_it_be_tried(void
 
 /* ---- limits ---------------------------------------------------------------------------------- */
 
-/* A replica that works on `knee` requests at full speed; beyond, they share, and lose a part. */
-typedef struct knee {
-    double knee, work_ms, loss;
-} knee;
-
-enum { MOST_AT_ONCE = 256 };
-
-/* Requests that end in a given time, within twice their idle delay; with always enough to do.
- * `limit`: a fixed one; 0: what `l` says. */
-static size_t serve(pool_limit *l, size_t limit, const knee *k, double for_ms, uint64_t seed)
-{
-    static double left[MOST_AT_ONCE], began_ms[MOST_AT_ONCE];
-    static size_t with[MOST_AT_ONCE];
-    size_t n = 0, good = 0;
-    uint64_t drawn = 0;
-    for (double now_ms = 0; now_ms < for_ms;) {
-        size_t most = limit > 0 ? limit : pool_limit_now(l);
-        for (; n < most && n < MOST_AT_ONCE; n++) {
-            left[n] = k->work_ms * (0.5 + random_uniform(seed, 7, drawn++));
-            began_ms[n] = now_ms;
-            with[n] = n + 1;
-        }
-        double over = (double)n > k->knee ? (double)n - k->knee : 0;
-        double speed = over > 0 ? k->knee / (double)n / (1 + k->loss * over) : 1;
-        size_t first = 0;
-        for (size_t i = 1; i < n; i++)
-            first = left[i] < left[first] ? i : first;
-        double step_ms = left[first] / speed;
-        now_ms += step_ms;
-        for (size_t i = 0; i < n; i++)
-            left[i] -= step_ms * speed;
-        double took_ms = now_ms - began_ms[first];
-        good += took_ms <= 2 * k->work_ms;
-        if (limit == 0)
-            pool_limit_done(l, n > with[first] ? n : with[first], 0, took_ms);
-        n--;
-        left[first] = left[n];
-        began_ms[first] = began_ms[n];
-        with[first] = with[n];
-    }
-    return good;
-}
-
-static size_t serve_best(const knee *k, double for_ms, uint64_t seed)
-{
-    size_t best = 0;
-    for (size_t limit = (size_t)(0.8 * k->knee); (double)limit <= 1.6 * k->knee; limit++) {
-        size_t good = serve(NULL, limit, k, for_ms, seed);
-        best = good > best ? good : best;
-    }
-    return best;
-}
-
 static void a_limit_finds_a_knee_that_moves(void **state)
 {
     (void)state;
@@ -401,7 +354,8 @@ static void a_limit_finds_a_knee_that_moves(void **state)
         pool_limit_init(&l, 0);
         for (size_t i = 0; i < 5; i++) {
             knee k = {knees[i], 100, losses[w]};
-            size_t now = serve(&l, 0, &k, phase_ms, i), most = serve_best(&k, phase_ms, i);
+            size_t now = knee_goodput(&l, 0, &k, phase_ms, i),
+                   most = knee_best_goodput(&k, phase_ms, i);
             print_message("loss %.3f, knee %2.0f: limit %5.1f, %.3f of the best fixed one\n",
                           losses[w], k.knee, l.limit, (double)now / (double)most);
             good += now;
