@@ -35,7 +35,7 @@
 #   make bench-depth    decoding behind long histories by every type of KV; MODEL=FILE, DEPTHS='8192 …'
 #   make bench-probe    what a decision costs by phase, and what of it is lost when the small model answers
 #   make bench-steps    what mixed work costs: pace beside a long prompt, probes, pauses, streams, switches
-#   make bench-pool     what choosing a replica costs, at 10 and 1,000 of them, simulated
+#   make bench-pool     what choosing a replica costs, at 10 and 1,000 of them, and what limits in flight reach, simulated; a forward
 #   make bench-router   what passing a request through costs, beside nginx, vllm-router, smg and LiteLLM's proxy
 #   make bench-idle     what an idle server takes of a core
 #   make bench-lookup   what prompt lookup gains on real texts, from one measured T(n) (MODELS=pangu-1b:q4_0)
@@ -206,7 +206,7 @@ $(VARIANT)/obj/bench/%.o: bench/%.c Makefile
 	$(quiet_compile)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Benches are not run by tests, but have to build.
-BENCHES := $(patsubst %,$(VARIANT)/bench/%,kv_memory depth arithmetic steps probe lookup lookup_wall draft_model render pool router)
+BENCHES := $(patsubst %,$(VARIANT)/bench/%,kv_memory depth arithmetic steps probe lookup lookup_wall draft_model render pool limit router)
 
 STRESS_OBJECTS := $(patsubst %.c,$(VARIANT)/obj/%.o,$(sort $(wildcard bench/stress*.c)))
 $(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY) $(RUST_LIBRARY)
@@ -479,9 +479,11 @@ bench-router: setup
 
 .PHONY: bench-pool
 bench-pool: setup
-	@$(MAKE) --no-print-directory $(VARIANT)/bench/pool
+	@$(MAKE) --no-print-directory $(PROGRAM) $(VARIANT)/bench/pool $(VARIANT)/bench/limit
 	$(VARIANT)/bench/pool 10
 	$(VARIANT)/bench/pool 1000
+	$(VARIANT)/bench/limit 2
+	bench/forward.py --program $(PROGRAM)
 
 bench-idle: setup
 	@$(MAKE) --no-print-directory $(PROGRAM)
