@@ -11,7 +11,7 @@
 
 #include "backend/backend.h"
 
-#define MACHINE_MAX_MODELS 2
+#define MACHINE_MAX_MODELS CONFIG_MAX_MODELS
 #define MACHINE_MAX_PROBES 8
 
 typedef struct machine_model {

@@ -127,11 +127,14 @@ static error_code measure_all(job *j, machine_record *out, const stage *s, failu
     error_code code = read_peak_create(&j->peak, j->threads, READ_PEAK_BYTES, fail);
     if (code == OK)
         code = read_peak_survey(j->peak, &out->read_peak_gb_s, fail);
-    j->all = orchestra_model_count(s->orchestra) * RUNS *
-             (STEP_TESTS + N_WIDE_STEPS + 1 + N_PROBE_SIZES);
+    for (size_t i = 0; i < orchestra_model_count(s->orchestra); i++)
+        if (orchestra_model(s->orchestra, i) != NULL) /* else it is at another server */
+            j->all += RUNS * (STEP_TESTS + N_WIDE_STEPS + 1 + N_PROBE_SIZES);
     for (size_t i = 0; code == OK && i < orchestra_model_count(s->orchestra); i++)
-        code = measure_model(j, orchestra_model(s->orchestra, i), orchestra_kv_type(s->orchestra, i),
-                             &out->models[out->n_models++], fail);
+        if (orchestra_model(s->orchestra, i) != NULL)
+            code = measure_model(j, orchestra_model(s->orchestra, i),
+                                 orchestra_kv_type(s->orchestra, i), &out->models[out->n_models++],
+                                 fail);
     read_peak_destroy(j->peak);
     return code;
 }
