@@ -1,16 +1,14 @@
-/* init.c: `a-io init`: a configuration for a pair of models, with a probe that fits the small one.
+/* init.c: `a-io init`: a configuration for models in the order of escalation, with a probe that
+ * fits the first one.
  */
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/path.h"
 #include "cli/cli.h"
 #include "cli/help.h"
 #include "cli/init.h"
-#include "cli/model_file.h"
 
 #define DEFAULT_OUTPUT "a-io.yaml"
 #define MAX_TEXT ((size_t)1 << 20)
@@ -45,82 +43,18 @@ static error_code read_options(init_options *o, int argc, char **argv, failure *
     error_code code = options_read(rows, argc, argv, fail);
     if (code != OK || o->help)
         return code;
-    if (argc - optind != 2)
-        return failure_set(fail, ERR_INVALID,
-                           "two models are needed, the small one first; try: a-io init --help");
-    o->given[0] = argv[optind];
-    o->given[1] = argv[optind + 1];
+    if (argc - optind < 2 || argc - optind > CONFIG_MAX_MODELS)
+        return failure_set(
+            fail, ERR_INVALID,
+            "two models are needed, the small one first, or up to %d; try: a-io init "
+            "--help",
+            CONFIG_MAX_MODELS);
+    while (optind < argc)
+        o->given[o->n_given++] = argv[optind++];
     return OK;
 }
 
-/* ---- what is named -------------------------------------------------------------------------- */
-
-/* An absolute path where there is a file or folder, so that the configuration may lie anywhere;
- * else as it was given: a name at the hub. *file is the file itself. */
-static error_code find_model(init_model *m, char **file, const char *given, failure *fail)
-{
-    error_code code = model_file_find(given, NULL, file, fail);
-    if (code != OK)
-        return code;
-    char *expanded = path_expand_home(given), *whole = NULL;
-    bool is_here = expanded != NULL && (path_is_file(expanded) || path_is_folder(expanded));
-    if (expanded != NULL)
-        whole = is_here ? realpath(expanded, NULL) : strdup(given);
-    free(expanded);
-    m->path = whole;
-    return whole != NULL
-               ? OK
-               : failure_set(fail, error_code_of_errno(errno), "%s: %s", given, strerror(errno));
-}
-
-/* After its file, as far as a name may have its letters. */
-static void name_model(init_model *m, const char *file)
-{
-    const char *slash = strrchr(file, '/'), *from = slash != NULL ? slash + 1 : file;
-    size_t n = 0;
-    for (; *from != '\0' && strcmp(from, ".gguf") != 0 && n + 1 < sizeof m->name; from++) {
-        bool is_plain = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-",
-                               *from) != NULL;
-        m->name[n++] = *from;
-        m->name[n - 1] = is_plain ? *from : '-';
-    }
-    m->name[n] = '\0';
-}
-
-static error_code check_files(char *const files[2], failure *fail)
-{
-    char *real[2] = {realpath(files[0], NULL), realpath(files[1], NULL)};
-    bool same = real[0] != NULL && real[1] != NULL && strcmp(real[0], real[1]) == 0;
-    free(real[0]);
-    free(real[1]);
-    return same
-               ? failure_set(fail, ERR_INVALID, "%s is named twice: a pair is two models", files[0])
-               : OK;
-}
-
-static error_code find_models(init_report *r, failure *fail)
-{
-    init_model *models[] = {&r->small, &r->large};
-    char *files[2] = {NULL, NULL};
-    error_code code = OK;
-    for (size_t i = 0; code == OK && i < 2; i++) {
-        code = find_model(models[i], &files[i], r->options->given[i], fail);
-        if (code == OK)
-            name_model(models[i], files[i]);
-    }
-    if (code == OK)
-        code = check_files(files, fail);
-    bool is_clear = strcmp(r->small.name, r->large.name) != 0 && r->small.name[0] != '\0' &&
-                    r->large.name[0] != '\0' && strcmp(r->small.name, "auto") != 0 &&
-                    strcmp(r->large.name, "auto") != 0;
-    if (!is_clear) {
-        strcpy(r->small.name, "small");
-        strcpy(r->large.name, "large");
-    }
-    free(files[0]);
-    free(files[1]);
-    return code;
-}
+/* ---- where it is written --------------------------------------------------------------------- */
 
 static error_code check_absent(const init_options *o, const char *path, failure *fail)
 {
@@ -214,42 +148,12 @@ static error_code parse_configuration(config **out, const init_report *r, bool c
     return code;
 }
 
-static error_code check_pair(init_report *r, const orchestra *o, failure *fail)
-{
-    for (size_t i = 0; i < 2; i++)
-        if (!orchestra_has_template(o, i))
-            return failure_set(fail, ERR_UNSUPPORTED,
-                               "%s has no chat template that works, and conversations need one",
-                               r->options->given[i]);
-    if (r->small.model->fingerprint == r->large.model->fingerprint)
-        return failure_set(fail, ERR_INVALID, "%s and %s hold the same model: a pair is two models",
-                           r->options->given[0], r->options->given[1]);
-    model_check_vocabulary(r->large.model, r->small.model, &r->vocabulary);
-    return OK;
-}
-
-/* The smaller one is the small model, whichever was named first. */
-static void order_models(init_report *r)
-{
-    if (model_resident_bytes(r->small.model) <= model_resident_bytes(r->large.model))
-        return;
-    init_model larger = r->small;
-    r->small = r->large;
-    r->large = larger;
-    r->is_swapped = true;
-}
-
 static error_code load_models(init_report *r, stage *s, failure *fail)
 {
     error_code code = parse_configuration(&s->config, r, false, fail);
     if (code == OK)
         code = stage_load(s, fail);
-    if (code != OK)
-        return code;
-    r->small.model = orchestra_model(s->orchestra, 0);
-    r->large.model = orchestra_model(s->orchestra, 1);
-    order_models(r);
-    return check_pair(r, s->orchestra, fail);
+    return code == OK ? init_check_models(r, s->orchestra, fail) : code;
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */
@@ -274,7 +178,7 @@ static error_code write_outputs(const init_report *r, failure *fail)
     const calibration_parts parts = {.probe = &r->probe,
                                      .machine = r->has_machine ? &r->machine : NULL};
     if (code == OK)
-        code = calibration_file_write(r->calibration_path, &parts, c, r->small.model, fail);
+        code = calibration_file_write(r->calibration_path, &parts, c, r->models[0].model, fail);
     if (code == OK)
         code = init_configuration(&text, r, true, fail);
     if (code == OK)
@@ -310,7 +214,7 @@ static error_code init(init_report *r, failure *fail)
     if (code == OK)
         code = read_requests(r, fail);
     if (code == OK)
-        code = find_models(r, fail);
+        code = init_find_models(r, fail);
     if (code == OK)
         code = load_models(r, &s, fail);
     if (code == OK)
@@ -333,8 +237,10 @@ static void free_report(init_report *r)
     labelled_free(&r->requests);
     probe_candidates_free(&r->candidates);
     init_words_free(r->words);
-    free(r->small.path);
-    free(r->large.path);
+    for (size_t i = 0; i < r->n_models; i++) {
+        free(r->models[i].path);
+        free(r->models[i].url);
+    }
     free(r->calibration_path);
     free(r);
 }

@@ -12,7 +12,8 @@
 #define INIT_PROMPT_LIMIT 2048  /* tokens */
 
 typedef struct init_options {
-    const char *given[2]; /* SMALL, LARGE */
+    const char *given[CONFIG_MAX_MODELS]; /* in the order of escalation */
+    size_t n_given;
     const char *output;
     const char *labelled;  /* NULL: the built-in requests */
     const char *templates; /* NULL: the built-in candidates */
@@ -23,9 +24,10 @@ typedef struct init_options {
 } init_options;
 
 typedef struct init_model {
-    char *path; /* as the configuration names it: absolute, or a name at the hub */
+    char *path; /* as the configuration names it: absolute, or a name at the hub … */
+    char *url;  /* … or where it is served; NULL, the other one is not */
     char name[INIT_NAME_SIZE];
-    const model *model; /* NULL: not loaded yet */
+    const model *model; /* NULL: not loaded yet, or at another server */
 } init_model;
 
 /* Candidates of our own: words by label, each list ending with NULL. */
@@ -37,9 +39,10 @@ typedef struct init_words {
 
 typedef struct init_report {
     const init_options *options;
-    init_model small, large;
-    bool is_swapped;    /* they were given the other way round */
-    failure vocabulary; /* code OK: the two have one */
+    init_model models[CONFIG_MAX_MODELS]; /* in the order of escalation */
+    size_t n_models;
+    bool is_swapped;    /* a pair was given the other way round */
+    failure vocabulary; /* code OK: the first and the last one have one */
     labelled_requests requests;
     init_words *words;           /* texts of the comparison: these, or … */
     probe_candidates candidates; /* … those of --templates */
@@ -57,6 +60,16 @@ typedef struct init_report {
     machine_record machine;
     char *calibration_path;
 } init_report;
+
+/* ---- init_models.c: what is named, and what it is ----------------------------------------------
+ */
+
+/* Files, names at the hub, NAME=URL: what the configuration calls them, and where they are. */
+error_code init_find_models(init_report *r, failure *fail);
+/* Once they are loaded: whether they are models of one line; a pair in its order. */
+error_code init_check_models(init_report *r, const orchestra *o, failure *fail);
+/* The first and last of a pair are small and large; of more, each is called by its name. */
+const char *init_role(const init_report *r, size_t i);
 
 /* ---- init_find.c: the probe -------------------------------------------------------------------
  */

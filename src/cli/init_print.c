@@ -7,20 +7,31 @@
 
 /* ---- for people ----------------------------------------------------------------------------- */
 
+static void print_model(const init_report *r, size_t i)
+{
+    const init_model *m = &r->models[i];
+    if (r->n_models == 2)
+        printf("%s  ", init_role(r, i));
+    else
+        printf("%zu  ", i + 1);
+    if (m->url != NULL)
+        printf("%s: at %s\n", m->name, m->url);
+    else
+        printf("%s: %s, %.2f GB in memory, trained for %zu tokens\n", m->name,
+               m->model->config.architecture, (double)model_resident_bytes(m->model) / 1e9,
+               m->model->config.context_length);
+}
+
 static void print_models(const init_report *r)
 {
-    static const char *const roles[] = {"small", "large"};
-    const init_model *models[] = {&r->small, &r->large};
-    for (size_t i = 0; i < 2; i++)
-        printf("%s  %s: %s, %.2f GB in memory, trained for %zu tokens\n", roles[i], models[i]->name,
-               models[i]->model->config.architecture,
-               (double)model_resident_bytes(models[i]->model) / 1e9,
-               models[i]->model->config.context_length);
+    for (size_t i = 0; i < r->n_models; i++)
+        print_model(r, i);
     if (r->is_swapped)
         puts("They were given the other way round: the smaller one is taken as the small model.");
     if (r->vocabulary.code == OK)
-        puts("They have one vocabulary: the small one can also draft for the large one.");
-    else
+        printf("They have one vocabulary: the %s one can also draft for the %s one.\n",
+               r->n_models == 2 ? "small" : "first", r->n_models == 2 ? "large" : "last");
+    else if (r->models[r->n_models - 1].url == NULL)
         printf("They have two vocabularies, so that neither can draft for the other (%s).\n",
                r->vocabulary.text);
 }
@@ -32,7 +43,8 @@ static void print_routes(const init_report *r)
            "%.3f nats.\nChosen without the fold it is judged on: %.1f %% right.\n\n",
            calibration_form_name(r->probe.form), r->n_right, r->comparison.n, r->entropy,
            100 * r->choice.right);
-    printf("%-16s %14s %14s\n", "kind", "small model", "large model");
+    printf("%-16s %14s %14s\n", "kind", r->n_models == 2 ? "small model" : "first model",
+           r->n_models == 2 ? "large model" : "models above");
     for (size_t k = 0; k < r->requests.n_labels; k++)
         printf("%-16s %7zu of %-3zu %7zu of %-3zu\n", r->requests.labels[k], r->n_small[k],
                r->n_requests[k], r->n_requests[k] - r->n_small[k], r->n_requests[k]);
@@ -71,6 +83,8 @@ void init_print(const init_report *r)
 
 static json_t *model_json(const init_model *m)
 {
+    if (m->url != NULL)
+        return json_pack("{s:s, s:s}", "name", m->name, "url", m->url);
     return json_pack("{s:s, s:o, s:s, s:I}", "name", m->name, "path",
                      json_text(m->path, strlen(m->path)), "architecture",
                      m->model->config.architecture, "bytes",
@@ -91,13 +105,17 @@ static json_t *routes_json(const init_report *r)
 error_code init_print_json(const init_report *r, failure *fail)
 {
     const char *file = r->options->output;
+    json_t *models = json_array();
+    for (size_t i = 0; i < r->n_models; i++)
+        json_array_append_new(models, model_json(&r->models[i]));
     json_t *root = json_pack(
-        "{s:o, s:o, s:b, s:b, s:o, s:{s:f, s:f}, s:s, s:I, s:f, s:o, s:o, s:o}", "small",
-        model_json(&r->small), "large", model_json(&r->large), "swapped", r->is_swapped,
-        "one_vocabulary", r->vocabulary.code == OK, "comparison", comparison_json(&r->comparison),
-        "choice", "right", r->choice.right, "nll", r->choice.nll, "form",
-        calibration_form_name(r->probe.form), "right", (json_int_t)r->n_right, "entropy",
-        r->entropy, "routes", routes_json(r), "configuration", json_text(file, strlen(file)),
-        "calibration", json_text(r->calibration_path, strlen(r->calibration_path)));
+        "{s:o, s:o, s:o, s:b, s:b, s:o, s:{s:f, s:f}, s:s, s:I, s:f, s:o, s:o, s:o}", "models",
+        models, "small", model_json(&r->models[0]), "large",
+        model_json(&r->models[r->n_models - 1]), "swapped", r->is_swapped, "one_vocabulary",
+        r->vocabulary.code == OK, "comparison", comparison_json(&r->comparison), "choice", "right",
+        r->choice.right, "nll", r->choice.nll, "form", calibration_form_name(r->probe.form),
+        "right", (json_int_t)r->n_right, "entropy", r->entropy, "routes", routes_json(r),
+        "configuration", json_text(file, strlen(file)), "calibration",
+        json_text(r->calibration_path, strlen(r->calibration_path)));
     return print_json(root, fail);
 }

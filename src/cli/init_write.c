@@ -16,15 +16,11 @@ static error_code add_quoted(buffer *out, const char *text)
     return code;
 }
 
-static error_code add_model(buffer *out, const init_model *m, const char *role,
-                            const init_options *o)
+static error_code add_size(buffer *out, const init_model *m, const init_options *o)
 {
-    error_code code =
-        buffer_add_format(out, "  - name: %s\n    role: %s\n    path: ", m->name, role);
-    if (code == OK)
-        code = add_quoted(out, m->path);
     size_t trained = m->model != NULL ? m->model->config.context_length : 0;
-    if (code == OK && m->model != NULL)
+    error_code code = OK;
+    if (m->model != NULL)
         code = buffer_add_format(out,
                                  "\n    context: %-12zu # tokens a request may hold; the model was "
                                  "trained for %zu\n    slots: %-14d # replies that run at once",
@@ -32,6 +28,23 @@ static error_code add_model(buffer *out, const init_model *m, const char *role,
                                  INIT_SLOTS);
     if (code == OK && o->kv != NULL)
         code = buffer_add_format(out, "\n    kv: %s", o->kv);
+    return code;
+}
+
+static error_code add_model(buffer *out, const init_report *r, size_t i)
+{
+    const init_model *m = &r->models[i];
+    error_code code = buffer_add_format(out, "  - name: %s\n", m->name);
+    if (code == OK && r->n_models == 2)
+        code = buffer_add_format(out, "    role: %s\n", init_role(r, i));
+    if (code == OK)
+        code = buffer_add_text(out, m->url != NULL ? "    url: " : "    path: ");
+    if (code == OK)
+        code = add_quoted(out, m->url != NULL ? m->url : m->path);
+    if (code == OK)
+        code = m->url == NULL ? add_size(out, m, r->options)
+                              : buffer_add_text(out, "\n    # model: ... what the server calls it, "
+                                                     "if not this; key_env: VARIABLE, its key's");
     return code == OK ? buffer_add_text(out, "\n") : code;
 }
 
@@ -40,14 +53,14 @@ static error_code add_models(buffer *out, const init_report *r)
     error_code code = buffer_add_text(
         out, "# Written by a-io init. Every other key: the manual page, section CONFIGURATION.\n"
              "version: 1\n\nmodels:\n");
-    if (code == OK)
-        code = add_model(out, &r->small, "small", r->options);
-    if (code == OK)
-        code = add_model(out, &r->large, "large", r->options);
-    if (code == OK && r->vocabulary.code == OK && r->small.model != NULL)
-        code =
-            buffer_add_text(out, "# They have one vocabulary: in a rule of the policy \"rules\", "
-                                 "lookup: draft lets the small one\n# draft for the large one.\n");
+    for (size_t i = 0; code == OK && i < r->n_models; i++)
+        code = add_model(out, r, i);
+    if (code == OK && r->vocabulary.code == OK && r->models[0].model != NULL)
+        code = buffer_add_format(out,
+                                 "# They have one vocabulary: in a rule of the policy \"rules\", "
+                                 "lookup: draft lets the %s one\n# draft for the %s one.\n",
+                                 r->n_models == 2 ? "small" : "first",
+                                 r->n_models == 2 ? "large" : "last");
     return code;
 }
 
@@ -63,17 +76,17 @@ static error_code add_probe(buffer *out, const init_report *r)
     const candidate *best = &c->items[c->best];
     error_code code = buffer_add_format(
         out,
-        "\n# The small model reads the conversation and this, and the word it would go on with is "
+        "\n# The %s model reads the conversation and this, and the word it would go on with is "
         "the "
         "kind.\n# Chosen among %zu templates and words by %zu labelled requests: %zu of them were "
         "named "
         "rightly by\n# a calibration that had not seen them. Measure on requests of your own: a-io "
         "calibrate.\nprobe:\n  template: ",
-        c->n_items, c->n, r->n_right);
+        r->n_models == 2 ? "small" : "first", c->n_items, c->n, r->n_right);
     if (code == OK)
         code = add_quoted(out, candidate_template(c, best));
     if (code == OK)
-        code = buffer_add_text(out, "\n  labels: # each token is exactly one token of the small "
+        code = buffer_add_text(out, "\n  labels: # each token is exactly one token of that "
                                     "model\n");
     for (size_t k = 0; code == OK && k < r->requests.n_labels; k++) {
         code = buffer_add_text(out, "    - {name: ");
@@ -94,20 +107,20 @@ static error_code add_probe(buffer *out, const init_report *r)
     return code == OK ? buffer_add_text(out, "\n") : code;
 }
 
-/* Labels of one's own need rules; code, alone, has a policy with a name. */
+/* Labels of one's own need rules, and so do more than two models; code, alone, has a policy with a
+ * name. */
 static bool is_adaptive(const init_report *r)
 {
-    for (size_t k = 0; k < r->requests.n_labels; k++)
+    for (size_t k = 0; r->n_models == 2 && k < r->requests.n_labels; k++)
         if (r->small_labels == UINT64_C(1) << k)
             return strcmp(r->requests.labels[k], CONFIG_LABEL_CODE) == 0;
     return false;
 }
 
-static error_code add_rules(buffer *out, const init_report *r)
+static error_code add_small_labels(buffer *out, const init_report *r)
 {
     const char *between = "";
-    error_code code = buffer_add_text(out, "  name: rules\n  rules:\n    - name: small\n"
-                                           "      intents: [");
+    error_code code = OK;
     for (size_t k = 0; code == OK && k < r->requests.n_labels; k++) {
         if ((r->small_labels >> k & 1) == 0)
             continue;
@@ -116,24 +129,41 @@ static error_code add_rules(buffer *out, const init_report *r)
             code = add_quoted(out, r->requests.labels[k]);
         between = ", ";
     }
-    return code != OK ? code
-                      : buffer_add_format(out,
-                                          "]\n      max_entropy: %.2f       # nats; above it the "
-                                          "large model answers\n      max_prompt_tokens: %d\n"
-                                          "      model: small\n    - name: rest\n      model: "
-                                          "large\n",
-                                          INIT_ENTROPY_LIMIT, INIT_PROMPT_LIMIT);
+    return code;
+}
+
+static error_code add_rules(buffer *out, const init_report *r)
+{
+    bool is_pair = r->n_models == 2;
+    error_code code = buffer_add_text(out, "  name: rules\n  rules:\n    - name: small\n"
+                                           "      intents: [");
+    if (code == OK)
+        code = add_small_labels(out, r);
+    if (code == OK)
+        code =
+            buffer_add_format(out,
+                              "]\n      max_entropy: %.2f       # nats; above it %s answers\n"
+                              "      max_prompt_tokens: %d\n      model: %s\n",
+                              INIT_ENTROPY_LIMIT, is_pair ? "the large model" : "the next one up",
+                              INIT_PROMPT_LIMIT, init_role(r, 0));
+    if (code == OK && !is_pair)
+        code = buffer_add_format(out,
+                                 "    - name: unsure\n      above_entropy: %.2f\n      model: next"
+                                 "             # one up from where the conversation is\n",
+                                 INIT_ENTROPY_LIMIT);
+    return code == OK ? buffer_add_format(out, "    - name: rest\n      model: %s\n",
+                                          init_role(r, r->n_models - 1))
+                      : code;
 }
 
 static error_code add_policy(buffer *out, const init_report *r)
 {
     error_code code = buffer_add_format(
         out,
-        "\n# Of those requests the small model would have answered %zu, %zu of them of another "
-        "kind "
+        "\n# Of those requests the %s model would have answered %zu, %zu of them of another kind "
         "than it was\n# taken for. A limit that holds a target on your requests: a-io calibrate "
         "--max-misroute 2%%.\npolicy:\n",
-        r->n_all_small, r->n_misrouted);
+        r->n_models == 2 ? "small" : "first", r->n_all_small, r->n_misrouted);
     if (code == OK && !is_adaptive(r))
         return add_rules(out, r);
     return code != OK ? code

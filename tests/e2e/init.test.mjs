@@ -37,6 +37,34 @@ test('a pair gets a configuration that is in order', (t) => {
   assert.match(fs.readFileSync(output, 'utf8'), /role: small\n {4}path: ".*small\.gguf"/);
 });
 
+// The demo pair, and one elsewhere: a server that nobody asks while the configuration is made.
+test('three models, the last at another server', async (t) => {
+  const output = path.join(temporaryFolder(t), 'three.yaml');
+  const made = init(small, `middle=${large}`, 'far=http://127.0.0.1:9/v1', '--json', '-o', output);
+  assert.equal(made.status, 0, made.stderr);
+  const report = JSON.parse(made.stdout);
+  assert.deepEqual(report.models.map((one) => one.name), ['small', 'middle', 'far']);
+  const text = fs.readFileSync(output, 'utf8');
+  assert.match(text, /- name: far\n {4}url: "http:\/\/127\.0\.0\.1:9\/v1"\n/);
+  assert.doesNotMatch(text, /role:/);
+  const server = await Server.start({ args: ['--config', output] });
+  t.after(() => server.stop());
+  const { body } = await server.json('/v1/policy');
+  assert.deepEqual(body.rules.map((rule) => [rule.name, rule.model]), [['small', 'small'], ['unsure', 'next'], ['rest', 'far']]);
+  const code = await server.json('/v1/chat/completions', { messages: [{ role: 'user', content: 'Write a function that adds two numbers.' }], max_tokens: 4 });
+  assert.equal(code.headers.get('x-a-io-model'), 'small');
+
+  for (const [args, message] of [
+    [['far=http://127.0.0.1:9/v1', small, large], /the first model must be a file/],
+    [[small, large, 'http://127.0.0.1:9/v1'], /NAME=URL says what the server calls its model/],
+    [[small, large, 'far='], /far=: NAME=FILE or NAME=URL/],
+  ]) {
+    const refused = init('--force', '-o', path.join(path.dirname(output), 'no.yaml'), ...args);
+    assert.equal(refused.status, 2, refused.stdout);
+    assert.match(refused.stderr, message);
+  }
+});
+
 test('labels of one\'s own', (t) => {
   const folder = temporaryFolder(t), output = path.join(folder, 'own.yml'), labelled = path.join(folder, 'own.jsonl');
   const line = (prompt, intent) => `${JSON.stringify({ prompt, intent })}\n`;
