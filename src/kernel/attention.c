@@ -37,14 +37,11 @@ static size_t chunk_rows(const attention_shape *shape, size_t n_rows)
     return least(n_rows, shape->group < CHUNK_QUERIES ? CHUNK_QUERIES / shape->group : 1);
 }
 
-/* From so many queries on a block of quantised keys or values is expanded to f32 once: fewer are
- * served by one pass of the widest kernel. Binary16 costs no more to load than f32 does; four bits
- * are always expanded. */
-enum { EXPAND_QUERIES = 5 };
-
+/* For more queries than one pass serves a block of quantised keys or values is expanded to f32
+ * once. Binary16 costs no more to load than f32 does; four bits are always expanded. */
 static bool expands(kv_type type, size_t queries)
 {
-    return type == KV_Q4 || queries >= EXPAND_QUERIES;
+    return type == KV_Q4 || queries > kernel_active()->pass_queries;
 }
 
 /* What queries have gathered from some positions. */

@@ -1,8 +1,19 @@
-/* attention_avx512.c: attention's parts for AVX-512: up to four queries share each load of keys and
- * values. */
+/* attention_avx512.c: attention's parts for AVX-512: up to seven queries share each load of keys
+ * and values. */
 #if defined(__x86_64__)
 #include "kernel/attention_entry.h"
 #include "kernel/simd_avx512.h"
+
+/* So many queries, or their weights, stay in registers beside the sums. */
+enum { FEW_QUERIES = 4 };
+
+/* The same address, but what is loaded from it is not kept in registers that are not there. */
+INLINE const float *read_again(const float *at, size_t queries)
+{
+    if (queries > FEW_QUERIES)
+        __asm__("" : "+r"(at));
+    return at;
+}
 
 /* Values [16 part, 16 part + 16) from `at`, which is where a block begins. */
 INLINE __m512 load_part(kv_type type, const char *at, size_t part)
@@ -137,55 +148,72 @@ INLINE __m512 sum_sixteen(const __m512 a[LANES])
 
 INLINE size_t score_positions(size_t queries)
 {
-    return queries == 3 ? LANES / 4 : LANES / queries;
+    return queries >= 3 ? LANES / 4 : LANES / queries;
 }
 
-/* `queries` (1 to 4) against some positions from `first`: sixteen sums at most; positions past
- * n − 1 repeat the last one, and what they give is not used. */
+/* Of one position, `step` registers of a key against `queries` of as many. */
+INLINE void score_key(kv_type type, const float *q, size_t queries, const char *at, size_t head_dim,
+                      bool whole, size_t position, __m512 sums[2][LANES])
+{
+    size_t step = step_parts(type), positions = score_positions(queries);
+    UNROLL for (size_t j = 0; j < step; j++)
+    {
+        __m512 key = whole ? load_part(type, at, j) : load_eight(type, at);
+        UNROLL for (size_t i = 0; i < queries; i++)
+        {
+            const float *from = q + i * head_dim + j * LANES;
+            __m512 query = whole ? _mm512_loadu_ps(from) : _mm512_maskz_loadu_ps(0xff, from);
+            size_t lane = i * positions + position; /* where sum_sixteen shall put it */
+            __m512 *sum = &sums[lane / LANES][lane % 4 * 4 + lane % LANES / 4];
+            *sum = _mm512_fmadd_ps(query, key, *sum);
+        }
+    }
+}
+
+/* Queries [4 half, 4 half + 4) of three and more. */
+INLINE void store_fours(float *s, size_t queries, size_t half, __m512 scores)
+{
+    size_t first = half * 4;
+    _mm_storeu_ps(s + first * ATTENTION_BLOCK, _mm512_castps512_ps128(scores));
+    if (queries > first + 1)
+        _mm_storeu_ps(s + (first + 1) * ATTENTION_BLOCK, _mm512_extractf32x4_ps(scores, 1));
+    if (queries > first + 2)
+        _mm_storeu_ps(s + (first + 2) * ATTENTION_BLOCK, _mm512_extractf32x4_ps(scores, 2));
+    if (queries > first + 3)
+        _mm_storeu_ps(s + (first + 3) * ATTENTION_BLOCK, _mm512_extractf32x4_ps(scores, 3));
+}
+
+/* `queries` (1 to 7) against some positions from `first`: sixteen sums at most for each four of
+ * them; positions past n − 1 repeat the last one, and what they give is not used. */
 INLINE void score_tile(kv_type type, const float *q, size_t queries, const char *k, size_t first,
                        size_t n, size_t head_dim, ptrdiff_t ahead, bool ask, float *s)
 {
     size_t positions = score_positions(queries), step = step_parts(type);
-    __m512 sums[LANES];
+    __m512 sums[2][LANES];
     const char *row[LANES];
-    UNROLL for (size_t i = 0; i < LANES; i++) sums[i] = _mm512_setzero_ps();
+    UNROLL for (size_t i = 0; i < LANES; i++) sums[0][i] = sums[1][i] = _mm512_setzero_ps();
     UNROLL for (size_t p = 0; p < positions; p++) row[p] =
         k + (first + p < n ? first + p : n - 1) * kv_bytes(type, head_dim);
     for (size_t d = 0; d < head_dim; d += step * LANES) {
         bool whole = d + LANES <= head_dim;
-        __m512 query[4][2];
-        UNROLL for (size_t i = 0; i < queries; i++) UNROLL for (size_t j = 0; j < step; j++)
-            query[i][j] = whole ? _mm512_loadu_ps(q + i * head_dim + d + j * LANES)
-                                : _mm512_maskz_loadu_ps(0xff, q + i * head_dim + d);
         UNROLL for (size_t p = 0; p < positions; p++)
         {
             const char *at = row[p] + kv_bytes(type, d);
             if (ask)
                 prefetch_beside(at, ahead);
-            UNROLL for (size_t j = 0; j < step; j++)
-            {
-                __m512 key = whole ? load_part(type, at, j) : load_eight(type, at);
-                UNROLL for (size_t i = 0; i < queries; i++)
-                {
-                    size_t lane = i * positions + p; /* where sum_sixteen shall put it */
-                    __m512 *sum = &sums[lane % 4 * 4 + lane / 4];
-                    *sum = _mm512_fmadd_ps(query[i][j], key, *sum);
-                }
-            }
+            score_key(type, read_again(q + d, queries), queries, at, head_dim, whole, p, sums);
         }
     }
-    __m512 scores = sum_sixteen(sums);
+    __m512 scores = sum_sixteen(sums[0]);
     if (queries == 1) {
         _mm512_storeu_ps(s + first, scores);
     } else if (queries == 2) {
         _mm256_storeu_ps(s + first, _mm512_castps512_ps256(scores));
         _mm256_storeu_ps(s + ATTENTION_BLOCK + first, _mm512_extractf32x8_ps(scores, 1));
     } else {
-        _mm_storeu_ps(s + first, _mm512_castps512_ps128(scores));
-        _mm_storeu_ps(s + ATTENTION_BLOCK + first, _mm512_extractf32x4_ps(scores, 1));
-        _mm_storeu_ps(s + 2 * ATTENTION_BLOCK + first, _mm512_extractf32x4_ps(scores, 2));
-        if (queries == 4)
-            _mm_storeu_ps(s + 3 * ATTENTION_BLOCK + first, _mm512_extractf32x4_ps(scores, 3));
+        store_fours(s + first, queries, 0, scores);
+        if (queries > 4)
+            store_fours(s + first, queries, 1, sum_sixteen(sums[1]));
     }
 }
 
@@ -200,24 +228,29 @@ INLINE void score_pass(kv_type type, const float *q, size_t queries, const char 
 INLINE void score_queries(kv_type type, const float *q, size_t n_queries, const char *k, size_t n,
                           size_t head_dim, ptrdiff_t ahead, float *s)
 {
-    if (n_queries >= 4) {
-        score_pass(type, q, 4, k, n, head_dim, ahead, true, s);
-        for (; n_queries >= 8; n_queries -= 4) {
-            q += 4 * head_dim;
-            s += 4 * ATTENTION_BLOCK;
-            score_pass(type, q, 4, k, n, head_dim, 0, false, s);
-        }
-        n_queries -= 4;
-        q += 4 * head_dim;
-        s += 4 * ATTENTION_BLOCK;
-        ahead = 0;
+    bool asked = false;
+    for (; n_queries >= PASS_QUERIES; n_queries -= PASS_QUERIES, asked = true) {
+        if (asked)
+            score_pass(type, q, PASS_QUERIES, k, n, head_dim, 0, false, s);
+        else
+            score_pass(type, q, PASS_QUERIES, k, n, head_dim, ahead, true, s);
+        q += PASS_QUERIES * head_dim;
+        s += PASS_QUERIES * ATTENTION_BLOCK;
     }
-    if (n_queries == 3)
-        score_pass(type, q, 3, k, n, head_dim, ahead, true, s);
-    else if (n_queries == 2)
-        score_pass(type, q, 2, k, n, head_dim, ahead, true, s);
-    else if (n_queries == 1)
-        score_pass(type, q, 1, k, n, head_dim, ahead, true, s);
+    ahead = asked ? 0 : ahead;
+#define CASE(queries)                                                                              \
+    case queries:                                                                                  \
+        score_pass(type, q, queries, k, n, head_dim, ahead, true, s);                              \
+        break
+    switch (n_queries) {
+        CASE(1);
+        CASE(2);
+        CASE(3);
+        CASE(4);
+        CASE(5);
+        CASE(6);
+    }
+#undef CASE
 }
 
 /* ---- softmax -------------------------------------------------------------------------------- */
@@ -256,24 +289,23 @@ INLINE void accumulate_tile(kv_type type, float *out, const float *rescale, cons
                             size_t parts, bool eight, ptrdiff_t ahead, bool ask)
 {
     __mmask16 mask = eight ? 0xff : 0xffff;
-    __m512 sums[4][8];
+    __m512 sums[PASS_QUERIES][8];
     UNROLL for (size_t i = 0; i < queries; i++) UNROLL for (size_t j = 0; j < parts; j++)
         sums[i][j] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, out + i * head_dim + d + j * LANES),
                                    _mm512_set1_ps(rescale[i]));
     const char *at = v + kv_bytes(type, d);
     for (size_t p = 0; p < n; p++, at += kv_bytes(type, head_dim)) {
-        __m512 value[8];
         UNROLL for (size_t j = 0; j < parts; j++)
         {
             if (ask && j % step_parts(type) == 0)
                 prefetch_beside(at + kv_bytes(type, j * LANES), ahead);
-            value[j] = eight ? load_eight(type, at) : load_part(type, at, j);
-        }
-        UNROLL for (size_t i = 0; i < queries; i++)
-        {
-            __m512 weight = _mm512_set1_ps(s[i * ATTENTION_BLOCK + p]);
-            UNROLL for (size_t j = 0; j < parts; j++) sums[i][j] =
-                _mm512_fmadd_ps(weight, value[j], sums[i][j]);
+            __m512 value = eight ? load_eight(type, at) : load_part(type, at, j);
+            const float *weights = read_again(s + p, queries);
+            UNROLL for (size_t i = 0; i < queries; i++)
+            {
+                __m512 weight = _mm512_set1_ps(weights[i * ATTENTION_BLOCK]);
+                sums[i][j] = _mm512_fmadd_ps(weight, value, sums[i][j]);
+            }
         }
     }
     UNROLL for (size_t i = 0; i < queries; i++) UNROLL for (size_t j = 0; j < parts; j++)
@@ -302,26 +334,30 @@ INLINE void accumulate_queries(kv_type type, float *out, const float *rescale, c
                                size_t n_queries, const char *v, size_t n, size_t head_dim,
                                ptrdiff_t ahead)
 {
-    if (n_queries >= 4) {
-        accumulate_pass(type, out, rescale, s, 4, v, n, head_dim, ahead, true);
-        for (; n_queries >= 8; n_queries -= 4) {
-            out += 4 * head_dim;
-            rescale += 4;
-            s += 4 * ATTENTION_BLOCK;
-            accumulate_pass(type, out, rescale, s, 4, v, n, head_dim, 0, false);
-        }
-        n_queries -= 4;
-        out += 4 * head_dim;
-        rescale += 4;
-        s += 4 * ATTENTION_BLOCK;
-        ahead = 0;
+    bool asked = false;
+    for (; n_queries >= PASS_QUERIES; n_queries -= PASS_QUERIES, asked = true) {
+        if (asked)
+            accumulate_pass(type, out, rescale, s, PASS_QUERIES, v, n, head_dim, 0, false);
+        else
+            accumulate_pass(type, out, rescale, s, PASS_QUERIES, v, n, head_dim, ahead, true);
+        out += PASS_QUERIES * head_dim;
+        rescale += PASS_QUERIES;
+        s += PASS_QUERIES * ATTENTION_BLOCK;
     }
-    if (n_queries == 3)
-        accumulate_pass(type, out, rescale, s, 3, v, n, head_dim, ahead, true);
-    else if (n_queries == 2)
-        accumulate_pass(type, out, rescale, s, 2, v, n, head_dim, ahead, true);
-    else if (n_queries == 1)
-        accumulate_pass(type, out, rescale, s, 1, v, n, head_dim, ahead, true);
+    ahead = asked ? 0 : ahead;
+#define CASE(queries)                                                                              \
+    case queries:                                                                                  \
+        accumulate_pass(type, out, rescale, s, queries, v, n, head_dim, ahead, true);              \
+        break
+    switch (n_queries) {
+        CASE(1);
+        CASE(2);
+        CASE(3);
+        CASE(4);
+        CASE(5);
+        CASE(6);
+    }
+#undef CASE
 }
 
 DEFINE_ATTENTION(avx512)

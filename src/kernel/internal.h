@@ -325,6 +325,8 @@ typedef struct kernel_set {
 
     void (*quantize)(activation_block *blocks, const float *x, size_t n_blocks);
 
+    /* Queries that one pass over keys or values serves: for more, quantised ones are expanded. */
+    size_t pass_queries;
     /* Attention's parts, over n ≤ ATTENTION_BLOCK positions; head_dim is a multiple of 8.
      * Quantised values count as the f32 values that they stand for, which f32 holds exactly.
      * What a query gets does not depend on the queries beside it. `next` is where the caller will

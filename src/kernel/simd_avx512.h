@@ -11,7 +11,9 @@
 #include "kernel/exponential.h"
 #include "kernel/inline.h"
 
-enum { LANES = 16 };
+/* Queries that take keys and values together: beside four positions, or four registers of values,
+ * their sums are 28 of 32 registers. */
+enum { LANES = 16, PASS_QUERIES = 7 };
 
 /* The first n < 16 of sixteen. */
 INLINE __mmask16 first_lanes(size_t n)

@@ -239,6 +239,7 @@ const kernel_set kernel_avx2 = {
             [PACKED_MXFP4] = avx2_tile_mxfp4,
         },
     .quantize = avx2_quantize,
+    .pass_queries = 4,
     .expand = avx2_expand,
     .expand_keys = avx2_expand_keys,
     .scores = avx2_scores,

@@ -237,6 +237,7 @@ const kernel_set kernel_avx512 = {
             [PACKED_MXFP4] = avx512_tile_mxfp4,
         },
     .quantize = avx512_quantize,
+    .pass_queries = PASS_QUERIES,
     .expand = avx512_expand,
     .expand_keys = avx512_expand_keys,
     .scores = avx512_scores,

@@ -247,6 +247,7 @@ const kernel_set kernel_neon = {
             [PACKED_MXFP4] = neon_tile_mxfp4,
         },
     .quantize = neon_quantize,
+    .pass_queries = 4,
     .expand = neon_expand,
     .expand_keys = neon_expand_keys,
     .scores = neon_scores,

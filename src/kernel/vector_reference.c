@@ -151,6 +151,7 @@ const kernel_set kernel_reference = {
             [PACKED_MXFP4] = reference_tile_mxfp4,
         },
     .quantize = reference_quantize,
+    .pass_queries = 4,
     .expand = reference_expand,
     .expand_keys = reference_expand_keys,
     .scores = reference_scores,
