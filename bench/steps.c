@@ -1,5 +1,5 @@
 /* What mixed work costs in the step loop: `make bench-steps`. Arguments: which parts (pace, probes,
- * yields, streams, switch; none: all), then numbers: see usage.
+ * yields, streams, switch, beside; none: all but the last), then numbers.
  *
  * pace    a long prompt arrives while four replies stream: the gaps between their tokens, and what
  *         the prompt takes beside what it takes alone; with the step budget and without mixing
@@ -8,6 +8,9 @@
  * yields  a prompt with and without the possibility of a pause, in turns
  * streams one reply and eight at once, in turns: tokens a second
  * switch  two models stream in turns: the time from choosing the other one to its step
+ * beside FILE [PROMPT [ROUNDS]]
+ *         a prompt (512 tokens) alone and beside 1, 4 and 8 replies that stream, in turns: what its
+ *         first token takes, and the gaps between the replies' tokens meanwhile
  */
 #include <math.h>
 #include <pthread.h>
@@ -30,6 +33,8 @@ enum {
     MAX_PROBES = 200,
     SWITCH_TOKENS = 200,
     MAX_CHUNK = 4096,
+    SERVED_CHUNK = 256, /* a configuration's default */
+    BESIDE_CASES = 4,
 };
 
 static model *small, *large;
@@ -99,7 +104,6 @@ static conversation start(engine *e, size_t n_prompt, size_t max_tokens, bool cl
     for (size_t i = 0; i < n_prompt; i++)
         prompt[i] = (int32_t)(random_uniform(seed, 0, i) * (double)n_vocab);
     conversation c = {NULL, new_diary(), clock_ms()};
-    const logit_bias no_end = {tokenizer_eos(engine_model(e)->tokenizer), -100};
     sequence_request r = {.prompt = prompt,
                           .n_prompt = n_prompt,
                           .max_tokens = max_tokens,
@@ -107,8 +111,7 @@ static conversation start(engine *e, size_t n_prompt, size_t max_tokens, bool cl
                           .wake = write_down,
                           .wake_context = c.diary};
     r.sampling.temperature = 0;
-    r.sampling.biases = &no_end;
-    r.sampling.n_biases = no_end.token >= 0 ? 1 : 0;
+    r.min_tokens = SIZE_MAX; /* no end */
     if (classify) {
         r.kind = SEQUENCE_CLASSIFICATION;
         r.labels = labels;
@@ -341,6 +344,65 @@ static void measure_streams(size_t rounds)
     conductor_destroy(c);
 }
 
+/* ---- beside --------------------------------------------------------------------------------- */
+
+/* What the prompt took; the gaps of the streams between whose tokens some of it was computed. */
+static double prompt_beside(engine *e, size_t n_prompt, size_t streams, unsigned seed, double *gaps,
+                            size_t *n_gaps)
+{
+    conversation s[MANY_STREAMS];
+    for (unsigned i = 0; i < streams; i++)
+        s[i] = start(e, STREAM_PROMPT, 0, false, seed + 1 + i);
+    for (size_t i = 0; i < streams; i++)
+        wait_for_events(s[i].diary, 16);
+    conversation p = start(e, n_prompt, 1, false, seed);
+    double ms = time_to_first(&p), end_ms = p.submitted_ms + ms;
+    for (size_t i = 0; i < streams; i++) {
+        diary *d = s[i].diary;
+        wait_for_events(d, d->n + 2);
+        for (size_t k = 1; k < d->n && *n_gaps < MAX_EVENTS; k++)
+            if (d->ms[k] > p.submitted_ms && d->ms[k - 1] < end_ms)
+                gaps[(*n_gaps)++] = d->ms[k] - d->ms[k - 1];
+        end(&s[i]);
+    }
+    end(&p);
+    return ms;
+}
+
+static void measure_beside(const char *path, size_t n_prompt, size_t rounds)
+{
+    static const size_t cases[BESIDE_CASES] = {0, 1, 4, MANY_STREAMS};
+    static double gaps[BESIDE_CASES][MAX_EVENTS];
+    double ms[BESIDE_CASES][MEASURE_MAX_RUNS], ratios[BESIDE_CASES][MEASURE_MAX_RUNS];
+    size_t n_gaps[BESIDE_CASES] = {0};
+    failure fail;
+    engine *e;
+    engine_options o = engine_defaults();
+    o.slots = MANY_STREAMS + 1;
+    o.prefill_chunk = SERVED_CHUNK;
+    must(model_load(&large, path, &(model_options){.chat_template = "none"}, &fail), &fail);
+    conductor *c = open_conductor(&o, NULL, &e);
+    for (unsigned round = 0; round < rounds; round++)
+        for (size_t i = 0; i < BESIDE_CASES; i++) {
+            unsigned seed = 100 * round + 20 * (unsigned)i;
+            ms[i][round] = prompt_beside(e, n_prompt, cases[i], seed, gaps[i], &n_gaps[i]);
+            ratios[i][round] = ms[i][round] / ms[0][round];
+        }
+    for (size_t i = 0; i < BESIDE_CASES; i++) {
+        printf("beside  %zu streams: the first token of %zu after %.0f ms (%.0f to %.0f), %.3f of "
+               "alone (%.3f to %.3f)",
+               cases[i], n_prompt, quantile(ms[i], rounds, 0.5), quantile(ms[i], rounds, 0),
+               quantile(ms[i], rounds, 1), quantile(ratios[i], rounds, 0.5),
+               quantile(ratios[i], rounds, 0), quantile(ratios[i], rounds, 1));
+        if (n_gaps[i] > 0)
+            printf("; %zu gaps: median %.1f, p99 %.1f, longest %.1f ms", n_gaps[i],
+                   quantile(gaps[i], n_gaps[i], 0.5), quantile(gaps[i], n_gaps[i], 0.99),
+                   quantile(gaps[i], n_gaps[i], 1));
+        printf("\n");
+    }
+    conductor_destroy(c);
+}
+
 /* ---- switch --------------------------------------------------------------------------------- */
 
 static void measure_switch(void)
@@ -394,6 +456,13 @@ int main(int argc, char **argv)
     n_threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
     setvbuf(stdout, NULL, _IOLBF, 0);
     must(kernel_init(NULL, &fail), &fail);
+    if (strcmp(part, "beside") == 0 && argc > 2) {
+        size_t rounds = number(argc, argv, 4, 5);
+        measure_beside(argv[2], number(argc, argv, 3, 512),
+                       rounds < MEASURE_MAX_RUNS ? rounds : MEASURE_MAX_RUNS);
+        model_destroy(large);
+        return 0;
+    }
     small = load("pangu-1b:q4_0");
     if (all || strcmp(part, "pace") == 0)
         measure_pace(number(argc, argv, 2, 8192),

@@ -256,16 +256,16 @@ engine_load conductor_read_load(const conductor *c)
     return l;
 }
 
-/* Prompts may lengthen the time between two tokens of a reply by the budget, those of all engines
- * together, for these take turns; what a draft model took of it before this step is gone. */
+/* Prompts share the budget, those of all engines together, for these take turns; what a draft model
+ * took of it before this step is gone. */
 static prefill_limit find_limit(const step *st)
 {
     const engine *e = st->engine;
     prefill_limit limit = {e->options.prefill_chunk, INFINITY};
     engine_load l = conductor_read_load(e->conductor);
+    double budget_ms = fmax(l.budget_ms - e->drafting.budget_ms, 0);
     if (l.streaming > 0)
-        limit.ms = pace_predict(&e->pace, &st->work) +
-                   fmax(l.budget_ms - e->drafting.budget_ms, 0) / (double)larger(l.prefilling, 1);
+        limit.ms = pace_mixed_ms(&e->pace, &st->work, budget_ms / (double)larger(l.prefilling, 1));
     return limit;
 }
 

@@ -42,16 +42,17 @@ typedef struct engine_options {
     size_t queue_limit;    /* sequences waiting before ERR_BUSY */
     size_t prefill_chunk;  /* most prompt rows a step takes; ≥ 1 */
     double step_budget_ms; /* prompts may lengthen the steps between two tokens of a reply by so
-                              much, those of all engines together; > 0 */
+                              much (beside slow steps by up to four times that: pace_mixed_ms),
+                              those of all engines together; > 0 */
     double ageing_ms;      /* a batch sequence that waited so long counts as interactive */
     bool yields;           /* steps pause for urgent work */
     bool prefix_cache;     /* a prompt takes the KV that an earlier one left of its prefix */
     kv_type kv;
     /* What steps cost, where it is known already; step_ms[1] 0: conductor_start measures. */
     double step_ms[ENGINE_STEP_ROWS + 1]; /* T(n); 0: unknown */
-    double prefill_row_ms; /* a row's part of a prefill … */
-    size_t prefill_rows;   /* … of so many tokens; 0: ENGINE_KNOWN_PREFILL */
-    bool fixed_step_cost;  /* T(n) stays step_ms: drafts follow from the tokens alone */
+    double prefill_row_ms;                /* a row's part of a prefill … */
+    size_t prefill_rows;                  /* … of so many tokens; 0: ENGINE_KNOWN_PREFILL */
+    bool fixed_step_cost; /* T(n) stays step_ms: drafts follow from the tokens alone */
 } engine_options;
 
 engine_options engine_defaults(void);

@@ -7,6 +7,8 @@
 #define MOST_SURPRISE 0.25   /* of the expected time: a step is not believed to differ by more */
 #define LEARN_PROMPT_ROWS 8  /* fewer say little about the cost of one */
 #define ROWS_OF_A_READ 8.0   /* rows that cost as much as reading the weights: a first guess */
+#define REPLIES_PART 0.1     /* of a step that prompts fill up, where budgets allow */
+#define MOST_BUDGETS 4.0     /* by which prompts lengthen a step */
 #define ATTENTION_WEIGHT 4.0 /* a product of attention, of floats, costs so many of integers */
 
 /* ---- what is expected before anything was measured ------------------------------------------- */
@@ -97,6 +99,12 @@ double pace_predict(const pace *p, const step_work *w)
         return 0;
     return w->kv_bytes * p->byte_ms + fmax(weights_ms, (double)w->rows * row_ms) +
            w->pairs * pair_ms;
+}
+
+double pace_mixed_ms(const pace *p, const step_work *replies, double budget_ms)
+{
+    double replies_ms = pace_predict(p, replies), more_ms = replies_ms / REPLIES_PART - replies_ms;
+    return replies_ms + fmin(fmax(budget_ms, more_ms), MOST_BUDGETS * budget_ms);
 }
 
 step_work step_work_add_prompt(step_work w, size_t position, size_t n)

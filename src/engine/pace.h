@@ -41,6 +41,11 @@ void pace_learn(pace *p, const step_work *w, double ms);
 /* 0 while nothing was measured. */
 double pace_predict(const pace *p, const step_work *w);
 
+/* How long a step may take that has this work of replies and is to be filled up with prompts: these
+ * may lengthen it by the budget, and by up to four of them until the replies' own step would be a
+ * tenth of it, so that a prompt takes little longer than alone. */
+double pace_mixed_ms(const pace *p, const step_work *replies, double budget_ms);
+
 /* The work with n more prompt rows, the first of them at this position. */
 step_work step_work_add_prompt(step_work w, size_t position, size_t n);
 /* How many prompt rows from this position, `most` at most, fit into a step of so many ms beside the

@@ -177,12 +177,31 @@ static void test_few_rows(void **state)
     assert_true(got.longest_ms < 150 && got.ms / (double)got.steps > 60);
 }
 
+/* Quick replies: the budget. Slower ones: ten times their own step, and never more than four
+ * budgets. */
+static void test_prompts_beside_replies(void **state)
+{
+    (void)state;
+    machine m = typical;
+    pace p = start(&m);
+    const step_work none = {0}, four = decode(4);
+    double own_ms = pace_predict(&p, &four);
+    assert_true(own_ms > 0 && pace_mixed_ms(&p, &none, 100) == 100);
+    assert_true(pace_mixed_ms(&p, &four, 20 * own_ms) == 21 * own_ms);
+    assert_true(fabs(pace_mixed_ms(&p, &four, 5 * own_ms) / own_ms - 10) < 1e-9);
+    assert_true(pace_mixed_ms(&p, &four, own_ms) == 5 * own_ms);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nothing_known),       cmocka_unit_test(test_pairs),
-        cmocka_unit_test(test_fills_the_budget),    cmocka_unit_test(test_noise_does_not_ratchet),
-        cmocka_unit_test(test_follows_the_machine), cmocka_unit_test(test_few_rows),
+        cmocka_unit_test(test_prompts_beside_replies),
+        cmocka_unit_test(test_nothing_known),
+        cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_fills_the_budget),
+        cmocka_unit_test(test_noise_does_not_ratchet),
+        cmocka_unit_test(test_follows_the_machine),
+        cmocka_unit_test(test_few_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
