@@ -23,6 +23,7 @@
 #   make test-faults    a server's life with memory, files, threads and sockets failing in turn (POSITIONS=40: more of it)
 #   make soak           hours of mixed load with aborts, reloads, killed replicas and a full disk, every reply compared (HOURS=2 MODEL=FILE LARGE=FILE SHARE=1.5)
 #   make test-files     wrong model files, sets of them and chat templates: refused soon and in words (FILES=1200 SEED=1; part of make test)
+#   make coverage       the lines and branches that unit and end-to-end tests reach, by room (half an hour)
 #   make test-neon      the ARM kernels in an emulator, where a cross compiler is installed
 #   make docs           the documents' tables that come from runs, from results/ (`make replay KEEP=1` renews those)
 #   make install        into PREFIX (/usr/local), DESTDIR before it: program, demo pair, manual page, completions, unit; `uninstall`
@@ -54,10 +55,11 @@
 
 CC ?= gcc
 SANITIZE ?=
+COVERAGE ?=
 comma := ,
-# Objects of one compiler and set of sanitizers never meet those of another.
+# Objects of one compiler, set of sanitizers and counting never meet those of another.
 BUILD := build$(if $(filter-out gcc cc,$(CC)),/$(notdir $(CC)))
-VARIANT := $(BUILD)$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
+VARIANT := $(BUILD)$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))$(if $(COVERAGE),/coverage)
 
 PACKAGES := libcurl libssl libcrypto jansson libcyaml yaml-0.1 libpcre2-8 libedit libseccomp
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wvla -Werror
@@ -72,6 +74,8 @@ CPPFLAGS += -D_FORTIFY_SOURCE=3
 override CFLAGS += -fPIE -fstack-protector-strong -fstack-clash-protection $(if $(filter x86_64%,$(TARGET)),-fcf-protection=full,-mbranch-protection=standard)
 LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack
 endif
+# Counted are lines as they are written, by all threads; what only optimising finds to warn of is said elsewhere.
+override CFLAGS += $(if $(COVERAGE),--coverage -fprofile-update=atomic -Og -Wno-error)
 # The Rust library calls back into ours (json_quick.rs).
 LDLIBS = $(RUST_LIBRARY) $(LIBRARY) $(shell pkg-config --libs $(PACKAGES)) -lm -pthread
 LDFLAGS += $(if $(SANITIZE),-fsanitize=$(SANITIZE))
@@ -175,6 +179,8 @@ endif
 # The reference kernels share their layouts and are sanitized; tests run both.
 $(VARIANT)/obj/kernel/%_avx2.o $(VARIANT)/obj/kernel/%_avxvnni.o $(VARIANT)/obj/kernel/%_avx512.o $(VARIANT)/obj/kernel/%_neon.o: override CFLAGS += $(if $(SANITIZE),-fno-sanitize=all)
 
+$(VARIANT)/obj/kernel/%.o: override CFLAGS += $(if $(COVERAGE),-O2)
+
 $(VARIANT)/obj/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
 	$(quiet_compile)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -277,6 +283,14 @@ fuzz: fuzz-programs
 fuzz-%:
 	@$(MAKE) --no-print-directory fuzz-programs FUZZ_NAME=$*
 	@tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(filter %/fuzz_$*,$(FUZZ_PROGRAMS))
+
+# What the unit and end-to-end tests reach of the C code, by room; `tests/coverage/table.py build/coverage/obj --unreached`: what they do not.
+.PHONY: coverage
+coverage: setup
+	@$(MAKE) --no-print-directory $(PARALLEL) test-programs COVERAGE=1
+	@find build/coverage/obj -name '*.gcda' -delete
+	-@$(MAKE) --no-print-directory -k test-c test-e2e COVERAGE=1
+	@tests/coverage/table.py build/coverage/obj
 
 # Files that are wrong in every way that 1,200 of a seed can be: refused soon and with a word, or answered.
 FILES ?= 1200

@@ -10,8 +10,8 @@ export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '
 export const program = process.env.A_IO_PROGRAM ?? path.join(root, 'build/a-io');
 export const smallModel = path.join(root, 'models/demo/small.gguf');
 
-// A sanitizer makes the engine ten to fifty times slower: less work, more patience.
-export const isSanitized = program.includes('sanitize');
+// A sanitizer makes the engine ten to fifty times slower, counting what is reached some times: less work, more patience.
+export const isSanitized = /sanitize|coverage/.test(program);
 export const patience = isSanitized ? 20 : 1;
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
