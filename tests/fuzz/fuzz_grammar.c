@@ -1,11 +1,13 @@
 /* fuzz_grammar.c: a schema, grammar, expression or list of choices: refused in words, or it says of
- * sixteen tokens one after another which may follow. The library behind it is Rust, whose branches
- * libFuzzer does not see. */
+ * a few tokens one after another which may follow. The library behind it is Rust, whose
+ * branches libFuzzer sees (Makefile, RUST_TRACE). */
 #include "fuzz/target.h"
 
 #include "base/log.h"
 #include "kernel/kernel.h"
 #include "model/grammar.h"
+
+#define FOLLOWED 4 /* tokens: each may take 20 ms */
 
 static model *small;
 
@@ -41,7 +43,7 @@ static void follow(const grammar *g, uint32_t from)
     size_t words = token_constraint_words(c);
     uint32_t *mask = calloc(words, sizeof *mask);
     HOLDS(mask != NULL);
-    for (int i = 0; i < 16 && token_constraint_mask(c, mask, &fail) == OK; i++) {
+    for (int i = 0; i < FOLLOWED && token_constraint_mask(c, mask, &fail) == OK; i++) {
         int32_t token = choose(mask, words, from * (uint32_t)(i + 1));
         if (token < 0 || token_constraint_is_complete(c) ||
             token_constraint_accept(c, token, &fail) != OK)

@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     const char *text = (const char *)data + 1;
     outcome whole = read_request(text, size - 1, size - 1);
-    outcome cut = read_request(text, size - 1, 1 + data[0] % 40u);
+    outcome cut = read_request(text, size - 1, piece_of(data[0], 40, size - 1));
     HOLDS(memcmp(&whole, &cut, sizeof whole) == 0);
     HOLDS(whole.status == 0 || (whole.status >= 400 && whole.status <= 505));
     return 0;

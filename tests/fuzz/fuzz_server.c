@@ -12,8 +12,8 @@
 
 #define SOCKET "/tmp/a-io-fuzz-%d.sock"
 #define PATIENCE_MS 50 /* what a request that is not whole is waited for */
-#define WAITED_FOR 4 /* one length in so many: the client of others has gone, which ends its work  \
-                      */
+/* One length in so many is waited for: of others the client has gone, which ends their work. */
+#define WAITED_FOR 4
 
 static char path[64];
 static server *door;

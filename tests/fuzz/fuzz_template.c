@@ -1,5 +1,5 @@
 /* fuzz_template.c: a chat template of a model file: refused in words, or it renders, or says why
- * not. The library behind it is Rust, whose branches libFuzzer does not see. */
+ * not. The library behind it is Rust, whose branches libFuzzer sees (Makefile, RUST_TRACE). */
 #include "fuzz/target.h"
 
 #include "base/log.h"

@@ -21,7 +21,9 @@ ONE_INPUT_S = 10  # longer is a hang
 ENVIRONMENT = {**os.environ, "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
 # Beside tests/fuzz/seeds/NAME: files of the tree that are what the program reads.
 MORE_SEEDS = {"config": ["config"], "calibration": ["config"]}
-LARGEST = {"gguf": 16_384, "calibration": 60_000, "decisions": 20_000}
+# Bytes of an input. What is read a second time in pieces takes its length squared; a grammar's states grow faster.
+LARGEST = {"gguf": 16_384, "calibration": 60_000, "decisions": 20_000, "http": 2048, "events": 2048, "grammar": 512}
+OTHERS = 4096
 
 EXECUTIONS = KEPT / "executions.jsonl"  # of all runs: a line each
 
@@ -39,7 +41,7 @@ def run(program, seconds):
         f"-max_total_time={seconds}",
         f"-timeout={ONE_INPUT_S}",
         f"-rss_limit_mb={MEMORY_MB}",
-        f"-max_len={LARGEST.get(name, 8192)}",
+        f"-max_len={LARGEST.get(name, OTHERS)}",
         f"-artifact_prefix={KEPT}/{name}-",
         "-print_final_stats=1",
         corpus,

@@ -50,6 +50,14 @@ static inline const char *file_of(const void *bytes, size_t length)
     return file_of_more(bytes, length, length);
 }
 
+/* The bytes of a piece that a reader of streams is given at once: what a byte of the input says, up
+ * to `most`, but so that there are not more than 32 pieces. */
+static inline size_t piece_of(uint8_t byte, size_t most, size_t size)
+{
+    size_t piece = 1 + byte % most, least = size / 32 + 1;
+    return piece > least ? piece : least;
+}
+
 /* A copy that ends with a NUL, for free(). */
 static inline char *text_of(const uint8_t *data, size_t size)
 {
