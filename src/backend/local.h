@@ -61,7 +61,7 @@ int32_t local_first_token(const backend *b);
 const char *local_token_text(const backend *b, int32_t id, size_t *length);
 error_code local_detokenize(backend *b, const int32_t *ids, size_t n, buffer *out, failure *fail);
 error_code local_render(backend *b, const request *r, buffer *out, failure *fail);
-error_code local_find_token(backend *b, const char *text, int32_t *id, failure *fail);
+error_code local_find_token(backend *b, const char *label, int32_t *id, failure *fail);
 error_code local_check_length(const backend *b, const request *r, failure *fail);
 /* A request's prompt without its completion; how the reply will be written. */
 error_code local_encode(const backend *b, const request *r, token_list *out, reply_style *style,

@@ -225,8 +225,8 @@ error_code remote_check_labels(backend *b, const probe_template *t, const char *
 error_code remote_classify(backend *b, const request *r, const prepared_prompt *p,
                            const probe_template *t, const char *const *labels, size_t n_labels,
                            wakeup wake, classification **out, failure *fail);
-error_code remote_poll_classification(classification *c, classification_result *out);
-void remote_release_classification(classification *c);
+error_code remote_poll_classification(classification *base, classification_result *out);
+void remote_release_classification(classification *base);
 
 /* ---- remote_attempt.c, on the thread --------------------------------------------------------- */
 

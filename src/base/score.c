@@ -15,7 +15,7 @@ static error_code grow(score_list *list, size_t least)
         list->items = items;
     token_logprob *top = NULL;
     if (items != NULL && list->n_top > 0) {
-        top = reallocarray(list->top, capacity * list->n_top, sizeof *top);
+        top = reallocarray(list->top, capacity, list->n_top * sizeof *top);
         if (top != NULL)
             list->top = top;
     }
@@ -78,5 +78,7 @@ void score_list_free(score_list *list)
 {
     free(list->items);
     free(list->top);
-    *list = (score_list){.n_top = list->n_top};
+    list->items = NULL;
+    list->top = NULL;
+    list->length = list->capacity = 0;
 }

@@ -40,7 +40,7 @@ static error_code take_range(const char **at, const char *option, size_t least, 
                              number_list *list, failure *fail)
 {
     const char *start = *at;
-    size_t first, last;
+    size_t first = 0, last;
     bool valid = take_number(at, most, &first);
     last = first;
     if (valid && **at == '-') {

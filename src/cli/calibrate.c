@@ -64,7 +64,7 @@ static error_code read_goals(calibrate_options *o, const goals *g, failure *fail
     for (size_t i = 0; i < sizeof all / sizeof all[0] && code == OK; i++) {
         if (all[i].text == NULL)
             continue;
-        if (*all[i].to != LIMIT_NONE)
+        if (i > 0 && *all[i].to != LIMIT_NONE)
             return failure_set(fail, ERR_INVALID, "one limit holds one target: not both %s and %s",
                                all[i - 1].option, all[i].option);
         *all[i].to = all[i].goal;

@@ -232,7 +232,7 @@ static size_t words_kept(size_t labels)
 static error_code expand(comparison *c, size_t at, failure *fail)
 {
     size_t labels = n_labels(c), most = words_kept(labels);
-    size_t words[PROBE_MAX_LABELS][PROBE_MAX_LABELS], n[PROBE_MAX_LABELS];
+    size_t words[PROBE_MAX_LABELS][PROBE_MAX_LABELS] = {{0}}, n[PROBE_MAX_LABELS];
     size_t chosen[PROBE_MAX_LABELS] = {0};
     for (size_t k = 0; k < labels; k++)
         n[k] = best_words(c, &c->sheets[at], k, most, words[k]);

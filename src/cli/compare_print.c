@@ -99,7 +99,7 @@ json_t *comparison_json(const comparison *c)
     size_t n;
     const candidate **shown = shown_candidates(c, &n);
     json_t *list = shown != NULL ? json_array() : NULL;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; shown != NULL && i < n; i++)
         json_array_append_new(list, candidate_json(c, shown[i]));
     free(shown);
     return json_pack("{s:o, s:I, s:I, s:I, s:o}", "chosen", candidate_json(c, &c->items[c->best]),

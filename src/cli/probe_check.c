@@ -83,7 +83,7 @@ static bool is_idle(const stage *s)
 /* False: told to stop. */
 static bool wait_for_idleness(const stage *s, const atomic_bool *stop)
 {
-    const struct timespec pause = {.tv_nsec = LOOK_AGAIN_MS * 1000000};
+    const struct timespec pause = {.tv_nsec = LOOK_AGAIN_MS * 1000000L};
     while (!atomic_load(stop) && !is_idle(s))
         nanosleep(&pause, NULL);
     return !atomic_load(stop);
@@ -127,13 +127,13 @@ static error_code find_answers(checking *c, atomic_bool *stop, failure *fail)
 
 static error_code ask_and_sum(checking *c, atomic_bool *stop, failure *fail)
 {
-    c->answers = calloc(c->all->n + 1, sizeof *c->answers);
-    error_code code = c->answers != NULL
+    classification_result *answers = c->answers = calloc(c->all->n + 1, sizeof *answers);
+    error_code code = answers != NULL
                           ? find_answers(c, stop, fail)
                           : failure_set(fail, ERR_MEMORY, "no memory for the built-in requests");
     for (size_t i = 0; code == OK && i < c->all->n; i++)
         count_answer(c, &c->all->items[i], &c->answers[i]);
-    free(c->answers);
+    free(answers);
     if (code == OK && c->why.code != OK) {
         *fail = c->why;
         code = fail->code;

@@ -319,8 +319,7 @@ static error_code quantize_open_file(const quantize_job *job, const gguf *in, fa
     }
     if (code == OK)
         print_result(&c, clock_ms() - start);
-    if (c.threads != NULL)
-        free_workers(&c);
+    free_workers(&c);
     team_destroy(c.threads);
     gguf_writer_destroy(c.out);
     return code;

@@ -110,7 +110,7 @@ struct conductor {
 
 /* ---- conductor.c --------------------------------------------------------------------------- */
 
-void *conductor_run(void *conductor);
+void *conductor_run(void *context); /* the conductor */
 
 /* ---- measure_steps.c ----------------------------------------------------------------------- */
 

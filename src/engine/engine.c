@@ -48,7 +48,7 @@ static void engine_destroy(engine *e)
 static error_code create_parts(engine *e, failure *fail)
 {
     const engine_options *o = &e->options;
-    size_t outputs = o->slots + URGENT_SLOTS + 2 * LOOKUP_MAX_DRAFT;
+    size_t outputs = o->slots + URGENT_SLOTS + (size_t)2 * LOOKUP_MAX_DRAFT;
     error_code code = step_create(&e->main, e, o->prefill_chunk + outputs, outputs, fail);
     if (code == OK)
         code = step_create(&e->urgent, e, URGENT_ROWS, URGENT_SLOTS, fail);

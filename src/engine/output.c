@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HELD_LIMIT (64 * 1024) /* far above the longest stop string plus the longest token */
+#define HELD_LIMIT                                                                                 \
+    ((size_t)64 * 1024) /* far above the longest stop string plus the longest token */
 #define HELD_START 1024
 
 error_code output_init(output *o, const tokenizer *t, const char *const *stops, size_t n_stops,

@@ -257,7 +257,7 @@ static void score_ordered(const sampler *s, int32_t token, scored_token *out, si
     }
 }
 
-void sampler_score(const sampler *s, const float *weights, int32_t token, scored_token *out,
+void sampler_score(const sampler *s, const float *logits, int32_t token, scored_token *out,
                    size_t n_top)
 {
     for (size_t i = 0; i < n_top; i++)
@@ -271,7 +271,7 @@ void sampler_score(const sampler *s, const float *weights, int32_t token, scored
         score_ordered(s, token, out, n_top);
         return;
     }
-    score_find(out, weights, s->n_vocab, token, n_top);
+    score_find(out, logits, s->n_vocab, token, n_top);
     out->score.logprob = log_share((double)out->score.logprob, s->mass);
     for (size_t i = 0; i < n_top; i++)
         out->top[i].logprob = log_share((double)out->top[i].logprob, s->mass);

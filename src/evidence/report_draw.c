@@ -105,16 +105,21 @@ static panel scale_panel(const json_t *runs, const char *scenario, size_t index)
 static void draw_axes(buffer *out, const panel *p, const char *scenario)
 {
     double across = round_step(p->fastest, 4), up = round_step(p->high - p->low, 6);
-    for (double v = ceil(p->low / up) * up; v <= fmin(100, p->high); v += up)
+    double lowest = ceil(p->low / up), highest = floor(fmin(100, p->high) / up);
+    for (int i = 0; i <= (int)(highest - lowest); i++) {
+        double v = (lowest + i) * up;
         buffer_add_format(out,
                           "<path class=\"grid\" d=\"M%.1f %.1fh%d\"/><text class=\"soft\" "
                           "x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%g</text>",
                           p->x + LEFT, at_y(p, v), PLOT_WIDTH, p->x + LEFT - 6, at_y(p, v) + 4, v);
-    for (double v = 0; v <= p->fastest; v += across)
+    }
+    for (int i = 0; i <= (int)(p->fastest / across); i++) {
+        double v = i * across;
         buffer_add_format(out,
                           "<path class=\"grid\" d=\"M%.1f %dv%d\"/><text class=\"soft\" "
                           "x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%g</text>",
                           at_x(p, v), TOP, PLOT_HEIGHT, at_x(p, v), TOP + PLOT_HEIGHT + 16, v);
+    }
     buffer_add_format(out, "<text x=\"%.1f\" y=\"20\" font-weight=\"600\">", p->x + LEFT);
     report_escape(out, scenario);
     buffer_add_format(

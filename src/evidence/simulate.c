@@ -112,7 +112,7 @@ static void add_probed(const decider *d, const profile_task *t, double weight, s
     double total = 0;
     for (uint32_t i = 0; row != NULL && i < row->n_counts; i++)
         total += row->counts[i];
-    if (total == 0) {
+    if (row == NULL || total == 0) {
         add(s, weight, NULL);
         return;
     }
