@@ -263,10 +263,10 @@ analyse: setup
 	@tools/setup.sh $(TIDY) cppcheck
 	@$(MAKE) --no-print-directory $(PARALLEL) -O --keep-going $(OBJECTS:.o=.tidy)
 	@mkdir -p $(BUILD)/cppcheck
-	cppcheck --quiet --error-exitcode=1 --inline-suppr -j$(shell nproc) --cppcheck-build-dir=$(BUILD)/cppcheck --std=c11 --enable=warning,performance,portability \
-	  --suppressions-list=tools/cppcheck.txt -D_GNU_SOURCE -D__x86_64__ -DNULL=0 -Isrc src
-$(VARIANT)/obj/%.tidy: src/%.c $(VARIANT)/obj/%.o .clang-tidy
-	$(if $(V),,@echo "  analyse $<" && )$(TIDY) --quiet $< -- $(CPPFLAGS) $(CFLAGS) && touch $@
+	cppcheck --quiet --error-exitcode=1 -j$(shell nproc) --cppcheck-build-dir=$(BUILD)/cppcheck --std=c11 --enable=warning,performance,portability \
+	  --suppressions-list=tools/cppcheck.txt -D_GNU_SOURCE -D__x86_64__ --include=tools/cppcheck.h -Isrc src
+$(VARIANT)/obj/%.tidy: src/%.c $(VARIANT)/obj/%.o .clang-tidy tools/analyse.h
+	$(if $(V),,@echo "  analyse $<" && )$(TIDY) --quiet $< -- $(CPPFLAGS) $(CFLAGS) $(if $(filter %/failure.c,$<),,-include tools/analyse.h) 2>/dev/null && touch $@
 
 # libFuzzer, with clang: `make fuzz-NAME` for one of tests/fuzz/fuzz_NAME.c, `make fuzz` for all, two
 # at a time. What they find stays in build/fuzz/NAME and is gone on with the next time.

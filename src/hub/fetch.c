@@ -21,8 +21,9 @@ void hub_files_free(hub_files *f)
 /* Room for n paths; those that are not there yet are NULL. */
 static error_code start_files(hub_files *f, const char *commit, size_t n, failure *fail)
 {
-    *f = (hub_files){.paths = calloc(n, sizeof *f->paths)};
-    strcpy(f->commit, commit);
+    *f = (hub_files){.n_paths = 0};
+    snprintf(f->commit, sizeof f->commit, "%s", commit);
+    f->paths = calloc(n, sizeof *f->paths);
     return f->paths != NULL ? OK : failure_set(fail, ERR_MEMORY, "no memory for paths");
 }
 
