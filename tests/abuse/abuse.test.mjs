@@ -15,7 +15,7 @@ import { bodies, endOfConnection, get, whole } from './abuses.mjs';
 import { conduct, exchange, keys, slow, withKeys } from './conduct.mjs';
 import { WellBehaved } from './well-behaved.mjs';
 
-const STALL_MS = 350 * patience; // engine.step_budget_ms (100), a step, and what two cores with other work add
+const STALL_MS = 500 * patience; // four times engine.step_budget_ms (100), a step, and what two cores with other work add
 const TRIES = 3;
 const ALONE = 5;
 
