@@ -110,6 +110,7 @@ static int adopt(backend_house *base)
 static double turn(backend_house *base, bool is_ready)
 {
     remote_house *h = (remote_house *)base;
+    bool has_more;
     double wait_ms;
     failure why;
     atomic_store(&h->driver, pthread_self());
@@ -118,13 +119,10 @@ static double turn(backend_house *base, bool is_ready)
         take_arrivals(h, clock_ms());
         wait_ms = move_on(h);
         remote_house_unlock(h);
-        if (is_ready)
-            http_client_run(h->client, 0, &why);
-        else
-            http_client_run_due(h->client, &why);
+        has_more = http_client_step(h->client, is_ready, &why);
         is_ready = false;
     } while (h->done != NULL);
-    return fmin(wait_ms, http_client_wait_ms(h->client));
+    return has_more ? 0 : fmin(wait_ms, http_client_wait_ms(h->client));
 }
 
 /* ---- the house ------------------------------------------------------------------------------- */

@@ -26,6 +26,8 @@ struct http_client {
     int wakeup; /* an eventfd */
     atomic_bool is_woken;
     double timer_ms; /* when libcurl wants to be called, by clock_ms; INFINITY: it does not */
+    struct epoll_event events[EVENTS]; /* that came … */
+    int n_events, next_event;          /* … and which of them is looked at next */
     CURL *spare[MOST_SPARE]; /* handles that were used: making one costs as much as a request */
     size_t n_spare;
     char *ca_file, *ca_path; /* the system's certificates, as libcurl knows them */
@@ -267,23 +269,32 @@ static void note_done(CURLM *multi)
     }
 }
 
-/* Takes the wake-up, and hands libcurl what came. */
-static CURLMcode take_events(http_client *c, const struct epoll_event *events, int n)
+/* Hands libcurl the next of what came, or takes the wake-up. */
+static CURLMcode take_event(http_client *c)
 {
-    CURLMcode code = CURLM_OK;
     int running;
     uint64_t wakeups;
-    for (int i = 0; code == CURLM_OK && i < n; i++) {
-        uint32_t what = events[i].events;
-        int mask = ((what & EPOLLIN) != 0 ? CURL_CSELECT_IN : 0) |
-                   ((what & EPOLLOUT) != 0 ? CURL_CSELECT_OUT : 0) |
-                   ((what & (EPOLLERR | EPOLLHUP)) != 0 ? CURL_CSELECT_ERR : 0);
-        if (events[i].data.fd != c->wakeup)
-            code = curl_multi_socket_action(c->multi, events[i].data.fd, mask, &running);
-        else if (read(c->wakeup, &wakeups, sizeof wakeups) >= 0)
-            atomic_store(&c->is_woken, false);
-    }
-    return code;
+    const struct epoll_event *e = &c->events[c->next_event++];
+    int mask = ((e->events & EPOLLIN) != 0 ? CURL_CSELECT_IN : 0) |
+               ((e->events & EPOLLOUT) != 0 ? CURL_CSELECT_OUT : 0) |
+               ((e->events & (EPOLLERR | EPOLLHUP)) != 0 ? CURL_CSELECT_ERR : 0);
+    if (e->data.fd != c->wakeup) /* one that is closed by now is nothing to libcurl */
+        return curl_multi_socket_action(c->multi, e->data.fd, mask, &running);
+    if (read(c->wakeup, &wakeups, sizeof wakeups) >= 0)
+        atomic_store(&c->is_woken, false);
+    return CURLM_OK;
+}
+
+static void look(http_client *c, double wait_ms)
+{
+    int n = epoll_wait(c->epoll, c->events, EVENTS, (int)ceil(wait_ms));
+    c->n_events = n > 0 ? n : 0;
+    c->next_event = 0;
+}
+
+static error_code fail_of(CURLMcode code, failure *fail)
+{
+    return code == CURLM_OK ? OK : failure_set(fail, ERR_IO, "HTTP: %s", curl_multi_strerror(code));
 }
 
 int http_client_fd(const http_client *c)
@@ -296,7 +307,7 @@ double http_client_wait_ms(const http_client *c)
     return c->timer_ms == INFINITY ? INFINITY : fmax(c->timer_ms - clock_ms(), 0);
 }
 
-error_code http_client_run_due(http_client *c, failure *fail)
+static CURLMcode run_due(http_client *c)
 {
     CURLMcode code = CURLM_OK;
     int running;
@@ -305,21 +316,29 @@ error_code http_client_run_due(http_client *c, failure *fail)
         code = curl_multi_socket_action(c->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     }
     note_done(c->multi);
-    if (code != CURLM_OK)
-        return failure_set(fail, ERR_IO, "HTTP: %s", curl_multi_strerror(code));
-    return OK;
+    return code;
 }
 
 error_code http_client_run(http_client *c, double wait_ms, failure *fail)
 {
-    struct epoll_event events[EVENTS];
-    double left_ms = fmax(fmin(wait_ms, http_client_wait_ms(c)), 0);
-    int n = epoll_wait(c->epoll, events, EVENTS, (int)ceil(left_ms));
-    CURLMcode code = n > 0 ? take_events(c, events, n) : CURLM_OK;
-    error_code ran = http_client_run_due(c, fail);
-    if (code != CURLM_OK)
-        return failure_set(fail, ERR_IO, "HTTP: %s", curl_multi_strerror(code));
-    return ran;
+    CURLMcode code = CURLM_OK;
+    look(c, fmax(fmin(wait_ms, http_client_wait_ms(c)), 0));
+    while (code == CURLM_OK && c->next_event < c->n_events)
+        code = take_event(c);
+    CURLMcode due = run_due(c);
+    return fail_of(code != CURLM_OK ? code : due, fail);
+}
+
+bool http_client_step(http_client *c, bool is_ready, failure *fail)
+{
+    CURLMcode code = CURLM_OK;
+    if (is_ready && c->next_event == c->n_events)
+        look(c, 0);
+    if (c->next_event < c->n_events)
+        code = take_event(c);
+    CURLMcode due = run_due(c);
+    fail_of(code != CURLM_OK ? code : due, fail);
+    return c->next_event < c->n_events;
 }
 
 void http_client_wake(http_client *c)

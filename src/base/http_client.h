@@ -48,12 +48,14 @@ void http_call_release(http_call *c);
  */
 error_code http_client_run(http_client *c, double wait_ms, failure *fail);
 
-/* For who waits elsewhere, and then runs it with no wait: a descriptor that is readable when there
- * is news, and after how many milliseconds it is to be run without any (INFINITY: never). */
+/* For who waits elsewhere: a descriptor that is readable when there is news, and after how many
+ * milliseconds there is something to do without any (INFINITY: never). */
 int http_client_fd(const http_client *c);
 double http_client_wait_ms(const http_client *c);
-/* Does what was to be done by now, and looks at no descriptor. */
-error_code http_client_run_due(http_client *c, failure *fail);
+/* Instead of http_client_run: does what is to be done by now and takes the news of one connection,
+ * so that it can be passed on before the next one's. `is_ready`: the descriptor was readable. True:
+ * there is news of others. */
+bool http_client_step(http_client *c, bool is_ready, failure *fail);
 
 /* Ends the wait of http_client_run, now or the next one. The only function for any thread. */
 void http_client_wake(http_client *c);

@@ -384,15 +384,49 @@ impl io::Write for Sink<'_> {
 }
 
 /// OK, or why the buffer took no more; `otherwise` where that is not why.
-fn write(what: impl Serialize, out: &mut Buffer, reserve: Reserve, otherwise: c_int) -> c_int {
+fn write<F>(out: &mut Buffer, reserve: Reserve, otherwise: c_int, what: F) -> c_int
+where
+    F: FnOnce(Sink) -> bool,
+{
     let mut code = 0;
     let sink = Sink { out, reserve, code: &mut code };
-    let work = || what.serialize(&mut serde_json::Serializer::with_formatter(sink, Manner)).is_ok();
+    let work = || what(sink);
     let is_written = memory::reserve() && catch_unwind(AssertUnwindSafe(work)).unwrap_or(false);
     match (is_written, code) {
         (false, 0) => otherwise,
         _ => code,
     }
+}
+
+/// How many of the first bytes stand for themselves: 32 at once, of which vectors are made.
+fn plain_bytes(text: &[u8]) -> usize {
+    let is_plain = |byte: &u8| *byte >= b' ' && *byte != b'"' && *byte != b'\\';
+    let is_all_plain = |chunk: &&[u8]| chunk.iter().fold(true, |all, byte| all & is_plain(byte));
+    let n = text.chunks_exact(32).take_while(is_all_plain).count() * 32;
+    n + text[n..].iter().take_while(|byte| is_plain(byte)).count()
+}
+
+/// As serde_json does it, which looks at each byte: a long text is most of a request.
+fn write_text(mut text: &str, mut out: Sink) -> io::Result<()> {
+    Manner.begin_string(&mut out)?;
+    while !text.is_empty() {
+        let (run, rest) = text.split_at(plain_bytes(text.as_bytes()));
+        Manner.write_string_fragment(&mut out, run)?;
+        let Some(&byte) = rest.as_bytes().first() else { break };
+        let escape = match byte {
+            b'"' => CharEscape::Quote,
+            b'\\' => CharEscape::ReverseSolidus,
+            b'\n' => CharEscape::LineFeed,
+            b'\r' => CharEscape::CarriageReturn,
+            b'\t' => CharEscape::Tab,
+            0x08 => CharEscape::Backspace,
+            0x0C => CharEscape::FormFeed,
+            other => CharEscape::AsciiControl(other),
+        };
+        Manner.write_char_escape(&mut out, escape)?;
+        text = &rest[1..];
+    }
+    Manner.end_string(&mut out)
 }
 
 /// # Safety
@@ -406,7 +440,10 @@ pub unsafe extern "C" fn json_foreign_write(
     reserve: Reserve,
     otherwise: c_int,
 ) -> c_int {
-    write(Tree { value, digits }, &mut *out, reserve, otherwise)
+    let tree = Tree { value, digits };
+    write(&mut *out, reserve, otherwise, |to| {
+        tree.serialize(&mut serde_json::Serializer::with_formatter(to, Manner)).is_ok()
+    })
 }
 
 /// # Safety
@@ -420,7 +457,7 @@ pub unsafe extern "C" fn json_foreign_write_text(
     otherwise: c_int,
 ) -> c_int {
     match std::str::from_utf8(slice::from_raw_parts(text, length)) {
-        Ok(text) => write(text, &mut *out, reserve, otherwise),
+        Ok(text) => write(&mut *out, reserve, otherwise, |to| write_text(text, to).is_ok()),
         Err(_) => otherwise,
     }
 }

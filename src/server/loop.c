@@ -19,6 +19,7 @@
 
 #define EVENTS_A_WAIT 64
 #define ACCEPTS_A_TURN 64
+#define TURNS_A_WAIT 128      /* before the loop looks at clients again */
 #define TICK_MS 500           /* how exact deadlines are */
 #define ACCEPT_PAUSE_MS 250.0 /* while there are no descriptors */
 
@@ -226,8 +227,7 @@ static int sleep_ms(const loop *l)
 {
     bool ticks = l->server->oldest != NULL || l->server->budgets != NULL;
     double most = l->accept_after_ms > 0 ? ACCEPT_PAUSE_MS : ticks ? TICK_MS : INFINITY;
-    if (l->backends_fd >= 0)
-        most = fmin(most, fmax(ceil(l->backends_ms - clock_ms()), 0));
+    most = fmin(most, fmax(ceil(l->backends_ms - clock_ms()), 0));
     return most < INFINITY ? (int)most : -1;
 }
 
@@ -248,12 +248,17 @@ static bool take_posted(loop *l)
 static bool take_turns(loop *l, bool backends_ready)
 {
     mailbox_orders orders;
-    do {
-        if (l->backends_fd >= 0)
-            l->backends_ms = clock_ms() + orchestra_turn(l->server->orchestra, backends_ready);
+    bool has_more = true;
+    for (int i = 0; has_more && i < TURNS_A_WAIT; i++) {
+        bool turns = l->backends_fd >= 0;
+        double wait_ms = turns ? orchestra_turn(l->server->orchestra, backends_ready) : INFINITY;
         backends_ready = false;
         orders = mailbox_open(l->server->mailbox);
-    } while (take_posted(l) && l->backends_fd >= 0);
+        has_more = take_posted(l) || wait_ms <= 0;
+        l->backends_ms = clock_ms() + wait_ms;
+    }
+    if (has_more)
+        l->backends_ms = 0;
     if (orders.stops_listening || orders.ends)
         stop_listening(l);
     return orders.ends;

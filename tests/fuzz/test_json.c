@@ -57,6 +57,8 @@ static const char *const pieces[] = {
 
 static long rounds;
 
+static void check_text(const json_t *value);
+
 static void check_written(const json_t *value)
 {
     for (int digits = 9; digits <= 17; digits += 8) {
@@ -70,6 +72,22 @@ static void check_written(const json_t *value)
         buffer_free(&out);
         free(want);
     }
+    if (json_is_string(value))
+        check_text(value);
+    for (size_t i = 0; i < json_array_size(value); i++)
+        check_written(json_array_get(value, i));
+}
+
+static void check_text(const json_t *value)
+{
+    buffer out;
+    buffer_init(&out, (size_t)1 << 20);
+    char *want = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    assert_int_equal(
+        json_quick_write_text(&out, json_string_value(value), json_string_length(value)), OK);
+    assert_string_equal(out.data, want);
+    buffer_free(&out);
+    free(want);
 }
 
 /* True: it was read. */
