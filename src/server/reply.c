@@ -301,7 +301,8 @@ static bool poll_choice(exchange *e, choice *c)
         return true;
     if (c->state == RUN_REPLYING)
         poll_run(e, c);
-    if (c->state == RUN_FAILED)
+    bool tells_rest = e->manner.stream && c->fresh.length > 0; /* what came before it failed */
+    if (c->state == RUN_FAILED && !tells_rest)
         return true;
     bool is_end = c->state == RUN_FINISHED;
     taker t = {e, c};
