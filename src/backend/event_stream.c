@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define USUAL_LINE 511 /* bytes: most never grow beyond it */
+
 void event_stream_init(event_stream *s)
 {
     buffer_init(&s->line, EVENT_LIMIT);
@@ -40,7 +42,9 @@ static error_code end_line(event_stream *s, void (*event)(void *, const char *, 
 error_code event_stream_feed(event_stream *s, const char *bytes, size_t length,
                              void (*event)(void *, const char *, size_t), void *context)
 {
-    error_code code = OK;
+    error_code code = s->line.capacity > 0 ? OK : buffer_reserve(&s->line, USUAL_LINE);
+    if (code == OK && s->data.capacity == 0)
+        code = buffer_reserve(&s->data, USUAL_LINE);
     while (code == OK && length > 0) {
         const char *end = memchr(bytes, '\n', length);
         size_t n = end != NULL ? (size_t)(end - bytes) : length;

@@ -12,6 +12,7 @@
 #define REPLY_LIMIT ((size_t)64 << 20) /* bytes; far above what a context can hold */
 #define HEAD_LIMIT ((size_t)16 << 10)
 #define USUAL_HEAD 1023 /* bytes */
+#define USUAL_BODY 2047
 
 /* ---- the decision ---------------------------------------------------------------------------- */
 
@@ -229,6 +230,7 @@ bool exchange_answer_with(exchange *e, int status, const char *type, const char 
     char length[32];
     bool is_asked = e->head == NULL || strcmp(e->head->method, "HEAD") != 0;
     begin_head(e, status, &answer);
+    buffer_reserve(&answer, text->length + USUAL_HEAD); /* else it grows */
     add_header(&answer, "Content-Type", type);
     snprintf(length, sizeof length, "%zu", text->length);
     add_header(&answer, "Content-Length", length);
@@ -244,6 +246,7 @@ static bool answer_json(exchange *e, int status, json_t *body, bool is_accounted
 {
     buffer text;
     buffer_init(&text, REPLY_LIMIT);
+    buffer_reserve(&text, USUAL_BODY); /* else it grows */
     bool is_written = json_write(&text, body) == OK &&
                       (!is_accounted || replies_write_account(e, &text)) &&
                       buffer_add_text(&text, "\n") == OK;

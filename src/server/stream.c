@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 
+#define USUAL_EVENTS 1023    /* bytes */
 #define KEEP_ALIVE_MS 4000.0 /* silence after which a comment is sent */
 
 bool stream_add_text(exchange *e, const char *text)
@@ -125,5 +126,6 @@ stream_state stream_next(exchange *e)
 
 bool stream_begin(exchange *e)
 {
+    buffer_reserve(&e->out, USUAL_EVENTS); /* else it grows */
     return e->api->begin(e) && exchange_answer_stream(e);
 }
