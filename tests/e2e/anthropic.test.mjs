@@ -68,6 +68,25 @@ test('an assistant\'s last message is gone on with', async () => {
   assert.ok(ours.content[0].text.length > 0);
 });
 
+test('a call, whole and streamed, and its result', async () => {
+  const tools = [{ name: 'weather', input_schema: { type: 'object', properties: { city: { enum: ['Rome', 'Oslo'] } },
+    required: ['city'], additionalProperties: false } }];
+  const messages = [{ role: 'user', content: 'How is the weather in Rome?' }];
+  const asked = ask({ model: 'large', max_tokens: 100, tools, tool_choice: { type: 'any', disable_parallel_tool_use: true }, messages });
+  const whole = await client.messages.create(asked), call = whole.content.find((block) => block.type === 'tool_use');
+  assert.equal(whole.stop_reason, 'tool_use');
+  assert.ok(call.name === 'weather' && ['Rome', 'Oslo'].includes(call.input.city), JSON.stringify(whole));
+  const streamed = await client.messages.stream(asked).finalMessage();
+  assert.deepEqual(streamed.content.find((block) => block.type === 'tool_use').input, call.input);
+  const told = [...messages, { role: 'assistant', content: whole.content }];
+  const result = (content) => [...told, { role: 'user', content: [{ type: 'tool_result', tool_use_id: call.id, ...content }] }];
+  const count = async (of) => (await client.messages.countTokens({ model: 'large', tools, messages: of })).input_tokens;
+  assert.ok(await count(result({ content: 'Sunny.' })) > await count(result({})));
+  assert.equal((await client.messages.create({ ...asked, tool_choice: { type: 'auto' }, max_tokens: 4, messages: result({ content: 'Sunny.' }) })).role, 'assistant');
+  await assert.rejects(client.messages.create({ ...asked, messages: [{ role: 'user', content: [{ type: 'tool_result', content: 'x' }] }] }),
+    (error) => error instanceof Anthropic.BadRequestError && /tool_use_id/.test(error.message));
+});
+
 test('typed errors', async () => {
   await assert.rejects(client.messages.create(ask({ colour: 'red' })), (error) =>
     error instanceof Anthropic.BadRequestError && /unknown field 'colour'/.test(error.message));

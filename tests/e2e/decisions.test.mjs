@@ -71,6 +71,25 @@ test('rules, conversations and the log', async (t) => {
   assert.equal(fs.statSync(file).mode & 0o777, 0o600);
 });
 
+test('the log keeps what was asked, in each of its forms, and kept intents are told', async (t) => {
+  const file = path.join(temporaryFolder(t), 'decisions.jsonl');
+  const config = changedConfig(t, (text) => `${text.replace('probe:\n', 'probe:\n  cache: 8\n')
+    .replace(/\n# decisions:[^]*$/, '\n')}decisions:\n  file: ${file}\n  prompts: text\n`);
+  const server = await Server.start({ args: ['--config', config] });
+  t.after(() => server.stop());
+  const more = { max_tokens: 2, temperature: 0 };
+  for (let i = 0; i < 2; i++) assert.equal((await server.json('/v1/chat/completions', ask(code, more))).status, 200);
+  const { tokens } = (await server.json('/tokenize', { model: 'small', content: 'The sea' })).body;
+  for (const prompt of ['The sea', tokens])
+    assert.equal((await server.json('/v1/completions', { model: 'small', prompt, ...more })).status, 200);
+  await server.stop();
+  const lines = fs.readFileSync(file, 'utf8').trim().split('\n').map((line) => JSON.parse(line)).slice(1);
+  assert.deepEqual(lines.slice(0, 2).map((line) => line.facts.intent.cached), [false, true]);
+  assert.deepEqual(lines[0].prompt.text, [{ role: 'user', content: code }]);
+  assert.deepEqual([lines[2].prompt.raw, lines[3].prompt.ids], ['The sea', tokens]);
+  assert.equal(new Set(lines.map((line) => line.prompt.sha256)).size, 3);
+});
+
 test('--check warns of rules that nothing reaches, and prints the table', (t) => {
   const config = changedConfig(t, (text) => text.replace(/policy:[^]*?\n\n/,
     'policy:\n  name: rules\n  rules:\n    - {name: all, model: large}\n    - {name: late, intent: code, model: small}\n\n'));

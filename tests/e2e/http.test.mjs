@@ -40,6 +40,19 @@ async function metrics() {
   return { get: (key) => values.get(key) ?? 0, has: (key) => values.has(key) };
 }
 
+test('the page, its files, and the latest decisions', async () => {
+  const page = await fetch(`${server.url}/`), text = await page.text();
+  assert.match(page.headers.get('content-type'), /^text\/html/);
+  assert.match(page.headers.get('content-security-policy'), /default-src 'none'|script-src 'self'/);
+  const files = [...text.matchAll(/(?:src|href)="\/?([\w./-]+\.(?:js|css|svg))"/g)].map((match) => match[1]);
+  assert.ok(files.length >= 2, text);
+  for (const file of files) assert.equal((await fetch(`${server.url}/${file}`)).status, 200, file);
+  const asked = await server.json('/v1/chat/completions', { messages: [{ role: 'user', content: 'Hello' }], max_tokens: 2 }, { 'x-request-id': 'the-latest' });
+  assert.equal(asked.status, 200);
+  const { data } = (await server.json('/v1/decisions')).body;
+  assert.deepEqual([data[0].id, data[0].status, data[0].model], ['the-latest', 200, asked.headers.get('x-a-io-model')]);
+});
+
 test('metrics count what was decided, answered and computed', async () => {
   const before = await metrics();
   const { body } = await server.json('/v1/chat/completions', hello);

@@ -1,4 +1,4 @@
-// Ollama's forms that its client libraries read: replies by a schema, and embeddings.
+// Ollama's API: replies whole, in lines and by a schema, embeddings, and what its clients ask of models.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Server } from './helper.mjs';
@@ -39,4 +39,40 @@ test('embeddings, in both forms', async () => {
   assert.deepEqual(data[0].embedding, embedding);
   assert.equal((await ask('/api/embed', { input: 'a cat', dimensions: 3, stream: undefined })).embeddings[0].length, 3);
   assert.match((await ask('/api/embed', { stream: undefined }, 400)).error, /'input' is missing/);
+  const last = (await server.json('/v1/embeddings', { input: 'a cat', pooling: 'last' })).body.data[0].embedding;
+  assert.ok(Math.abs(last.reduce((sum, x) => sum + x * x, 0) - 1) < 1e-5);
+  assert.notDeepEqual(last, embedding);
+  assert.equal((await server.json('/v1/embeddings', { input: 'a cat', pooling: 'most' })).status, 400);
+});
+
+// The lines of a stream, which is the default.
+async function lines(path, body) {
+  const response = await fetch(server.url + path, {
+    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+  assert.equal(response.status, 200);
+  assert.equal(response.headers.get('content-type'), 'application/x-ndjson');
+  return (await response.text()).trim().split('\n').map((line) => JSON.parse(line));
+}
+
+test('a reply, whole and in lines, is the same', async () => {
+  const said = { messages, prompt: 'A number, please.', model: 'large', options: { temperature: 0, num_predict: 12 } };
+  for (const [path, { messages: asked, prompt, ...more }, of] of [
+    ['/api/chat', { ...said, prompt: undefined }, (line) => line.message.content],
+    ['/api/generate', { ...said, messages: undefined }, (line) => line.response]]) {
+    const body = { ...more, ...(asked ? { messages: asked } : { prompt }) };
+    const whole = await ask(path, body), streamed = await lines(path, body), last = streamed.at(-1);
+    assert.equal(streamed.map(of).join(''), of(whole));
+    assert.ok(streamed.slice(0, -1).every((line) => !line.done));
+    for (const end of [whole, last])
+      assert.deepEqual([end.done, end.done_reason, end.eval_count, end.model], [true, whole.done_reason, whole.eval_count, 'large']);
+  }
+});
+
+test('what there is', async () => {
+  const { models } = (await server.json('/api/tags')).body;
+  assert.deepEqual(models.map((one) => one.name), ['auto', 'small', 'large']);
+  assert.match((await server.json('/api/version')).body.version, /^\d+\.\d+\.\d+$/);
+  const shown = await ask('/api/show', { model: 'large', stream: undefined });
+  assert.ok(shown.capabilities.includes('completion'), JSON.stringify(shown));
+  assert.equal((await server.json('/api/show', { model: 'none' })).status, 404);
 });

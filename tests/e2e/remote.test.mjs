@@ -75,6 +75,46 @@ test('what is sent, and what comes back of it', async (t) => {
   assert.equal(replica.headers[0].url, '/v1/chat/completions');
 });
 
+test('a key from a file, whose first line it is; a file without one is refused at start', async (t) => {
+  const file = path.join(temporaryFolder(t), 'key');
+  fs.writeFileSync(file, 'k-18\nmore\n');
+  const { replica, server } = await behind(t, stream(say('well'), end(), done), `, key_file: "${file}"`);
+  assert.equal((await server.json('/v1/chat/completions', ask('x'))).status, 200);
+  assert.equal(replica.headers[0].authorization, 'Bearer k-18');
+  fs.writeFileSync(file, '\n');
+  const checked = run(['serve', '--check', '--config', remoteLarge(t, replica.url, `, key_file: "${file}"`)]);
+  assert.equal(checked.status, 4);
+  assert.match(checked.stderr, /key_file: .* holds no key/);
+});
+
+// The text that came stands; then each API says in its own form that it broke off.
+test('a stream that breaks off, as each API tells it', async (t) => {
+  const half = (request, response) => { streaming(response); response.write(say('half'), () => setTimeout(() => response.socket?.destroy(), 5)); };
+  const { server } = await behind(t, half);
+  const tell = async (route, body) => {
+    const response = await fetch(server.url + route, {
+      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ model: 'large', stream: true, ...body }) });
+    const text = await response.text();
+    assert.equal(response.status, 200, text);
+    assert.match(text, /half/);
+    return JSON.parse(text.trim().split('\n').at(-1).replace(/^data: /, ''));
+  };
+  const messages = [{ role: 'user', content: 'x' }];
+  assert.match((await tell('/api/chat', { messages })).error, /large/);
+  const message = await tell('/v1/messages', { messages, max_tokens: 9 });
+  assert.deepEqual([message.type, message.error.type], ['error', 'api_error']);
+  const response = await tell('/v1/responses', { input: 'x' });
+  assert.match(JSON.stringify(response), /"(failed|error)"/);
+});
+
+test('thoughts come as the item that Responses has for them', async (t) => {
+  const { server } = await behind(t, stream(think('Let me see.'), say('It is 3.'), end(), done));
+  const { body } = await server.json('/v1/responses', { model: 'large', input: 'x' });
+  const [thought, message] = body.output;
+  assert.deepEqual([thought.type, thought.content[0].text], ['reasoning', 'Let me see.']);
+  assert.equal(message.content[0].text, 'It is 3.');
+});
+
 test('log-probabilities: the texts, their bytes where they are told, fewer alternatives than were asked for', async (t) => {
   const token = (text, logprob, top, bytes) => ({ token: text, logprob, ...(bytes && { bytes }), top_logprobs: top });
   const piece = (text, content) => `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content: text }, logprobs: { content }, finish_reason: null }] })}\n\n`;
