@@ -67,29 +67,31 @@ static void write_arguments(json_t *message)
 
 /* The list anew where calls were made in it, to be freed; else NULL: most have none, and are taken
  * as they are. A quote within a text has a backslash before it. */
-static char *write_calls(const char *list)
+static error_code write_calls(const char *list, char **out)
 {
     size_t i;
     json_t *message;
+    *out = NULL;
     if (list == NULL || strstr(list, "\"tool_calls\"") == NULL)
-        return NULL;
+        return OK;
     json_t *messages = parse(list);
     json_array_foreach(messages, i, message)
     {
         write_arguments(message);
     }
-    char *out = json_dumps(messages, JSON_COMPACT);
+    *out = json_dumps(messages, JSON_COMPACT);
     json_decref(messages);
-    return out;
+    return *out != NULL ? OK : ERR_MEMORY;
 }
 
 /* A list, as it was read where that is the text of one, and a reply that has begun. */
 static error_code add_messages(buffer *out, const request *r)
 {
-    char *anew = write_calls(r->chat.messages_json);
+    char *anew;
+    error_code code = write_calls(r->chat.messages_json, &anew);
     const char *list = anew != NULL ? anew : r->chat.messages_json;
-    error_code code =
-        buffer_add(out, list != NULL ? list : "[", list != NULL ? strlen(list) - 1 : 1);
+    if (code == OK)
+        code = buffer_add(out, list != NULL ? list : "[", list != NULL ? strlen(list) - 1 : 1);
     for (size_t i = 0; code == OK && list == NULL && i < r->n_messages; i++)
         code = add_message(out, r->messages[i].role, r->messages[i].content,
                            r->messages[i].content_length);
