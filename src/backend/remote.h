@@ -153,7 +153,7 @@ struct remote_call {
     failure last; /* why it was not answered yet */
     event_stream events;
     bool is_whole; /* the answer's end was told */
-    bool has_text; /* some of it was given on, and nothing can be taken back */
+    bool has_text; /* some of it has come */
     failure fault; /* in the answer itself */
     remote_part part;
     json_int_t call_index;
@@ -164,6 +164,7 @@ struct remote_call {
 
     pthread_mutex_t lock; /* of the rest */
     buffer text;
+    bool was_read; /* some of it was given on, and nothing can be taken back */
     score_list scores;
     reply_status status;
     pthread_mutex_t wake_lock; /* held while wake is called: who asked waits for it */

@@ -31,16 +31,23 @@ static void wait_again(remote_call *c)
     atomic_fetch_add(&c->backend->n_waiting, 1);
 }
 
-static void forget_answer(remote_call *c)
+/* False: who asked has some of the answer already. */
+static bool forget_answer(remote_call *c)
 {
     pthread_mutex_lock(&c->lock);
-    event_stream_free(&c->events);
-    event_stream_init(&c->events);
-    c->is_whole = false;
-    c->fault = (failure){.code = OK};
-    c->part = REMOTE_TEXT;
-    c->status = (reply_status){.state = WORK_RUNNING};
+    bool is_ours = !c->was_read;
+    if (is_ours) {
+        event_stream_free(&c->events);
+        event_stream_init(&c->events);
+        buffer_clear(&c->text);
+        score_list_clear(&c->scores);
+        c->is_whole = c->has_text = false;
+        c->fault = (failure){.code = OK};
+        c->part = REMOTE_TEXT;
+        c->status = (reply_status){.state = WORK_RUNNING};
+    }
     pthread_mutex_unlock(&c->lock);
+    return is_ours;
 }
 
 void remote_pools_take(remote_backend *b, remote_call *c, double now_ms)
@@ -219,8 +226,8 @@ static bool may_retry(const remote_call *c, pool_end_kind kind)
 {
     const remote_backend *b = c->backend;
     bool is_single = b->config->remote.replicas.n == 0;
-    return !is_single && !c->has_text && !c->is_whole && kind != POOL_ANSWERED &&
-           kind != POOL_CANCELLED && c->n_failed <= b->setting.retries;
+    return !is_single && !c->is_whole && kind != POOL_ANSWERED && kind != POOL_CANCELLED &&
+           c->n_failed <= b->setting.retries;
 }
 
 void remote_pools_settle(remote_attempt *a, pool_end_kind kind, const failure *why, double now_ms)
@@ -238,13 +245,12 @@ void remote_pools_settle(remote_attempt *a, pool_end_kind kind, const failure *w
         return;
     }
     c->n_failed += kind == POOL_FAILED;
-    if (why->code == OK || !may_retry(c, kind)) {
+    if (why->code == OK || !may_retry(c, kind) || !forget_answer(c)) {
         remote_call_finish(c, why);
         return;
     }
     c->last = *why;
     note_tried(c, p, slot);
-    forget_answer(c);
     if (kind == POOL_FAILED)
         c->not_before_ms =
             now_ms + RETRY_FIRST_MS * exp2((double)c->n_failed - 1) * pool_draw(p->replicas);

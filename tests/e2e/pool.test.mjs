@@ -169,6 +169,18 @@ for (const [name, happen] of Object.entries(faults))
     } else if (!name.startsWith('half')) assert.equal(failed.length, 0);
   });
 
+// It comes with the end of its answer, so that none of it was passed on.
+test('half an answer that nobody has seen is asked for again', async (t) => {
+  const replicas = await start(t, 2, answers());
+  replicas[0].script = (request, response) => { streaming(response); response.end(say('half')); };
+  const server = await serve(t, withPool(t, replicas.map((r) => r.url)));
+  for (let i = 0; i < 8; i++) {
+    const r = await events(server, ask(`question ${i}`));
+    assert.deepEqual([r.errors, r.text], [0, 'well'], r.raw);
+  }
+  assert.ok(replicas[0].bodies.length > 0);
+});
+
 test('a certificate that is nobody\'s, and a name that nobody has: the others answer', async (t) => {
   const folder = temporaryFolder(t), file = (name) => path.join(folder, name);
   execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=elsewhere', '-days', '1',
