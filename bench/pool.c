@@ -89,7 +89,7 @@ static void take_one(load *l, const pool_prefix *prompt, const event *e)
 static void run(load *l, size_t requests, size_t most)
 {
     static pool_prefix prompts[BATCH];
-    event *events = calloc(BATCH + most, sizeof *events);
+    event *events = calloc(2 * BATCH + most, sizeof *events);
     double *sums = zipf_sums(PREFIXES, 1), work_ms = 0;
     for (size_t i = 0; i < requests; i += BATCH) {
         for (size_t k = 0; k < BATCH; k++)

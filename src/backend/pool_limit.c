@@ -6,8 +6,8 @@
 #define FIRST 8.0
 #define MOST 4096.0
 #define WINDOW_LEAST 16
-#define WINDOWS_A_PROBE 40 /* a probe takes about one of them, at half the pace */
-#define QUIET_LEAST 12
+#define WINDOWS_A_PROBE 64 /* a probe takes about one of them, at half the pace */
+#define QUIET_LEAST 24
 #define QUIET_KEPT 32 /* latest idle delays that their mean is of */
 #define NEAR 0.25
 
@@ -108,7 +108,7 @@ static void learn_idle(pool_limit *l, size_t class, double ms)
     double *idle = &l->idle_ms[class];
     double weight = fmax(1.0 / QUIET_KEPT, 1.0 / (double)++l->quiet);
     *idle = *idle == 0 ? ms : *idle + (ms - *idle) * weight;
-    if ((double)l->quiet < fmax(QUIET_LEAST, l->limit / 2))
+    if ((double)l->quiet < fmax(QUIET_LEAST, 0.75 * l->limit))
         return;
     l->windows = 0;
     if (l->is_probing)
@@ -123,12 +123,12 @@ static double waiting_of(const pool_limit *l)
 
 static void end_window(pool_limit *l)
 {
-    double waiting = waiting_of(l), few = 0.5 + l->limit / 12, many = 0.5 + l->limit / 6;
+    double waiting = waiting_of(l), few = 0.5 + l->limit / 28, many = 0.5 + l->limit / 12;
     if (waiting > many) {
         l->limit += (few - waiting) * (waiting > l->limit / 2 ? 0.75 : 0.5);
         l->is_starting = false;
     } else if (waiting < few && l->was_full)
-        l->limit += l->is_starting ? l->limit : fmax(1, l->limit / 16);
+        l->limit += l->is_starting ? l->limit : fmax(1, l->limit / 20);
     else if (waiting >= few)
         l->is_starting = false;
     l->limit = fmin(fmax(l->limit, 1), MOST);
@@ -141,7 +141,7 @@ static void end_window(pool_limit *l)
 /* Far too many are soon seen. */
 static bool is_told(const pool_limit *l)
 {
-    return (double)l->n >= fmax(WINDOW_LEAST, 2 * l->limit) ||
+    return (double)l->n >= fmax(WINDOW_LEAST, 2.5 * l->limit) ||
            (l->n >= WINDOW_LEAST && waiting_of(l) > l->limit / 2);
 }
 

@@ -3,7 +3,7 @@
  *
  * A request's delay beside what it is when the replica has little to do tells how many of those in
  * flight only wait (TCP Vegas): limit x (1 - idle delay / delay). Few: the limit grows, at first
- * twofold, then by a sixteenth; many: it comes down to what does not wait. A refusal brings it to
+ * twofold, then by a twentieth; many: it comes down to what does not wait. A refusal brings it to
  * what the replica had. What an idle delay is, is learned whenever there are no more than half as
  * many as allowed, and where that does not happen by itself, by allowing half for a moment from
  * time to time. Delays are compared within classes, as prompts of one size have like ones.

@@ -22,6 +22,8 @@ export const freePort = () => new Promise((resolve) => {
   });
 });
 
+for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => process.exit(1)); // with the engines
+
 export const postJson = (url, body) => fetch(url, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
 
 export class Engine {
