@@ -6,8 +6,18 @@
 
 #include "base/buffer.h"
 
+/* An earlier event of the same answer: those that differ from it in their text alone need not be
+ * read. */
+typedef struct event_frame {
+    buffer event;   /* empty: none yet */
+    size_t at, end; /* of its text, between the quotes */
+} event_frame;
+
+void event_frame_init(event_frame *f);
+void event_frame_free(event_frame *f);
+
 /* Appends what a chat's event adds to its one choice's text. False: the event says something else,
  * is no such event or there is no memory; nothing was appended. */
-bool event_text_take(const char *data, size_t length, buffer *out);
+bool event_text_take(event_frame *f, const char *data, size_t length, buffer *out);
 
 #endif

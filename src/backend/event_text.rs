@@ -7,6 +7,7 @@ use std::slice;
 use serde::de::IgnoredAny;
 use serde::Deserialize;
 
+use crate::base::json_quick::plain_bytes;
 use crate::base::memory;
 
 /// What is not null of these is for remote_answer.c; other fields say nothing to anybody.
@@ -54,13 +55,50 @@ type Put = unsafe extern "C" fn(out: *mut c_void, data: *const c_void, length: u
 /// # Safety
 /// See event_text.c; so many bytes are at `data`.
 #[no_mangle]
-pub unsafe extern "C" fn event_text_read(data: *const u8, length: usize, put: Put, out: *mut c_void) -> bool {
+pub unsafe extern "C" fn event_text_read(
+    data: *const u8,
+    length: usize,
+    put: Put,
+    out: *mut c_void,
+    at: *mut usize,
+    end: *mut usize,
+) -> bool {
     if !memory::reserve() {
         return false;
     }
     let work = || {
-        let text = text_of(slice::from_raw_parts(data, length));
-        text.is_some_and(|text| put(out, text.as_ptr().cast(), text.len()) == 0)
+        let Some(text) = text_of(slice::from_raw_parts(data, length)) else { return false };
+        *at = match text {
+            Cow::Borrowed(part) => part.as_ptr() as usize - data as usize,
+            Cow::Owned(_) => usize::MAX,
+        };
+        *end = (*at).saturating_add(text.len());
+        put(out, text.as_ptr().cast(), text.len()) == 0
     };
     catch_unwind(AssertUnwindSafe(work)).unwrap_or(false)
+}
+
+/// What stands in the place of the frame's text, if that is all the difference and stands for itself.
+fn framed<'a>(event: &'a [u8], before: &[u8], after: &[u8]) -> Option<&'a str> {
+    let text = event.strip_prefix(before)?.strip_suffix(after)?;
+    let is_plain = plain_bytes(text) == text.len();
+    is_plain.then(|| std::str::from_utf8(text).ok())?
+}
+
+/// # Safety
+/// See event_text.c; so many bytes are at `data` and `frame`, and at <= end <= frame_length.
+#[no_mangle]
+pub unsafe extern "C" fn event_text_read_framed(
+    data: *const u8,
+    length: usize,
+    frame: *const u8,
+    frame_length: usize,
+    at: usize,
+    end: usize,
+    put: Put,
+    out: *mut c_void,
+) -> bool {
+    let frame = slice::from_raw_parts(frame, frame_length);
+    let text = framed(slice::from_raw_parts(data, length), &frame[..at], &frame[end..]);
+    text.is_some_and(|text| put(out, text.as_ptr().cast(), text.len()) == 0)
 }

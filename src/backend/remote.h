@@ -28,6 +28,7 @@
 #include <jansson.h>
 
 #include "backend/event_stream.h"
+#include "backend/event_text.h"
 #include "backend/house.h"
 #include "backend/operations.h"
 #include "backend/pool.h"
@@ -152,6 +153,7 @@ struct remote_call {
     bool has_waited;                   /* it found none with room once */
     failure last; /* why it was not answered yet */
     event_stream events;
+    event_frame frame;
     bool is_whole; /* the answer's end was told */
     bool has_text; /* some of it has come */
     failure fault; /* in the answer itself */

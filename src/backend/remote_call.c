@@ -48,6 +48,7 @@ remote_call *remote_call_make(remote_backend *b, const request *r, wakeup wake)
     pthread_mutex_init(&c->lock, NULL);
     pthread_mutex_init(&c->wake_lock, NULL);
     event_stream_init(&c->events);
+    event_frame_init(&c->frame);
     buffer_init(&c->text, REMOTE_TEXT_LIMIT);
     take_prefix(&c->prefix, r);
     return c;
@@ -67,6 +68,7 @@ void remote_call_unreference(remote_call *c)
     pthread_mutex_destroy(&c->lock);
     pthread_mutex_destroy(&c->wake_lock);
     event_stream_free(&c->events);
+    event_frame_free(&c->frame);
     buffer_free(&c->text);
     score_list_free(&c->scores);
     remote_probe_free(c->probe);

@@ -399,7 +399,7 @@ where
 }
 
 /// How many of the first bytes stand for themselves: 32 at once, of which vectors are made.
-fn plain_bytes(text: &[u8]) -> usize {
+pub fn plain_bytes(text: &[u8]) -> usize {
     let is_plain = |byte: &u8| *byte >= b' ' && *byte != b'"' && *byte != b'\\';
     let is_all_plain = |chunk: &&[u8]| chunk.iter().fold(true, |all, byte| all & is_plain(byte));
     let n = text.chunks_exact(32).take_while(is_all_plain).count() * 32;

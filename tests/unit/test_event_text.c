@@ -13,9 +13,12 @@
 static void check(const char *event, const char *text)
 {
     buffer out;
+    event_frame frame;
+    event_frame_init(&frame);
     buffer_init(&out, 4096);
     buffer_add_text(&out, "before:");
-    assert_int_equal(event_text_take(event, strlen(event), &out), text != NULL);
+    assert_int_equal(event_text_take(&frame, event, strlen(event), &out), text != NULL);
+    event_frame_free(&frame);
     assert_memory_equal(out.data, "before:", 7);
     assert_string_equal(out.data + 7, text != NULL ? text : "");
     buffer_free(&out);
@@ -64,11 +67,50 @@ static void all_else_is_left(void **state)
     check("", NULL);
 }
 
+/* One after the other: the frame of the ones before must change nothing. */
+static void a_frame_changes_nothing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *event, *text;
+    } events[] = {
+        {CHUNK(CHOICE("\"content\":\" word\"", ""), ""), " word"},
+        {CHUNK(CHOICE("\"content\":\"\"", ""), ""), ""},
+        {CHUNK(CHOICE("\"content\":\"another, longer than all of the ones before it\"", ""), ""),
+         "another, longer than all of the ones before it"},
+        {CHUNK(CHOICE("\"content\":\"caf\xC3\xA9\"", ""), ""), "caf\xC3\xA9"},
+        {CHUNK(CHOICE("\"content\":\"caf\xC3\"", ""), ""), NULL},
+        {CHUNK(CHOICE("\"content\":\"\\n\"", ""), ""), "\n"},
+        {CHUNK(CHOICE("\"content\":\"x\"", ""), ""), "x"},
+        {CHUNK(CHOICE("\"content\":\"x\",\"tool_calls\":[{\"y\":\"z\"}]", ""), ""), NULL},
+        {CHUNK(CHOICE("\"content\":\"x\",\"content\":\"y\"", ""), ""), NULL},
+        {CHUNK(CHOICE("\"content\":\"a\\\"b\"", ""), ""), "a\"b"},
+        {CHUNK(CHOICE("\"content\":\"tab\there\"", ""), ""), NULL},
+        {CHUNK(CHOICE("\"content\":\" end\"", ""), ",\"usage\":null"), " end"},
+        {CHUNK(CHOICE("\"content\":\" end\"", ",\"finish_reason\":\"stop\""), ""), NULL},
+        {CHUNK(CHOICE("\"content\":\" \"", ""), ",\"usage\":null"), " "},
+        {"{}", NULL},
+    };
+    event_frame frame;
+    event_frame_init(&frame);
+    for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
+        buffer out;
+        buffer_init(&out, 4096);
+        buffer_add_text(&out, "");
+        assert_int_equal(event_text_take(&frame, events[i].event, strlen(events[i].event), &out),
+                         events[i].text != NULL);
+        assert_string_equal(out.data, events[i].text != NULL ? events[i].text : "");
+        buffer_free(&out);
+    }
+    event_frame_free(&frame);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_are_taken),
         cmocka_unit_test(all_else_is_left),
+        cmocka_unit_test(a_frame_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
