@@ -4,7 +4,7 @@
 
 What a program prints comes out whole when it ends, so that two never mix. At the end: the slowest ten and what
 failed; exit status 1 where something did. A program that runs longer than LIMIT seconds (environment; 600, three times
-that with sanitizers) is killed with its children and has failed. JOBS says how many run at once.
+that with sanitizers or counts) is killed with its children and has failed. JOBS says how many run at once.
 """
 
 import concurrent.futures
@@ -49,7 +49,7 @@ def longest_first(programs, times):
 
 def main():
     folder, *programs = sys.argv[1:]
-    limit = float(os.environ.get("LIMIT", 1800 if "sanitize" in folder else 600))
+    limit = float(os.environ.get("LIMIT", 1800 if "sanitize" in folder or "coverage" in folder else 600))
     jobs = int(os.environ.get("JOBS", 0)) or len(os.sched_getaffinity(0))
     times_file = pathlib.Path(folder, "tests", "seconds.json")
     try:
