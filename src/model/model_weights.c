@@ -31,7 +31,7 @@ static void stacked_biases(weight_loader *l, size_t layer, presence wanted,
                            const float **out)
 {
     char names[MAX_PARTS][NAME_SIZE];
-    const char *parts[MAX_PARTS];
+    const char *parts[MAX_PARTS] = {NULL};
     for (size_t i = 0; i < n; i++)
         parts[i] = layer_name(names[i], layer, suffixes[i]);
     if (wanted == REQUIRED || loader_has(l, parts[0]))

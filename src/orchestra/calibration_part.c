@@ -92,7 +92,7 @@ error_code part_open(const char *path, const char *name, json_t **root, json_t *
                      failure *fail)
 {
     buffer text;
-    json_error_t error;
+    json_error_t error = {.line = 0};
     json_int_t version = 0;
     json_t *probe, *kind, *success, *machine; /* which there may be */
     *root = NULL;

@@ -17,7 +17,7 @@ error_code part_compare_model(json_t *m, const char *chat, const model *small, c
 json_t *part_limit_json(limit_goal goal, double target, const limit_effect *e,
                         const char *quantity);
 /* Leaves *goal LIMIT_NONE for null. The limit must be from `least` to `most`. */
-error_code part_read_limit(json_t *limit, limit_goal *goal, double *target, limit_effect *out,
+error_code part_read_limit(json_t *limit, limit_goal *goal, double *target, limit_effect *e,
                            const char *part, const char *quantity, double most, failure *fail);
 
 /* A whole file, its version checked. *part is borrowed from *root, which is the caller's to give

@@ -25,9 +25,9 @@ error_code decision_log_open(decision_log **out, const config_decisions *c, cons
 void decision_log_close(decision_log *l); /* NULL too */
 
 /* `head`: that of the policy by which it was decided. It goes before the line where the one before
- * in this file was of another, so that a file can be read from its beginning on. The line is taken
- * over; NULL (no memory for it) counts as lost. */
-void decision_log_write(decision_log *l, const buffer *head, json_t *line);
+ * in this file was of another, so that a file can be read from its beginning on. The value is
+ * taken over; NULL (no memory for it) counts as lost. */
+void decision_log_write(decision_log *l, const buffer *head, json_t *value);
 bool decision_log_keeps_text(const decision_log *l);
 
 #endif
