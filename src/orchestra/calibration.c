@@ -43,7 +43,7 @@ void calibration_apply(const calibration *c, const double *logits, double *proba
 
 double calibration_nll(const calibration *c, const calibration_sample *samples, size_t n)
 {
-    double z[PROBE_MAX_LABELS], sum = 0;
+    double z[PROBE_MAX_LABELS] = {0}, sum = 0;
     for (size_t i = 0; i < n; i++) {
         calibration_log_apply(c, samples[i].logits, z);
         sum -= z[samples[i].label];

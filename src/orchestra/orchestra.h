@@ -202,7 +202,7 @@ typedef struct run_options {
                         or counted anew; for another reply to the same request */
 } run_options;
 
-error_code orchestra_submit(orchestra *o, const request *r, const run_options *options, wakeup wake,
+error_code orchestra_submit(orchestra *o, const request *q, const run_options *options, wakeup wake,
                             run **out, failure *fail);
 
 typedef enum run_state {

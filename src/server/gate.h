@@ -24,8 +24,8 @@ typedef enum connection_excess { EXCESS_NONE, EXCESS_ALL, EXCESS_PEER } connecti
 
 peer peer_of(const struct sockaddr_storage *address);
 
-/* What `c` is too much for, beside those of the server that have a place. */
-connection_excess gate_excess(const connection *c);
+/* What `new` is too much for, beside those of the server that have a place. */
+connection_excess gate_excess(const connection *new);
 /* True if one more request of this connection is served; else /health and its like are. */
 bool gate_has_place(connection *c);
 
