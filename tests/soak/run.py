@@ -34,6 +34,7 @@ from servers import Broken, Connection, Server, ask
 
 ANSWER_S = 240  # a whole answer, on a machine where others work too
 FAULT_S = 3  # after a fault at a replica its requests may fail so long
+JUDGED_S = 1800  # of a shorter run all is still filled for the first time
 CREDIT_S = 5  # unused processor time is not saved up for a rush
 STUDENT = 2.447  # 95 % of Student's t with 6 degrees of freedom, for a line through eight means
 GROWTH = {"anonymous_mb": 1.0, "in_use_mb": 1.0, "descriptors": 1.0, "threads": 1.0}  # an hour; surely more fails
@@ -345,7 +346,7 @@ class Soak:
                 print(
                     f"{server:6} {name:16} {values[0]:8.2f} to {values[-1]:8.2f} (most {max(values):8.2f}); {found[0]:+.3f} ± {found[1]:.3f} an hour"
                 )
-                if found[0] - found[1] > GROWTH.get(name, float("inf")):
+                if self.seconds >= JUDGED_S and found[0] - found[1] > GROWTH.get(name, float("inf")):
                     self.grown.add(f"{server}: {name} grows by {found[0]:.3f} ± {found[1]:.3f} an hour")
         sys.stdout.flush()
 
