@@ -13,6 +13,8 @@ parameters.port = int(sys.argv[2])
 parameters.n_ctx = 8192
 parameters.n_parallel = 2
 parameters.endpoint_slots = True
+# Several engines share the cores, and two threads of one wait for each other without sleeping.
+parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
 server = xllamacpp.Server(parameters)
 print("ready", flush=True)
 while True:
