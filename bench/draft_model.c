@@ -125,8 +125,7 @@ static size_t load_requests(const char *path, const model *m, text *out)
                                 .content_length = json_string_length(prompt)};
         chat_text rendered;
         chat_text_init(&rendered, 1 << 20);
-        const chat_input input = {
-            .messages = &message, .n_messages = 1, .generation_prompt = true};
+        const chat_input input = {.messages = &message, .n_messages = 1, .generation_prompt = true};
         must(chat_render(m->chat, &input, &rendered, &fail), &fail);
         must(chat_encode(m->tokenizer, &rendered, &out[n].tokens, &fail), &fail);
         chat_text_free(&rendered);

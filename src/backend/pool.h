@@ -4,8 +4,9 @@
  * Two hashes of the prompt's place (pool_prefix) give two replicas on the ring; the first has the
  * request unless the second is better by its requests in flight and its delay (DualMap). Later
  * requests of the place follow it. Where one has more of the work than the others, it gets no more:
- * the other of the two has it, then the next on the ring, then any. What a replica says of its load is not asked: one that refuses is passed by for a moment, and the
- * request goes on to the next at once (P/D-Serve).
+ * the other of the two has it, then the next on the ring, then any. What a replica says of its load
+ * is not asked: one that refuses is passed by for a moment, and the request goes on to the next at
+ * once (P/D-Serve).
  *
  * Whoever has a request asks pool_choose, tells what it does (pool_begin), and then what came of it
  * (pool_end), once for each begin. No I/O and no clock: the time is passed in, in milliseconds; no
@@ -107,7 +108,8 @@ size_t pool_begin(pool *p, size_t slot);
 /* `delay_ms`: to the first byte, 0 where none came; `size`: bytes of the prompt. */
 void pool_end(pool *p, size_t slot, pool_end_kind kind, size_t began_with, double delay_ms,
               size_t size, double now_ms);
-/* What a health check found: while they fail, nothing is sent there. True: those that wait for its first byte should go elsewhere. */
+/* What a health check found: while they fail, nothing is sent there. True: those that wait for its
+ * first byte should go elsewhere. */
 bool pool_check(pool *p, size_t slot, bool is_well, double now_ms);
 
 /* A random number in [0, 1). */

@@ -151,7 +151,7 @@ struct remote_call {
     double not_before_ms, wait_end_ms; /* while it waits */
     double round_ms;                   /* likewise, unless a replica has room before */
     bool has_waited;                   /* it found none with room once */
-    failure last; /* why it was not answered yet */
+    failure last;                      /* why it was not answered yet */
     event_stream events;
     event_frame frame;
     bool is_whole; /* the answer's end was told */

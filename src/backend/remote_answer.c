@@ -157,7 +157,8 @@ static void take_times(remote_call *c)
 static bool take_plain(remote_call *c, const char *data, size_t length)
 {
     size_t before = c->text.length;
-    if (!c->is_chat || c->part != REMOTE_TEXT || !event_text_take(&c->frame, data, length, &c->text))
+    if (!c->is_chat || c->part != REMOTE_TEXT ||
+        !event_text_take(&c->frame, data, length, &c->text))
         return false;
     c->has_text = c->has_text || c->text.length > before;
     take_times(c);

@@ -27,11 +27,11 @@ typedef struct http_call_options {
     bool is_head;      /* a HEAD: the response's headers alone */
     uint64_t from;     /* asks for the body from this byte on; a server may send all of it anyway */
     const char *agent; /* User-Agent; NULL: none */
-    const char *bearer; /* the token of an Authorization header; NULL: none */
+    const char *bearer;  /* the token of an Authorization header; NULL: none */
     const char *ca_file; /* certificates of who may vouch for the server; NULL: the system's */
-    double connect_ms;  /* to have a connection; 0: libcurl's default */
-    double silence_ms;  /* fails when nothing came for so long, whole seconds; 0: waits for ever */
-    size_t limit;       /* bytes of the response's body; more makes it fail */
+    double connect_ms;   /* to have a connection; 0: libcurl's default */
+    double silence_ms;   /* fails when nothing came for so long, whole seconds; 0: waits for ever */
+    size_t limit;        /* bytes of the response's body; more makes it fail */
     /* As the body comes, or NULL; false ends the call with ERR_CANCELLED. */
     bool (*data)(void *context, const char *data, size_t length);
     /* When the call is done, or NULL. It must not be released before this has returned. */

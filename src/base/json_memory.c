@@ -11,9 +11,9 @@ enum { ALIGNMENT = 16 };
 /* A text of a request's largest size, grown once more, on several threads at once. */
 #define RESERVE_BYTES ((size_t)256 << 20)
 
-static char *reserve; /* NULL: there were no addresses for it */
+static char *reserve;                                    /* NULL: there were no addresses for it */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the rest */
-static size_t used;   /* bytes given out */
+static size_t used;                                      /* bytes given out */
 static size_t pieces; /* in use; without any the reserve is whole again */
 
 static _Thread_local bool was_short;

@@ -23,9 +23,9 @@ static bool same_remote(const config_remote *a, const config_remote *b)
            (a->lookup_replicas.n > 0) == (b->lookup_replicas.n > 0) &&
            same_text(a->model, b->model) && same_text(a->key_env, b->key_env) &&
            same_text(a->key_file, b->key_file) && same_text(a->ca_file, b->ca_file) &&
-           same_text(a->fields, b->fields) &&
-           same_text(a->health_path, b->health_path) && a->connect_ms == b->connect_ms &&
-           a->first_byte_ms == b->first_byte_ms && a->idle_ms == b->idle_ms;
+           same_text(a->fields, b->fields) && same_text(a->health_path, b->health_path) &&
+           a->connect_ms == b->connect_ms && a->first_byte_ms == b->first_byte_ms &&
+           a->idle_ms == b->idle_ms;
 }
 
 static bool same_model(const config_model *a, const config_model *b)

@@ -43,7 +43,8 @@ static error_code take_model(config_model *m, const file_model *f, size_t i, con
         return code;
     if (f->kv != NULL && !config_kv_parse(f->kv, &m->kv))
         return failure_set(fail, ERR_CONFIG,
-                           "models[%zu].kv: \"%s\" is unknown; allowed: f16, f32, q8_0, q4", i, f->kv);
+                           "models[%zu].kv: \"%s\" is unknown; allowed: f16, f32, q8_0, q4", i,
+                           f->kv);
     return OK;
 }
 

@@ -108,8 +108,7 @@ static error_code take_server(config *c, const file_server *f, const char *file,
         code = take_aliases(c, f, fail);
     if (code != OK)
         return code;
-    if (f->priority_default != NULL &&
-        !priority_parse(f->priority_default, &s->priority_default))
+    if (f->priority_default != NULL && !priority_parse(f->priority_default, &s->priority_default))
         return failure_set(
             fail, ERR_CONFIG,
             "server.priority_default: \"%s\" is unknown; allowed: interactive, batch",

@@ -15,8 +15,8 @@ typedef struct redecided {
     size_t decisions; /* decided again */
     size_t pinned;    /* requests that named their model: nothing to decide */
     size_t same;
-    size_t torn;    /* lines that are no JSON: a write that a crash or a full disk cut short */
-    size_t orphans; /* decisions without a table before them: a file whose first line was lost */
+    size_t torn;     /* lines that are no JSON: a write that a crash or a full disk cut short */
+    size_t orphans;  /* decisions without a table before them: a file whose first line was lost */
     char first[256]; /* what differs in the first that does; "" */
 } redecided;
 

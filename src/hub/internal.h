@@ -106,7 +106,6 @@ error_code cache_repository(const hub_settings *s, const char *repository, char 
 error_code cache_path(const hub_settings *s, const hub_name *name, char path[PATH_MAX],
                       failure *fail, const char *tail, ...) __attribute__((format(printf, 5, 6)));
 
-
 /* The commit that the revision was when it was last looked at; false: the cache does not know. */
 bool cache_read_ref(const hub_settings *s, const hub_name *name, char commit[HUB_COMMIT_SIZE]);
 error_code cache_write_ref(const hub_settings *s, const hub_name *name, const char *commit,

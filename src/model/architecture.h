@@ -47,8 +47,8 @@ typedef struct architecture {
     bool window_rope_is_unscaled; /* layers with a window turn by the base alone */
 
     window_use window;
-    size_t window_pattern; /* every so manieth layer has no window: the last of each group */
-    size_t default_window; /* without the key; 0: no layer has one then */
+    size_t window_pattern;        /* every so manieth layer has no window: the last of each group */
+    size_t default_window;        /* without the key; 0: no layer has one then */
     size_t default_window_layers; /* with so many layers only; 0: always */
 
     presence qkv_bias, attn_output_bias, ffn_bias;

@@ -258,7 +258,8 @@ static error_code run(const chat_template *t, const template_input *input, chat_
 {
     template_output rendered = {.owner = NULL};
     template_status status = template_render(t->compiled, input, &rendered);
-    if (status == TEMPLATE_RAISED && rendered.message[0] == '\0') /* or its words begin with a NUL */
+    if (status == TEMPLATE_RAISED &&
+        rendered.message[0] == '\0') /* or its words begin with a NUL */
         return failure_set(fail, ERR_TEMPLATE,
                            "the chat template refuses this conversation without a word");
     if (status == TEMPLATE_RAISED)

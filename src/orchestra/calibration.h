@@ -60,11 +60,10 @@ error_code calibration_fit(calibration *out, calibration_form form,
 double calibration_held_out(calibration_form form, const calibration_sample *samples, size_t n,
                             size_t n_labels, const double *content_free);
 
-/* The same; what each held-out sample was said to be goes to `log_probabilities`, n × n_labels. Of no
- * meaning after INFINITY. */
+/* The same; what each held-out sample was said to be goes to `log_probabilities`, n × n_labels. Of
+ * no meaning after INFINITY. */
 double calibration_hold_out(calibration_form form, const calibration_sample *samples, size_t n,
-                            size_t n_labels, const double *content_free,
-                            double *log_probabilities);
+                            size_t n_labels, const double *content_free, double *log_probabilities);
 
 /* The mean negative log-likelihood of samples under a calibration. */
 double calibration_nll(const calibration *c, const calibration_sample *samples, size_t n);

@@ -42,7 +42,7 @@ struct run {
 
     run_state state;
     bool is_decided; /* here, not by a run that it follows: it has a line in the log */
-    bool is_timed; /* its first token has come */
+    bool is_timed;   /* its first token has come */
     sensed sensed;
     plan plan;
     receipt receipt;

@@ -2,10 +2,10 @@
  * budget_file.h: what keys have spent, in a file, so that a restart does not begin anew. Inside the
  * server room only.
  *
- * One JSON object: {"spent": {NAME: {"since": SECONDS, "amount": AMOUNT}}}, by the keys' names, with
- * the begin of the window that it was spent in, as Unix time. The old file stays until the new one
- * is whole. It is written where something has changed since the last time: what a process that is
- * killed has not kept is what was spent since then. One thread at a time.
+ * One JSON object: {"spent": {NAME: {"since": SECONDS, "amount": AMOUNT}}}, by the keys' names,
+ * with the begin of the window that it was spent in, as Unix time. The old file stays until the new
+ * one is whole. It is written where something has changed since the last time: what a process that
+ * is killed has not kept is what was spent since then. One thread at a time.
  */
 #ifndef SERVER_BUDGET_FILE_H
 #define SERVER_BUDGET_FILE_H

@@ -130,7 +130,8 @@ static void write_llamacpp(const metrics *m, metrics_text *t, const backend_load
               "Number of generation tokens processed.", generated);
     put_plain(t, "llamacpp:tokens_predicted_seconds_total", "counter", "Predict process time.",
               decode_ms / 1e3);
-    put_plain(t, "llamacpp:n_decode_total", "counter", "Steps, a reply's own; of an embedding one.", steps);
+    put_plain(t, "llamacpp:n_decode_total", "counter", "Steps, a reply's own; of an embedding one.",
+              steps);
     put_plain(t, "llamacpp:prompt_tokens_seconds", "gauge",
               "Average prompt throughput in tokens/s.", per_second(prompt, prefill_ms));
     put_plain(t, "llamacpp:predicted_tokens_seconds", "gauge",

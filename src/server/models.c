@@ -114,8 +114,8 @@ bool models_props(exchange *e)
         "model_alias", orchestra_model_name(s->orchestra, i), "model_path", file_name(s, i),
         "chat_template", m != NULL && m->chat != NULL ? chat_template_text(m->chat) : "",
         "bos_token", token_json(words, words != NULL ? tokenizer_bos(words) : -1), "eos_token",
-        token_json(words, words != NULL ? tokenizer_eos(words) : -1), "modalities", "vision", 0, "audio",
-        0, "build_info", SYSTEM_FINGERPRINT, "endpoint_slots", 1, "endpoint_props", 0,
+        token_json(words, words != NULL ? tokenizer_eos(words) : -1), "modalities", "vision", 0,
+        "audio", 0, "build_info", SYSTEM_FINGERPRINT, "endpoint_slots", 1, "endpoint_props", 0,
         "endpoint_metrics", 1, "is_sleeping", 0);
     return exchange_answer(e, 200, props);
 }

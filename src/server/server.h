@@ -22,7 +22,7 @@ typedef struct server server;
 /* What a request may leave out. */
 typedef struct request_defaults {
     size_t max_tokens; /* 0: to the context's end */
-    bool has_seed; /* else one is drawn */
+    bool has_seed;     /* else one is drawn */
     uint32_t seed;
     request_priority priority;
     double deadline_ms; /* 0: none */

@@ -33,8 +33,8 @@ typedef enum template_status {
 
 typedef struct template template;
 
-/* `specials` are the texts of the tokens that only the template may write; both are copied. Anything but OK
- * leaves its words in `message`. */
+/* `specials` are the texts of the tokens that only the template may write; both are copied.
+ * Anything but OK leaves its words in `message`. */
 template_status template_compile(template **out, template_text text, const template_text *specials,
                                  size_t n_specials, char (*message)[TEMPLATE_MESSAGE_SIZE]);
 void template_destroy(template *t);

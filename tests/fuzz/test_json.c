@@ -139,7 +139,8 @@ static void broken_texts_are_read_alike(void **state)
     assert_true(read > rounds / 10);
 }
 
-/* Each place of a special byte among plain ones, so that none of those looked at at once is missed. */
+/* Each place of a special byte among plain ones, so that none of those looked at at once is missed.
+ */
 static void no_byte_is_passed_over(void **state)
 {
     (void)state;

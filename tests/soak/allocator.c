@@ -1,6 +1,6 @@
-/* Preloaded into a server under soak: what glibc's allocator has given out, written every five seconds to the
- * file that ALLOCATOR_FILE names, as "in-use mapped free" in bytes. What is in use grows only where something
- * is kept; resident memory moves with holes and caches, too. */
+/* Preloaded into a server under soak: what glibc's allocator has given out, written every five
+ * seconds to the file that ALLOCATOR_FILE names, as "in-use mapped free" in bytes. What is in use
+ * grows only where something is kept; resident memory moves with holes and caches, too. */
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -16,7 +16,8 @@ static void *watch(void *unused)
     for (;;) {
         const struct mallinfo2 m = mallinfo2();
         char line[96];
-        const int n = snprintf(line, sizeof line, "%20zu %20zu %20zu\n", m.uordblks, m.hblkhd, m.fordblks);
+        const int n =
+            snprintf(line, sizeof line, "%20zu %20zu %20zu\n", m.uordblks, m.hblkhd, m.fordblks);
         const int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
         if (file >= 0) {
             if (pwrite(file, line, (size_t)n, 0) != n)

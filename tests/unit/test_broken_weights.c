@@ -94,9 +94,9 @@ static void try_every_tensor(const char *path)
 static void test_every_tensor(void **state)
 {
     (void)state;
-    static const char *const files[] = {"pangu.F32",  "qwen2.F16",   "llama.BF16",
-                                        "pangu.Q8_0", "qwen3.Q4_0",  "qwen2.Q4_K",
-                                        "llama.Q6_K", "llama-linear-tied.F32"};
+    static const char *const files[] = {
+        "pangu.F32",  "qwen2.F16",  "llama.BF16", "pangu.Q8_0",
+        "qwen3.Q4_0", "qwen2.Q4_K", "llama.Q6_K", "llama-linear-tied.F32"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char path[64];
         snprintf(path, sizeof path, "tests/golden/data/%s.gguf", files[i]);
@@ -190,11 +190,10 @@ static void test_probe_goes_to_the_other(void **state)
                      c.path, getcwd((char[256]){0}, 256), LARGE);
     must(config_parse(&settings, yaml, (size_t)n, "test", &fail), &fail);
     must(orchestra_create(&o, settings, (house_progress){.call = NULL}, &fail), &fail);
-    const chat_message question = {.role = "user", .content = "Who wrote it?", .content_length = 13};
-    const request q = {.messages = &question,
-                       .n_messages = 1,
-                       .max_tokens = 4,
-                       .sampling = sampling_defaults()};
+    const chat_message question = {
+        .role = "user", .content = "Who wrote it?", .content_length = 13};
+    const request q = {
+        .messages = &question, .n_messages = 1, .max_tokens = 4, .sampling = sampling_defaults()};
     buffer text;
     buffer_init(&text, 4096);
     must(orchestra_submit(o, &q, &(run_options){.model = NULL}, (wakeup){.call = NULL}, &r, &fail),

@@ -163,15 +163,14 @@ static void test_file(void **state)
     assert_int_equal(open_budgets(path, k), OK);
     assert_int_equal(enter(k, "a", &wait_s), KEY_TAKEN);
 
-    static const char *const wrong[] = {
-        "",
-        "{}",
-        "[]",
-        "{\"spent\": 3}",
-        "{\"spent\": {\"ann\": 1}}",
-        "{\"spent\": {\"x\": {\"since\": 1}}}",
-        "{\"spent\": {\"x\": {\"since\": 1, \"amount\": -1}}}",
-        "{\"spent\": {\"x\": {\"since\": 1.5, \"amount\": 1}}}"};
+    static const char *const wrong[] = {"",
+                                        "{}",
+                                        "[]",
+                                        "{\"spent\": 3}",
+                                        "{\"spent\": {\"ann\": 1}}",
+                                        "{\"spent\": {\"x\": {\"since\": 1}}}",
+                                        "{\"spent\": {\"x\": {\"since\": 1, \"amount\": -1}}}",
+                                        "{\"spent\": {\"x\": {\"since\": 1.5, \"amount\": 1}}}"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         write_whole(path, wrong[i]);
         if (open_budgets(path, k) != ERR_CONFIG)
@@ -203,8 +202,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words),   cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_account), cmocka_unit_test(test_keys_read_again), cmocka_unit_test(test_file),
-        cmocka_unit_test(test_delay),
+        cmocka_unit_test(test_account), cmocka_unit_test(test_keys_read_again),
+        cmocka_unit_test(test_file),    cmocka_unit_test(test_delay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -112,7 +112,8 @@ static void change_while_serving(const char *path, void (*change)(const model_co
 static void test_while_serving(void **state)
 {
     (void)state;
-    static const char *const paths[] = {"models/demo/small.gguf", "tests/golden/data/qwen2.Q4_K.gguf",
+    static const char *const paths[] = {"models/demo/small.gguf",
+                                        "tests/golden/data/qwen2.Q4_K.gguf",
                                         "tests/golden/data/llama-linear-tied.F32.gguf"};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         change_while_serving(paths[i], overwrite);
@@ -166,9 +167,8 @@ static void test_while_loading(void **state)
         model *m;
         copy_model(&c, "models/demo/small.gguf");
         change_once once = {&c, changes[i]};
-        const model_options options = {.chat_template = "none",
-                                       .progress = change_at_progress,
-                                       .progress_context = &once};
+        const model_options options = {
+            .chat_template = "none", .progress = change_at_progress, .progress_context = &once};
         assert_int_equal(model_load(&m, c.path, &options, &fail), ERR_IO);
         assert_non_null(strstr(fail.text, "was written to while it was read"));
         remove_copy(&c);

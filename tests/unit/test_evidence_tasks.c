@@ -377,20 +377,13 @@ static void bad_traces(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exact_answers),
-        cmocka_unit_test(numbers),
-        cmocka_unit_test(choices),
-        cmocka_unit_test(words),
-        cmocka_unit_test(json_answers),
-        cmocka_unit_test(agreement),
-        cmocka_unit_test(code_is_run),
-        cmocka_unit_test(sandbox_denies),
-        cmocka_unit_test(sandbox_survives),
-        cmocka_unit_test(sandbox_ends),
-        cmocka_unit_test(bad_checks),
-        cmocka_unit_test(forms_of_a_trace),
-        cmocka_unit_test(a_decision_log),
-        cmocka_unit_test(bad_traces),
+        cmocka_unit_test(exact_answers),    cmocka_unit_test(numbers),
+        cmocka_unit_test(choices),          cmocka_unit_test(words),
+        cmocka_unit_test(json_answers),     cmocka_unit_test(agreement),
+        cmocka_unit_test(code_is_run),      cmocka_unit_test(sandbox_denies),
+        cmocka_unit_test(sandbox_survives), cmocka_unit_test(sandbox_ends),
+        cmocka_unit_test(bad_checks),       cmocka_unit_test(forms_of_a_trace),
+        cmocka_unit_test(a_decision_log),   cmocka_unit_test(bad_traces),
     };
     failure fail;
     if (checker_create(&judge, &fail) != OK)

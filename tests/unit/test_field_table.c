@@ -73,8 +73,8 @@ static void add_sampling(buffer *out, const sampling_params *s)
 
 static void add_manner(buffer *out, const reply_manner *m)
 {
-    const bool flags[] = {m->stream,       m->include_usage,  m->continuous_usage, m->echo,
-                          m->takes_calls,  m->wants_scores,   m->scores_drawn,     m->tells_tokens,
+    const bool flags[] = {m->stream,        m->include_usage,  m->continuous_usage, m->echo,
+                          m->takes_calls,   m->wants_scores,   m->scores_drawn,     m->tells_tokens,
                           m->tells_timings, m->keeps_thoughts, m->is_stored};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         add_number(out, "flag", flags[i]);
