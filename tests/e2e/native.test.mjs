@@ -181,6 +181,7 @@ test('/props, /slots and the list of models', async () => {
 
   const busy = async () => (await server.json('/slots')).body.filter(({ is_processing }) => is_processing).length;
   assert.equal((await server.json('/slots')).body.length, 16);
+  await server.idle(); // a reply's end is told before its slot is free
   assert.equal(await busy(), 0);
   const long = ask({ n_predict: 2000 }).catch(() => {});
   let seen = 0;
