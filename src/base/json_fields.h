@@ -21,14 +21,10 @@ typedef struct json_field {
     size_t offset;
 } json_field;
 
-#define JSON_COUNT(of, member)                                                                     \
-    {                                                                                              \
-#member, JSON_FIELD_COUNT, offsetof(of, member)                                            \
-    }
-#define JSON_NUMBER(of, member)                                                                    \
-    {                                                                                              \
-#member, JSON_FIELD_NUMBER, offsetof(of, member)                                           \
-    }
+/* clang-format off */
+#define JSON_COUNT(of, member) {#member, JSON_FIELD_COUNT, offsetof(of, member)}
+#define JSON_NUMBER(of, member) {#member, JSON_FIELD_NUMBER, offsetof(of, member)}
+/* clang-format on */
 
 /* New; NULL: no memory. */
 json_t *json_fields_value(const json_field *fields, size_t n, const void *of);
