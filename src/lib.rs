@@ -5,6 +5,7 @@ mod base {
     pub mod foreign;
     pub mod json_quick;
     pub mod memory;
+    pub mod own_stack;
 }
 mod backend {
     pub mod event_text;

@@ -9,6 +9,7 @@ use super::names::Quotes;
 use super::vocabulary::Vocabulary;
 use super::{calls, gbnf, schema, Failure};
 use crate::base::memory;
+use crate::base::own_stack;
 
 /// constraint_kind
 #[derive(Clone, Copy)]
@@ -69,12 +70,9 @@ impl Grammar {
                 text.len()
             )));
         }
-        let compiling = std::thread::Builder::new().stack_size(COMPILING_STACK);
-        std::thread::scope(|scope| {
-            let thread = compiling.spawn_scoped(scope, || compile(vocabulary, kind, text));
-            let thread = thread.map_err(|_| Failure::Memory)?;
-            thread.join().unwrap_or_else(|_| Err(Failure::Failed("the compiler failed".into())))
-        })
+        own_stack::run(COMPILING_STACK, || compile(vocabulary, kind, text))
+            .ok_or(Failure::Memory)?
+            .unwrap_or_else(|_| Err(Failure::Failed("the compiler failed".into())))
     }
 }
 

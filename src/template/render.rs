@@ -9,6 +9,7 @@ use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State};
 
 use crate::base::memory;
+use crate::base::own_stack;
 use super::functions::{Raised, NOW};
 use super::marks::{self, Marking, PLANES};
 use super::strftime::Moment;
@@ -115,11 +116,8 @@ impl Template {
         let mut owner = Owner { ends: ends.flatten().collect(), composes: false };
         // SAFETY: the text is on the heap and is dropped after everything that borrows from it.
         let source: &'static str = unsafe { &*std::ptr::from_ref::<str>(&prepared) };
-        let compiling = std::thread::Builder::new().stack_size(COMPILING_STACK);
-        let compiled = std::thread::scope(|scope| {
-            let thread = compiling.spawn_scoped(scope, || translate(source, specials));
-            thread.map(|thread| thread.join()).map_err(|_| Failure::Memory)
-        })?;
+        let compiled = own_stack::run(COMPILING_STACK, || translate(source, specials));
+        let compiled = compiled.ok_or(Failure::Memory)?;
         let compiled = compiled.map_err(|_| Failure::Syntax("the compiler failed".into()))?;
         let (instructions, blocks, composes) =
             compiled.map_err(|error| Failure::Syntax(describe(&error)))?;
