@@ -247,8 +247,8 @@ test-c: test-programs
 # Unit tests alone; UNIT="pool kv": those two.
 .PHONY: test-unit test-sanitized analyse
 UNIT ?= $(patsubst tests/unit/test_%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
-test-unit: $(UNIT:%=$(VARIANT)/tests/unit/test_%)
-	@tests/run.py $(VARIANT) $^
+test-unit: $(PROGRAM) $(UNIT:%=$(VARIANT)/tests/unit/test_%)
+	@tests/run.py $(VARIANT) $(filter-out $(PROGRAM),$^)
 
 # The unit tests under sanitizers, those of the rooms with threads under that for threads, too. CC=clang-14: clang's.
 THREADED := admission backend conductor cpu_quota decisions drafter engine engine_parts escalation kernel_team kept pool prefix_cache run server_loop speculate turns

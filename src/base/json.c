@@ -23,7 +23,7 @@ static size_t give_text(void *part, size_t most, void *context)
 {
     text_source *source = context;
     size_t n = source->left < most ? source->left : most;
-    if (json_memory_is_short())
+    if (n == 0 || json_memory_is_short()) /* an empty buffer has no memory to copy from */
         return 0;
     memcpy(part, source->next, n);
     source->next += n;
