@@ -250,14 +250,15 @@ UNIT ?= $(patsubst tests/unit/test_%.c,%,$(sort $(wildcard tests/unit/test_*.c))
 test-unit: $(PROGRAM) $(UNIT:%=$(VARIANT)/tests/unit/test_%)
 	@tests/run.py $(VARIANT) $(filter-out $(PROGRAM),$^)
 
-# The unit tests under sanitizers, those of the rooms with threads under that for threads, too. CC=clang-14: clang's.
-THREADED := admission backend conductor cpu_quota decisions drafter engine engine_parts escalation kernel_team kept pool prefix_cache run server_loop speculate turns
+# The unit tests under sanitizers, those of the rooms with threads under that for threads, too (but test_admission, which
+# takes long as it is). CC=clang-14: clang's.
+THREADED := backend conductor cpu_quota decisions drafter engine engine_parts escalation kernel_team kept pool prefix_cache run server_loop speculate turns
 test-sanitized: setup
 	@$(if $(filter clang-%,$(CC)),tools/setup.sh $(CC) $(CC:clang-%=libclang-rt-%-dev))
 	@$(MAKE) --no-print-directory $(PARALLEL) test-unit SANITIZE=address,undefined
 	@$(MAKE) --no-print-directory $(PARALLEL) test-unit SANITIZE=thread UNIT="$(THREADED)"
 
-# What clang-tidy (.clang-tidy) and cppcheck (tools/cppcheck.txt) find in src: nothing.
+# What clang-tidy (.clang-tidy) and cppcheck (tools/cppcheck.txt) find in src.
 TIDY ?= clang-tidy-14
 analyse: setup
 	@tools/setup.sh $(TIDY) cppcheck
