@@ -78,22 +78,25 @@ static error_code read_file(const budget_file *f, keys *k, failure *fail)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
+/* NULL: no memory, or a name that JSON cannot hold: a file that lacks a key would forget what it
+ * has spent. */
 static char *write_text(const keys *k)
 {
     json_t *spent = json_object();
     const char *name;
-    for (size_t i = 0; i < keys_count(k); i++) {
+    bool whole = spent != NULL;
+    for (size_t i = 0; whole && i < keys_count(k); i++) {
         time_t since;
         double amount;
         const budget_account *a = keys_account(k, i, &name);
         if (a == NULL)
             continue;
         budget_account_read(a, &since, &amount);
-        json_object_set_new(spent, name,
-                            json_pack("{s:I, s:f}", "since", (json_int_t)since, "amount", amount));
+        json_t *one = json_pack("{s:I, s:f}", "since", (json_int_t)since, "amount", amount);
+        whole = json_object_set_new(spent, name, one) == 0;
     }
     json_t *root = json_pack("{s:o}", "spent", spent);
-    char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    char *text = whole ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(root);
     return text;
 }
@@ -116,7 +119,8 @@ static error_code keep(budget_file *f, const keys *k, failure *fail)
 {
     char *text = write_text(k);
     if (text == NULL)
-        return failure_set(fail, ERR_MEMORY, "no memory for what keys have spent");
+        return failure_set(fail, ERR_MEMORY,
+                           "server.budget_file: no memory, or a key's name is not UTF-8");
     if (f->written != NULL && strcmp(text, f->written) == 0) {
         free(text);
         return OK;
