@@ -573,19 +573,23 @@ bench-lookup-wall: bench-lookup
 	  $(VARIANT)/bench/lookup_wall $$m $(VARIANT)/lookup-texts.jsonl $(WORDS) $(VARIANT)/lookup-judged-$$(basename $$m) $(TOKENS) $(TURNS) $(TEXTS) $(LONGEST) || exit 1; done
 
 # make bench-peer PEER='llama.cpp=path/to/llama-bench; ik_llama.cpp=path/to/llama-bench -rtr 1': the real files
-# that `make real-models` fetched, and in fewer rounds synthetic models. PAIRS=3 BRIEF_PAIRS=2 take some 10 minutes with two peers.
+# that `make real-models` fetched, and synthetic models (BRIEF_PAIRS); prefill and depth, which take longer, in LONG_PAIRS and
+# DEEP_PAIRS. PAIRS=3 BRIEF_PAIRS=2 take some 15 minutes with two peers. KEEP=1: for docs/speed.md and README.
 bench-peer: MODELS ?= $(wildcard $(HOME)/.cache/a-io/real/*.gguf)
 bench-peer: BRIEF ?= $(patsubst %,pangu-1b-llama:%,q4_k q5_k q6_k q8_0 iq4_xs)
 bench-peer: THREADS ?= 2
 bench-peer: PAIRS ?= 5
 bench-peer: BRIEF_PAIRS ?= 3
-bench-peer: PEER_RUN = bench/peer.py --program $(PROGRAM) --threads $(THREADS) --peer "$(PEER)"
+bench-peer: LONG_PAIRS ?= 1
+bench-peer: DEEP_PAIRS ?= 1
+bench-peer: PEER_RUN = bench/peer.py --program $(PROGRAM) --threads $(THREADS) --peer "$(PEER)" --long-pairs $(LONG_PAIRS) --deep-pairs $(DEEP_PAIRS)
+bench-peer: PEER_SAID = PAIRS=$(PAIRS) LONG_PAIRS=$(LONG_PAIRS) DEEP_PAIRS=$(DEEP_PAIRS) BRIEF_PAIRS=$(BRIEF_PAIRS) PEER='$(PEER)'
 bench-peer: setup
 	@$(if $(PEER),,echo "bench-peer: say which program: PEER=path/to/llama-bench" && exit 2)
 	@$(MAKE) --no-print-directory $(PROGRAM)
 	$(if $(MODELS),$(PEER_RUN) --pairs $(PAIRS) --json build/peer.json $(MODELS))
-	$(if $(KEEP),$(call keep,peer,build/peer.json,make bench-peer PAIRS=$(PAIRS) PEER='$(PEER)'))
-	$(if $(BRIEF),$(PEER_RUN) --pairs $(BRIEF_PAIRS) --deep-pairs 0 $(BRIEF))
+	$(if $(BRIEF),$(PEER_RUN) --pairs $(BRIEF_PAIRS) --json build/peer-synthetic.json $(BRIEF))
+	$(if $(KEEP),$(call keep,peer,$(and $(MODELS),build/peer.json) $(and $(BRIEF),build/peer-synthetic.json),make bench-peer $(PEER_SAID)))
 
 bench-render: setup
 	@$(MAKE) --no-print-directory $(VARIANT)/bench/render

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """results.py: figures of runs, kept in results/ and put into the documents from there. Run from the repository's root.
 
-results.py keep KIND FILE --command TEXT    takes what a run wrote (KIND: replay, real-pair, peer), keeps the figures
+results.py keep KIND FILE... --command TEXT takes what a run wrote (KIND: replay, real-pair, peer), keeps the figures
                                             that documents show, and says with them by what command, from which
                                             commit, on which machine and when they were made: results/KIND.json
 results.py docs [--check]                   writes the tables between <!-- results: NAME --> and <!-- end --> anew;
@@ -60,9 +60,16 @@ def of_real_pair(report):
     return {key: report[key] for key in ("requests", "own", "kinds", "areas")} | {"frontiers": frontiers}
 
 
-def of_peer(report):
-    """Of bench/peer.py --json: as it is."""
-    return report
+def of_peer(*reports):
+    """Of bench/peer.py --json, as many as there are: parts of a model that were measured apart go side by side."""
+    models = {}
+    for part in (model for report in reports for model in report["models"]):
+        whole = models.setdefault(part["model"], part)
+        for figures in ("tokens_per_s", "times"):
+            for name, columns in part[figures].items():
+                whole[figures][name] |= columns
+        whole["percent_of_peak"] |= part["percent_of_peak"]
+    return {"models": list(models.values())}
 
 
 KINDS = {"replay": of_replay, "real-pair": of_real_pair, "peer": of_peer}
@@ -80,7 +87,9 @@ def machine():
 
 
 def keep(given):
-    figures = KINDS[given.kind](json.loads(given.file.read_text()))
+    if len(given.files) > 1 and given.kind != "peer":
+        raise ValueError(f"{given.kind} is kept from one file")
+    figures = KINDS[given.kind](*(json.loads(file.read_text()) for file in given.files))
     said = {
         "command": given.command,
         "commit": given.commit or commit(),
@@ -142,7 +151,7 @@ def main():
     commands = parser.add_subparsers(required=True)
     keeping = commands.add_parser("keep")
     keeping.add_argument("kind", choices=sorted(KINDS))
-    keeping.add_argument("file", type=pathlib.Path)
+    keeping.add_argument("files", metavar="file", type=pathlib.Path, nargs="+")
     keeping.add_argument("--command", required=True)
     for name in ("commit", "date", "machine"):
         keeping.add_argument(f"--{name}", help="where it is not this one, now")

@@ -1,5 +1,6 @@
 """The documents' tables, each a function of a result (results.py): Markdown lines that end with a line feed."""
 
+import re
 import textwrap
 
 SCENARIOS = ("A", "B", "C")
@@ -42,6 +43,7 @@ PEER_MODELS = {
     "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf": "Qwen2.5-Coder-0.5B Q4_K_M",
     "SmolLM2-135M-Instruct.Q4_1.gguf": "SmolLM2-135M Q4_1",
 }
+SYNTHETIC_MODEL = re.compile(r"([\w.-]+?)(?:-llama)?[:.](\w+?)(?:\.gguf)?")  # as peer.py was given it, or its file
 PEER_COLUMNS = {
     "decode": "decode",
     "8 rows": "8 streams' steps",
@@ -171,6 +173,37 @@ def short(value):
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
+def spread(found, digits):
+    """Of a median, the lowest and the highest."""
+    median, low, high = (f"{value:.{digits}f}" for value in found)
+    return median if low == high else f"{median} ({low} to {high})"
+
+
+def peer_name(model):
+    """Of a real file, or of a synthetic model: its shape and type."""
+    synthetic = SYNTHETIC_MODEL.fullmatch(model)
+    return PEER_MODELS.get(model) or (f"{synthetic[1]} {synthetic[2].upper()}" if synthetic else model)
+
+
+def share_of_peak(model, column):
+    """Behind a decode speed: of the read peak."""
+    depth = {"decode": "0"}.get(column, column.removeprefix("decode at "))
+    return f", {spread(model['percent_of_peak'][depth], 0)} %" if depth in model["percent_of_peak"] else ""
+
+
+def peer_all(result):
+    """Every cell that was measured; of each model our tokens/s, then what they are times each peer's."""
+    models, rows = result["figures"]["models"], []
+    columns = list(dict.fromkeys(column for model in models for column in model["tokens_per_s"]["A-IO"]))
+    for model in models:
+        ours, name = model["tokens_per_s"]["A-IO"], peer_name(model["model"])
+        cells = [short(ours[c][0]) + share_of_peak(model, c) if c in ours else "–" for c in columns]
+        rows.append([f"**{name}**, {model['weight_bytes'] / 1e6:,.0f} MB a step", *cells])
+        for peer, times in model["times"].items():
+            rows.append([f"times {peer}", *(spread(times[c], 2) if c in times else "–" for c in columns)])
+    return table(["tokens/s; of the read peak", *columns], rows)
+
+
 def peer_readme(result):
     """Ours, and in brackets the least of what we are times the peers: a spread is median, lowest, highest."""
     rows = []
@@ -195,6 +228,7 @@ TABLES = {
     "real-pair/areas": real_pair_areas,
     "real-pair/readme": real_pair_readme,
     "real-pair/made": made,
+    "peer/all": peer_all,
     "peer/readme": peer_readme,
     "peer/made": made,
 }
