@@ -18,8 +18,6 @@
 #include "evidence/server_block.h"
 #include "evidence/trace.h"
 
-#define MODELS_LIMIT 4096 /* bytes of --models */
-
 typedef struct replay_options {
     stage_options stage;
     const char *scenarios, *policies, *output, *trace, *simulate, *decisions, *step_cost, *server,
@@ -322,39 +320,55 @@ static int redecide(const char *path, bool json)
     return r.same == r.decisions && !none ? 0 : 1;
 }
 
-/* The server's models in the place of policies; `arms` and `names` are their storage. */
-static error_code list_models(replay_plan *p, const char *list, arm *arms, char *names,
-                              failure *fail)
+/* The server's models in the place of policies. */
+static error_code list_models(arm_set *out, const char *list, failure *fail)
 {
-    char *rest = names;
-    for (char *name; (name = strsep(&rest, ",")) != NULL; p->n_arms++) {
-        if (p->n_arms == ARM_MAX || name[0] == '\0' || strlen(name) > 100)
+    out->n = 0;
+    for (const char *at = list;; at++) {
+        arm_made *m = &out->made[out->n];
+        size_t length = strcspn(at, ",");
+        if (length == 0 || length >= sizeof m->name)
             return failure_set(fail, ERR_INVALID,
                                "--models: \"%.60s\": names with commas between them", list);
-        for (size_t i = 0; i < p->n_arms; i++)
-            if (strcmp(arms[i].name, name) == 0)
-                return failure_set(fail, ERR_INVALID, "--models: %s is named twice", name);
-        arms[p->n_arms] = (arm){.name = name, .what = "a server's", .way = ARM_SERVER};
-        p->arms[p->n_arms] = &arms[p->n_arms];
+        memcpy(m->name, at, length);
+        m->name[length] = '\0';
+        for (size_t i = 0; i < out->n; i++)
+            if (strcmp(out->arms[i]->name, m->name) == 0)
+                return failure_set(fail, ERR_INVALID, "--models: %s is named twice", m->name);
+        m->arm = (arm){.name = m->name, .what = "a server's", .way = ARM_SERVER};
+        out->arms[out->n++] = &m->arm;
+        at += length;
+        if (*at == '\0')
+            return OK;
+        if (out->n == ARM_MAX)
+            return failure_set(fail, ERR_INVALID, "--models: more than %d", ARM_MAX);
     }
-    return OK;
 }
 
-static error_code choose_arms(replay_plan *p, const replay_options *o, arm *arms, char *names,
-                              char **address, failure *fail)
+/* Policies here, among them the configuration's models by name. */
+static error_code list_policies(arm_set *out, const replay_options *o, failure *fail)
 {
-    if (o->server == NULL)
-        return arm_list(o->policies != NULL ? o->policies : "small,large,adaptive", p->arms,
-                        &p->n_arms, fail);
-    const char *list = o->models != NULL ? o->models : "auto";
-    snprintf(names, MODELS_LIMIT, "%s", list);
-    error_code code = strlen(list) < MODELS_LIMIT
-                          ? list_models(p, list, arms, names, fail)
-                          : failure_set(fail, ERR_INVALID, "--models: the list is too long");
+    replay_options again = *o;
+    config *c = NULL;
+    error_code code = configure(&again, &c, fail);
     if (code == OK)
+        code = arm_list(out, o->policies, c, fail);
+    config_free(c);
+    return code;
+}
+
+static error_code choose_arms(replay_plan *p, const replay_options *o, arm_set *set, char **address,
+                              failure *fail)
+{
+    error_code code = o->server == NULL
+                          ? list_policies(set, o, fail)
+                          : list_models(set, o->models != NULL ? o->models : "auto", fail);
+    p->arms = set->arms;
+    p->n_arms = set->n;
+    if (code == OK && o->server != NULL)
         code = server_address(o->server, address, fail);
     p->server = *address;
-    return code == OK ? server_check(*address, fail) : code;
+    return code == OK && o->server != NULL ? server_check(*address, fail) : code;
 }
 
 int command_replay(int argc, char **argv)
@@ -362,8 +376,8 @@ int command_replay(int argc, char **argv)
     replay_options o;
     failure fail;
     replay_plan p = {.n_sets = 0};
-    arm arms[ARM_MAX];
-    char names[MODELS_LIMIT], *address = NULL;
+    arm_set arms;
+    char *address = NULL;
     json_t *results = NULL, *settings = NULL;
     error_code code = read_options(&o, argc, argv, &fail);
     if (code == OK && o.help) {
@@ -377,7 +391,7 @@ int command_replay(int argc, char **argv)
         return code == OK ? 0 : command_failed("replay", &fail);
     }
     if (code == OK)
-        code = choose_arms(&p, &o, arms, names, &address, &fail);
+        code = choose_arms(&p, &o, &arms, &address, &fail);
     if (code == OK)
         code = gather_sets(&p, &o, &fail);
     if (code == OK) {

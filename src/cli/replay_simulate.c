@@ -190,17 +190,16 @@ static const char everything[] =
 error_code replay_simulate(const char *path, const char *policies, bool json, failure *fail)
 {
     profile *p = NULL;
-    const arm *chosen[ARM_MAX];
-    size_t n = 0;
+    arm_set chosen;
     error_code code = profile_load(&p, path, fail);
     if (code == OK)
-        code = arm_list(policies != NULL ? policies : everything, chosen, &n, fail);
+        code = arm_list(&chosen, policies != NULL ? policies : everything, NULL, fail);
     if (code == OK && json)
-        code = print_runs(p, chosen, n, fail);
+        code = print_runs(p, chosen.arms, chosen.n, fail);
     else if (code == OK && policies == NULL && p->n_published > 0)
         code = print_tables(p, fail);
     else if (code == OK)
-        code = print_chosen(p, chosen, n, fail);
+        code = print_chosen(p, chosen.arms, chosen.n, fail);
     profile_free(p);
     return code;
 }

@@ -194,7 +194,7 @@ static error_code tune(const tune_command *o, const char *path, failure *fail)
         code = config_load(&c, o->config, fail);
     if (code == OK) {
         add_base(&text, c);
-        code = tune_rules(&text, json_object_get(results, "runs"), &options, fail);
+        code = tune_rules(&text, json_object_get(results, "runs"), c, &options, fail);
     }
     if (code == OK)
         code = config_parse(&check, text.data, text.length, "the tuned configuration", fail);

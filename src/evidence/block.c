@@ -36,7 +36,7 @@ typedef struct block {
     const config *config;
     const arm *arm;
     workload load;
-    const char *small, *large; /* names of the first and the last model */
+    const char *pinned, *large; /* names of ARM_PINNED's model and of the last one */
     config_lookup lookup;
     flight *flights;
     int wake;
@@ -75,7 +75,7 @@ static void describe_plan(json_t *item, const flight *f, const block *b)
     const plan *p = run_plan(f->run);
     const intent *i = f->sensed.known ? &f->sensed : run_intent(f->run);
     const arm *a = b->arm;
-    bool is_pinned = a->way == ARM_SMALL || a->way == ARM_LARGE || a->way == ARM_ORACLE;
+    bool is_pinned = a->way == ARM_PINNED || a->way == ARM_ORACLE;
     if (i->known) {
         json_object_set_new(item, "label", json_string(i->labels[i->best]));
         item_put_real(item, "entropy", i->entropy);
@@ -194,9 +194,8 @@ static error_code options_of(block *b, const task *t, const request *q, run_opti
     *out = (run_options){.decide_only = b->arm->way == ARM_PROBED_LARGE};
     *setting = policy_lookup(&b->lookup, 0);
     switch (b->arm->way) {
-    case ARM_SMALL:
-    case ARM_LARGE:
-        out->model = b->arm->way == ARM_LARGE ? b->large : b->small;
+    case ARM_PINNED:
+        out->model = b->pinned;
         break;
     case ARM_ORACLE:
         code = consult_oracle(b, t, q, &told, fail);
@@ -339,9 +338,12 @@ static error_code fly(block *b, failure *fail)
 static error_code name_models(block *b, failure *fail)
 {
     const config *c = b->config;
+    size_t pinned = 0;
     if (c->n_models < 2)
         return failure_set(fail, ERR_INVALID, "a small and a large model are needed");
-    b->small = c->models[0].name;
+    if (b->arm->way == ARM_PINNED && !config_find_model(c, b->arm->model, &pinned))
+        return failure_set(fail, ERR_NOT_FOUND, "there is no model \"%.80s\"", b->arm->model);
+    b->pinned = c->models[pinned].name;
     b->large = c->models[c->n_models - 1].name;
     return OK;
 }

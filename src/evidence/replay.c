@@ -140,13 +140,19 @@ static double figure(const json_t *made, const char *key)
     return json_number_value(json_object_get(made, key));
 }
 
-/* The better of the static arms that ran; where they are equally right, the small one. */
-static const json_t *best_single(const json_t *runs, const char *set)
+/* The best of the models alone that ran; where they are equally right, the one named first. */
+static const json_t *best_single(const replay_plan *p, const json_t *runs, const char *set)
 {
-    const json_t *small = find_run(runs, set, "small"), *large = find_run(runs, set, "large");
-    if (small == NULL || large == NULL)
-        return small != NULL ? small : large;
-    return figure(small, "accuracy") >= figure(large, "accuracy") ? small : large;
+    const json_t *best = NULL;
+    for (size_t i = 0; i < p->n_arms; i++) {
+        const arm *a = p->arms[i];
+        if (a->way != ARM_PINNED || strcmp(a->lookup, "off") != 0)
+            continue;
+        const json_t *made = find_run(runs, set, a->name);
+        if (best == NULL || (made != NULL && figure(made, "accuracy") > figure(best, "accuracy")))
+            best = made;
+    }
+    return best;
 }
 
 static error_code add_run(const replay *r, const replay_set *set, const arm *a, json_t *runs,
@@ -156,9 +162,11 @@ static error_code add_run(const replay *r, const replay_set *set, const arm *a, 
     if (a->way != ARM_DERIVED) {
         made = gather(r, set, a);
     } else {
-        const json_t *best = best_single(runs, set->name);
+        const json_t *best = best_single(r->plan, runs, set->name);
         if (best == NULL)
-            return failure_set(fail, ERR_INVALID, "best-single needs small or large beside it");
+            return failure_set(fail, ERR_INVALID,
+                               "best-single needs small or large, or another model alone, "
+                               "before it");
         made = json_copy((json_t *)(uintptr_t)best);
         json_object_set_new(made, "chosen", json_incref(json_object_get(best, "policy")));
         json_object_set_new(made, "policy", json_string(a->name));

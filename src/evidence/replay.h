@@ -22,7 +22,7 @@ typedef struct replay_set {
 typedef struct replay_plan {
     replay_set sets[REPLAY_MAX_SETS];
     size_t n_sets;
-    const arm *arms[ARM_MAX]; /* ARM_SERVER all or none */
+    const arm *const *arms; /* ARM_SERVER all or none */
     size_t n_arms;
     const char *server; /* where ARM_SERVER's requests go (server_block.h) */
     size_t rounds;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "evidence/arm.h"
 #include "evidence/report_internal.h"
 
 /* Each colour is also given plainly: not every renderer of SVG knows variables. */
@@ -47,12 +48,17 @@ static double round_step(double range, int most)
 #define PLOT_HEIGHT (PANEL_HEIGHT - TOP - 44)
 #define SAME_SPOT 6 /* px between two points' centres: less than a point's width */
 
-static const struct mark {
+typedef struct mark {
     const char *policy, *colour;
-} marks[] = {{"small", "small"},  {"large", "large"}, {"large-lookup", "large"},
-             {"random", "other"}, {"rules", "aio"},   {"oracle", "other"},
-             {"adaptive", "aio"}};
-#define N_MARKS (sizeof marks / sizeof marks[0])
+    const json_t *run;
+} mark;
+
+static const mark known_marks[] = {{"small", "small", NULL},        {"large", "large", NULL},
+                                   {"large-lookup", "large", NULL}, {"random", "other", NULL},
+                                   {"rules", "aio", NULL},          {"oracle", "other", NULL},
+                                   {"adaptive", "aio", NULL}};
+#define N_KNOWN (sizeof known_marks / sizeof known_marks[0])
+#define MAX_MARKS (N_KNOWN + 2 * CONFIG_MAX_MODELS)
 
 typedef struct box {
     double left, top, right, bottom;
@@ -61,17 +67,44 @@ typedef struct box {
 /* Points that coincide to the eye have one label, with all their names. */
 typedef struct spot {
     double x, y; /* of the first of them */
-    const char *names[N_MARKS];
+    const char *names[MAX_MARKS];
     size_t n_names;
 } spot;
 
 typedef struct panel {
     double x, fastest, low, high; /* left edge; tokens/s; per cent */
-    box taken[2 * N_MARKS];       /* by points and labels */
+    box taken[2 * MAX_MARKS];     /* by points and labels */
     size_t n_taken;
-    spot spots[N_MARKS];
+    spot spots[MAX_MARKS];
     size_t n_spots;
+    mark marks[MAX_MARKS];
+    size_t n_marks;
 } panel;
+
+/* Models by name, without lookup: what has no row of arms. */
+static bool is_model(const char *policy)
+{
+    static const char end[] = "-lookup";
+    size_t n = strlen(policy);
+    return arm_find(policy) == NULL &&
+           (n < sizeof end || strcmp(policy + n - (sizeof end - 1), end) != 0);
+}
+
+static void list_marks(panel *p, const json_t *runs, const char *scenario)
+{
+    for (size_t i = 0; i < N_KNOWN; i++) {
+        mark m = known_marks[i];
+        m.run = report_find(runs, scenario, m.policy);
+        if (m.run != NULL)
+            p->marks[p->n_marks++] = m;
+    }
+    for (size_t i = 0; i < json_array_size(runs) && p->n_marks < MAX_MARKS; i++) {
+        const json_t *r = json_array_get(runs, i);
+        const char *policy = report_text(r, "policy");
+        if (is_model(policy) && strcmp(report_text(r, "scenario"), scenario) == 0)
+            p->marks[p->n_marks++] = (mark){policy, "small", r};
+    }
+}
 
 static double at_x(const panel *p, double speed)
 {
@@ -86,10 +119,9 @@ static double at_y(const panel *p, double accuracy)
 static panel scale_panel(const json_t *runs, const char *scenario, size_t index)
 {
     panel p = {.x = (double)index * PANEL_WIDTH, .low = 100, .high = 0};
-    for (size_t i = 0; i < N_MARKS; i++) {
-        const json_t *r = report_find(runs, scenario, marks[i].policy);
-        if (r == NULL)
-            continue;
+    list_marks(&p, runs, scenario);
+    for (size_t i = 0; i < p.n_marks; i++) {
+        const json_t *r = p.marks[i].run;
         double accuracy = report_number(r, NULL, "accuracy");
         p.fastest = fmax(p.fastest, report_number(r, NULL, "tokens_per_s"));
         p.low = fmin(p.low, accuracy);
@@ -177,16 +209,15 @@ static void add_name(panel *p, double x, double y, const char *policy)
     p->spots[i].names[p->spots[i].n_names++] = policy;
 }
 
-static void draw_point(buffer *out, panel *p, const json_t *r, const struct mark *m)
+static void draw_point(buffer *out, panel *p, const mark *m)
 {
-    double accuracy = report_number(r, NULL, "accuracy");
-    double speed = report_number(r, NULL, "tokens_per_s");
+    double accuracy = report_number(m->run, NULL, "accuracy");
+    double speed = report_number(m->run, NULL, "tokens_per_s");
     double x = at_x(p, speed), y = at_y(p, accuracy);
-    buffer_add_format(out,
-                      "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%g\"><title>%s: %.2f %%, "
-                      "%.0f tokens/s</title></circle>",
-                      m->colour, x, y, is_adaptive(m->policy) ? 6.5 : 4.5, m->policy, accuracy,
-                      speed);
+    buffer_add_format(out, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%g\"><title>",
+                      m->colour, x, y, is_adaptive(m->policy) ? 6.5 : 4.5);
+    report_escape(out, m->policy);
+    buffer_add_format(out, ": %.2f %%, %.0f tokens/s</title></circle>", accuracy, speed);
     p->taken[p->n_taken++] = (box){x - 6, y - 6, x + 6, y + 6};
     add_name(p, x, y, m->policy);
 }
@@ -212,9 +243,12 @@ static void draw_label(buffer *out, panel *p, const spot *s)
     buffer_add_format(out, "<text class=\"halo\" x=\"%.1f\" y=\"%.1f\"%s>",
                       to_left ? b.right : b.left, b.bottom - 2,
                       to_left ? " text-anchor=\"end\"" : "");
-    for (size_t i = 0; i < s->n_names; i++)
-        buffer_add_format(out, "%s<tspan%s>%s</tspan>", i > 0 ? ", " : "",
-                          is_adaptive(s->names[i]) ? " font-weight=\"600\"" : "", s->names[i]);
+    for (size_t i = 0; i < s->n_names; i++) {
+        buffer_add_format(out, "%s<tspan%s>", i > 0 ? ", " : "",
+                          is_adaptive(s->names[i]) ? " font-weight=\"600\"" : "");
+        report_escape(out, s->names[i]);
+        buffer_add_text(out, "</tspan>");
+    }
     buffer_add_text(out, "</text>");
 }
 
@@ -230,11 +264,8 @@ static void draw_panel(buffer *out, const json_t *runs, const char *scenario, si
                           at_y(&p, report_number(small, NULL, "accuracy")),
                           at_x(&p, report_number(large, NULL, "tokens_per_s")),
                           at_y(&p, report_number(large, NULL, "accuracy")));
-    for (size_t i = 0; i < N_MARKS; i++) {
-        const json_t *r = report_find(runs, scenario, marks[i].policy);
-        if (r != NULL)
-            draw_point(out, &p, r, &marks[i]);
-    }
+    for (size_t i = 0; i < p.n_marks; i++)
+        draw_point(out, &p, &p.marks[i]);
     for (size_t i = p.n_spots; i-- > 0;)
         draw_label(out, &p, &p.spots[i]);
 }

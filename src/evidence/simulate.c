@@ -56,9 +56,9 @@ static choice decide(const decider *d, const profile_task *t, size_t label, doub
     policy_facts facts = {
         .intent = &sensed, .prompt_tokens = t->prompt_tokens, .turn = 1, .coin = coin};
     policy_decide(d->policy, &facts, &made); /* always decides once the intent is known */
-    if (d->arm->way == ARM_SMALL)
-        made.level = 0;
-    if (d->arm->way == ARM_LARGE || d->arm->way == ARM_PROBED_LARGE)
+    if (d->arm->way == ARM_PINNED)
+        made.level = strcmp(d->arm->model, "large") == 0;
+    if (d->arm->way == ARM_PROBED_LARGE)
         made.level = 1;
     bool lookup =
         d->arm->lookup != NULL ? d->lookup.mode != CONFIG_LOOKUP_OFF : made.lookup.mode != WISH_OFF;

@@ -6,18 +6,14 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "evidence/arm.h"
 #include "evidence/interval.h"
 
-/* What may answer, in the order in which ties are decided: what reads less comes first. */
-static const struct candidate {
-    const char *policy, *model, *lookup;
-} candidates[] = {{"small-lookup", "small", "auto"},
-                  {"small", "small", "off"},
-                  {"large-lookup", "large", "auto"},
-                  {"large", "large", "off"}};
-#define N_CANDIDATES (sizeof candidates / sizeof candidates[0])
+/* What may answer: the models in their order, each with lookup auto and then off. Ties are decided
+ * in this order: what reads less comes first. */
+#define MAX_CANDIDATES ((size_t)2 * CONFIG_MAX_MODELS)
 #define MAX_GROUPS 128
-#define LONG "long" /* names the rule for prompts beyond the small model */
+#define LONG "long" /* names the rule for prompts beyond the first model */
 
 typedef struct tally {
     double n, right, tokens, ms;
@@ -27,20 +23,43 @@ typedef struct tally {
 
 typedef struct group {
     const char *label;
-    bool is_long; /* too long for the small model */
+    bool is_long; /* too long for the first model */
     double n;
-    tally by[N_CANDIDATES];
+    tally by[MAX_CANDIDATES];
 } group;
 
 typedef struct evidence {
-    json_t *answers[N_CANDIDATES]; /* scenario/id → item */
-    json_t *labels;                /* scenario/id → label that the probe gave */
-    json_t *asked;                 /* all keys */
-    json_t *is_long;               /* scenario/id of prompts that the small model refused */
-    double longest;                /* tokens of a prompt that the small model took */
+    const config *config;
+    size_t n_candidates;
+    json_t *answers[MAX_CANDIDATES]; /* scenario/id → item */
+    json_t *labels;                  /* scenario/id → label that the probe gave */
+    json_t *asked;                   /* all keys */
+    json_t *is_long;                 /* scenario/id of prompts that the first model refused */
+    double longest;                  /* tokens of a prompt that the first model took */
     group groups[MAX_GROUPS];
     size_t n_groups;
 } evidence;
+
+static size_t level_of(size_t candidate)
+{
+    return candidate / 2;
+}
+
+static const char *lookup_of(size_t candidate)
+{
+    return candidate % 2 == 0 ? "auto" : "off";
+}
+
+/* SIZE_MAX: it is no model alone. */
+static size_t find_candidate(const evidence *e, const char *policy)
+{
+    arm_made store;
+    size_t level;
+    const arm *a = arm_take(&store, policy, e->config);
+    if (a == NULL || a->way != ARM_PINNED || !config_find_model(e->config, a->model, &level))
+        return SIZE_MAX;
+    return 2 * level + (strcmp(a->lookup, "off") == 0);
+}
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
@@ -54,23 +73,21 @@ static bool is_answered(const json_t *item)
     return json_is_null(json_object_get(item, "error"));
 }
 
-static void note_item(evidence *e, const char *policy, const char *key, json_t *item)
+static void note_item(evidence *e, size_t candidate, const char *key, json_t *item)
 {
     json_t *label = json_object_get(item, "label");
     if (json_is_string(label))
         json_object_set(e->labels, key, label);
-    for (size_t i = 0; i < N_CANDIDATES; i++) {
-        if (strcmp(policy, candidates[i].policy) != 0)
-            continue;
-        json_object_set(e->answers[i], key, item);
-        json_object_set_new(e->asked, key, json_true());
-        if (strcmp(candidates[i].model, "small") != 0)
-            continue;
-        if (!is_answered(item))
-            json_object_set_new(e->is_long, key, json_true());
-        else
-            e->longest = fmax(e->longest, number_at(item, "prompt_tokens"));
-    }
+    if (candidate == SIZE_MAX)
+        return;
+    json_object_set(e->answers[candidate], key, item);
+    json_object_set_new(e->asked, key, json_true());
+    if (level_of(candidate) > 0)
+        return;
+    if (!is_answered(item))
+        json_object_set_new(e->is_long, key, json_true());
+    else
+        e->longest = fmax(e->longest, number_at(item, "prompt_tokens"));
 }
 
 static void read_runs(evidence *e, const json_t *runs)
@@ -83,12 +100,13 @@ static void read_runs(evidence *e, const json_t *runs)
         size_t k;
         if (scenario == NULL || policy == NULL)
             continue;
+        size_t candidate = find_candidate(e, policy);
         json_array_foreach(json_object_get(r, "items"), k, item)
         {
             char key[512];
             const char *id = json_string_value(json_object_get(item, "id"));
             snprintf(key, sizeof key, "%s/%s", scenario, id != NULL ? id : "");
-            note_item(e, policy, key, item);
+            note_item(e, candidate, key, item);
         }
     }
 }
@@ -117,7 +135,7 @@ static void count(tally *t, const json_t *item)
     t->ms += json_number_value(json_object_get(json_object_get(item, "ms"), "latency"));
 }
 
-/* Prompts that are too long for the small model are one group: nothing is gained by probing them.
+/* Prompts that are too long for the first model are one group: nothing is gained by probing them.
  */
 static const char *label_of(const evidence *e, const char *key)
 {
@@ -134,15 +152,15 @@ static void count_all(evidence *e)
     {
         const char *label = label_of(e, key);
         group *g = label != NULL ? find_group(e, label, strcmp(label, LONG) == 0) : NULL;
-        for (size_t i = 0; g != NULL && i < N_CANDIDATES; i++) {
+        for (size_t i = 0; g != NULL && i < e->n_candidates; i++) {
             const json_t *item = json_object_get(e->answers[i], key);
-            bool can = item != NULL && !(g->is_long && strcmp(candidates[i].model, "small") == 0);
+            bool can = item != NULL && !(g->is_long && level_of(i) == 0);
             if (can)
                 count(&g->by[i], item);
         }
     }
     for (size_t i = 0; i < e->n_groups; i++)
-        for (size_t k = 0; k < N_CANDIDATES; k++)
+        for (size_t k = 0; k < e->n_candidates; k++)
             e->groups[i].n = fmax(e->groups[i].n, e->groups[i].by[k].n);
 }
 
@@ -158,20 +176,20 @@ static double speed(const tally *t)
     return t->ms > 0 ? 1e3 * t->tokens / t->ms : 0;
 }
 
-static size_t find_best(const group *g)
+static size_t find_best(const evidence *e, const group *g)
 {
     size_t best = 0;
-    for (size_t i = 1; i < N_CANDIDATES; i++)
+    for (size_t i = 1; i < e->n_candidates; i++)
         if (accuracy(&g->by[i]) > accuracy(&g->by[best]))
             best = i;
     return best;
 }
 
-static size_t choose(const group *g, double tolerance)
+static size_t choose(const evidence *e, const group *g, double tolerance)
 {
-    size_t best = find_best(g), chosen = best;
+    size_t best = find_best(e, g), chosen = best;
     double floor = accuracy(&g->by[best]) - tolerance;
-    for (size_t i = 0; i < N_CANDIDATES; i++)
+    for (size_t i = 0; i < e->n_candidates; i++)
         if (g->by[i].n > 0 && accuracy(&g->by[i]) >= floor - 1e-9 &&
             speed(&g->by[i]) > speed(&g->by[chosen]))
             chosen = i;
@@ -201,9 +219,10 @@ static void compare(const evidence *e, group *g, size_t chosen, size_t best)
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
-static void write_evidence(buffer *out, const group *g, size_t chosen, size_t best)
+static void write_evidence(buffer *out, const evidence *e, const group *g, size_t chosen,
+                           size_t best)
 {
-    for (size_t i = 0; i < N_CANDIDATES; i++) {
+    for (size_t i = 0; i < e->n_candidates; i++) {
         const tally *t = &g->by[i];
         double low, high;
         if (t->n == 0)
@@ -212,8 +231,8 @@ static void write_evidence(buffer *out, const group *g, size_t chosen, size_t be
         buffer_add_format(out,
                           "    #   %-5s lookup %-4s %5.0f requests, %6.2f %% right (%.2f … %.2f), "
                           "%.0f tokens/s%s\n",
-                          candidates[i].model, candidates[i].lookup, t->n, accuracy(t), low, high,
-                          speed(t), i == chosen ? "  <- chosen" : "");
+                          config_role(e->config, level_of(i)), lookup_of(i), t->n, accuracy(t), low,
+                          high, speed(t), i == chosen ? "  <- chosen" : "");
     }
     const tally *t = &g->by[chosen];
     if (chosen == best || t->both == 0)
@@ -231,22 +250,24 @@ static void write_rule(buffer *out, const evidence *e, const group *g, size_t ch
         buffer_add_format(out, "      intent: %s\n", g->label);
     if (g->is_long)
         buffer_add_format(out, "      above_prompt_tokens: %.0f\n", e->longest);
-    else if (strcmp(candidates[chosen].model, "small") == 0 && json_object_size(e->is_long) > 0)
+    else if (level_of(chosen) == 0 && json_object_size(e->is_long) > 0)
         buffer_add_format(out, "      max_prompt_tokens: %.0f\n", e->longest);
-    buffer_add_format(out, "      model: %s\n      lookup: %s\n", candidates[chosen].model,
-                      strcmp(candidates[chosen].lookup, "off") == 0 ? "\"off\"" : "auto");
+    const char *quote = e->config->n_models > 2 ? "\"" : ""; /* a name may begin with @ */
+    buffer_add_format(out, "      model: %s%s%s\n      lookup: %s\n", quote,
+                      config_role(e->config, level_of(chosen)), quote,
+                      strcmp(lookup_of(chosen), "off") == 0 ? "\"off\"" : "auto");
 }
 
 static void write_group(buffer *out, const evidence *e, group *g, const tune_options *o,
                         size_t *rules)
 {
-    size_t best = find_best(g), chosen = choose(g, o->tolerance);
+    size_t best = find_best(e, g), chosen = choose(e, g, o->tolerance);
     buffer_add_format(out, "    # %s%s\n", g->label,
-                      g->is_long ? ": more than the small model takes, not probed" : "");
+                      g->is_long ? ": more than the first model takes, not probed" : "");
     compare(e, g, chosen, best);
-    write_evidence(out, g, chosen, best);
+    write_evidence(out, e, g, chosen, best);
     if (g->n < (double)o->least) {
-        buffer_add_format(out, "    #   fewer than %zu: no rule, the large model answers\n",
+        buffer_add_format(out, "    #   fewer than %zu: no rule, the last model answers\n",
                           o->least);
         return;
     }
@@ -254,25 +275,48 @@ static void write_group(buffer *out, const evidence *e, group *g, const tune_opt
     ++*rules;
 }
 
+/* What replay must be asked for. */
+static void add_policies(buffer *out, const config *c)
+{
+    for (size_t i = 0; i < c->n_models; i++)
+        buffer_add_format(out, "%s,%s-lookup,", config_role(c, i), config_role(c, i));
+    buffer_add_text(out, "adaptive");
+}
+
+static error_code refuse_models(const evidence *e, size_t missing, failure *fail)
+{
+    buffer policies;
+    buffer_init(&policies, 4096);
+    add_policies(&policies, e->config);
+    failure_set(fail, ERR_INVALID,
+                "the results need answers of every model to the same requests, and have none of "
+                "%.80s: replay with --policies %s",
+                config_role(e->config, missing), policies.data != NULL ? policies.data : "");
+    buffer_free(&policies);
+    return fail->code;
+}
+
 static error_code check_evidence(const evidence *e, failure *fail)
 {
-    bool has_small = json_object_size(e->answers[0]) + json_object_size(e->answers[1]) > 0;
-    bool has_large = json_object_size(e->answers[2]) + json_object_size(e->answers[3]) > 0;
-    if (!has_small || !has_large)
-        return failure_set(fail, ERR_INVALID,
-                           "the results need answers of both models to the same requests: replay "
-                           "with --policies small,small-lookup,large,large-lookup,adaptive");
+    for (size_t i = 0; i < e->config->n_models; i++)
+        if (json_object_size(e->answers[2 * i]) + json_object_size(e->answers[2 * i + 1]) == 0)
+            return refuse_models(e, i, fail);
     if (json_object_size(e->labels) == 0)
         return failure_set(fail, ERR_INVALID,
                            "the results need the probe's labels: replay adaptive (or paper) too");
     return OK;
 }
 
-error_code tune_rules(buffer *out, const json_t *runs, const tune_options *o, failure *fail)
+error_code tune_rules(buffer *out, const json_t *runs, const config *c, const tune_options *o,
+                      failure *fail)
 {
-    evidence e = {.labels = json_object(), .asked = json_object(), .is_long = json_object()};
+    evidence e = {.config = c,
+                  .n_candidates = (size_t)2 * c->n_models,
+                  .labels = json_object(),
+                  .asked = json_object(),
+                  .is_long = json_object()};
     size_t rules = 0;
-    for (size_t i = 0; i < N_CANDIDATES; i++)
+    for (size_t i = 0; i < e.n_candidates; i++)
         e.answers[i] = json_object();
     read_runs(&e, runs);
     error_code code = check_evidence(&e, fail);
@@ -291,7 +335,7 @@ error_code tune_rules(buffer *out, const json_t *runs, const tune_options *o, fa
             code = failure_set(fail, ERR_INVALID,
                                "no label has %zu requests: nothing to make a rule of", o->least);
     }
-    for (size_t i = 0; i < N_CANDIDATES; i++)
+    for (size_t i = 0; i < e.n_candidates; i++)
         json_decref(e.answers[i]);
     json_decref(e.labels);
     json_decref(e.asked);

@@ -65,7 +65,7 @@ test('results become a page and rules', (t) => {
   refused(['report', at('other.json')], 5, /"runs" is missing/);
   refused(['tune', at('results.json'), '--least', '1000'], 2, /no label has 1000 requests/);
   fs.writeFileSync(at('one.json'), JSON.stringify({ runs: [runs[2]] }));
-  refused(['tune', at('one.json')], 2, /both models/);
+  refused(['tune', at('one.json')], 2, /every model .* none of small: replay with --policies small,small-lookup,large,large-lookup,adaptive/);
   refused(['tune', at('results.json'), '--tolerance', '-1'], 2, /--tolerance/);
 });
 
