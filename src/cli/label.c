@@ -1,4 +1,4 @@
-/* label.c: `a-io label`: requests through both models, the answers graded. */
+/* label.c: `a-io label`: requests through all models, the answers graded. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,17 +48,31 @@ static error_code read_label_options(label_options *o, int argc, char **argv, fa
         return code;
     if (o->temperature < 0 || o->temperature > 2)
         return failure_set(fail, ERR_INVALID, "--temperature: from 0 to 2");
-    if (o->only != NULL && strcmp(o->only, "small") != 0 && strcmp(o->only, "large") != 0)
-        return failure_set(fail, ERR_INVALID, "--only: \"%s\" is neither small nor large", o->only);
-    if (o->read && o->only != NULL && strcmp(o->only, "large") == 0)
-        return failure_set(fail, ERR_INVALID,
-                           "--read: of the small model's answers; it is not asked");
     if (argc - optind != 1)
         return failure_set(fail, ERR_INVALID,
                            "one file of requests is needed; try: a-io label --help");
     if (o->output == NULL)
         return failure_set(fail, ERR_INVALID, "-o FILE is needed: where the lines go");
     o->requests = argv[optind];
+    return OK;
+}
+
+/* Who answers. */
+static error_code choose_models(label_plan *p, const label_options *o, const config *c,
+                                failure *fail)
+{
+    size_t only = 0, last = c->n_models - 1;
+    if (o->only != NULL && !config_find_model(c, o->only, &only))
+        return failure_set(fail, ERR_INVALID,
+                           "--only: \"%.80s\" is neither small, large nor the name of a model",
+                           o->only);
+    if (o->read && o->only != NULL && only == last)
+        return failure_set(fail, ERR_INVALID,
+                           "--read: %s reads the others' answers; they are not asked",
+                           config_role(c, last));
+    for (size_t i = 0; i <= last; i++)
+        p->is_asked[i] = o->only == NULL || i == only;
+    p->is_read = o->read;
     return OK;
 }
 
@@ -78,27 +92,34 @@ static error_code check_answer(const json_t *side, failure *fail)
                        "an answer has \"answer\" (a text), \"tokens\" and \"prompt_tokens\"");
 }
 
+typedef struct known_answers {
+    const config *config;
+    json_t *by_id; /* lines */
+} known_answers;
+
 static error_code take_line(void *context, const json_t *line, failure *fail)
 {
-    json_t *by_id = context, *id = json_object_get(line, "id");
+    const known_answers *k = context;
+    json_t *id = json_object_get(line, "id");
     if (!json_is_string(id))
         return failure_set(fail, ERR_INVALID, "\"id\" is needed, a text: the request's");
-    error_code code = check_answer(json_object_get(line, "small"), fail);
-    if (code == OK)
-        code = check_answer(json_object_get(line, "large"), fail);
-    if (code == OK && json_object_set_new(by_id, json_string_value(id), json_deep_copy(line)) != 0)
+    error_code code = OK;
+    for (size_t i = 0; code == OK && i < k->config->n_models; i++)
+        code = check_answer(label_answer(line, k->config, i), fail);
+    if (code == OK &&
+        json_object_set_new(k->by_id, json_string_value(id), json_deep_copy(line)) != 0)
         code = failure_set(fail, ERR_MEMORY, "no memory for the answers");
     return code;
 }
 
 /* *out: lines by id, NULL where there is no such file among the options. */
-static error_code read_answers(json_t **out, const char *path, failure *fail)
+static error_code read_answers(json_t **out, const char *path, const config *c, failure *fail)
 {
     *out = NULL;
     if (path == NULL)
         return OK;
-    *out = json_object();
-    return *out != NULL ? request_lines_each(path, "reading answers", take_line, *out, fail)
+    known_answers known = {.config = c, .by_id = *out = json_object()};
+    return *out != NULL ? request_lines_each(path, "reading answers", take_line, &known, fail)
                         : failure_set(fail, ERR_MEMORY, "no memory for the answers");
 }
 
@@ -196,9 +217,8 @@ static void print_side(const json_t *side)
     print_share(side, "tokens");
 }
 
-static void print_figures(const json_t *figures)
+static void print_pair(const json_t *kinds)
 {
-    const json_t *kinds = json_object_get(figures, "kinds");
     printf("%-16s %8s | %23s %6s | %23s %6s | %6s %6s %6s | %6s\n%-16s %8s | %6s %16s %6s | %6s "
            "%16s %6s | %6s %6s %6s | %6s\n",
            "", "", "small", "", "large", "", "only", "only", "", "", "kind", "requests", "right %",
@@ -220,14 +240,40 @@ static void print_figures(const json_t *figures)
     }
 }
 
-static error_code print_all(const label_options *o, const json_t *lines, failure *fail)
+/* A row for each model, under each kind. */
+static void print_models(const json_t *kinds)
 {
-    json_t *figures = label_figures(lines);
+    printf("%-16s %8s  %-24s %6s %16s %6s %6s %6s\n", "kind", "requests", "model", "right %",
+           "95 %", "tokens", "only", "agree");
+    for (size_t i = 0; i < json_array_size(kinds); i++) {
+        const json_t *k = json_array_get(kinds, i);
+        const char *name;
+        json_t *figures;
+        printf("%-16s %8" JSON_INTEGER_FORMAT "  %-24s",
+               json_string_value(json_object_get(k, "kind")),
+               json_integer_value(json_object_get(k, "requests")), "none of them");
+        print_share(k, "neither");
+        putchar('\n');
+        json_object_foreach(json_object_get(k, "models"), name, figures)
+        {
+            printf("%-16s %8s  %-24s", "", "", name);
+            print_side(figures);
+            print_share(figures, "only");
+            print_share(figures, "agreed");
+            putchar('\n');
+        }
+    }
+}
+
+static error_code print_all(const label_options *o, const config *c, const json_t *lines,
+                            failure *fail)
+{
+    json_t *figures = label_figures(lines, c);
     if (figures == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the figures");
     if (o->json)
         return print_json(figures, fail);
-    print_figures(figures);
+    (c->n_models == 2 ? print_pair : print_models)(json_object_get(figures, "kinds"));
     json_decref(figures);
     return OK;
 }
@@ -282,9 +328,15 @@ static error_code label(const label_options *o, stage *s, label_plan *p, json_t 
     return code;
 }
 
-static error_code open_stage(stage *s, const label_options *o, failure *fail)
+/* What is wrong with the options is said before the models are loaded. */
+static error_code open_stage(stage *s, const label_options *o, label_plan *p, json_t **answers,
+                             failure *fail)
 {
     error_code code = stage_configure(s, &o->stage, fail);
+    if (code == OK)
+        code = choose_models(p, o, s->config, fail);
+    if (code == OK)
+        code = read_answers(answers, o->answers, s->config, fail);
     for (uint32_t i = 0; code == OK && i < s->config->n_models; i++)
         s->config->models[i].slots = (uint32_t)o->streams;
     return code == OK ? stage_start(s, fail) : code;
@@ -305,9 +357,7 @@ int command_label(int argc, char **argv)
     if (code == OK)
         code = trace_read(&p.tasks, o.requests, &fail);
     if (code == OK)
-        code = read_answers(&answers, o.answers, &fail);
-    if (code == OK)
-        code = open_stage(&s, &o, &fail);
+        code = open_stage(&s, &o, &p, &answers, &fail);
     if (code == OK) {
         p.load = (block_options){.in_flight = o.streams,
                                  .max_tokens = o.max_tokens,
@@ -315,13 +365,10 @@ int command_label(int argc, char **argv)
                                  .temperature = o.temperature,
                                  .stopped = is_interrupted};
         p.answers = answers;
-        p.is_read = o.read;
-        p.is_asked[0] = o.only == NULL || strcmp(o.only, "small") == 0;
-        p.is_asked[1] = o.only == NULL || strcmp(o.only, "large") == 0;
         code = label(&o, &s, &p, &lines, &fail);
     }
     if (code == OK)
-        code = print_all(&o, lines, &fail);
+        code = print_all(&o, s.config, lines, &fail);
     json_decref(lines);
     json_decref(answers);
     stage_close(&s);

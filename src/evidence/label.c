@@ -1,4 +1,4 @@
-/* label.c: asking both models, taking answers back from the journal, grading them. */
+/* label.c: asking the models, taking answers back from the journal, grading them. */
 #include "evidence/label.h"
 
 #include <stdio.h>
@@ -10,24 +10,25 @@
 #include "evidence/journal.h"
 #include "evidence/reading.h"
 
-/* The two that are compared: the first and the last model. */
-enum { SMALL, LARGE, N_ROLES };
-static const char *const roles[N_ROLES] = {[SMALL] = "small", [LARGE] = "large"};
-
 typedef struct labelling {
     const label_plan *plan;
+    const config *config;
     label_progress progress;
-    journal
-        *journal; /* by role and number of the task: {answer, prompt_tokens, tokens} | {error} */
+    journal *journal; /* by numbers of model and task: {answer, prompt_tokens, tokens} | {error} */
     checker *judge;
-    size_t role;  /* that answers now */
+    size_t asked; /* that answers now */
     size_t *open; /* numbers of the tasks that it has to answer */
     task *tasks;  /* the same tasks, borrowed */
     size_t n_open;
-    size_t n_done, n_all; /* answers, of both models */
+    size_t n_done, n_all; /* answers, of all models */
     error_code code;      /* of `fail`, once the journal could not be written */
     failure fail;
 } labelling;
+
+static size_t last_of(const labelling *l)
+{
+    return l->config->n_models - 1;
+}
 
 static void tell(const labelling *l, const char *doing, size_t done, size_t all)
 {
@@ -41,16 +42,16 @@ typedef struct answer_key {
     char text[48];
 } answer_key;
 
-static answer_key key_of(size_t role, size_t number)
+static answer_key key_of(size_t who, size_t number)
 {
     answer_key key;
-    snprintf(key.text, sizeof key.text, "%s/%zu", roles[role], number);
+    snprintf(key.text, sizeof key.text, "answer/%zu/%zu", who, number);
     return key;
 }
 
 static void note(labelling *l, size_t open, json_t *value)
 {
-    answer_key key = key_of(l->role, l->open[open]);
+    answer_key key = key_of(l->asked, l->open[open]);
     if (l->code == OK)
         l->code = journal_put(l->journal, key.text, value, &l->fail);
     else
@@ -68,7 +69,7 @@ static void on_answer(void *context, size_t open, const char *text, const json_t
 static void on_progress(void *context, size_t done)
 {
     labelling *l = context;
-    tell(l, roles[l->role], l->n_done + done, l->n_all);
+    tell(l, config_role(l->config, l->asked), l->n_done + done, l->n_all);
 }
 
 static bool is_stopped(void *context)
@@ -82,7 +83,7 @@ static void list_open(labelling *l)
 {
     l->n_open = 0;
     for (size_t i = 0; i < l->plan->tasks.length; i++) {
-        answer_key key = key_of(l->role, i);
+        answer_key key = key_of(l->asked, i);
         if (journal_find(l->journal, key.text) != NULL)
             continue;
         l->tasks[l->n_open] = l->plan->tasks.items[i];
@@ -105,9 +106,9 @@ static error_code take_answers(labelling *l, failure *fail)
 {
     error_code code = OK;
     for (size_t i = 0; code == OK && i < l->plan->tasks.length; i++) {
-        answer_key key = key_of(l->role, i);
-        const json_t *known = json_object_get(
-            json_object_get(l->plan->answers, l->plan->tasks.items[i].id), roles[l->role]);
+        answer_key key = key_of(l->asked, i);
+        const json_t *known = label_answer(
+            json_object_get(l->plan->answers, l->plan->tasks.items[i].id), l->config, l->asked);
         if (!json_is_string(json_object_get(known, "answer")) ||
             journal_find(l->journal, key.text) != NULL)
             continue;
@@ -121,8 +122,9 @@ static error_code take_answers(labelling *l, failure *fail)
 }
 
 /* What one model has not answered yet. */
-static error_code answer_open(labelling *l, orchestra *o, const config *c, failure *fail)
+static error_code answer_open(labelling *l, orchestra *o, failure *fail)
 {
+    const arm alone = arm_of_model(l->config->models[l->asked].name);
     block_options load = l->plan->load;
     json_t *items = NULL;
     double seconds;
@@ -135,8 +137,8 @@ static error_code answer_open(labelling *l, orchestra *o, const config *c, failu
     l->n_done += l->plan->tasks.length - l->n_open;
     if (l->n_open == 0)
         return OK;
-    error_code code = block_run(o, c, arm_find(roles[l->role]), l->tasks, l->n_open, &load,
-                                l->judge, &items, &seconds, fail);
+    error_code code = block_run(o, l->config, &alone, l->tasks, l->n_open, &load, l->judge, &items,
+                                &seconds, fail);
     if (code == OK)
         note_refusals(l, items);
     json_decref(items);
@@ -148,18 +150,18 @@ static error_code answer_open(labelling *l, orchestra *o, const config *c, failu
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
-static answer_key reading_key(size_t number)
+static answer_key reading_key(size_t who, size_t number)
 {
     answer_key key;
-    snprintf(key.text, sizeof key.text, "reading/%zu", number);
+    snprintf(key.text, sizeof key.text, "reading/%zu/%zu", who, number);
     return key;
 }
 
-/* What the large model cannot take, together with its prompt, is not known, and no failure. */
-static error_code read_answer(labelling *l, orchestra *o, const char *large, size_t number,
-                              failure *fail)
+/* What the last model cannot take, together with its prompt, is not known, and no failure. */
+static error_code read_answer(labelling *l, orchestra *o, size_t number, failure *fail)
 {
-    answer_key answer = key_of(SMALL, number), key = reading_key(number);
+    answer_key answer = key_of(l->asked, number), key = reading_key(l->asked, number);
+    const char *large = l->config->models[last_of(l)].name;
     const char *text =
         json_string_value(json_object_get(journal_find(l->journal, answer.text), "answer"));
     reading r = {.tokens = 0};
@@ -176,7 +178,8 @@ static error_code read_answer(labelling *l, orchestra *o, const char *large, siz
                        fail);
 }
 
-static error_code read_answers(labelling *l, orchestra *o, const config *c, failure *fail)
+/* Those of one model. */
+static error_code read_answers(labelling *l, orchestra *o, failure *fail)
 {
     const block_options *load = &l->plan->load;
     size_t n = l->plan->tasks.length;
@@ -184,7 +187,7 @@ static error_code read_answers(labelling *l, orchestra *o, const config *c, fail
     for (size_t i = 0; code == OK && i < n; i++) {
         if (load->stopped != NULL && load->stopped(load->context))
             return failure_set(fail, ERR_CANCELLED, "stopped");
-        code = read_answer(l, o, c->models[c->n_models - 1].name, i, fail);
+        code = read_answer(l, o, i, fail);
         tell(l, "reading", i + 1, n);
     }
     return code;
@@ -198,11 +201,11 @@ static bool was_cut(const labelling *l, const task *t, const json_t *answer)
     return (size_t)json_integer_value(json_object_get(answer, "tokens")) >= limit;
 }
 
-/* What a role's answer to a task is worth; NULL: no memory. */
-static json_t *grade(labelling *l, size_t role, size_t number, failure *fail)
+/* What a model's answer to a task is worth; NULL: no memory. */
+static json_t *grade(labelling *l, size_t who, size_t number, failure *fail)
 {
     const task *t = &l->plan->tasks.items[number];
-    answer_key key = key_of(role, number);
+    answer_key key = key_of(who, number);
     json_t *graded = json_copy(journal_find(l->journal, key.text));
     const char *text = json_string_value(json_object_get(graded, "answer"));
     bool right = false;
@@ -221,18 +224,45 @@ static json_t *grade(labelling *l, size_t role, size_t number, failure *fail)
     return graded;
 }
 
-static error_code add_agreement(json_t *line, failure *fail)
+/* Of a pair, what is said of the small model's answer stands in the line itself. */
+static json_t *remarks_of(const labelling *l, json_t *line, size_t who)
 {
-    const char *small =
-        json_string_value(json_object_get(json_object_get(line, "small"), "answer"));
-    const char *large =
-        json_string_value(json_object_get(json_object_get(line, "large"), "answer"));
-    bool agree = false;
+    return l->config->n_models == 2 ? line : (json_t *)label_answer(line, l->config, who);
+}
+
+static error_code add_agreement(const labelling *l, json_t *line, size_t who, failure *fail)
+{
+    const json_t *own = label_answer(line, l->config, who);
+    const json_t *last = label_answer(line, l->config, last_of(l));
+    const char *here = json_string_value(json_object_get(own, "answer"));
+    const char *there = json_string_value(json_object_get(last, "answer"));
+    bool is_known = here != NULL && there != NULL, agree = false;
+    error_code code = is_known ? answers_agree(here, there, &agree, fail) : OK;
+    json_object_set_new(remarks_of(l, line, who), "agree",
+                        is_known ? json_boolean(agree) : json_null());
+    return code;
+}
+
+static void add_reading(const labelling *l, json_t *line, size_t who, size_t number)
+{
+    answer_key key = reading_key(who, number);
+    json_t *read = journal_find(l->journal, key.text);
+    json_object_set_new(remarks_of(l, line, who), "reading",
+                        read != NULL ? json_incref(read) : json_null());
+}
+
+/* What the last model makes of the answers before it. */
+static error_code add_remarks(const labelling *l, json_t *line, size_t number, failure *fail)
+{
+    const label_plan *p = l->plan;
+    bool is_compared = p->tasks.items[number].check == NULL && p->is_asked[last_of(l)];
     error_code code = OK;
-    if (small != NULL && large != NULL)
-        code = answers_agree(small, large, &agree, fail);
-    bool is_known = small != NULL && large != NULL;
-    json_object_set_new(line, "agree", is_known ? json_boolean(agree) : json_null());
+    for (size_t i = 0; code == OK && i < last_of(l); i++) {
+        if (p->is_asked[i] && p->is_read)
+            add_reading(l, line, i, number);
+        if (p->is_asked[i] && is_compared)
+            code = add_agreement(l, line, i, fail);
+    }
     return code;
 }
 
@@ -252,24 +282,29 @@ static json_t *line_of(const task *t)
     return line;
 }
 
-static error_code add_line(labelling *l, size_t number, json_t *lines, failure *fail)
+/* The answers, graded: into the line of a pair, into its "models" of more. */
+static error_code add_answers(labelling *l, json_t *line, size_t number, failure *fail)
 {
-    const task *t = &l->plan->tasks.items[number];
-    json_t *line = line_of(t);
+    json_t *into = l->config->n_models == 2 ? json_incref(line) : json_object();
     error_code code = OK;
-    for (size_t role = 0; code == OK && role < N_ROLES; role++) {
-        if (!l->plan->is_asked[role])
-            continue;
-        json_t *graded = grade(l, role, number, fail);
-        if (graded == NULL || json_object_set_new(line, roles[role], graded) != 0)
+    for (size_t i = 0; code == OK && i <= last_of(l); i++) {
+        json_t *graded = l->plan->is_asked[i] ? grade(l, i, number, fail) : NULL;
+        if (l->plan->is_asked[i] &&
+            (graded == NULL || json_object_set_new(into, config_role(l->config, i), graded) != 0))
             code = fail->code;
     }
-    answer_key key = reading_key(number);
-    json_t *read = journal_find(l->journal, key.text);
-    if (l->plan->is_read)
-        json_object_set_new(line, "reading", read != NULL ? json_incref(read) : json_null());
-    if (code == OK && t->check == NULL && l->plan->is_asked[0] && l->plan->is_asked[1])
-        code = add_agreement(line, fail);
+    if (into != line)
+        json_object_set(line, "models", into);
+    json_decref(into);
+    return code;
+}
+
+static error_code add_line(labelling *l, size_t number, json_t *lines, failure *fail)
+{
+    json_t *line = line_of(&l->plan->tasks.items[number]);
+    error_code code = add_answers(l, line, number, fail);
+    if (code == OK)
+        code = add_remarks(l, line, number, fail);
     if (json_array_append_new(lines, line) != 0 && code == OK)
         code = failure_set(fail, ERR_MEMORY, "no memory for the labels");
     return code;
@@ -294,7 +329,8 @@ static error_code grade_all(labelling *l, json_t *lines, failure *fail)
 static error_code prepare(labelling *l, failure *fail)
 {
     size_t n = l->plan->tasks.length;
-    l->n_all = (l->plan->is_asked[0] + l->plan->is_asked[1]) * n;
+    for (size_t i = 0; i <= last_of(l); i++)
+        l->n_all += l->plan->is_asked[i] ? n : 0;
     l->open = calloc(n, sizeof l->open[0]);
     l->tasks = calloc(n, sizeof l->tasks[0]);
     if (l->open == NULL || l->tasks == NULL)
@@ -305,21 +341,32 @@ static error_code prepare(labelling *l, failure *fail)
                       : code;
 }
 
+/* Every model's answers, and what the last one thinks of those before its own. */
+static error_code answer_all(labelling *l, orchestra *o, failure *fail)
+{
+    const label_plan *p = l->plan;
+    error_code code = OK;
+    for (l->asked = 0; code == OK && l->asked <= last_of(l); l->asked++) {
+        if (!p->is_asked[l->asked])
+            continue;
+        code = take_answers(l, fail);
+        if (code == OK)
+            code = answer_open(l, o, fail);
+    }
+    for (l->asked = 0; code == OK && p->is_read && l->asked < last_of(l); l->asked++)
+        if (p->is_asked[l->asked])
+            code = read_answers(l, o, fail);
+    return code;
+}
+
 error_code label_perform(const label_plan *p, orchestra *o, const config *c,
                          label_progress progress, json_t **lines, failure *fail)
 {
-    labelling l = {.plan = p, .progress = progress};
+    labelling l = {.plan = p, .config = c, .progress = progress};
     json_t *made = json_array();
     error_code code = prepare(&l, fail);
-    for (size_t role = 0; code == OK && role < N_ROLES; role++) {
-        l.role = role;
-        if (p->is_asked[role])
-            code = take_answers(&l, fail);
-        if (code == OK && p->is_asked[role])
-            code = answer_open(&l, o, c, fail);
-    }
-    if (code == OK && p->is_read)
-        code = read_answers(&l, o, c, fail);
+    if (code == OK)
+        code = answer_all(&l, o, fail);
     if (code == OK)
         code = grade_all(&l, made, fail);
     journal_close(l.journal);

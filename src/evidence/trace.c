@@ -59,7 +59,8 @@ static error_code refuse_unknown(const json_t *line, failure *fail)
 {
     static const char *const known[] = {"id",         "domain",     "task",  "intent",   "prompt",
                                         "messages",   "answer",     "check", "expected", "source",
-                                        "arrival_ms", "max_tokens", "small", "large",    "agree"};
+                                        "arrival_ms", "max_tokens", "small", "large",    "models",
+                                        "agree",      "reading"};
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)line, key, value)
