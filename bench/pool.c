@@ -126,8 +126,6 @@ int main(int n, char **arguments)
         if (pool_add(p, name, false, 0, &slot, &fail) != OK)
             return 1;
     }
-    if (pool_settle(p, &fail) != OK)
-        return 1;
     printf("%zu replicas: ready after %.0f ms, %.1f MB more\n", replicas, clock_ms() - start,
            resident_mb() - before);
     size_t most = replicas * LIMIT * 4; /* under way; seven tenths of the limits, in the mean */

@@ -88,11 +88,6 @@ error_code pool_add(pool *p, const char *name, bool is_new, double now_ms, size_
     return OK;
 }
 
-error_code pool_settle(pool *p, failure *fail)
-{
-    return pool_ring_settle(&p->ring, fail);
-}
-
 static void free_slot(pool *p, pool_replica *r)
 {
     p->recent -= r->recent;
@@ -204,9 +199,9 @@ static bool takes(pool *p, size_t slot, const pool_place *place, const pool_trie
 static size_t walk(pool *p, size_t point, const pool_place *place, const pool_tried *tried,
                    double now_ms)
 {
-    size_t n = p->ring.n, before = POOL_NONE;
-    for (size_t i = 0; i < WALK && i < n; i++) {
-        size_t slot = pool_ring_slot(&p->ring, (point + i) % n);
+    size_t before = POOL_NONE;
+    for (size_t i = 0; i < WALK; i++) {
+        size_t slot = pool_ring_slot(&p->ring, point + i);
         if (slot != before && takes(p, slot, place, tried, now_ms))
             return slot;
         before = slot;
@@ -216,12 +211,12 @@ static size_t walk(pool *p, size_t point, const pool_place *place, const pool_tr
 
 static size_t choose_anew(pool *p, const pool_place *place, const pool_tried *tried, double now_ms)
 {
-    if (!pool_ring_is_settled(&p->ring) || p->ring.n == 0)
-        return cheapest(p, tried, now_ms);
+    if (p->ring.n == 0)
+        return POOL_NONE;
     uint64_t one = pool_hash_mix(place->hash), other = pool_hash_mix(place->hash ^ SECOND_HASH);
-    size_t point = pool_ring_find(&p->ring, one);
+    size_t point = pool_ring_find(one);
     size_t first = pool_ring_slot(&p->ring, point);
-    size_t second = pool_ring_slot(&p->ring, pool_ring_find(&p->ring, other));
+    size_t second = pool_ring_slot(&p->ring, pool_ring_find(other));
     bool has_first = takes(p, first, place, tried, now_ms);
     bool has_second = takes(p, second, place, tried, now_ms);
     if (has_first && has_second)

@@ -81,8 +81,6 @@ void pool_destroy(pool *p); /* NULL too */
 /* `name`: its URL, which is copied. `is_new`: it comes to a pool that works, and starts slowly. */
 error_code pool_add(pool *p, const char *name, bool is_new, double now_ms, size_t *slot,
                     failure *fail);
-/* After those that were added or removed. On an error the ring is not used until the next time. */
-error_code pool_settle(pool *p, failure *fail);
 /* It gets nothing more. The slot is free once nothing is in flight. */
 void pool_remove(pool *p, size_t slot);
 size_t pool_find(const pool *p, const char *name); /* POOL_NONE: no such replica */

@@ -43,7 +43,7 @@ static error_code make_pool(remote_backend *b, size_t manner, bool is_single, ch
     error_code code = n > 0 ? pool_create(&p->replicas, &setting, fail) : OK;
     for (size_t i = 0; code == OK && i < n; i++)
         code = add_replica(p, urls[i], false, 0, fail);
-    return code == OK && n > 0 ? pool_settle(p->replicas, fail) : code;
+    return code;
 }
 
 error_code remote_pools_create(remote_backend *b, failure *fail)
@@ -135,8 +135,6 @@ static void change_pool(remote_pool *p, const config_texts *urls, double now_ms)
     for (size_t i = 0; why.code == OK && i < urls->n; i++)
         if (pool_find(p->replicas, urls->texts[i]) == POOL_NONE)
             added += add_replica(p, urls->texts[i], true, now_ms, &why) == OK;
-    if (why.code == OK)
-        pool_settle(p->replicas, &why);
     if (why.code != OK)
         log_warn("model '%s': %s", p->backend->base.name, why.text);
     if (added + removed > 0)

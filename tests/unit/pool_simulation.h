@@ -128,7 +128,7 @@ static inline size_t simulated_choice(pool *p, const simulation *s, size_t prefi
     static const pool_tried none = {.n = 0};
     pool_prefix prompt;
     if (s->way == WAY_HASH)
-        return pool_ring_slot(&p->ring, pool_ring_find(&p->ring, pool_hash_mix(prefix)));
+        return pool_ring_slot(&p->ring, pool_ring_find(pool_hash_mix(prefix)));
     if (s->way == WAY_POOL) {
         simulated_prompt(&prompt, prefix, i);
         pool_place place = pool_place_of(p, &prompt);
@@ -163,7 +163,6 @@ static inline simulation_result simulate(const simulation *s)
         snprintf(name, sizeof name, "http://10.0.0.%zu:8000/v1", i);
         pool_add(p, name, false, 0, &slot, &fail);
     }
-    pool_settle(p, &fail);
     for (size_t i = 0; i < s->requests; i++) {
         now_ms += draw_exponential(s->gap_ms, 1, i);
         while (heap.n > 0 && heap.at[0].end_ms <= now_ms) {

@@ -21,7 +21,6 @@ static pool *pool_of(size_t n, const pool_setting *s)
         assert_int_equal(pool_add(p, name, false, 0, &slot, &fail), OK);
         assert_int_equal(slot, i);
     }
-    assert_int_equal(pool_settle(p, &fail), OK);
     return p;
 }
 
@@ -38,8 +37,7 @@ static void owners(const pool *p, size_t out[KEYS][2])
 {
     for (size_t i = 0; i < KEYS; i++)
         for (size_t k = 0; k < 2; k++)
-            out[i][k] =
-                pool_ring_slot(&p->ring, pool_ring_find(&p->ring, pool_hash_mix(2 * i + k)));
+            out[i][k] = pool_ring_slot(&p->ring, pool_ring_find(pool_hash_mix(2 * i + k)));
 }
 
 /* Of one that comes: its share of either hash, (1 - (1 - 1/(n+1))^2) in the mean. */
@@ -50,7 +48,6 @@ static double moved_by_one_more(pool *p, const char *name)
     size_t moved = 0, slot;
     owners(p, before);
     pool_add(p, name, true, 0, &slot, &fail);
-    pool_settle(p, &fail);
     owners(p, after);
     for (size_t i = 0; i < KEYS; i++) {
         for (size_t k = 0; k < 2; k++)
@@ -58,7 +55,6 @@ static double moved_by_one_more(pool *p, const char *name)
         moved += before[i][0] != after[i][0] || before[i][1] != after[i][1];
     }
     pool_remove(p, slot);
-    pool_settle(p, &fail);
     owners(p, after);
     assert_memory_equal(before, after, sizeof before);
     return (double)moved / KEYS;
@@ -80,7 +76,7 @@ static void a_replica_more_moves_few_prefixes(void **state)
         print_message("%2zu replicas and one more: %.4f move, at most %.4f; 2/(n+1) is %.4f\n", n,
                       sum, most, bound);
         assert_true(sum <= bound);
-        assert_true(most <= bound * 1.1); /* RING_POINTS: a share is known within 3 % */
+        assert_true(most <= bound * 1.1); /* RING_POINTS: of 32 a share is known within 2 % */
         pool_destroy(p);
     }
 }
@@ -91,16 +87,14 @@ static void names_alone_say_where_replicas_are(void **state)
     failure fail;
     pool *p = pool_of(5, &(pool_setting){.limit = 8});
     pool_ring backwards = {.n = 0};
-    for (size_t i = 5; i-- > 0;) {
+    for (size_t i = 5; i-- > 0;)
         assert_int_equal(pool_ring_add(&backwards, p->replicas[i].name, i, &fail), OK);
-        assert_int_equal(pool_ring_settle(&backwards, &fail), OK);
-    }
     for (uint64_t i = 0; i < 1000; i++) {
         uint64_t hash = pool_hash_mix(i);
-        assert_int_equal(pool_ring_slot(&p->ring, pool_ring_find(&p->ring, hash)),
-                         pool_ring_slot(&backwards, pool_ring_find(&backwards, hash)));
+        assert_int_equal(pool_ring_slot(&p->ring, pool_ring_find(hash)),
+                         pool_ring_slot(&backwards, pool_ring_find(hash)));
     }
-    assert_true(pool_ring_slot(&backwards, pool_ring_find(&backwards, UINT64_MAX)) < 5);
+    assert_int_equal(pool_ring_find(UINT64_MAX), RING_POINTS - 1);
     pool_ring_free(&backwards);
     pool_destroy(p);
 }
@@ -250,7 +244,6 @@ static void one_that_leaves_ends_what_it_has(void **state)
     pool *p = pool_of(2, &(pool_setting){.limit = 2});
     size_t with = pool_begin(p, 0);
     pool_remove(p, 0);
-    pool_settle(p, &fail);
     for (uint64_t i = 0; i < 50; i++) {
         pool_place at = place(i);
         assert_int_equal(pool_choose(p, &at, &nobody, 0), 1);
