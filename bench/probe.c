@@ -74,7 +74,7 @@ static config *configured_learned(const char *path)
 {
     failure fail;
     model *small;
-    head_record kind = {.goal = LIMIT_NONE};
+    head_record kind = {.n_fitted = 0};
     const model_options options = {.context = 0};
     char file[] = "/tmp/bench-probe-XXXXXX", probe[256];
     config *plain = parse(path, LABELS);

@@ -12,18 +12,6 @@
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-static error_code read_share(const char *option, const char *text, double *out, failure *fail)
-{
-    char *end = NULL;
-    double percent = strtod(text, &end);
-    bool plain = text[0] >= '0' && text[0] <= '9' && strcmp(end, "%") == 0;
-    if (!plain || !(percent > 0 && percent < 100))
-        return failure_set(fail, ERR_INVALID, "%s: \"%s\" is not a share such as 2%%", option,
-                           text);
-    *out = percent / 100;
-    return OK;
-}
-
 static error_code take_kind(void *context, const char *text, failure *fail)
 {
     static const char *const names[] = {
@@ -54,28 +42,27 @@ static error_code read_goals(calibrate_options *o, const goals *g, failure *fail
 {
     const struct {
         const char *option, *text;
-        limit_goal goal, *to;
-        double *target;
-    } all[] = {{"--max-misroute", g->misroute, LIMIT_MISROUTE, &o->goal, &o->target},
-               {"--share-large", g->share, LIMIT_SHARE, &o->goal, &o->target},
-               {"--max-wrong", g->wrong, LIMIT_WRONG, &o->success_goal, &o->success_target},
-               {"--max-loss", g->loss, LIMIT_LOSS, &o->success_goal, &o->success_target}};
+        limit_goal goal;
+        limit_targets *to;
+    } all[] = {{"--max-misroute", g->misroute, LIMIT_MISROUTE, &o->entropy_targets},
+               {"--share-large", g->share, LIMIT_SHARE, &o->entropy_targets},
+               {"--max-wrong", g->wrong, LIMIT_WRONG, &o->success_targets},
+               {"--max-loss", g->loss, LIMIT_LOSS, &o->success_targets}};
     error_code code = OK;
     for (size_t i = 0; i < sizeof all / sizeof all[0] && code == OK; i++) {
         if (all[i].text == NULL)
             continue;
-        if (i > 0 && *all[i].to != LIMIT_NONE)
+        if (i > 0 && all[i].to->goal != LIMIT_NONE)
             return failure_set(fail, ERR_INVALID, "one limit holds one target: not both %s and %s",
                                all[i - 1].option, all[i].option);
-        *all[i].to = all[i].goal;
-        code = read_share(all[i].option, all[i].text, all[i].target, fail);
+        code = limit_targets_read(all[i].to, all[i].option, all[i].text, all[i].goal, fail);
     }
     return code;
 }
 
 static error_code check_options(calibrate_options *o, int left, failure *fail)
 {
-    bool has_goal = o->goal != LIMIT_NONE || o->success_goal != LIMIT_NONE;
+    bool has_goal = o->entropy_targets.n + o->success_targets.n > 0;
     if (left > 1)
         return failure_set(fail, ERR_INVALID,
                            "one file of labelled requests; more are given with --test");
@@ -99,19 +86,18 @@ static error_code check_options(calibrate_options *o, int left, failure *fail)
                            "requests to choose a limit on");
     if (o->kind == KIND_NONE && !o->success)
         return failure_set(fail, ERR_INVALID, "--kind none is for --success");
-    if (o->success_goal != LIMIT_NONE && !o->success)
+    if (o->success_targets.n > 0 && !o->success)
         return failure_set(fail, ERR_INVALID, "--max-wrong and --max-loss are of --success");
-    if (o->kind == KIND_NONE && o->goal == LIMIT_MISROUTE)
+    if (o->kind == KIND_NONE && o->entropy_targets.goal == LIMIT_MISROUTE)
         return failure_set(fail, ERR_INVALID,
                            "--max-misroute is of intents, and --kind none finds none");
-    if (o->kind == KIND_NONE && o->goal == LIMIT_SHARE) {
-        if (o->success_goal != LIMIT_NONE)
+    if (o->kind == KIND_NONE && o->entropy_targets.goal == LIMIT_SHARE) {
+        if (o->success_targets.n > 0)
             return failure_set(fail, ERR_INVALID, "one limit holds one target");
-        o->success_goal = LIMIT_SHARE;
-        o->success_target = o->target;
-        o->goal = LIMIT_NONE;
+        o->success_targets = o->entropy_targets;
+        o->entropy_targets = (limit_targets){.goal = LIMIT_NONE};
     }
-    if (o->small != NULL && o->goal == LIMIT_NONE)
+    if (o->small != NULL && o->entropy_targets.n == 0)
         return failure_set(fail, ERR_INVALID,
                            "--small has no effect without --max-misroute or --share-large");
     return OK;
@@ -158,36 +144,37 @@ typedef struct part {
 } part;
 
 /* The caller's to free. Requests that were too long to probe are cases, too. */
-static limit_case *make_cases(const calibration *c, const part *p, const small_labels *small)
+static step_case *make_cases(const calibration *c, const part *p, const small_labels *small,
+                             failure *fail)
 {
-    limit_case *cases = calloc(p->n + p->n_long + 1, sizeof *cases);
+    step_case *cases = calloc(p->n + p->n_long + 1, sizeof *cases);
+    if (cases == NULL)
+        failure_set(fail, ERR_MEMORY, "no memory for %zu requests", p->n);
     for (size_t i = 0; cases != NULL && i < p->n; i++) {
         double q[PROBE_MAX_LABELS];
         size_t best = 0;
         calibration_apply(c, p->samples[i].logits, q);
         for (size_t k = 1; k < c->n_labels; k++)
             best = q[k] > q[best] ? k : best;
-        cases[i] = (limit_case){.entropy = probabilities_entropy(q, c->n_labels),
-                                .small = small->is_small[best] && p->answerable[i],
-                                .wrong = best != p->samples[i].label};
+        cases[i] = (step_case){.doubt = probabilities_entropy(q, c->n_labels),
+                               .is_theirs = small->is_small[best] && p->answerable[i],
+                               .wrong = best != p->samples[i].label ? UINT32_MAX : 0};
     }
     return cases;
 }
 
-static error_code choose_limit(calibrate_report *r, const part *p, const small_labels *small,
-                               failure *fail)
+static error_code choose_limits(calibrate_report *r, const part *p, const small_labels *small,
+                                failure *fail)
 {
     probe_record *out = &r->probe;
-    out->goal = r->options->goal;
-    out->target = r->options->target;
-    if (out->goal == LIMIT_NONE)
+    if (r->options->entropy_targets.n == 0)
         return OK;
-    limit_case *cases = make_cases(&out->calibration, p, small);
+    step_case *cases = make_cases(&out->calibration, p, small, fail);
     if (cases == NULL)
-        return failure_set(fail, ERR_MEMORY, "no memory for %zu requests", p->n);
-    double highest = log((double)out->calibration.n_labels);
-    error_code code = calibrate_limit(out->goal, out->target, highest, cases, p->n + p->n_long,
-                                      &out->effect, fail);
+        return fail->code;
+    error_code code =
+        calibrate_limits(&out->limits, &r->options->entropy_targets, cases, p->n + p->n_long,
+                         log((double)out->calibration.n_labels), fail);
     free(cases);
     return code;
 }
@@ -205,14 +192,14 @@ static error_code judge(calibrate_report *r, const char *name, const part *p,
         code = calibration_judge(&out->after, after, p->samples, p->n, fail);
     if (code == OK)
         code = calibration_compare(&out->gain, &before, after, p->samples, p->n, fail);
-    if (code != OK || r->probe.goal == LIMIT_NONE)
+    if (code != OK || r->probe.limits.n == 0)
         return code;
-    limit_case *cases = make_cases(after, p, small);
+    step_case *cases = make_cases(after, p, small, fail);
     if (cases == NULL)
-        return failure_set(fail, ERR_MEMORY, "no memory for %zu requests", p->n);
-    out->effect = limit_judge(r->probe.effect.limit, cases, p->n + p->n_long);
+        return fail->code;
+    code = calibrate_judge_limits(&out->limits, &r->probe.limits, cases, p->n + p->n_long, fail);
     free(cases);
-    return OK;
+    return code;
 }
 
 static error_code too_few(const char *path, size_t n, failure *fail)
@@ -234,7 +221,7 @@ static error_code calibrate_set(calibrate_report *r, labelled_set *set, const sm
     error_code code = calibrate_choose_form(&r->probe, r->held_out, first.samples, first.n,
                                             r->config->probe.n_labels, fail);
     if (code == OK)
-        code = choose_limit(r, &second, small, fail);
+        code = choose_limits(r, &second, small, fail);
     return code == OK ? judge(r, "the half not fitted on", &second, small, fail) : code;
 }
 
@@ -396,6 +383,10 @@ int command_calibrate(int argc, char **argv)
     }
     if (code == OK)
         code = stage_configure(&s, &o.stage, &fail);
+    if (code == OK)
+        code = limit_targets_check(&o.entropy_targets, s.config, &fail);
+    if (code == OK)
+        code = limit_targets_check(&o.success_targets, s.config, &fail);
     if (code == OK)
         code = forget_calibration(s.config, &fail);
     if (code == OK)

@@ -59,11 +59,11 @@ typedef enum grade { GRADE_NONE, GRADE_WRONG, GRADE_RIGHT } grade;
 #define STATE_NO_LABEL SIZE_MAX
 
 typedef struct state_request {
-    size_t label;       /* its intent, or STATE_NO_LABEL */
-    grade small, large; /* of the models' answers */
-    bool is_stand_in;   /* no grades: whether both models' answers agree */
-    bool answerable;    /* by the small model: within prompt_limit and its context */
-    uint64_t group;     /* equal for equal requests */
+    size_t label;                    /* its intent, or STATE_NO_LABEL */
+    grade grades[CONFIG_MAX_MODELS]; /* of the models' answers, by number */
+    bool is_stand_in;                /* no grades: whether answers agree with the last model's */
+    bool answerable;                 /* by the small model: within prompt_limit and its context */
+    uint64_t group;                  /* equal for equal requests */
 } state_request;
 
 /* Of one file. Request i has states[i]: n_layers × width. */
@@ -91,6 +91,13 @@ void state_set_free(state_set *set); /* a zeroed one too */
 /* Where the intent comes from. */
 typedef enum calibrate_kind { KIND_TOKENS, KIND_LEARNED, KIND_NONE } calibrate_kind;
 
+/* What limits are to hold: a share of all requests for each step up in the order of escalation. */
+typedef struct limit_targets {
+    limit_goal goal;
+    size_t n;
+    double shares[CONFIG_MAX_MODELS];
+} limit_targets;
+
 typedef struct calibrate_options {
     stage_options stage;
     const char *labelled; /* NULL: the machine alone */
@@ -99,11 +106,8 @@ typedef struct calibrate_options {
     size_t n_tests;
     calibrate_kind kind;
     bool success;
-    limit_goal goal; /* of the entropy limit */
-    double target;
-    limit_goal success_goal;
-    double success_target;
-    const char *small;     /* labels the small model answers, between commas; NULL: code */
+    limit_targets entropy_targets, success_targets;
+    const char *small;     /* labels the models below the last answer, between commas; NULL: code */
     const char *templates; /* NULL: the configuration's own alone */
     bool fit_all;          /* heads: no half is kept back to be judged */
     bool no_machine, json, help;
@@ -117,7 +121,7 @@ typedef struct calibrate_result {
     size_t n_long;
     calibration_score before, after;
     calibration_gain gain;
-    limit_effect effect; /* when a limit was chosen; of all requests, n_long among them */
+    chosen_limits limits; /* what they do here; of all requests, n_long among them */
 } calibrate_result;
 
 /* What a head says of one set of requests. */
@@ -129,7 +133,7 @@ typedef struct head_result {
     ranking ranking;                     /* of success */
     ranking by_label[CONFIG_MAX_LABELS]; /* of success, within the requests of one intent */
     size_t n_of_label[CONFIG_MAX_LABELS];
-    limit_effect effect; /* when a limit was chosen; of all requests, n_long among them */
+    chosen_limits limits; /* what they do here; of all requests, n_long among them */
 } head_result;
 
 typedef struct head_findings {
@@ -164,7 +168,7 @@ void head_findings_print(const calibrate_report *r);
 /* Of "kind" or "success". */
 json_t *head_findings_json(const calibrate_report *r, const char *part);
 
-/* Whether the small model answers requests of label k, below its limit. */
+/* Whether models below the last one answer requests of label k, within their limits. */
 typedef struct small_labels {
     bool is_small[PROBE_MAX_LABELS];
 } small_labels;
@@ -172,16 +176,37 @@ typedef struct small_labels {
 error_code small_labels_find(small_labels *out, const calibrate_options *o, const config_probe *p,
                              failure *fail);
 
-/* The limit of the goal, for cases with a doubt of at most `highest`. */
-error_code calibrate_limit(limit_goal goal, double target, double highest, limit_case *cases,
-                           size_t n, limit_effect *out, failure *fail);
+/* Shares between commas, "1%" or "1%,5%"; `option` is named in messages. They rise, or fall for the
+ * goal LIMIT_SHARE: each step up leaves less to those above. */
+error_code limit_targets_read(limit_targets *out, const char *option, const char *text,
+                              limit_goal goal, failure *fail);
+/* ERR_INVALID: more than there are steps between the models. */
+error_code limit_targets_check(const limit_targets *t, const config *c, failure *fail);
+
+/* One request, as far as limits are concerned. */
+typedef struct step_case {
+    double doubt;   /* entropy, nats; or 1 - success */
+    bool is_theirs; /* models below the last answer it, within their limits */
+    uint32_t wrong; /* bit i: what is counted is so when model i answers */
+} step_case;
+
+/* A limit of doubt for each target, the lowest first. `highest`: the most doubt there is. */
+error_code calibrate_limits(chosen_limits *out, const limit_targets *t, const step_case *cases,
+                            size_t n, double highest, failure *fail);
+/* What limits of doubt do to other cases. */
+error_code calibrate_judge_limits(chosen_limits *out, const chosen_limits *doubts,
+                                  const step_case *cases, size_t n, failure *fail);
 
 void calibrate_print(const calibrate_report *r);
 error_code calibrate_print_json(const calibrate_report *r, failure *fail);
 
 /* For both. `quantity`: what is limited. */
 json_t *calibrate_confusion_json(const calibration_score *s, size_t n_labels);
-json_t *calibrate_effect_json(const limit_effect *e, const char *quantity);
+/* An effect, or of several a list; null: there is no limit. */
+json_t *calibrate_limits_json(const chosen_limits *l, const char *quantity);
+/* A paragraph for each. `what` is counted; `unit` follows a limit. */
+void calibrate_print_limits(const calibrate_report *r, const chosen_limits *l, const char *what,
+                            const char *unit);
 
 /* ---- the machine ----------------------------------------------------------------------------- */
 

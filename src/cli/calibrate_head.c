@@ -15,8 +15,8 @@ typedef struct part {
     const char *name; /* "kind" or "success" */
     head_findings *findings;
     size_t n_labels;
-    limit_goal goal;
-    double target, highest; /* the most doubt there is */
+    const limit_targets *targets;
+    double highest; /* the most doubt there is */
 } part;
 
 /* Requests of a set, chosen for a part. */
@@ -36,7 +36,8 @@ static size_t label_of(const part *p, const state_request *r)
 {
     if (!is_success(p))
         return r->label;
-    return r->small == GRADE_NONE ? SIZE_MAX : r->small == GRADE_RIGHT ? SUCCESS_RIGHT : 0;
+    grade first = r->grades[0];
+    return first == GRADE_NONE ? SIZE_MAX : first == GRADE_RIGHT ? SUCCESS_RIGHT : 0;
 }
 
 static error_code no_memory(const state_set *set, failure *fail)
@@ -160,73 +161,106 @@ static double success_of(const calibration_sample *s)
     return 1 / (1 + exp(s->logits[1 - SUCCESS_RIGHT] - s->logits[SUCCESS_RIGHT]));
 }
 
-static limit_case make_case(const part *p, const state_request *r, const calibration_sample *s,
-                            const small_labels *small)
+/* Bit i: model i's answer is wrong, and that counts. */
+static uint32_t wrong_answers(const part *p, const state_request *r, size_t last)
+{
+    bool counts = p->targets->goal != LIMIT_LOSS || r->grades[last] == GRADE_RIGHT;
+    uint32_t bits = 0;
+    for (size_t i = 0; counts && i < last; i++)
+        bits |= (uint32_t)(r->grades[i] == GRADE_WRONG) << i;
+    return bits;
+}
+
+static step_case make_case(const part *p, const state_request *r, const calibration_sample *s,
+                           const small_labels *small, size_t last)
 {
     const calibration plain = calibration_identity(p->n_labels);
     double q[PROBE_MAX_LABELS];
     size_t best = 0;
-    if (is_success(p)) {
-        bool costs = p->goal != LIMIT_LOSS || r->large == GRADE_RIGHT;
-        return (limit_case){.entropy = 1 - success_of(s),
-                            .small = r->answerable,
-                            .wrong = r->small == GRADE_WRONG && costs};
-    }
+    if (is_success(p))
+        return (step_case){.doubt = 1 - success_of(s),
+                           .is_theirs = r->answerable,
+                           .wrong = wrong_answers(p, r, last)};
     calibration_apply(&plain, s->logits, q);
     for (size_t k = 1; k < p->n_labels; k++)
         best = q[k] > q[best] ? k : best;
-    return (limit_case){.entropy = probabilities_entropy(q, p->n_labels),
-                        .small = r->answerable && small->is_small[best],
-                        .wrong = best != s->label};
+    return (step_case){.doubt = probabilities_entropy(q, p->n_labels),
+                       .is_theirs = r->answerable && small->is_small[best],
+                       .wrong = best != s->label ? UINT32_MAX : 0};
+}
+
+/* Of every model that a limit is of, and of the last one where its answers count. */
+static error_code check_grades(const part *p, const state_request *r, const state_set *set,
+                               const config *c, failure *fail)
+{
+    size_t last = c->n_models - 1;
+    for (size_t i = 1; is_success(p) && i < p->targets->n; i++)
+        if (r->grades[i] == GRADE_NONE && p->targets->goal != LIMIT_SHARE)
+            return failure_set(fail, ERR_INVALID,
+                               "%s: a limit for %s needs its grade of every request (a-io label)",
+                               set->path, config_role(c, i));
+    if (p->targets->goal == LIMIT_LOSS && r->grades[last] == GRADE_NONE)
+        return failure_set(fail, ERR_INVALID,
+                           "%s: --max-loss needs the large model's grade of every request "
+                           "(\"large\": {\"right\": …}; a-io label); --max-wrong does not",
+                           set->path);
+    return OK;
 }
 
 /* Requests that were too long are cases, too: the last ones. */
 static error_code make_cases(const part *p, const choice *c, const calibration_sample *samples,
-                             const small_labels *small, limit_case **out, failure *fail)
+                             const calibrate_report *report, const small_labels *small,
+                             step_case **out, failure *fail)
 {
+    error_code code = OK;
     *out = calloc(c->n + c->n_long + 1, sizeof **out);
     if (*out == NULL)
         return no_memory(c->set, fail);
-    for (size_t i = 0; i < c->n; i++) {
+    for (size_t i = 0; code == OK && i < c->n; i++) {
         const state_request *r = &c->set->requests[c->indexes[i]];
-        if (p->goal == LIMIT_LOSS && r->large == GRADE_NONE)
-            return failure_set(fail, ERR_INVALID,
-                               "%s: --max-loss needs the large model's grade of every request "
-                               "(\"large\": {\"right\": …}); --max-wrong does not",
-                               c->set->path);
-        (*out)[i] = make_case(p, r, &samples[i], small);
+        code = check_grades(p, r, c->set, report->config, fail);
+        (*out)[i] = make_case(p, r, &samples[i], small, report->config->n_models - 1);
     }
-    return OK;
+    return code;
 }
 
 /* The least success that the doubt allows: as it was seen, so that it is allowed itself. */
-static double least_success(const limit_case *cases, size_t n, double doubt, double highest)
+static double least_success(const step_case *cases, size_t n, double doubt, double highest)
 {
     double least = 1;
     if (!(doubt < highest))
         return 0;
     for (size_t i = 0; i < n; i++)
-        if (cases[i].small && cases[i].entropy <= doubt)
-            least = fmin(least, 1 - cases[i].entropy);
+        if (cases[i].is_theirs && cases[i].doubt <= doubt)
+            least = fmin(least, 1 - cases[i].doubt);
     return least;
 }
 
-static limit_effect judge_limit(const part *p, const limit_case *cases, size_t n)
+/* Limits of success for limits of doubt, and back; entropy is a doubt itself. */
+static chosen_limits turned(const part *p, const chosen_limits *l)
 {
-    double limit = p->findings->record.effect.limit;
-    limit_effect e = limit_judge(is_success(p) ? 1 - limit : limit, cases, n);
-    e.limit = limit;
-    return e;
+    chosen_limits out = *l;
+    for (size_t i = 0; is_success(p) && i < out.n; i++)
+        out.effects[i].limit = 1 - out.effects[i].limit;
+    return out;
 }
 
-static error_code choose_limit(part *p, limit_case *cases, size_t n, failure *fail)
+static error_code judge_limits(const part *p, chosen_limits *out, const step_case *cases, size_t n,
+                               failure *fail)
 {
-    head_record *r = &p->findings->record;
-    r->goal = p->goal;
-    r->target = p->target;
-    error_code code = calibrate_limit(p->goal, p->target, p->highest, cases, n, &r->effect, fail);
-    if (code == OK && is_success(p))
-        r->effect.limit = least_success(cases, n, r->effect.limit, p->highest);
+    const chosen_limits doubts = turned(p, &p->findings->record.limits);
+    error_code code = calibrate_judge_limits(out, &doubts, cases, n, fail);
+    for (size_t i = 0; code == OK && i < out->n; i++)
+        out->effects[i].limit = p->findings->record.limits.effects[i].limit;
+    return code;
+}
+
+static error_code choose_limits(part *p, const step_case *cases, size_t n, failure *fail)
+{
+    chosen_limits *out = &p->findings->record.limits;
+    error_code code = calibrate_limits(out, p->targets, cases, n, p->highest, fail);
+    for (size_t i = 0; code == OK && is_success(p) && i < out->n; i++)
+        out->effects[i].limit = least_success(cases, n, out->effects[i].limit, p->highest);
     return code;
 }
 
@@ -257,7 +291,7 @@ static error_code judge(part *p, const choice *c, const char *name, bool chooses
     const calibration plain = calibration_identity(p->n_labels);
     head_result *out = &p->findings->results[p->findings->n_results++];
     calibration_gain gain;
-    limit_case *cases = NULL;
+    step_case *cases = NULL;
     *out = (head_result){.name = name, .n_long = c->n_long};
     calibration_sample *samples = ask_head(p, c, fail);
     if (samples == NULL)
@@ -267,12 +301,12 @@ static error_code judge(part *p, const choice *c, const char *name, bool chooses
         code = calibration_compare(&gain, &plain, &plain, samples, c->n, fail);
     if (code == OK && is_success(p))
         code = rank(out, c, samples, r->config->probe.n_labels, fail);
-    if (code == OK && p->goal != LIMIT_NONE) {
-        code = make_cases(p, c, samples, small, &cases, fail);
+    if (code == OK && p->targets->n > 0) {
+        code = make_cases(p, c, samples, r, small, &cases, fail);
         if (code == OK && chooses)
-            code = choose_limit(p, cases, c->n + c->n_long, fail);
+            code = choose_limits(p, cases, c->n + c->n_long, fail);
         if (code == OK)
-            out->effect = judge_limit(p, cases, c->n + c->n_long);
+            code = judge_limits(p, &out->limits, cases, c->n + c->n_long, fail);
     }
     out->nll_95 = gain.nll_after;
     out->brier_95 = gain.brier_after;
@@ -290,7 +324,7 @@ static error_code check_count(const part *p, const choice *c, failure *fail)
     return failure_set(fail, ERR_INVALID, "%s: %zu requests have %s; at least %d are needed",
                        c->set->path, c->n,
                        is_success(p) ? "a grade of the small model's answer (\"small\": "
-                                       "{\"right\": …})"
+                                       "{\"right\": …}; a-io label)"
                                      : "an intent",
                        MIN_REQUESTS);
 }
@@ -335,10 +369,9 @@ error_code calibrate_heads(calibrate_report *r, stage *s, failure *fail)
     part parts[2], *end = parts;
     small_labels small;
     if (learned)
-        *end++ = (part){"kind", &r->kind, n_labels, o->goal, o->target, log((double)n_labels)};
+        *end++ = (part){"kind", &r->kind, n_labels, &o->entropy_targets, log((double)n_labels)};
     if (o->success)
-        *end++ =
-            (part){"success", &r->success, SUCCESS_LABELS, o->success_goal, o->success_target, 1};
+        *end++ = (part){"success", &r->success, SUCCESS_LABELS, &o->success_targets, 1};
     error_code code = OK;
     if (learned)
         code = small_labels_find(&small, o, &r->config->probe, fail);

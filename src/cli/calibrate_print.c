@@ -58,15 +58,33 @@ static void print_confusion(const calibrate_report *r, const calibrate_result *r
     }
 }
 
-static void print_effect(const limit_effect *e)
+/* "the small model answers", or of more "1b answers", "1b and those up to 7b answer". */
+static void print_who(const config *c, size_t step)
 {
-    double n = (double)e->n;
-    printf("  at the limit of %.4f nats: the small model answers %zu of %zu (%.1f %%), %zu of them "
-           "misrouted:\n  %.2f %% of all, 95 %%: at most %.2f %%; large model %.1f %%, 95 %%: at "
-           "most %.1f %%\n",
-           e->limit, e->n_small, e->n, 100 * (double)e->n_small / n, e->n_misrouted,
-           100 * (double)e->n_misrouted / n, 100 * e->misroute_upper,
-           100 * (1 - (double)e->n_small / n), 100 * e->large_upper);
+    if (c->n_models == 2)
+        printf("the small model answers");
+    else if (step == 0)
+        printf("%s answers", config_role(c, 0));
+    else
+        printf("%s and those up to %s answer", config_role(c, 0), config_role(c, step));
+}
+
+void calibrate_print_limits(const calibrate_report *r, const chosen_limits *l, const char *what,
+                            const char *unit)
+{
+    const config *c = r->config;
+    for (size_t i = 0; i < l->n; i++) {
+        const limit_effect *e = &l->effects[i];
+        double n = (double)e->n;
+        printf("  at the limit of %.4f%s: ", e->limit, unit);
+        print_who(c, i);
+        printf(" %zu of %zu (%.1f %%), %zu of them %s:\n  %.2f %% of all, 95 %%: at most %.2f %%; "
+               "%s %.1f %%, 95 %%: at most %.1f %%\n",
+               e->n_small, e->n, 100 * (double)e->n_small / n, e->n_misrouted, what,
+               100 * (double)e->n_misrouted / n, 100 * e->misroute_upper,
+               c->n_models == 2 ? "large model" : "those above", 100 * (1 - (double)e->n_small / n),
+               100 * e->large_upper);
+    }
 }
 
 static void print_result(const calibrate_report *r, const calibrate_result *result)
@@ -87,8 +105,7 @@ static void print_result(const calibrate_report *r, const calibrate_result *resu
     printf("  %-28s %-25.4f  %-25.4f\n", "ECE, 15 bins of equal mass", b->ece_mass, a->ece_mass);
     printf("  %-28s %-25.4f  %-25.4f\n", "mean entropy, nats", b->mean_entropy, a->mean_entropy);
     print_confusion(r, result);
-    if (r->probe.goal != LIMIT_NONE)
-        print_effect(&result->effect);
+    calibrate_print_limits(r, &result->limits, "misrouted", " nats");
 }
 
 static void print_machine(const machine_record *m)
@@ -169,8 +186,7 @@ static json_t *result_json(const calibrate_report *r, const calibrate_result *re
         score_json(&result->before, n, g->nll_before, g->brier_before), "after",
         score_json(&result->after, n, g->nll_after, g->brier_after), "gain_95", "nll",
         g->nll_gain.low, g->nll_gain.high, "brier", g->brier_gain.low, g->brier_gain.high, "limit",
-        r->probe.goal == LIMIT_NONE ? json_null()
-                                    : calibrate_effect_json(&result->effect, "entropy"));
+        calibrate_limits_json(&result->limits, "entropy"));
 }
 
 error_code calibrate_print_json(const calibrate_report *r, failure *fail)

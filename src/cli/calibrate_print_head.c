@@ -13,7 +13,7 @@ static void print_fit(const head_findings *f, const char *name)
     printf("%s: a head on layer %zu, fitted on %zu requests", name, f->record.head.layer,
            f->record.n_fitted);
     if (f->n_stand_in > 0)
-        printf(" (%zu of them have no grade, but whether both models agree: a stand-in)",
+        printf(" (%zu of them have no grade, but whether the models agree: a stand-in)",
                f->n_stand_in);
     printf("\n\nheld-out NLL, nats (five folds) by layer, ridge from %g down to %g\n",
            head_strength(0), head_strength(HEAD_STRENGTHS - 1));
@@ -58,20 +58,6 @@ static void print_areas(const head_result *result, const config_probe *p)
             print_area(p->labels[k].name, result->n_of_label[k], &result->by_label[k]);
 }
 
-static void print_effect(const head_record *r, bool is_success, const limit_effect *e)
-{
-    double n = (double)e->n;
-    const char *what = !is_success             ? "misrouted"
-                       : r->goal == LIMIT_LOSS ? "wrong where the large one is right"
-                                               : "wrong";
-    printf("  at the limit of %.4f%s: the small model answers %zu of %zu (%.1f %%), %zu of them "
-           "%s:\n  %.2f %% of all, 95 %%: at most %.2f %%; large model %.1f %%, 95 %%: at most "
-           "%.1f %%\n",
-           e->limit, is_success ? "" : " nats", e->n_small, e->n, 100 * (double)e->n_small / n,
-           e->n_misrouted, what, 100 * (double)e->n_misrouted / n, 100 * e->misroute_upper,
-           100 * (1 - (double)e->n_small / n), 100 * e->large_upper);
-}
-
 static void print_result(const calibrate_report *r, const head_findings *f,
                          const head_result *result, bool is_success)
 {
@@ -95,8 +81,10 @@ static void print_result(const calibrate_report *r, const head_findings *f,
         print_areas(result, &r->config->probe);
     else
         print_confusion(s, &r->config->probe);
-    if (f->record.goal != LIMIT_NONE)
-        print_effect(&f->record, is_success, &result->effect);
+    const char *what = !is_success                           ? "misrouted"
+                       : f->record.limits.goal == LIMIT_LOSS ? "wrong where the last one is right"
+                                                             : "wrong";
+    calibrate_print_limits(r, &result->limits, what, is_success ? "" : " nats");
 }
 
 static void print_findings(const calibrate_report *r, const head_findings *f, const char *name,
@@ -132,10 +120,7 @@ static json_t *result_json(const calibrate_report *r, const head_findings *f,
 {
     const calibration_score *s = &result->score;
     const config_probe *p = &r->config->probe;
-    json_t *limit =
-        f->record.goal == LIMIT_NONE
-            ? json_null()
-            : calibrate_effect_json(&result->effect, is_success ? "success" : "entropy");
+    json_t *limit = calibrate_limits_json(&result->limits, is_success ? "success" : "entropy");
     json_t *o = json_pack(
         "{s:s, s:I, s:I, s:f, s:f, s:[f, f], s:f, s:[f, f], s:f, s:f, s:o, s:o}", "name",
         result->name, "requests", (json_int_t)s->n, "too_long", (json_int_t)result->n_long,

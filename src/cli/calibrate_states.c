@@ -7,6 +7,7 @@
 #include "cli/bell.h"
 #include "cli/calibrate.h"
 #include "cli/request_lines.h"
+#include "evidence/label.h"
 
 #define IN_FLIGHT 4 /* the engine computes as many in a step */
 
@@ -44,17 +45,26 @@ static grade grade_of(const json_t *value)
     return json_is_boolean(value) ? json_is_true(value) ? GRADE_RIGHT : GRADE_WRONG : GRADE_NONE;
 }
 
+/* Where the first model's answer has no grade, whether answers agree with the last model's is a
+ * stand-in: that one's counts as right. */
+static void read_grades(state_request *out, const config *c, const json_t *line)
+{
+    size_t last = c->n_models - 1;
+    for (size_t i = 0; i <= last; i++)
+        out->grades[i] = grade_of(json_object_get(label_answer(line, c, i), "right"));
+    if (out->grades[0] != GRADE_NONE)
+        return;
+    for (size_t i = 0; i < last; i++)
+        out->grades[i] = grade_of(label_agreement(line, c, i));
+    out->is_stand_in = out->grades[0] != GRADE_NONE;
+    out->grades[last] = out->is_stand_in ? GRADE_RIGHT : GRADE_NONE;
+}
+
 static error_code read_labels(state_request *out, const reading *r, const json_t *line,
                               failure *fail)
 {
     *out = (state_request){.label = STATE_NO_LABEL};
-    out->small = grade_of(json_object_get(json_object_get(line, "small"), "right"));
-    out->large = grade_of(json_object_get(json_object_get(line, "large"), "right"));
-    if (out->small == GRADE_NONE) { /* a stand-in: the large model's answer counts as right */
-        out->small = grade_of(json_object_get(line, "agree"));
-        out->is_stand_in = out->small != GRADE_NONE;
-        out->large = out->is_stand_in ? GRADE_RIGHT : GRADE_NONE;
-    }
+    read_grades(out, r->config, line);
     if (r->wishes->intent || json_object_get(line, "intent") != NULL)
         return labelled_line_intent(&r->config->probe, line, &out->label, fail);
     return OK;

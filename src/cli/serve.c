@@ -284,22 +284,38 @@ static error_code print_policy(const orchestra *o, failure *fail)
     return whole ? OK : failure_set(fail, ERR_MEMORY, "no memory to show the policy");
 }
 
-static void print_entropy_limit(const stage *st, limit_goal goal, double target,
-                                const limit_effect *e)
+/* "its limit", or of several "its limit 2, up to 7b". */
+static void print_limit(const stage *st, const chosen_limits *l, size_t i, const char *word,
+                        const char *unit)
 {
-    if (goal == LIMIT_NONE)
-        return;
-    bool misroute = goal == LIMIT_MISROUTE;
-    printf("its entropy limit: %.4f nats, for %s at most %g %% (95 %%: at most %.2f %% of %zu "
-           "requests)%s\n",
-           e->limit, misroute ? "misroutes of" : "a large model's share of", 100 * target,
-           100 * (misroute ? e->misroute_upper : e->large_upper), e->n,
-           st->config->policy.is_limit_given ? "; policy.entropy_limit is given and counts instead"
-                                             : "");
-    if (routing_online_limit(orchestra_routing(st->orchestra)) != NULL)
+    static const char *const held[] = {[LIMIT_NONE] = "",
+                                       [LIMIT_MISROUTE] = "misroutes of",
+                                       [LIMIT_SHARE] = "a large model's share of",
+                                       [LIMIT_WRONG] = "wrong answers by the small model of",
+                                       [LIMIT_LOSS] =
+                                           "answers that only the large model has right of"};
+    const limit_effect *e = &l->effects[i];
+    bool is_share = l->goal == LIMIT_SHARE;
+    printf("its %slimit", word);
+    if (l->n > 1)
+        printf(" up to %s", config_role(st->config, i));
+    printf(": %.4f%s, for %s at most %g %% (95 %%: at most %.2f %% of %zu requests)", e->limit,
+           unit, held[l->goal], 100 * l->targets[i],
+           100 * (is_share ? e->large_upper : e->misroute_upper), e->n);
+}
+
+static void print_entropy_limits(const stage *st, const chosen_limits *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        print_limit(st, l, i, "entropy ", " nats");
+        puts(st->config->policy.is_limit_given
+                 ? "; policy.entropy_limit is given and counts instead"
+                 : "");
+    }
+    if (l->n > 0 && routing_online_limit(orchestra_routing(st->orchestra)) != NULL)
         printf("it moves with what POST /v1/feedback tells: by %g nats for a misroute, up by %g "
                "nats for everything else\n",
-               st->config->probe.online_step, st->config->probe.online_step * target);
+               st->config->probe.online_step, st->config->probe.online_step * l->targets[0]);
 }
 
 static void print_calibration(const stage *st)
@@ -310,12 +326,12 @@ static void print_calibration(const stage *st)
     if (r != NULL) {
         printf("probe: calibrated by %s (%s; fitted on %zu requests)\n", file,
                calibration_form_name(r->form), r->n_fitted);
-        print_entropy_limit(st, r->goal, r->target, &r->effect);
+        print_entropy_limits(st, &r->limits);
     }
     if (k != NULL) {
         printf("probe: learned, %s (layer %zu; fitted on %zu requests)\n", file, k->head.layer,
                k->n_fitted);
-        print_entropy_limit(st, k->goal, k->target, &k->effect);
+        print_entropy_limits(st, &k->limits);
     }
 }
 
@@ -326,20 +342,15 @@ static void print_success(const stage *st)
         return;
     printf("success: estimated by %s (layer %zu; fitted on %zu requests)\n",
            st->config->success.calibration, r->head.layer, r->n_fitted);
-    if (r->goal == LIMIT_NONE)
-        return;
-    bool share = r->goal == LIMIT_SHARE;
-    printf("its limit: %.4f, for %s at most %g %% (95 %%: at most %.2f %% of %zu requests)\n",
-           r->effect.limit,
-           share                    ? "a large model's share of"
-           : r->goal == LIMIT_WRONG ? "wrong answers by the small model of"
-                                    : "answers that only the large model has right of",
-           100 * r->target, 100 * (share ? r->effect.large_upper : r->effect.misroute_upper),
-           r->effect.n);
-    if (routing_online_doubt(orchestra_routing(st->orchestra)) != NULL)
+    for (size_t i = 0; i < r->limits.n; i++) {
+        print_limit(st, &r->limits, i, "", "");
+        putchar('\n');
+    }
+    if (r->limits.n > 0 && routing_online_doubt(orchestra_routing(st->orchestra)) != NULL)
         printf("it moves with what POST /v1/feedback tells: up by %g for a wrong answer, down by "
                "%g for everything else\n",
-               st->config->success.online_step, st->config->success.online_step * r->target);
+               st->config->success.online_step,
+               st->config->success.online_step * r->limits.targets[0]);
 }
 
 static error_code check(stage *st, failure *fail)

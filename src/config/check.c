@@ -194,6 +194,11 @@ error_code config_check_policy(const config *c, failure *fail)
             "policy.name: \"%s\" is unknown; allowed: adaptive, paper, small, large, "
             "random, rules",
             p->name);
+    if (strcmp(p->name, "paper") == 0 && c->n_models > 2)
+        return failure_set(fail, ERR_CONFIG,
+                           "policy.name: \"paper\" is the published rule, which knows two models; "
+                           "there are %u: use adaptive, or rules",
+                           c->n_models);
     if (policies[which].rules && p->n_rules == 0)
         return bad(fail, "policy.rules", "the policy \"rules\" needs at least one rule");
     if (policies[which].limits && !has_label(c, CONFIG_LABEL_CODE))

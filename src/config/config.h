@@ -237,13 +237,20 @@ typedef struct config_rule {
     uint32_t max_tokens; /* of a reply, whatever the client asks for; 0: no limit */
 } config_rule;
 
+/* Of a calibration: one limit for each step up in the order of escalation, within limit i the
+ * models 0 … i answer. */
+typedef struct config_limits {
+    double at[CONFIG_MAX_MODELS];
+    size_t n; /* 0: none is known */
+} config_limits;
+
 typedef struct config_policy {
     char *name;            /* "adaptive", "paper", "small", "large", "random", or "rules" */
-    double entropy_limit;  /* nats; adaptive and paper */
+    double entropy_limit;  /* nats; adaptive and paper: of the first model */
     bool is_limit_given;   /* else a calibration's own limit goes before the default */
-    double certain_limit;  /* nats; of rules that say certain: the calibration's own, set by who has
-                              read it; NAN: not known */
-    double likely_limit;   /* success; of rules that say likely, in the same way */
+    config_limits certain; /* nats; of rules that say certain: the calibration's own, set by who has
+                              read it */
+    config_limits likely;  /* success; of rules that say likely, in the same way */
     uint32_t prompt_limit; /* tokens; adaptive and paper */
     uint64_t seed;         /* random and rules: of the coin */
     bool sticky;           /* a conversation stays with its model, unless it goes small → large */

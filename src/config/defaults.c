@@ -1,5 +1,4 @@
 /* defaults.c: what counts where a file says nothing. */
-#include <math.h>
 
 #include "config/sections.h"
 
@@ -13,8 +12,6 @@ const config config_defaults = {
               .reuse = true},
     .policy = {.name = "adaptive",
                .entropy_limit = 0.45,
-               .certain_limit = NAN,
-               .likely_limit = NAN,
                .prompt_limit = 2048,
                .seed = 0,
                .sticky = true},

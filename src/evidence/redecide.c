@@ -98,7 +98,8 @@ static error_code follow_limit(config *c, const json_t *logged, const char *key,
     if (online == NULL)
         return OK;
     bool right = json_is_number(start) && json_is_array(rules);
-    *(is_success ? &p->likely_limit : &p->certain_limit) = json_number_value(start);
+    *(is_success ? &p->likely : &p->certain) =
+        (config_limits){.at = {json_number_value(start)}, .n = 1};
     for (size_t i = 0; right && i < json_array_size(rules); i++) {
         const json_t *number = json_array_get(rules, i);
         size_t at = (size_t)json_integer_value(number);

@@ -22,13 +22,13 @@ json_t *probe_record_json(const probe_record *r, const config *c, const model *s
                               json_text(c->probe.labels[k].token, strlen(c->probe.labels[k].token)),
                               "scale", r->calibration.scale[k], "bias", r->calibration.bias[k],
                               "content_free", r->content_free[k]));
-    return json_pack("{s:o, s:s, s:o, s:I, s:I, s:s, s:I, s:o, s:o}", "model",
-                     part_model_json(small), "chat_template", part_template_name(small), "template",
-                     json_text(c->probe.template, strlen(c->probe.template)), "window_head",
-                     (json_int_t)c->probe.window_head, "window_tail",
-                     (json_int_t)c->probe.window_tail, "form", calibration_form_name(r->form),
-                     "fitted_on", (json_int_t)r->n_fitted, "labels", labels, "limit",
-                     part_limit_json(r->goal, r->target, &r->effect, "entropy"));
+    json_t *part = json_pack(
+        "{s:o, s:s, s:o, s:I, s:I, s:s, s:I, s:o}", "model", part_model_json(small),
+        "chat_template", part_template_name(small), "template",
+        json_text(c->probe.template, strlen(c->probe.template)), "window_head",
+        (json_int_t)c->probe.window_head, "window_tail", (json_int_t)c->probe.window_tail, "form",
+        calibration_form_name(r->form), "fitted_on", (json_int_t)r->n_fitted, "labels", labels);
+    return part_add_limits(part, &r->limits, "entropy");
 }
 
 /* ---- writing the machine's part -------------------------------------------------------------- */
@@ -162,12 +162,13 @@ static error_code read_probe(probe_record *out, json_t *part, const config *c, c
 {
     const char *chat, *template, *form;
     json_int_t head, tail, fitted_on;
-    json_t *m, *labels, *limit;
+    json_t *m, *labels, *limit, *above = NULL;
     json_error_t error;
-    if (json_unpack_ex(part, &error, JSON_STRICT, "{s:o, s:s, s:s, s:I, s:I, s:s, s:I, s:o, s:o}",
-                       "model", &m, "chat_template", &chat, "template", &template, "window_head",
-                       &head, "window_tail", &tail, "form", &form, "fitted_on", &fitted_on,
-                       "labels", &labels, "limit", &limit) != 0)
+    if (json_unpack_ex(part, &error, JSON_STRICT,
+                       "{s:o, s:s, s:s, s:I, s:I, s:s, s:I, s:o, s:o, s?o}", "model", &m,
+                       "chat_template", &chat, "template", &template, "window_head", &head,
+                       "window_tail", &tail, "form", &form, "fitted_on", &fitted_on, "labels",
+                       &labels, "limit", &limit, "limits_above", &above) != 0)
         return failure_set(fail, json_shape_code(&error, ERR_CONFIG), "probe: %s", error.text);
     error_code code = part_compare_model(m, chat, small, "probe", fail);
     if (code == OK)
@@ -184,8 +185,8 @@ static error_code read_probe(probe_record *out, json_t *part, const config *c, c
         code = read_label(out, k, json_array_get(labels, k), &c->probe.labels[k], fail);
     if (code != OK)
         return code;
-    return part_read_limit(limit, &out->goal, &out->target, &out->effect, "probe", "entropy",
-                           HUGE_VAL, fail);
+    return part_read_limits(&out->limits, limit, above, "probe", "entropy", HUGE_VAL, c->n_models,
+                            fail);
 }
 
 error_code calibration_file_read_probe(probe_record *out, const char *path, const config *c,

@@ -30,14 +30,23 @@ typedef enum limit_goal {
     LIMIT_LOSS      /* … those of them that the large model has right */
 } limit_goal;
 
+/* One for each step up in the order of escalation, the lowest first: within limit i the models 0 …
+ * i answer, and of them its target is: what they do wrong, or what the others have left to answer.
+ */
+struct chosen_limits {
+    limit_goal goal; /* LIMIT_NONE: there are none */
+    size_t n;
+    double targets[CONFIG_MAX_MODELS];       /* shares of all requests */
+    limit_effect effects[CONFIG_MAX_MODELS]; /* on the requests they were chosen on */
+};
+typedef struct chosen_limits chosen_limits;
+
 struct probe_record {
     calibration calibration;
     calibration_form form;
     double content_free[PROBE_MAX_LABELS]; /* what the probe says of no content */
     size_t n_fitted;                       /* requests */
-    limit_goal goal;                       /* of the entropy limit; LIMIT_NONE: there is none */
-    double target;                         /* a share of all requests */
-    limit_effect effect;                   /* on the requests it was chosen on */
+    chosen_limits limits;                  /* of entropy */
 };
 typedef struct probe_record probe_record;
 
@@ -49,9 +58,7 @@ struct head_record {
     linear_head head; /* owned: head_record_free */
     double strength;
     size_t n_fitted;
-    limit_goal goal; /* of the limit of entropy, or of success; LIMIT_NONE: there is none */
-    double target;
-    limit_effect effect;
+    chosen_limits limits; /* of entropy, or of success */
 };
 typedef struct head_record head_record;
 

@@ -47,45 +47,101 @@ json_t *part_model_json(const model *m)
                      (json_int_t)gguf_file_bytes(m->file), "fingerprint", fingerprint);
 }
 
-json_t *part_limit_json(limit_goal goal, double target, const limit_effect *e, const char *quantity)
+static json_t *limit_json(const chosen_limits *l, size_t i, const char *quantity)
 {
-    if (goal == LIMIT_NONE)
-        return json_null();
-    return json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:I, s:f, s:f}", "goal", goal_names[goal],
-                     "target", target, "confidence", CONFIDENCE, quantity, e->limit, "requests",
-                     (json_int_t)e->n, "small", (json_int_t)e->n_small, "misrouted",
+    const limit_effect *e = &l->effects[i];
+    return json_pack("{s:s, s:f, s:f, s:f, s:I, s:I, s:I, s:f, s:f}", "goal", goal_names[l->goal],
+                     "target", l->targets[i], "confidence", CONFIDENCE, quantity, e->limit,
+                     "requests", (json_int_t)e->n, "small", (json_int_t)e->n_small, "misrouted",
                      (json_int_t)e->n_misrouted, "misroute_upper", e->misroute_upper, "large_upper",
                      e->large_upper);
 }
 
-error_code part_read_limit(json_t *limit, limit_goal *goal, double *target, limit_effect *e,
-                           const char *part, const char *quantity, double most, failure *fail)
+json_t *part_add_limits(json_t *part, const chosen_limits *l, const char *quantity)
+{
+    bool is_none = l->goal == LIMIT_NONE;
+    bool whole =
+        json_object_set_new(part, "limit", is_none ? json_null() : limit_json(l, 0, quantity)) == 0;
+    json_t *above = json_array();
+    for (size_t i = 1; !is_none && i < l->n; i++)
+        whole = json_array_append_new(above, limit_json(l, i, quantity)) == 0 && whole;
+    if (whole && json_array_size(above) > 0)
+        whole = json_object_set(part, "limits_above", above) == 0;
+    json_decref(above);
+    if (whole)
+        return part;
+    json_decref(part);
+    return NULL;
+}
+
+static error_code read_limit(chosen_limits *out, json_t *limit, const char *part,
+                             const char *quantity, double most, failure *fail)
 {
     const char *name;
     json_int_t n, small, misrouted;
     double confidence;
     json_error_t error;
-    *goal = LIMIT_NONE;
-    if (json_is_null(limit))
-        return OK;
+    limit_effect *e = &out->effects[out->n];
+    limit_goal goal = LIMIT_NONE;
     if (json_unpack_ex(limit, &error, JSON_STRICT, "{s:s, s:F, s:F, s:F, s:I, s:I, s:I, s:F, s:F}",
-                       "goal", &name, "target", target, "confidence", &confidence, quantity,
-                       &e->limit, "requests", &n, "small", &small, "misrouted", &misrouted,
-                       "misroute_upper", &e->misroute_upper, "large_upper", &e->large_upper) != 0)
+                       "goal", &name, "target", &out->targets[out->n], "confidence", &confidence,
+                       quantity, &e->limit, "requests", &n, "small", &small, "misrouted",
+                       &misrouted, "misroute_upper", &e->misroute_upper, "large_upper",
+                       &e->large_upper) != 0)
         return failure_set(fail, json_shape_code(&error, ERR_CONFIG), "%s.limit: %s", part,
                            error.text);
     for (limit_goal g = LIMIT_NONE + 1; g <= LIMIT_LOSS; g++)
         if (strcmp(name, goal_names[g]) == 0 && is_goal_of(g, quantity))
-            *goal = g;
-    if (*goal == LIMIT_NONE || !(e->limit >= 0 && e->limit <= most))
+            goal = g;
+    if (goal == LIMIT_NONE || !(e->limit >= 0 && e->limit <= most))
         return failure_set(fail, ERR_CONFIG,
                            "%s.limit: the goal \"%.40s\" is unknown, or %s is no number from 0 to "
                            "%.3g",
                            part, name, quantity, most);
+    if (out->n > 0 && goal != out->goal)
+        return failure_set(fail, ERR_CONFIG, "%s.limits_above: another goal than the first limit's",
+                           part);
+    out->goal = goal;
+    out->n++;
     e->n = (size_t)n;
     e->n_small = (size_t)small;
     e->n_misrouted = (size_t)misrouted;
     return OK;
+}
+
+/* Success falls from step to step, entropy rises. */
+static bool are_in_order(const chosen_limits *l, const char *quantity)
+{
+    bool in_order = true, falls = strcmp(quantity, "success") == 0;
+    for (size_t i = 1; i < l->n; i++)
+        in_order = in_order && (falls ? l->effects[i].limit <= l->effects[i - 1].limit
+                                      : l->effects[i].limit >= l->effects[i - 1].limit);
+    return in_order;
+}
+
+error_code part_read_limits(chosen_limits *out, json_t *limit, json_t *above, const char *part,
+                            const char *quantity, double most, size_t n_models, failure *fail)
+{
+    size_t n_above = json_array_size(above);
+    *out = (chosen_limits){.goal = LIMIT_NONE};
+    if (json_is_null(limit) && above == NULL)
+        return OK;
+    if ((above != NULL && !json_is_array(above)) || n_above >= CONFIG_MAX_MODELS)
+        return failure_set(fail, ERR_CONFIG, "%s.limits_above: must be a list of limits", part);
+    error_code code = read_limit(out, limit, part, quantity, most, fail);
+    for (size_t i = 0; code == OK && i < n_above; i++)
+        code = read_limit(out, json_array_get(above, i), part, quantity, most, fail);
+    if (code != OK)
+        return code;
+    if (out->n > 1 && out->n + 1 > n_models)
+        return failure_set(fail, ERR_CONFIG,
+                           "%s.limits_above: it has %zu limits, for %zu models; there are %zu: "
+                           "calibrate again",
+                           part, out->n, out->n + 1, n_models);
+    return are_in_order(out, quantity)
+               ? OK
+               : failure_set(fail, ERR_CONFIG, "%s.limits_above: the limits are not in order",
+                             part);
 }
 
 error_code part_open(const char *path, const char *name, json_t **root, json_t **part,

@@ -13,12 +13,13 @@ const char *part_template_name(const model *m);
 error_code part_compare_model(json_t *m, const char *chat, const model *small, const char *part,
                               failure *fail);
 
-/* `quantity`: "entropy" or "success". JSON null: no limit. */
-json_t *part_limit_json(limit_goal goal, double target, const limit_effect *e,
-                        const char *quantity);
-/* Leaves *goal LIMIT_NONE for null. The limit must be from `least` to `most`. */
-error_code part_read_limit(json_t *limit, limit_goal *goal, double *target, limit_effect *e,
-                           const char *part, const char *quantity, double most, failure *fail);
+/* Adds "limit", the first one or null, and "limits_above" where there are more to the part; NULL
+ * where there is no memory, or no part. `quantity`: "entropy" or "success". */
+json_t *part_add_limits(json_t *part, const chosen_limits *l, const char *quantity);
+/* Both, `above` may be NULL. Leaves the goal LIMIT_NONE for null. Limits must be from 0 to `most`,
+ * in the order of escalation, and no more than `n_models` - 1. */
+error_code part_read_limits(chosen_limits *out, json_t *limit, json_t *above, const char *part,
+                            const char *quantity, double most, size_t n_models, failure *fail);
 
 /* A whole file, its version checked. *part is borrowed from *root, which is the caller's to give
  * back, on failure too. */

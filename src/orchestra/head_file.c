@@ -24,7 +24,7 @@ static const char *label_name(const char *part, const config *c, size_t k)
 void head_record_free(head_record *r)
 {
     head_free(&r->head);
-    *r = (head_record){.goal = LIMIT_NONE};
+    *r = (head_record){.n_fitted = 0};
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */
@@ -51,12 +51,11 @@ json_t *head_record_json(const head_record *r, const char *part, const config *c
         json_array_append_new(labels, json_pack("{s:s, s:f, s:o}", "name", label_name(part, c, k),
                                                 "bias", h->bias[k], "weights",
                                                 weights_json(h->weights + k * h->width, h->width)));
-    return json_pack(
-        "{s:o, s:s, s:I, s:I, s:f, s:I, s:o, s:o}", "model", part_model_json(small),
-        "chat_template", part_template_name(small), "layer", (json_int_t)h->layer, "width",
-        (json_int_t)h->width, "strength", r->strength, "fitted_on", (json_int_t)r->n_fitted,
-        "labels", labels, "limit",
-        part_limit_json(r->goal, r->target, &r->effect, is_success(part) ? "success" : "entropy"));
+    json_t *made = json_pack("{s:o, s:s, s:I, s:I, s:f, s:I, s:o}", "model", part_model_json(small),
+                             "chat_template", part_template_name(small), "layer",
+                             (json_int_t)h->layer, "width", (json_int_t)h->width, "strength",
+                             r->strength, "fitted_on", (json_int_t)r->n_fitted, "labels", labels);
+    return part_add_limits(made, &r->limits, is_success(part) ? "success" : "entropy");
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -130,13 +129,13 @@ static error_code read_head(head_record *out, json_t *part, const char *name, co
 {
     const char *chat;
     json_int_t layer, width, fitted_on;
-    json_t *m, *labels, *limit;
+    json_t *m, *labels, *limit, *above = NULL;
     json_error_t error;
     bool success = is_success(name);
-    if (json_unpack_ex(part, &error, JSON_STRICT, "{s:o, s:s, s:I, s:I, s:F, s:I, s:o, s:o}",
+    if (json_unpack_ex(part, &error, JSON_STRICT, "{s:o, s:s, s:I, s:I, s:F, s:I, s:o, s:o, s?o}",
                        "model", &m, "chat_template", &chat, "layer", &layer, "width", &width,
                        "strength", &out->strength, "fitted_on", &fitted_on, "labels", &labels,
-                       "limit", &limit) != 0)
+                       "limit", &limit, "limits_above", &above) != 0)
         return failure_set(fail, json_shape_code(&error, ERR_CONFIG), "%s: %s", name, error.text);
     out->n_fitted = fitted_on > 0 ? (size_t)fitted_on : 0;
     error_code code = part_compare_model(m, chat, small, name, fail);
@@ -146,15 +145,15 @@ static error_code read_head(head_record *out, json_t *part, const char *name, co
         code = read_label(&out->head, k, json_array_get(labels, k), name, c, fail);
     if (code != OK)
         return code;
-    return part_read_limit(limit, &out->goal, &out->target, &out->effect, name,
-                           success ? "success" : "entropy", success ? 1 : HUGE_VAL, fail);
+    return part_read_limits(&out->limits, limit, above, name, success ? "success" : "entropy",
+                            success ? 1 : HUGE_VAL, c->n_models, fail);
 }
 
 error_code calibration_file_read_head(head_record *out, const char *part, const char *path,
                                       const config *c, const model *small, failure *fail)
 {
     json_t *root, *found = NULL;
-    *out = (head_record){.goal = LIMIT_NONE};
+    *out = (head_record){.n_fitted = 0};
     error_code code = part_open(path, part, &root, &found, fail);
     if (code == OK)
         code = read_head(out, found, part, c, small, fail);

@@ -30,12 +30,6 @@
 #include "orchestra/recent.h"
 #include "orchestra/sense.h"
 
-/* Of a calibration; LIMIT_NONE: it chose none. */
-typedef struct found_limit {
-    limit_goal goal;
-    double target, limit;
-} found_limit;
-
 typedef struct player {
     const char *name; /* the config's */
     backend *backend;
@@ -55,7 +49,7 @@ struct routing {
     probe_template template;
     probe_record calibration;        /* when the config names one, of label tokens */
     head_record kind, success;       /* width 0: the config names none */
-    found_limit certain, likely;     /* of entropy, nats, and of success */
+    chosen_limits certain, likely;   /* of entropy, nats, and of success */
     bool reads_states, reads_labels; /* forward passes that the policy's rules may ask for */
     double entropy_limit;            /* nats */
     online_limit *online;            /* NULL: the calibration's limit stays */

@@ -38,7 +38,8 @@ static uint64_t code_bit(const policy *p)
     return 0;
 }
 
-/* paper and adaptive choose the same models; they differ in the lookup of code and of the rest. */
+/* Of a pair, paper and adaptive choose the same models; they differ in the lookup of code and of
+ * the rest. */
 static void add_small_for_code(policy *p, const config_policy *c, config_lookup on_code,
                                config_lookup on_rest)
 {
@@ -69,12 +70,46 @@ static void add_small_for_code(policy *p, const config_policy *c, config_lookup 
             add_rule(p, p->labels[i].name, UINT64_C(1) << i, p->n_models - 1, on_rest);
 }
 
+/* adaptive with more than two models: code goes up one step for each limit that its entropy is
+ * above; where the first limit is the only one, to the next one up from where the conversation is.
+ * What is no code is the last model's, as of a pair. */
+static void add_ladder(policy *p, const config_policy *c)
+{
+    uint64_t code = code_bit(p);
+    double limit = fmin((double)c->prompt_limit, (double)p->models[0].context);
+    size_t n = c->is_limit_given || c->certain.n == 0 ? 1 : c->certain.n;
+    config_rule *r;
+    for (size_t i = 0; i < n && i + 1 < p->n_models; i++) {
+        r = add_rule(p, CONFIG_LABEL_CODE, code, i, lookup_auto);
+        r->bounds[CONFIG_ENTROPY].max = i == 0 ? c->entropy_limit : c->certain.at[i];
+        r->certain = CONFIG_CERTAIN;
+        if (i == 0)
+            r->bounds[CONFIG_PROMPT_TOKENS].max = limit;
+    }
+    double last = n == 1 ? c->entropy_limit : c->certain.at[n - 1];
+    r = add_rule(p, "entropy", code, n, lookup_auto);
+    r->choice = n == 1 ? CONFIG_MODEL_NEXT : CONFIG_MODEL_NAMED;
+    r->bounds[CONFIG_ENTROPY].above = last;
+    r->certain = CONFIG_UNCERTAIN;
+    r = add_rule(p, "long_context", code, 1, lookup_auto);
+    r->bounds[CONFIG_PROMPT_TOKENS].above = limit;
+    for (size_t i = 0; i < p->n_labels; i++)
+        if ((code & UINT64_C(1) << i) == 0)
+            add_rule(p, p->labels[i].name, UINT64_C(1) << i, p->n_models - 1, lookup_auto);
+}
+
+/* Each as often as the others. */
 static void add_random(policy *p)
 {
-    add_rule(p, "random", CONFIG_ANY_INTENT, 0, lookup_auto)->bounds[CONFIG_COIN].max = 0.5;
-    add_rule(p, "random", CONFIG_ANY_INTENT, p->n_models - 1, lookup_auto)
-        ->bounds[CONFIG_COIN]
-        .above = 0.5;
+    double n = (double)p->n_models;
+    for (size_t i = 0; i < p->n_models; i++) {
+        config_bound *coin =
+            &add_rule(p, "random", CONFIG_ANY_INTENT, i, lookup_auto)->bounds[CONFIG_COIN];
+        if (i > 0)
+            coin->above = (double)i / n;
+        if (i + 1 < p->n_models)
+            coin->max = (double)(i + 1) / n;
+    }
 }
 
 static bool is_unconditional(const config_rule *r)
@@ -95,6 +130,17 @@ static void note_headers(policy *p, const config_rule *r)
     }
 }
 
+/* The limit of the step that a rule stands at: within it its own model answers, or beyond it, and
+ * then it is the one below whose limit it is. NAN: none is known. */
+static double limit_of(const config_limits *l, const config_rule *r, bool is_within)
+{
+    size_t level = r->choice == CONFIG_MODEL_NAMED ? r->model : 0;
+    size_t step = is_within || level == 0 ? level : level - 1;
+    if (l->n == 0)
+        return NAN;
+    return l->at[step < l->n ? step : l->n - 1];
+}
+
 static void put_success(config_rule *r, double limit)
 {
     if (r->likely == CONFIG_LIKELY)
@@ -104,8 +150,9 @@ static void put_success(config_rule *r, double limit)
 }
 
 /* The success limit in the place of the word. */
-static error_code put_likely(config_rule *r, double limit, size_t i, failure *fail)
+static error_code put_likely(config_rule *r, const config_limits *limits, size_t i, failure *fail)
 {
+    double limit = limit_of(limits, r, r->likely == CONFIG_LIKELY);
     if (r->likely == CONFIG_LIKELY_ANY)
         return OK;
     if (isnan(limit))
@@ -119,8 +166,9 @@ static error_code put_likely(config_rule *r, double limit, size_t i, failure *fa
 }
 
 /* The calibration's limit in the place of the word. */
-static error_code put_limit(config_rule *r, double limit, size_t i, failure *fail)
+static error_code put_limit(config_rule *r, const config_limits *limits, size_t i, failure *fail)
 {
+    double limit = limit_of(limits, r, r->certain == CONFIG_CERTAIN);
     if (r->certain == CONFIG_CERTAIN_ANY)
         return OK;
     if (isnan(limit))
@@ -143,9 +191,9 @@ static error_code add_configured(policy *p, const config_policy *c, failure *fai
     p->is_configured = true;
     for (size_t i = 0; i < c->n_rules && code == OK; i++) {
         p->rules[p->n_rules] = c->rules[i];
-        code = put_limit(&p->rules[p->n_rules], c->certain_limit, i, fail);
+        code = put_limit(&p->rules[p->n_rules], &c->certain, i, fail);
         if (code == OK)
-            code = put_likely(&p->rules[p->n_rules], c->likely_limit, i, fail);
+            code = put_likely(&p->rules[p->n_rules], &c->likely, i, fail);
         p->n_rules++;
         note_headers(p, &c->rules[i]);
     }
@@ -156,8 +204,8 @@ error_code policy_create(policy **out, const config *c, const size_t *contexts, 
 {
     const char *name = c->policy.name;
     error_code code = OK;
-    size_t room =
-        c->policy.n_rules + c->probe.n_labels + 6; /* the longest table, and the last rule */
+    size_t room = c->policy.n_rules + c->probe.n_labels + c->n_models + 6; /* the longest table, and
+                                                                              the last rule */
     policy *p = calloc(1, sizeof *p + room * sizeof p->rules[0]);
     *out = p;
     if (p == NULL)
@@ -170,7 +218,9 @@ error_code policy_create(policy **out, const config *c, const size_t *contexts, 
                                                .context = contexts[p->n_models],
                                                .price = c->models[p->n_models].price};
     p->is_learned = c->probe.kind == CONFIG_PROBE_LEARNED;
-    if (strcmp(name, "adaptive") == 0)
+    if (strcmp(name, "adaptive") == 0 && p->n_models > 2)
+        add_ladder(p, &c->policy);
+    else if (strcmp(name, "adaptive") == 0)
         add_small_for_code(p, &c->policy, lookup_auto, lookup_auto);
     else if (strcmp(name, "paper") == 0)
         add_small_for_code(p, &c->policy, lookup_off, lookup_paper);

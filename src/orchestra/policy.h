@@ -46,8 +46,8 @@ typedef struct policy_facts {
 } policy_facts;
 
 /* `contexts`: what each of the config's models takes, tokens. The config must outlive it.
- * ERR_CONFIG for a rule that says certain or likely where policy.certain_limit or likely_limit is
- * not known. */
+ * ERR_CONFIG for a rule that says certain or likely where the calibration's limits are not
+ * known. */
 error_code policy_create(policy **out, const config *c, const size_t *contexts, failure *fail);
 void policy_destroy(policy *p);
 

@@ -25,10 +25,10 @@ static error_code read_probe(routing *g, const model *asked, failure *fail)
     error_code code = OK;
     if (c->probe.kind == CONFIG_PROBE_LEARNED) {
         code = calibration_file_read_head(&g->kind, "kind", c->probe.calibration, c, asked, fail);
-        g->certain = (found_limit){h->goal, h->target, h->effect.limit};
+        g->certain = h->limits;
     } else if (c->probe.calibration != NULL) {
         code = calibration_file_read_probe(&g->calibration, c->probe.calibration, c, asked, fail);
-        g->certain = (found_limit){r->goal, r->target, r->effect.limit};
+        g->certain = r->limits;
     }
     return code;
 }
@@ -43,14 +43,21 @@ static error_code read_calibration(routing *g, const model *asked, failure *fail
     error_code code = read_probe(g, asked, fail);
     g->entropy_limit = c->policy.entropy_limit;
     if (code == OK && g->certain.goal != LIMIT_NONE && !c->policy.is_limit_given)
-        g->entropy_limit = g->certain.limit;
+        g->entropy_limit = g->certain.effects[0].limit;
     if (code != OK || c->success.calibration == NULL)
         return code;
-    const head_record *s = &g->success;
     code =
         calibration_file_read_head(&g->success, "success", c->success.calibration, c, asked, fail);
-    g->likely = (found_limit){s->goal, s->target, s->effect.limit};
+    g->likely = g->success.limits;
     return code;
+}
+
+static config_limits limits_of(const chosen_limits *l)
+{
+    config_limits out = {.n = l->goal == LIMIT_NONE ? 0 : l->n};
+    for (size_t i = 0; i < out.n; i++)
+        out.at[i] = l->effects[i].limit;
+    return out;
 }
 
 /* The limit that counts in place of the configuration's. */
@@ -58,10 +65,8 @@ static error_code create_policy(routing *g, failure *fail)
 {
     config changed = *g->config; /* its lists stay the config's */
     changed.policy.entropy_limit = g->entropy_limit;
-    if (g->certain.goal != LIMIT_NONE)
-        changed.policy.certain_limit = g->certain.limit;
-    if (g->likely.goal != LIMIT_NONE)
-        changed.policy.likely_limit = g->likely.limit;
+    changed.policy.certain = limits_of(&g->certain);
+    changed.policy.likely = limits_of(&g->likely);
     error_code code = policy_create(&g->policy, &changed, g->contexts, fail);
     if (code != OK)
         return code;
@@ -70,6 +75,14 @@ static error_code create_policy(routing *g, failure *fail)
     g->reads_labels = reads_intent && !is_learned;
     g->reads_states = (reads_intent && is_learned) || policy_reads_success(g->policy);
     return OK;
+}
+
+static error_code refuse_steps(const char *key, const char *file, size_t n, failure *fail)
+{
+    return failure_set(fail, ERR_CONFIG,
+                       "%s: it moves one limit, and %s has %zu, one for each step between models; "
+                       "calibrate with one target",
+                       key, file, n);
 }
 
 /* After the policy. */
@@ -89,9 +102,11 @@ static error_code create_online(routing *g, failure *fail)
                  g->config->policy.name);
         return OK;
     }
-    const online_limit_options options = {.start = g->certain.limit,
+    if (g->certain.n > 1)
+        return refuse_steps("probe.online", p->calibration, g->certain.n, fail);
+    const online_limit_options options = {.start = g->certain.effects[0].limit,
                                           .highest = log((double)g->n_labels),
-                                          .target = g->certain.target,
+                                          .target = g->certain.targets[0],
                                           .step = p->online_step};
     return online_limit_create(&g->online, &options, fail);
 }
@@ -111,9 +126,11 @@ static error_code create_online_doubt(routing *g, failure *fail)
         log_warn("success.online: no rule says likely: nothing moves");
         return OK;
     }
-    const online_limit_options options = {.start = 1 - g->likely.limit,
+    if (g->likely.n > 1)
+        return refuse_steps("success.online", s->calibration, g->likely.n, fail);
+    const online_limit_options options = {.start = 1 - g->likely.effects[0].limit,
                                           .highest = 1,
-                                          .target = g->likely.target,
+                                          .target = g->likely.targets[0],
                                           .step = s->online_step};
     return online_limit_create(&g->online_doubt, &options, fail);
 }

@@ -75,7 +75,7 @@ static void note_plan(run *r, const player *p)
     if (i->known && g->online != NULL)
         online_limit_note(g->online, r->id, is_trusted, i->best);
     if (r->known.facts.success != NULL && g->online_doubt != NULL)
-        online_limit_note(g->online_doubt, r->id, is_trusted, SUCCESS_RIGHT);
+        online_limit_note(g->online_doubt, r->id, r->plan.level == 0, SUCCESS_RIGHT);
 }
 
 error_code run_start_reply(run *r, const request *q, failure *fail)

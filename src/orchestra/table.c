@@ -169,10 +169,10 @@ json_t *table_json(const policy *p)
 }
 
 /* Which rules have the limit that moves, so that a log can be decided again. */
-static json_t *online_json(const found_limit *l, double step, json_t *rules)
+static json_t *online_json(const chosen_limits *l, double step, json_t *rules)
 {
-    return json_pack("{s:f, s:f, s:f, s:o}", "start", l->limit, "target", l->target, "step", step,
-                     "rules", rules);
+    return json_pack("{s:f, s:f, s:f, s:o}", "start", l->effects[0].limit, "target", l->targets[0],
+                     "step", step, "rules", rules);
 }
 
 static void add_online(json_t *whole, const routing *g)

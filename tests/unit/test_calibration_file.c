@@ -25,14 +25,15 @@ static const probe_record probe = {
     .form = CALIBRATION_BIAS,
     .content_free = {0.5, 0.25, 0.25},
     .n_fitted = 1234,
-    .goal = LIMIT_MISROUTE,
-    .target = 0.02,
-    .effect = {.limit = 0.1 + 0.2,
-               .n = 1000,
-               .n_small = 300,
-               .n_misrouted = 10,
-               .misroute_upper = 0.0169,
-               .large_upper = 0.72}};
+    .limits = {.goal = LIMIT_MISROUTE,
+               .n = 1,
+               .targets = {0.02},
+               .effects = {{.limit = 0.1 + 0.2,
+                            .n = 1000,
+                            .n_small = 300,
+                            .n_misrouted = 10,
+                            .misroute_upper = 0.0169,
+                            .large_upper = 0.72}}}};
 
 static int open_house(void **state)
 {
@@ -80,9 +81,10 @@ static void test_probe_again(void **state)
     }
     assert_int_equal(r.form, CALIBRATION_BIAS);
     assert_int_equal(r.n_fitted, 1234);
-    assert_int_equal(r.goal, LIMIT_MISROUTE);
-    assert_true(r.effect.limit == 0.1 + 0.2);
-    assert_int_equal(r.effect.n_misrouted, 10);
+    assert_int_equal(r.limits.goal, LIMIT_MISROUTE);
+    assert_int_equal(r.limits.n, 1);
+    assert_true(r.limits.effects[0].limit == 0.1 + 0.2);
+    assert_int_equal(r.limits.effects[0].n_misrouted, 10);
     machine_record m;
     assert_int_equal(calibration_file_read_machine(&m, h->path, &fail), ERR_CONFIG);
     assert_non_null(strstr(fail.text, "\"machine\""));

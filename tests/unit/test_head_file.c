@@ -49,9 +49,11 @@ static int open_house(void **state)
         return 1;
     fill(&h.kind, h.config->probe.n_labels, h.small->config.n_embd);
     fill(&h.success, SUCCESS_LABELS, h.small->config.n_embd);
-    h.success.goal = LIMIT_LOSS;
-    h.success.target = 0.02;
-    h.success.effect = (limit_effect){.limit = 0.1 + 0.7, .n = 1000, .n_small = 300};
+    h.success.limits =
+        (chosen_limits){.goal = LIMIT_LOSS,
+                        .n = 1,
+                        .targets = {0.02},
+                        .effects = {{.limit = 0.1 + 0.7, .n = 1000, .n_small = 300}}};
     return 0;
 }
 
@@ -85,8 +87,10 @@ static void assert_same(const head_record *a, const head_record *b)
     assert_memory_equal(a->head.bias, b->head.bias, sizeof a->head.bias);
     assert_int_equal(a->n_fitted, b->n_fitted);
     assert_true(a->strength == b->strength);
-    assert_int_equal(a->goal, b->goal);
-    assert_true(a->effect.limit == b->effect.limit);
+    assert_int_equal(a->limits.goal, b->limits.goal);
+    assert_int_equal(a->limits.n, b->limits.n);
+    for (size_t i = 0; i < a->limits.n; i++)
+        assert_true(a->limits.effects[i].limit == b->limits.effects[i].limit);
 }
 
 static void test_again(void **state)

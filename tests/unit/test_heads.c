@@ -54,9 +54,11 @@ static void write_heads(size_t kind_layer, size_t success_layer, double success,
     config *c;
     model *small;
     failure fail;
-    head_record kind = {.goal = LIMIT_NONE};
-    head_record right = {
-        .goal = goal, .target = 0.05, .effect = {.limit = limit, .n = 100, .n_small = 50}};
+    head_record kind = {.n_fitted = 0};
+    head_record right = {.limits = {.goal = goal,
+                                    .n = goal != LIMIT_NONE,
+                                    .targets = {0.05},
+                                    .effects = {{.limit = limit, .n = 100, .n_small = 50}}}};
     const model_options options = {.chat_template = NULL};
     assert_int_equal(config_parse(&c, MODELS, strlen(MODELS), "x", &fail), OK);
     assert_int_equal(model_load(&small, "models/demo/small.gguf", &options, &fail), OK);

@@ -60,7 +60,7 @@ static config *configured_with_certain(double limit)
                        "    - {name: sure, certain: true, model: small}\n";
     if (config_parse(&c, text, strlen(text), "x", &fail) != OK)
         fail_msg("%s", fail.text);
-    c->policy.certain_limit = limit;
+    c->policy.certain = (config_limits){.at = {limit}, .n = (size_t)!isnan(limit)};
     return c;
 }
 
@@ -656,7 +656,7 @@ static void test_likely(void **state)
     fixture f = {.config = configured(likely_rules)};
     assert_int_equal(policy_create(&f.policy, f.config, contexts, &fail), ERR_CONFIG);
     assert_non_null(strstr(fail.text, "policy.rules[0].likely"));
-    f.config->policy.likely_limit = 0.7;
+    f.config->policy.likely = (config_limits){.at = {0.7}, .n = 1};
     assert_int_equal(policy_create(&f.policy, f.config, contexts, &fail), OK);
     assert_true(policy_follows_success(f.policy) && !policy_follows_limit(f.policy));
     assert_string_equal(decide_success(f, &at, NULL, 10).rule, "sure");
