@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/path.h"
+#include "base/whole_file.h"
 
 #define LARGEST_FILE ((size_t)1 << 18) /* bytes; sixty answers of sixteen labels take 30,000 */
 #define NAME_DIGITS 24                 /* of the key's digest, in a file's name */
@@ -128,16 +129,8 @@ json_t *kept_read(const kept_store *k, const char *kind, const char *key)
 
 static bool write_file(const char *path, const buffer *text)
 {
-    char *partial = NULL;
-    if (path_make_parents(path, NULL) != OK || asprintf(&partial, "%s.XXXXXX", path) < 0)
-        return false;
-    int fd = mkostemp(partial, O_CLOEXEC);
-    bool written = fd >= 0 && write(fd, text->data, text->length) == (ssize_t)text->length;
-    written = fd >= 0 && close(fd) == 0 && written && rename(partial, path) == 0;
-    if (fd >= 0 && !written)
-        unlink(partial);
-    free(partial);
-    return written;
+    return path_make_parents(path, NULL) == OK &&
+           whole_file_write(path, text->data, text->length, 0600, WHOLE_FILE_UNSYNCED, NULL) == OK;
 }
 
 void kept_write(const kept_store *k, const char *kind, const char *key, json_t *value)

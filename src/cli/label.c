@@ -6,12 +6,12 @@
 
 #include "base/digest.h"
 #include "base/json.h"
+#include "base/whole_file.h"
 #include "cli/cli.h"
 #include "cli/common.h"
 #include "cli/help.h"
 #include "cli/progress.h"
 #include "cli/request_lines.h"
-#include "cli/result_file.h"
 #include "evidence/label.h"
 #include "evidence/trace.h"
 
@@ -191,8 +191,9 @@ static error_code write_lines(const char *path, const json_t *lines, failure *fa
         if (code == OK)
             code = buffer_add_text(&text, "\n");
     }
-    code = code == OK ? result_file_write(path, &text, fail)
-                      : failure_set(fail, code, "no memory for %s", path);
+    code = code == OK
+               ? whole_file_write(path, text.data, text.length, 0666, WHOLE_FILE_SYNCED, fail)
+               : failure_set(fail, code, "no memory for %s", path);
     buffer_free(&text);
     return code;
 }

@@ -35,7 +35,8 @@ static void on_stop_signal(int number)
     stopped = 1;
 }
 
-/* A first signal stops the work and removes the partial file, a second one ends the process. */
+/* A first signal stops the work and removes what there is of the file, a second one ends the
+ * process. */
 static void catch_signals(void)
 {
     struct sigaction action = {.sa_handler = on_stop_signal,
@@ -272,18 +273,11 @@ static bool same_file(const char *a, const char *b)
 
 static error_code check_output(const quantize_job *job, const gguf *in, failure *fail)
 {
-    char *partial;
-    if (asprintf(&partial, "%s.partial", job->output) < 0)
-        return failure_set(fail, ERR_MEMORY, "no memory");
-    bool same = false;
     for (size_t i = 0; i < gguf_part_count(in); i++)
-        same |= same_file(gguf_part_path(in, i), job->output) ||
-                same_file(gguf_part_path(in, i), partial);
-    free(partial);
-    if (same)
-        return failure_set(fail, ERR_INVALID,
-                           "%s: writing there would destroy the input; name another output",
-                           job->output);
+        if (same_file(gguf_part_path(in, i), job->output))
+            return failure_set(fail, ERR_INVALID,
+                               "%s: writing there would destroy the input; name another output",
+                               job->output);
     return OK;
 }
 

@@ -5,12 +5,12 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/whole_file.h"
 #include "cli/cli.h"
 #include "cli/common.h"
 #include "cli/help.h"
 #include "cli/progress.h"
 #include "cli/replay.h"
-#include "cli/result_file.h"
 #include "evidence/demo_tasks.h"
 #include "evidence/redecide.h"
 #include "evidence/replay.h"
@@ -265,8 +265,9 @@ static error_code write_results(const char *path, const json_t *results, failure
     error_code code = json_write(&text, json_incref((json_t *)(uintptr_t)results));
     if (code == OK)
         code = buffer_add_text(&text, "\n");
-    code = code == OK ? result_file_write(path, &text, fail)
-                      : failure_set(fail, code, "no memory for %s", path);
+    code = code == OK
+               ? whole_file_write(path, text.data, text.length, 0666, WHOLE_FILE_SYNCED, fail)
+               : failure_set(fail, code, "no memory for %s", path);
     buffer_free(&text);
     return code;
 }

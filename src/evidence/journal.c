@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/json.h"
 #include "base/lines.h"
+#include "base/whole_file.h"
+
+#define LONGEST ((size_t)1 << 30) /* bytes of a journal */
 
 struct journal {
     const char *path; /* the caller's; NULL: in memory alone */
@@ -26,13 +28,17 @@ static error_code writing_failed(const journal *j, failure *fail)
 }
 
 /* `value` is taken over. */
+static error_code add_line(buffer *text, json_t *value)
+{
+    error_code code = json_write(text, value);
+    return code == OK ? buffer_add_text(text, "\n") : code;
+}
+
 static error_code write_line(journal *j, json_t *value, failure *fail)
 {
     buffer line;
-    buffer_init(&line, (size_t)1 << 30);
-    error_code code = json_write(&line, value);
-    if (code == OK)
-        code = buffer_add_text(&line, "\n");
+    buffer_init(&line, LONGEST);
+    error_code code = add_line(&line, value);
     if (code != OK)
         failure_set(fail, code, "no memory for %s", j->path);
     else if (fwrite(line.data, 1, line.length, j->file) != line.length || fflush(j->file) != 0)
@@ -74,24 +80,23 @@ static error_code read_file(journal *j, FILE *file, const json_t *settings, fail
     return code;
 }
 
-/* A new file of that name with what is known so far: on a full disk the old one stays. */
-static error_code rewrite(journal *j, const char *name, const json_t *settings, failure *fail)
+/* What is known so far, without a line that was cut short: on a full disk the old file stays. */
+static error_code rewrite(const journal *j, const json_t *settings, failure *fail)
 {
     const char *key;
     json_t *value;
-    j->file = fopen(name, "w");
-    if (j->file == NULL)
-        return writing_failed(j, fail);
-    error_code code = write_line(j, json_deep_copy(settings), fail);
+    buffer text;
+    buffer_init(&text, LONGEST);
+    error_code code = add_line(&text, json_deep_copy(settings));
     json_object_foreach(j->found, key, value)
     {
         if (code == OK)
-            code = write_line(j, json_pack("{s:O}", key, value), fail);
+            code = add_line(&text, json_pack("{s:O}", key, value));
     }
-    if (code == OK && rename(name, j->path) != 0)
-        code = writing_failed(j, fail);
-    if (code != OK)
-        unlink(name);
+    code = code == OK
+               ? whole_file_write(j->path, text.data, text.length, 0666, WHOLE_FILE_UNSYNCED, fail)
+               : failure_set(fail, code, "no memory for %s", j->path);
+    buffer_free(&text);
     return code;
 }
 
@@ -107,12 +112,9 @@ static error_code open_file(journal *j, const json_t *settings, failure *fail)
         fclose(file);
     if (code != OK)
         return code;
-    /* Written anew, so that a line that was cut short is gone. */
-    char *partial = NULL;
-    if (asprintf(&partial, "%s.partial", j->path) < 0)
-        return failure_set(fail, ERR_MEMORY, "no memory for %s", j->path);
-    code = rewrite(j, partial, settings, fail);
-    free(partial);
+    code = rewrite(j, settings, fail);
+    if (code == OK && (j->file = fopen(j->path, "a")) == NULL)
+        code = writing_failed(j, fail);
     return code;
 }
 

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/path.h"
+#include "base/whole_file.h"
 #include "hub/internal.h"
 
 #define MAX_DEPTH 16  /* of folders within a snapshot */
@@ -97,26 +98,6 @@ bool cache_read_ref(const hub_settings *s, const hub_name *name, char commit[HUB
     return hub_commit_is_valid(commit);
 }
 
-/* In one step, so that nobody reads half of it. */
-static error_code replace_file(const char *path, const char *text, failure *fail)
-{
-    char temporary[PATH_MAX];
-    if (snprintf(temporary, sizeof temporary, "%s.%d.tmp", path, (int)getpid()) >= PATH_MAX)
-        return too_long(fail);
-    error_code code = path_make_parents(path, fail);
-    if (code != OK)
-        return code;
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    ssize_t length = (ssize_t)strlen(text);
-    bool written = fd >= 0 && write(fd, text, (size_t)length) == length;
-    written = (fd < 0 || close(fd) == 0) && written && rename(temporary, path) == 0;
-    if (written)
-        return OK;
-    code = failure_set(fail, ERR_IO, "cannot write %s: %s", path, strerror(errno));
-    unlink(temporary);
-    return code;
-}
-
 error_code cache_write_ref(const hub_settings *s, const hub_name *name, const char *commit,
                            failure *fail)
 {
@@ -124,7 +105,11 @@ error_code cache_write_ref(const hub_settings *s, const hub_name *name, const ch
     if (cache_read_ref(s, name, known) && strcmp(known, commit) == 0)
         return OK;
     error_code code = cache_path(s, name, path, fail, "/refs/%s", hub_revision(name));
-    return code == OK ? replace_file(path, commit, fail) : code;
+    if (code == OK)
+        code = path_make_parents(path, fail);
+    return code != OK
+               ? code
+               : whole_file_write(path, commit, strlen(commit), 0666, WHOLE_FILE_UNSYNCED, fail);
 }
 
 /* ---- what is there ----------------------------------------------------------------------------

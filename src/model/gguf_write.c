@@ -1,26 +1,21 @@
 /* gguf_write.c: keys and descriptions in memory, data straight into the partial file. */
 #include "model/gguf_write.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/buffer.h"
 #include "base/utf8.h"
+#include "base/whole_file.h"
 #include "model/gguf_internal.h"
 
 #define MAX_HEADER_BYTES ((size_t)1 << 29) /* of keys and of tensor descriptions each */
 #define DEFAULT_ALIGNMENT 32
 
 struct gguf_writer {
-    char *path, *partial_path;
-    int fd;          /* -1 before begin and after finish */
-    failure problem; /* the first one while the header was put together */
+    char *path;
+    whole_file *file; /* NULL before begin and after finish */
+    failure problem;  /* the first one while the header was put together */
     buffer keys, tensors;
     uint64_t n_keys, n_tensors;
     uint64_t alignment;
@@ -34,18 +29,11 @@ struct gguf_writer {
 
 error_code gguf_writer_create(gguf_writer **out, const char *path, failure *fail)
 {
-    struct stat st;
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-        return failure_set(fail, ERR_INVALID, "%s: is there and is not a regular file", path);
     gguf_writer *w = calloc(1, sizeof *w);
-    if (w == NULL || (w->path = strdup(path)) == NULL ||
-        asprintf(&w->partial_path, "%s.partial", path) < 0) {
-        if (w != NULL)
-            free(w->path);
+    if (w == NULL || (w->path = strdup(path)) == NULL) {
         free(w);
         return failure_set(fail, ERR_MEMORY, "%s: no memory", path);
     }
-    w->fd = -1;
     w->alignment = DEFAULT_ALIGNMENT;
     buffer_init(&w->keys, MAX_HEADER_BYTES);
     buffer_init(&w->tensors, MAX_HEADER_BYTES);
@@ -57,15 +45,11 @@ void gguf_writer_destroy(gguf_writer *w)
 {
     if (w == NULL)
         return;
-    if (w->fd >= 0) {
-        close(w->fd);
-        unlink(w->partial_path);
-    }
+    whole_file_abandon(w->file);
     buffer_free(&w->keys);
     buffer_free(&w->tensors);
     free(w->tensor_bytes);
     free(w->path);
-    free(w->partial_path);
     free(w);
 }
 
@@ -250,22 +234,6 @@ void gguf_writer_tensor(gguf_writer *w, gguf_string name, uint32_t n_dims, const
 
 /* ---- the file ------------------------------------------------------------------------------- */
 
-static error_code write_all(const gguf_writer *w, const void *data, size_t bytes, failure *fail)
-{
-    const char *at = data;
-    while (bytes > 0) {
-        ssize_t n = write(w->fd, at, bytes);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return failure_set(fail, ERR_IO, "cannot write %s: %s", w->partial_path,
-                               strerror(errno));
-        at += n;
-        bytes -= (size_t)n;
-    }
-    return OK;
-}
-
 static uint64_t padding_after(const gguf_writer *w, uint64_t bytes)
 {
     return (w->alignment - bytes % w->alignment) % w->alignment;
@@ -277,7 +245,7 @@ static error_code write_padding(const gguf_writer *w, uint64_t bytes, failure *f
     error_code code = OK;
     for (uint64_t left = padding_after(w, bytes); left > 0 && code == OK;) {
         size_t n = left < sizeof zeros ? (size_t)left : sizeof zeros;
-        code = write_all(w, zeros, n, fail);
+        code = whole_file_add(w->file, zeros, n, fail);
         left -= n;
     }
     return code;
@@ -307,16 +275,6 @@ static error_code place_tensors(gguf_writer *w, uint64_t header_bytes)
     return OK;
 }
 
-/* Reserves the space now, so that a full disk is found before hours of work; a file system that
- * cannot reserve is no error. */
-static error_code reserve(const gguf_writer *w, failure *fail)
-{
-    if (fallocate(w->fd, 0, 0, (off_t)w->file_bytes) == 0 || (errno != ENOSPC && errno != EFBIG))
-        return OK;
-    return failure_set(fail, ERR_IO, "cannot write %s: its %" PRIu64 " bytes: %s", w->partial_path,
-                       w->file_bytes, strerror(errno));
-}
-
 static void next_tensor(gguf_writer *w, size_t index)
 {
     w->current = index;
@@ -332,20 +290,19 @@ error_code gguf_writer_begin(gguf_writer *w, failure *fail)
         place_tensors(w, header_bytes);
     if (w->problem.code != OK)
         return failure_set(fail, w->problem.code, "%s", w->problem.text);
-    w->fd = open(w->partial_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (w->fd < 0)
-        return failure_set(fail, ERR_IO, "cannot create %s: %s", w->partial_path, strerror(errno));
-    error_code code = reserve(w, fail);
+    error_code code = whole_file_begin(&w->file, w->path, 0666, fail);
     if (code == OK)
-        code = write_all(w, "GGUF", 4, fail);
+        code = whole_file_reserve(w->file, w->file_bytes, fail);
     if (code == OK)
-        code = write_all(w, &version, sizeof version, fail);
+        code = whole_file_add(w->file, "GGUF", 4, fail);
     if (code == OK)
-        code = write_all(w, counts, sizeof counts, fail);
+        code = whole_file_add(w->file, &version, sizeof version, fail);
     if (code == OK)
-        code = write_all(w, w->keys.data, w->keys.length, fail);
+        code = whole_file_add(w->file, counts, sizeof counts, fail);
     if (code == OK)
-        code = write_all(w, w->tensors.data, w->tensors.length, fail);
+        code = whole_file_add(w->file, w->keys.data, w->keys.length, fail);
+    if (code == OK)
+        code = whole_file_add(w->file, w->tensors.data, w->tensors.length, fail);
     if (code == OK)
         code = write_padding(w, header_bytes, fail);
     next_tensor(w, 0);
@@ -357,7 +314,7 @@ error_code gguf_writer_data(gguf_writer *w, const void *data, size_t bytes, fail
     if (bytes > w->remaining)
         return failure_set(fail, ERR_INTERNAL, "%s: tensor %zu got more data than it has room for",
                            w->path, w->current);
-    error_code code = write_all(w, data, bytes, fail);
+    error_code code = whole_file_add(w->file, data, bytes, fail);
     w->remaining -= bytes;
     if (code != OK || w->remaining > 0)
         return code;
@@ -368,16 +325,11 @@ error_code gguf_writer_data(gguf_writer *w, const void *data, size_t bytes, fail
 
 error_code gguf_writer_finish(gguf_writer *w, failure *fail)
 {
-    if (w->fd < 0 || w->current < w->n_tensors)
+    if (w->file == NULL || w->current < w->n_tensors)
         return failure_set(fail, ERR_INTERNAL, "%s: tensor %zu is not whole", w->path, w->current);
-    int fd = w->fd;
-    w->fd = -1;
-    if (close(fd) != 0 || rename(w->partial_path, w->path) != 0) {
-        failure_set(fail, ERR_IO, "cannot write %s: %s", w->path, strerror(errno));
-        unlink(w->partial_path);
-        return ERR_IO;
-    }
-    return OK;
+    whole_file *file = w->file;
+    w->file = NULL;
+    return whole_file_commit(file, WHOLE_FILE_SYNCED, fail);
 }
 
 uint64_t gguf_writer_file_bytes(const gguf_writer *w)

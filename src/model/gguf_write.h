@@ -5,8 +5,8 @@
  *   gguf_writer_create → keys and tensors in any number → gguf_writer_begin
  *                      → gguf_writer_data until every tensor is whole → gguf_writer_finish
  *
- * Everything goes to PATH.partial, which becomes PATH when it is finished and is removed by
- * gguf_writer_destroy otherwise: no half file ever bears the name PATH. One thread at a time.
+ * PATH appears, or changes, when the file is finished; what there is of it until then (whole_file.h)
+ * gguf_writer_destroy removes. One thread at a time.
  */
 #ifndef MODEL_GGUF_WRITE_H
 #define MODEL_GGUF_WRITE_H
@@ -20,7 +20,7 @@
 
 typedef struct gguf_writer gguf_writer;
 
-/* ERR_INVALID when `path` is there and is not a regular file. Nothing is written yet. */
+/* Nothing is written yet. */
 error_code gguf_writer_create(gguf_writer **out, const char *path, failure *fail);
 void gguf_writer_destroy(gguf_writer *w); /* NULL is allowed */
 
@@ -46,12 +46,13 @@ void gguf_writer_file_type(gguf_writer *w, const tensor_type_info *type);
 void gguf_writer_tensor(gguf_writer *w, gguf_string name, uint32_t n_dims, const uint64_t *dims,
                         const tensor_type_info *type);
 
-/* Creates PATH.partial, reserves its space, and writes the header. */
+/* Reserves the file's space and writes the header. ERR_INVALID when PATH is there and is not a
+ * regular file. */
 error_code gguf_writer_begin(gguf_writer *w, failure *fail);
 /* Data of the tensors in the order in which they were described, in pieces of any size that end
  * where a tensor ends. Padding is written on the way. */
 error_code gguf_writer_data(gguf_writer *w, const void *data, size_t bytes, failure *fail);
-/* ERR_INTERNAL when a tensor is not whole. */
+/* Waits until the file is on the disk. ERR_INTERNAL when a tensor is not whole. */
 error_code gguf_writer_finish(gguf_writer *w, failure *fail);
 
 /* Bytes of the whole file; known from gguf_writer_begin on. */

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/json.h"
+#include "base/whole_file.h"
 #include "orchestra/calibration_part.h"
 
 /* ---- writing the probe's part ---------------------------------------------------------------- */
@@ -66,17 +66,12 @@ json_t *machine_record_json(const machine_record *r)
 
 static error_code write_whole(const char *path, const json_t *root, failure *fail)
 {
-    char *partial;
-    if (root == NULL || asprintf(&partial, "%s.partial", path) < 0)
-        return failure_set(fail, ERR_MEMORY, "no memory to write %s", path);
-    error_code code = OK;
     /* 17 digits: what is read is what was written, bit for bit. */
-    if (json_dump_file(root, partial, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) != 0 ||
-        rename(partial, path) != 0) {
-        code = failure_set(fail, ERR_IO, "cannot write %s: %s", path, strerror(errno));
-        unlink(partial);
-    }
-    free(partial);
+    char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    if (text == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory to write %s", path);
+    error_code code = whole_file_write(path, text, strlen(text), 0666, WHOLE_FILE_SYNCED, fail);
+    free(text);
     return code;
 }
 

@@ -2,7 +2,6 @@
 #include "server/budget_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -12,11 +11,12 @@
 #include "base/buffer.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/whole_file.h"
 
 #define FILE_LIMIT ((size_t)4 << 20) /* 4,096 keys of 63 bytes, and their numbers */
 
 struct budget_file {
-    char *path, *partial;
+    char *path;
     char *written;  /* what stands in it; NULL: nothing of ours */
     bool is_broken; /* it could not be written: said already */
 };
@@ -101,20 +101,6 @@ static char *write_text(const keys *k)
     return text;
 }
 
-/* Whole or not at all. Not waited for until it is on the disk: the loop's thread does this. */
-static error_code write_file(const budget_file *f, const char *text, failure *fail)
-{
-    int fd = open(f->partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    size_t length = strlen(text);
-    bool written = fd >= 0 && write(fd, text, length) == (ssize_t)length;
-    written = fd >= 0 && close(fd) == 0 && written && rename(f->partial, f->path) == 0;
-    if (written)
-        return OK;
-    failure_set(fail, ERR_IO, "server.budget_file: cannot write %s: %s", f->path, strerror(errno));
-    unlink(f->partial);
-    return ERR_IO;
-}
-
 static error_code keep(budget_file *f, const keys *k, failure *fail)
 {
     char *text = write_text(k);
@@ -125,11 +111,14 @@ static error_code keep(budget_file *f, const keys *k, failure *fail)
         free(text);
         return OK;
     }
-    error_code code = write_file(f, text, fail);
+    /* The loop's thread does not wait for the disk. */
+    error_code code =
+        whole_file_write(f->path, text, strlen(text), 0600, WHOLE_FILE_UNSYNCED, fail);
     free(code == OK ? f->written : text);
-    if (code == OK)
-        f->written = text;
-    return code;
+    if (code != OK)
+        return failure_prefix(fail, "server.budget_file");
+    f->written = text;
+    return OK;
 }
 
 void budget_file_keep(budget_file *f, const keys *k)
@@ -146,10 +135,7 @@ void budget_file_keep(budget_file *f, const keys *k)
 error_code budget_file_open(budget_file **out, const char *path, keys *k, failure *fail)
 {
     budget_file *f = calloc(1, sizeof *f);
-    if (f == NULL || (f->path = strdup(path)) == NULL ||
-        asprintf(&f->partial, "%s.partial", path) < 0) {
-        if (f != NULL)
-            f->partial = NULL;
+    if (f == NULL || (f->path = strdup(path)) == NULL) {
         budget_file_close(f);
         return failure_set(fail, ERR_MEMORY, "no memory for %s", path);
     }
@@ -169,7 +155,6 @@ void budget_file_close(budget_file *f)
     if (f == NULL)
         return;
     free(f->path);
-    free(f->partial);
     free(f->written);
     free(f);
 }
