@@ -179,7 +179,7 @@ struct remote_house {
     http_client *client;
     pthread_t thread;
     bool is_started;
-    _Atomic pthread_t driver; /* of whoever adopted it, once that has taken a turn */
+    const void *_Atomic driver; /* the thread that adopted it, once that has taken a turn */
     remote_backend *backends;
 
     /* The thread's. */
@@ -280,6 +280,7 @@ void remote_house_unlock(remote_house *h);
 void remote_house_wake(remote_house *h);
 
 /* On the thread. */
+void remote_house_drive(remote_house *h); /* from now on this one needs no waking */
 http_client *remote_house_client(remote_house *h);
 /* One after the other; any may be dropped meanwhile. One such walk at a time. */
 remote_attempt *remote_house_first(remote_house *h);

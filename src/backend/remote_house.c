@@ -113,7 +113,7 @@ static double turn(backend_house *base, bool is_ready)
     bool has_more;
     double wait_ms;
     failure why;
-    atomic_store(&h->driver, pthread_self());
+    remote_house_drive(h);
     do {
         remote_house_lock(h);
         take_arrivals(h, clock_ms());

@@ -68,10 +68,18 @@ void remote_house_note_done(remote_attempt *a)
     h->done = a;
 }
 
+/* Its address stands for the thread: unlike a pthread_t it may be atomic, and be none. */
+static _Thread_local char this_thread;
+
+void remote_house_drive(remote_house *h)
+{
+    atomic_store(&h->driver, &this_thread);
+}
+
 /* Who adopted the house takes a turn before it waits. */
 static void wake(remote_house *h)
 {
-    if (!pthread_equal(atomic_load(&h->driver), pthread_self()))
+    if (atomic_load(&h->driver) != &this_thread)
         http_client_wake(h->client);
 }
 

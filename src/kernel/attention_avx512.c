@@ -238,19 +238,9 @@ INLINE void score_queries(kv_type type, const float *q, size_t n_queries, const 
         s += PASS_QUERIES * ATTENTION_BLOCK;
     }
     ahead = asked ? 0 : ahead;
-#define CASE(queries)                                                                              \
-    case queries:                                                                                  \
-        score_pass(type, q, queries, k, n, head_dim, ahead, true, s);                              \
-        break
-    switch (n_queries) {
-        CASE(1);
-        CASE(2);
-        CASE(3);
-        CASE(4);
-        CASE(5);
-        CASE(6);
-    }
-#undef CASE
+#define PASS(queries) score_pass(type, q, queries, k, n, head_dim, ahead, true, s)
+    WITH_CONSTANT(n_queries, PASS_QUERIES - 1, PASS)
+#undef PASS
 }
 
 /* ---- softmax -------------------------------------------------------------------------------- */
@@ -345,19 +335,9 @@ INLINE void accumulate_queries(kv_type type, float *out, const float *rescale, c
         s += PASS_QUERIES * ATTENTION_BLOCK;
     }
     ahead = asked ? 0 : ahead;
-#define CASE(queries)                                                                              \
-    case queries:                                                                                  \
-        accumulate_pass(type, out, rescale, s, queries, v, n, head_dim, ahead, true);              \
-        break
-    switch (n_queries) {
-        CASE(1);
-        CASE(2);
-        CASE(3);
-        CASE(4);
-        CASE(5);
-        CASE(6);
-    }
-#undef CASE
+#define PASS(queries) accumulate_pass(type, out, rescale, s, queries, v, n, head_dim, ahead, true)
+    WITH_CONSTANT(n_queries, PASS_QUERIES - 1, PASS)
+#undef PASS
 }
 
 DEFINE_ATTENTION(avx512)

@@ -23,4 +23,23 @@ INLINE void prefetch_beside(const char *at, ptrdiff_t ahead)
     __builtin_prefetch((const void *)((uintptr_t)at + (uintptr_t)ahead));
 }
 
+/* call(N), where N is the constant, of 1 to 8, that `n` is now: with it known, loops over it unroll
+ * and what they sum stays in registers. No body is kept for more than `most`, a constant too. */
+#define WITH_CONSTANT(n, most, call)                                                               \
+    switch (n) {                                                                                   \
+        CONSTANT_CASE(1, most, call)                                                               \
+        CONSTANT_CASE(2, most, call)                                                               \
+        CONSTANT_CASE(3, most, call)                                                               \
+        CONSTANT_CASE(4, most, call)                                                               \
+        CONSTANT_CASE(5, most, call)                                                               \
+        CONSTANT_CASE(6, most, call)                                                               \
+        CONSTANT_CASE(7, most, call)                                                               \
+        CONSTANT_CASE(8, most, call)                                                               \
+    }
+#define CONSTANT_CASE(count, most, call)                                                           \
+    case count:                                                                                    \
+        if (count <= (most))                                                                       \
+            call(count);                                                                           \
+        break;
+
 #endif

@@ -47,22 +47,9 @@ INLINE void tile(add_function *add, size_t most, size_t record_bytes, size_t x_s
     size_t first = 0, columns = job->columns;
     for (; most < TILE_COLUMNS && columns > most; columns -= most, first += most)
         tile_columns(add, record_bytes, x_step, job, first, most);
-#define CASE(count)                                                                                \
-    case count:                                                                                    \
-        if (count <= most) /* known to the compiler, which keeps no body for the others */         \
-            tile_columns(add, record_bytes, x_step, job, first, count);                            \
-        break
-    switch (columns) {
-        CASE(1);
-        CASE(2);
-        CASE(3);
-        CASE(4);
-        CASE(5);
-        CASE(6);
-        CASE(7);
-        CASE(8);
-    }
-#undef CASE
+#define REST(count) tile_columns(add, record_bytes, x_step, job, first, count)
+    WITH_CONSTANT(columns, most, REST)
+#undef REST
 }
 
 #define DEFINE_TILE(type, add, most, record, x_step)                                               \
