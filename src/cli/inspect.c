@@ -53,8 +53,11 @@ static void gather_config(inspection *in)
     gguf_u64(in->file, key, &in->context_length);
     if (in->vocabulary_only || model_config_read(&in->config, in->file, &in->config_failure) != OK)
         return;
-    in->kv_bytes_per_token = (uint64_t)in->config.n_layers * 2 *
-                             kv_value_bytes(KV_F16, in->config.n_kv_heads * in->config.head_dim);
+    const model_config *c = &in->config;
+    for (kv_type type = KV_F32; type <= KV_Q4; type++)
+        if (c->head_dim % kv_block_values(type) == 0)
+            in->kv_bytes_per_token[type] =
+                (uint64_t)c->n_layers * 2 * kv_value_bytes(type, c->n_kv_heads * c->head_dim);
 }
 
 static void gather_chat(inspection *in)

@@ -177,11 +177,25 @@ static void print_chat(const inspection *in, FILE *out)
     fprintf(out, "%-20s%s\n", "chat template", text);
 }
 
+/* f16, the default, and the smaller ones. */
+static void print_kv(const inspection *in, FILE *out)
+{
+    char text[32];
+    uint64_t bytes = in->kv_bytes_per_token[KV_F16];
+    fprintf(out, "%-20s%s (%" PRIu64 " bytes) of context in f16", "KV per token",
+            human_bytes(bytes, text), bytes);
+    for (kv_type type = KV_Q8_0; type <= KV_Q4; type++)
+        if (in->kv_bytes_per_token[type] > 0)
+            fprintf(out, ", %s in %s", human_bytes(in->kv_bytes_per_token[type], text),
+                    kv_type_name(type));
+    fputc('\n', out);
+}
+
 static void print_costs(const inspection *in, FILE *out)
 {
     fputc('\n', out);
     print_bytes(out, "weights per token", in->weight_bytes_per_token, " read by a step of one row");
-    print_bytes(out, "KV per token", in->kv_bytes_per_token, " of context, f16");
+    print_kv(in, out);
 }
 
 static void print_keys(const gguf *file, FILE *out)
@@ -291,7 +305,11 @@ static void config_json(const inspection *in, object o)
     set_count(m, "layers_with_window", n_windows);
     set(m, "tied_output", json_boolean(c->tied_output));
     set_count(o, "weight_bytes_per_token", in->weight_bytes_per_token);
-    set_count(o, "kv_bytes_per_token", in->kv_bytes_per_token);
+    set_count(o, "kv_bytes_per_token", in->kv_bytes_per_token[KV_F16]);
+    object by_type = sub_object(o, "kv_bytes_per_token_by_type");
+    for (kv_type type = KV_F16; type <= KV_Q4; type++)
+        if (in->kv_bytes_per_token[type] > 0)
+            set_count(by_type, kv_type_name(type), in->kv_bytes_per_token[type]);
 }
 
 static void tensors_json(const inspection *in, object o)

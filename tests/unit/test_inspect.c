@@ -95,6 +95,11 @@ static void figures(void **state)
     assert_int_equal(number(json, "weight_bytes_per_token"), all);
     assert_int_equal(number(tensors, "bytes"), all + 288 * 144); /* and the embedding */
     assert_int_equal(number(json, "kv_bytes_per_token"), 2 * 2 * 2 * 64 * 2);
+    /* 34 bytes for 32 values; 36 for 64. */
+    const json_t *kv = json_object_get(json, "kv_bytes_per_token_by_type");
+    assert_int_equal(number(kv, "f16"), 2 * 2 * 2 * 64 * 2);
+    assert_int_equal(number(kv, "q8_0"), 2 * 2 * 2 * 2 * 34);
+    assert_int_equal(number(kv, "q4"), 2 * 2 * 2 * 36);
     assert_int_equal(number(json_object_get(json, "model"), "layers"), 2);
     assert_int_equal(number(json_object_get(json, "tokenizer"), "tokens"), 288);
     assert_int_equal(number(json, "context"), 512);
