@@ -199,9 +199,9 @@ $(VARIANT)/tests/fuzz/fuzz_%: override LDFLAGS += -fsanitize=fuzzer
 # Needs nothing but the C library, so that it can be built for another processor.
 SAME_BITS := $(VARIANT)/tests/neon/same_bits
 KERNEL_OBJECTS := $(filter $(VARIANT)/obj/kernel/% $(VARIANT)/obj/base/failure.o,$(OBJECTS))
-$(SAME_BITS): tests/neon/same_bits.c $(KERNEL_OBJECTS) Makefile
+$(SAME_BITS): $(wildcard tests/neon/*.[ch]) $(KERNEL_OBJECTS) Makefile
 	@mkdir -p $(@D)
-	$(quiet_link)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(KERNEL_OBJECTS) -lm
+	$(quiet_link)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.o,$^) -lm
 
 $(VARIANT)/bench/%: bench/%.c $(LIBRARY) $(RUST_LIBRARY) Makefile
 	@mkdir -p $(@D)
@@ -219,7 +219,7 @@ $(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY) $(RUST_LIBRARY)
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(STRESS_OBJECTS) $(LIBRARY) $(LDLIBS)
 
--include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(REAL_TEST_PROGRAMS:=.d) $(SAME_BITS).d $(BENCHES:=.d) $(STRESS_OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(VARIANT)/obj/main.d $(TEST_PROGRAMS:=.d) $(REAL_TEST_PROGRAMS:=.d) $(BENCHES:=.d) $(STRESS_OBJECTS:.o=.d)
 
 # Installs what is missing (Debian packages), saying so; then the goal runs in a fresh make, because
 # the package flags above could not be known before.

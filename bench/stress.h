@@ -2,6 +2,7 @@
  * stress.h: what the files of `make stress` share.
  *
  *   stress_question.c   what is asked, a function of seed and number, and what it answers alone
+ *   stress_judge.c      whether an answer is as it has to be
  *   stress_watch.c      who makes no progress, and what it waits for
  *   stress.c            many clients at once, every answer beside its solo run
  *
@@ -85,6 +86,9 @@ typedef struct client {
     bool abandons;    /* releases instead of cancelling */
     bool cancelled;
 } client;
+
+/* What is wrong with what a client has got; NULL: nothing. */
+const char *stress_judge(const client *c);
 
 typedef struct watch watch;
 

@@ -3,8 +3,8 @@
 
 Every file of source named in a document of `git ls-files` exists (by its path from the root, from src/, from the document's
 folder, or by its name alone; `quant_*.c` is any that fits), links lead to files, and no line is longer than 100
-columns, tables, code, headings and single words aside. And every file of src/ begins with a word on what it does and has at
-most 500 lines, and every key of a configuration is in the manual page.
+columns, tables, code, headings and single words aside. And every file of src/ begins with a word on what it does, no file of
+src/, tests/, bench/ and tools/ has more than 500 lines, and every key of a configuration is in the manual page.
 """
 
 import fnmatch
@@ -15,7 +15,8 @@ import subprocess
 import sys
 
 WIDTH = 100
-LONGEST = 500  # lines of a file of src/
+LONGEST = 500  # lines of a file of code
+CODE = (".c", ".h", ".rs", ".py", ".mjs", ".sh")
 SOURCE = r"[\w./*-]+\.(?:c|h|rs|py|mjs|sh|svg|html|js|css)"
 
 
@@ -63,10 +64,10 @@ def faults(document, files):
 
 def faults_of_source(files):
     for file in files:
-        if not file.startswith("src/") or not file.endswith((".c", ".h", ".rs")):
+        if not file.startswith(("src/", "tests/", "bench/", "tools/")) or not file.endswith(CODE):
             continue
         text = pathlib.Path(file).read_text()
-        if not text.startswith(("/*", "//")):
+        if file.startswith("src/") and not text.startswith(("/*", "//")):
             yield f"{file}: begins without a word on what it does"
         if text.count("\n") > LONGEST:
             yield f"{file}: {text.count(chr(10))} lines, {LONGEST} at most"

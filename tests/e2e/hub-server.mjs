@@ -1,6 +1,6 @@
 // A little Hugging Face hub on loopback: what a client of models sees of the real one (listing, metadata, redirects to
 // a second place for large files, ranges, gated and private repositories, revisions), and faults on demand.
-// hub.test.mjs shows with huggingface_hub, the real client, that it is faithful.
+// hub-cache.test.mjs shows with huggingface_hub, the real client, that it is faithful.
 import { createHash } from 'node:crypto';
 import http from 'node:http';
 

@@ -128,4 +128,51 @@ static inline void use_kernel(const char *name)
         fail_msg("%s", fail.text);
 }
 
+static inline matrix *make_matrix(const matrix_source *sources, size_t n, size_t cols)
+{
+    failure fail;
+    matrix *m;
+    if (matrix_create(&m, sources, n, cols, &fail) != OK)
+        fail_msg("%s", fail.text);
+    return m;
+}
+
+static inline activation *make_activation(const float *x, size_t cols, size_t columns,
+                                          const matrix *m)
+{
+    failure fail;
+    activation *a;
+    if (activation_create(&a, cols, columns, &fail) != OK)
+        fail_msg("%s", fail.text);
+    for (size_t c = 0; c < columns; c++)
+        activation_set(a, c, x + c * cols, cols, m);
+    return a;
+}
+
+/* Three sources of different types and ragged rows. */
+typedef struct joined {
+    uint8_t *data[3];
+    matrix_source sources[3];
+    size_t rows;
+} joined;
+
+static inline joined make_joined(tensor_type a, tensor_type b, tensor_type c, size_t cols)
+{
+    const tensor_type types[3] = {a, b, c};
+    const size_t rows[3] = {48, 21, 35};
+    joined j = {.rows = 0};
+    for (size_t i = 0; i < 3; i++) {
+        j.data[i] = random_tensor(types[i], rows[i], cols);
+        j.sources[i] = (matrix_source){types[i], j.data[i], rows[i]};
+        j.rows += rows[i];
+    }
+    return j;
+}
+
+static inline void free_joined(joined *j)
+{
+    for (size_t i = 0; i < 3; i++)
+        free(j->data[i]);
+}
+
 #endif

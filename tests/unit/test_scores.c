@@ -1,27 +1,6 @@
-/* test_scores.c: what a model thinks of tokens, and the states of its layers: the model's own
- * numbers, bit for bit the same whatever else runs and however the prompt is cut. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-
-#include <math.h>
-#include <stdio.h>
-
-#include "engine_house.h"
-
-enum { TEXT = 160, TOP = 5, LONG_TEXT = 1500 };
-
-static int32_t text[LONG_TEXT];
-
-static int load(void **state)
-{
-    for (int i = 0; i < LONG_TEXT; i++)
-        text[i] = 30 + i * i % 151;
-    return house_load_models(state);
-}
-
-/* ---- requests -------------------------------------------------------------------------------- */
+/* test_scores.c: what a model thinks of tokens: the model's own numbers, bit for bit the same
+ * whatever else runs and however the prompt is cut. */
+#include "score_truth.h"
 
 static sequence_request make_score(size_t n_prompt, size_t n_scored, size_t n_top)
 {
@@ -30,50 +9,6 @@ static sequence_request make_score(size_t n_prompt, size_t n_scored, size_t n_to
                               .n_prompt = n_prompt,
                               .n_scored = n_scored,
                               .n_top = n_top};
-}
-
-static sequence *start(engine *e, const sequence_request *r)
-{
-    failure fail = {0};
-    sequence *s = NULL;
-    if (engine_submit(e, r, &s, &fail) != OK)
-        fail_msg("%s", fail.text);
-    return s;
-}
-
-typedef struct answer {
-    sequence_poll_result last;
-    token_list tokens;
-    score_list scores;
-} answer;
-
-/* Of a reply's tokens and their scores those of one poll belong together; the first n_before scores
- * are the prompt's. */
-static void take(sequence *s, size_t n_before, answer *a)
-{
-    *a = (answer){0};
-    do {
-        usleep(100);
-        assert_int_equal(sequence_poll(s, &a->last, NULL, &a->tokens), OK);
-        assert_int_equal(score_list_append(&a->scores, sequence_scores(s)), OK);
-        if (a->tokens.length > 0)
-            assert_true(a->scores.length == 0 || a->scores.length == n_before + a->tokens.length);
-    } while (a->last.state == SEQUENCE_RUNNING);
-}
-
-static void run(engine *e, const sequence_request *r, answer *a)
-{
-    sequence *s = start(e, r);
-    take(s, r->n_scored, a);
-    sequence_release(s);
-    if (a->last.state != SEQUENCE_FINISHED)
-        fail_msg("%s", a->last.failure.text);
-}
-
-static void answer_free(answer *a)
-{
-    token_list_free(&a->tokens);
-    score_list_free(&a->scores);
 }
 
 /* From the lists' items a and b on. */
@@ -86,54 +21,6 @@ static void check_same_scores(const score_list *x, size_t a, const score_list *y
     if (x->n_top > 0)
         assert_memory_equal(x->top + a * x->n_top, y->top + b * y->n_top,
                             n * x->n_top * sizeof *x->top);
-}
-
-/* ---- the model itself ------------------------------------------------------------------------ */
-
-typedef struct truth {
-    float *logits; /* of every position */
-    double *states;
-    size_t n_vocab, width, n_layers;
-} truth;
-
-static void ask_model(const model *m, size_t n, truth *t)
-{
-    failure fail;
-    team *threads;
-    forward *f;
-    kv_cache *kv;
-    uint32_t layers[MODEL_MAX_LAYERS + 1];
-    forward_row *rows = calloc(n, sizeof *rows);
-    state_reader *readers = calloc(n, sizeof *readers);
-    *t = (truth){.n_vocab = m->config.n_vocab, .n_layers = model_last_state(m)};
-    t->width = t->n_layers * m->config.n_embd;
-    t->states = calloc(n * t->width, sizeof *t->states);
-    t->logits = malloc(n * t->n_vocab * sizeof *t->logits);
-    for (size_t i = 0; i < t->n_layers; i++)
-        layers[i] = (uint32_t)i + 1;
-    assert_int_equal(team_create(&threads, 2, &fail), OK);
-    assert_int_equal(forward_create(&f, m, 2, n, n, &fail), OK);
-    assert_int_equal(kv_create(&kv, &m->config, KV_F16, n, n, 1, &fail), OK);
-    kv_slot *slot = kv_acquire(kv, text, 1);
-    for (size_t i = 0; i < n; i++) {
-        rows[i] = (forward_row){text[i], (uint32_t)i, &slot->view, WANT_LOGITS};
-        readers[i] = (state_reader){i, 1, layers, t->n_layers, t->states + i * t->width};
-    }
-    forward_begin(f, rows, n);
-    forward_read_states(f, readers, n);
-    assert_true(forward_run(f, threads, NULL));
-    memcpy(t->logits, forward_logits(f, 0), n * t->n_vocab * sizeof *t->logits);
-    kv_destroy(kv);
-    forward_destroy(f);
-    team_destroy(threads);
-    free(rows);
-    free(readers);
-}
-
-static void truth_free(truth *t)
-{
-    free(t->logits);
-    free(t->states);
 }
 
 static double log_probability(const float *logits, size_t n, int32_t token)
@@ -279,25 +166,6 @@ static void test_reply_is_scored(void **state)
 /* ---- what happens to a score on its way -------------------------------------------------------
  */
 
-/* An engine whose memory holds one long prompt, without a cache that would give back what a
- * sequence had to give up. */
-static void open_narrow(house *h)
-{
-    engine_options options = house_options();
-    options.prefix_cache = false;
-    options.prefill_chunk = 32;
-    house_open(h, &options, weight_bytes() + kv_bytes_of(SMALL, LONG_TEXT + 64));
-}
-
-/* Takes the memory of the batch sequence there. */
-static void interrupt(house *h)
-{
-    errand e = {.where = SMALL, .n_prompt = 1000, .max_tokens = 2, .seed = 3};
-    outcome o = {0};
-    house_run(h, &e, &o);
-    token_list_free(&o.tokens);
-}
-
 /* A batch score that has to give up its KV in the middle goes on where it was. */
 static void test_score_gives_up_kv(void **state)
 {
@@ -340,128 +208,6 @@ static void test_cancelled(void **state)
     sequence_release(s);
     assert_int_equal(a.last.failure.code, ERR_CANCELLED);
     answer_free(&a);
-}
-
-/* ---- states -----------------------------------------------------------------------------------
- */
-
-static sequence_request make_embedding(size_t n_prompt, const uint32_t *layers, size_t n_layers,
-                                       sequence_pooling pooling)
-{
-    return (sequence_request){.kind = SEQUENCE_EMBEDDING,
-                              .prompt = text,
-                              .n_prompt = n_prompt,
-                              .layers = layers,
-                              .n_layers = n_layers,
-                              .pooling = pooling};
-}
-
-static void check_result(const sequence *s, const sequence_request *r, const truth *t,
-                         size_t n_embd)
-{
-    for (size_t k = 0; k < r->n_layers; k++) {
-        for (size_t j = 0; j < n_embd; j++) {
-            size_t at = (r->layers[k] - 1) * n_embd + j;
-            double sum = 0;
-            for (size_t i = 0; i < r->n_prompt; i++)
-                sum += t->states[i * t->width + at];
-            float expected = r->pooling == POOL_MEAN
-                                 ? (float)(sum / (double)r->n_prompt)
-                                 : (float)t->states[(r->n_prompt - 1) * t->width + at];
-            assert_true(sequence_states(s)[k * n_embd + j] == expected);
-        }
-    }
-}
-
-static void check_states(engine *e, const sequence_request *r, const truth *t,
-                         sequence_poll_result *last)
-{
-    answer a;
-    sequence *s = start(e, r);
-    take(s, 0, &a);
-    if (a.last.state != SEQUENCE_FINISHED)
-        fail_msg("%s", a.last.failure.text);
-    check_result(s, r, t, engine_model(e)->config.n_embd);
-    *last = a.last;
-    sequence_release(s);
-    answer_free(&a);
-}
-
-static void check_all_embeddings(engine *e, const truth *t, const uint32_t *layers, size_t n)
-{
-    sequence_poll_result last;
-    for (int urgent = 0; urgent < 2; urgent++) {
-        for (int pooling = POOL_LAST; pooling <= POOL_MEAN; pooling++) {
-            sequence_request r = make_embedding(TEXT, layers, n, (sequence_pooling)pooling);
-            r.is_urgent = urgent;
-            check_states(e, &r, t, &last);
-            if (pooling == POOL_MEAN)
-                assert_int_equal(last.stats.cached_tokens, 0);
-        }
-    }
-    /* All that was computed before is taken but what the state is of. */
-    sequence_request r = make_embedding(TEXT, layers, n, POOL_LAST);
-    check_states(e, &r, t, &last);
-    assert_int_equal(last.stats.cached_tokens, TEXT - 1);
-    /* And so does a reply after a probe. */
-    answer a;
-    sequence_request reply = {
-        .prompt = text, .n_prompt = TEXT, .max_tokens = 2, .sampling = sampling_defaults()};
-    run(e, &reply, &a);
-    assert_int_equal(a.last.stats.cached_tokens, TEXT - 1);
-    answer_free(&a);
-}
-
-static void test_embeddings(void **state)
-{
-    (void)state;
-    for (int where = 0; where < 2; where++) {
-        truth t;
-        ask_model(house_models[where], TEXT, &t);
-        uint32_t all[MODEL_MAX_LAYERS + 1], one[] = {2};
-        for (size_t i = 0; i < t.n_layers; i++)
-            all[i] = (uint32_t)i + 1;
-        for (int in_company = 0; in_company < 2; in_company++) {
-            house h;
-            engine_options options = house_options();
-            options.prefill_chunk = in_company ? 7 : 128;
-            house_open(&h, &options, 0);
-            errand e = {.where = where, .n_prompt = 300, .max_tokens = 600, .seed = 9};
-            sequence *other = in_company ? house_start(&h, &e) : NULL;
-            check_all_embeddings(h.engines[where], &t, all, t.n_layers);
-            check_all_embeddings(h.engines[where], &t, one, 1);
-            if (other != NULL)
-                sequence_release(other);
-            house_close(&h);
-        }
-        truth_free(&t);
-    }
-}
-
-/* A batch embedding adds no position twice. */
-static void test_embedding_gives_up_kv(void **state)
-{
-    (void)state;
-    house h;
-    truth t;
-    sequence_poll_result result;
-    answer got;
-    const uint32_t layers[] = {1, model_last_state(house_models[SMALL])};
-    ask_model(house_models[SMALL], LONG_TEXT, &t);
-    open_narrow(&h);
-    sequence_request r = make_embedding(LONG_TEXT, layers, 2, POOL_MEAN);
-    r.priority = PRIORITY_BATCH;
-    sequence *s = start(h.engines[SMALL], &r);
-    do
-        assert_int_equal(sequence_poll(s, &result, NULL, NULL), OK);
-    while (read_status(&h, SMALL).kv_bytes == 0);
-    interrupt(&h);
-    take(s, 0, &got);
-    assert_true(got.last.stats.refilled_tokens > 0);
-    check_result(s, &r, &t, engine_model(h.engines[SMALL])->config.n_embd);
-    sequence_release(s);
-    truth_free(&t);
-    house_close(&h);
 }
 
 /* ---- what is refused ---------------------------------------------------------------------------
@@ -512,8 +258,6 @@ int main(void)
         cmocka_unit_test(test_reply_is_scored),
         cmocka_unit_test(test_score_gives_up_kv),
         cmocka_unit_test(test_cancelled),
-        cmocka_unit_test(test_embeddings),
-        cmocka_unit_test(test_embedding_gives_up_kv),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, load, house_free_models);
