@@ -12,6 +12,7 @@
 
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/utf8.h"
 
 #define MAX_KEYS 4096
 #define LINE_SIZE 1024
@@ -113,6 +114,8 @@ static error_code read_line(keys *k, char *line, failure *fail)
         return failure_set(fail, ERR_CONFIG,
                            "a line is NAME KEY [requests_per_minute=N] [at_once=N] "
                            "[budget=AMOUNT/day], the name up to 63 characters");
+    if (utf8_valid_prefix(name, strlen(name)) < strlen(name)) /* errors and budget_file name it */
+        return failure_set(fail, ERR_CONFIG, "the name is not UTF-8");
     snprintf(h.name, sizeof h.name, "%s", name);
     for (const char *word; (word = strtok_r(NULL, blank, &rest)) != NULL;)
         if (!read_limit(word, "requests_per_minute", &h.per_minute) &&
@@ -137,8 +140,7 @@ static error_code read_file(keys *k, const char *path, const keys *before, failu
     size_t number = 0;
     FILE *file = fopen(path, "re");
     if (file == NULL)
-        return failure_set(fail, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: %s", path,
-                           strerror(errno));
+        return failure_set(fail, error_code_of_errno(errno), "%s: %s", path, strerror(errno));
     warn_of_readers(file, path);
     while (code == OK && fgets(line, sizeof line, file) != NULL) {
         number++;

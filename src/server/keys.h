@@ -21,9 +21,9 @@ typedef struct key_holder key_holder;
 
 /* `text`: one key without limits, named "default"; `file`: a key a line,
  *   NAME KEY [requests_per_minute=N] [at_once=N] [budget=AMOUNT/hour|day|month]
- * with # before comments. Either may be NULL; both NULL: *out is NULL, no key is asked for.
- * ERR_CONFIG names the line that is wrong and says nothing of the key. `before`: the set that this
- * one replaces, or NULL; who has a name in both has spent the same. */
+ * with # before comments, the name in UTF-8. Either may be NULL; both NULL: *out is NULL, no key is
+ * asked for. ERR_CONFIG names the line that is wrong and says nothing of the key. `before`: the set
+ * that this one replaces, or NULL; who has a name in both has spent the same. */
 error_code keys_create(keys **out, const char *text, const char *file, const keys *before,
                        failure *fail);
 keys *keys_take(keys *k); /* one more holds it; any thread; NULL too */

@@ -59,8 +59,8 @@ static error_code look(const tls *t, file_state seen[2], failure *fail)
     for (size_t i = 0; i < 2; i++) {
         struct stat status;
         if (stat(t->paths[i], &status) != 0)
-            return failure_set(fail, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: %s",
-                               t->paths[i], strerror(errno));
+            return failure_set(fail, error_code_of_errno(errno), "%s: %s", t->paths[i],
+                               strerror(errno));
         memset(&seen[i], 0, sizeof seen[i]);
         seen[i].changed = status.st_mtim;
         seen[i].inode = status.st_ino;

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -118,6 +119,25 @@ static void test_keys_read_again(void **state)
     unlink(path);
 }
 
+/* A name stands in errors, which are JSON, and in the file of what was spent. */
+static void test_names(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/a-io-keys-XXXXXX";
+    failure fail;
+    close(mkstemp(path));
+    keys_release(read_keys(path, "zo\xC3\xAB a budget=1/month\n", NULL));
+    static const char *const wrong[] = {"zo\xEB a budget=1/month\n", "zo\xC3 a\n",
+                                        "\xED\xA0\x80 a\n"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        keys *k;
+        write_whole(path, wrong[i]);
+        assert_int_equal(keys_create(&k, NULL, path, NULL, &fail), ERR_CONFIG);
+        assert_non_null(strstr(fail.text, ", line 1: the name is not UTF-8"));
+    }
+    unlink(path);
+}
+
 static error_code open_budgets(const char *path, keys *k)
 {
     budget_file *f;
@@ -203,7 +223,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words),   cmocka_unit_test(test_windows),
         cmocka_unit_test(test_account), cmocka_unit_test(test_keys_read_again),
-        cmocka_unit_test(test_file),    cmocka_unit_test(test_delay),
+        cmocka_unit_test(test_names),   cmocka_unit_test(test_file),
+        cmocka_unit_test(test_delay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
