@@ -1,7 +1,6 @@
 /* remote_answer.c: an answer's events: its text with thoughts and calls marked, its end, its
  * numbers. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "backend/remote.h"
@@ -23,6 +22,13 @@ static void add(remote_call *c, const char *text, size_t length)
 {
     c->has_text = true;
     if (buffer_add(&c->text, text, length) != OK && c->fault.code == OK)
+        failure_set(&c->fault, ERR_MEMORY, "no memory for the answer");
+}
+
+static void add_quoted(remote_call *c, const json_t *text)
+{
+    error_code code = json_write_text(&c->text, json_string_value(text), json_string_length(text));
+    if (code != OK && c->fault.code == OK)
         failure_set(&c->fault, ERR_MEMORY, "no memory for the answer");
 }
 
@@ -63,14 +69,12 @@ static void take_call(remote_call *c, const json_t *call)
     json_int_t index = json_integer_value(json_object_get(call, "index"));
     bool is_new = c->part != REMOTE_CALL || index != c->call_index;
     if (is_new && json_string_length(name) > 0) {
-        char *quoted = json_dumps(name, JSON_ENCODE_ANY);
         change_part(c, REMOTE_CALL);
         c->call_index = index;
         c->has_arguments = false;
         add_text(c, CALL_MARK "{\"name\":");
-        add_text(c, quoted != NULL ? quoted : "\"\"");
+        add_quoted(c, name);
         add_text(c, ",\"arguments\":");
-        free(quoted);
     }
     if (c->part != REMOTE_CALL || json_string_length(arguments) == 0)
         return;

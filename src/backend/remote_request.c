@@ -49,8 +49,9 @@ static error_code add_message(buffer *out, const char *role, const char *content
     return code == OK ? buffer_add_text(out, "}") : code;
 }
 
-/* Templates here read a call's arguments as the object that they are, OpenAI's API as its text. */
-static void write_arguments(json_t *message)
+/* Templates here read a call's arguments as the object that they are, OpenAI's API as its text.
+ * False: no memory. */
+static bool write_arguments(json_t *message)
 {
     size_t i;
     json_t *call;
@@ -58,11 +59,15 @@ static void write_arguments(json_t *message)
     {
         json_t *function = json_object_get(call, "function");
         const json_t *arguments = json_object_get(function, "arguments");
-        char *text = json_is_string(arguments) ? NULL : json_dumps(arguments, JSON_ENCODE_ANY);
-        if (text != NULL)
-            set(function, "arguments", json_text(text, strlen(text)));
+        if (arguments == NULL || json_is_string(arguments))
+            continue;
+        char *text = json_print(arguments, JSON_ENCODE_ANY);
+        if (text == NULL)
+            return false;
+        set(function, "arguments", json_text(text, strlen(text)));
         free(text);
     }
+    return true;
 }
 
 /* The list anew where calls were made in it, to be freed; else NULL: most have none, and are taken
@@ -74,12 +79,13 @@ static error_code write_calls(const char *list, char **out)
     *out = NULL;
     if (list == NULL || strstr(list, "\"tool_calls\"") == NULL)
         return OK;
+    bool whole = true;
     json_t *messages = parse(list);
     json_array_foreach(messages, i, message)
     {
-        write_arguments(message);
+        whole = whole && write_arguments(message);
     }
-    *out = json_dumps(messages, JSON_COMPACT);
+    *out = whole ? json_print(messages, JSON_COMPACT) : NULL;
     json_decref(messages);
     return *out != NULL ? OK : ERR_MEMORY;
 }

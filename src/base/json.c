@@ -8,6 +8,8 @@
 #include "base/json_quick.h"
 #include "base/utf8.h"
 
+#define PRINT_LIMIT ((size_t)1 << 30)
+
 bool json_was_short(void)
 {
     return json_memory_was_short();
@@ -109,6 +111,23 @@ error_code json_write_text(buffer *out, const char *text, size_t length)
 error_code json_write_exact(buffer *out, json_t *value)
 {
     return write_with(out, value, 17);
+}
+
+static int add_part(const char *part, size_t length, void *text)
+{
+    return buffer_add(text, part, length) == OK ? 0 : -1;
+}
+
+char *json_print(const json_t *value, size_t flags)
+{
+    buffer text;
+    buffer_init(&text, PRINT_LIMIT);
+    bool is_short = json_was_short(),
+         whole = json_dump_callback(value, add_part, &text, flags) == 0;
+    if (whole && !is_short && !json_was_short())
+        return text.data;
+    buffer_free(&text);
+    return NULL;
 }
 
 double json_finite(double value)

@@ -39,6 +39,11 @@ error_code json_write(buffer *out, json_t *value);
 /* The same with as many digits as a double needs to be read back as it was. */
 error_code json_write_exact(buffer *out, json_t *value);
 
+/* The text of `value` as jansson's flags say, to be freed; NULL when there is none, or when memory
+ * was short as above. For json_dumps, whose text may be of jansson's reserve, which free() does not
+ * know. */
+char *json_print(const json_t *value, size_t flags);
+
 /* JSON has no infinity: what was not measured is 0. */
 double json_finite(double value);
 

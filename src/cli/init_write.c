@@ -1,5 +1,4 @@
 /* init_write.c: the configuration that `a-io init` writes, with what it means beside it. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -8,12 +7,7 @@
 /* In double quotes, as YAML and JSON both read it. */
 static error_code add_quoted(buffer *out, const char *text)
 {
-    json_t *value = json_text(text, strlen(text));
-    char *quoted = value != NULL ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
-    error_code code = quoted != NULL ? buffer_add_text(out, quoted) : ERR_MEMORY;
-    free(quoted);
-    json_decref(value);
-    return code;
+    return json_write_text(out, text, strlen(text));
 }
 
 static error_code add_size(buffer *out, const init_model *m, const init_options *o)

@@ -118,7 +118,7 @@ static error_code take_list(const json_t *body, const char *name, char **out, fa
         return OK;
     if (!json_is_array(list))
         return failure_set(fail, ERR_INVALID, "%s: must be a list", name);
-    *out = json_dumps(list, JSON_COMPACT);
+    *out = json_print(list, JSON_COMPACT);
     return *out != NULL ? OK : failure_set(fail, ERR_MEMORY, "no memory for the request");
 }
 
@@ -135,7 +135,7 @@ static error_code take_variables(const json_t *body, char **out, failure *fail)
         json_object_del(all, known[i]);
     if (json_is_object(more))
         json_object_update(all, (json_t *)more);
-    *out = json_dumps(all, JSON_COMPACT);
+    *out = json_print(all, JSON_COMPACT);
     json_decref(all);
     return *out != NULL ? OK : failure_set(fail, ERR_MEMORY, "no memory for the request");
 }

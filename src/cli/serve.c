@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/common.h"
@@ -248,14 +249,14 @@ static error_code serve(server *s, stage *st, const serve_options *o, failure *f
 /* As short as reads back exactly. The caller frees it; NULL: no memory. */
 static char *rule_text(const json_t *rule)
 {
-    char *text = json_dumps(rule, JSON_REAL_PRECISION(15));
+    char *text = json_print(rule, JSON_REAL_PRECISION(15));
     json_t *back = text != NULL ? json_loads(text, 0, NULL) : NULL;
     bool is_exact = back != NULL && json_equal(back, rule);
     json_decref(back);
     if (is_exact)
         return text;
     free(text);
-    return json_dumps(rule, JSON_REAL_PRECISION(17));
+    return json_print(rule, JSON_REAL_PRECISION(17));
 }
 
 /* The rules in effect, one a line, as a configuration may have them. */

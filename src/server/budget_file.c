@@ -78,8 +78,7 @@ static error_code read_file(const budget_file *f, keys *k, failure *fail)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-/* NULL: no memory, or a name that JSON cannot hold: a file that lacks a key would forget what it
- * has spent. */
+/* NULL: no memory: a file that lacks a key would forget what it has spent. */
 static char *write_text(const keys *k)
 {
     json_t *spent = json_object();
@@ -96,7 +95,7 @@ static char *write_text(const keys *k)
         whole = json_object_set_new(spent, name, one) == 0;
     }
     json_t *root = json_pack("{s:o}", "spent", spent);
-    char *text = whole ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
+    char *text = whole ? json_print(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(root);
     return text;
 }
@@ -105,8 +104,7 @@ static error_code keep(budget_file *f, const keys *k, failure *fail)
 {
     char *text = write_text(k);
     if (text == NULL)
-        return failure_set(fail, ERR_MEMORY,
-                           "server.budget_file: no memory, or a key's name is not UTF-8");
+        return failure_set(fail, ERR_MEMORY, "server.budget_file: no memory");
     if (f->written != NULL && strcmp(text, f->written) == 0) {
         free(text);
         return OK;

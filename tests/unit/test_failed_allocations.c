@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/remote.h"
+#include "base/digest.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "evidence/redecide.h"
@@ -20,7 +22,9 @@
 #include "orchestra/orchestra.h"
 #include "orchestra/policy.h"
 #include "sanitized.h"
+#include "server/budget_file.h"
 #include "server/exchange.h"
+#include "server/keys.h"
 
 #if !IS_SANITIZED
 
@@ -149,11 +153,22 @@ static error_code read_json(buffer *out, failure *fail)
     return code == OK ? json_write(out, value) : failure_set(fail, code, "%s", error.text);
 }
 
+static error_code print_json(buffer *out, failure *fail)
+{
+    json_t *value = json_pack("{s:[i,f,s], s:{}}", "list", 1, 0.5, "a text that has to grow", "o");
+    char *text = json_print(value, JSON_INDENT(2));
+    json_decref(value);
+    error_code code = text != NULL ? buffer_add_text(out, text) : ERR_MEMORY;
+    free(text);
+    return code == OK ? OK : failure_set(fail, code, "not printed");
+}
+
 static void test_json(void **state)
 {
     (void)state;
     try_all("writing", write_json, 100000);
     try_all("reading", read_json, 100000);
+    try_all("printing", print_json, 100000);
 }
 
 /* ---- requests ---------------------------------------------------------------------------------
@@ -223,6 +238,26 @@ static error_code parse_calls(buffer *out, failure *fail)
     return OK;
 }
 
+/* What is asked of another server: a call's arguments as text, whatever has no memory. */
+static error_code ask_server(buffer *out, failure *fail)
+{
+    static const config_model theirs = {.remote = {.model = "theirs"}};
+    static const remote_backend b = {.base = {.name = "ours"}, .config = &theirs};
+    static const request r = {
+        .chat = {.messages_json = "[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": "
+                                  "\"assistant\", \"tool_calls\": [{\"id\": \"1\", \"function\": "
+                                  "{\"name\": \"f\", \"arguments\": {\"x\": [1, \"two\"]}}}]}]",
+                 .tools_json = "[{\"type\": \"function\", \"function\": {\"name\": \"f\"}}]"},
+        .sampling = {.temperature = 1, .top_p = 0.5f},
+        .max_tokens = 7};
+    char *text = NULL;
+    error_code code = remote_request_write(&b, &r, 0, &text, fail);
+    if (code == OK)
+        code = buffer_add_text(out, text);
+    free(text);
+    return code;
+}
+
 static error_code write_error(buffer *out, failure *fail)
 {
     api_error e = {0};
@@ -236,6 +271,7 @@ static void test_requests(void **state)
     (void)state;
     try_all("a request's body", parse_request, 100000);
     try_all("conversations with calls", parse_calls, 100000);
+    try_all("what another server is asked", ask_server, 100000);
     try_all("an error's body", write_error, 100000);
 }
 
@@ -288,6 +324,45 @@ static error_code decide_log_again(buffer *out, failure *fail)
     redecided r;
     error_code code = redecide_log("../shared/field/decisions-diskfull-then-space.jsonl", &r, fail);
     return code == OK ? buffer_add_format(out, "%zu %zu %zu", r.decisions, r.same, r.torn) : code;
+}
+
+/* A restart: the keys, and what they have spent, written again as it was read. What an attempt
+ * without memory forgot would be missing from all that follow. */
+static char keys_path[] = "/tmp/a-io-keys-XXXXXX", budget_path[] = "/tmp/a-io-budget-XXXXXX";
+
+static error_code restart_budgets(buffer *out, failure *fail)
+{
+    keys *k;
+    budget_file *f;
+    error_code code = keys_create(&k, NULL, keys_path, NULL, fail);
+    if (code != OK)
+        return code;
+    code = budget_file_open(&f, budget_path, k, fail);
+    if (code == OK) {
+        budget_file_keep(f, k);
+        budget_file_close(f);
+    }
+    keys_release(k);
+    return code == OK ? buffer_read_file(out, budget_path, fail) : code;
+}
+
+static void write_at(char *path, const char *text)
+{
+    int fd = mkstemp(path);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+}
+
+static void test_budgets(void **state)
+{
+    (void)state;
+    write_at(keys_path, "ann a budget=1/month\nbob b\ncarol c budget=2/day\ndan d budget=3/hour\n");
+    write_at(budget_path, "{\"spent\": {\"ann\": {\"since\": 1, \"amount\": 0.5}, "
+                          "\"carol\": {\"since\": 2, \"amount\": 1.5}}}");
+    assert_int_equal(digest_prepare(NULL), OK);
+    try_all("what keys have spent", restart_budgets, 100000);
+    unlink(keys_path);
+    unlink(budget_path);
 }
 
 static void test_files(void **state)
@@ -451,9 +526,8 @@ int main(void)
 #else
     log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json),
-        cmocka_unit_test(test_requests),
-        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_json),          cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_files),         cmocka_unit_test(test_budgets),
         cmocka_unit_test(test_whole_request),
     };
 #endif
