@@ -162,6 +162,7 @@ test('what cannot be calibrated is refused', (t) => {
   refused([file, '--max-misroute', '2'], 2, /--max-misroute: "2" is not a share such as 2%/);
   refused([file, '--max-misroute', '100%'], 2, /100%/);
   refused([file, '--max-misroute', '2%', '--share-large', '40%'], 2, /one target/);
+  refused([file, '--success', '--max-wrong', '2%', '--max-loss', '2%'], 2, /not both --max-wrong and --max-loss/);
   refused(['--share-large', '40%'], 2, /labelled requests/);
   refused([file, '--small', 'code'], 2, /--small has no effect/);
   refused([file, '--no-machine', '--small', 'cooking', '--max-misroute', '2%'], 2, /cooking/, lines(40));

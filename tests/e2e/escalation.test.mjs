@@ -225,3 +225,18 @@ test('a limit for each step, chosen, served and decided by', async (t) => {
   assert.match(table, /its entropy limit up to middle: \d\.\d+ nats/);
   refused(['serve', '--check', '--config', adaptive('  online: {step: 0.01}\n')], 4, /it moves one limit, and .* has 2/);
 });
+
+// The third one's figures have a place of their own, and a configuration of the three can name the file.
+test('three models are measured', (t) => {
+  const found = path.join(temporaryFolder(t), 'machine.json');
+  const config = configured(t);
+  const made = run(['calibrate', '--config', config, '-o', found], { timeout: 300000 });
+  assert.equal(made.status, 0, made.stderr);
+  const { machine } = JSON.parse(fs.readFileSync(found, 'utf8'));
+  assert.deepEqual(machine.models.map((model) => [model.name, model.kv]), [['small.gguf', 'f16'], ['large.gguf', 'f16'], ['large.gguf', 'f32']]);
+  for (const { step_ms: steps, prefill_row_ms: row } of machine.models)
+    assert.ok(row > 0 && Object.values(steps).flat(2).every((ms) => ms > 0), JSON.stringify(machine.models));
+  fs.writeFileSync(config, fs.readFileSync(config, 'utf8').replace(/^# engine:/m, `engine:\n  machine: ${found}\n#`));
+  const checked = run(['serve', '--check', '--config', config]);
+  assert.equal(checked.status, 0, checked.stderr);
+});
