@@ -14,20 +14,49 @@
 
 /* Room for most requests, which is kept between them; more for a body that goes on. */
 #define FIRST_READ_SIZE 12288
+#define BODY_READ_SIZE ((size_t)256 << 10) /* at once, so that others have their turn */
+
+/* What comes next of a body goes where the body is kept, where that may be; else it is NULL. */
+static char *body_room(const connection *c, size_t *most)
+{
+    uint64_t left = http_body_left(&c->body);
+    if (c->state != CONNECTION_BODY || c->in.length > 0 || left == 0)
+        return NULL;
+    *most = left < BODY_READ_SIZE ? (size_t)left : BODY_READ_SIZE;
+    return exchange_body_room(c->exchange, *most);
+}
+
+static char *in_room(connection *c, size_t *most)
+{
+    *most = c->state == CONNECTION_BODY ? CONNECTION_READ_SIZE : FIRST_READ_SIZE;
+    return buffer_reserve(&c->in, *most) == OK ? c->in.data + c->in.length : NULL;
+}
+
+static void take_received(connection *c, bool is_body, size_t n)
+{
+    if (is_body) {
+        http_body_skip(&c->body, n);
+        c->body_bytes += n;
+        exchange_body_came(c->exchange, n);
+    } else {
+        c->in.length += n;
+        c->in.data[c->in.length] = '\0';
+    }
+}
 
 bool connection_receive(connection *c)
 {
-    size_t most = c->state == CONNECTION_BODY ? CONNECTION_READ_SIZE : FIRST_READ_SIZE;
-    if (buffer_reserve(&c->in, most) != OK) {
+    size_t most;
+    char *to = body_room(c, &most);
+    bool is_body = to != NULL;
+    if (!is_body && (to = in_room(c, &most)) == NULL) {
         connection_close(c);
         return false;
     }
-    char *to = c->in.data + c->in.length;
     ssize_t n =
         c->tls != NULL ? tls_session_read(c->tls, to, most) : recv(c->fd, to, most, MSG_DONTWAIT);
     if (n > 0) {
-        c->in.length += (size_t)n;
-        c->in.data[c->in.length] = '\0';
+        take_received(c, is_body, (size_t)n);
     } else if (n == 0) {
         c->is_at_end = true;
     } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
@@ -142,7 +171,7 @@ bool connection_read_body(connection *c)
 {
     http_fault fault;
     size_t used = 0;
-    http_progress progress = HTTP_MORE;
+    http_progress progress = http_body_is_whole(&c->body) ? HTTP_DONE : HTTP_MORE;
     while (progress == HTTP_MORE && used < c->in.length) {
         size_t taken, n;
         const char *piece;

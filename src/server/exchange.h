@@ -203,6 +203,10 @@ bool exchange_headers(exchange *e);
 /* Takes a piece of the body, or drops it where the answer is an error. False: enough was dropped,
  * the answer is given now. */
 bool exchange_body(exchange *e, const char *data, size_t length);
+/* For who receives it to where it is kept: room for so many bytes; NULL: it goes to exchange_body,
+ * which says why. And how many of them came. */
+char *exchange_body_room(exchange *e, size_t most);
+void exchange_body_came(exchange *e, size_t length);
 /* The whole request is there; later, there are signals. False: close the connection. */
 bool exchange_ready(exchange *e);
 bool exchange_resume(exchange *e);

@@ -183,20 +183,43 @@ static size_t all_bodies_limit(const server *s)
 /* What a head says of a body's length, as far as it is believed before any of that came. */
 #define BELIEVED_BODY ((size_t)1 << 20)
 
+/* Before its first bytes; without memory it grows as it comes. */
+static void believe_length(exchange *e)
+{
+    size_t said = e->head->length < BELIEVED_BODY ? e->head->length : BELIEVED_BODY;
+    if (e->body.capacity == 0 && said <= e->server->options.max_body_bytes)
+        buffer_reserve(&e->body, said);
+}
+
+static bool has_room(const exchange *e, size_t length)
+{
+    return atomic_load(&e->server->body_bytes) + length <= all_bodies_limit(e->server);
+}
+
 static error_code add_body(exchange *e, const char *data, size_t length)
 {
-    server *s = e->server;
-    size_t said = e->head->length < BELIEVED_BODY ? e->head->length : BELIEVED_BODY;
-    if (e->body.capacity == 0 && said <= s->options.max_body_bytes)
-        buffer_reserve(&e->body, said); /* else it grows as it comes */
-    if (atomic_fetch_add(&s->body_bytes, length) + length > all_bodies_limit(s)) {
-        atomic_fetch_sub(&s->body_bytes, length);
+    believe_length(e);
+    if (!has_room(e, length))
         return ERR_BUSY;
-    }
     error_code code = buffer_add(&e->body, data, length);
-    if (code != OK)
-        atomic_fetch_sub(&s->body_bytes, length);
+    if (code == OK)
+        atomic_fetch_add(&e->server->body_bytes, length);
     return code;
+}
+
+char *exchange_body_room(exchange *e, size_t most)
+{
+    if (e->has_early_error || !has_room(e, most))
+        return NULL;
+    believe_length(e);
+    return buffer_reserve(&e->body, most) == OK ? e->body.data + e->body.length : NULL;
+}
+
+void exchange_body_came(exchange *e, size_t length)
+{
+    e->body.length += length;
+    e->body.data[e->body.length] = '\0';
+    atomic_fetch_add(&e->server->body_bytes, length);
 }
 
 /* The answer is given once the client has sent everything; what comes is dropped until then. */

@@ -114,3 +114,18 @@ http_progress http_body_take(http_body *b, const char *bytes, size_t length, siz
     }
     return b->place == PLACE_END ? HTTP_DONE : HTTP_MORE;
 }
+
+uint64_t http_body_left(const http_body *b)
+{
+    return b->place == PLACE_LENGTH ? b->left : 0;
+}
+
+void http_body_skip(http_body *b, uint64_t n)
+{
+    b->left -= n;
+}
+
+bool http_body_is_whole(const http_body *b)
+{
+    return b->place == PLACE_END || (b->place == PLACE_LENGTH && b->left == 0);
+}

@@ -21,4 +21,10 @@ void http_body_init(http_body *b, const http_head *h);
 http_progress http_body_take(http_body *b, const char *bytes, size_t length, size_t *used,
                              const char **piece, size_t *n, http_fault *fault);
 
+/* Where its bytes are taken as they stand: how many are left; 0: they are not, or it is whole. */
+uint64_t http_body_left(const http_body *b);
+/* So many of them have been taken. */
+void http_body_skip(http_body *b, uint64_t n);
+bool http_body_is_whole(const http_body *b);
+
 #endif
