@@ -8,7 +8,7 @@
 #include <jansson.h>
 #include <stddef.h>
 
-#include "base/buffer.h"
+#include "base/json_out.h"
 
 typedef enum json_field_kind {
     JSON_FIELD_COUNT,  /* a size_t or uint64_t */
@@ -28,7 +28,8 @@ typedef struct json_field {
 
 /* New; NULL: no memory. */
 json_t *json_fields_value(const json_field *fields, size_t n, const void *of);
-/* Appends the object's text; numbers to six decimals where they are below 10^9. */
-error_code json_fields_write(buffer *out, const json_field *fields, size_t n, const void *of);
+/* As text. */
+void json_fields_write(json_out *o, const char *name, const json_field *fields, size_t n,
+                       const void *of);
 
 #endif

@@ -1,7 +1,6 @@
 /* describe.c: intents, plans, costs and accounts as JSON objects. */
 #include "orchestra/describe.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -67,28 +66,6 @@ static json_t *stats_json(const reply_stats *s)
     return json_fields_value(stats_fields, N_FIELDS(stats_fields), s);
 }
 
-static error_code write_stats(buffer *out, const char *name, const reply_stats *s)
-{
-    error_code code = buffer_add_format(out, ",\"%s\":", name);
-    return code == OK ? json_fields_write(out, stats_fields, N_FIELDS(stats_fields), s) : code;
-}
-
-static json_t *plan_json(const config *c, const plan *p)
-{
-    json_t *o = json_pack("{s:s, s:s, s:o, s:s, s:s?, s:o, s:I}", "model", p->model, "role",
-                          config_role(c, p->level), "lookup", lookup_json(&p->lookup), "rule",
-                          p->rule, "fallback", fallback_name(p->fallback), "reason",
-                          json_text(p->reason, strlen(p->reason)), "prompt_tokens",
-                          (json_int_t)p->prompt_tokens);
-    if (o != NULL && !isnan(p->success))
-        json_object_set_new(o, "success", json_real(p->success));
-    if (o != NULL && p->sampling != NULL)
-        json_object_set_new(o, "sampling", sampling_json(p->sampling));
-    if (o != NULL && p->max_tokens > 0)
-        json_object_set_new(o, "max_tokens", json_integer((json_int_t)p->max_tokens));
-    return o;
-}
-
 json_t *counts_json(const orchestra *o, const routing *g)
 {
     orchestra_counts c;
@@ -126,53 +103,78 @@ json_t *receipt_json(const run *r, bool has_reply)
     return o;
 }
 
-static json_t *told_json(const run *r, bool has_reply)
+/* ---- as text --------------------------------------------------------------------------------- */
+
+#define ACCOUNT_LIMIT ((size_t)1 << 20) /* far above what there is to tell */
+
+static void write_plan(json_out *o, const config *c, const plan *p)
 {
-    return json_pack("{s:o, s:o, s:o}", "intent", intent_json(run_intent(r)), "plan",
-                     plan_json(routing_config(run_routing(r)), run_plan(r)), "receipt",
-                     receipt_json(r, has_reply));
+    json_out_open(o, "plan", '{');
+    json_out_text(o, "model", p->model, strlen(p->model));
+    const char *role = config_role(c, p->level);
+    json_out_text(o, "role", role, strlen(role));
+    if (p->lookup.mode == WISH_FIXED)
+        json_out_count(o, "lookup", p->lookup.length);
+    else
+        json_out_word(o, "lookup", lookup_name(p->lookup.mode));
+    json_out_text(o, "rule", p->rule, strlen(p->rule));
+    json_out_word(o, "fallback", fallback_name(p->fallback));
+    json_out_text(o, "reason", p->reason, strlen(p->reason));
+    json_out_count(o, "prompt_tokens", (int64_t)p->prompt_tokens);
+    if (!isnan(p->success))
+        json_out_real(o, "success", p->success);
+    if (p->sampling != NULL)
+        json_out_value(o, "sampling", sampling_json(p->sampling));
+    if (p->max_tokens > 0)
+        json_out_count(o, "max_tokens", (int64_t)p->max_tokens);
+    json_out_close(o, '}');
 }
 
-json_t *decision_json(const run *r)
+/* What receipt_json makes. */
+static void write_receipt(json_out *o, const run *r, bool has_reply)
 {
-    return told_json(r, false);
+    const receipt *said = run_receipt(r);
+    json_out_open(o, "receipt", '{');
+    json_fields_write(o, "overhead", overhead_fields, N_FIELDS(overhead_fields), &said->overhead);
+    json_fields_write(o, "probe", stats_fields, N_FIELDS(stats_fields), &said->probe);
+    if (has_reply)
+        json_fields_write(o, "reply", stats_fields, N_FIELDS(stats_fields), &said->reply);
+    if (!isnan(run_cost(r)))
+        json_out_real(o, "cost", run_cost(r));
+    json_out_close(o, '}');
+}
+
+static void write_told(json_out *o, const run *r, bool has_reply)
+{
+    json_out_value(o, "intent", intent_json(run_intent(r)));
+    write_plan(o, routing_config(run_routing(r)), run_plan(r));
+    write_receipt(o, r, has_reply);
+}
+
+void account_write(json_out *o, const char *name, const run *r, uint64_t seed)
+{
+    json_out_open(o, name, '{');
+    write_told(o, r, true);
+    json_out_count(o, "seed", (int64_t)seed);
+    json_out_close(o, '}');
 }
 
 json_t *account_json(const run *r, uint64_t seed)
 {
-    json_t *all = told_json(r, true);
-    json_object_set_new(all, "seed", json_integer((json_int_t)seed));
-    return all;
+    buffer text;
+    buffer_init(&text, ACCOUNT_LIMIT);
+    json_out o = {.to = &text};
+    account_write(&o, NULL, r, seed);
+    return json_out_read(&o);
 }
 
-/* What receipt_json makes, with the reply. */
-static error_code write_receipt(buffer *out, const run *r)
+json_t *decision_json(const run *r)
 {
-    const receipt *said = run_receipt(r);
-    error_code code = buffer_add_text(out, "{\"overhead\":");
-    if (code == OK)
-        code = json_fields_write(out, overhead_fields, N_FIELDS(overhead_fields), &said->overhead);
-    if (code == OK)
-        code = write_stats(out, "probe", &said->probe);
-    if (code == OK)
-        code = write_stats(out, "reply", &said->reply);
-    if (code == OK && !isnan(run_cost(r)))
-        code = buffer_add_format(out, ",\"cost\":%.9g", run_cost(r));
-    return code == OK ? buffer_add_text(out, "}") : code;
-}
-
-error_code account_write(buffer *out, const run *r, uint64_t seed)
-{
-    error_code code = buffer_add_text(out, "{\"intent\":");
-    if (code == OK)
-        code = json_write(out, intent_json(run_intent(r)));
-    if (code == OK)
-        code = buffer_add_text(out, ",\"plan\":");
-    if (code == OK)
-        code = json_write(out, plan_json(routing_config(run_routing(r)), run_plan(r)));
-    if (code == OK)
-        code = buffer_add_text(out, ",\"receipt\":");
-    if (code == OK)
-        code = write_receipt(out, r);
-    return code == OK ? buffer_add_format(out, ",\"seed\":%" PRId64 "}", (int64_t)seed) : code;
+    buffer text;
+    buffer_init(&text, ACCOUNT_LIMIT);
+    json_out o = {.to = &text};
+    json_out_open(&o, NULL, '{');
+    write_told(&o, r, false);
+    json_out_close(&o, '}');
+    return json_out_read(&o);
 }

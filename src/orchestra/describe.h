@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "base/digest.h"
+#include "base/json_out.h"
 #include "orchestra/orchestra.h"
 
 /* {overhead, probe, reply, cost}: reply where it is wanted, cost where models have prices. */
@@ -17,9 +18,8 @@ json_t *decision_json(const run *r);
 /* The same with receipt.reply and the seed: {intent, plan, receipt {overhead, probe, reply}, seed}.
  */
 json_t *account_json(const run *r, uint64_t seed);
-/* Appends its text, without making values of its numbers. ERR_MEMORY: something may have been
- * appended. */
-error_code account_write(buffer *out, const run *r, uint64_t seed);
+/* As text. */
+void account_write(json_out *o, const char *name, const run *r, uint64_t seed);
 
 /* The policy in effect: {name, models, asked, labels, rules}; the rules have the configuration's
  * own keys, so that the list can be put into one as it stands. JSON null without routing. */

@@ -101,10 +101,18 @@ static const char *reason_phrase(int status)
 /* Nothing is added once there was no memory: the buffer's length then stays 0. */
 static void add_header(buffer *head, const char *name, const char *value)
 {
-    const char *const parts[] = {name, ": ", value, "\r\n"};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts && head->length > 0; i++)
-        if (buffer_add_text(head, parts[i]) != OK)
-            head->length = 0;
+    size_t n_name = strlen(name), n_value = strlen(value);
+    if (head->length == 0)
+        return;
+    if (buffer_reserve(head, n_name + n_value + 4) != OK) {
+        head->length = 0;
+        return;
+    }
+    char *at = mempcpy(head->data + head->length, name, n_name);
+    at = mempcpy(at, ": ", 2);
+    at = mempcpy(at, value, n_value);
+    at = mempcpy(at, "\r\n", 3); /* and the NUL */
+    head->length = (size_t)(at - 1 - head->data);
 }
 
 /* The same for a second. */
@@ -242,28 +250,37 @@ bool exchange_answer_with(exchange *e, int status, const char *type, const char 
 }
 
 /* False: no memory even to say so; the connection is closed. */
-static bool answer_json(exchange *e, int status, json_t *body, bool is_accounted)
+static bool answer_written(exchange *e, int status, const json_out *o)
 {
-    buffer text;
-    buffer_init(&text, REPLY_LIMIT);
-    buffer_reserve(&text, USUAL_BODY); /* else it grows */
-    bool is_written = json_write(&text, body) == OK &&
-                      (!is_accounted || replies_write_account(e, &text)) &&
-                      buffer_add_text(&text, "\n") == OK;
-    if (is_written)
-        return exchange_answer_text(e, status, "application/json", &text);
-    buffer_free(&text);
+    if (o->code == OK && buffer_add_text(o->to, "\n") == OK)
+        return exchange_answer_text(e, status, "application/json", o->to);
+    buffer_free(o->to);
     return false;
+}
+
+static json_out begin_body(buffer *text)
+{
+    buffer_init(text, REPLY_LIMIT);
+    buffer_reserve(text, USUAL_BODY); /* else it grows */
+    return (json_out){.to = text};
 }
 
 bool exchange_answer(exchange *e, int status, json_t *body)
 {
-    return answer_json(e, status, body, false);
+    buffer text;
+    json_out o = begin_body(&text);
+    json_out_value(&o, NULL, body);
+    return answer_written(e, status, &o);
 }
 
-bool exchange_answer_accounted(exchange *e, json_t *body)
+bool exchange_answer_whole(exchange *e)
 {
-    return answer_json(e, 200, body, true);
+    buffer text;
+    if (e->api->write_whole == NULL)
+        return exchange_answer(e, 200, e->api->whole(e));
+    json_out o = begin_body(&text);
+    e->api->write_whole(e, &o);
+    return answer_written(e, 200, &o);
 }
 
 bool exchange_answer_error(exchange *e, const api_error *error)

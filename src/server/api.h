@@ -16,11 +16,11 @@ typedef struct api {
     const char *id_prefix;
     const char *stream_type; /* the Content-Type of its streams */
     const request_form *form;
-    bool keeps_text;   /* its streams tell at their end what they have told, too */
-    bool is_accounted; /* replies_write_account's members stand behind those of `whole` */
+    bool keeps_text; /* its streams tell at their end what they have told, too */
 
-    /* The body of a whole reply, new; NULL: no memory. */
+    /* The body of a whole reply: new, NULL where there is no memory; or written as text at once. */
     json_t *(*whole)(const exchange *e);
+    void (*write_whole)(const exchange *e, json_out *o);
     /* Of a stream; each adds events (exchange_add_event …), and is false where there is no memory.
      * `piece` is told what came, `choice_end` that a reply is whole, `end` that all are. */
     bool (*begin)(exchange *e);

@@ -21,10 +21,8 @@ static bool answer_stopping(exchange *e)
 static bool answer_finished(exchange *e)
 {
     exchange_note_cost(e);
-    json_t *body = e->decide_only ? decision_json(e->choices[0].run) : e->api->whole(e);
-    bool is_accounted = !e->decide_only && e->api->is_accounted;
-    bool is_answered =
-        is_accounted ? exchange_answer_accounted(e, body) : exchange_answer(e, 200, body);
+    bool is_answered = e->decide_only ? exchange_answer(e, 200, decision_json(e->choices[0].run))
+                                      : exchange_answer_whole(e);
     replies_release(e);
     return is_answered;
 }

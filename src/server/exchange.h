@@ -158,7 +158,7 @@ struct exchange {
     size_t n_events;
     embeddings *embeddings; /* of a request for them; or NULL */
     buffer out;             /* streaming: events that the connection has not taken */
-    buffer frame;           /* stream_make_frame's event; empty: none */
+    buffer frame;           /* an event with a hole; empty: none */
     size_t frame_choice, frame_hole, frame_rest; /* whose, and what stands around the hole */
     double last_event_ms;
     bool stream_ended;
@@ -240,8 +240,8 @@ void exchange_random_id(char *out, size_t digits);
 
 /* Give the answer to the connection; `body` is taken over. False: no memory even for that. */
 bool exchange_answer(exchange *e, int status, json_t *body);
-/* With status 200 and the replies' account in it. */
-bool exchange_answer_accounted(exchange *e, json_t *body);
+/* The whole reply, as its API writes it. */
+bool exchange_answer_whole(exchange *e);
 /* The same with text, whose contents are taken over. */
 bool exchange_answer_text(exchange *e, int status, const char *type, buffer *text);
 /* And with header lines of its own, each ended by CR LF. */
@@ -298,13 +298,21 @@ void replies_release(exchange *e);
 void replies_destroy(exchange *e);
 /* Tokens and times of all of them together; a prompt of several replies counts once. */
 reply_stats replies_stats(const exchange *e);
-/* Adds how long it took so far, where the request wants to be told with every piece. */
-void replies_add_timings(const exchange *e, json_t *piece);
-/* Into the object whose text ends there: timings, and a_io, the account of its first reply. False:
- * no memory. */
-bool replies_write_account(const exchange *e, buffer *object);
+/* Whether the request wants to be told with every piece how long it took so far, and that. */
+bool replies_tell_timings(const exchange *e, reply_stats *so_far);
+/* Into an open object: timings, and a_io, the account of its first reply. */
+void replies_write_account(const exchange *e, json_out *o);
 /* "stop", "length" or "tool_calls". */
 const char *choice_finish_text(const choice *c);
+
+/* ---- openai_chat.c: what OpenAI's replies have in common ------------------------------------- */
+
+/* What each begins with; the object stays open. */
+void openai_open_reply(json_out *o, const exchange *e, const char *object);
+/* What ends an event of a stream, behind its choices; `finish` NULL: the choice goes on. */
+void openai_close_chunk(json_out *o, const exchange *e, const char *finish);
+/* The last events of a stream. False: no memory. */
+bool openai_end_stream(exchange *e, const char *object);
 
 /* ---- logprobs.c: what is told of scores; each takes those that came -------------------------- */
 
@@ -371,16 +379,18 @@ typedef enum stream_state { STREAM_EVENTS, STREAM_WAITS, STREAM_ENDED, STREAM_BR
 bool stream_begin(exchange *e);
 /* For writers: "event: NAME" (or NULL), "data: {…}"; the value is taken over. */
 bool stream_add_event(exchange *e, const char *name, json_t *value);
-/* The same without a name, with the replies' account. */
-bool stream_add_accounted(exchange *e, json_t *value);
+/* The same without a name, for who writes a value as text between the two. False: no memory. */
+json_out stream_open(exchange *e);
+bool stream_close(json_out *o);
 /* The value on a line of its own. */
 bool stream_add_line(exchange *e, json_t *value);
 bool stream_add_text(exchange *e, const char *text);
-/* Events of a choice that differ in a text alone: one is written with STREAM_HOLE in its place and
- * kept as the frame of the others. The value is taken over. */
+/* Events of a choice that differ in a text alone: one is written likewise with STREAM_HOLE in its
+ * place, and kept as the frame of the others. */
 #define STREAM_HOLE "\x01the text\x01"
 bool stream_has_frame(const exchange *e, const choice *c);
-bool stream_make_frame(exchange *e, const choice *c, json_t *value);
+json_out stream_open_frame(exchange *e);
+bool stream_close_frame(exchange *e, const choice *c, json_out *o);
 bool stream_add_framed(exchange *e, const char *text, size_t length);
 /* EVENTS: there are some in `out`. WAITS: there will be after a signal, or when time has passed. */
 stream_state stream_next(exchange *e);

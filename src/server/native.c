@@ -132,10 +132,12 @@ static bool begin(exchange *e)
 
 static bool tell(exchange *e, choice *c, json_t *text, size_t n_tokens, size_t n_scores)
 {
+    reply_stats so_far;
     json_t *piece = piece_json(c, text, tokens_json(&c->tokens, 0, n_tokens), false);
     if (n_scores > 0)
         json_object_set_new(piece, "completion_probabilities", logprobs_native(e, c, n_scores));
-    replies_add_timings(e, piece);
+    if (replies_tell_timings(e, &so_far))
+        json_object_set_new(piece, "timings", timings_json(&so_far));
     token_list_drop(&c->tokens, n_tokens);
     score_list_drop(&c->scores, n_scores);
     return stream_add_event(e, NULL, piece);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/json_out.h"
 #include "orchestra/describe.h"
 #include "orchestra/orchestra.h"
 #include "server/response_store.h"
@@ -143,13 +144,14 @@ bool chat_request_find_tokens(chat_request *r, backend *b, api_error *e);
 
 /* ---- replies -------------------------------------------------------------------------------- */
 
-/* All return a new object, or NULL when there is no memory. */
-
 #define SYSTEM_FINGERPRINT "a-io"
 
+void usage_write(json_out *o, const char *name, const reply_stats *stats);
+void timings_write(json_out *o, const char *name, const reply_stats *stats);
+
+/* These return a new object, or NULL when there is no memory. */
 json_t *usage_json(const reply_stats *stats);
 json_t *timings_json(const reply_stats *stats);
-error_code timings_write(buffer *out, const reply_stats *stats); /* appends its text */
 json_t *model_json(const char *id, size_t context, int64_t created);
 /* What a request that says nothing of its reply asks for, as llama-server tells it. */
 json_t *native_defaults_json(const request_defaults *defaults);

@@ -1,25 +1,59 @@
 /* openai_chat.c: replies as OpenAI's chat completions. */
 #include "server/exchange.h"
 
+#include <string.h>
+
 #include "base/json.h"
 
-static const run *first_run(const exchange *e)
+void openai_open_reply(json_out *o, const exchange *e, const char *object)
 {
-    return e->choices[0].run;
+    const char *answers = run_plan(e->choices[0].run)->model;
+    json_out_open(o, NULL, '{');
+    json_out_word(o, "id", e->reply_id);
+    json_out_word(o, "object", object);
+    json_out_count(o, "created", e->created);
+    json_out_text(o, "model", answers, strlen(answers));
+    json_out_word(o, "system_fingerprint", SYSTEM_FINGERPRINT);
+    if (e->manner.service_tier != NULL)
+        json_out_word(o, "service_tier", e->manner.service_tier);
 }
 
-static json_t *head_json(const exchange *e, const char *object)
+/* As OpenAI does: the last event has it, those before it null. */
+static void write_usage(json_out *o, const exchange *e)
 {
-    json_t *head =
-        json_pack("{s:s, s:s, s:I, s:s, s:s, s:s*}", "id", e->reply_id, "object", object, "created",
-                  (json_int_t)e->created, "model", run_plan(first_run(e))->model,
-                  "system_fingerprint", SYSTEM_FINGERPRINT, "service_tier", e->manner.service_tier);
-    return head;
+    const reply_stats stats = replies_stats(e);
+    if (e->manner.include_usage && e->manner.continuous_usage)
+        usage_write(o, "usage", &stats);
+    else if (e->manner.include_usage)
+        json_out_word(o, "usage", NULL);
 }
 
-static json_t *text_or_null(const buffer *text, bool is_null)
+void openai_close_chunk(json_out *o, const exchange *e, const char *finish)
 {
-    return is_null ? json_null() : json_text(text->data, text->length);
+    reply_stats so_far;
+    json_out_close(o, ']');
+    if (finish != NULL && replies_are_told(e))
+        replies_write_account(e, o);
+    else if (replies_tell_timings(e, &so_far))
+        timings_write(o, "timings", &so_far);
+    write_usage(o, e);
+    json_out_close(o, '}');
+}
+
+bool openai_end_stream(exchange *e, const char *object)
+{
+    const reply_stats stats = replies_stats(e);
+    if (e->manner.include_usage) {
+        json_out o = stream_open(e);
+        openai_open_reply(&o, e, object);
+        json_out_raw(&o, "choices", "[]", 2);
+        usage_write(&o, "usage", &stats);
+        timings_write(&o, "timings", &stats);
+        json_out_close(&o, '}');
+        if (!stream_close(&o))
+            return false;
+    }
+    return stream_add_text(e, "data: [DONE]\n\n");
 }
 
 static json_t *call_json(const reply_call *call)
@@ -29,78 +63,90 @@ static json_t *call_json(const reply_call *call)
                      json_text(call->arguments.data, call->arguments.length));
 }
 
-static json_t *message_json(const choice *c)
+static json_t *calls_json(const choice *c)
 {
-    json_t *message =
-        json_pack("{s:s, s:o, s:n}", "role", "assistant", "content",
-                  text_or_null(&c->text, c->n_calls > 0 && c->text.length == 0), "refusal");
-    if (c->thought.length > 0)
-        json_object_set_new(message, "reasoning_content",
-                            json_text(c->thought.data, c->thought.length));
-    if (c->n_calls == 0)
-        return message;
     json_t *calls = json_array();
     for (size_t i = 0; i < c->n_calls; i++)
         json_array_append_new(calls, call_json(&c->calls[i]));
-    json_object_set_new(message, "tool_calls", calls);
-    return message;
+    return calls;
 }
 
-static json_t *whole(const exchange *e)
+static void write_message(json_out *o, const choice *c)
+{
+    json_out_open(o, "message", '{');
+    json_out_word(o, "role", "assistant");
+    if (c->n_calls > 0 && c->text.length == 0)
+        json_out_word(o, "content", NULL);
+    else
+        json_out_text(o, "content", c->text.data, c->text.length);
+    json_out_word(o, "refusal", NULL);
+    if (c->thought.length > 0)
+        json_out_text(o, "reasoning_content", c->thought.data, c->thought.length);
+    if (c->n_calls > 0)
+        json_out_value(o, "tool_calls", calls_json(c));
+    json_out_close(o, '}');
+}
+
+static void write_whole(const exchange *e, json_out *o)
 {
     const reply_stats stats = replies_stats(e);
-    json_t *body = head_json(e, "chat.completion"), *choices = json_array();
+    openai_open_reply(o, e, "chat.completion");
+    json_out_open(o, "choices", '[');
     for (size_t i = 0; i < e->n_choices; i++) {
         choice *c = &e->choices[i];
-        json_array_append_new(choices,
-                              json_pack("{s:I, s:o, s:o, s:s}", "index", (json_int_t)c->index,
-                                        "message", message_json(c), "logprobs", logprobs_chat(e, c),
-                                        "finish_reason", choice_finish_text(c)));
+        json_out_open(o, NULL, '{');
+        json_out_count(o, "index", (int64_t)c->index);
+        write_message(o, c);
+        json_out_value(o, "logprobs", logprobs_chat(e, c));
+        json_out_word(o, "finish_reason", choice_finish_text(c));
+        json_out_close(o, '}');
     }
-    json_object_set_new(body, "choices", choices);
-    json_object_set_new(body, "usage", usage_json(&stats));
-    return body;
+    json_out_close(o, ']');
+    usage_write(o, "usage", &stats);
+    replies_write_account(e, o);
+    json_out_close(o, '}');
 }
 
 /* ---- streams --------------------------------------------------------------------------------- */
 
-/* `delta` is taken over. */
-static json_t *chunk_json(const exchange *e, choice *c, json_t *delta, const char *finish)
+#define CHUNK "chat.completion.chunk"
+
+static void open_chunk(json_out *o, const exchange *e, const choice *c)
 {
-    json_t *chunk = head_json(e, "chat.completion.chunk");
-    json_object_set_new(chunk, "choices",
-                        json_pack("[{s:I, s:o, s:o, s:s?}]", "index", (json_int_t)c->index, "delta",
-                                  delta, "logprobs", logprobs_chat(e, c), "finish_reason", finish));
-    return chunk;
+    openai_open_reply(o, e, CHUNK);
+    json_out_open(o, "choices", '[');
+    json_out_open(o, NULL, '{');
+    json_out_count(o, "index", (int64_t)c->index);
 }
 
-static json_t *with_usage(const exchange *e, json_t *chunk)
+/* What follows its delta; `finish` NULL: the choice goes on. */
+static void close_chunk(json_out *o, const exchange *e, choice *c, const char *finish)
 {
-    const reply_stats stats = replies_stats(e);
-    if (e->manner.include_usage && e->manner.continuous_usage)
-        json_object_set_new(chunk, "usage", usage_json(&stats));
-    else if (e->manner.include_usage)
-        json_object_set_new(chunk, "usage", json_null()); /* as OpenAI does: the last one has it */
-    return chunk;
+    json_out_value(o, "logprobs", logprobs_chat(e, c));
+    json_out_word(o, "finish_reason", finish);
+    json_out_close(o, '}');
+    openai_close_chunk(o, e, finish);
 }
 
-static bool add_chunk(exchange *e, json_t *chunk)
+/* `delta`: its text. */
+static bool add_chunk(exchange *e, choice *c, const char *delta, const char *finish)
 {
-    replies_add_timings(e, chunk);
-    return stream_add_event(e, NULL, with_usage(e, chunk));
+    json_out o = stream_open(e);
+    open_chunk(&o, e, c);
+    json_out_raw(&o, "delta", delta, strlen(delta));
+    close_chunk(&o, e, c, finish);
+    return stream_close(&o);
 }
 
 static bool begin(exchange *e)
 {
-    for (size_t i = 0; i < e->n_choices; i++) {
-        json_t *delta = json_pack("{s:s, s:n}", "role", "assistant", "content");
-        if (!add_chunk(e, chunk_json(e, &e->choices[i], delta, NULL)))
+    for (size_t i = 0; i < e->n_choices; i++)
+        if (!add_chunk(e, &e->choices[i], "{\"role\":\"assistant\",\"content\":null}", NULL))
             return false;
-    }
     return true;
 }
 
-static json_t *piece_json(const choice *c, const reply_piece *piece)
+static json_t *delta_json(const choice *c, const reply_piece *piece)
 {
     json_int_t index = (json_int_t)piece->call;
     json_t *text = json_text(piece->text, piece->length);
@@ -127,46 +173,44 @@ static bool is_plain(const exchange *e, const reply_piece *piece)
            !m->tells_timings;
 }
 
+static bool make_frame(exchange *e, choice *c)
+{
+    json_out o = stream_open_frame(e);
+    open_chunk(&o, e, c);
+    json_out_open(&o, "delta", '{');
+    json_out_text(&o, "content", STREAM_HOLE, sizeof STREAM_HOLE - 1);
+    json_out_close(&o, '}');
+    close_chunk(&o, e, c, NULL);
+    return stream_close_frame(e, c, &o);
+}
+
 static bool add_piece(exchange *e, choice *c, const reply_piece *piece)
 {
-    static const reply_piece hole = {
-        .part = REPLY_TEXT, .text = STREAM_HOLE, .length = sizeof STREAM_HOLE - 1};
-    if (!is_plain(e, piece))
-        return add_chunk(e, chunk_json(e, c, piece_json(c, piece), NULL));
-    if (!stream_has_frame(e, c) &&
-        !stream_make_frame(e, c, with_usage(e, chunk_json(e, c, piece_json(c, &hole), NULL))))
-        return false;
-    return stream_add_framed(e, piece->text, piece->length);
+    if (is_plain(e, piece))
+        return (stream_has_frame(e, c) || make_frame(e, c)) &&
+               stream_add_framed(e, piece->text, piece->length);
+    json_out o = stream_open(e);
+    open_chunk(&o, e, c);
+    json_out_value(&o, "delta", delta_json(c, piece));
+    close_chunk(&o, e, c, NULL);
+    return stream_close(&o);
 }
 
 static bool end_choice(exchange *e, choice *c)
 {
-    json_t *last = chunk_json(e, c, json_object(), choice_finish_text(c));
-    if (!replies_are_told(e))
-        return add_chunk(e, last);
-    return stream_add_accounted(e, with_usage(e, last));
+    return add_chunk(e, c, "{}", choice_finish_text(c));
 }
 
 static bool end(exchange *e)
 {
-    if (e->manner.include_usage) {
-        const reply_stats stats = replies_stats(e);
-        json_t *usage = head_json(e, "chat.completion.chunk");
-        json_object_set_new(usage, "choices", json_array());
-        json_object_set_new(usage, "usage", usage_json(&stats));
-        json_object_set_new(usage, "timings", timings_json(&stats));
-        if (!stream_add_event(e, NULL, usage))
-            return false;
-    }
-    return stream_add_text(e, "data: [DONE]\n\n");
+    return openai_end_stream(e, CHUNK);
 }
 
 const api openai_chat_api = {
     .id_prefix = "chatcmpl-",
     .stream_type = "text/event-stream; charset=utf-8",
     .form = &openai_chat_form,
-    .is_accounted = true,
-    .whole = whole,
+    .write_whole = write_whole,
     .begin = begin,
     .piece = add_piece,
     .choice_end = end_choice,

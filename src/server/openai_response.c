@@ -9,6 +9,8 @@
 #include "base/json.h"
 #include "base/json_fields.h"
 
+#define USAGE_LIMIT ((size_t)1 << 10)
+
 /* ---- errors --------------------------------------------------------------------------------- */
 
 static const char *error_type(int status)
@@ -86,12 +88,26 @@ json_t *api_error_json(const api_error *e)
 
 /* ---- replies -------------------------------------------------------------------------------- */
 
+void usage_write(json_out *o, const char *name, const reply_stats *stats)
+{
+    int64_t prompt = (int64_t)stats->prompt_tokens, tokens = (int64_t)stats->reply_tokens;
+    json_out_open(o, name, '{');
+    json_out_count(o, "prompt_tokens", prompt);
+    json_out_count(o, "completion_tokens", tokens);
+    json_out_count(o, "total_tokens", prompt + tokens);
+    json_out_open(o, "prompt_tokens_details", '{');
+    json_out_count(o, "cached_tokens", (int64_t)stats->cached_tokens);
+    json_out_close(o, '}');
+    json_out_close(o, '}');
+}
+
 json_t *usage_json(const reply_stats *stats)
 {
-    json_int_t prompt = (json_int_t)stats->prompt_tokens, tokens = (json_int_t)stats->reply_tokens;
-    return json_pack("{s:I, s:I, s:I, s:{s:I}}", "prompt_tokens", prompt, "completion_tokens",
-                     tokens, "total_tokens", prompt + tokens, "prompt_tokens_details",
-                     "cached_tokens", (json_int_t)stats->cached_tokens);
+    buffer text;
+    buffer_init(&text, USAGE_LIMIT);
+    json_out o = {.to = &text};
+    usage_write(&o, NULL, stats);
+    return json_out_read(&o);
 }
 
 /* Of what has not begun: nothing. */
@@ -149,10 +165,10 @@ json_t *timings_json(const reply_stats *stats)
     return json_fields_value(timings_fields, timings_count(stats), &t);
 }
 
-error_code timings_write(buffer *out, const reply_stats *stats)
+void timings_write(json_out *o, const char *name, const reply_stats *stats)
 {
     const timings t = timings_of(stats);
-    return json_fields_write(out, timings_fields, timings_count(stats), &t);
+    json_fields_write(o, name, timings_fields, timings_count(stats), &t);
 }
 
 json_t *model_json(const char *id, size_t context, int64_t created)

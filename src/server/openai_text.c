@@ -1,77 +1,70 @@
 /* openai_text.c: replies as OpenAI's completions of raw prompts. */
 #include "server/exchange.h"
 
-#include "base/json.h"
+#define OBJECT "text_completion"
 
-static json_t *head_json(const exchange *e)
+/* What follows a choice's text; `finish` NULL: it goes on. */
+static void close_choice(json_out *o, const exchange *e, choice *c, const char *finish)
 {
-    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s*}", "id", e->reply_id, "object",
-                     "text_completion", "created", (json_int_t)e->created, "model",
-                     run_plan(e->choices[0].run)->model, "system_fingerprint", SYSTEM_FINGERPRINT,
-                     "service_tier", e->manner.service_tier);
+    json_out_value(o, "logprobs", logprobs_text(e, c));
+    json_out_word(o, "finish_reason", finish);
+    json_out_close(o, '}');
 }
 
-static json_t *choice_json(const exchange *e, choice *c, json_t *text, const char *finish)
+static void open_choice(json_out *o, const choice *c)
 {
-    return json_pack("{s:I, s:o, s:o, s:s?}", "index", (json_int_t)c->index, "text", text,
-                     "logprobs", logprobs_text(e, c), "finish_reason", finish);
+    json_out_open(o, NULL, '{');
+    json_out_count(o, "index", (int64_t)c->index);
 }
 
-static json_t *whole_text(const choice *c)
+static void write_whole_text(json_out *o, const choice *c)
 {
     buffer all;
     buffer_init(&all, c->text.limit + c->echo.limit);
-    bool added = buffer_add(&all, c->echo.data, c->echo.length) == OK &&
-                 buffer_add(&all, c->text.data, c->text.length) == OK;
-    json_t *text = added ? json_text(all.data, all.length) : NULL;
+    if (buffer_add(&all, c->echo.data, c->echo.length) == OK &&
+        buffer_add(&all, c->text.data, c->text.length) == OK)
+        json_out_text(o, "text", all.data, all.length);
+    else
+        o->code = ERR_MEMORY;
     buffer_free(&all);
-    return text;
 }
 
-static json_t *whole(const exchange *e)
+static void write_whole(const exchange *e, json_out *o)
 {
     const reply_stats stats = replies_stats(e);
-    json_t *body = head_json(e), *choices = json_array();
+    openai_open_reply(o, e, OBJECT);
+    json_out_open(o, "choices", '[');
     for (size_t i = 0; i < e->n_choices; i++) {
         choice *c = &e->choices[i];
-        json_array_append_new(choices,
-                              choice_json(e, c, whole_text(c), finish_reason_text(c->finish)));
+        open_choice(o, c);
+        write_whole_text(o, c);
+        close_choice(o, e, c, finish_reason_text(c->finish));
     }
-    json_object_set_new(body, "choices", choices);
-    json_object_set_new(body, "usage", usage_json(&stats));
-    return body;
+    json_out_close(o, ']');
+    usage_write(o, "usage", &stats);
+    replies_write_account(e, o);
+    json_out_close(o, '}');
 }
 
 /* ---- streams --------------------------------------------------------------------------------- */
 
-static json_t *with_usage(const exchange *e, json_t *chunk)
+static bool add_chunk(exchange *e, choice *c, const char *text, size_t length, const char *finish)
 {
-    const reply_stats stats = replies_stats(e);
-    if (e->manner.include_usage)
-        json_object_set_new(chunk, "usage",
-                            e->manner.continuous_usage ? usage_json(&stats) : json_null());
-    return chunk;
-}
-
-static bool add_chunk(exchange *e, json_t *chunk)
-{
-    replies_add_timings(e, chunk);
-    return stream_add_event(e, NULL, with_usage(e, chunk));
-}
-
-static bool add_text(exchange *e, choice *c, const char *text, size_t length)
-{
-    json_t *chunk = head_json(e);
-    json_object_set_new(chunk, "choices",
-                        json_pack("[o]", choice_json(e, c, json_text(text, length), NULL)));
-    return add_chunk(e, chunk);
+    json_out o = stream_open(e);
+    openai_open_reply(&o, e, OBJECT);
+    json_out_open(&o, "choices", '[');
+    open_choice(&o, c);
+    json_out_text(&o, "text", text, length);
+    close_choice(&o, e, c, finish);
+    openai_close_chunk(&o, e, finish);
+    return stream_close(&o);
 }
 
 static bool begin(exchange *e)
 {
     for (size_t i = 0; i < e->n_choices; i++) {
         choice *c = &e->choices[i];
-        if (c->echo.length > 0 && !add_text(e, c, c->echo.data, c->echo.length))
+        if (c->echo.length > 0 && !add_chunk(e, c, c->echo.data, c->echo.length, NULL))
             return false;
     }
     return true;
@@ -79,38 +72,24 @@ static bool begin(exchange *e)
 
 static bool add_piece(exchange *e, choice *c, const reply_piece *piece)
 {
-    return add_text(e, c, piece->text, piece->length);
+    return add_chunk(e, c, piece->text, piece->length, NULL);
 }
 
 static bool end_choice(exchange *e, choice *c)
 {
-    json_t *last = head_json(e);
-    json_object_set_new(
-        last, "choices",
-        json_pack("[o]", choice_json(e, c, json_string(""), finish_reason_text(c->finish))));
-    return replies_are_told(e) ? stream_add_accounted(e, with_usage(e, last)) : add_chunk(e, last);
+    return add_chunk(e, c, "", 0, finish_reason_text(c->finish));
 }
 
 static bool end(exchange *e)
 {
-    const reply_stats stats = replies_stats(e);
-    if (e->manner.include_usage) {
-        json_t *usage = head_json(e);
-        json_object_set_new(usage, "choices", json_array());
-        json_object_set_new(usage, "usage", usage_json(&stats));
-        json_object_set_new(usage, "timings", timings_json(&stats));
-        if (!stream_add_event(e, NULL, usage))
-            return false;
-    }
-    return stream_add_text(e, "data: [DONE]\n\n");
+    return openai_end_stream(e, OBJECT);
 }
 
 const api openai_text_api = {
     .id_prefix = "cmpl-",
     .stream_type = "text/event-stream; charset=utf-8",
     .form = &openai_text_form,
-    .is_accounted = true,
-    .whole = whole,
+    .write_whole = write_whole,
     .begin = begin,
     .piece = add_piece,
     .choice_end = end_choice,

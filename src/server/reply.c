@@ -357,21 +357,18 @@ reply_stats replies_stats(const exchange *e)
     return all;
 }
 
-void replies_add_timings(const exchange *e, json_t *piece)
+bool replies_tell_timings(const exchange *e, reply_stats *so_far)
 {
-    const reply_stats stats = replies_stats(e);
-    if (e->manner.tells_timings && stats.reply_tokens > 0)
-        json_object_set_new(piece, "timings", timings_json(&stats));
+    if (e->manner.tells_timings)
+        *so_far = replies_stats(e);
+    return e->manner.tells_timings && so_far->reply_tokens > 0;
 }
 
-bool replies_write_account(const exchange *e, buffer *object)
+void replies_write_account(const exchange *e, json_out *o)
 {
     const reply_stats stats = replies_stats(e);
-    object->length--; /* its brace */
-    return buffer_add_text(object, ",\"timings\":") == OK && timings_write(object, &stats) == OK &&
-           buffer_add_text(object, ",\"a_io\":") == OK &&
-           account_write(object, e->choices[0].run, (uint64_t)e->manner.seed) == OK &&
-           buffer_add_text(object, "}") == OK;
+    timings_write(o, "timings", &stats);
+    account_write(o, "a_io", e->choices[0].run, (uint64_t)e->manner.seed);
 }
 
 const char *choice_finish_text(const choice *c)

@@ -15,25 +15,31 @@ bool stream_add_text(exchange *e, const char *text)
     return buffer_add_text(&e->out, text) == OK;
 }
 
-bool stream_add_event(exchange *e, const char *name, json_t *value)
+static json_out open_data(buffer *to)
+{
+    return (json_out){.to = to, .code = buffer_add_text(to, "data: ")};
+}
+
+json_out stream_open(exchange *e)
 {
     e->last_event_ms = clock_ms();
+    return open_data(&e->out);
+}
+
+bool stream_close(json_out *o)
+{
+    return o->code == OK && buffer_add_text(o->to, "\n\n") == OK;
+}
+
+bool stream_add_event(exchange *e, const char *name, json_t *value)
+{
     if (name != NULL && buffer_add_format(&e->out, "event: %s\n", name) != OK) {
         json_decref(value);
         return false;
     }
-    return buffer_add_text(&e->out, "data: ") == OK && json_write(&e->out, value) == OK &&
-           buffer_add_text(&e->out, "\n\n") == OK;
-}
-
-bool stream_add_accounted(exchange *e, json_t *value)
-{
-    e->last_event_ms = clock_ms();
-    bool added = buffer_add_text(&e->out, "data: ") == OK;
-    if (!added)
-        json_decref(value);
-    return added && json_write(&e->out, value) == OK && replies_write_account(e, &e->out) &&
-           buffer_add_text(&e->out, "\n\n") == OK;
+    json_out o = stream_open(e);
+    json_out_value(&o, NULL, value);
+    return stream_close(&o);
 }
 
 bool stream_has_frame(const exchange *e, const choice *c)
@@ -41,16 +47,17 @@ bool stream_has_frame(const exchange *e, const choice *c)
     return e->frame.length > 0 && e->frame_choice == c->index;
 }
 
-bool stream_make_frame(exchange *e, const choice *c, json_t *value)
+json_out stream_open_frame(exchange *e)
+{
+    buffer_clear(&e->frame);
+    return open_data(&e->frame);
+}
+
+bool stream_close_frame(exchange *e, const choice *c, json_out *o)
 {
     static const char hole[] = "\"\\u0001the text\\u0001\""; /* STREAM_HOLE in JSON */
     buffer *f = &e->frame;
-    buffer_clear(f);
-    bool is_written = buffer_add_text(f, "data: ") == OK;
-    if (!is_written)
-        json_decref(value);
-    is_written = is_written && json_write(f, value) == OK && buffer_add_text(f, "\n\n") == OK;
-    const char *at = is_written ? strstr(f->data, hole) : NULL;
+    const char *at = stream_close(o) ? strstr(f->data, hole) : NULL;
     if (at == NULL) {
         buffer_free(f);
         return false;

@@ -24,7 +24,9 @@ static void check(size_t n, double ms, uint64_t bytes, const char *wanted)
     const sample s = {n, ms, bytes};
     buffer text;
     buffer_init(&text, 4096);
-    assert_int_equal(json_fields_write(&text, fields, 3, &s), OK);
+    json_out out = {.to = &text};
+    json_fields_write(&out, NULL, fields, 3, &s);
+    assert_int_equal(out.code, OK);
     if (wanted != NULL)
         assert_string_equal(text.data, wanted);
     json_t *read = json_loads(text.data, 0, NULL), *value = json_fields_value(fields, 3, &s);
@@ -48,6 +50,7 @@ static void texts_say_what_values_say(void **state)
     check(0, 0, 0, "{\"n\":0,\"ms\":0.000000,\"bytes\":0}");
     check(12, 305.25, 1, "{\"n\":12,\"ms\":305.250000,\"bytes\":1}");
     check(9, -0.5, 7, "{\"n\":9,\"ms\":-0.500000,\"bytes\":7}");
+    check(9, -1e-9, 7, "{\"n\":9,\"ms\":0.000000,\"bytes\":7}");
     check(1, NAN, 1, "{\"n\":1,\"ms\":0.000000,\"bytes\":1}");
     check(1, INFINITY, 1, NULL);
     check(INT64_MAX, 999999999.9999996, INT64_MAX, NULL);
@@ -65,7 +68,9 @@ static void no_memory_is_told(void **state)
     for (size_t limit = 0; limit < 30; limit++) {
         buffer text;
         buffer_init(&text, limit);
-        assert_int_equal(json_fields_write(&text, fields, 3, &s), ERR_TOO_LARGE);
+        json_out out = {.to = &text};
+        json_fields_write(&out, NULL, fields, 3, &s);
+        assert_int_equal(out.code, ERR_TOO_LARGE);
         buffer_free(&text);
     }
 }
