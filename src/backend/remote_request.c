@@ -6,14 +6,61 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/json_out.h"
 
 #define BODY_LIMIT ((size_t)1 << 30)
 #define USUAL_REST ((size_t)1 << 10) /* bytes of a body without its prompt */
 
-/* All of these take the value over; what there was no memory for is told at the end. */
-static void set(json_t *body, const char *name, json_t *value)
+/* A body that is being written. */
+typedef struct body {
+    json_out out;
+    const json_t
+        *own; /* the model's fields, which come in place of others of their names; or NULL */
+} body;
+
+static bool takes(const body *b, const char *name)
 {
-    json_object_set_new(body, name, value);
+    return json_object_get(b->own, name) == NULL;
+}
+
+static void put_count(body *b, const char *name, int64_t count)
+{
+    if (takes(b, name))
+        json_out_count(&b->out, name, count);
+}
+
+static void put_real(body *b, const char *name, float number)
+{
+    if (takes(b, name))
+        json_out_real(&b->out, name, (double)number);
+}
+
+static void put_flag(body *b, const char *name, bool flag)
+{
+    if (takes(b, name))
+        json_out_flag(&b->out, name, flag);
+}
+
+static void put_text(body *b, const char *name, const char *text, size_t length)
+{
+    if (takes(b, name))
+        json_out_text(&b->out, name, text, length);
+}
+
+/* As it stands. */
+static void put_json(body *b, const char *name, const char *json)
+{
+    if (takes(b, name))
+        json_out_raw(&b->out, name, json, strlen(json));
+}
+
+/* Taken over. */
+static void put_value(body *b, const char *name, json_t *value)
+{
+    if (takes(b, name))
+        json_out_value(&b->out, name, value);
+    else
+        json_decref(value);
 }
 
 static json_t *parse(const char *text)
@@ -64,7 +111,7 @@ static bool write_arguments(json_t *message)
         char *text = json_print(arguments, JSON_ENCODE_ANY);
         if (text == NULL)
             return false;
-        set(function, "arguments", json_text(text, strlen(text)));
+        json_object_set_new(function, "arguments", json_text(text, strlen(text)));
         free(text);
     }
     return true;
@@ -122,91 +169,116 @@ static error_code add_prompt(buffer *out, const request *r)
                                : add_ids(out, r);
 }
 
+static void put_prompt(body *b, const char *name, const request *r)
+{
+    if (!takes(b, name))
+        return;
+    json_out_raw(&b->out, name, "", 0);
+    if (b->out.code == OK)
+        b->out.code = add_prompt(b->out.to, r);
+}
+
 /* ---- the rest -------------------------------------------------------------------------------- */
 
-static void add_tools(json_t *body, const request_chat *c)
+static void add_tools(body *b, const request_chat *c)
 {
     if (c->tools_json == NULL)
         return;
-    set(body, "tools", parse(c->tools_json));
+    put_value(b, "tools", parse(c->tools_json));
     if (c->must_call && c->called != NULL)
-        set(body, "tool_choice",
-            json_pack("{s:s, s:{s:s}}", "type", "function", "function", "name", c->called));
+        put_value(b, "tool_choice",
+                  json_pack("{s:s, s:{s:s}}", "type", "function", "function", "name", c->called));
     else if (c->must_call)
-        set(body, "tool_choice", json_string("required"));
+        put_value(b, "tool_choice", json_string("required"));
     if (c->calls_once)
-        set(body, "parallel_tool_calls", json_false());
+        put_flag(b, "parallel_tool_calls", false);
 }
 
-static void add_conversation(json_t *body, const request *r)
+static void add_conversation(body *b, const request *r)
 {
-    add_tools(body, &r->chat);
+    add_tools(b, &r->chat);
     if (r->chat.begun != NULL) { /* vLLM's two */
-        set(body, "continue_final_message", json_true());
-        set(body, "add_generation_prompt", json_false());
+        put_flag(b, "continue_final_message", true);
+        put_flag(b, "add_generation_prompt", false);
     }
     if (r->chat.documents_json != NULL)
-        set(body, "documents", parse(r->chat.documents_json));
+        put_value(b, "documents", parse(r->chat.documents_json));
     if (r->chat.variables_json != NULL)
-        set(body, "chat_template_kwargs", parse(r->chat.variables_json));
+        put_value(b, "chat_template_kwargs", parse(r->chat.variables_json));
 }
 
-/* What changes nothing is left out: not every server knows each of these fields. */
-static void add_sampling(json_t *body, const sampling_params *s)
+static json_t *biases_json(const sampling_params *s)
 {
-    set(body, "temperature", json_real((double)s->temperature));
-    set(body, "seed", json_integer((json_int_t)((s->seed + s->choice) & INT64_MAX)));
-    if (s->top_p < 1)
-        set(body, "top_p", json_real((double)s->top_p));
-    if (s->top_k > 0)
-        set(body, "top_k", json_integer(s->top_k));
-    if (s->min_p > 0)
-        set(body, "min_p", json_real((double)s->min_p));
-    if (s->repetition_penalty < 1 || s->repetition_penalty > 1)
-        set(body, "repetition_penalty", json_real((double)s->repetition_penalty));
-    if (s->presence_penalty < 0 || s->presence_penalty > 0)
-        set(body, "presence_penalty", json_real((double)s->presence_penalty));
-    if (s->frequency_penalty < 0 || s->frequency_penalty > 0)
-        set(body, "frequency_penalty", json_real((double)s->frequency_penalty));
-    json_t *biases = s->n_biases > 0 ? json_object() : NULL;
+    json_t *biases = json_object();
     for (size_t i = 0; i < s->n_biases; i++) {
         char token[16];
         snprintf(token, sizeof token, "%d", s->biases[i].token);
-        set(biases, token, json_real((double)s->biases[i].bias));
+        json_object_set_new(biases, token, json_real((double)s->biases[i].bias));
     }
-    if (biases != NULL)
-        set(body, "logit_bias", biases);
+    return biases;
 }
 
-static void add_limits(json_t *body, const request *r)
+/* What changes nothing is left out: not every server knows each of these fields. */
+static void add_sampling(body *b, const sampling_params *s)
+{
+    put_real(b, "temperature", s->temperature);
+    put_count(b, "seed", (int64_t)((s->seed + s->choice) & INT64_MAX));
+    if (s->top_p < 1)
+        put_real(b, "top_p", s->top_p);
+    if (s->top_k > 0)
+        put_count(b, "top_k", s->top_k);
+    if (s->min_p > 0)
+        put_real(b, "min_p", s->min_p);
+    if (s->repetition_penalty < 1 || s->repetition_penalty > 1)
+        put_real(b, "repetition_penalty", s->repetition_penalty);
+    if (s->presence_penalty < 0 || s->presence_penalty > 0)
+        put_real(b, "presence_penalty", s->presence_penalty);
+    if (s->frequency_penalty < 0 || s->frequency_penalty > 0)
+        put_real(b, "frequency_penalty", s->frequency_penalty);
+    if (s->n_biases > 0)
+        put_value(b, "logit_bias", biases_json(s));
+}
+
+static void add_limits(body *b, const request *r)
 {
     if (r->max_tokens > 0)
-        set(body, "max_tokens", json_integer((json_int_t)r->max_tokens));
+        put_count(b, "max_tokens", (int64_t)r->max_tokens);
     if (r->min_tokens == SIZE_MAX)
-        set(body, "ignore_eos", json_true());
+        put_flag(b, "ignore_eos", true);
     else if (r->min_tokens > 0)
-        set(body, "min_tokens", json_integer((json_int_t)r->min_tokens));
+        put_count(b, "min_tokens", (int64_t)r->min_tokens);
     json_t *stops = r->n_stops > 0 ? json_array() : NULL;
     for (size_t i = 0; i < r->n_stops; i++)
         json_array_append_new(stops, json_string(r->stops[i]));
     if (stops != NULL)
-        set(body, "stop", stops);
+        put_value(b, "stop", stops);
 }
 
-static error_code add_grammar(json_t *body, const remote_backend *b, const reply_grammar *g,
-                              failure *fail)
+static void add_scores(body *b, const request *r, size_t n_top)
 {
-    if (g->text == NULL)
-        return OK;
-    if (g->kind != GRAMMAR_JSON_SCHEMA)
-        return failure_set(fail, ERR_UNSUPPORTED,
-                           "the server of model '%s' is asked for JSON Schemas only, not for other "
-                           "grammars",
-                           b->base.name);
-    set(body, "response_format",
-        json_pack("{s:s, s:{s:s, s:b, s:o}}", "type", "json_schema", "json_schema", "name", "reply",
-                  "strict", 1, "schema", parse(g->text)));
-    return OK;
+    if (n_top > 0 || r->wants_scores)
+        put_flag(b, "logprobs", true);
+    if (n_top > 0)
+        put_count(b, "top_logprobs", (int64_t)n_top);
+}
+
+static void add_grammar(body *b, const reply_grammar *g)
+{
+    if (g->text != NULL)
+        put_value(b, "response_format",
+                  json_pack("{s:s, s:{s:s, s:b, s:o}}", "type", "json_schema", "json_schema",
+                            "name", "reply", "strict", 1, "schema", parse(g->text)));
+}
+
+/* The model's own fields, as they stand in the text of their object. */
+static void add_own(body *b)
+{
+    char *text = json_object_size(b->own) > 0 ? json_print(b->own, JSON_COMPACT) : NULL;
+    if (text != NULL)
+        json_out_raw(&b->out, NULL, text + 1, strlen(text) - 2);
+    else if (json_object_size(b->own) > 0)
+        b->out.code = ERR_MEMORY;
+    free(text);
 }
 
 static error_code check(const remote_backend *b, const request *r, failure *fail)
@@ -223,58 +295,52 @@ static error_code check(const remote_backend *b, const request *r, failure *fail
                              b->base.name, what);
 }
 
-/* The body but for its prompt, which is not empty and taken over, and behind it the prompt, unless
- * the model's own fields have another. */
-static error_code write_text(const remote_backend *b, const request *r, json_t *rest, char **out)
+static error_code check_grammar(const remote_backend *b, const reply_grammar *g, failure *fail)
 {
-    const char *name = is_chat(r) ? "messages" : "prompt";
-    bool has_own = json_object_get(b->fields, name) != NULL;
-    buffer text;
-    buffer_init(&text, BODY_LIMIT);
-    error_code code = buffer_reserve(&text, prompt_bytes(r) + USUAL_REST);
-    if (code == OK)
-        code = json_write(&text, rest);
-    else
-        json_decref(rest);
-    if (code == OK && !has_own) {
-        text.data[text.length - 1] = ','; /* it was a brace */
-        code = buffer_add_format(&text, "\"%s\":", name);
-        if (code == OK)
-            code = add_prompt(&text, r);
-        if (code == OK)
-            code = buffer_add_text(&text, "}");
-    }
-    if (code != OK)
-        buffer_free(&text);
-    *out = text.data;
-    return code;
+    if (g->text == NULL || g->kind == GRAMMAR_JSON_SCHEMA)
+        return OK;
+    return failure_set(fail, ERR_UNSUPPORTED,
+                       "the server of model '%s' is asked for JSON Schemas only, not for other "
+                       "grammars",
+                       b->base.name);
+}
+
+static void write_body(body *b, const char *asked, const request *r, size_t n_top)
+{
+    json_out_open(&b->out, NULL, '{');
+    put_text(b, "model", asked, strlen(asked));
+    put_flag(b, "stream", true);
+    put_json(b, "stream_options", "{\"include_usage\":true}");
+    if (is_chat(r))
+        add_conversation(b, r);
+    else if (r->suffix != NULL)
+        put_text(b, "suffix", r->suffix, r->suffix_length);
+    add_sampling(b, &r->sampling);
+    add_limits(b, r);
+    add_scores(b, r, n_top);
+    add_grammar(b, &r->grammar);
+    add_own(b);
+    put_prompt(b, is_chat(r) ? "messages" : "prompt", r);
+    json_out_close(&b->out, '}');
 }
 
 error_code remote_request_write(const remote_backend *b, const request *r, size_t n_top, char **out,
                                 failure *fail)
 {
+    buffer text;
     error_code code = check(b, r, fail);
+    if (code == OK)
+        code = check_grammar(b, &r->grammar, fail);
     if (code != OK)
         return code;
-    json_t *body = json_pack("{s:s, s:b, s:{s:b}}", "model", b->config->remote.model, "stream", 1,
-                             "stream_options", "include_usage", 1);
-    if (is_chat(r))
-        add_conversation(body, r);
-    else if (r->suffix != NULL)
-        set(body, "suffix", json_text(r->suffix, r->suffix_length));
-    add_sampling(body, &r->sampling);
-    add_limits(body, r);
-    if (n_top > 0 || r->wants_scores)
-        set(body, "logprobs", json_true());
-    if (n_top > 0)
-        set(body, "top_logprobs", json_integer((json_int_t)n_top));
-    code = add_grammar(body, b, &r->grammar, fail);
-    if (b->fields != NULL)
-        json_object_update(body, b->fields);
-    if (code != OK) {
-        json_decref(body);
-        return code;
+    buffer_init(&text, BODY_LIMIT);
+    body made = {.out = {.to = &text, .code = buffer_reserve(&text, prompt_bytes(r) + USUAL_REST)},
+                 .own = b->fields};
+    write_body(&made, b->config->remote.model, r, n_top);
+    if (made.out.code != OK) {
+        buffer_free(&text);
+        return failure_set(fail, made.out.code, "no memory for the request");
     }
-    code = write_text(b, r, body, out);
-    return code == OK ? OK : failure_set(fail, code, "no memory for the request");
+    *out = text.data;
+    return OK;
 }
