@@ -7,9 +7,9 @@
 
 typedef error_code event_text_sink(buffer *out, const void *data, size_t length);
 
-/* `at` SIZE_MAX: the text does not stand in the event as it is; else where it does. */
-bool event_text_read(const char *data, size_t length, event_text_sink *put, buffer *out, size_t *at,
-                     size_t *end);
+/* `from` SIZE_MAX: no text stands in the event as it is; else where it does. */
+bool event_text_read(const char *data, size_t length, event_text_sink *put, buffer *out,
+                     event_end *end, size_t *from, size_t *to);
 bool event_text_read_framed(const char *data, size_t length, const char *frame, size_t frame_length,
                             size_t at, size_t end, event_text_sink *put, buffer *out);
 
@@ -23,18 +23,20 @@ void event_frame_free(event_frame *f)
     buffer_free(&f->event);
 }
 
-bool event_text_take(event_frame *f, const char *data, size_t length, buffer *out)
+bool event_text_take(event_frame *f, const char *data, size_t length, buffer *out, event_end *end)
 {
+    *end = (event_end){.is_told = false};
     if (f->event.length > 0 && event_text_read_framed(data, length, f->event.data, f->event.length,
                                                       f->at, f->end, buffer_add, out))
         return true;
-    size_t at, end;
-    if (!event_text_read(data, length, buffer_add, out, &at, &end))
+    size_t from, to;
+    if (!event_text_read(data, length, buffer_add, out, end, &from, &to))
         return false;
     buffer_clear(&f->event);
-    if (at != SIZE_MAX && buffer_add(&f->event, data, length) == OK) {
-        f->at = at;
-        f->end = end;
+    bool is_text_alone = from != SIZE_MAX && !end->is_told && !end->has_usage;
+    if (is_text_alone && buffer_add(&f->event, data, length) == OK) {
+        f->at = from;
+        f->end = to;
     }
     return true;
 }

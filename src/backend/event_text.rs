@@ -1,4 +1,4 @@
-//! A stream's event as it nearly always is, read without making values of it (event_text.h).
+//! A stream's events as they nearly always are, read without making values of it (event_text.h).
 use std::borrow::Cow;
 use std::ffi::{c_int, c_void};
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -15,7 +15,7 @@ use crate::base::memory;
 struct Event<'a> {
     #[serde(borrow)]
     choices: [Choice<'a>; 1],
-    usage: Option<IgnoredAny>,
+    usage: Option<Usage>,
     error: Option<IgnoredAny>,
 }
 
@@ -23,28 +23,64 @@ struct Event<'a> {
 struct Choice<'a> {
     #[serde(borrow)]
     delta: Delta<'a>,
-    finish_reason: Option<IgnoredAny>,
+    finish_reason: Option<&'a str>,
     logprobs: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 struct Delta<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     content: Cow<'a, str>,
     reasoning_content: Option<IgnoredAny>,
     reasoning: Option<IgnoredAny>,
     tool_calls: Option<IgnoredAny>,
 }
 
-fn text_of(event: &[u8]) -> Option<Cow<'_, str>> {
-    let Event { choices: [choice], usage: None, error: None } = serde_json::from_slice(event).ok()? else {
+#[derive(Deserialize)]
+struct Usage {
+    prompt_tokens: usize,
+    completion_tokens: usize,
+    prompt_tokens_details: Option<Details>,
+}
+
+#[derive(Deserialize)]
+struct Details {
+    cached_tokens: Option<usize>,
+}
+
+/// event_end
+#[repr(C)]
+pub struct End {
+    is_told: bool,
+    is_cut: bool,
+    has_usage: bool,
+    prompt_tokens: usize,
+    reply_tokens: usize,
+    cached_tokens: usize,
+}
+
+fn end_of(finish: Option<&str>, usage: Option<Usage>) -> End {
+    let (is_told, is_cut) = (finish.is_some(), finish == Some("length"));
+    let mut end =
+        End { is_told, is_cut, has_usage: false, prompt_tokens: 0, reply_tokens: 0, cached_tokens: 0 };
+    if let Some(Usage { prompt_tokens, completion_tokens, prompt_tokens_details }) = usage {
+        let cached_tokens = prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0);
+        end = End { has_usage: true, prompt_tokens, reply_tokens: completion_tokens, cached_tokens, ..end };
+    }
+    end
+}
+
+fn read(event: &[u8]) -> Option<(Cow<'_, str>, End)> {
+    let Event { choices: [choice], usage, error: None } = serde_json::from_slice(event).ok()? else {
         return None;
     };
-    let Choice { delta, finish_reason: None, logprobs: None } = choice else {
+    let Choice { delta, finish_reason, logprobs: None } = choice else {
         return None;
     };
     match delta {
-        Delta { content, reasoning_content: None, reasoning: None, tool_calls: None } => Some(content),
+        Delta { content, reasoning_content: None, reasoning: None, tool_calls: None } => {
+            Some((content, end_of(finish_reason, usage)))
+        }
         _ => None,
     }
 }
@@ -60,19 +96,21 @@ pub unsafe extern "C" fn event_text_read(
     length: usize,
     put: Put,
     out: *mut c_void,
-    at: *mut usize,
-    end: *mut usize,
+    end: *mut End,
+    from: *mut usize,
+    to: *mut usize,
 ) -> bool {
     if !memory::reserve() {
         return false;
     }
     let work = || {
-        let Some(text) = text_of(slice::from_raw_parts(data, length)) else { return false };
-        *at = match text {
-            Cow::Borrowed(part) => part.as_ptr() as usize - data as usize,
-            Cow::Owned(_) => usize::MAX,
+        let Some((text, told)) = read(slice::from_raw_parts(data, length)) else { return false };
+        *from = match text {
+            Cow::Borrowed(part) if !part.is_empty() => part.as_ptr() as usize - data as usize,
+            _ => usize::MAX,
         };
-        *end = (*at).saturating_add(text.len());
+        *to = (*from).saturating_add(text.len());
+        *end = told;
         put(out, text.as_ptr().cast(), text.len()) == 0
     };
     catch_unwind(AssertUnwindSafe(work)).unwrap_or(false)

@@ -115,6 +115,13 @@ static void take_probe(remote_probe *p, const json_t *top)
     p->is_told = true;
 }
 
+static void end_answer(remote_call *c, bool is_cut)
+{
+    change_part(c, REMOTE_TEXT);
+    c->status.finish = is_cut ? END_LENGTH : END_STOP;
+    c->is_whole = true;
+}
+
 static void take_choice(remote_call *c, const json_t *choice)
 {
     const json_t *finish = json_object_get(choice, "finish_reason");
@@ -127,11 +134,8 @@ static void take_choice(remote_call *c, const json_t *choice)
         take_delta(c, json_object_get(choice, "delta"));
     else
         take_text(c, json_object_get(choice, "text"), REMOTE_TEXT);
-    if (!json_is_string(finish))
-        return;
-    change_part(c, REMOTE_TEXT);
-    c->status.finish = strcmp(json_string_value(finish), "length") == 0 ? END_LENGTH : END_STOP;
-    c->is_whole = true;
+    if (json_is_string(finish))
+        end_answer(c, strcmp(json_string_value(finish), "length") == 0);
 }
 
 static size_t count(const json_t *usage, const char *name)
@@ -140,12 +144,18 @@ static size_t count(const json_t *usage, const char *name)
     return n > 0 ? (size_t)n : 0;
 }
 
-static void take_usage(remote_call *c, const json_t *usage)
+static void note_usage(remote_call *c, size_t prompt, size_t told, size_t cached)
 {
     reply_stats *s = &c->status.stats;
-    s->prompt_tokens = count(usage, "prompt_tokens");
-    s->reply_tokens = count(usage, "completion_tokens");
-    s->cached_tokens = count(json_object_get(usage, "prompt_tokens_details"), "cached_tokens");
+    s->prompt_tokens = prompt;
+    s->reply_tokens = told;
+    s->cached_tokens = cached;
+}
+
+static void take_usage(remote_call *c, const json_t *usage)
+{
+    note_usage(c, count(usage, "prompt_tokens"), count(usage, "completion_tokens"),
+               count(json_object_get(usage, "prompt_tokens_details"), "cached_tokens"));
 }
 
 static void take_times(remote_call *c)
@@ -157,15 +167,20 @@ static void take_times(remote_call *c)
     s->decode_ms = since_ms - s->prefill_ms;
 }
 
-/* Most events are a piece of text and no more. */
+/* Most events are a piece of text and no more, and one is the end. */
 static bool take_plain(remote_call *c, const char *data, size_t length)
 {
+    event_end end;
     size_t before = c->text.length;
     if (!c->is_chat || c->part != REMOTE_TEXT ||
-        !event_text_take(&c->frame, data, length, &c->text))
+        !event_text_take(&c->frame, data, length, &c->text, &end))
         return false;
     c->has_text = c->has_text || c->text.length > before;
     take_times(c);
+    if (end.is_told)
+        end_answer(c, end.is_cut);
+    if (end.has_usage)
+        note_usage(c, end.prompt_tokens, end.reply_tokens, end.cached_tokens);
     return true;
 }
 

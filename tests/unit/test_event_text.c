@@ -17,7 +17,9 @@ static void check(const char *event, const char *text)
     event_frame_init(&frame);
     buffer_init(&out, 4096);
     buffer_add_text(&out, "before:");
-    assert_int_equal(event_text_take(&frame, event, strlen(event), &out), text != NULL);
+    event_end end;
+    assert_int_equal(event_text_take(&frame, event, strlen(event), &out, &end), text != NULL);
+    assert_false(end.is_told || end.has_usage);
     event_frame_free(&frame);
     assert_memory_equal(out.data, "before:", 7);
     assert_string_equal(out.data + 7, text != NULL ? text : "");
@@ -41,6 +43,49 @@ static void texts_are_taken(void **state)
           "\xC3\xA9\n\"\xF0\x9F\x98\x80");
     check(CHUNK(CHOICE("\"content\":\"x\",\"extra\":{\"deep\":[1,2]}", ",\"token_ids\":[1]"), ""),
           "x");
+    check(CHUNK(CHOICE("", ""), ""), "");
+}
+
+static void check_end(const char *event, const char *text, event_end wanted)
+{
+    buffer out;
+    event_frame frame;
+    event_end end;
+    event_frame_init(&frame);
+    buffer_init(&out, 4096);
+    buffer_add_text(&out, "");
+    assert_true(event_text_take(&frame, event, strlen(event), &out, &end));
+    assert_string_equal(out.data, text);
+    assert_int_equal(end.is_told, wanted.is_told);
+    assert_int_equal(end.is_cut, wanted.is_cut);
+    assert_int_equal(end.has_usage, wanted.has_usage);
+    assert_int_equal(end.prompt_tokens, wanted.prompt_tokens);
+    assert_int_equal(end.reply_tokens, wanted.reply_tokens);
+    assert_int_equal(end.cached_tokens, wanted.cached_tokens);
+    /* The event is no frame: a text in its place is no end. */
+    const char *next = CHUNK(CHOICE("\"content\":\"y\"", ""), "");
+    assert_true(event_text_take(&frame, next, strlen(next), &out, &end));
+    assert_false(end.is_told || end.has_usage);
+    event_frame_free(&frame);
+    buffer_free(&out);
+}
+
+#define USAGE(prompt, reply, details)                                                              \
+    ",\"usage\":{\"prompt_tokens\":" prompt ",\"completion_tokens\":" reply                        \
+    ",\"total_tokens\":0,\"prompt_tokens_details\":" details "}"
+
+static void ends_are_taken(void **state)
+{
+    (void)state;
+    check_end(CHUNK(CHOICE("", ",\"finish_reason\":\"stop\""), USAGE("9", "8", "null")), "",
+              (event_end){true, false, true, 9, 8, 0});
+    check_end(CHUNK(CHOICE("\"content\":\"x\"", ",\"finish_reason\":\"length\""), ""), "x",
+              (event_end){true, true, false, 0, 0, 0});
+    check_end(CHUNK(CHOICE("\"content\":\"x\"", ""), USAGE("9", "1", "{\"cached_tokens\":4}")), "x",
+              (event_end){false, false, true, 9, 1, 4});
+    check_end(CHUNK(CHOICE("\"content\":\"\"", ",\"finish_reason\":\"tool_calls\""),
+                    USAGE("0", "0", "{}")),
+              "", (event_end){true, false, true, 0, 0, 0});
 }
 
 static void all_else_is_left(void **state)
@@ -49,14 +94,16 @@ static void all_else_is_left(void **state)
     check(CHUNK("", ""), NULL);
     check(CHUNK("", ",\"usage\":{\"prompt_tokens\":1}"), NULL);
     check(CHUNK(CHOICE("\"content\":\"x\"", ""), ",\"usage\":{\"prompt_tokens\":1}"), NULL);
-    check(CHUNK(CHOICE("\"content\":\"x\"", ",\"finish_reason\":\"stop\""), ""), NULL);
+    check(CHUNK(CHOICE("\"content\":\"x\"", ""), USAGE("-1", "2", "null")), NULL);
+    check(CHUNK(CHOICE("\"content\":\"x\"", ""), USAGE("1.5", "2", "null")), NULL);
+    check(CHUNK(CHOICE("\"content\":\"x\"", ",\"finish_reason\":1"), ""), NULL);
+    check(CHUNK(CHOICE("\"content\":\"x\"", ",\"finish_reason\":\"st\\u006fp\""), ""), NULL);
     check(CHUNK(CHOICE("\"content\":\"x\"", ",\"logprobs\":{\"content\":[]}"), ""), NULL);
     check(CHUNK(CHOICE("\"content\":\"x\",\"reasoning_content\":\"y\"", ""), ""), NULL);
     check(CHUNK(CHOICE("\"content\":\"x\",\"reasoning\":\"y\"", ""), ""), NULL);
     check(CHUNK(CHOICE("\"content\":\"x\",\"tool_calls\":[{}]", ""), ""), NULL);
     check(CHUNK(CHOICE("\"content\":null", ""), ""), NULL);
     check(CHUNK(CHOICE("\"content\":1", ""), ""), NULL);
-    check(CHUNK(CHOICE("", ""), ""), NULL);
     check(CHUNK(CHOICE("\"content\":\"x\"", "") "," CHOICE("\"content\":\"y\"", ""), ""), NULL);
     check(CHUNK(CHOICE("\"content\":\"x\",\"content\":\"y\"", ""), ""), NULL);
     check(CHUNK(CHOICE("\"content\":\"x\"", ""), ",\"error\":{\"message\":\"no\"}"), NULL);
@@ -87,7 +134,7 @@ static void a_frame_changes_nothing(void **state)
         {CHUNK(CHOICE("\"content\":\"a\\\"b\"", ""), ""), "a\"b"},
         {CHUNK(CHOICE("\"content\":\"tab\there\"", ""), ""), NULL},
         {CHUNK(CHOICE("\"content\":\" end\"", ""), ",\"usage\":null"), " end"},
-        {CHUNK(CHOICE("\"content\":\" end\"", ",\"finish_reason\":\"stop\""), ""), NULL},
+        {CHUNK(CHOICE("\"content\":\" end\"", ",\"finish_reason\":\"stop\""), ""), " end"},
         {CHUNK(CHOICE("\"content\":\" \"", ""), ",\"usage\":null"), " "},
         {"{}", NULL},
     };
@@ -97,8 +144,10 @@ static void a_frame_changes_nothing(void **state)
         buffer out;
         buffer_init(&out, 4096);
         buffer_add_text(&out, "");
-        assert_int_equal(event_text_take(&frame, events[i].event, strlen(events[i].event), &out),
-                         events[i].text != NULL);
+        event_end end;
+        assert_int_equal(
+            event_text_take(&frame, events[i].event, strlen(events[i].event), &out, &end),
+            events[i].text != NULL);
         assert_string_equal(out.data, events[i].text != NULL ? events[i].text : "");
         buffer_free(&out);
     }
@@ -109,6 +158,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_are_taken),
+        cmocka_unit_test(ends_are_taken),
         cmocka_unit_test(all_else_is_left),
         cmocka_unit_test(a_frame_changes_nothing),
     };
