@@ -50,7 +50,7 @@ error_code backend_houses_start(backend_houses *h, failure *fail)
     return code;
 }
 
-/* Of what one kind of house takes, the descriptor is all there is to wait for. */
+/* One kind of house at most. */
 static backend_house *adopted(const backend_houses *h)
 {
     for (size_t i = 0; i < h->n; i++)
@@ -59,16 +59,23 @@ static backend_house *adopted(const backend_houses *h)
     return NULL;
 }
 
-int backend_houses_adopt(backend_houses *h)
+error_code backend_houses_adopt(backend_houses *h, int epoll, failure *fail)
 {
     backend_house *found = adopted(h);
-    return found != NULL ? found->kind->adopt(found) : -1;
+    return found != NULL ? found->kind->adopt(found, epoll, fail) : OK;
 }
 
-double backend_houses_turn(backend_houses *h, bool is_ready)
+void backend_houses_note(backend_houses *h, const struct epoll_event *event)
 {
     backend_house *found = adopted(h);
-    return found != NULL ? found->kind->turn(found, is_ready) : INFINITY;
+    if (found != NULL)
+        found->kind->note(found, event);
+}
+
+double backend_houses_turn(backend_houses *h)
+{
+    backend_house *found = adopted(h);
+    return found != NULL ? found->kind->turn(found) : INFINITY;
 }
 
 void backend_houses_close(backend_houses *h)

@@ -5,6 +5,8 @@
 #ifndef BACKEND_HOUSE_H
 #define BACKEND_HOUSE_H
 
+#include <sys/epoll.h>
+
 #include "backend/backend.h"
 #include "backend/machine.h"
 #include "config/config.h"
@@ -34,10 +36,10 @@ typedef struct house_kind {
     /* Once, after all models were added. */
     error_code (*start)(backend_house *h, failure *fail);
     void (*close)(backend_house *h);
-    /* Both NULL: its threads do its work. Else one of the caller's may, see backend_houses_adopt.
-     */
-    int (*adopt)(backend_house *h);
-    double (*turn)(backend_house *h, bool is_ready);
+    /* All NULL: its threads do its work. Else one of the caller's may, see backend_houses_adopt. */
+    error_code (*adopt)(backend_house *h, int epoll, failure *fail);
+    void (*note)(backend_house *h, const struct epoll_event *event);
+    double (*turn)(backend_house *h);
 } house_kind;
 
 /* What a house begins with, whatever its kind. */
@@ -71,11 +73,14 @@ error_code backend_houses_start(backend_houses *h, failure *fail);
 void backend_houses_close(backend_houses *h);
 
 /* For who has a thread that waits for descriptors: from now on it does the work of what only waits
- * for other servers, so that a request passes from thread to thread no more. -1: there is no such
- * house; else a descriptor to wait for. Once, after backend_houses_start. */
-int backend_houses_adopt(backend_houses *h);
-/* By that thread, before each of its waits, whether the descriptor is readable or not. Does what
- * there is to do, and returns after how many milliseconds it wants to be called at the latest. */
-double backend_houses_turn(backend_houses *h, bool is_ready);
+ * for other servers, so that a request passes from thread to thread no more. What that waits for is
+ * in the epoll from now on, which may be closed at any time; its data are odd numbers. Once, after
+ * backend_houses_start. */
+error_code backend_houses_adopt(backend_houses *h, int epoll, failure *fail);
+/* By that thread: what came with such data. */
+void backend_houses_note(backend_houses *h, const struct epoll_event *event);
+/* By that thread, before each of its waits. Does what there is to do, and returns after how many
+ * milliseconds it wants to be called at the latest; INFINITY: there is nothing. */
+double backend_houses_turn(backend_houses *h);
 
 #endif

@@ -100,14 +100,19 @@ static void end_thread(remote_house *h, bool *reason)
 
 /* ---- or another's ---------------------------------------------------------------------------- */
 
-static int adopt(backend_house *base)
+static error_code adopt(backend_house *base, int epoll, failure *fail)
 {
     remote_house *h = (remote_house *)base;
     end_thread(h, &h->is_adopted);
-    return http_client_fd(h->client);
+    return http_client_move(h->client, epoll, fail);
 }
 
-static double turn(backend_house *base, bool is_ready)
+static void note(backend_house *base, const struct epoll_event *event)
+{
+    http_client_note(((remote_house *)base)->client, event);
+}
+
+static double turn(backend_house *base)
 {
     remote_house *h = (remote_house *)base;
     bool has_more;
@@ -119,8 +124,7 @@ static double turn(backend_house *base, bool is_ready)
         take_arrivals(h, clock_ms());
         wait_ms = move_on(h);
         remote_house_unlock(h);
-        has_more = http_client_step(h->client, is_ready, &why);
-        is_ready = false;
+        has_more = http_client_step(h->client, &why);
     } while (h->done != NULL);
     return has_more ? 0 : fmin(wait_ms, http_client_wait_ms(h->client));
 }
@@ -198,4 +202,5 @@ const house_kind remote_models = {.takes = takes,
                                   .start = start,
                                   .close = close_house,
                                   .adopt = adopt,
+                                  .note = note,
                                   .turn = turn};

@@ -2,7 +2,6 @@
 #include "base/http_client.h"
 
 #include <curl/curl.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
@@ -12,17 +11,21 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/descriptors.h"
+#include "base/http_url.h"
 
 #define MOST_SPARE 64
 #define EVENTS 64
-#define NAME_S 5L /* that a name's address is believed: who fails over changes it */
+#define SENT_AT_ONCE (256L << 10) /* bytes of a long body, between two waits */
+#define NAME_S 5L                 /* that a name's address is believed: who fails over changes it */
 
 struct http_client {
     CURLM *multi;
-    int epoll;
+    descriptors waits;
     int wakeup; /* an eventfd */
     atomic_bool is_woken;
     double timer_ms; /* when libcurl wants to be called, by clock_ms; INFINITY: it does not */
@@ -31,6 +34,7 @@ struct http_client {
     CURL *spare[MOST_SPARE]; /* handles that were used: making one costs as much as a request */
     size_t n_spare;
     char *ca_file, *ca_path; /* the system's certificates, as libcurl knows them */
+    http_urls urls;
 };
 
 struct http_call {
@@ -57,19 +61,30 @@ static void start_library(void)
 static int watch(CURL *easy, curl_socket_t fd, int what, void *context, void *known)
 {
     http_client *c = context;
-    (void)easy;
-    if (what == CURL_POLL_REMOVE) {
-        epoll_ctl(c->epoll, EPOLL_CTL_DEL, fd, NULL); /* it may be closed already */
-        return 0;
-    }
-    struct epoll_event e = {.events = ((what & CURL_POLL_IN) != 0 ? EPOLLIN : 0) |
-                                      ((what & CURL_POLL_OUT) != 0 ? EPOLLOUT : 0),
-                            .data.fd = fd};
-    if (epoll_ctl(c->epoll, known != NULL ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e) != 0 &&
-        epoll_ctl(c->epoll, errno == EEXIST ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e) != 0)
-        return -1;
-    curl_multi_assign(c->multi, fd, c);
-    return 0;
+    (void)easy, (void)known;
+    uint32_t events = what == CURL_POLL_REMOVE
+                          ? 0
+                          : ((what & CURL_POLL_IN) != 0 ? (uint32_t)EPOLLIN : 0) |
+                                ((what & CURL_POLL_OUT) != 0 ? (uint32_t)EPOLLOUT : 0);
+    return descriptors_want(&c->waits, fd, events) ? 0 : -1;
+}
+
+static curl_socket_t open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *to)
+{
+    http_client *c = context;
+    (void)purpose;
+    int fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+    if (fd < 0 || descriptors_opened(&c->waits, fd))
+        return fd;
+    close(fd);
+    return CURL_SOCKET_BAD;
+}
+
+static int close_socket(void *context, curl_socket_t fd)
+{
+    http_client *c = context;
+    descriptors_closed(&c->waits, fd);
+    return close(fd);
 }
 
 static int set_timer(CURLM *multi, long ms, void *context)
@@ -82,11 +97,9 @@ static int set_timer(CURLM *multi, long ms, void *context)
 
 static bool open_waits(http_client *c)
 {
-    c->epoll = epoll_create1(EPOLL_CLOEXEC);
+    bool is_open = descriptors_init(&c->waits) == OK;
     c->wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    struct epoll_event e = {.events = EPOLLIN, .data.fd = c->wakeup};
-    return c->epoll >= 0 && c->wakeup >= 0 &&
-           epoll_ctl(c->epoll, EPOLL_CTL_ADD, c->wakeup, &e) == 0;
+    return is_open && c->wakeup >= 0 && descriptors_want(&c->waits, c->wakeup, EPOLLIN);
 }
 
 error_code http_client_create(http_client **out, failure *fail)
@@ -116,8 +129,8 @@ void http_client_destroy(http_client *c)
     while (c->n_spare > 0)
         curl_easy_cleanup(c->spare[--c->n_spare]);
     curl_multi_cleanup(c->multi);
-    if (c->epoll >= 0)
-        close(c->epoll);
+    http_urls_free(&c->urls);
+    descriptors_free(&c->waits);
     if (c->wakeup >= 0)
         close(c->wakeup);
     free(c);
@@ -160,12 +173,19 @@ static bool ask_from(CURL *e, uint64_t from)
     return curl_easy_setopt(e, CURLOPT_RANGE, range) == CURLE_OK;
 }
 
+static bool set_url(http_client *c, CURL *e, const char *url)
+{
+    CURLU *parts = http_urls_find(&c->urls, url);
+    return curl_easy_setopt(e, CURLOPT_CURLU, parts) == CURLE_OK &&
+           curl_easy_setopt(e, CURLOPT_URL, parts != NULL ? NULL : url) == CURLE_OK;
+}
+
 /* Whatever an earlier call of the handle's set is set again. */
 static bool prepare(http_call *c, const http_call_options *o)
 {
     CURL *e = c->easy;
     bool sound = o->bearer == NULL || o->bearer[0] == '\0' || add_bearer(c, o->bearer);
-    sound = sound && curl_easy_setopt(e, CURLOPT_URL, o->url) == CURLE_OK &&
+    sound = sound && set_url(c->client, e, o->url) &&
             curl_easy_setopt(e, CURLOPT_USERAGENT, o->agent) == CURLE_OK;
     curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
     curl_easy_setopt(e, CURLOPT_NOBODY, o->is_head ? 1L : 0L);
@@ -196,6 +216,11 @@ static CURL *make_handle(http_client *c)
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, take);
     curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, NAME_S);
+    curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, SENT_AT_ONCE);
+    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, c);
+    curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+    curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, c);
     curl_easy_getinfo(e, CURLINFO_CAINFO, &c->ca_file);
     curl_easy_getinfo(e, CURLINFO_CAPATH, &c->ca_path);
     if (sound)
@@ -275,21 +300,15 @@ static CURLMcode take_event(http_client *c)
     int running;
     uint64_t wakeups;
     const struct epoll_event *e = &c->events[c->next_event++];
+    int fd = descriptors_take(&c->waits, e);
     int mask = ((e->events & EPOLLIN) != 0 ? CURL_CSELECT_IN : 0) |
                ((e->events & EPOLLOUT) != 0 ? CURL_CSELECT_OUT : 0) |
                ((e->events & (EPOLLERR | EPOLLHUP)) != 0 ? CURL_CSELECT_ERR : 0);
-    if (e->data.fd != c->wakeup) /* one that is closed by now is nothing to libcurl */
-        return curl_multi_socket_action(c->multi, e->data.fd, mask, &running);
-    if (read(c->wakeup, &wakeups, sizeof wakeups) >= 0)
+    if (fd >= 0 && fd != c->wakeup)
+        return curl_multi_socket_action(c->multi, fd, mask, &running);
+    if (fd == c->wakeup && read(fd, &wakeups, sizeof wakeups) >= 0)
         atomic_store(&c->is_woken, false);
     return CURLM_OK;
-}
-
-static void look(http_client *c, double wait_ms)
-{
-    int n = epoll_wait(c->epoll, c->events, EVENTS, (int)ceil(wait_ms));
-    c->n_events = n > 0 ? n : 0;
-    c->next_event = 0;
 }
 
 static error_code fail_of(CURLMcode code, failure *fail)
@@ -297,9 +316,18 @@ static error_code fail_of(CURLMcode code, failure *fail)
     return code == CURLM_OK ? OK : failure_set(fail, ERR_IO, "HTTP: %s", curl_multi_strerror(code));
 }
 
-int http_client_fd(const http_client *c)
+error_code http_client_move(http_client *c, int epoll, failure *fail)
 {
-    return c->epoll;
+    error_code code = descriptors_move(&c->waits, epoll);
+    return code == OK ? OK : failure_set(fail, code, "cannot wait for connections elsewhere");
+}
+
+void http_client_note(http_client *c, const struct epoll_event *event)
+{
+    if (c->next_event == c->n_events)
+        c->n_events = c->next_event = 0;
+    if (c->n_events < EVENTS) /* else it comes again */
+        c->events[c->n_events++] = *event;
 }
 
 double http_client_wait_ms(const http_client *c)
@@ -322,20 +350,19 @@ static CURLMcode run_due(http_client *c)
 error_code http_client_run(http_client *c, double wait_ms, failure *fail)
 {
     CURLMcode code = CURLM_OK;
-    look(c, fmax(fmin(wait_ms, http_client_wait_ms(c)), 0));
+    double most_ms = fmax(fmin(wait_ms, http_client_wait_ms(c)), 0);
+    int n = epoll_wait(c->waits.epoll, c->events, EVENTS, (int)ceil(most_ms));
+    c->n_events = n > 0 ? n : 0;
+    c->next_event = 0;
     while (code == CURLM_OK && c->next_event < c->n_events)
         code = take_event(c);
     CURLMcode due = run_due(c);
     return fail_of(code != CURLM_OK ? code : due, fail);
 }
 
-bool http_client_step(http_client *c, bool is_ready, failure *fail)
+bool http_client_step(http_client *c, failure *fail)
 {
-    CURLMcode code = CURLM_OK;
-    if (is_ready && c->next_event == c->n_events)
-        look(c, 0);
-    if (c->next_event < c->n_events)
-        code = take_event(c);
+    CURLMcode code = c->next_event < c->n_events ? take_event(c) : CURLM_OK;
     CURLMcode due = run_due(c);
     fail_of(code != CURLM_OK ? code : due, fail);
     return c->next_event < c->n_events;
@@ -402,47 +429,4 @@ error_code http_call_result(const http_call *c, failure *fail)
         return failure_set(fail, c->result == CURLE_OUT_OF_MEMORY ? ERR_MEMORY : ERR_IO, "%s",
                            curl_easy_strerror(c->result));
     return OK;
-}
-
-/* ---- addresses ---------------------------------------------------------------------------- */
-
-/* "https://host:443/"; to be freed with curl_free. NULL: no address. */
-static char *origin(const char *url)
-{
-    CURLU *parts = curl_url();
-    char *whole = NULL;
-    static const CURLUPart others[] = {CURLUPART_PATH,     CURLUPART_QUERY,   CURLUPART_FRAGMENT,
-                                       CURLUPART_PASSWORD, CURLUPART_OPTIONS, CURLUPART_USER};
-    bool sound = parts != NULL && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK;
-    for (size_t i = 0; sound && i < sizeof others / sizeof others[0]; i++)
-        sound = curl_url_set(parts, others[i], NULL, 0) == CURLUE_OK;
-    if (sound)
-        curl_url_get(parts, CURLUPART_URL, &whole, CURLU_DEFAULT_PORT);
-    curl_url_cleanup(parts);
-    return whole;
-}
-
-bool http_same_origin(const char *url, const char *other)
-{
-    char *a = origin(url), *b = origin(other);
-    bool same = a != NULL && b != NULL && strcasecmp(a, b) == 0;
-    curl_free(a);
-    curl_free(b);
-    return same;
-}
-
-char *http_escape(const char *text, bool keep_slashes)
-{
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-    char *escaped = malloc(3 * strlen(text) + 1), *end = escaped;
-    for (; escaped != NULL && *text != '\0'; text++) {
-        if (strchr(plain, *text) != NULL || (keep_slashes && *text == '/'))
-            *end++ = *text;
-        else
-            end += sprintf(end, "%%%02X", (unsigned)(unsigned char)*text);
-    }
-    if (escaped != NULL)
-        *end = '\0';
-    return escaped;
 }

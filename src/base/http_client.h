@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 
 #include "base/failure.h"
 
@@ -48,14 +49,15 @@ void http_call_release(http_call *c);
  */
 error_code http_client_run(http_client *c, double wait_ms, failure *fail);
 
-/* For who waits elsewhere: a descriptor that is readable when there is news, and after how many
- * milliseconds there is something to do without any (INFINITY: never). */
-int http_client_fd(const http_client *c);
+/* For who waits for other descriptors, too: from now on the client's are in that epoll, their data
+ * odd numbers. What comes of them goes to http_client_note before the next http_client_step. */
+error_code http_client_move(http_client *c, int epoll, failure *fail);
+void http_client_note(http_client *c, const struct epoll_event *event);
+/* After how many milliseconds there is something to do without news; INFINITY: never. */
 double http_client_wait_ms(const http_client *c);
 /* Instead of http_client_run: does what is to be done by now and takes the news of one connection,
- * so that it can be passed on before the next one's. `is_ready`: the descriptor was readable. True:
- * there is news of others. */
-bool http_client_step(http_client *c, bool is_ready, failure *fail);
+ * so that it can be passed on before the next one's. True: there is news of others. */
+bool http_client_step(http_client *c, failure *fail);
 
 /* Ends the wait of http_client_run, now or the next one. The only function for any thread. */
 void http_client_wake(http_client *c);

@@ -153,14 +153,19 @@ error_code orchestra_create(orchestra **out, const config *c, house_progress pro
     return orchestra_create_of(out, house_kinds, c, progress, fail);
 }
 
-int orchestra_adopt(orchestra *o)
+error_code orchestra_adopt(orchestra *o, int epoll, failure *fail)
 {
-    return backend_houses_adopt(&o->houses);
+    return backend_houses_adopt(&o->houses, epoll, fail);
 }
 
-double orchestra_turn(orchestra *o, bool is_ready)
+void orchestra_note(orchestra *o, const struct epoll_event *event)
 {
-    return backend_houses_turn(&o->houses, is_ready);
+    backend_houses_note(&o->houses, event);
+}
+
+double orchestra_turn(orchestra *o)
+{
+    return backend_houses_turn(&o->houses);
 }
 
 void orchestra_destroy(orchestra *o)

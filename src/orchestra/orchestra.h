@@ -95,11 +95,13 @@ error_code orchestra_create_of(orchestra **out, const house_kind *const *kinds, 
                                house_progress progress, failure *fail);
 void orchestra_destroy(orchestra *o); /* after every run was released */
 
-/* For a thread that waits for descriptors: with orchestra_adopt (once; -1: there is nothing to
- * adopt) it has one more to wait for, and does what models at other servers need in turns, one
- * before each of its waits. A turn returns after how many milliseconds there is to be another. */
-int orchestra_adopt(orchestra *o);
-double orchestra_turn(orchestra *o, bool is_ready);
+/* For a thread that waits for descriptors: once it has adopted the orchestra, what models at other
+ * servers wait for is in its epoll, with odd numbers for data. Their events go to orchestra_note,
+ * and what is to be done is done in turns, one before each of its waits. A turn returns after how
+ * many milliseconds there is to be another; INFINITY: only after events. */
+error_code orchestra_adopt(orchestra *o, int epoll, failure *fail);
+void orchestra_note(orchestra *o, const struct epoll_event *event);
+double orchestra_turn(orchestra *o);
 /* No model is in this process: a request is started, and goes on after a probe, within moments. */
 bool orchestra_is_light(const orchestra *o);
 

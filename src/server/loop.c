@@ -30,8 +30,7 @@ struct loop {
     bool has_thread;
     double accept_after_ms; /* 0: the listening socket is waited for */
     double next_tick_ms;
-    int backends_fd;    /* of models at other servers; -1: there are none */
-    double backends_ms; /* when they want their next turn at the latest */
+    double backends_ms; /* when models at other servers want their next turn at the latest */
 };
 
 /* ---- the list, from the oldest to the newest ------------------------------------------------- */
@@ -245,14 +244,12 @@ static bool take_posted(loop *l)
 }
 
 /* What came is passed on, both ways, until nothing is left to pass on. True: the loop is to end. */
-static bool take_turns(loop *l, bool backends_ready)
+static bool take_turns(loop *l)
 {
     mailbox_orders orders;
     bool has_more = true;
     for (int i = 0; has_more && i < TURNS_A_WAIT; i++) {
-        bool turns = l->backends_fd >= 0;
-        double wait_ms = turns ? orchestra_turn(l->server->orchestra, backends_ready) : INFINITY;
-        backends_ready = false;
+        double wait_ms = orchestra_turn(l->server->orchestra);
         orders = mailbox_open(l->server->mailbox);
         has_more = take_posted(l) || wait_ms <= 0;
         l->backends_ms = clock_ms() + wait_ms;
@@ -264,27 +261,32 @@ static bool take_turns(loop *l, bool backends_ready)
     return orders.ends;
 }
 
+/* True: connections wait to be taken. */
+static bool take_event(loop *l, const struct epoll_event *event)
+{
+    void *of = event->data.ptr;
+    if ((event->data.u64 & 1) != 0) /* no address */
+        orchestra_note(l->server->orchestra, event);
+    else if (of != l->server->mailbox && of != &l->listen_fd) {
+        connection_event(of, event->events);
+        watch_connection(l, of);
+    }
+    return of == &l->listen_fd;
+}
+
 static void *loop_thread(void *context)
 {
     loop *l = context;
-    const void *posts = l->server->mailbox, *arrivals = &l->listen_fd;
     struct epoll_event events[EVENTS_A_WAIT];
     for (bool ends = false; !ends;) {
         int n = epoll_wait(l->epoll_fd, events, EVENTS_A_WAIT, sleep_ms(l));
-        bool accepts = false, backends_ready = false;
-        for (int i = 0; i < n; i++) {
-            void *of = events[i].data.ptr;
-            accepts = accepts || of == arrivals;
-            backends_ready = backends_ready || of == &l->backends_fd;
-            if (of == arrivals || of == posts || of == &l->backends_fd)
-                continue;
-            connection_event(of, events[i].events);
-            watch_connection(l, of);
-        }
+        bool accepts = false;
+        for (int i = 0; i < n; i++)
+            accepts = take_event(l, &events[i]) || accepts;
         if (accepts && l->listen_fd >= 0)
             take_all(l);
         tick(l);
-        ends = take_turns(l, backends_ready);
+        ends = take_turns(l);
         free_dead(l);
     }
     return NULL;
@@ -294,12 +296,9 @@ static error_code open_loop(loop *l, failure *fail)
 {
     mailbox *m = l->server->mailbox;
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    l->backends_fd = orchestra_adopt(l->server->orchestra);
-    bool watches_backends = l->backends_fd < 0 || watch_fd(l, l->backends_fd, &l->backends_fd);
-    if (l->epoll_fd < 0 || !watches_backends || !watch_fd(l, mailbox_fd(m), m) ||
-        !watch_listener(l))
+    if (l->epoll_fd < 0 || !watch_fd(l, mailbox_fd(m), m) || !watch_listener(l))
         return failure_set(fail, ERR_IO, "cannot wait for connections: %s", strerror(errno));
-    return OK;
+    return orchestra_adopt(l->server->orchestra, l->epoll_fd, fail);
 }
 
 error_code loop_create(loop **out, server *s, int listen_fd, failure *fail)
