@@ -212,7 +212,7 @@ $(VARIANT)/obj/bench/%.o: bench/%.c Makefile
 	$(quiet_compile)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Benches are not run by tests, but have to build.
-BENCHES := $(patsubst %,$(VARIANT)/bench/%,kv_memory depth arithmetic steps probe lookup lookup_wall draft_model render pool limit router)
+BENCHES := $(patsubst %,$(VARIANT)/bench/%,kv_memory depth arithmetic steps probe lookup lookup_wall draft_model render pool limit router forward)
 
 STRESS_OBJECTS := $(patsubst %.c,$(VARIANT)/obj/%.o,$(sort $(wildcard bench/stress*.c)))
 $(VARIANT)/bench/stress: $(STRESS_OBJECTS) $(LIBRARY) $(RUST_LIBRARY)
@@ -494,11 +494,11 @@ bench-router: setup
 
 .PHONY: bench-pool
 bench-pool: setup
-	@$(MAKE) --no-print-directory $(PROGRAM) $(VARIANT)/bench/pool $(VARIANT)/bench/limit
+	@$(MAKE) --no-print-directory $(PROGRAM) $(VARIANT)/bench/pool $(VARIANT)/bench/limit $(VARIANT)/bench/forward
 	$(VARIANT)/bench/pool 10
 	$(VARIANT)/bench/pool 1000
 	$(VARIANT)/bench/limit 2
-	bench/forward.py --program $(PROGRAM)
+	bench/forward.py --program $(PROGRAM) --tool $(VARIANT)/bench/forward
 
 bench-idle: setup
 	@$(MAKE) --no-print-directory $(PROGRAM)
