@@ -131,7 +131,7 @@ struct remote_attempt {
 struct remote_call {
     remote_backend *backend;
     remote_probe *probe; /* or NULL: a reply */
-    char *body;          /* what is sent */
+    buffer body;         /* what is sent */
     double submitted_ms;
     double end_ms; /* the deadline; 0: none */
     bool is_chat;
@@ -203,10 +203,9 @@ extern const chat_thoughts remote_thoughts;
 /* ---- remote_request.c ------------------------------------------------------------------------ */
 
 /* The request's body, which the caller frees. `n_top`: likeliest tokens that are to be told with
- * each; 0: none. ERR_UNSUPPORTED names what such a server is not asked
- * for. */
-error_code remote_request_write(const remote_backend *b, const request *r, size_t n_top, char **out,
-                                failure *fail);
+ * each; 0: none. ERR_UNSUPPORTED names what such a server is not asked for. */
+error_code remote_request_write(const remote_backend *b, const request *r, size_t n_top,
+                                buffer *out, failure *fail);
 
 /* ---- remote_answer.c, on the thread ---------------------------------------------------------- */
 

@@ -63,7 +63,8 @@ static error_code send(remote_attempt *a, failure *fail)
     if (url == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for a request");
     const http_call_options options = {.url = url,
-                                       .json = c->body,
+                                       .json = c->body.data,
+                                       .json_length = c->body.length,
                                        .keeps_json = true,
                                        .agent = AGENT,
                                        .bearer = c->backend->key,

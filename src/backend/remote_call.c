@@ -72,7 +72,7 @@ void remote_call_unreference(remote_call *c)
     buffer_free(&c->text);
     score_list_free(&c->scores);
     remote_probe_free(c->probe);
-    free(c->body);
+    buffer_free(&c->body);
     free(c);
 }
 

@@ -324,23 +324,20 @@ static void write_body(body *b, const char *asked, const request *r, size_t n_to
     json_out_close(&b->out, '}');
 }
 
-error_code remote_request_write(const remote_backend *b, const request *r, size_t n_top, char **out,
-                                failure *fail)
+error_code remote_request_write(const remote_backend *b, const request *r, size_t n_top,
+                                buffer *out, failure *fail)
 {
-    buffer text;
     error_code code = check(b, r, fail);
     if (code == OK)
         code = check_grammar(b, &r->grammar, fail);
     if (code != OK)
         return code;
-    buffer_init(&text, BODY_LIMIT);
-    body made = {.out = {.to = &text, .code = buffer_reserve(&text, prompt_bytes(r) + USUAL_REST)},
+    buffer_init(out, BODY_LIMIT);
+    body made = {.out = {.to = out, .code = buffer_reserve(out, prompt_bytes(r) + USUAL_REST)},
                  .own = b->fields};
     write_body(&made, b->config->remote.model, r, n_top);
-    if (made.out.code != OK) {
-        buffer_free(&text);
-        return failure_set(fail, made.out.code, "no memory for the request");
-    }
-    *out = text.data;
-    return OK;
+    if (made.out.code == OK)
+        return OK;
+    buffer_free(out);
+    return failure_set(fail, made.out.code, "no memory for the request");
 }

@@ -200,7 +200,9 @@ static bool prepare(http_call *c, const http_call_options *o)
     if (o->from > 0)
         sound = sound && ask_from(e, o->from);
     if (sound && o->json != NULL) {
+        curl_off_t length = o->json_length > 0 ? (curl_off_t)o->json_length : -1;
         sound = add_header(c, "Content-Type: application/json") && add_header(c, "Expect:") &&
+                curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, length) == CURLE_OK &&
                 curl_easy_setopt(e, o->keeps_json ? CURLOPT_POSTFIELDS : CURLOPT_COPYPOSTFIELDS,
                                  o->json) == CURLE_OK;
     }

@@ -23,9 +23,10 @@ void http_client_destroy(http_client *c); /* NULL too; its calls have been relea
 
 typedef struct http_call_options {
     const char *url;
-    const char *json;  /* body of a POST; NULL: a GET */
-    bool keeps_json;   /* it stays until the release: no copy is made */
-    bool is_head;      /* a HEAD: the response's headers alone */
+    const char *json;   /* body of a POST; NULL: a GET */
+    size_t json_length; /* 0: it ends with a NUL */
+    bool keeps_json;    /* it stays until the release: no copy is made */
+    bool is_head;       /* a HEAD: the response's headers alone */
     uint64_t from;     /* asks for the body from this byte on; a server may send all of it anyway */
     const char *agent; /* User-Agent; NULL: none */
     const char *bearer;  /* the token of an Authorization header; NULL: none */
