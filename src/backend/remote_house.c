@@ -42,9 +42,8 @@ static void settle_done(remote_house *h, double now_ms)
 }
 
 /* Returns how long there is nothing to do but for what comes. */
-static double move_on(remote_house *h)
+static double move_on(remote_house *h, double now_ms)
 {
-    double now_ms = clock_ms();
     settle_done(h, now_ms);
     bool looks = atomic_exchange(&h->has_cancelled, false) || now_ms >= h->look_ms;
     double next_ms = looks ? INFINITY : h->look_ms;
@@ -75,8 +74,8 @@ static void *work(void *context)
     remote_house *h = context;
     failure why;
     remote_house_lock(h);
-    while (take_arrivals(h, clock_ms())) {
-        double wait_ms = move_on(h);
+    for (double now_ms = clock_ms(); take_arrivals(h, now_ms); now_ms = clock_ms()) {
+        double wait_ms = move_on(h, now_ms);
         remote_house_unlock(h);
         http_client_run(h->client, wait_ms, &why); /* what fails is looked for again */
         remote_house_lock(h);
@@ -121,8 +120,9 @@ static double turn(backend_house *base)
     remote_house_drive(h);
     do {
         remote_house_lock(h);
-        take_arrivals(h, clock_ms());
-        wait_ms = move_on(h);
+        double now_ms = clock_ms();
+        take_arrivals(h, now_ms);
+        wait_ms = move_on(h, now_ms);
         remote_house_unlock(h);
         has_more = http_client_step(h->client, &why);
     } while (h->done != NULL);

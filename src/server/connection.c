@@ -138,23 +138,38 @@ bool connection_send_out(connection *c)
     return true;
 }
 
+#define CHUNK_SIZE 20 /* bytes of a chunk's first line, at most */
+
+static bool add_size(buffer *out, size_t length)
+{
+    static const char digits[] = "0123456789abcdef";
+    char line[CHUNK_SIZE], *end = line + sizeof line, *at = end;
+    *--at = '\n';
+    *--at = '\r';
+    do
+        *--at = digits[length % 16];
+    while ((length /= 16) > 0);
+    return buffer_add(out, at, (size_t)(end - at)) == OK;
+}
+
 static bool add_chunk(connection *c, buffer *events)
 {
-    bool added = !c->is_chunked || buffer_add_format(&c->out, "%zx\r\n", events->length) == OK;
+    bool added = !c->is_chunked || add_size(&c->out, events->length);
     added = added && buffer_add(&c->out, events->data, events->length) == OK;
-    added = added && (!c->is_chunked || buffer_add_text(&c->out, "\r\n") == OK);
+    added = added && (!c->is_chunked || buffer_add(&c->out, "\r\n", 2) == OK);
     buffer_clear(events);
     return added;
 }
 
-/* False: there are no events now, or the connection is closed. */
+/* True: there may be more to go out with what there is. The connection may be closed. */
 static bool fetch_events(connection *c)
 {
+    bool was_there = c->exchange->out.length > 0; /* and nothing was asked for it */
     stream_state state = stream_next(c->exchange);
     if (state == STREAM_WAITS)
         return false;
     if (state == STREAM_EVENTS && add_chunk(c, &c->exchange->out))
-        return true;
+        return was_there || c->exchange->stream_ended;
     if (state == STREAM_ENDED && (!c->is_chunked || buffer_add_text(&c->out, "0\r\n\r\n") == OK)) {
         c->streams = false;
         return true;
