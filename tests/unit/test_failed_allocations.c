@@ -410,7 +410,11 @@ static error_code answer(buffer *out, failure *fail)
         *fail = *run_failure(r);
         code = fail->code;
     } else {
-        json_t *whole = openai_chat_api.whole(&e);
+        buffer told;
+        buffer_init(&told, 1 << 16);
+        json_out o = {.to = &told};
+        openai_chat_api.write_whole(&e, &o);
+        json_t *whole = json_out_read(&o);
         json_object_del(whole, "a_io"); /* times */
         json_object_del(whole, "timings");
         code = json_write(out, whole);
