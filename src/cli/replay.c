@@ -377,7 +377,7 @@ int command_replay(int argc, char **argv)
     replay_options o;
     failure fail;
     replay_plan p = {.n_sets = 0};
-    arm_set arms;
+    arm_set arms = {.n = 0};
     char *address = NULL;
     json_t *results = NULL, *settings = NULL;
     error_code code = read_options(&o, argc, argv, &fail);

@@ -190,7 +190,7 @@ static const char everything[] =
 error_code replay_simulate(const char *path, const char *policies, bool json, failure *fail)
 {
     profile *p = NULL;
-    arm_set chosen;
+    arm_set chosen = {.n = 0};
     error_code code = profile_load(&p, path, fail);
     if (code == OK)
         code = arm_list(&chosen, policies != NULL ? policies : everything, NULL, fail);

@@ -18,7 +18,7 @@ static bool is_success(const char *part)
 
 static const char *label_name(const char *part, const config *c, size_t k)
 {
-    return is_success(part) ? success_labels[k] : c->probe.labels[k].name;
+    return is_success(part) ? success_labels[k == 1] : c->probe.labels[k].name;
 }
 
 void head_record_free(head_record *r)

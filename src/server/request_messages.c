@@ -325,7 +325,7 @@ static bool begin_reply(parser *p)
 {
     request *r = &p->out->request;
     const chat_message *last = &r->messages[r->n_messages - 1];
-    if (strcmp(last->role, "assistant") != 0 || r->n_messages < 2)
+    if (r->n_messages < 2 || !is_from(json_array_get(p->messages, r->n_messages - 1), "assistant"))
         return parser_refuse(p, "messages",
                              "must end with an assistant's message behind another "
                              "one, for the reply to go on with");
