@@ -8,6 +8,7 @@ branches (the programs of --counted). Of Rust, whose compiler has another versio
 
 import argparse
 import collections
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -32,14 +33,18 @@ def run_once(program, more, environment):
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", env={**os.environ, **environment})
     if done.returncode != 0:
         sys.exit(f"{name}: exit status {done.returncode}\n{done.stderr[-2000:]}")
-    return name, done.stderr
+    return done.stderr
+
+
+def run_all(programs, more, environment_of):
+    """What each program printed; two run at a time."""
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda program: run_once(program, more, environment_of(program)), programs))
 
 
 def lines_of_c(programs, llvm):
     """file -> (lines, lines reached, branches, branches reached)."""
-    for program in programs:
-        name = pathlib.Path(program).name
-        run_once(program, [], {"LLVM_PROFILE_FILE": str(FOLDER / f"{name}.profraw")})
+    run_all(programs, [], lambda program: {"LLVM_PROFILE_FILE": str(FOLDER / f"{pathlib.Path(program).name}.profraw")})
     merged = FOLDER / "merged.profdata"
     subprocess.run(
         [f"llvm-profdata-{llvm}", "merge", "-sparse", *sorted(FOLDER.glob("*.profraw")), "-o", merged], check=True
@@ -59,8 +64,7 @@ def lines_of_c(programs, llvm):
 def branches_of_rust(programs):
     """file -> (branches, branches reached): of each function what the target reaches that reaches most of it."""
     functions = {}
-    for program in programs:
-        _, output = run_once(program, ["-print_coverage=1"], {})
+    for output in run_all(programs, ["-print_coverage=1"], lambda _: {}):
         for reached, all_, function, file in FUNCTION.findall(output):
             if re.search(r"src/(template|constraint|base)/\w+\.rs$", file):
                 before = functions.get((file, function), (0, 0))
