@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/json.h"
+#include "base/json_memory.h"
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 static atomic_int current_level = LOG_INFO;
@@ -66,15 +67,18 @@ static void write_time(char text[TIME_SIZE])
     snprintf(text + used, TIME_SIZE - used, ".%03ldZ", now.tv_nsec / 1000000);
 }
 
-/* NULL: no memory. */
+/* NULL: no memory; that there was none for other JSON of this thread is not forgotten. */
 static char *json_line(log_level level, const char *time, const char *message, json_t *parts)
 {
+    bool was_short = json_was_short();
     json_t *line = json_pack("{s:s, s:s, s:o}", "time", time, "level", level_names[level],
                              "message", json_text(message, strlen(message)));
     if (line != NULL && parts != NULL)
         json_object_update(line, parts);
-    char *text = line != NULL ? json_dumps(line, JSON_COMPACT) : NULL;
+    char *text = line != NULL ? json_print(line, JSON_COMPACT) : NULL;
     json_decref(line);
+    if (was_short)
+        json_memory_note_shortage();
     return text;
 }
 

@@ -67,7 +67,7 @@ json_t *machine_record_json(const machine_record *r)
 static error_code write_whole(const char *path, const json_t *root, failure *fail)
 {
     /* 17 digits: what is read is what was written, bit for bit. */
-    char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    char *text = root == NULL ? NULL : json_print(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
     if (text == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory to write %s", path);
     error_code code = whole_file_write(path, text, strlen(text), 0666, WHOLE_FILE_SYNCED, fail);
