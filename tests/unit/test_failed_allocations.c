@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "evidence/redecide.h"
+#include "kernel/kernel.h"
 #include "orchestra/calibration_file.h"
 #include "orchestra/orchestra.h"
 #include "orchestra/policy.h"
@@ -397,6 +398,7 @@ static void test_whole_request(void **state)
     failure fail = {0};
     config *c;
     char folder[256], absolute[1024];
+    assert_int_equal(kernel_init(NULL, &fail), OK);
     assert_non_null(getcwd(folder, sizeof folder));
     int n = snprintf(absolute, sizeof absolute,
                      "version: 1\nengine: {prefix_cache: false}\nmodels:\n"
