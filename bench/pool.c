@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "unit/pool_simulation.h"
 
-enum { TENTHS = 10, BATCH = 1000, PREFIXES = 100000, SERVICE_MS = 40, LIMIT = 8 };
+enum { TENTHS = 10, BATCH = 1000, PREFIXES = 100000, SERVICE_MS = 40, LIMIT = 8, AHEAD = 8 };
 
 static double resident_mb(void)
 {
@@ -97,8 +97,12 @@ static void run(load *l, size_t requests, size_t most)
                              i + k);
         size_t n = make_events(l, events, i);
         double start = processor_ms();
-        for (size_t k = 0, next = 0; k < n; next += !events[k++].is_end)
+        for (size_t k = 0, next = 0; k < n; next += !events[k++].is_end) {
+            /* What is the bench's own, more of it with more replicas, is there when it is looked
+             * at. */
+            __builtin_prefetch(&l->at[events[k + AHEAD < n ? k + AHEAD : k].number]);
             take_one(l, &prompts[next % BATCH], &events[k]);
+        }
         work_ms += processor_ms() - start;
         if ((i + BATCH) % (requests / TENTHS) != 0)
             continue;

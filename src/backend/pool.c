@@ -8,6 +8,10 @@
 #include "backend/pool_hash.h"
 #include "base/random.h"
 
+_Static_assert(offsetof(pool_replica, limit) + offsetof(pool_limit, sum_ms) <=
+                   POOL_LINES * ALIGNED_BYTES,
+               "what a choice looks at is in the first lines");
+
 #define CROWDED                                                                                    \
     1.25        /* times the pool's mean of requests in flight: no more while others have less */
 #define HOT 0.1 /* times a replica's share of all: what many ask for */
@@ -56,9 +60,12 @@ static error_code find_slot(pool *p, size_t *slot, failure *fail)
     for (*slot = 0; *slot < p->n_slots; ++*slot)
         if (!p->replicas[*slot].is_used)
             return OK;
-    pool_replica *longer = reallocarray(p->replicas, p->n_slots + 1, sizeof *longer);
+    pool_replica *longer = aligned_array(p->n_slots + 1, sizeof *longer);
     if (longer == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for one more replica");
+    if (p->n_slots > 0)
+        memcpy(longer, p->replicas, p->n_slots * sizeof *longer);
+    free(p->replicas);
     p->replicas = longer;
     p->replicas[p->n_slots++] = (pool_replica){.name = NULL};
     return OK;
@@ -116,9 +123,31 @@ size_t pool_find(const pool *p, const char *name)
 
 /* ---- choosing -------------------------------------------------------------------------------- */
 
+static uint64_t *memory_of(pool *p, uint64_t place)
+{
+    return &p->memory[pool_hash_mix(place) % POOL_MEMORY];
+}
+
+/* What pool_choose will read of a place, while it is not known yet whether it will be that one. */
+static void fetch_place(pool *p, uint64_t place)
+{
+    __builtin_prefetch(memory_of(p, place));
+    __builtin_prefetch(&p->ring.owners[pool_ring_find(pool_hash_mix(place))]);
+    __builtin_prefetch(&p->ring.owners[pool_ring_find(pool_hash_mix(place ^ SECOND_HASH))]);
+}
+
+/* Most often it is the first of the marks, or the last: what is rare, or what all have. */
 pool_place pool_place_of(pool *p, const pool_prefix *prefix)
 {
+    fetch_place(p, prefix->marks[0]);
+    fetch_place(p, prefix->marks[prefix->n - 1]);
     return pool_heat_place(&p->heat, prefix, 1.0 / (double)(p->n > 0 ? p->n : 1));
+}
+
+static void fetch(const pool *p, size_t slot)
+{
+    for (size_t i = 0; i < POOL_LINES; i++)
+        __builtin_prefetch((const char *)&p->replicas[slot] + i * ALIGNED_BYTES);
 }
 
 static bool was_tried(const pool_tried *t, size_t slot)
@@ -209,42 +238,58 @@ static size_t walk(pool *p, size_t point, const pool_place *place, const pool_tr
     return POOL_NONE;
 }
 
-static size_t choose_anew(pool *p, const pool_place *place, const pool_tried *tried, double now_ms)
+/* The two that a place's hashes give. */
+typedef struct candidates {
+    size_t point, first, second; /* point: the first one's, of the ring */
+} candidates;
+
+/* Fetched at once, and before anybody knows whether they are needed. */
+static candidates find_candidates(const pool *p, const pool_place *place)
 {
-    if (p->ring.n == 0)
-        return POOL_NONE;
-    uint64_t one = pool_hash_mix(place->hash), other = pool_hash_mix(place->hash ^ SECOND_HASH);
-    size_t point = pool_ring_find(one);
-    size_t first = pool_ring_slot(&p->ring, point);
-    size_t second = pool_ring_slot(&p->ring, pool_ring_find(other));
-    bool has_first = takes(p, first, place, tried, now_ms);
-    bool has_second = takes(p, second, place, tried, now_ms);
+    size_t point = pool_ring_find(pool_hash_mix(place->hash));
+    size_t other = pool_ring_find(pool_hash_mix(place->hash ^ SECOND_HASH));
+    candidates c = {point, pool_ring_slot(&p->ring, point), pool_ring_slot(&p->ring, other)};
+    fetch(p, c.first);
+    fetch(p, c.second);
+    return c;
+}
+
+static size_t choose_anew(pool *p, const candidates *c, const pool_place *place,
+                          const pool_tried *tried, double now_ms)
+{
+    bool has_first = takes(p, c->first, place, tried, now_ms);
+    bool has_second = takes(p, c->second, place, tried, now_ms);
     if (has_first && has_second)
-        return cost_of(p, &p->replicas[first], now_ms) <=
-                       PREFERENCE * cost_of(p, &p->replicas[second], now_ms)
-                   ? first
-                   : second;
+        return cost_of(p, &p->replicas[c->first], now_ms) <=
+                       PREFERENCE * cost_of(p, &p->replicas[c->second], now_ms)
+                   ? c->first
+                   : c->second;
     if (has_first || has_second)
-        return has_first ? first : second;
-    size_t next = walk(p, point, place, tried, now_ms);
+        return has_first ? c->first : c->second;
+    size_t next = walk(p, c->point, place, tried, now_ms);
     return next != POOL_NONE ? next : cheapest(p, tried, now_ms);
 }
 
-/* Where the place's requests went last, if that is remembered. */
-static size_t *remembered(pool *p, const pool_place *place)
+/* Where the place's requests went last; POOL_NONE: it is not remembered. */
+static size_t recall(const pool *p, uint64_t known, const pool_place *place)
 {
-    pool_memory *m = &p->memory[pool_hash_mix(place->hash) % POOL_MEMORY];
-    if (m->hash != place->hash)
-        *m = (pool_memory){place->hash, POOL_NONE};
-    return &m->slot;
+    size_t slot = known % RING_SLOTS;
+    bool is_its = known / RING_SLOTS == place->hash / RING_SLOTS;
+    return is_its && slot < p->n_slots ? slot : POOL_NONE;
 }
 
 size_t pool_choose(pool *p, const pool_place *place, const pool_tried *tried, double now_ms)
 {
-    size_t *last = remembered(p, place);
-    if (*last == POOL_NONE || !takes(p, *last, place, tried, now_ms))
-        *last = choose_anew(p, place, tried, now_ms);
-    return *last;
+    if (p->ring.n == 0)
+        return POOL_NONE;
+    uint64_t *memory = memory_of(p, place->hash);
+    const candidates c = find_candidates(p, place);
+    size_t slot = recall(p, *memory, place);
+    if (slot == POOL_NONE || !takes(p, slot, place, tried, now_ms))
+        slot = choose_anew(p, &c, place, tried, now_ms);
+    if (slot != POOL_NONE)
+        *memory = place->hash / RING_SLOTS * RING_SLOTS + slot;
+    return slot;
 }
 
 size_t pool_choose_refused(pool *p, const pool_tried *tried, double now_ms)

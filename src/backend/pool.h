@@ -21,6 +21,7 @@
 #include "backend/pool_limit.h"
 #include "backend/pool_prefix.h"
 #include "backend/pool_ring.h"
+#include "base/aligned.h"
 
 #define POOL_NONE SIZE_MAX
 #define POOL_MOST_TRIED 8
@@ -32,36 +33,36 @@ typedef struct pool_setting {
     uint64_t seed;        /* of jitter */
 } pool_setting;
 
+/* What a choice looks at comes first, in two lines of a cache (POOL_LINES): of 1,000 replicas those
+ * lines are in none but for the latest. */
 typedef struct pool_replica {
-    char *name;
-    bool is_used;    /* the slot has one */
-    bool is_leaving; /* gets nothing more */
+    _Alignas(ALIGNED_BYTES) size_t in_flight;
+    uint64_t recent;      /* of its requests, those of late */
+    double refused_until; /* passed by until then */
+    bool is_used;         /* the slot has one */
+    bool is_leaving;      /* gets nothing more */
+    unsigned unwell;      /* health checks in a row that failed */
+    unsigned refusals;    /* in a row */
+    double delay_ms;      /* mean of the latest, to the first byte; 0: not known */
+    uint64_t requests;    /* so far, as are those below */
     pool_breaker breaker;
     pool_limit limit;
-    size_t in_flight;
-    double delay_ms;                    /* mean of the latest, to the first byte; 0: not known */
-    double refused_until;               /* passed by until then */
-    unsigned refusals;                  /* in a row */
-    unsigned unwell;                    /* health checks in a row that failed */
-    uint64_t requests, refused, failed; /* so far */
-    uint64_t recent;                    /* of its requests, those of late */
+    uint64_t refused, failed;
+    char *name;
 } pool_replica;
 
-#define POOL_MEMORY 32768
+#define POOL_LINES 2
 
-/* Where requests of a place went last. */
-typedef struct pool_memory {
-    uint64_t hash;
-    size_t slot;
-} pool_memory;
+#define POOL_MEMORY 32768
 
 typedef struct pool {
     pool_setting setting;
     pool_ring ring;
     pool_heat heat;
-    pool_memory memory[POOL_MEMORY];
+    /* Where requests of a place went last: its hash, and in the lowest 16 bits the slot. */
+    uint64_t memory[POOL_MEMORY];
     pool_delay delays;
-    pool_replica *replicas; /* by slot */
+    pool_replica *replicas; /* by slot, each from the beginning of a line */
     size_t n_slots, n;      /* n: those that are used and not leaving */
     size_t in_flight;
     double delay_ms; /* as the replicas' */

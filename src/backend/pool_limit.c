@@ -11,12 +11,6 @@
 #define QUIET_KEPT 32 /* latest idle delays that their mean is of */
 #define NEAR 0.25
 
-size_t pool_limit_now(const pool_limit *l)
-{
-    double now = l->is_probing ? l->limit / 2 : l->limit;
-    return now > 1 ? (size_t)now : 1;
-}
-
 size_t pool_limit_class(size_t bytes)
 {
     size_t class = 0;

@@ -20,6 +20,7 @@
 typedef struct pool_limit {
     double limit;
     bool is_fixed;
+    bool is_probing;  /* half is allowed for a moment: idle delays are learned */
     bool is_starting; /* grows twofold: it has not been too much yet */
     /* Of the window. */
     double sum_ms, sum_idle_ms;
@@ -30,12 +31,16 @@ typedef struct pool_limit {
     double quiet_most;
     unsigned windows; /* since they were last learned */
     size_t quiet;     /* how many were since then */
-    bool is_probing;
-    double growth; /* of delays at the probe's latest step, beside what was known; 0: none yet */
+    double growth;    /* of delays at the probe's latest step, beside what was known; 0: none yet */
 } pool_limit;
 
 void pool_limit_init(pool_limit *l, size_t fixed); /* 0: learned */
-size_t pool_limit_now(const pool_limit *l);        /* at least 1 */
+/* At least 1. */
+static inline size_t pool_limit_now(const pool_limit *l)
+{
+    double now = l->is_probing ? l->limit / 2 : l->limit;
+    return now > 1 ? (size_t)now : 1;
+}
 /* A request's delay; `in_flight`: how many there were with it, at its begin or its end, whichever
  * is more. */
 void pool_limit_done(pool_limit *l, size_t in_flight, size_t class, double ms);
