@@ -115,16 +115,28 @@ static double waiting_of(const pool_limit *l)
     return l->sum_ms > l->sum_idle_ms ? l->limit * (1 - l->sum_idle_ms / l->sum_ms) : 0;
 }
 
+/* What a limit grows by that was not too much: twofold at first, later a little, and more with each
+ * window in a row that asks for it, as after a knee has moved far up. */
+static double growth_step(pool_limit *l)
+{
+    double part = l->is_starting ? 1 : l->grown < 2 ? 0.05 : l->grown < 4 ? 0.125 : 0.25;
+    l->grown++;
+    return fmax(1, l->limit * part);
+}
+
 static void end_window(pool_limit *l)
 {
     double waiting = waiting_of(l), few = 0.5 + l->limit / 28, many = 0.5 + l->limit / 12;
     if (waiting > many) {
         l->limit += (few - waiting) * (waiting > l->limit / 2 ? 0.75 : 0.5);
         l->is_starting = false;
-    } else if (waiting < few && l->was_full)
-        l->limit += l->is_starting ? l->limit : fmax(1, l->limit / 20);
-    else if (waiting >= few)
+        l->grown = 0;
+    } else if (waiting < few && l->was_full) {
+        l->limit += growth_step(l);
+    } else if (waiting >= few) {
         l->is_starting = false;
+        l->grown = 0;
+    }
     l->limit = fmin(fmax(l->limit, 1), MOST);
     l->quiet_most = fmin(l->quiet_most, l->limit / 4);
     begin_window(l);

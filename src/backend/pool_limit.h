@@ -3,11 +3,12 @@
  *
  * A request's delay beside what it is when the replica has little to do tells how many of those in
  * flight only wait (TCP Vegas): limit x (1 - idle delay / delay). Few: the limit grows, at first
- * twofold, then by a twentieth; many: it comes down to what does not wait. A refusal brings it to
- * what the replica had. What an idle delay is, is learned whenever there are no more than half as
- * many as allowed, and where that does not happen by itself, by allowing half for a moment from
- * time to time. Delays are compared within classes, as prompts of one size have like ones.
- * No clock: delays are passed in; no lock: one thread at a time.
+ * twofold, then by a twentieth, and by more with each window in a row; many: it comes down to what
+ * does not wait. A refusal brings it to what the replica had. What an idle delay is, is learned
+ * whenever there are no more than half as many as allowed, and where that does not happen by
+ * itself, by allowing half for a moment from time to time. Delays are compared within classes, as
+ * prompts of one size have like ones. No clock: delays are passed in; no lock: one thread at a
+ * time.
  */
 #ifndef BACKEND_POOL_LIMIT_H
 #define BACKEND_POOL_LIMIT_H
@@ -29,6 +30,7 @@ typedef struct pool_limit {
     /* Of idle delays: those of requests with no more than quiet_most in flight. */
     double idle_ms[LIMIT_CLASSES], old_idle_ms[LIMIT_CLASSES]; /* 0: not known */
     double quiet_most;
+    unsigned grown;   /* windows in a row after which the limit grew */
     unsigned windows; /* since they were last learned */
     size_t quiet;     /* how many were since then */
     double growth;    /* of delays at the probe's latest step, beside what was known; 0: none yet */
