@@ -39,21 +39,69 @@ static error_code end_line(event_stream *s, void (*event)(void *, const char *, 
     return code;
 }
 
-error_code event_stream_feed(event_stream *s, const char *bytes, size_t length,
-                             void (*event)(void *, const char *, size_t), void *context)
+/* An event that stands whole in what came, as most do, needs no copy. Returns its length with the
+ * blank line; 0: it does not, or is not plain. */
+static size_t find_whole(const char *bytes, size_t length, const char **data, size_t *n)
 {
+    static const char field[] = "data:";
+    const size_t prefix = sizeof field - 1;
+    const char *end = memchr(bytes, '\n', length);
+    if (end == NULL || (size_t)(end - bytes) < prefix || memcmp(bytes, field, prefix) != 0)
+        return 0;
+    const char *next = end + 1;
+    size_t left = length - (size_t)(next - bytes);
+    size_t blank = left > 0 && next[0] == '\n'                ? 1
+                   : left > 1 && memcmp(next, "\r\n", 2) == 0 ? 2
+                                                              : 0;
+    const char *from = bytes + prefix;
+    if (end > from && end[-1] == '\r')
+        end--;
+    if (end > from && *from == ' ')
+        from++;
+    *data = from;
+    *n = (size_t)(end - from);
+    bool is_plain = *n < EVENT_LIMIT && memchr(from, '\0', *n) == NULL;
+    return blank > 0 && is_plain ? (size_t)(next - bytes) + blank : 0;
+}
+
+/* A line, or its beginning. */
+static error_code feed_line(event_stream *s, const char *bytes, size_t length, size_t *taken,
+                            void (*event)(void *, const char *, size_t), void *context)
+{
+    const char *end = memchr(bytes, '\n', length);
+    size_t n = end != NULL ? (size_t)(end - bytes) : length;
     error_code code = s->line.capacity > 0 ? OK : buffer_reserve(&s->line, USUAL_LINE);
     if (code == OK && s->data.capacity == 0)
         code = buffer_reserve(&s->data, USUAL_LINE);
-    while (code == OK && length > 0) {
-        const char *end = memchr(bytes, '\n', length);
-        size_t n = end != NULL ? (size_t)(end - bytes) : length;
+    if (code == OK)
         code = buffer_add(&s->line, bytes, n);
-        if (code == OK && end != NULL)
-            code = end_line(s, event, context);
-        n += end != NULL;
-        bytes += n;
-        length -= n;
+    if (code == OK && end != NULL)
+        code = end_line(s, event, context);
+    *taken = n + (end != NULL);
+    return code;
+}
+
+error_code event_stream_feed(event_stream *s, const char *bytes, size_t length,
+                             void (*event)(void *, const char *, size_t), void *context)
+{
+    error_code code = OK;
+    while (code == OK && length > 0) {
+        const char *data;
+        size_t n, taken = 0;
+        if (s->line.length == 0 && s->data.length == 0)
+            taken = find_whole(bytes, length, &data, &n);
+        if (taken > 0)
+            event(context, data, n);
+        else
+            code = feed_line(s, bytes, length, &taken, event, context);
+        bytes += taken;
+        length -= taken;
     }
     return code;
+}
+
+bool event_stream_is_end(const char *data, size_t length)
+{
+    static const char end[] = "[DONE]";
+    return length == sizeof end - 1 && memcmp(data, end, length) == 0;
 }

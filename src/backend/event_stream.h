@@ -2,6 +2,8 @@
 #ifndef BACKEND_EVENT_STREAM_H
 #define BACKEND_EVENT_STREAM_H
 
+#include <stdbool.h>
+
 #include "base/buffer.h"
 
 typedef struct event_stream {
@@ -14,10 +16,13 @@ typedef struct event_stream {
 void event_stream_init(event_stream *s);
 void event_stream_free(event_stream *s);
 
-/* `event` is told the data of each event that is complete (a NUL follows it); its other fields and
- * comments are read over. ERR_TOO_LARGE, ERR_MEMORY. */
+/* `event` is told the data of each event that is complete; its other fields and comments are read
+ * over. ERR_TOO_LARGE, ERR_MEMORY. */
 error_code event_stream_feed(event_stream *s, const char *bytes, size_t length,
                              void (*event)(void *context, const char *data, size_t length),
                              void *context);
+
+/* The event is the last one of OpenAI's streams. */
+bool event_stream_is_end(const char *data, size_t length);
 
 #endif

@@ -186,7 +186,7 @@ static bool take_plain(remote_call *c, const char *data, size_t length)
 
 void remote_answer_take(remote_call *c, const char *data, size_t length)
 {
-    if (c->fault.code != OK || strcmp(data, "[DONE]") == 0 || take_plain(c, data, length))
+    if (c->fault.code != OK || event_stream_is_end(data, length) || take_plain(c, data, length))
         return;
     error_code code;
     json_error_t error;

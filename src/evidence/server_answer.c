@@ -65,7 +65,7 @@ static void take_text(server_answer *a, const json_t *choice)
 static void on_event(void *context, const char *data, size_t length)
 {
     server_answer *a = context;
-    if (strcmp(data, "[DONE]") == 0) {
+    if (event_stream_is_end(data, length)) {
         a->is_whole = true;
         return;
     }
