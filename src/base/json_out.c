@@ -130,17 +130,39 @@ void json_out_count(json_out *o, const char *name, int64_t count)
     json_out_raw(o, name, at, (size_t)(end - at));
 }
 
+/* A whole number, as most are. */
+static void put_whole(json_out *o, const char *name, double number)
+{
+    char text[NUMBER_SIZE], *end = text + sizeof text;
+    *--end = '0';
+    *--end = '.';
+    char *at = put_digits(end, (uint64_t)fabs(number), 1);
+    if (number < 0)
+        *--at = '-';
+    json_out_raw(o, name, at, (size_t)(text + sizeof text - at));
+}
+
 void json_out_real(json_out *o, const char *name, double number)
 {
     char text[NUMBER_SIZE];
-    int n = snprintf(text, sizeof text, "%.9g", json_finite(number));
+    double finite = json_finite(number);
+    if (fabs(finite) < FIXED_BELOW && finite == trunc(finite)) {
+        put_whole(o, name, finite);
+        return;
+    }
+    int n = snprintf(text, sizeof text, "%.9g", finite);
     bool is_whole = strcspn(text, ".e") == (size_t)n;
     json_out_raw(o, name, text, (size_t)(is_whole ? stpcpy(text + n, ".0") - text : n));
 }
 
 void json_out_number(json_out *o, const char *name, double number)
 {
+    static const char nothing[] = "0.000000"; /* most of what is measured */
     char text[NUMBER_SIZE], *end = text + sizeof text;
+    if (number == 0) {
+        json_out_raw(o, name, nothing, sizeof nothing - 1);
+        return;
+    }
     if (!(fabs(number) < FIXED_BELOW)) {
         json_out_real(o, name, number);
         return;

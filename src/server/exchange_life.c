@@ -33,6 +33,14 @@ static void choose_id(exchange *e)
     exchange_random_id(e->id + 4, 24);
 }
 
+static void note_path(exchange *e, const char *path)
+{
+    size_t n = 0;
+    for (; path[n] != '\0' && n + 1 < sizeof e->path; n++)
+        e->path[n] = path[n] < '!' || path[n] > '~' ? '?' : path[n];
+    e->path[n] = '\0';
+}
+
 static void exchange_init(exchange *e, server *s, connection *c, const http_head *h)
 {
     e->server = s;
@@ -41,10 +49,7 @@ static void exchange_init(exchange *e, server *s, connection *c, const http_head
     e->head = h;
     e->start_ms = clock_ms();
     e->created = (int64_t)time(NULL);
-    snprintf(e->path, sizeof e->path, "%s", h != NULL ? h->path : "?");
-    for (char *at = e->path; *at != '\0'; at++)
-        if (*at < '!' || *at > '~')
-            *at = '?';
+    note_path(e, h != NULL ? h->path : "?");
     buffer_init(&e->body, s->options.max_body_bytes);
     buffer_init(&e->out, REPLY_LIMIT);
     buffer_init(&e->frame, FRAME_LIMIT);

@@ -202,7 +202,7 @@ static bool read_field(parser *p, const request_form *form, const char *name, js
         return true;
     for (size_t t = 0; t < FORM_MAX_TABLES && form->tables[t] != NULL; t++)
         for (const request_field *f = form->tables[t]; f->name != NULL; f++)
-            if (strcmp(name, f->name) == 0)
+            if (name[0] == f->name[0] && strcmp(name, f->name) == 0)
                 return read_known(p, f, value);
     return api_error_set(p->error, 400, NULL, name,
                          "unknown field '%s': nothing is accepted and ignored", name);
