@@ -23,6 +23,12 @@
 #define SENT_AT_ONCE (256L << 10) /* bytes of a long body, between two waits */
 #define NAME_S 5L                 /* that a name's address is believed: who fails over changes it */
 
+/* One of libcurl's for a call at a time: making it costs as much as a request. */
+typedef struct handle {
+    CURL *easy;
+    const CURLU *url; /* that it has of its last call; NULL: not a known one */
+} handle;
+
 struct http_client {
     CURLM *multi;
     descriptors waits;
@@ -31,7 +37,7 @@ struct http_client {
     double timer_ms; /* when libcurl wants to be called, by clock_ms; INFINITY: it does not */
     struct epoll_event events[EVENTS]; /* that came … */
     int n_events, next_event;          /* … and which of them is looked at next */
-    CURL *spare[MOST_SPARE]; /* handles that were used: making one costs as much as a request */
+    handle spare[MOST_SPARE];
     size_t n_spare;
     char *ca_file, *ca_path; /* the system's certificates, as libcurl knows them */
     http_urls urls;
@@ -39,7 +45,7 @@ struct http_client {
 
 struct http_call {
     http_client *client;
-    CURL *easy;
+    handle handle;
     struct curl_slist *headers;
     size_t limit, received;
     bool (*data)(void *context, const char *data, size_t length);
@@ -127,7 +133,7 @@ void http_client_destroy(http_client *c)
     if (c == NULL)
         return;
     while (c->n_spare > 0)
-        curl_easy_cleanup(c->spare[--c->n_spare]);
+        curl_easy_cleanup(c->spare[--c->n_spare].easy);
     curl_multi_cleanup(c->multi);
     http_urls_free(&c->urls);
     descriptors_free(&c->waits);
@@ -158,10 +164,11 @@ static bool add_header(http_call *c, const char *text)
     return longer != NULL;
 }
 
-static bool add_bearer(http_call *c, const char *token)
+/* `begin`: its name and what stands before the value. */
+static bool add_value(http_call *c, const char *begin, const char *value)
 {
     char text[4096];
-    int length = snprintf(text, sizeof text, "Authorization: Bearer %s", token);
+    int length = snprintf(text, sizeof text, "%s%s", begin, value);
     return length > 0 && (size_t)length < sizeof text && add_header(c, text);
 }
 
@@ -173,20 +180,27 @@ static bool ask_from(CURL *e, uint64_t from)
     return curl_easy_setopt(e, CURLOPT_RANGE, range) == CURLE_OK;
 }
 
-static bool set_url(http_client *c, CURL *e, const char *url)
+/* A known one that the handle has is not said again: libcurl would write it anew. */
+static bool set_url(http_call *c, const char *url)
 {
-    CURLU *parts = http_urls_find(&c->urls, url);
-    return curl_easy_setopt(e, CURLOPT_CURLU, parts) == CURLE_OK &&
-           curl_easy_setopt(e, CURLOPT_URL, parts != NULL ? NULL : url) == CURLE_OK;
+    CURLU *parts = http_urls_find(&c->client->urls, url);
+    if (parts != NULL && parts == c->handle.url)
+        return true;
+    CURL *e = c->handle.easy;
+    bool is_set = curl_easy_setopt(e, CURLOPT_CURLU, parts) == CURLE_OK &&
+                  curl_easy_setopt(e, CURLOPT_URL, parts != NULL ? NULL : url) == CURLE_OK;
+    c->handle.url = is_set ? parts : NULL;
+    return is_set;
 }
 
 /* Whatever an earlier call of the handle's set is set again. */
 static bool prepare(http_call *c, const http_call_options *o)
 {
-    CURL *e = c->easy;
-    bool sound = o->bearer == NULL || o->bearer[0] == '\0' || add_bearer(c, o->bearer);
-    sound = sound && set_url(c->client, e, o->url) &&
-            curl_easy_setopt(e, CURLOPT_USERAGENT, o->agent) == CURLE_OK;
+    CURL *e = c->handle.easy;
+    bool has_bearer = o->bearer != NULL && o->bearer[0] != '\0';
+    bool sound = set_url(c, o->url) &&
+                 (o->agent == NULL || add_value(c, "User-Agent: ", o->agent)) &&
+                 (!has_bearer || add_value(c, "Authorization: Bearer ", o->bearer));
     curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
     curl_easy_setopt(e, CURLOPT_NOBODY, o->is_head ? 1L : 0L);
     curl_easy_setopt(e, CURLOPT_RANGE, NULL);
@@ -231,18 +245,17 @@ static CURL *make_handle(http_client *c)
     return NULL;
 }
 
-static CURL *take_handle(http_client *c)
+static handle take_handle(http_client *c)
 {
-    return c->n_spare > 0 ? c->spare[--c->n_spare] : make_handle(c);
+    return c->n_spare > 0 ? c->spare[--c->n_spare] : (handle){.easy = make_handle(c)};
 }
 
-static void give_back(http_client *c, CURL *easy)
+static void give_back(http_client *c, handle used)
 {
-    if (c->n_spare == MOST_SPARE) {
-        curl_easy_cleanup(easy);
-        return;
-    }
-    c->spare[c->n_spare++] = easy; /* connections are the multi handle's, and stay */
+    if (c->n_spare == MOST_SPARE)
+        curl_easy_cleanup(used.easy);
+    else
+        c->spare[c->n_spare++] = used; /* connections are the multi handle's, and stay */
 }
 
 error_code http_call_start(http_client *client, const http_call_options *o, http_call **out,
@@ -253,13 +266,13 @@ error_code http_call_start(http_client *client, const http_call_options *o, http
     if (c == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for an HTTP request");
     *c = (http_call){.client = client,
-                     .easy = take_handle(client),
+                     .handle = take_handle(client),
                      .limit = o->limit,
                      .data = o->data,
                      .on_done = o->done,
                      .context = o->context};
-    if (c->easy == NULL || !prepare(c, o) ||
-        curl_multi_add_handle(client->multi, c->easy) != CURLM_OK) {
+    if (c->handle.easy == NULL || !prepare(c, o) ||
+        curl_multi_add_handle(client->multi, c->handle.easy) != CURLM_OK) {
         http_call_release(c);
         return failure_set(fail, ERR_MEMORY, "cannot make an HTTP request");
     }
@@ -271,9 +284,9 @@ void http_call_release(http_call *c)
 {
     if (c == NULL)
         return;
-    if (c->easy != NULL) {
-        curl_multi_remove_handle(c->client->multi, c->easy);
-        give_back(c->client, c->easy);
+    if (c->handle.easy != NULL) {
+        curl_multi_remove_handle(c->client->multi, c->handle.easy);
+        give_back(c->client, c->handle);
     }
     curl_slist_free_all(c->headers);
     free(c);
@@ -385,22 +398,23 @@ bool http_call_is_done(const http_call *c)
 bool http_call_has_connected(const http_call *c)
 {
     long sent = 0;
-    curl_easy_getinfo(c->easy, CURLINFO_REQUEST_SIZE, &sent);
+    curl_easy_getinfo(c->handle.easy, CURLINFO_REQUEST_SIZE, &sent);
     return sent > 0;
 }
 
 int http_call_status(const http_call *c)
 {
     long status = 0;
-    curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(c->handle.easy, CURLINFO_RESPONSE_CODE, &status);
     return (int)status;
 }
 
 const char *http_call_header(const http_call *c, const char *name)
 {
     struct curl_header *first, *last;
-    if (curl_easy_header(c->easy, name, 0, CURLH_HEADER, -1, &first) != CURLHE_OK ||
-        curl_easy_header(c->easy, name, first->amount - 1, CURLH_HEADER, -1, &last) != CURLHE_OK)
+    if (curl_easy_header(c->handle.easy, name, 0, CURLH_HEADER, -1, &first) != CURLHE_OK ||
+        curl_easy_header(c->handle.easy, name, first->amount - 1, CURLH_HEADER, -1, &last) !=
+            CURLHE_OK)
         return NULL;
     return last->value;
 }
@@ -408,14 +422,14 @@ const char *http_call_header(const http_call *c, const char *name)
 const char *http_call_redirect(const http_call *c)
 {
     const char *url = NULL;
-    curl_easy_getinfo(c->easy, CURLINFO_REDIRECT_URL, &url);
+    curl_easy_getinfo(c->handle.easy, CURLINFO_REDIRECT_URL, &url);
     return url;
 }
 
 double http_call_retry_after_s(const http_call *c)
 {
     curl_off_t seconds = 0;
-    curl_easy_getinfo(c->easy, CURLINFO_RETRY_AFTER, &seconds);
+    curl_easy_getinfo(c->handle.easy, CURLINFO_RETRY_AFTER, &seconds);
     return (double)seconds;
 }
 
