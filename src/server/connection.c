@@ -60,6 +60,13 @@ static void end_exchange(connection *c, bool completed)
     c->head_text = NULL;
 }
 
+/* The loop frees it, between two turns. */
+static void be_over(connection *c)
+{
+    connection_await(c, CONNECTION_OVER, 0);
+    c->server->has_dead = true;
+}
+
 void connection_close(connection *c)
 {
     if (c->fd < 0)
@@ -76,7 +83,7 @@ void connection_close(connection *c)
         return;
     }
     end_exchange(c, false);
-    connection_await(c, CONNECTION_OVER, 0);
+    be_over(c);
 }
 
 bool connection_is_spare(const connection *c)
@@ -279,7 +286,7 @@ void connection_posted(connection *c)
     if (c->state == CONNECTION_GONE) {
         if (exchange_withdraw_work(c->exchange)) {
             end_exchange(c, false);
-            connection_await(c, CONNECTION_OVER, 0);
+            be_over(c);
         }
         return;
     }

@@ -175,7 +175,8 @@ struct server {
     workers *workers;
     mailbox *mailbox; /* what is told to the loop */
     loop *loop;
-    connection *oldest, *newest; /* the loop's list */
+    connection *oldest, *newest; /* the loop's list … */
+    bool has_dead;               /* … in which some are over */
     response_store *responses;
     int64_t created; /* Unix seconds */
     atomic_bool draining;

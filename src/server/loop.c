@@ -62,6 +62,9 @@ static void leave(server *s, connection *c)
 /* Only between two turns: events of a turn may still name a connection that it closed. */
 static void free_dead(loop *l)
 {
+    if (!l->server->has_dead)
+        return;
+    l->server->has_dead = false;
     for (connection *c = l->server->oldest, *next; c != NULL; c = next) {
         next = c->next;
         if (c->state != CONNECTION_OVER)
