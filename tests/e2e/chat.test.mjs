@@ -31,9 +31,10 @@ class Terminal {
 
   type(text) { this.child.stdin.write(text); }
 
-  // Waits for what is new, and gives what came up to its end.
+  // Waits for what is new, and gives what came up to its end. Long: beside other tests 500 tokens take the reference kernel
+  // half a minute.
   async sees(pattern, what = pattern) {
-    const found = await until(`the terminal shows ${what}`, () => pattern.exec(this.shown.slice(this.seen)), 20000)
+    const found = await until(`the terminal shows ${what}`, () => pattern.exec(this.shown.slice(this.seen)), 60000)
       .catch((error) => { throw new Error(`${error.message}; it shows ${JSON.stringify(this.shown.slice(this.seen))}`); });
     const text = this.shown.slice(this.seen, this.seen + found.index + found[0].length);
     this.seen += text.length;
