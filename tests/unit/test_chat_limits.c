@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "chat_templates.h"
+#include "sanitized.h"
 
 static void append_times(buffer *b, const char *text, size_t n)
 {
@@ -90,7 +91,7 @@ static void test_bounded(void **state)
     }
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if IS_SANITIZED
 #define STARVING 0 /* a sanitizer needs the addresses */
 #else
 #define STARVING 1
