@@ -6,12 +6,12 @@
 
 /* Bytes alone need no unpacking: one column leaves the hardware's own prefetch room to work, and up
  * to five ask less far ahead than types of nibbles, which leaves more of the first-level cache to
- * the activations. See docs/speed.md. */
+ * the activations, or for nothing. See docs/speed.md. */
 INLINE size_t prefetch_q8_0(size_t columns)
 {
     if (columns == 1)
         return PREFETCH_NONE;
-    return columns <= 5 ? PREFETCH_NEAR_BYTES : PREFETCH_BYTES;
+    return columns <= 5 ? prefetch.few_of_bytes : prefetch.several;
 }
 
 INLINE void add_q8_0(const void *record, const char *x, size_t x_stride, size_t columns,
