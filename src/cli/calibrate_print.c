@@ -58,35 +58,6 @@ static void print_confusion(const calibrate_report *r, const calibrate_result *r
     }
 }
 
-/* "the small model answers", or of more "1b answers", "1b and those up to 7b answer". */
-static void print_who(const config *c, size_t step)
-{
-    if (c->n_models == 2)
-        printf("the small model answers");
-    else if (step == 0)
-        printf("%s answers", config_role(c, 0));
-    else
-        printf("%s and those up to %s answer", config_role(c, 0), config_role(c, step));
-}
-
-void calibrate_print_limits(const calibrate_report *r, const chosen_limits *l, const char *what,
-                            const char *unit)
-{
-    const config *c = r->config;
-    for (size_t i = 0; i < l->n; i++) {
-        const limit_effect *e = &l->effects[i];
-        double n = (double)e->n;
-        printf("  at the limit of %.4f%s: ", e->limit, unit);
-        print_who(c, i);
-        printf(" %zu of %zu (%.1f %%), %zu of them %s:\n  %.2f %% of all, 95 %%: at most %.2f %%; "
-               "%s %.1f %%, 95 %%: at most %.1f %%\n",
-               e->n_small, e->n, 100 * (double)e->n_small / n, e->n_misrouted, what,
-               100 * (double)e->n_misrouted / n, 100 * e->misroute_upper,
-               c->n_models == 2 ? "large model" : "those above", 100 * (1 - (double)e->n_small / n),
-               100 * e->large_upper);
-    }
-}
-
 static void print_result(const calibrate_report *r, const calibrate_result *result)
 {
     const calibration_score *b = &result->before, *a = &result->after;
