@@ -166,7 +166,7 @@ static uint32_t wrong_answers(const part *p, const state_request *r, size_t last
 {
     bool counts = p->targets->goal != LIMIT_LOSS || r->grades[last] == GRADE_RIGHT;
     uint32_t bits = 0;
-    for (size_t i = 0; counts && i < last; i++)
+    for (size_t i = 0; counts && i < last && i < CONFIG_MAX_MODELS; i++)
         bits |= (uint32_t)(r->grades[i] == GRADE_WRONG) << i;
     return bits;
 }
