@@ -37,14 +37,16 @@ def start_router(program, folder, ports):
 
 
 def run_round(program, tool):
-    with subprocess.Popen([tool], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as servers:
-        with tempfile.TemporaryDirectory() as folder:
-            router, port = start_router(program, folder, servers.stdout.readline().split())
-            try:
-                found = json.loads(servers.communicate(f"{port}\n")[0])
-            finally:
-                router.terminate()
-                router.wait()
+    with (
+        subprocess.Popen([tool], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as servers,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        router, port = start_router(program, folder, servers.stdout.readline().split())
+        try:
+            found = json.loads(servers.communicate(f"{port}\n")[0])
+        finally:
+            router.terminate()
+            router.wait()
     return found
 
 
