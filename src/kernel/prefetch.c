@@ -11,7 +11,7 @@ prefetch_distances prefetch = {
 #if defined(__x86_64__)
 /* AMD's family 19h, Zen 3 and 4: a stream that little but its loads asks for is 3 to 18 % faster
  * there, up to 40 % where it is of bytes, and as much slower on the next family; several columns
- * are 2 to 15 % faster when asked for nearer. See docs/speed.md. */
+ * are 5 % faster in the mean when asked for nearer. See docs/speed.md. */
 void prefetch_choose(void)
 {
     unsigned a, b, c, d;
