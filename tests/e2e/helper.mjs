@@ -74,10 +74,12 @@ export class Server {
     return server;
   }
 
-  // SIGTERM, and the proof that nothing but a clean end came of it.
+  // SIGTERM, and the proof that nothing but a clean end came of it, and soon.
   async stop() {
     if (!this.exit) this.child.kill('SIGTERM');
+    const late = setTimeout(() => this.child.kill('SIGKILL'), 60000 * patience);
     const end = await this.ended;
+    clearTimeout(late);
     if (end.status !== 0) throw new Error(`the server ended with ${JSON.stringify(end)}:\n${this.log}`);
   }
 

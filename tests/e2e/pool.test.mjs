@@ -97,7 +97,7 @@ test('servers that refuse when busy, one of which lies: no client sees an error'
   const results = await load(500, 12, (i) => events(server, ask(`question ${i}`)));
   for (const [i, r] of results.entries()) assert.deepEqual([r.status, r.errors, r.text], [200, 0, `question ${i}`]);
   t.diagnostic(`${refused} refusals in 500 requests`);
-  assert.ok(refused > 10);
+  assert.ok(refused > 0); // the slower the machine, the fewer are there at once: only the one that lies is certain
 });
 
 // Every request is refused by the first server that it comes to.

@@ -16,7 +16,8 @@ export const usage = (prompt, completion, cached = 0) => `data: ${JSON.stringify
 export const done = 'data: [DONE]\n\n';
 
 // `script(request, response, body)` answers each request; `bodies` and `gone` say what came and who left. `health`
-// answers a GET. `secure`: its {key, cert}, which `certify` changes.
+// answers a GET. `secure`: its {key, cert}, which `certify` changes; `cut` ends all
+// connections.
 export class Replica {
   static async start(t, script, port = 0, secure = undefined) {
     const replica = new Replica();
@@ -28,19 +29,29 @@ export class Replica {
     const answer = async (request, response) => {
       if (request.method === 'GET') return replica.health(request, response);
       let text = '';
-      for await (const piece of request) text += piece;
+      try {
+        for await (const piece of request) text += piece;
+      } catch {
+        return; // it left, or its connection was cut, before it had said what it wants
+      }
       response.on('close', () => { replica.gone += response.writableEnded ? 0 : 1; });
       replica.bodies.push(JSON.parse(text));
       replica.headers.push({ ...request.headers, url: request.url });
       await replica.script(request, response, replica.bodies.at(-1));
     };
     const server = secure ? https.createServer(secure, answer) : http.createServer(answer);
+    // Node's own closeAllConnections spares one whose handshake is not over: it would be served after all, and kept.
+    const connections = new Set();
+    server.on('connection', (socket) => {
+      connections.add(socket);
+      socket.on('close', () => connections.delete(socket));
+    });
     await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
     replica.port = server.address().port;
     replica.url = `${secure ? 'https' : 'http'}://127.0.0.1:${server.address().port}/v1`;
-    replica.cut = () => server.closeAllConnections();
+    replica.cut = () => connections.forEach((socket) => socket.destroy());
     replica.certify = (other) => server.setSecureContext(other);
-    replica.close = () => new Promise((resolve) => { server.closeAllConnections(); server.close(resolve); });
+    replica.close = () => new Promise((resolve) => { replica.cut(); server.close(resolve); });
     t.after(() => replica.close());
     return replica;
   }
