@@ -11,7 +11,9 @@ typedef struct event_stream {
     buffer data; /* of the event that has begun: its lines, with newlines between them */
 } event_stream;
 
-#define EVENT_LIMIT ((size_t)16 << 20) /* bytes of one event */
+/* Bytes of one event. A whole call may be in one; of lists of nothing values of a hundred times the
+ * size are made. */
+#define EVENT_LIMIT ((size_t)2 << 20)
 
 void event_stream_init(event_stream *s);
 void event_stream_free(event_stream *s);

@@ -232,7 +232,7 @@ static error_code poll_reply(reply *r, reply_status *status, buffer *text, token
     if (code == OK)
         code = score_list_append(&handle->scores, &c->scores);
     if (code == OK) {
-        c->was_read = c->was_read || c->text.length > 0;
+        c->was_read = c->was_read || c->text.length > 0 || c->scores.length > 0;
         buffer_clear(&c->text);
         score_list_clear(&c->scores);
     }

@@ -155,7 +155,8 @@ struct remote_call {
     event_stream events;
     event_frame frame;
     bool is_whole; /* the answer's end was told */
-    bool has_text; /* some of it has come */
+    bool has_text; /* some of it has come, or scores */
+    size_t n_told; /* tokens, with their scores */
     failure fault; /* in the answer itself */
     remote_part part;
     json_int_t call_index;
@@ -235,6 +236,8 @@ void remote_release_classification(classification *base);
 /* The call goes to a replica. */
 error_code remote_attempt_begin(remote_call *c, remote_pool *p, size_t slot, double now_ms,
                                 failure *fail);
+/* Something came to the other one of its call first. */
+bool remote_attempt_has_lost(const remote_attempt *a, failure *out);
 /* What a request that is done, or late, came to; `out` is OK where the whole answer is there. */
 pool_end_kind remote_attempt_judge(const remote_attempt *a, failure *out);
 /* Its time is up. */
@@ -304,7 +307,8 @@ void remote_call_cancel(remote_call *c);
 /* Who asked lets go of it: it is cancelled if it runs, and wake is not called any more. */
 void remote_call_leave(remote_call *c);
 void remote_call_unreference(remote_call *c);
-void remote_probe_free(remote_probe *p); /* NULL too */
+void remote_probe_free(remote_probe *p);  /* NULL too */
+void remote_probe_clear(remote_probe *p); /* nothing was told; NULL too */
 
 /* On the thread. */
 void remote_call_wake(remote_call *c);

@@ -7,9 +7,9 @@
 #include "base/clock.h"
 #include "base/json.h"
 
-/* Characters that are nobody's (private use), so that no text can be taken for them. */
-#define CALL_MARK "\xEE\x82\xA0\xEE\x82\xA1"
-#define CALL_END_MARK "\xEE\x82\xA0\xEE\x82\xA2"
+/* No UTF-8, which what is read from JSON is: no server's text can be taken for them. */
+#define CALL_MARK "\xFF\xA1"
+#define CALL_END_MARK "\xFF\xA2"
 
 const chat_form remote_form = {.name = "remote",
                                .shown = CALL_MARK,

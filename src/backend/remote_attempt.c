@@ -15,17 +15,31 @@ static void on_event(void *context, const char *data, size_t length)
     remote_answer_take(context, data, length);
 }
 
+/* Something came. From the first byte on silence is another time, which may be much shorter. */
+static void note_news(remote_attempt *a)
+{
+    a->last_ms = clock_ms();
+    if (a->first_ms > 0)
+        return;
+    a->first_ms = a->last_ms;
+    remote_house_look_by(a->call->backend->house, remote_attempt_end_ms(a));
+}
+
+/* A body that is no stream: all of it in the time of one silence, or it would drip for ever. */
+static bool take_refusal(remote_attempt *a, const char *data, size_t length)
+{
+    if (a->first_ms == 0)
+        note_news(a);
+    return buffer_add(&a->refusal, data, length) == OK;
+}
+
 static bool on_data(void *context, const char *data, size_t length)
 {
     remote_attempt *a = context;
     remote_call *c = a->call;
-    a->last_ms = clock_ms();
-    if (a->first_ms == 0)
-        a->first_ms = a->last_ms;
-    if (http_call_status(a->http) != 200) {
-        buffer_add(&a->refusal, data, length); /* what does not fit is not shown */
-        return true;
-    }
+    if (http_call_status(a->http) != 200)
+        return take_refusal(a, data, length);
+    note_news(a);
     if (c->winner == NULL)
         c->winner = a;
     if (c->winner != a)
@@ -163,6 +177,15 @@ static pool_end_kind note_refusal(const remote_attempt *a, failure *out)
     return kind_of(status);
 }
 
+bool remote_attempt_has_lost(const remote_attempt *a, failure *out)
+{
+    const remote_call *c = a->call;
+    if (c->winner == NULL || c->winner == a)
+        return false;
+    failure_set(out, ERR_CANCELLED, "the other one was sooner");
+    return true;
+}
+
 pool_end_kind remote_attempt_judge(const remote_attempt *a, failure *out)
 {
     const remote_call *c = a->call;
@@ -171,18 +194,21 @@ pool_end_kind remote_attempt_judge(const remote_attempt *a, failure *out)
     error_code code = http_call_result(a->http, &why);
     int status = http_call_status(a->http);
     bool has_won = c->winner == a;
+    if (remote_attempt_has_lost(a, out))
+        return POOL_CANCELLED;
     *out = has_won ? c->fault : (failure){.code = OK};
     if (out->code != OK)
         return POOL_FAILED;
     if (has_won && c->is_whole && status == 200)
         return POOL_ANSWERED;
+    bool is_refused = status != 200 && (code == OK || code == ERR_CANCELLED); /* as far as read */
+    if (is_refused)
+        return note_refusal(a, out);
     if (code != OK) {
         failure_set(out, code == ERR_MEMORY || code == ERR_TIMEOUT ? code : ERR_IO,
                     "the server of model '%s': %s", name, why.text);
         return http_call_has_connected(a->http) ? POOL_FAILED : POOL_GONE;
     }
-    if (status != 200)
-        return note_refusal(a, out);
     failure_set(out, ERR_IO,
                 c->status.stats.prefill_ms > 0
                     ? "the server of model '%s' ended its answer too early"

@@ -1,4 +1,5 @@
 /* remote_call.c: one request on its way: made, told to who asked, ended, let go of. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,6 +60,14 @@ void remote_probe_free(remote_probe *p)
     for (size_t i = 0; p != NULL && i < p->n_labels; i++)
         free(p->labels[i]);
     free(p);
+}
+
+void remote_probe_clear(remote_probe *p)
+{
+    for (size_t i = 0; p != NULL && i < p->n_labels; i++)
+        p->logprobs[i] = -INFINITY;
+    if (p != NULL)
+        p->is_told = false;
 }
 
 void remote_call_unreference(remote_call *c)

@@ -41,8 +41,7 @@ static void settle_done(remote_house *h, double now_ms)
     }
 }
 
-/* Returns how long there is nothing to do but for what comes. */
-static double move_on(remote_house *h, double now_ms)
+static void move_on(remote_house *h, double now_ms)
 {
     settle_done(h, now_ms);
     bool looks = atomic_exchange(&h->has_cancelled, false) || now_ms >= h->look_ms;
@@ -52,7 +51,12 @@ static double move_on(remote_house *h, double now_ms)
     h->look_ms = fmax(next_ms, now_ms + LOOK_LEAST_MS);
     for (remote_backend *b = h->backends; b != NULL; b = b->next)
         remote_pools_dispatch(b, now_ms);
-    return fmin(fmax(h->look_ms - now_ms, 0), LONGEST_WAIT_MS);
+}
+
+/* How long there is nothing to do but for what comes. */
+static double rest_ms(const remote_house *h)
+{
+    return fmin(fmax(h->look_ms - clock_ms(), 0), LONGEST_WAIT_MS);
 }
 
 static void end_all(remote_house *h)
@@ -75,9 +79,9 @@ static void *work(void *context)
     failure why;
     remote_house_lock(h);
     for (double now_ms = clock_ms(); take_arrivals(h, now_ms); now_ms = clock_ms()) {
-        double wait_ms = move_on(h, now_ms);
+        move_on(h, now_ms);
         remote_house_unlock(h);
-        http_client_run(h->client, wait_ms, &why); /* what fails is looked for again */
+        http_client_run(h->client, rest_ms(h), &why); /* what fails is looked for again */
         remote_house_lock(h);
     }
     remote_house_unlock(h);
@@ -115,18 +119,17 @@ static double turn(backend_house *base)
 {
     remote_house *h = (remote_house *)base;
     bool has_more;
-    double wait_ms;
     failure why;
     remote_house_drive(h);
     do {
         remote_house_lock(h);
         double now_ms = clock_ms();
         take_arrivals(h, now_ms);
-        wait_ms = move_on(h, now_ms);
+        move_on(h, now_ms);
         remote_house_unlock(h);
         has_more = http_client_step(h->client, &why);
     } while (h->done != NULL);
-    return has_more ? 0 : fmin(wait_ms, http_client_wait_ms(h->client));
+    return has_more ? 0 : fmin(rest_ms(h), http_client_wait_ms(h->client));
 }
 
 /* ---- the house ------------------------------------------------------------------------------- */

@@ -42,9 +42,11 @@ static bool forget_answer(remote_call *c)
         buffer_clear(&c->text);
         score_list_clear(&c->scores);
         c->is_whole = c->has_text = false;
+        c->n_told = 0;
         c->fault = (failure){.code = OK};
         c->part = REMOTE_TEXT;
         c->status = (reply_status){.state = WORK_RUNNING};
+        remote_probe_clear(c->probe);
     }
     pthread_mutex_unlock(&c->lock);
     return is_ours;
@@ -234,13 +236,15 @@ void remote_pools_settle(remote_attempt *a, pool_end_kind kind, const failure *w
 {
     remote_call *c = a->call;
     remote_pool *p = a->pool;
-    bool has_won = c->winner == a || c->winner == NULL;
+    bool was_read_from = c->winner == a, has_won = was_read_from || c->winner == NULL;
     size_t slot = a->slot;
     if (why->code == OK || kind == POOL_ANSWERED || (c->has_text && has_won))
         drop_attempts(c, a, now_ms);
     remote_attempt_end(a, kind, now_ms);
     c->backend->has_room |= kind == POOL_ANSWERED || kind == POOL_CANCELLED;
-    if (c->attempts[0] != NULL) { /* the other one goes on */
+    if (c->attempts[0] != NULL) { /* the other one goes on, from the beginning */
+        if (was_read_from)
+            forget_answer(c);
         note_tried(c, p, slot);
         return;
     }
@@ -379,9 +383,7 @@ static bool is_over(const remote_attempt *a, double now_ms, pool_end_kind *kind,
         failure_set(why, ERR_CANCELLED, "cancelled");
     else if (c->end_ms > 0 && now_ms >= c->end_ms)
         failure_set(why, ERR_TIMEOUT, "the request's deadline has passed");
-    else if (c->winner != NULL && c->winner != a)
-        failure_set(why, ERR_CANCELLED, "the other one was sooner");
-    else {
+    else if (!remote_attempt_has_lost(a, why)) {
         *kind = POOL_FAILED;
         return remote_attempt_is_late(a, now_ms, why);
     }

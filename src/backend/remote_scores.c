@@ -9,6 +9,8 @@
 #define TEXTS_LIMIT ((size_t)1 << 20)
 #define BYTES_LIMIT ((size_t)64 << 20)
 #define TOKEN_LIMIT ((size_t)4096) /* bytes of one */
+#define TOLD_LIMIT                                                                                 \
+    ((size_t)1 << 18) /* tokens of one answer, of 172 bytes each with those likeliest */
 
 error_code remote_words_init(remote_words *w)
 {
@@ -92,7 +94,11 @@ void remote_scores_take(remote_call *c, const json_t *tokens)
                 is_read = read_score(w, json_array_get(top, k), &s.top[k]);
             s.score.rank += s.top[k].logprob > own.logprob;
         }
-        if (!is_read || score_list_add(&c->scores, &s) != OK)
+        c->has_text = true;
+        if (++c->n_told > TOLD_LIMIT)
+            failure_set(&c->fault, ERR_IO, "the server of model '%s' told of more than %zu tokens",
+                        c->backend->base.name, TOLD_LIMIT);
+        else if (!is_read || score_list_add(&c->scores, &s) != OK)
             failure_set(&c->fault, ERR_MEMORY, "no memory for what the server told of its tokens");
     }
 }

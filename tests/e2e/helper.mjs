@@ -42,9 +42,9 @@ export function temporaryFolder(t) {
 }
 
 // Runs a command to its end.
-export function run(args, options = {}) {
+export function run(args, { timeout = 60000, ...options } = {}) {
   const result = spawnSync(program, args, {
-    cwd: root, encoding: 'utf8', timeout: 60000, input: '', ...options,
+    cwd: root, encoding: 'utf8', timeout: timeout * patience, input: '', ...options,
   });
   return { status: result.status, signal: result.signal, stdout: result.stdout, stderr: result.stderr };
 }
