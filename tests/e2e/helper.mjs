@@ -14,15 +14,18 @@ export const smallModel = path.join(root, 'models/demo/small.gguf');
 export const isSanitized = /sanitize|coverage/.test(program);
 export const patience = isSanitized ? 20 : 1;
 
+// Milliseconds that only a fault takes: what is done in `ms` alone may take some times that where others work, too.
+export const limit = (ms) => 5 * ms * patience;
+
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// Polls until `probe` gives something true; the message says what did not happen.
+// Polls until `probe` gives something true, for limit(timeoutMs); the message says what did not happen.
 export async function until(what, probe, timeoutMs = 5000) {
-  const end = Date.now() + timeoutMs * patience;
+  const end = Date.now() + limit(timeoutMs);
   for (;;) {
     const value = await probe();
     if (value) return value;
-    if (Date.now() > end) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    if (Date.now() > end) throw new Error(`not within ${limit(timeoutMs)} ms: ${what}`);
     await sleep(10);
   }
 }
@@ -46,8 +49,13 @@ export function run(args, { timeout = 60000, ...options } = {}) {
   const result = spawnSync(program, args, {
     cwd: root, encoding: 'utf8', timeout: timeout * patience, input: '', ...options,
   });
+  if (result.error) throw new Error(`a-io ${args.join(' ')}: ${result.error.message}`);
   return { status: result.status, signal: result.signal, stdout: result.stdout, stderr: result.stderr };
 }
+
+// Nothing stays when a test breaks off.
+const children = new Set();
+process.once('exit', () => children.forEach((child) => child.kill('SIGKILL')));
 
 export class Server {
   // Starts `a-io serve` on a free port; resolves when it says that it listens. `within`: a command that runs it.
@@ -62,7 +70,8 @@ export class Server {
     server.ended = new Promise((resolve) =>
       child.on('exit', (status, signal) => resolve({ status, signal })));
     child.on('exit', (status, signal) => { server.exit = { status, signal }; });
-    process.once('exit', () => child.kill('SIGKILL')); // nothing stays when a test breaks off
+    children.add(child);
+    child.on('exit', () => children.delete(child));
     child.stderr.setEncoding('utf8');
     child.stderr.on('data', (text) => { server.log += text; });
     await until('the server listens', () => {
@@ -77,7 +86,7 @@ export class Server {
   // SIGTERM, and the proof that nothing but a clean end came of it, and soon.
   async stop() {
     if (!this.exit) this.child.kill('SIGTERM');
-    const late = setTimeout(() => this.child.kill('SIGKILL'), 60000 * patience);
+    const late = setTimeout(() => this.child.kill('SIGKILL'), limit(20000));
     const end = await this.ended;
     clearTimeout(late);
     if (end.status !== 0) throw new Error(`the server ended with ${JSON.stringify(end)}:\n${this.log}`);
@@ -141,6 +150,13 @@ export class Server {
     const stat = fs.readFileSync(`/proc/${this.child.pid}/stat`, 'utf8');
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     return 10 * (Number(fields[11]) + Number(fields[12]));
+  }
+
+  // Whether it takes less than `cpuMs` of processor time in the next `ms`.
+  async sleeps(ms, cpuMs) {
+    const before = this.cpuMs();
+    await sleep(ms);
+    return this.cpuMs() - before < cpuMs;
   }
 }
 

@@ -289,9 +289,7 @@ test('a client that goes away before a reply that is not streamed ends its work'
     assert.match(line, / 499 .*client went away/);
     assert.ok(Number(/ reply=(\d+)/.exec(line)?.[1] ?? 0) < whole.body.usage.completion_tokens, line);
   }
-  const cpu = server.cpuMs();
-  await sleep(500);
-  assert.ok(server.cpuMs() - cpu < 200, `${server.cpuMs() - cpu} ms of processor time in 500 ms`);
+  await until('nothing is computed any more', () => server.sleeps(500, 200), 20000);
 });
 
 test('a client that goes away in the middle of the prefill ends its work', async () => {
@@ -329,9 +327,10 @@ test('an idle server sleeps', async () => {
   await until('the server has checked its probe', () => /built-in requests/.test(server.log), 30000);
   await server.idle();
   await sleep(200);
-  const wakings = server.wakings(), cpu = server.cpuMs();
+  const wakings = server.wakings(), cpu = server.cpuMs(), began = performance.now();
   await sleep(1500);
-  assert.ok(server.wakings() - wakings <= 20, `its threads woke ${server.wakings() - wakings} times in 1.5 s`);
+  const woken = server.wakings() - wakings, seconds = (performance.now() - began) / 1000;
+  assert.ok(woken <= 14 * seconds, `its threads woke ${woken} times in ${seconds} s`);
   assert.ok(server.cpuMs() - cpu < 500, 'and none of them ran on');
 });
 
