@@ -270,7 +270,7 @@ static error_code add_members(stage *s, const speed_test *test, failure *fail)
         for (size_t j = 0; j < s->o->n_kv; j++) {
             if (s->n_members == MAX_MEMBERS)
                 return failure_set(fail, ERR_INVALID, "more than %d tests in turns", MAX_MEMBERS);
-            s->members[s->n_members] = (speed_member){l->subjects[j], *test};
+            s->members[s->n_members] = (speed_member){.subject = l->subjects[j], .test = *test};
             s->owners[s->n_members++] = l->out;
         }
     }

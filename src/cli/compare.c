@@ -281,18 +281,17 @@ static error_code make_room(comparison *c, failure *fail)
 
 static error_code ask_sheets(comparison *c, const question *asked, backend *small, failure *fail)
 {
-    static const char what[] = "comparing templates";
     labelled_requests nothing = {.path = NULL};
     rows to = {c, c->n};
     error_code code = labelled_content_free(&nothing, fail);
     if (code == OK)
-        code = labelled_ask(&nothing, COMPARE_CONTENT_FREE, small, asked, c->n_sheets, what,
+        code = labelled_ask(&nothing, COMPARE_CONTENT_FREE, small, asked, c->n_sheets, NULL,
                             (answer_sink){take_answer, &to}, fail);
     labelled_free(&nothing);
     to.first = 0;
     return code != OK ? code
-                      : labelled_ask(c->requests, c->n, small, asked, c->n_sheets, what,
-                                     (answer_sink){take_answer, &to}, fail);
+                      : labelled_ask(c->requests, c->n, small, asked, c->n_sheets,
+                                     "comparing templates", (answer_sink){take_answer, &to}, fail);
 }
 
 error_code comparison_ask(comparison *c, backend *small, failure *fail)

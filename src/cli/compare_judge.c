@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/compare.h"
+#include "cli/progress.h"
 
 /* The most of the forms that few requests bear: all candidates are given the same chance. */
 #define FORM CALIBRATION_BIAS
@@ -78,13 +79,19 @@ typedef struct desk {
     calibration_sample *samples, *kept;
     double *said;
     double content_free[PROBE_MAX_LABELS];
+    progress progress;
+    size_t judged, all; /* candidates */
 } desk;
 
-static error_code desk_open(desk *d, const comparison *c, failure *fail)
+/* All candidates are judged so many times. */
+static error_code desk_open(desk *d, const comparison *c, size_t times, const char *what,
+                            failure *fail)
 {
-    *d = (desk){.samples = calloc(c->n + 1, sizeof *d->samples),
+    *d = (desk){.all = times * c->n_items,
+                .samples = calloc(c->n + 1, sizeof *d->samples),
                 .kept = calloc(c->n + 1, sizeof *d->kept),
                 .said = calloc(c->n + 1, c->requests->n_labels * sizeof *d->said)};
+    progress_start(&d->progress, what);
     return d->samples != NULL && d->kept != NULL && d->said != NULL
                ? OK
                : failure_set(fail, ERR_MEMORY, "no memory to judge %zu requests", c->n);
@@ -95,6 +102,7 @@ static void desk_close(desk *d)
     free(d->samples);
     free(d->kept);
     free(d->said);
+    progress_end(&d->progress);
 }
 
 /* Without a fold of the requests; CALIBRATION_FOLDS: with all of them. */
@@ -143,6 +151,7 @@ static error_code judge_all(const comparison *c, size_t without, desk *d, candid
         scores[i].mass = mass_of(c, &c->items[i]);
         judge(c, &c->items[i], without, d, &scores[i]);
         any = any || isfinite(scores[i].nll);
+        progress_show(&d->progress, (double)++d->judged / (double)d->all);
     }
     return any ? OK
                : failure_set(fail, ERR_INVALID,
@@ -154,7 +163,7 @@ error_code comparison_judge(comparison *c, failure *fail)
 {
     desk d;
     candidate_score *scores = calloc(c->n_items + 1, sizeof *scores);
-    error_code code = desk_open(&d, c, fail);
+    error_code code = desk_open(&d, c, 1, "judging templates", fail);
     if (code == OK && scores == NULL)
         code = failure_set(fail, ERR_MEMORY, "no memory for %zu candidates", c->n_items);
     if (code == OK)
@@ -194,7 +203,7 @@ error_code comparison_judge_choice(const comparison *c, choice_score *out, failu
 {
     desk d;
     candidate_score *scores = calloc(c->n_items + 1, sizeof *scores);
-    error_code code = desk_open(&d, c, fail);
+    error_code code = desk_open(&d, c, CALIBRATION_FOLDS, "judging the choice", fail);
     *out = (choice_score){.right = 0};
     if (code == OK && scores == NULL)
         code = failure_set(fail, ERR_MEMORY, "no memory for %zu candidates", c->n_items);

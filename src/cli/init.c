@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/whole_file.h"
 #include "cli/cli.h"
 #include "cli/help.h"
 #include "cli/init.h"
@@ -158,16 +159,6 @@ static error_code load_models(init_report *r, stage *s, failure *fail)
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
-static error_code write_text(const char *path, const buffer *text, failure *fail)
-{
-    FILE *file = fopen(path, "we");
-    bool is_whole = file != NULL && fwrite(text->data, 1, text->length, file) == text->length;
-    bool is_closed = file == NULL || fclose(file) == 0;
-    return is_whole && is_closed
-               ? OK
-               : failure_set(fail, ERR_IO, "cannot write %s: %s", path, strerror(errno));
-}
-
 /* The calibration first: a configuration that is there has all that it names. */
 static error_code write_outputs(const init_report *r, failure *fail)
 {
@@ -182,7 +173,8 @@ static error_code write_outputs(const init_report *r, failure *fail)
     if (code == OK)
         code = init_configuration(&text, r, true, fail);
     if (code == OK)
-        code = write_text(r->options->output, &text, fail);
+        code = whole_file_write(r->options->output, text.data, text.length, 0666, WHOLE_FILE_SYNCED,
+                                fail);
     buffer_free(&text);
     config_free(c);
     return code;
@@ -199,12 +191,19 @@ static error_code find_out(init_report *r, stage *s, failure *fail)
         return code;
     comparison_init(&r->comparison, &r->requests, r->requests.n, defaults->window_head,
                     defaults->window_tail);
-    code = init_find_probe(r, small, fail);
-    if (code == OK && !r->options->no_machine) {
-        code = measure_machine(&r->machine, s, fail);
-        r->has_machine = code == OK;
-    }
-    return code;
+    return init_find_probe(r, small, fail);
+}
+
+/* What was found is written before the machine is measured, which takes longest: who interrupts
+ * that has a configuration that works. */
+static error_code write_all(init_report *r, const stage *s, failure *fail)
+{
+    error_code code = write_outputs(r, fail);
+    if (code != OK || r->options->no_machine)
+        return code;
+    code = measure_machine(&r->machine, s, fail);
+    r->has_machine = code == OK;
+    return code == OK ? write_outputs(r, fail) : code;
 }
 
 static error_code init(init_report *r, failure *fail)
@@ -220,7 +219,7 @@ static error_code init(init_report *r, failure *fail)
     if (code == OK)
         code = find_out(r, &s, fail);
     if (code == OK)
-        code = write_outputs(r, fail);
+        code = write_all(r, &s, fail);
     if (code == OK && r->options->json)
         code = init_print_json(r, fail);
     else if (code == OK)

@@ -48,13 +48,15 @@ static void print_routes(const init_report *r)
     for (size_t k = 0; k < r->requests.n_labels; k++)
         printf("%-16s %7zu of %-3zu %7zu of %-3zu\n", r->requests.labels[k], r->n_small[k],
                r->n_requests[k], r->n_requests[k] - r->n_small[k], r->n_requests[k]);
-    printf("misrouted: %zu (%.1f %%; 95 %%: at most %.1f %%) went to the small model as another "
-           "kind than they are\n",
+    const char *first = r->n_models == 2 ? "small" : "first";
+    printf("misrouted: %zu (%.1f %%; 95 %%: at most %.1f %%) went to the %s model as another kind "
+           "than they are\n",
            r->n_misrouted, 100 * (double)r->n_misrouted / n,
-           100 * binomial_upper(r->n_misrouted, r->comparison.n));
+           100 * binomial_upper(r->n_misrouted, r->comparison.n), first);
     if (r->n_all_small == 0)
-        puts("Nothing goes to the small model: its probe is too unsure. A larger one, or "
-             "candidates of your own (--templates), may do better.");
+        printf("Nothing goes to the %s model: its probe is too unsure. A larger one, or candidates "
+               "of your own (--templates), may do better.\n",
+               first);
 }
 
 static void print_next(const init_report *r)

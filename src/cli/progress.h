@@ -7,9 +7,9 @@
 typedef struct progress {
     const char *what; /* "quantizing" */
     bool on_terminal;
-    double start_ms;
-    double start; /* the fraction that was there before: it says nothing of what is to go */
-    int percent;  /* shown last; -1: nothing is */
+    double start; /* the first fraction, which says nothing of what is to go; below 0: none yet */
+    double start_ms; /* when that was */
+    int percent;     /* shown last; -1: nothing is */
 } progress;
 
 void progress_start(progress *p, const char *what);

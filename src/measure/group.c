@@ -76,9 +76,10 @@ static void summarise(speed_result *r)
 static spread ratio(const speed_result *a, const speed_result *b)
 {
     double ratios[MEASURE_MAX_RUNS];
-    for (size_t i = 0; i < a->n_runs; i++)
+    size_t n = a->n_runs < b->n_runs ? a->n_runs : b->n_runs;
+    for (size_t i = 0; i < n; i++)
         ratios[i] = a->runs[i].ms / b->runs[i].ms;
-    return spread_of(ratios, a->n_runs);
+    return spread_of(ratios, n);
 }
 
 static spread over_bound(const speed_result *r, const subject *s)
@@ -123,10 +124,10 @@ static error_code prepare_results(const speed_member *members, size_t n, const g
         r->kv = subject_kv_type(s);
         r->bytes = subject_bytes(s, &r->test);
         r->kv_bytes = subject_kv_bytes(s, &r->test);
-        r->n_runs = o->runs;
-        r->runs = calloc(o->runs, sizeof *r->runs);
+        r->n_runs = members[i].runs > 0 && members[i].runs < o->runs ? members[i].runs : o->runs;
+        r->runs = calloc(r->n_runs, sizeof *r->runs);
         if (r->runs == NULL)
-            return failure_set(fail, ERR_MEMORY, "no memory for %zu runs", o->runs);
+            return failure_set(fail, ERR_MEMORY, "no memory for %zu runs", r->n_runs);
     }
     return OK;
 }
@@ -148,23 +149,56 @@ static void run_until_steady(const speed_member *members, size_t i, size_t turn,
     kept->attempts = attempts;
 }
 
+static error_code take_turn(const speed_member *members, size_t n, size_t turn,
+                            const group_options *o, double *peak, speed_result *results,
+                            failure *fail)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (turn >= results[i].n_runs)
+            continue;
+        run_until_steady(members, i, turn, o, peak, &results[i].runs[turn]);
+        if (turn > 0)
+            continue;
+        if (subject_answer(members[i].subject, &members[i].test, &results[i].tokens) != OK)
+            return failure_set(fail, ERR_MEMORY, "no memory for the tokens of a test");
+        *peak = read_peak_repeat(o->peak); /* the answer may have taken a while */
+    }
+    return OK;
+}
+
+/* The peaks of every run are those around the turn. */
+static void time_turn(const speed_member *members, size_t n, size_t turn, const group_options *o,
+                      double *peak, speed_result *results)
+{
+    double before = *peak;
+    for (size_t i = 0; i < n; i++) {
+        if (turn >= results[i].n_runs)
+            continue;
+        if (o->progress != NULL)
+            o->progress(o->progress_context, i, turn, 0);
+        results[i].runs[turn] = (speed_run){.peak_before = before,
+                                            .ms = subject_run(members[i].subject, &members[i].test),
+                                            .attempts = 1};
+    }
+    *peak = read_peak_repeat(o->peak);
+    for (size_t i = 0; i < n; i++)
+        if (turn < results[i].n_runs)
+            results[i].runs[turn].peak_after = *peak;
+}
+
 static error_code take_turns(const speed_member *members, size_t n, const group_options *o,
                              speed_result *results, failure *fail)
 {
     for (size_t i = 0; i < n; i++)
         subject_warm(members[i].subject, &members[i].test);
     double peak = read_peak_repeat(o->peak);
-    for (size_t turn = 0; turn < o->runs; turn++) {
-        for (size_t i = 0; i < n; i++) {
-            run_until_steady(members, i, turn, o, &peak, &results[i].runs[turn]);
-            if (turn > 0)
-                continue;
-            if (subject_answer(members[i].subject, &members[i].test, &results[i].tokens) != OK)
-                return failure_set(fail, ERR_MEMORY, "no memory for the tokens of a test");
-            peak = read_peak_repeat(o->peak); /* the answer may have taken a while */
-        }
-    }
-    return OK;
+    error_code code = OK;
+    for (size_t turn = 0; code == OK && turn < o->runs; turn++)
+        if (o->only_times)
+            time_turn(members, n, turn, o, &peak, results);
+        else
+            code = take_turn(members, n, turn, o, &peak, results, fail);
+    return code;
 }
 
 error_code measure_group(const speed_member *members, size_t n, const group_options *options,

@@ -146,6 +146,8 @@ typedef struct subject_options {
     const int32_t *prompt; /* ids, repeated where it is too short; NULL: pseudo-random ones */
     size_t n_prompt;
     double multiply_rate; /* multiply-adds a second (measure_multiply_rate); 0: unknown */
+    double step_run_ms;   /* a run of a step test is the mean of four steps, or of fewer when they
+                           * took so long; 0: always of four */
     /* or NULL. Told while the KV before a test's depth is filled: tokens done of all. */
     void (*filling)(void *context, size_t done, size_t all);
     void *filling_context;
@@ -176,12 +178,15 @@ double subject_multiply_adds(const subject *s);
 typedef struct speed_member {
     subject *subject;
     speed_test test;
+    size_t runs; /* fewer than the group's; 0: these */
 } speed_member;
 
 typedef struct group_options {
     size_t runs;     /* of every test, 1 … MEASURE_MAX_RUNS */
     size_t attempts; /* ≥ 1: most times that one run is made while its peaks differ by more than
                       * 10 %; the one whose peaks differ least is kept */
+    bool only_times; /* in a fraction of the time: runs are made once, between peaks that are
+                      * measured around each turn, and what the models answer is left out */
     read_peak *peak; /* surveyed */
     /* or NULL. Told before every run. */
     void (*progress)(void *context, size_t member, size_t run, size_t attempt);

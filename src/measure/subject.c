@@ -13,7 +13,7 @@
 #include "model/forward.h"
 
 enum {
-    STEPS_PER_RUN = 4, /* a run of a step test is their mean */
+    STEPS_PER_RUN = 4, /* at most: a run of a step test is their mean */
     WARM_DECODE_TOKENS = 2,
     PROBE_LABELS = 3,
 };
@@ -37,7 +37,7 @@ struct subject {
     int32_t continuation[STEP_MAX_ROWS];
     size_t n_continuation;
     size_t continuation_depth;
-    double multiply_rate;
+    double multiply_rate, step_run_ms;
     void (*filling)(void *context, size_t done, size_t all);
     void *filling_context;
 };
@@ -109,6 +109,7 @@ error_code subject_create(subject **out, const model *m, const subject_options *
     s->chunk = engine_defaults().prefill_chunk;
     s->positions = options->positions;
     s->multiply_rate = options->multiply_rate;
+    s->step_run_ms = options->step_run_ms;
     s->filling = options->filling;
     s->filling_context = options->filling_context;
     error_code code = create_parts(s, options, fail);
@@ -257,6 +258,20 @@ void subject_warm(subject *s, const speed_test *test)
     }
 }
 
+/* The mean ms of a step. */
+static double run_steps(subject *s, size_t n)
+{
+    double start = clock_ms(), ms = 0;
+    size_t done = 0;
+    while (done < STEPS_PER_RUN && (s->step_run_ms <= 0 || ms < s->step_run_ms)) {
+        verify(s, 0, n, s->answer);
+        ms = clock_ms() - start;
+        done++;
+    }
+    s->n_answer = n;
+    return ms / (double)done;
+}
+
 double subject_run(subject *s, const speed_test *test)
 {
     double start;
@@ -268,11 +283,7 @@ double subject_run(subject *s, const speed_test *test)
         return (clock_ms() - start) / (double)test->n;
     case SPEED_STEP:
         find_continuation(s, test->depth, continuation_rows(test));
-        start = clock_ms();
-        for (size_t i = 0; i < STEPS_PER_RUN; i++)
-            verify(s, 0, test->n, s->answer);
-        s->n_answer = test->n;
-        return (clock_ms() - start) / STEPS_PER_RUN;
+        return run_steps(s, test->n);
     default:
         start = clock_ms();
         run_prompt(s, test, test->n);

@@ -1,10 +1,12 @@
 // `a-io init` on the demo pair: what it writes is what serve takes, and what it refuses. And what serve says of a probe
 // that does not fit.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { changedConfig, isSanitized, root, run, Server, temporaryFolder, until } from './helper.mjs';
+import { program, changedConfig, isSanitized, root, run, Server, temporaryFolder, until } from './helper.mjs';
 
 const small = path.join(root, 'models/demo/small.gguf'), large = path.join(root, 'models/demo/large.gguf');
 const patient = { timeout: 300000 };
@@ -35,6 +37,37 @@ test('a pair gets a configuration that is in order', (t) => {
   assert.equal(report.swapped, true, 'the smaller one is the small model');
   assert.deepEqual([report.small.name, report.one_vocabulary, report.comparison.requests], ['small', true, 60]);
   assert.match(fs.readFileSync(output, 'utf8'), /role: small\n {4}path: ".*small\.gguf"/);
+});
+
+test('who interrupts the measuring of the machine has a configuration that works', async (t) => {
+  const output = path.join(temporaryFolder(t), 'mine.yaml');
+  // The measuring, of which there are seconds, must not be over before this process has looked.
+  const child = spawn('nice', ['-n', '19', program, 'init', small, large, '-o', output], { stdio: ['ignore', 'ignore', 'pipe'] });
+  t.after(() => child.kill('SIGKILL'));
+  let said = '';
+  child.stderr.on('data', (bytes) => { said += bytes; });
+  const ended = once(child, 'exit');
+  await until('a configuration is written', () => fs.existsSync(output) || child.exitCode !== null, 300000);
+  child.kill('SIGINT');
+  const [status, signal] = await ended;
+  assert.equal(signal, 'SIGINT', `${status}: ${said}`);
+  assert.doesNotMatch(fs.readFileSync(output, 'utf8'), /machine:/);
+  const checked = run(['serve', '--check', '--config', output], patient);
+  assert.equal(checked.status, 0, checked.stderr);
+});
+
+test('the machine is measured: each model, with so many rows', (t) => {
+  const output = path.join(temporaryFolder(t), 'mine.yaml');
+  const made = run(['init', small, large, '-o', output], patient);
+  assert.equal(made.status, 0, made.stderr);
+  assert.match(fs.readFileSync(output, 'utf8'), /machine: "mine\.calibration\.json"/);
+  const { machine } = JSON.parse(fs.readFileSync(output.replace('.yaml', '.calibration.json'), 'utf8'));
+  assert.deepEqual(machine.models.map((one) => one.name), ['small.gguf', 'large.gguf']);
+  for (const one of machine.models) {
+    assert.equal(one.step_ms.length, 17);
+    assert.deepEqual(one.wide_step_ms.map((step) => step.rows), [24, 32, 48, 64]);
+    assert.deepEqual(one.probes.map((probe) => probe.tokens).slice(0, 2), [64, 256]); // more, where the context holds them
+  }
 });
 
 // The demo pair, and one elsewhere: a server that nobody asks while the configuration is made.

@@ -331,7 +331,8 @@ static void groups_take_turns_between_peaks(void **state)
     (void)state;
     fixture f;
     open_subject(&f, 1, 128, NULL, 0);
-    const speed_member members[] = {{f.s, {SPEED_STEP, 1, 8}}, {f.s, {SPEED_STEP, 2, 8}}};
+    const speed_member members[] = {{.subject = f.s, .test = {SPEED_STEP, 1, 8}},
+                                    {.subject = f.s, .test = {SPEED_STEP, 2, 8}}};
     speed_result results[2] = {0};
     turns t = {0};
     read_peak *peak;
@@ -372,6 +373,50 @@ static void groups_take_turns_between_peaks(void **state)
     close_subject(&f);
 }
 
+/* Fewer runs of one of them, the others' turns unchanged; peaks around whole turns, no answers. */
+static void only_times_are_taken_in_fewer_runs(void **state)
+{
+    (void)state;
+    fixture f;
+    open_subject(&f, 1, 128, NULL, 0);
+    const speed_member members[] = {{.subject = f.s, .test = {SPEED_STEP, 1, 8}},
+                                    {.subject = f.s, .test = {SPEED_STEP, 2, 8}, .runs = 2}};
+    speed_result results[2] = {0};
+    turns t = {0};
+    read_peak *peak;
+    double gb_s;
+    expect_ok(read_peak_create(&peak, f.threads, SMALL_PEAK, &fail));
+    expect_ok(read_peak_survey(peak, &gb_s, &fail));
+    const group_options o = {.runs = 3,
+                             .attempts = 1,
+                             .only_times = true,
+                             .peak = peak,
+                             .progress = note_turn,
+                             .progress_context = &t};
+    expect_ok(measure_group(members, 2, &o, results, &fail));
+    const size_t order[] = {0, 100, 1, 101, 2};
+    assert_int_equal(t.count, 5);
+    assert_memory_equal(t.n, order, sizeof order);
+    assert_int_equal(results[0].n_runs, 3);
+    assert_int_equal(results[1].n_runs, 2);
+    assert_true(results[1].to_one.median > 0);
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(results[i].ms.low > 0);
+        assert_int_equal(results[i].tokens.length, 0);
+        for (size_t run = 0; run < results[i].n_runs; run++) {
+            const speed_run *one = &results[i].runs[run], *first = &results[0].runs[run];
+            assert_true(one->peak_before > 0 && one->peak_after > 0);
+            assert_true(one->peak_before == first->peak_before);
+            assert_true(one->peak_after == first->peak_after);
+        }
+    }
+    assert_true(results[0].runs[0].peak_after == results[0].runs[1].peak_before);
+    for (size_t i = 0; i < 2; i++)
+        speed_result_free(&results[i]);
+    read_peak_destroy(peak);
+    close_subject(&f);
+}
+
 static void note_filling(void *context, size_t done, size_t all)
 {
     size_t *filled = context;
@@ -399,10 +444,10 @@ static void subjects_take_turns(void **state)
                                    .filling_context = filled[i]};
         expect_ok(subject_create(&s[i], f.m, &o, &fail));
     }
-    const speed_member members[] = {{s[0], {SPEED_STEP, 1, 40}},
-                                    {s[1], {SPEED_STEP, 1, 40}},
-                                    {s[0], {SPEED_STEP, 4, 40}},
-                                    {s[1], {SPEED_STEP, 4, 40}}};
+    const speed_member members[] = {{.subject = s[0], .test = {SPEED_STEP, 1, 40}},
+                                    {.subject = s[1], .test = {SPEED_STEP, 1, 40}},
+                                    {.subject = s[0], .test = {SPEED_STEP, 4, 40}},
+                                    {.subject = s[1], .test = {SPEED_STEP, 4, 40}}};
     speed_result r[4];
     read_peak *peak;
     double gb_s;
@@ -488,6 +533,7 @@ int main(void)
         cmocka_unit_test(bytes_are_weights_and_kv),
         cmocka_unit_test(wrong_prompts_are_refused),
         cmocka_unit_test(groups_take_turns_between_peaks),
+        cmocka_unit_test(only_times_are_taken_in_fewer_runs),
         cmocka_unit_test(subjects_take_turns),
         cmocka_unit_test(multiplications_are_counted),
         cmocka_unit_test(runs_are_judged_by_their_neighbours),
