@@ -60,7 +60,9 @@ static error_code read_file(const budget_file *f, keys *k, failure *fail)
         return OK;
     buffer_init(&text, FILE_LIMIT);
     error_code code = buffer_read_file(&text, f->path, fail);
-    if (code == OK) {
+    if (code == OK && text.length == 0) /* the power failed while a server ran */
+        log_warn("server.budget_file: %s is empty: what keys had spent is not known", f->path);
+    else if (code == OK) {
         json_t *root = json_read(text.data, text.length, 0, &error, &code);
         const json_t *spent = json_object_get(root, "spent");
         if (code != ERR_MEMORY && !is_whole(spent))
@@ -100,18 +102,16 @@ static char *write_text(const keys *k)
     return text;
 }
 
-static error_code keep(budget_file *f, const keys *k, failure *fail)
+static error_code keep(budget_file *f, const keys *k, whole_file_care care, failure *fail)
 {
     char *text = write_text(k);
     if (text == NULL)
         return failure_set(fail, ERR_MEMORY, "server.budget_file: no memory");
-    if (f->written != NULL && strcmp(text, f->written) == 0) {
+    if (care == WHOLE_FILE_UNSYNCED && f->written != NULL && strcmp(text, f->written) == 0) {
         free(text);
         return OK;
     }
-    /* The loop's thread does not wait for the disk. */
-    error_code code =
-        whole_file_write(f->path, text, strlen(text), 0600, WHOLE_FILE_UNSYNCED, fail);
+    error_code code = whole_file_write(f->path, text, strlen(text), 0600, care, fail);
     free(code == OK ? f->written : text);
     if (code != OK)
         return failure_prefix(fail, "server.budget_file");
@@ -119,40 +119,54 @@ static error_code keep(budget_file *f, const keys *k, failure *fail)
     return OK;
 }
 
-void budget_file_keep(budget_file *f, const keys *k)
+static void keep_or_warn(budget_file *f, const keys *k, whole_file_care care)
 {
     failure why;
     bool was_broken = f->is_broken;
-    f->is_broken = keep(f, k, &why) != OK;
+    f->is_broken = keep(f, k, care, &why) != OK;
     if (f->is_broken && !was_broken)
         log_warn("%s", why.text);
 }
 
-/* ---- life ------------------------------------------------------------------------------------ */
-
-error_code budget_file_open(budget_file **out, const char *path, keys *k, failure *fail)
+/* The loop's thread does not wait for the disk. */
+void budget_file_keep(budget_file *f, const keys *k)
 {
-    budget_file *f = calloc(1, sizeof *f);
-    if (f == NULL || (f->path = strdup(path)) == NULL) {
-        budget_file_close(f);
-        return failure_set(fail, ERR_MEMORY, "no memory for %s", path);
-    }
-    error_code code = read_file(f, k, fail);
-    if (code == OK)
-        code = keep(f, k, fail);
-    if (code != OK) {
-        budget_file_close(f);
-        return code;
-    }
-    *out = f;
-    return OK;
+    keep_or_warn(f, k, WHOLE_FILE_UNSYNCED);
 }
 
-void budget_file_close(budget_file *f)
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void let_go(budget_file *f)
 {
     if (f == NULL)
         return;
     free(f->path);
     free(f->written);
     free(f);
+}
+
+error_code budget_file_open(budget_file **out, const char *path, keys *k, failure *fail)
+{
+    budget_file *f = calloc(1, sizeof *f);
+    if (f == NULL || (f->path = strdup(path)) == NULL) {
+        let_go(f);
+        return failure_set(fail, ERR_MEMORY, "no memory for %s", path);
+    }
+    error_code code = read_file(f, k, fail);
+    if (code == OK)
+        code = keep(f, k, WHOLE_FILE_SYNCED, fail);
+    if (code != OK) {
+        let_go(f);
+        return code;
+    }
+    *out = f;
+    return OK;
+}
+
+void budget_file_close(budget_file *f, const keys *k)
+{
+    if (f == NULL)
+        return;
+    keep_or_warn(f, k, WHOLE_FILE_SYNCED);
+    let_go(f);
 }

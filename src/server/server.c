@@ -200,9 +200,7 @@ void server_destroy(server *s)
         close(s->idle_fd);
     pthread_mutex_destroy(&s->lock);
     free(s->host);
-    if (s->budgets != NULL)
-        budget_file_keep(s->budgets, s->keys);
-    budget_file_close(s->budgets);
+    budget_file_close(s->budgets, s->keys);
     keys_release(s->keys);
     free(s);
 }

@@ -30,6 +30,7 @@ ONCE = {"epoll_wait"}  # interrupted every time it would be no fault but the end
 POSITIONS = int(os.environ.get("POSITIONS", 5))
 START_S, ANSWER_S, END_S = 40, 20, 40
 BODY = {"messages": [{"role": "user", "content": "What is 3 plus 4?"}], "max_tokens": 6, "temperature": 0, "seed": 1}
+KEY = "k-1"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -64,7 +65,7 @@ def ask(path, streams):
             "POST",
             "/v1/chat/completions",
             json.dumps({**BODY, "stream": streams}),
-            {"Content-Type": "application/json"},
+            {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"},
         )
         answer = connection.getresponse()
         raw = answer.read()
@@ -90,9 +91,14 @@ def wait_for(path, process):
 
 
 def prepare(folder):
-    """A configuration that writes a decision log, and paths that do not depend on where it stands."""
+    """A configuration that writes a decision log and budgets, and paths that do not depend on where it stands."""
     text = (ROOT / "config/demo.yaml").read_text().replace("../models", str(ROOT / "models"))
-    config = folder / "config.yaml"
+    config, keys = folder / "config.yaml", folder / "keys"
+    keys.write_text(f"somebody {KEY} budget=1000000/day\n")
+    keys.chmod(0o600)
+    server = f"server:\n  keys_file: {keys}\n  budget_file: {folder}/spent.json\n"
+    text = text.replace("\nserver:\n", f"\n{server}")
+    text = text.replace("    role: large\n", "    role: large\n    price: {input: 1, output: 1}\n")
     config.write_text(f"{text}\ndecisions: {{file: {folder}/decisions.jsonl}}\n")
     return config
 
