@@ -511,8 +511,7 @@ bench-router: setup
 .PHONY: bench-pool
 bench-pool: setup
 	@$(MAKE) --no-print-directory $(PROGRAM) $(VARIANT)/bench/pool $(VARIANT)/bench/limit $(VARIANT)/bench/forward
-	$(VARIANT)/bench/pool 10
-	$(VARIANT)/bench/pool 1000
+	$(VARIANT)/bench/pool
 	$(VARIANT)/bench/limit 2
 	bench/forward.py --program $(PROGRAM) --tool $(VARIANT)/bench/forward
 

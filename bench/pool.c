@@ -1,7 +1,7 @@
-/* pool.c: what choosing a replica costs: `pool [REPLICAS [REQUESTS]]`, 1,000 and a million. Time
- * and memory are shown for each tenth of the requests, so that what grows is seen. Simulated:
- * Zipf's prefixes, replicas that take 20 ms (100 ms for a prefix that is new to them), seven tenths
- * of their limit in use. */
+/* pool.c: what choosing a replica costs beside 10 and beside 1,000 of them: `pool [FEW [MANY
+ * [REQUESTS]]]`. Both are measured by turns in one process, TURNS times, so that what else the
+ * machine does is in both: the time of each, their ratio, and the medians. Simulated: Zipf's
+ * prefixes, replicas that take 40 ms in the mean, seven tenths of their limit in use. */
 #include <sys/resource.h>
 #include <time.h>
 
@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "unit/pool_simulation.h"
 
-enum { TENTHS = 10, BATCH = 1000, PREFIXES = 100000, SERVICE_MS = 40, LIMIT = 8, AHEAD = 8 };
+enum { TURNS = 50, BATCH = 1000, PREFIXES = 100000, SERVICE_MS = 40, LIMIT = 8, AHEAD = 8 };
 
 static double resident_mb(void)
 {
@@ -40,19 +40,23 @@ typedef struct placed {
 
 typedef struct load {
     pool *p;
-    simulated_heap heap; /* those under way, by their end; `slot` is the request's number */
+    size_t replicas, most; /* most: requests under way */
+    simulated_heap heap;   /* those under way, by their end; `slot` is the request's number */
     size_t *free, n_free;
     placed *at; /* by number */
     double now_ms, gap_ms;
-    size_t missed;
+    event *events; /* of a batch */
+    size_t came, missed;
+    double costs_us[TURNS], mb;
 } load;
 
 /* What happens until so many have come: how long a request takes does not depend on its replica, so
  * that the order of all is known before one is chosen, and only choosing is measured. */
-static size_t make_events(load *l, event *out, size_t first)
+static size_t make_events(load *l)
 {
+    event *out = l->events;
     size_t n = 0;
-    for (size_t i = first; i < first + BATCH; i++) {
+    for (size_t i = l->came; i < l->came + BATCH; i++) {
         l->now_ms += draw_exponential(l->gap_ms, 1, i);
         while (l->heap.n > 0 && l->heap.at[0].end_ms <= l->now_ms) {
             simulated_request r = heap_pop(&l->heap);
@@ -86,64 +90,106 @@ static void take_one(load *l, const pool_prefix *prompt, const event *e)
         at->began_with = pool_begin(l->p, at->slot);
 }
 
-static void run(load *l, size_t requests, size_t most)
+/* A batch's time of a core, in milliseconds. */
+static double run_batch(load *l, const double *sums)
 {
     static pool_prefix prompts[BATCH];
-    event *events = calloc(2 * BATCH + most, sizeof *events);
-    double *sums = zipf_sums(PREFIXES, 1), work_ms = 0;
-    for (size_t i = 0; i < requests; i += BATCH) {
-        for (size_t k = 0; k < BATCH; k++)
-            simulated_prompt(&prompts[k], zipf_draw(sums, PREFIXES, random_uniform(3, 3, i + k)),
-                             i + k);
-        size_t n = make_events(l, events, i);
-        double start = processor_ms();
-        for (size_t k = 0, next = 0; k < n; next += !events[k++].is_end) {
-            /* What is the bench's own, more of it with more replicas, is there when it is looked
-             * at. */
-            __builtin_prefetch(&l->at[events[k + AHEAD < n ? k + AHEAD : k].number]);
-            take_one(l, &prompts[next % BATCH], &events[k]);
-        }
-        work_ms += processor_ms() - start;
-        if ((i + BATCH) % (requests / TENTHS) != 0)
-            continue;
-        printf("%9zu  %6.3f us  %7.1f MB  %zu not placed at once\n", i + BATCH,
-               work_ms * 1e3 / (double)(requests / TENTHS), resident_mb(), l->missed);
-        work_ms = 0;
-        l->missed = 0;
+    for (size_t k = 0; k < BATCH; k++) {
+        size_t i = l->came + k;
+        simulated_prompt(&prompts[k], zipf_draw(sums, PREFIXES, random_uniform(3, 3, i)), i);
     }
-    free(events);
-    free(sums);
+    size_t n = make_events(l);
+    double start = processor_ms();
+    for (size_t k = 0, next = 0; k < n; next += !l->events[k++].is_end) {
+        /* What is the bench's own, more of it with more replicas, is there when it is looked at. */
+        __builtin_prefetch(&l->at[l->events[k + AHEAD < n ? k + AHEAD : k].number]);
+        take_one(l, &prompts[next % BATCH], &l->events[k]);
+    }
+    l->came += BATCH;
+    return processor_ms() - start;
+}
+
+static double run_turn(load *l, const double *sums, size_t requests)
+{
+    double ms = 0;
+    for (size_t i = 0; i < requests; i += BATCH)
+        ms += run_batch(l, sums);
+    return ms * 1e3 / (double)requests;
+}
+
+static bool load_init(load *l, size_t replicas)
+{
+    failure fail;
+    double before = resident_mb();
+    *l = (load){.replicas = replicas, .most = replicas * LIMIT * 4};
+    l->gap_ms = SERVICE_MS / (0.7 * LIMIT * (double)replicas);
+    if (pool_create(&l->p, &(pool_setting){.limit = LIMIT}, &fail) != OK)
+        return false;
+    for (size_t i = 0, slot; i < replicas; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "http://replica-%zu:8000/v1", i);
+        if (pool_add(l->p, name, false, 0, &slot, &fail) != OK)
+            return false;
+    }
+    l->mb = resident_mb() - before;
+    l->heap.at = calloc(l->most, sizeof *l->heap.at);
+    l->free = calloc(l->most, sizeof *l->free);
+    l->at = calloc(l->most, sizeof *l->at);
+    l->events = calloc(2 * BATCH + l->most, sizeof *l->events);
+    for (; l->n_free < l->most; l->n_free++)
+        l->free[l->n_free] = l->most - 1 - l->n_free;
+    return true;
+}
+
+static void load_free(load *l)
+{
+    free(l->heap.at);
+    free(l->free);
+    free(l->at);
+    free(l->events);
+    pool_destroy(l->p);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void show(const char *what, const char *unit, double *values)
+{
+    qsort(values, TURNS, sizeof *values, by_size);
+    printf("%-24s median %.3f%s, half of the turns %.3f to %.3f, all %.3f to %.3f\n", what,
+           values[TURNS / 2], unit, values[TURNS / 4], values[TURNS * 3 / 4], values[0],
+           values[TURNS - 1]);
 }
 
 int main(int n, char **arguments)
 {
-    size_t replicas = n > 1 ? strtoul(arguments[1], NULL, 10) : 1000;
-    size_t requests = n > 2 ? strtoul(arguments[2], NULL, 10) : 1000000;
-    failure fail;
-    pool *p;
-    double start = clock_ms(), before = resident_mb();
-    if (replicas == 0 || pool_create(&p, &(pool_setting){.limit = LIMIT}, &fail) != OK)
+    static load few, many;
+    double ratios[TURNS], *sums = zipf_sums(PREFIXES, 1);
+    size_t requests = n > 3 ? strtoul(arguments[3], NULL, 10) : 1000000;
+    size_t turn = requests / TURNS / BATCH * BATCH;
+    if (turn == 0 || !load_init(&few, n > 1 ? strtoul(arguments[1], NULL, 10) : 10) ||
+        !load_init(&many, n > 2 ? strtoul(arguments[2], NULL, 10) : 1000))
         return 1;
-    for (size_t i = 0, slot; i < replicas; i++) {
-        char name[64];
-        snprintf(name, sizeof name, "http://replica-%zu:8000/v1", i);
-        if (pool_add(p, name, false, 0, &slot, &fail) != OK)
-            return 1;
+    run_turn(&few, sums, turn);
+    run_turn(&many, sums, turn);
+    double before = resident_mb();
+    for (size_t i = 0; i < TURNS; i++) {
+        few.costs_us[i] = run_turn(&few, sums, turn);
+        many.costs_us[i] = run_turn(&many, sums, turn);
+        ratios[i] = many.costs_us[i] / few.costs_us[i];
     }
-    printf("%zu replicas: ready after %.0f ms, %.1f MB more\n", replicas, clock_ms() - start,
-           resident_mb() - before);
-    size_t most = replicas * LIMIT * 4; /* under way; seven tenths of the limits, in the mean */
-    load l = {.p = p,
-              .heap = {.at = calloc(most, sizeof *l.heap.at)},
-              .free = calloc(most, sizeof *l.free),
-              .at = calloc(most, sizeof *l.at),
-              .gap_ms = SERVICE_MS / (0.7 * LIMIT * (double)replicas)};
-    for (; l.n_free < most; l.n_free++)
-        l.free[l.n_free] = most - 1 - l.n_free;
-    run(&l, requests / (TENTHS * BATCH) * (TENTHS * BATCH), most);
-    free(l.heap.at);
-    free(l.free);
-    free(l.at);
-    pool_destroy(p);
+    printf("%d turns of %zu requests each, by turns\n", TURNS, turn);
+    show("few", " us", few.costs_us);
+    show("many", " us", many.costs_us);
+    show("many / few", "", ratios);
+    printf("%zu replicas: %.1f MB, %zu not placed at once\n", few.replicas, few.mb, few.missed);
+    printf("%zu replicas: %.1f MB, %zu not placed at once\n", many.replicas, many.mb, many.missed);
+    printf("grown by %.1f MB in these requests\n", resident_mb() - before);
+    load_free(&few);
+    load_free(&many);
+    free(sums);
     return 0;
 }
