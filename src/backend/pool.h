@@ -33,37 +33,43 @@ typedef struct pool_setting {
     uint64_t seed;        /* of jitter */
 } pool_setting;
 
-/* What a choice looks at comes first, in two lines of a cache (POOL_LINES): of 1,000 replicas those
- * lines are in none but for the latest. */
-typedef struct pool_replica {
-    _Alignas(ALIGNED_BYTES) size_t in_flight;
-    uint64_t recent;      /* of its requests, those of late */
-    double refused_until; /* passed by until then */
-    bool is_used;         /* the slot has one */
-    bool is_leaving;      /* gets nothing more */
-    unsigned unwell;      /* health checks in a row that failed */
-    unsigned refusals;    /* in a row */
-    double delay_ms;      /* mean of the latest, to the first byte; 0: not known */
-    uint64_t requests;    /* so far, as are those below */
-    pool_breaker breaker;
+/* What is learned of a replica and no choice looks at. */
+typedef struct pool_history {
     pool_limit limit;
     uint64_t refused, failed;
     char *name;
+} pool_history;
+
+/* All that a choice looks at, in one line of a cache: with 1,000 replicas it is not in the first
+ * but for the latest. */
+typedef struct pool_replica {
+    _Alignas(ALIGNED_BYTES) uint32_t in_flight;
+    uint32_t recent;      /* of its requests, those of late */
+    uint32_t limit;       /* of its requests in flight: pool_limit_now */
+    uint8_t unwell;       /* health checks in a row that failed, as far as they count */
+    uint8_t refusals;     /* in a row, likewise */
+    bool is_used : 1;     /* the slot has one */
+    bool is_leaving : 1;  /* gets nothing more */
+    bool is_learning : 1; /* its limit is not fixed */
+    double refused_until; /* passed by until then */
+    double delay_ms;      /* mean of the latest, to the first byte; 0: not known */
+    uint64_t requests;    /* so far */
+    pool_breaker breaker;
+    pool_history *history;
 } pool_replica;
 
-#define POOL_LINES 2
-
+#define POOL_UNWELL 2 /* checks in a row that fail, and it counts as gone */
 #define POOL_MEMORY 32768
 
 typedef struct pool {
     pool_setting setting;
     pool_ring ring;
     pool_heat heat;
-    /* Where requests of a place went last: its hash, and in the lowest 16 bits the slot. */
-    uint64_t memory[POOL_MEMORY];
+    /* Where requests of a place went last: the slot, and above it 16 bits of its hash. */
+    uint32_t memory[POOL_MEMORY];
     pool_delay delays;
-    pool_replica *replicas; /* by slot, each from the beginning of a line */
-    size_t n_slots, n;      /* n: those that are used and not leaving */
+    pool_replica *replicas;        /* by slot, each from the beginning of a line */
+    size_t n_slots, most_slots, n; /* n: those that are used and not leaving */
     size_t in_flight;
     double delay_ms; /* as the replicas' */
     uint64_t recent; /* likewise, all together */

@@ -10,17 +10,18 @@
 #define BACKEND_POOL_BREAKER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 typedef enum breaker_state { BREAKER_CLOSED, BREAKER_OPEN, BREAKER_HALF_OPEN } breaker_state;
 
+/* Small: a choice looks at many of them. */
 typedef struct pool_breaker {
-    breaker_state state;
-    unsigned failures; /* in a row */
-    unsigned openings; /* in a row */
-    double until_ms;   /* open: when it may be tried */
-    bool is_tried;     /* half-open: the one request is under way */
-    double since_ms;   /* closed: since then; -INFINITY: for long */
-    double slow_start_ms;
+    double at_ms; /* open: when it may be tried; closed: since when, -INFINITY: for long */
+    float slow_start_ms;
+    uint8_t state;    /* breaker_state */
+    uint8_t failures; /* in a row, as far as they count */
+    uint8_t openings; /* likewise */
+    bool is_tried;    /* half-open: the one request is under way */
 } pool_breaker;
 
 #define BREAKER_FAILURES 5 /* in a row */
@@ -29,8 +30,13 @@ typedef struct pool_breaker {
 
 /* `is_new`: its share is small at first. */
 void pool_breaker_init(pool_breaker *b, double slow_start_ms, bool is_new, double now_ms);
-/* Whether a request may go to it; half-open when its time has come. */
-bool pool_breaker_allows(pool_breaker *b, double now_ms);
+/* What pool_breaker_allows says of one that is not closed: half-open when its time has come. */
+bool pool_breaker_allows_again(pool_breaker *b, double now_ms);
+/* Whether a request may go to it. */
+static inline bool pool_breaker_allows(pool_breaker *b, double now_ms)
+{
+    return b->state == BREAKER_CLOSED || pool_breaker_allows_again(b, now_ms);
+}
 /* A request goes to it. */
 void pool_breaker_begin(pool_breaker *b);
 /* It was asked and answered, if only with a refusal. */
@@ -40,7 +46,13 @@ void pool_breaker_succeed(pool_breaker *b, double now_ms);
 void pool_breaker_fail(pool_breaker *b, bool is_gone, double jitter, double now_ms);
 /* The request that was let through told nothing: it was cancelled. */
 void pool_breaker_forget(pool_breaker *b);
+/* What pool_breaker_share says of one that opened or is new. */
+double pool_breaker_small_share(const pool_breaker *b, double now_ms);
 /* Of a full share of the work, 0 < share <= 1. */
-double pool_breaker_share(const pool_breaker *b, double now_ms);
+static inline double pool_breaker_share(const pool_breaker *b, double now_ms)
+{
+    bool is_whole = b->state == BREAKER_CLOSED && now_ms - b->at_ms >= b->slow_start_ms;
+    return is_whole ? 1 : pool_breaker_small_share(b, now_ms);
+}
 
 #endif

@@ -3,8 +3,8 @@
 
 #include "backend/pool_hash.h"
 
-#define FEW 2                        /* prompts, that say nothing of a share */
-#define HEAT_FULL (HEAT_COLUMNS / 2) /* prompts that are remembered, half of them from before */
+#define FEW 2          /* prompts, that say nothing of a share */
+#define HEAT_FULL 4096 /* prompts that are remembered, half of them from before */
 
 void pool_prefix_init(pool_prefix *p)
 {
@@ -48,31 +48,34 @@ void pool_prefix_add(pool_prefix *p, const void *bytes, size_t n)
     }
 }
 
-/* Adds one; returns what there was. */
-static uint32_t count(pool_heat *h, uint64_t mark)
+/* Adds one; returns what there was: the lesser of a mark's two counts, which others may share. */
+static unsigned count(pool_heat *h, uint64_t mark)
 {
-    uint32_t least = UINT32_MAX;
-    for (size_t row = 0; row < HEAT_ROWS; row++) {
-        uint32_t *one = &h->counts[row][(mark >> (32 * row)) % HEAT_COLUMNS];
-        least = *one < least ? *one : least;
-        ++*one;
-    }
+    pool_heat_line *line = &h->lines[mark % HEAT_LINES];
+    uint16_t *a = &line->counts[0][mark / HEAT_LINES % HEAT_COLUMNS];
+    uint16_t *b = &line->counts[1][mark / HEAT_LINES / HEAT_COLUMNS % HEAT_COLUMNS];
+    unsigned least = *a < *b ? *a : *b;
+    ++*a;
+    ++*b;
     return least;
 }
 
 static void halve(pool_heat *h)
 {
     h->total /= 2;
-    for (size_t row = 0; row < HEAT_ROWS; row++)
-        for (size_t i = 0; i < HEAT_COLUMNS; i++)
-            h->counts[row][i] /= 2;
+    for (size_t i = 0; i < HEAT_LINES; i++)
+        for (size_t row = 0; row < HEAT_ROWS; row++)
+            for (size_t k = 0; k < HEAT_COLUMNS; k++)
+                h->lines[i].counts[row][k] /= 2;
 }
 
 pool_place pool_heat_place(pool_heat *h, const pool_prefix *p, double most)
 {
+    for (size_t i = 1; i < p->n; i++) /* while it is not known yet how many are needed */
+        __builtin_prefetch(&h->lines[p->marks[i] % HEAT_LINES]);
     double limit = most * h->total + FEW;
     size_t i = 0;
-    uint32_t n = count(h, p->marks[0]);
+    unsigned n = count(h, p->marks[0]);
     while (n > limit && i + 1 < p->n)
         n = count(h, p->marks[++i]);
     pool_place place = {.hash = p->marks[i], .share = n > FEW ? n / (h->total + 1.0) : 0};

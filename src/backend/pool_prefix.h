@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/aligned.h"
+
 #define PREFIX_FIRST_BYTES 256
 #define PREFIX_LAST_BYTES ((size_t)64 << 10) /* what follows is not looked at */
 #define PREFIX_MARKS 16
@@ -33,12 +35,19 @@ void pool_prefix_init(pool_prefix *p);
 void pool_prefix_add(pool_prefix *p, const void *bytes, size_t n);
 void pool_prefix_mark(pool_prefix *p); /* here; once more at the end */
 
+#define HEAT_LINES 512
 #define HEAT_ROWS 2
-#define HEAT_COLUMNS 8192
+#define HEAT_COLUMNS 16
 
-/* How often each mark came lately: a count-min sketch, whose counts are halved as they grow. */
+/* A line of a cache. */
+typedef struct pool_heat_line {
+    _Alignas(ALIGNED_BYTES) uint16_t counts[HEAT_ROWS][HEAT_COLUMNS];
+} pool_heat_line;
+
+/* How often each mark came lately: a count-min sketch, whose counts are halved as they grow. All
+ * counts of a mark are in one line, so that it takes one miss of a cache to find them. */
 typedef struct pool_heat {
-    uint32_t counts[HEAT_ROWS][HEAT_COLUMNS];
+    pool_heat_line lines[HEAT_LINES];
     uint32_t total; /* prompts */
 } pool_heat;
 

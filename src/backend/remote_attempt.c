@@ -67,7 +67,8 @@ static char *url_of(const remote_call *c, const remote_pool *p, size_t slot)
 {
     char *url;
     const char *path = c->is_chat ? "chat/completions" : "completions";
-    return asprintf(&url, "%s/%s", p->replicas->replicas[slot].name, path) < 0 ? NULL : url;
+    return asprintf(&url, "%s/%s", p->replicas->replicas[slot].history->name, path) < 0 ? NULL
+                                                                                        : url;
 }
 
 static error_code send(remote_attempt *a, failure *fail)

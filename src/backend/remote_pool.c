@@ -307,7 +307,7 @@ static void begin_check(remote_pool *p, size_t slot, double now_ms)
     remote_check *check = p->checks[slot];
     remote_backend *b = p->backend;
     failure why;
-    char *url = check_url(b, p->replicas->replicas[slot].name);
+    char *url = check_url(b, p->replicas->replicas[slot].history->name);
     const http_call_options options = {.url = url,
                                        .agent = "a-io",
                                        .bearer = b->key,
@@ -326,7 +326,7 @@ static void move_away(remote_pool *p, size_t slot, double now_ms)
 {
     failure why;
     failure_set(&why, ERR_TIMEOUT, "a server of model '%s' does not answer", p->backend->base.name);
-    log_warn("%s: %s", p->replicas->replicas[slot].name, why.text);
+    log_warn("%s: %s", p->replicas->replicas[slot].history->name, why.text);
     remote_house *h = p->backend->house;
     for (remote_attempt *a = remote_house_first(h); a != NULL; a = remote_house_next(h))
         if (a->pool == p && a->slot == slot && a->first_ms == 0)

@@ -126,7 +126,7 @@ static void change_pool(remote_pool *p, const config_texts *urls, double now_ms)
     size_t added = 0, removed = 0;
     for (size_t slot = 0; slot < p->replicas->n_slots; slot++) {
         const pool_replica *r = &p->replicas->replicas[slot];
-        if (!r->is_used || r->is_leaving || has_text(urls, r->name))
+        if (!r->is_used || r->is_leaving || has_text(urls, r->history->name))
             continue;
         free_check(p, slot);
         pool_remove(p->replicas, slot);
@@ -167,12 +167,12 @@ static void read_one(const pool_replica *r, bool has_lookup, backend_replica *ou
     *out = (backend_replica){.has_lookup = has_lookup,
                              .state = states[r->breaker.state],
                              .in_flight = r->in_flight,
-                             .limit = pool_limit_now(&r->limit),
+                             .limit = r->limit,
                              .requests = r->requests,
-                             .refused = r->refused,
-                             .failed = r->failed,
+                             .refused = r->history->refused,
+                             .failed = r->history->failed,
                              .delay_ms = r->delay_ms};
-    snprintf(out->url, sizeof out->url, "%s", r->name);
+    snprintf(out->url, sizeof out->url, "%s", r->history->name);
 }
 
 size_t remote_pools_read(const remote_backend *b, backend_replica *out, size_t most)

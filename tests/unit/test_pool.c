@@ -88,7 +88,7 @@ static void names_alone_say_where_replicas_are(void **state)
     pool *p = pool_of(5, &(pool_setting){.limit = 8});
     pool_ring backwards = {.n = 0};
     for (size_t i = 5; i-- > 0;)
-        assert_int_equal(pool_ring_add(&backwards, p->replicas[i].name, i, &fail), OK);
+        assert_int_equal(pool_ring_add(&backwards, p->replicas[i].history->name, i, &fail), OK);
     for (uint64_t i = 0; i < 1000; i++) {
         uint64_t hash = pool_hash_mix(i);
         assert_int_equal(pool_ring_slot(&p->ring, pool_ring_find(hash)),
@@ -136,7 +136,7 @@ static pool_place place_of_text(pool_heat *h, const char *text, size_t question)
 static void what_is_rare_stays_together_and_what_is_common_is_told_apart(void **state)
 {
     (void)state;
-    pool_heat *h = calloc(1, sizeof *h);
+    static pool_heat heat, *h = &heat;
     char system[600], document[2][600];
     memset(system, 's', sizeof system);
     memset(document, 'd', sizeof document);
@@ -152,7 +152,6 @@ static void what_is_rare_stays_together_and_what_is_common_is_told_apart(void **
         if (i % 20 == 0)
             assert_int_equal(place_of_text(h, document[0], i).hash, first);
     }
-    free(h);
 }
 
 /* ---- who is asked ---------------------------------------------------------------------------- */
