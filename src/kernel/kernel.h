@@ -100,13 +100,13 @@ typedef struct matrix_origin {
     size_t first_block; /* of the source in the tensor */
 } matrix_origin;
 
+typedef struct packer packer; /* packer.h */
+
 /* How a matrix of a model is packed. */
 typedef struct matrix_packing {
     weight_memory *memory; /* where to, as long as it has room; NULL: memory of the matrix's own */
-    /* Called (by the caller's thread) whenever some 16 MB have been packed, so that a large file
-     * and its packed copy need not be resident together. NULL: nothing is called. */
-    void (*rest)(void *context);
-    void *rest_context;
+    packer *packer; /* by whom: the matrix is whole when that has finished, and lives until then.
+                       NULL: by as many threads as there are cores, at once */
     const matrix_origin *origins; /* one a source; NULL: they have no names */
     bool in_turns; /* two sources of one shape and type lie by turns, pieces of MATRIX_PIECE_ROWS or
                       fewer: for products that take the same rows of both, piece by piece */

@@ -1,15 +1,12 @@
-/* matrix_pack.c: how a matrix will lie, and packing it so, by all threads. */
-#include <pthread.h>
+/* matrix_pack.c: how a matrix will lie, and packing it so. */
 #include <stdlib.h>
 
 #include "kernel/matrix_parts.h"
+#include "kernel/packer.h"
 
 enum {
     MAX_SOURCES = 8,
     SLICE_COLUMNS = 512, /* about */
-    PACK_SLICE_BYTES = 16 * 1024 * 1024,
-    PACK_ALONE_BYTES = 1024 * 1024, /* below, threads would cost more than they save */
-    MAX_PACK_THREADS = 32,
 };
 
 /* The more groups a panel has, the more often activations are met while they are near; but a panel
@@ -91,46 +88,20 @@ static error_code measure_matrix(matrix *m, const matrix_source *sources, const 
     return OK;
 }
 
-/* Groups [begin, end) of a part, to be packed by one thread. */
-typedef struct pack_share {
-    const matrix_part *part;
-    const matrix_source *source;
-    size_t cols;
-    size_t begin, end;
-    size_t bad_block; /* of the source, the first that is no number; NO_BLOCK */
-} pack_share;
-
-#define NO_BLOCK SIZE_MAX
-
-/* Notes the first block of the group that is no number. Its rows are about to be packed: reading
- * them twice costs little. */
-static bool check_group(pack_share *share, size_t group)
+/* The group's rows as the file has them: the last group may have fewer than sixteen. */
+static void pack_group(const matrix *m, const matrix_part *part, size_t group, const uint8_t *data,
+                       size_t row_bytes)
 {
-    const tensor_type_info *type = &packed_format_of(share->part->index)->info;
-    size_t row_blocks = share->cols / type->block_values, first = group * GROUP_ROWS * row_blocks;
-    size_t rows = share->part->rows - group * GROUP_ROWS;
-    size_t n = (rows < GROUP_ROWS ? rows : GROUP_ROWS) * row_blocks;
-    size_t finite = tensor_finite_blocks(
-        type, (const char *)share->source->data + first * type->block_bytes, n);
-    if (finite < n)
-        share->bad_block = first + finite;
-    return finite == n;
-}
-
-static void pack_group(const pack_share *share, size_t group)
-{
-    const matrix_part *part = share->part;
     const packed_format *format = packed_format_of(part->index);
-    size_t row_bytes = share->cols / format->info.block_values * format->info.block_bytes;
     size_t record_step = format->columns / format->info.block_values * format->info.block_bytes;
     const uint8_t *rows[GROUP_ROWS] = {NULL};
     for (size_t r = 0; r < GROUP_ROWS && group * GROUP_ROWS + r < part->rows; r++)
-        rows[r] = (const uint8_t *)share->source->data + (group * GROUP_ROWS + r) * row_bytes;
+        rows[r] = data + r * row_bytes;
     for (size_t first = 0, n; first < part->n_records; first += n) {
         char *record = slice_of(part, group, first);
         n = slice_length(part, first);
         for (size_t i = first; i < first + n; i++, record += format->record_bytes) {
-            size_t left = share->cols - i * format->columns;
+            size_t left = m->cols - i * format->columns;
             format->pack(record, rows, left < format->columns ? left : format->columns);
             for (size_t r = 0; r < GROUP_ROWS && rows[r] != NULL; r++)
                 rows[r] += record_step;
@@ -138,68 +109,62 @@ static void pack_group(const pack_share *share, size_t group)
     }
 }
 
-static void *pack_groups(void *context)
+static void pack_groups(const packer_job *job, const void *data, size_t at, size_t bytes)
 {
-    pack_share *share = context;
-    for (size_t g = share->begin; g < share->end && check_group(share, g); g++)
-        pack_group(share, g);
-    return NULL;
-}
-
-/* Groups [begin, end), by as many threads as there are cores when it is worth it. They live for it
- * alone: no team exists yet when models are loaded. What a thread that cannot be made would have
- * done, the caller does. Returns the first block that is no number, NO_BLOCK. */
-static size_t pack_slice(const pack_share *slice)
-{
-    pthread_t threads[MAX_PACK_THREADS];
-    pack_share shares[MAX_PACK_THREADS];
-    bool started[MAX_PACK_THREADS] = {false};
-    size_t n = 1, groups = slice->end - slice->begin;
-    if (groups * slice->part->group_bytes >= PACK_ALONE_BYTES)
-        n = (size_t)team_default_size();
-    n = n < MAX_PACK_THREADS ? n : MAX_PACK_THREADS;
-    for (size_t i = 0; i < n; i++) {
-        shares[i] = *slice;
-        shares[i].begin = slice->begin + groups * i / n;
-        shares[i].end = slice->begin + groups * (i + 1) / n;
-        if (i > 0) /* the first share is the caller's */
-            started[i] = pthread_create(&threads[i], NULL, pack_groups, &shares[i]) == 0;
-    }
+    const matrix *m = job->into;
+    size_t first = at / job->unit_bytes, n = divide_up(bytes, job->unit_bytes);
     for (size_t i = 0; i < n; i++)
-        if (!started[i])
-            pack_groups(&shares[i]);
-    size_t bad_block = NO_BLOCK;
-    for (size_t i = 0; i < n; i++) {
-        if (started[i])
-            pthread_join(threads[i], NULL);
-        bad_block = shares[i].bad_block < bad_block ? shares[i].bad_block : bad_block;
-    }
-    return bad_block;
+        pack_group(m, &m->parts[job->part], first + i, (const uint8_t *)data + i * job->unit_bytes,
+                   job->unit_bytes / GROUP_ROWS);
 }
 
-static error_code refuse_block(const matrix_packing *how, size_t source, size_t block,
-                               failure *fail)
+static error_code add_part(matrix *m, size_t i, const matrix_source *source, packer *by,
+                           const matrix_origin *origins, failure *fail)
 {
-    size_t first = how->origins != NULL ? how->origins[source].first_block : 0;
-    failure_set(fail, ERR_FORMAT, "block %zu is not a number: NaN or infinite", first + block);
-    return name_source(how, source, ERR_FORMAT, fail);
+    const tensor_type_info *type = &packed_format_of(m->parts[i].index)->info;
+    size_t row_bytes = m->cols / type->block_values * type->block_bytes;
+    const packer_job job = {
+        .type = type,
+        .data = source->data,
+        .bytes = source->rows * row_bytes,
+        .unit_bytes = GROUP_ROWS * row_bytes,
+        .tensor = origins != NULL ? origins[i].tensor : NULL,
+        .first_block = origins != NULL ? origins[i].first_block : 0,
+        .use = pack_groups,
+        .into = m,
+        .part = i,
+    };
+    return source->rows > 0 ? packer_add(by, &job, fail) : OK;
 }
 
-/* Returns the first block that is no number, NO_BLOCK. */
-static size_t pack_part(const matrix_part *part, const matrix_source *source, size_t cols,
-                        const matrix_packing *how)
+static error_code add_parts(matrix *m, const matrix_source *sources, const matrix_packing *how,
+                            packer *by, failure *fail)
 {
-    size_t step = PACK_SLICE_BYTES / part->group_bytes;
-    step = step > 0 ? step : 1;
-    for (size_t begin = 0; begin < part->groups; begin += step) {
-        size_t end = part->groups - begin < step ? part->groups : begin + step;
-        size_t bad = pack_slice(&(pack_share){part, source, cols, begin, end, NO_BLOCK});
-        if (bad != NO_BLOCK)
-            return bad;
-        if (how->rest != NULL)
-            how->rest(how->rest_context);
+    error_code code = OK;
+    char *data = m->memory;
+    for (size_t i = 0; code == OK && i < m->n_parts; i++) {
+        matrix_part *part = &m->parts[i];
+        part->data = part->turn == 0 ? data : m->parts[i - 1].data;
+        data += part->groups * part->group_bytes;
+        code = add_part(m, i, &sources[i], by, how->origins, fail);
     }
-    return NO_BLOCK;
+    return code;
+}
+
+/* By a packer of its own, at once. */
+static error_code pack_now(matrix *m, const matrix_source *sources, const matrix_packing *how,
+                           failure *fail)
+{
+    packer *own;
+    error_code code = packer_create(&own, NULL, NULL, fail);
+    if (code == OK)
+        code = add_parts(m, sources, how, own, fail);
+    if (code == OK) {
+        packer_start(own);
+        code = packer_finish(own, fail);
+    }
+    packer_destroy(own);
+    return code;
 }
 
 error_code matrix_create(matrix **out, const matrix_source *sources, size_t n_sources, size_t cols,
@@ -241,14 +206,8 @@ error_code matrix_create_packed(matrix **out, const matrix_source *sources, size
         free(m);
         return code;
     }
-    char *data = m->memory;
-    for (size_t i = 0; code == OK && i < n_sources; i++) {
-        matrix_part *part = &m->parts[i];
-        part->data = part->turn == 0 ? data : m->parts[i - 1].data;
-        size_t bad = pack_part(part, &sources[i], cols, how);
-        code = bad == NO_BLOCK ? OK : refuse_block(how, i, bad, fail);
-        data += part->groups * part->group_bytes;
-    }
+    code = how->packer != NULL ? add_parts(m, sources, how, how->packer, fail)
+                               : pack_now(m, sources, how, fail);
     if (code != OK) {
         matrix_destroy(m);
         return code;

@@ -273,6 +273,30 @@ void gguf_drop_pages(const gguf *file)
         gguf_drop_pages(file->others[i]);
 }
 
+/* The part of a model that the bytes are in. */
+static const gguf *part_of(const gguf *file, const unsigned char *at)
+{
+    for (size_t i = 0; i < file->n_others; i++)
+        if (at >= file->others[i]->data && at < file->others[i]->data + file->others[i]->bytes)
+            return file->others[i];
+    return file;
+}
+
+error_code gguf_fetch(const gguf *file, const void *from, void *into, size_t bytes, failure *fail)
+{
+    const gguf *part = part_of(file, from);
+    off_t at = (const unsigned char *)from - part->data;
+    for (size_t done = 0; done < bytes;) {
+        ssize_t n = pread(part->fd, (char *)into + done, bytes - done, at + (off_t)done);
+        if (n == 0)
+            return failure_set(fail, ERR_IO, "the file became shorter while it was read");
+        if (n < 0 && errno != EINTR)
+            return failure_set(fail, ERR_IO, "cannot read: %s", strerror(errno));
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return OK;
+}
+
 static error_code check_unchanged(const gguf *file, failure *fail)
 {
     struct stat st;

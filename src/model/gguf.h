@@ -73,7 +73,11 @@ size_t gguf_tensor_count(const gguf *file);
 const gguf_tensor *gguf_tensor_at(const gguf *file, size_t index);
 const gguf_tensor *gguf_tensor_find(const gguf *file, const char *name); /* NULL when absent */
 
-/* Drops the file's pages from memory once the weights were repacked; later reads page them in
+/* Copies `bytes` of a tensor's data, those at `from`, without mapping the file's pages: two copies
+ * of weights are never resident. ERR_IO when the file has become shorter or cannot be read. */
+error_code gguf_fetch(const gguf *file, const void *from, void *into, size_t bytes, failure *fail);
+
+/* Drops the file's pages from memory once tensors' data was looked at; later looks page them in
  * again. */
 void gguf_drop_pages(const gguf *file);
 

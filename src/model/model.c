@@ -43,6 +43,20 @@ static error_code load_words(model *m, const architecture *a, const model_option
     return load_chat(m, a, options->chat_template, fail);
 }
 
+/* Other threads pack while this one reads the vocabulary. */
+static error_code load_content(model *m, const architecture *a, const model_options *options,
+                               failure *fail)
+{
+    packer *weights = NULL;
+    error_code code = model_weights_start(&weights, m, a, options, fail);
+    if (code == OK)
+        code = load_words(m, a, options, fail);
+    if (code == OK)
+        code = model_weights_finish(weights, options, fail);
+    packer_destroy(weights);
+    return code;
+}
+
 static error_code load_parts(model *m, const model_options *options, failure *fail)
 {
     const architecture *a = NULL;
@@ -50,9 +64,7 @@ static error_code load_parts(model *m, const model_options *options, failure *fa
     if (code == OK)
         code = model_config_read(&m->config, m->file, fail);
     if (code == OK)
-        code = load_words(m, a, options, fail);
-    if (code == OK)
-        code = model_weights_load(m, a, options, fail);
+        code = load_content(m, a, options, fail);
     if (code == OK)
         m->fingerprint = fingerprint_of(m->file);
     if (code == OK && options->head != NULL)

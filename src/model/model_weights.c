@@ -209,65 +209,13 @@ static const char *output_name(const weight_loader *l)
     return l->m->config.tied_output ? "token_embd.weight" : "output.weight";
 }
 
-/* Once. */
 static void load_output(weight_loader *l)
 {
     const model_config *c = &l->m->config;
-    if (l->m->output == NULL && l->options->head != NULL)
+    if (l->options->head != NULL)
         loader_head(l, output_name(l), c->n_vocab, c->n_embd, !c->tied_output, &l->m->output);
-    else if (l->m->output == NULL)
+    else
         loader_one_matrix(l, output_name(l), c->n_vocab, c->n_embd, &l->m->output);
-}
-
-static void load_ends(weight_loader *l)
-{
-    load_rope_factors(l);
-    loader_vector(l, "output_norm.weight", REQUIRED, l->m->config.n_embd, &l->m->output_norm);
-    load_output(l);
-}
-
-/* Once. */
-static void load_layer(weight_loader *l, size_t layer, bool *loaded)
-{
-    if (*loaded)
-        return;
-    *loaded = true;
-    load_attention(l, layer, &l->m->layers[layer]);
-    load_ffn(l, layer, &l->m->layers[layer]);
-}
-
-/* A layer, or the output, as soon as a tensor of it comes in the file: many files have the output
- * first, and layer 10 before layer 2, and a cold one is read from its beginning. */
-static void load_in_order_of_file(weight_loader *l, bool *loaded)
-{
-    size_t n_layers = l->m->config.n_layers;
-    for (size_t i = 0; l->code == OK && i < gguf_tensor_count(l->m->file); i++) {
-        gguf_string name = gguf_tensor_at(l->m->file, i)->name;
-        const char *output = output_name(l);
-        size_t layer = 0, at = 4;
-        if (name.length == strlen(output) && memcmp(name.data, output, name.length) == 0)
-            load_output(l);
-        if (name.length < at || memcmp(name.data, "blk.", at) != 0)
-            continue;
-        for (; at < name.length && name.data[at] >= '0' && name.data[at] <= '9'; at++)
-            layer = layer < n_layers ? 10 * layer + (size_t)(name.data[at] - '0') : n_layers;
-        if (layer < n_layers)
-            load_layer(l, layer, &loaded[layer]);
-    }
-}
-
-static void load_layers(weight_loader *l)
-{
-    size_t n_layers = l->m->config.n_layers;
-    bool *loaded = calloc(n_layers, sizeof *loaded);
-    if (loaded == NULL) {
-        l->code = failure_set(l->fail, ERR_MEMORY, "no memory for %zu layers", n_layers);
-        return;
-    }
-    load_in_order_of_file(l, loaded);
-    for (size_t i = 0; l->code == OK && i < n_layers; i++) /* what is missing is named */
-        load_layer(l, i, &loaded[i]);
-    free(loaded);
 }
 
 static error_code check_all_used(const weight_loader *l)
@@ -281,22 +229,45 @@ static error_code check_all_used(const weight_loader *l)
                        n - l->used, n, l->architecture->name);
 }
 
-error_code model_weights_load(model *m, const architecture *a, const model_options *options,
-                              failure *fail)
+static void load_all(weight_loader *l)
+{
+    const model_config *c = &l->m->config;
+    loader_start(l);
+    /* First: while there is room for it beside the matrices. A tied output in fewer bits leaves the
+     * embedding as it was. */
+    if (!c->tied_output || l->options->head != NULL)
+        loader_embedding(l, "token_embd.weight", c->n_vocab, c->n_embd);
+    for (size_t i = 0; l->code == OK && i < c->n_layers; i++) {
+        load_attention(l, i, &l->m->layers[i]);
+        load_ffn(l, i, &l->m->layers[i]);
+    }
+    load_rope_factors(l);
+    loader_vector(l, "output_norm.weight", REQUIRED, c->n_embd, &l->m->output_norm);
+    load_output(l);
+}
+
+error_code model_weights_start(packer **out, model *m, const architecture *a,
+                               const model_options *options, failure *fail)
 {
     weight_loader l = {.m = m, .architecture = a, .options = options, .fail = fail};
     m->layers = calloc(m->config.n_layers, sizeof *m->layers);
     if (m->layers == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for %zu layers", m->config.n_layers);
-    loader_start(&l);
-    /* First: while there is room for it beside the matrices. A tied output in fewer bits leaves the
-     * embedding as it was. */
-    if (!m->config.tied_output || options->head != NULL)
-        loader_embedding(&l, "token_embd.weight", m->config.n_vocab, m->config.n_embd);
+    load_all(&l);
     if (l.code == OK)
-        load_layers(&l);
-    load_ends(&l);
-    return l.code == OK ? check_all_used(&l) : l.code;
+        l.code = check_all_used(&l);
+    *out = l.packer;
+    if (l.code == OK)
+        packer_start(l.packer);
+    return l.code;
+}
+
+error_code model_weights_finish(packer *p, const model_options *options, failure *fail)
+{
+    while (packer_help(p))
+        if (options->progress != NULL)
+            options->progress(options->progress_context, packer_progress(p));
+    return packer_finish(p, fail);
 }
 
 static void destroy_matrices(matrix **matrices, size_t n)

@@ -1,4 +1,4 @@
-/* weight_loader.c: a tensor at a time: found, checked, packed, its file's pages dropped. */
+/* weight_loader.c: a tensor at a time: found, its shape checked, and given to those who pack. */
 #include "model/weight_loader.h"
 
 #include <stdlib.h>
@@ -6,8 +6,6 @@
 
 #include "base/log.h"
 #include "model/requantise.h"
-
-#define COPY_BYTES ((size_t)16 << 20) /* copied between two times of dropping the file's pages */
 
 /* ---- tensors ----------------------------------------------------------------------------------
  */
@@ -60,26 +58,38 @@ static float *new_vector(weight_loader *l, size_t length)
     return values;
 }
 
-/* Refuses the tensor when one of n blocks from its byte `at` on, which are at `data`, is no number.
- */
-static void check_numbers(weight_loader *l, const char *name, const gguf_tensor *t, size_t at,
-                          const void *data, size_t n)
+static void decode_blocks(const packer_job *job, const void *data, size_t at, size_t bytes)
 {
-    size_t finite = tensor_finite_blocks(t->type, data, n);
-    if (finite < n)
-        l->code = failure_set(l->fail, ERR_FORMAT,
-                              "tensor '%s': block %zu is not a number: NaN or infinite", name,
-                              at / t->type->block_bytes + finite);
+    const tensor_type_info *type = job->type;
+    float *values = (float *)job->into + at / type->block_bytes * type->block_values;
+    type->decode(data, values, bytes / type->block_bytes * type->block_values);
 }
 
-/* Decodes n values from byte `at` of a tensor on; all must be numbers. */
+static void copy_blocks(const packer_job *job, const void *data, size_t at, size_t bytes)
+{
+    memcpy((char *)job->into + at, data, bytes);
+}
+
+/* `bytes` of the tensor, from its byte `at` on, will be decoded or copied to `into`. */
+static void add_blocks(weight_loader *l, const char *name, const gguf_tensor *t, size_t at,
+                       size_t bytes, const packer_job *how)
+{
+    packer_job job = *how;
+    job.type = t->type;
+    job.data = (const char *)t->data + at;
+    job.bytes = bytes;
+    job.unit_bytes = t->type->block_bytes;
+    job.tensor = name;
+    job.first_block = at / t->type->block_bytes;
+    l->code = packer_add(l->packer, &job, l->fail);
+}
+
+/* n values from byte `at` of a tensor on; all must be numbers. */
 static void read_values(weight_loader *l, const char *name, const gguf_tensor *t, size_t at,
                         float *values, size_t n)
 {
-    const char *data = (const char *)t->data + at;
-    check_numbers(l, name, t, at, data, n / t->type->block_values);
-    if (l->code == OK)
-        t->type->decode(data, values, n);
+    const packer_job how = {.use = decode_blocks, .into = values};
+    add_blocks(l, name, t, at, n / t->type->block_values * t->type->block_bytes, &how);
 }
 
 void loader_vectors(weight_loader *l, const char *const *names, const size_t *lengths,
@@ -125,9 +135,10 @@ void loader_expert_bias(weight_loader *l, const char *const *names, size_t n_par
 /* ---- matrices ---------------------------------------------------------------------------------
  */
 
-static void drop_file_pages(void *file)
+static error_code fetch_from_file(void *file, const void *from, void *into, size_t bytes,
+                                  failure *fail)
 {
-    gguf_drop_pages(file);
+    return gguf_fetch(file, from, into, bytes, fail);
 }
 
 /* Packed matrices are at most 3 % larger than the file's, and a few rows. What should not find room
@@ -135,14 +146,9 @@ static void drop_file_pages(void *file)
 void loader_start(weight_loader *l)
 {
     size_t file_bytes = (size_t)gguf_file_bytes(l->m->file);
-    l->code = weight_memory_create(&l->m->weights, file_bytes + file_bytes / 16, l->fail);
-}
-
-static void report_progress(const weight_loader *l)
-{
-    if (l->options->progress != NULL)
-        l->options->progress(l->options->progress_context,
-                             (double)l->used / (double)gguf_tensor_count(l->m->file));
+    l->code = packer_create(&l->packer, fetch_from_file, l->m->file, l->fail);
+    if (l->code == OK)
+        l->code = weight_memory_create(&l->m->weights, file_bytes + file_bytes / 16, l->fail);
 }
 
 void loader_embedding(weight_loader *l, const char *name, size_t rows, size_t cols)
@@ -157,13 +163,8 @@ void loader_embedding(weight_loader *l, const char *name, size_t rows, size_t co
             failure_set(l->fail, ERR_MEMORY, "no memory for %zu bytes of embedding", t->bytes);
         return;
     }
-    size_t block_bytes = t->type->block_bytes, step = COPY_BYTES / block_bytes * block_bytes;
-    for (size_t at = 0; l->code == OK && at < t->bytes; at += step) {
-        size_t n = t->bytes - at < step ? t->bytes - at : step;
-        memcpy(copy + at, (const char *)t->data + at, n);
-        check_numbers(l, name, t, at, copy + at, n / block_bytes);
-        gguf_drop_pages(m->file);
-    }
+    const packer_job how = {.use = copy_blocks, .into = copy};
+    add_blocks(l, name, t, 0, t->bytes, &how);
     m->embedding = copy;
     m->embedding_type = t->type;
     m->embedding_bytes = t->bytes;
@@ -172,11 +173,8 @@ void loader_embedding(weight_loader *l, const char *name, size_t rows, size_t co
 static void pack(weight_loader *l, const matrix_source *sources, const matrix_origin *origins,
                  size_t n, size_t cols, bool in_turns, matrix **out)
 {
-    /* As it goes, not at the end: the file and its packed copy are never resident together. */
-    const matrix_packing how = {l->m->weights, drop_file_pages, l->m->file, origins, in_turns};
+    const matrix_packing how = {l->m->weights, l->packer, origins, in_turns};
     l->code = matrix_create_packed(out, sources, n, cols, &how, l->fail);
-    if (l->code == OK)
-        report_progress(l);
 }
 
 static void pack_read_always(weight_loader *l, const matrix_source *sources,
@@ -255,10 +253,13 @@ void loader_head(weight_loader *l, const char *name, size_t rows, size_t cols, b
     gguf_drop_pages(l->m->file);
     const matrix_source source = {l->options->head->type, made.data, rows};
     const matrix_origin origin = {name, 0};
-    pack_read_always(l, &source, &origin, 1, cols, out);
+    const matrix_packing how = {.memory = l->m->weights, .origins = &origin}; /* at once */
+    l->code = matrix_create_packed(out, &source, 1, cols, &how, l->fail);
     weight_memory_destroy(made.memory);
-    if (l->code == OK)
-        tell_of_head(l, t, &made);
+    if (l->code != OK)
+        return;
+    l->m->weight_bytes += matrix_bytes(*out);
+    tell_of_head(l, t, &made);
 }
 
 static matrix_source plane_of(const gguf_tensor *t, size_t plane)

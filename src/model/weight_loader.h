@@ -1,11 +1,13 @@
 /*
- * weight_loader.h: inside the model room only: finding, checking and packing single tensors.
+ * weight_loader.h: inside the model room only: finding single tensors, and adding what is to be
+ * made of them to a packer's jobs. Weights are there when that has finished.
  *
  * After the first failure every further call does nothing, so that a layer can be read as a list.
  */
 #ifndef MODEL_WEIGHT_LOADER_H
 #define MODEL_WEIGHT_LOADER_H
 
+#include "kernel/packer.h"
 #include "model/architecture.h"
 
 #define MAX_PARTS 3 /* matrices stacked in one: q, k and v */
@@ -14,12 +16,13 @@ typedef struct weight_loader {
     model *m;
     const architecture *architecture;
     const model_options *options;
+    packer *packer;
     failure *fail;
     error_code code; /* of the first failure */
     size_t used;     /* tensors bound so far */
 } weight_loader;
 
-/* Makes room for the weights. */
+/* Makes room for the weights, and the packer, which is the caller's. */
 void loader_start(weight_loader *l);
 
 bool loader_has(const weight_loader *l, const char *name);

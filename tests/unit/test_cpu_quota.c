@@ -182,7 +182,7 @@ static long reads_so_far(void)
     return n;
 }
 
-/* It is asked for with every slice of a matrix that is packed. */
+/* It is asked for with every matrix that is packed. */
 static void test_read_once(void **state)
 {
     (void)state;

@@ -97,6 +97,17 @@ static void remove_set(size_t parts)
 
 /* ---- the same model -------------------------------------------------------------------------- */
 
+/* All but its first byte. */
+static void assert_fetched(const gguf *file, const gguf_tensor *t)
+{
+    failure fail;
+    uint8_t *copy = malloc(t->bytes);
+    assert_non_null(copy);
+    must(gguf_fetch(file, (const char *)t->data + 1, copy, t->bytes - 1, &fail), &fail);
+    assert_memory_equal((const char *)t->data + 1, copy, t->bytes - 1);
+    free(copy);
+}
+
 static void assert_same_tensors(const gguf *a, const gguf *b)
 {
     assert_int_equal(gguf_tensor_count(a), gguf_tensor_count(b));
@@ -112,6 +123,7 @@ static void assert_same_tensors(const gguf *a, const gguf *b)
         assert_memory_equal(x->dims, y->dims, sizeof x->dims);
         assert_int_equal(x->bytes, y->bytes);
         assert_memory_equal(x->data, y->data, x->bytes);
+        assert_fetched(b, y);
     }
 }
 
@@ -143,6 +155,25 @@ static void test_holds_the_same(void **state)
         gguf_close(set);
         remove_set(ways[i].parts);
     }
+}
+
+/* While it is read. */
+static void test_becomes_shorter(void **state)
+{
+    (void)state;
+    gguf *set;
+    failure fail;
+    write_set(LARGE, (split){.parts = 2});
+    must(gguf_open(&set, part_name(1, 2), &fail), &fail);
+    const gguf_tensor *last = gguf_tensor_at(set, gguf_tensor_count(set) - 1);
+    uint8_t *copy = malloc(last->bytes);
+    assert_non_null(copy);
+    assert_int_equal(truncate(part_name(2, 2), 100), 0);
+    assert_int_equal(gguf_fetch(set, last->data, copy, last->bytes, &fail), ERR_IO);
+    assert_non_null(strstr(fail.text, "became shorter"));
+    free(copy);
+    gguf_close(set);
+    remove_set(2);
 }
 
 enum { POSITIONS = 40 };
@@ -330,9 +361,13 @@ int main(void)
     if (kernel_init(NULL, &fail) != OK || mkdtemp(folder) == NULL)
         return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_holds_the_same), cmocka_unit_test(test_answers_the_same),
-        cmocka_unit_test(test_field_set),      cmocka_unit_test(test_quantized),
-        cmocka_unit_test(test_false_parts),    cmocka_unit_test(test_names),
+        cmocka_unit_test(test_holds_the_same),
+        cmocka_unit_test(test_becomes_shorter),
+        cmocka_unit_test(test_answers_the_same),
+        cmocka_unit_test(test_field_set),
+        cmocka_unit_test(test_quantized),
+        cmocka_unit_test(test_false_parts),
+        cmocka_unit_test(test_names),
         cmocka_unit_test(test_broken_part),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
