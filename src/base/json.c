@@ -122,9 +122,10 @@ char *json_print(const json_t *value, size_t flags)
 {
     buffer text;
     buffer_init(&text, PRINT_LIMIT);
-    bool is_short = json_was_short(),
-         whole = json_dump_callback(value, add_part, &text, flags) == 0;
-    if (whole && !is_short && !json_was_short())
+    bool is_short = json_was_short();
+    bool is_whole = json_dump_callback(value, add_part, &text, flags) == 0;
+    is_short = json_was_short() || is_short; /* told here, not to who writes next */
+    if (is_whole && !is_short)
         return text.data;
     buffer_free(&text);
     return NULL;

@@ -97,6 +97,8 @@ static char *write_text(const keys *k)
         whole = json_object_set_new(spent, name, one) == 0;
     }
     json_t *root = json_pack("{s:o}", "spent", spent);
+    if (!whole)
+        json_was_short(); /* it is told here, not to who writes next */
     char *text = whole ? json_print(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(root);
     return text;

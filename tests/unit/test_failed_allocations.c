@@ -240,10 +240,8 @@ static error_code restart_budgets(buffer *out, failure *fail)
     if (code != OK)
         return code;
     code = budget_file_open(&f, budget_path, k, fail);
-    if (code == OK) {
-        budget_file_keep(f, k);
-        budget_file_close(f);
-    }
+    if (code == OK)
+        budget_file_close(f, k);
     keys_release(k);
     return code == OK ? buffer_read_file(out, budget_path, fail) : code;
 }
