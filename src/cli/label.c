@@ -241,23 +241,40 @@ static void print_pair(const json_t *kinds)
     }
 }
 
+#define NO_MODEL "none of them" /* was right */
+
+/* Of the column of names: each kind names the same models. */
+static int name_width(const json_t *kinds)
+{
+    size_t width = strlen(NO_MODEL);
+    const char *name;
+    json_t *ignored;
+    json_object_foreach(json_object_get(json_array_get(kinds, 0), "models"), name, ignored)
+    {
+        size_t length = strlen(name);
+        width = length > width ? length : width;
+    }
+    return (int)width;
+}
+
 /* A row for each model, under each kind. */
 static void print_models(const json_t *kinds)
 {
-    printf("%-16s %8s  %-24s %6s %16s %6s %6s %6s\n", "kind", "requests", "model", "right %",
+    int width = name_width(kinds);
+    printf("%-16s %8s  %-*s %6s %16s %6s %6s %6s\n", "kind", "requests", width, "model", "right %",
            "95 %", "tokens", "only", "agree");
     for (size_t i = 0; i < json_array_size(kinds); i++) {
         const json_t *k = json_array_get(kinds, i);
         const char *name;
         json_t *figures;
-        printf("%-16s %8" JSON_INTEGER_FORMAT "  %-24s",
+        printf("%-16s %8" JSON_INTEGER_FORMAT "  %-*s",
                json_string_value(json_object_get(k, "kind")),
-               json_integer_value(json_object_get(k, "requests")), "none of them");
+               json_integer_value(json_object_get(k, "requests")), width, NO_MODEL);
         print_share(k, "neither");
         putchar('\n');
         json_object_foreach(json_object_get(k, "models"), name, figures)
         {
-            printf("%-16s %8s  %-24s", "", "", name);
+            printf("%-16s %8s  %-*s", "", "", width, name);
             print_side(figures);
             print_share(figures, "only");
             print_share(figures, "agreed");

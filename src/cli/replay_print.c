@@ -15,10 +15,23 @@ static double inner(const json_t *object, const char *group, const char *key)
     return number_at(json_object_get(object, group), key);
 }
 
-static void print_run(const json_t *r)
+/* Of the column of policies, whose names may be models'. */
+static int name_width(const json_t *runs)
+{
+    size_t width = 25, i;
+    const json_t *r;
+    json_array_foreach(runs, i, r)
+    {
+        size_t length = strlen(json_string_value(json_object_get(r, "policy")));
+        width = length > width ? length : width;
+    }
+    return (int)width;
+}
+
+static void print_run(const json_t *r, int width)
 {
     size_t refused = (size_t)(number_at(r, "requests") - number_at(r, "answered"));
-    printf("%-25s", json_string_value(json_object_get(r, "policy")));
+    printf("%-*s", width, json_string_value(json_object_get(r, "policy")));
     if (number_at(r, "checked") > 0)
         printf(" %7.2f", number_at(r, "accuracy"));
     else
@@ -46,18 +59,20 @@ void replay_print(const json_t *results)
     const char *scenario = "";
     size_t i;
     json_t *r;
-    json_array_foreach(json_object_get(results, "runs"), i, r)
+    const json_t *runs = json_object_get(results, "runs");
+    int width = name_width(runs);
+    json_array_foreach(runs, i, r)
     {
         const char *own = json_string_value(json_object_get(r, "scenario"));
         if (strcmp(own, scenario) != 0) {
             printf("%sscenario %s, %.0f requests\n", i > 0 ? "\n" : "", own,
                    number_at(r, "requests"));
-            printf("%-25s %7s %9s %9s %8s %8s %8s %8s %8s %8s %8s %7s %6s\n", "policy", "right %",
-                   "tokens/s", "mean rate", "ttft ms", "between", "p50 ms", "p95 ms", "p99 ms",
-                   "good/s", "overhead", "GB each", "fallb.");
+            printf("%-*s %7s %9s %9s %8s %8s %8s %8s %8s %8s %8s %7s %6s\n", width, "policy",
+                   "right %", "tokens/s", "mean rate", "ttft ms", "between", "p50 ms", "p95 ms",
+                   "p99 ms", "good/s", "overhead", "GB each", "fallb.");
             scenario = own;
         }
-        print_run(r);
+        print_run(r, width);
     }
 }
 
