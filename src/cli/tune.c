@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/whole_file.h"
 #include "cli/cli.h"
 #include "cli/common.h"
 #include "cli/help.h"
@@ -147,23 +148,47 @@ static void add_model(buffer *out, const config_model *m, const char *role)
                       m->context, m->slots, m->parked, kv[m->kv]);
 }
 
+/* Absolute, where the file is there: the result may lie anywhere. */
+static void add_file(buffer *out, const char *key, const char *path)
+{
+    char *whole = realpath(path, NULL);
+    buffer_add_format(out, "  %s: ", key);
+    add_quoted(out, whole != NULL ? whole : path);
+    buffer_add_text(out, "\n");
+    free(whole);
+}
+
+/* All of it that decides: the rules were found with what this probe said. */
+static void add_probe(buffer *out, const config *c)
+{
+    const config_probe *p = &c->probe;
+    buffer_add_format(out, "probe:\n  kind: %s\n  model: ",
+                      p->kind == CONFIG_PROBE_LEARNED ? "learned" : "tokens");
+    add_quoted(out, c->models[p->model].name);
+    buffer_add_text(out, "\n  template: ");
+    add_quoted(out, p->template);
+    buffer_add_format(out, "\n  window_head: %u\n  window_tail: %u\n  labels:\n", p->window_head,
+                      p->window_tail);
+    for (uint32_t i = 0; i < p->n_labels; i++) {
+        buffer_add_text(out, "    - name: ");
+        add_quoted(out, p->labels[i].name);
+        buffer_add_text(out, "\n      token: ");
+        add_quoted(out, p->labels[i].token);
+        buffer_add_text(out, "\n");
+    }
+    if (p->calibration != NULL)
+        add_file(out, "calibration", p->calibration);
+}
+
 static void add_base(buffer *out, const config *c)
 {
     buffer_add_format(out, "version: %d\nmodels:\n", CONFIG_VERSION);
     for (uint32_t i = 0; i < c->n_models; i++)
         add_model(out, &c->models[i], c->n_models == 2 ? config_role(c, i) : NULL);
-    buffer_add_text(out, "probe:\n  model: ");
-    add_quoted(out, c->models[c->probe.model].name);
-    buffer_add_text(out, "\n  template: ");
-    add_quoted(out, c->probe.template);
-    buffer_add_format(out, "\n  window_head: %u\n  window_tail: %u\n  labels:\n",
-                      c->probe.window_head, c->probe.window_tail);
-    for (uint32_t i = 0; i < c->probe.n_labels; i++) {
-        buffer_add_text(out, "    - name: ");
-        add_quoted(out, c->probe.labels[i].name);
-        buffer_add_text(out, "\n      token: ");
-        add_quoted(out, c->probe.labels[i].token);
-        buffer_add_text(out, "\n");
+    add_probe(out, c);
+    if (c->engine.machine != NULL) {
+        buffer_add_text(out, "engine:\n");
+        add_file(out, "machine", c->engine.machine);
     }
 }
 
@@ -171,13 +196,11 @@ static void add_base(buffer *out, const config *c)
 
 static error_code write_out(const char *path, const buffer *text, failure *fail)
 {
-    FILE *file = path != NULL ? fopen(path, "w") : stdout;
-    bool written = file != NULL && fwrite(text->data, 1, text->length, file) == text->length;
-    if (file != NULL && (path != NULL ? fclose(file) : fflush(file)) != 0)
-        written = false;
-    return written ? OK
-                   : failure_set(fail, ERR_IO, "cannot write %s: %s",
-                                 path != NULL ? path : "to standard output", strerror(errno));
+    if (path != NULL)
+        return whole_file_write(path, text->data, text->length, 0666, WHOLE_FILE_SYNCED, fail);
+    return fwrite(text->data, 1, text->length, stdout) == text->length && fflush(stdout) == 0
+               ? OK
+               : failure_set(fail, ERR_IO, "cannot write to standard output: %s", strerror(errno));
 }
 
 static error_code tune(const tune_command *o, const char *path, failure *fail)

@@ -219,9 +219,21 @@ static void compare(const evidence *e, group *g, size_t chosen, size_t best)
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
+/* Of the column of models. */
+static int name_width(const evidence *e)
+{
+    size_t width = 0;
+    for (size_t i = 0; i < e->config->n_models; i++) {
+        size_t length = strlen(config_role(e->config, i));
+        width = length > width ? length : width;
+    }
+    return (int)width;
+}
+
 static void write_evidence(buffer *out, const evidence *e, const group *g, size_t chosen,
                            size_t best)
 {
+    int width = name_width(e);
     for (size_t i = 0; i < e->n_candidates; i++) {
         const tally *t = &g->by[i];
         double low, high;
@@ -229,10 +241,10 @@ static void write_evidence(buffer *out, const evidence *e, const group *g, size_
             continue;
         interval_of_share(t->right, t->n, &low, &high);
         buffer_add_format(out,
-                          "    #   %-5s lookup %-4s %5.0f requests, %6.2f %% right (%.2f … %.2f), "
+                          "    #   %-*s lookup %-4s %5.0f requests, %6.2f %% right (%.2f … %.2f), "
                           "%.0f tokens/s%s\n",
-                          config_role(e->config, level_of(i)), lookup_of(i), t->n, accuracy(t), low,
-                          high, speed(t), i == chosen ? "  <- chosen" : "");
+                          width, config_role(e->config, level_of(i)), lookup_of(i), t->n,
+                          accuracy(t), low, high, speed(t), i == chosen ? "  <- chosen" : "");
     }
     const tally *t = &g->by[chosen];
     if (chosen == best || t->both == 0)

@@ -164,6 +164,14 @@ test('all three answer: labelled, replayed, tuned', (t) => {
   const rules = fs.readFileSync(at('tuned.yaml'), 'utf8');
   assert.match(rules, /# +middle lookup auto +\d+ requests/);
   assert.match(good(['serve', '--check', '--config', at('tuned.yaml')]), /in order/);
+  // What the rules were found with is named there, wherever the result lies.
+  const calibrated = path.join(path.dirname(config), 'calibrated.yaml');
+  const text = fs.readFileSync(config, 'utf8');
+  assert.match(text, /^probe:/m);
+  fs.writeFileSync(calibrated, `${text.replace(/^probe:\n/m, 'probe:\n  calibration: found.json\n')}engine:\n  machine: found.json\n`);
+  fs.writeFileSync(path.join(path.dirname(config), 'found.json'), '{}');
+  const kept = good(['tune', '--config', calibrated, at('results.json'), '--least', '1']);
+  for (const key of ['calibration', 'machine']) assert.ok(kept.includes(`\n  ${key}: "${path.dirname(config)}/found.json"\n`), kept);
   fs.writeFileSync(at('two.json'), JSON.stringify({ runs: runs.filter((r) => !r.policy.startsWith('middle')) }));
   refused(['tune', '--config', config, at('two.json')], 2, /none of middle: replay with --policies small,small-lookup,middle,middle-lookup,top,/);
 });
