@@ -6,7 +6,7 @@ FOLDER, a file of node's tests (.mjs), or NAME=COMMAND.
 The longest start first: by what they took here the last time, kept in FOLDER, else by LONGEST, which is what they took on
 a clean clone. What a test prints comes out whole when it ends, so that two never mix. At the end: the slowest ten, in
 seconds and seconds of processors, and what failed; exit status 1 where something did. A test that runs longer than LIMIT
-seconds (environment; 600, three times that with sanitizers or counts) is killed with its children and has failed. JOBS
+seconds (environment; 1200, 1800 with sanitizers or counts) is killed with its children and has failed. JOBS
 says how many run at once.
 """
 
@@ -81,7 +81,7 @@ def longest_first(names, times):
 
 def main():
     folder, *tests = sys.argv[1:]
-    limit = float(os.environ.get("LIMIT", 1800 if "sanitize" in folder or "coverage" in folder else 600))
+    limit = float(os.environ.get("LIMIT", 1800 if "sanitize" in folder or "coverage" in folder else 1200))
     jobs = int(os.environ.get("JOBS", 0)) or len(os.sched_getaffinity(0)) + 1  # some only wait
     times_file = pathlib.Path(folder, "tests", "seconds.json")
     try:

@@ -54,7 +54,7 @@ test('timeline', { skip: isSanitized && 'reading gigabytes takes too long' }, (t
   refused(['-m', smallModel, '--json', '--timeline', '/proc/nowhere/x'], 6, /--timeline.*nowhere/);
   const file = path.join(temporaryFolder(t), 'timeline.json');
   const result = run(['bench', '-m', smallModel, '--runs', '1', '-t', '2', '--tests', 'prefill:1', '--timeline', file],
-    { timeout: 300000 });
+    { timeout: 600000 });
   assert.equal(result.status, 0, result.stderr);
   const events = JSON.parse(fs.readFileSync(file, 'utf8')).traceEvents.filter((e) => e.ph === 'X');
   for (const thread of [0, 1]) {
@@ -68,7 +68,7 @@ test('timeline', { skip: isSanitized && 'reading gigabytes takes too long' }, (t
 
 test('one object', { skip: isSanitized && 'reading gigabytes takes too long' }, () => {
   const result = run(['bench', '--json', '-m', smallModel, '--kv', 'f16,q8_0', '--runs', '2', '-t', '1',
-    '--tests', 'step:1-2,decode:4'], { timeout: 300000 }); // reads 100 GB, on a machine that may be busy
+    '--tests', 'step:1-2,decode:4'], { timeout: 600000 }); // reads 100 GB, on a machine that may be busy
   assert.equal(result.status, 0, result.stderr);
   const out = JSON.parse(result.stdout);
   assert.ok(out.read_peak_gb_s.before > 0 && out.read_peak_gb_s.after > 0);

@@ -17,7 +17,7 @@ test('probabilities are truer, the limit holds', { skip: isSanitized && 'takes m
   const [calibration, , unseen] = makeRequests(folder);
   const output = path.join(folder, 'found.json');
   const result = run(['calibrate', calibration, '--test', unseen, '--max-misroute', '2%', '--no-machine',
-    '--json', '-o', output], { timeout: 300000 });
+    '--json', '-o', output], { timeout: 600000 });
   assert.equal(result.status, 0, result.stderr);
   const report = JSON.parse(result.stdout);
   assert.equal(report.results.length, 2);
@@ -89,7 +89,7 @@ test('a configuration names it', { skip: isSanitized && 'takes minutes' }, async
   const few = path.join(folder, 'few.jsonl');
   fs.writeFileSync(few, fs.readFileSync(calibration, 'utf8').split('\n').slice(0, 600).join('\n'));
   const found = path.join(folder, 'found.json');
-  const made = run(['calibrate', few, '--max-misroute', '5%', '--no-machine', '-o', found], { timeout: 300000 });
+  const made = run(['calibrate', few, '--max-misroute', '5%', '--no-machine', '-o', found], { timeout: 600000 });
   assert.equal(made.status, 0, made.stderr);
   const limit = JSON.parse(fs.readFileSync(found, 'utf8')).probe.limit.entropy;
 

@@ -87,7 +87,7 @@ test('the probe asked of the model in the middle, calibrated', (t) => {
     .replace(/policy:\n[^]*?\n\n/, `policy:\n  name: rules\n  rules:\n${more}\n\n`)
     .replace(/^probe:\n/m, `probe:\n  model: middle\n${more.includes('certain') ? `  calibration: ${found}\n` : ''}`));
   const made = run(['calibrate', '--config', asking('    - {name: a, model: top}'), labelled, '--max-misroute', '50%', '--no-machine', '-o', found],
-    { timeout: 300000 });
+    { timeout: 600000 });
   assert.equal(made.status, 0, made.stderr);
   const config = asking('    - {name: sure, intent: code, certain: true, model: small}\n    - {name: unsure, certain: false, model: next}\n    - {name: rest, model: middle}');
   const checked = run(['serve', '--check', '--config', config]);
@@ -238,7 +238,7 @@ test('a limit for each step, chosen, served and decided by', async (t) => {
 test('three models are measured', (t) => {
   const found = path.join(temporaryFolder(t), 'machine.json');
   const config = configured(t);
-  const made = run(['calibrate', '--config', config, '-o', found], { timeout: 300000 });
+  const made = run(['calibrate', '--config', config, '-o', found], { timeout: 600000 });
   assert.equal(made.status, 0, made.stderr);
   const { machine } = JSON.parse(fs.readFileSync(found, 'utf8'));
   assert.deepEqual(machine.models.map((model) => [model.name, model.kv]), [['small.gguf', 'f16'], ['large.gguf', 'f16'], ['large.gguf', 'f32']]);

@@ -28,7 +28,7 @@ test('heads from labelled requests', { skip: isSanitized && 'takes minutes' }, a
   const graded = makeGraded(folder, 'graded.jsonl', 0, 500), unseen = makeGraded(folder, 'unseen.jsonl', 500, 700);
   const found = path.join(folder, 'found.json'), again = path.join(folder, 'again.json');
   const calibrate = (output, ...more) => run(['calibrate', graded, '--kind', 'learned', '--success', '--max-misroute', '10%',
-    '--max-wrong', '10%', '--test', unseen, '--no-machine', '-o', output, ...more], { timeout: 300000 });
+    '--max-wrong', '10%', '--test', unseen, '--no-machine', '-o', output, ...more], { timeout: 600000 });
   const result = calibrate(found, '--json');
   assert.equal(result.status, 0, result.stderr);
   const { kind, success, probe } = JSON.parse(result.stdout);
@@ -42,7 +42,7 @@ test('heads from labelled requests', { skip: isSanitized && 'takes minutes' }, a
   assert.equal(fs.readFileSync(again, 'utf8'), fs.readFileSync(found, 'utf8'), 'the same bits, however many threads');
 
   const whole = run(['calibrate', graded, '--kind', 'learned', '--success', '--fit-all', '--test', unseen, '--no-machine', '--json'],
-    { timeout: 300000 });
+    { timeout: 600000 });
   assert.equal(whole.status, 0, whole.stderr);
   const all = JSON.parse(whole.stdout);
   assert.equal(all.success.found.fitted_on, success.found.fitted_on + success.results[0].requests); // both halves

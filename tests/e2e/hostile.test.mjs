@@ -78,7 +78,7 @@ const hostile = [
 
 function route(requests, args = []) {
   const input = requests.map((request) => JSON.stringify({ prompt: request.prompt })).join('\n');
-  const result = run(['route', '--jsonl', ...args], { input: `${input}\n`, timeout: 300000, maxBuffer: 1 << 28 });
+  const result = run(['route', '--jsonl', ...args], { input: `${input}\n`, timeout: 600000, maxBuffer: 1 << 28 });
   assert.equal(result.signal, null, result.stderr);
   assert.ok(result.status === 0 || result.status === 1, result.stderr);
   const lines = result.stdout.trim().split('\n').map((line) => JSON.parse(line));

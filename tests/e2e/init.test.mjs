@@ -9,7 +9,7 @@ import { test } from 'node:test';
 import { program, changedConfig, isSanitized, root, run, Server, temporaryFolder, until } from './helper.mjs';
 
 const small = path.join(root, 'models/demo/small.gguf'), large = path.join(root, 'models/demo/large.gguf');
-const patient = { timeout: 300000 };
+const patient = { timeout: 600000 };
 const init = (...args) => run(['init', '--no-machine', ...args], patient);
 
 test('a pair gets a configuration that is in order', (t) => {

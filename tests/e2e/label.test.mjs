@@ -9,7 +9,7 @@ import { mixedPrompts, program, root, run, temporaryFolder, until } from './help
 const lines = (file) => fs.readFileSync(file, 'utf8').trim().split('\n').map(JSON.parse);
 
 function label(requests, output, ...args) {
-  const result = run(['label', '-o', output, requests, ...args], { timeout: 300000 });
+  const result = run(['label', '-o', output, requests, ...args], { timeout: 600000 });
   assert.equal(result.status, 0, result.stderr);
   return result.stdout;
 }
@@ -75,7 +75,7 @@ test('answers, grades and figures; the same whatever the streams; read again by 
   assert.deepEqual(graded.find((l) => l.id === math.id).small, { ...said, right: true, finish: 'stop' });
   assert.deepEqual(graded.find((l) => l.id === math.id).large, math.large);
   assert.deepEqual(graded.filter((l) => l.id !== math.id).map((l) => l.small), made.filter((l) => l.id !== math.id).map((l) => l.small));
-  const replayed = run(['replay', output, '--policies', 'large', '--json'], { timeout: 300000 });
+  const replayed = run(['replay', output, '--policies', 'large', '--json'], { timeout: 600000 });
   assert.equal(replayed.status, 0, replayed.stderr);
   assert.deepEqual(JSON.parse(replayed.stdout).runs[0].items.map((i) => i.right), made.map((l) => l.large.right));
 });

@@ -10,7 +10,7 @@ const keys = ['scenario', 'policy', 'requests', 'accuracy', 'tokens_per_s', 'mea
   'overhead_ms', 'bytes_read', 'fallbacks'];
 
 function replay(...args) {
-  const result = run(['replay', ...args], { timeout: 300000 });
+  const result = run(['replay', ...args], { timeout: 600000 });
   assert.equal(result.status, 0, result.stderr);
   return result.stdout;
 }
@@ -203,7 +203,7 @@ test('an interrupted replay goes on', async (t) => {
   assert.equal(other.status, 2);
   assert.match(other.stderr, /another replay/);
   const before = lines();
-  assert.equal(run(args, { timeout: 300000 }).status, 0);
+  assert.equal(run(args, { timeout: 600000 }).status, 0);
   assert.ok(before >= 3 && !fs.existsSync(journal));
   const whole = JSON.parse(replay(...args.slice(1, -2), '--json'));
   assert.deepEqual(lasting(JSON.parse(fs.readFileSync(output, 'utf8'))), lasting(whole));
