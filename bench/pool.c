@@ -103,6 +103,9 @@ static double run_batch(load *l, const double *sums)
     for (size_t k = 0, next = 0; k < n; next += !l->events[k++].is_end) {
         /* What is the bench's own, more of it with more replicas, is there when it is looked at. */
         __builtin_prefetch(&l->at[l->events[k + AHEAD < n ? k + AHEAD : k].number]);
+        const pool_prefix *later = &prompts[(next + AHEAD) % BATCH];
+        __builtin_prefetch(later->marks);
+        __builtin_prefetch(&later->n);
         take_one(l, &prompts[next % BATCH], &l->events[k]);
     }
     l->came += BATCH;
