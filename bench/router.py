@@ -126,8 +126,11 @@ def main():
     parser.add_argument("--tool", default=str(ROOT / "build/bench/router"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--real-time", action="store_true", help="all of them go before what else runs here (root)")
     parser.add_argument("--only", nargs="*", default=["a-io", "nginx", "vllm-router", "smg", "litellm"])
     o = parser.parse_args()
+    if o.real_time:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(10))
     FOLDER.mkdir(parents=True, exist_ok=True)
     log = open(FOLDER / "log", "w")
     children, ports = [], {"direct": UPSTREAM}
