@@ -8,7 +8,7 @@
 #define INIT_NAME_SIZE 65
 #define INIT_CONTEXT 8192 /* tokens, at most: what a configuration begins with */
 #define INIT_SLOTS 4
-#define INIT_ENTROPY_LIMIT 0.45 /* nats, of calibrated probabilities */
+#define INIT_ENTROPY_LIMIT 0.45 /* nats, of calibrated probabilities; the default of policy, too */
 #define INIT_PROMPT_LIMIT 2048  /* tokens */
 
 typedef struct init_options {

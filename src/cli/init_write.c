@@ -156,17 +156,21 @@ static error_code add_policy(buffer *out, const init_report *r)
         out,
         "\n# Of those requests the %s model would have answered %zu, %zu of them of another kind "
         "than it was\n# taken for. A limit that holds a target on your requests: a-io calibrate "
-        "--max-misroute 2%%.\npolicy:\n",
-        r->n_models == 2 ? "small" : "first", r->n_all_small, r->n_misrouted);
+        "--max-misroute 2%%%s.\npolicy:\n",
+        r->n_models == 2 ? "small" : "first", r->n_all_small, r->n_misrouted,
+        is_adaptive(r) ? "" : ";\n# rules take it with certain: true in place of max_entropy");
     if (code == OK && !is_adaptive(r))
         return add_rules(out, r);
-    return code != OK ? code
-                      : buffer_add_format(out,
-                                          "  name: adaptive            # code to the small model, "
-                                          "where the probe is sure\n  entropy_limit: %.2f       # "
-                                          "nats; above it the large model answers\n  prompt_limit: "
-                                          "%d        # tokens; longer ones go to the large model\n",
-                                          INIT_ENTROPY_LIMIT, INIT_PROMPT_LIMIT);
+    if (code != OK)
+        return code;
+    /* A limit that is written would count instead of the one that calibrate chooses later. */
+    return buffer_add_format(
+        out,
+        "  name: adaptive            # code to the small model, where the probe is sure\n"
+        "  # entropy_limit: %.2f     # nats; above it the large model answers: the default, until "
+        "a\n                            # calibration has a limit of its own\n"
+        "  prompt_limit: %d        # tokens; longer ones go to the large model\n",
+        INIT_ENTROPY_LIMIT, INIT_PROMPT_LIMIT);
 }
 
 static error_code add_engine(buffer *out, const init_report *r)

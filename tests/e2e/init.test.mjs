@@ -28,6 +28,16 @@ test('a pair gets a configuration that is in order', (t) => {
   assert.match(checked.stdout, /calibrated by \S*mine\.calibration\.json \(.*fitted on 60 requests\)/);
   assert.match(checked.stdout, /of 60 built-in requests \d+ named rightly, to the small model [1-9]\d*, to the large one \d+; the labels hold \d+\.\d % /);
 
+  // The limit that a calibration chooses is the one in force.
+  const calibration = output.replace('.yaml', '.calibration.json'), requests = path.join(folder, 'requests.jsonl');
+  fs.writeFileSync(requests, Array.from({ length: 150 }, (_, i) => `${JSON.stringify({ prompt: `Write a function that adds ${i} to a number.`, intent: 'code' })}\n`
+    + `${JSON.stringify({ prompt: `What is ${i} plus ${i + 7}?`, intent: 'math' })}\n${JSON.stringify({ prompt: `Where is the village number ${i}?`, intent: 'qa' })}\n`).join(''));
+  const limited = run(['calibrate', '--no-machine', '--config', output, requests, '--share-large', '90%', '-o', calibration], patient);
+  assert.equal(limited.status, 0, limited.stderr);
+  const inForce = run(['serve', '--check', '--config', output], patient);
+  assert.match(inForce.stdout, /its entropy limit: [\d.]+ nats, /, inForce.stdout + inForce.stderr);
+  assert.doesNotMatch(inForce.stdout, /counts instead/);
+
   const again = init(small, large, '-o', output);
   assert.equal(again.status, 2);
   assert.match(again.stderr, /mine\.yaml is there already; --force writes over it/);
