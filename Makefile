@@ -281,9 +281,8 @@ UNIT ?= $(patsubst tests/unit/test_%.c,%,$(sort $(wildcard tests/unit/test_*.c))
 test-unit: $(PROGRAM) $(UNIT:%=$(VARIANT)/tests/unit/test_%)
 	@tests/run.py $(VARIANT) $(filter-out $(PROGRAM),$^)
 
-# The unit tests under sanitizers, those of the rooms with threads under that for threads, too (but test_admission, which
-# takes long as it is). CC=clang-14: clang's.
-THREADED := backend conductor cpu_quota decisions drafter engine engine_parts escalation kernel_team kept pool prefix_cache run server_loop speculate turns
+# The unit tests under sanitizers, those of the rooms with threads under that for threads, too. CC=clang-14: clang's.
+THREADED := admission backend conductor cpu_quota decisions drafter engine engine_parts escalation kernel_team kept pool prefix_cache run server_loop speculate turns
 test-sanitized: setup
 	@$(if $(filter clang-%,$(CC)),tools/setup.sh $(CC) $(CC:clang-%=libclang-rt-%-dev))
 	@$(MAKE) --no-print-directory $(PARALLEL) test-unit SANITIZE=address,undefined
