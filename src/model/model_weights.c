@@ -264,9 +264,10 @@ error_code model_weights_start(packer **out, model *m, const architecture *a,
 
 error_code model_weights_finish(packer *p, const model_options *options, failure *fail)
 {
-    while (packer_help(p))
+    do { /* at least once: the packer's threads may have done all of it */
         if (options->progress != NULL)
             options->progress(options->progress_context, packer_progress(p));
+    } while (packer_help(p));
     return packer_finish(p, fail);
 }
 
