@@ -319,12 +319,13 @@ fuzz-%:
 	@tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(filter %/fuzz_$*,$(FUZZ_PROGRAMS))
 
 # What the unit and end-to-end tests reach of the C code, by room; `tests/coverage/table.py build/coverage/obj --unreached`: what they do not.
+# A program that a test kills may leave counts of which later ones say something on standard error, where tests look.
 .PHONY: coverage
 coverage: setup
 	@$(MAKE) --no-print-directory $(PARALLEL) $(PROGRAM)
 	@$(MAKE) --no-print-directory $(PARALLEL) test-programs COVERAGE=1
 	@find build/coverage/obj -name '*.gcda' -delete
-	-@$(MAKE) --no-print-directory -k test-c test-e2e COVERAGE=1
+	-@GCOV_ERROR_FILE=$(abspath build/coverage/errors.txt) $(MAKE) --no-print-directory -k test-c test-e2e COVERAGE=1
 	@tests/coverage/table.py build/coverage/obj
 
 # Lines of src that all corpora reach together, by room: llvm-cov for C, for Rust the branches that libFuzzer counts.
