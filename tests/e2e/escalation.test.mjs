@@ -247,4 +247,5 @@ test('three models are measured', (t) => {
   fs.writeFileSync(config, fs.readFileSync(config, 'utf8').replace(/^# engine:/m, `engine:\n  machine: ${found}\n#`));
   const checked = run(['serve', '--check', '--config', config]);
   assert.equal(checked.status, 0, checked.stderr);
+  assert.doesNotMatch(checked.stderr, /measured now/, 'every model has its figures there');
 });

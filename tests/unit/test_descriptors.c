@@ -105,6 +105,69 @@ static void another_one_of_its_number_is_another(void **state)
     descriptors_free(&d);
 }
 
+/* Another line whose first end has the number of one that is closed. */
+static line open_again(const line *closed)
+{
+    line l = open_line();
+    assert_int_equal(l.ends[0], closed->ends[0]);
+    return l;
+}
+
+static void close_line(const line *l)
+{
+    close(l->ends[0]);
+    close(l->ends[1]);
+}
+
+/* Closed without a word, while it is wanted: the next one of its number is wanted for something
+ * else, or this one is given up too late. */
+static void closed_without_a_word(void **state)
+{
+    (void)state;
+    descriptors d;
+    assert_int_equal(descriptors_init(&d), OK);
+    line l = open_line();
+    int fd = l.ends[0];
+    assert_true(descriptors_want(&d, fd, EPOLLIN));
+    close_line(&l);
+    l = open_again(&l);
+    assert_true(descriptors_want(&d, fd, EPOLLOUT));
+    check(&d, d.epoll, fd, 1);
+    close_line(&l);
+    assert_true(descriptors_want(&d, fd, 0));
+    l = open_again(&l);
+    assert_true(descriptors_want(&d, fd, EPOLLOUT));
+    check(&d, d.epoll, fd, 1);
+    close_line(&l);
+    descriptors_free(&d);
+}
+
+/* An event that was fetched before its descriptor was closed must not touch who has the number now.
+ */
+static void events_of_closed_ones_touch_nobody(void **state)
+{
+    (void)state;
+    descriptors d;
+    assert_int_equal(descriptors_init(&d), OK);
+    line l = open_line();
+    int fd = l.ends[0], n;
+    assert_true(descriptors_opened(&d, fd));
+    assert_true(descriptors_want(&d, fd, EPOLLIN));
+    descriptors_closed(&d, fd);
+    close_line(&l);
+    l = open_again(&l);
+    struct epoll_event others = {.events = EPOLLIN, .data.u64 = 1};
+    assert_int_equal(epoll_ctl(d.epoll, EPOLL_CTL_ADD, fd, &others), 0);
+    const struct epoll_event old = {.events = EPOLLIN, .data.u64 = descriptors_data(fd)};
+    assert_int_equal(descriptors_take(&d, &old), -1);
+    say(&l);
+    struct epoll_event event;
+    n = epoll_wait(d.epoll, &event, 1, 0);
+    assert_int_equal(n, 1);
+    close_line(&l);
+    descriptors_free(&d);
+}
+
 static void they_move_to_another_epoll(void **state)
 {
     (void)state;
@@ -140,6 +203,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_connection_stays_watched),
         cmocka_unit_test(another_one_of_its_number_is_another),
+        cmocka_unit_test(closed_without_a_word),
+        cmocka_unit_test(events_of_closed_ones_touch_nobody),
         cmocka_unit_test(they_move_to_another_epoll),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

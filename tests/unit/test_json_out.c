@@ -74,6 +74,30 @@ static void numbers_beyond_all_are_read(void **state)
     }
 }
 
+/* One number in each of the two forms; what is no whole number of millionths is rounded. */
+static void numbers_are_written_so(void **state)
+{
+    (void)state;
+    static const struct {
+        double number;
+        const char *text;
+    } numbers[] = {{0, "[0.000000,0.0]"},        {-3, "[-3.000000,-3.0]"},
+                   {0.05, "[0.050000,0.05]"},    {1.9999999, "[2.000000,1.9999999]"},
+                   {-1e-9, "[0.000000,-1e-09]"}, {123456789.4, "[123456789.400000,123456789.0]"}};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        buffer text;
+        buffer_init(&text, 4096);
+        json_out o = {.to = &text};
+        json_out_open(&o, NULL, '[');
+        json_out_number(&o, NULL, numbers[i].number);
+        json_out_real(&o, NULL, numbers[i].number);
+        json_out_close(&o, ']');
+        assert_int_equal(o.code, OK);
+        assert_string_equal(text.data, numbers[i].text);
+        buffer_free(&text);
+    }
+}
+
 /* Wherever there is no more room, the first fault is kept and nothing is lost. */
 static void no_room_is_told(void **state)
 {
@@ -93,6 +117,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_are_json),
         cmocka_unit_test(numbers_beyond_all_are_read),
+        cmocka_unit_test(numbers_are_written_so),
         cmocka_unit_test(no_room_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
