@@ -188,6 +188,17 @@ static void serve_until_stopped(const reload_source *again)
 
 /* ---- the command ---------------------------------------------------------------------------- */
 
+static const char *environment_key(void)
+{
+    const char *key = getenv("A_IO_API_KEY");
+    return key != NULL && key[0] != '\0' ? key : NULL;
+}
+
+static bool needs_key(const stage *st)
+{
+    return environment_key() != NULL || st->config->server.keys_file != NULL;
+}
+
 static void greet(const server *s, const stage *st)
 {
     const orchestra *o = st->orchestra;
@@ -201,12 +212,13 @@ static void greet(const server *s, const stage *st)
     fprintf(stderr,
             ")\n"
             "%s%s%s"
-            "try:  curl %s%s %s/v1/chat/completions -H 'Content-Type: application/json' -d "
+            "try: curl %s%s%s%s/v1/chat/completions%s -H 'Content-Type: application/json' -d "
             "'{\"messages\": [{\"role\": \"user\", "
             "\"content\": \"Hello\"}]}'\n",
             is_unix ? "" : "page: ", is_unix ? "" : url, is_unix ? "" : "/\n",
-            is_unix ? "--unix-socket " : "", is_unix ? url + 5 : "",
-            is_unix ? "http://localhost" : url);
+            is_unix ? "--unix-socket " : "", is_unix ? url + 5 : "", is_unix ? " " : "",
+            is_unix ? "http://localhost" : url,
+            needs_key(st) ? " -H 'Authorization: Bearer KEY'" : "");
 }
 
 /* Every request is a conversation. */
@@ -387,11 +399,10 @@ static void keep_memory(void)
 static error_code open_and_serve(stage *st, const serve_options *o, failure *fail)
 {
     const config_server *c = &st->config->server;
-    const char *key = getenv("A_IO_API_KEY");
     server_options options = {
         .host = c->host,
         .port = c->port,
-        .api_key = key != NULL && key[0] != '\0' ? key : NULL,
+        .api_key = environment_key(),
         .keys_file = c->keys_file,
         .budget_file = c->budget_file,
         .has_prices = config_has_prices(st->config),

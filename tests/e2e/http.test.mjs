@@ -391,6 +391,7 @@ test('no room: 429 for a full queue, 503 for full connections, both with Retry-A
 test('a key, when there is one, is asked for', async (t) => {
   const guarded = await Server.start({ env: { A_IO_API_KEY: 'secret-1' } });
   t.after(() => guarded.stop());
+  assert.match(guarded.log, /^try: curl http:\S+ -H 'Authorization: Bearer KEY' -H/m);
   const status = async (key) => {
     const reply = await guarded.json('/v1/models', undefined, key ? { Authorization: key } : {});
     if (reply.status === 401) assert.equal(reply.body.error.type, 'authentication_error');
