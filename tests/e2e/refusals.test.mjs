@@ -1,7 +1,7 @@
 // What a client or another server can lead to that no other test does: each refusal in its words, each odd form read.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Server, changedConfig } from './helper.mjs';
+import { Server, changedConfig, run } from './helper.mjs';
 import { Replica, call, done, end, refuse, say, stream, think } from './replica.mjs';
 
 const chat = (more = {}) => ({ model: 'large', messages: [{ role: 'user', content: 'x' }], max_tokens: 4, temperature: 0, ...more });
@@ -48,6 +48,12 @@ test('what is asked for wrongly is refused in words', async (t) => {
     ['/completion', { prompt: { prompt_string: 'x', more: 1 } }, 400, /prompt/],
     ['/v1/embeddings', { model: 'none', input: 'x' }, 404, /no model 'none'/],
     ['/v1/embeddings', { model: 'small', input: 'x', dimensions: 100000 }, 400, /'dimensions' is at most/],
+    ['/v1/embeddings', { model: 'small', input: 'x', encoding_format: 'hex' }, 400, /must be 'float' or 'base64'/],
+    ['/v1/messages', { model: 'large', max_tokens: 4 }, 400, /is missing: a list of/],
+    ['/tokenize', { content: 'x', with_pieces: true, model: null }, 200, /"piece":/],
+    ['/detokenize', {}, 400, /must be a list of token ids/],
+    ['/v1/responses', responses({ input: [{ type: 'reasoning', content: [{ text: 't' }] }, { role: 'assistant', content: 'a' },
+      { role: 'user', content: 'x' }] }), 200, /"output"/],
     ['/v1/feedback', { id: 'x', right: true }, 409, /nothing learns from feedback here/],
     ['/page/none.js', undefined, 404, /the page has no file/],
     ['/v1/models/none', undefined, 404, /none/],
@@ -63,6 +69,15 @@ test('a prompt in the forms that llama-server has for it', async (t) => {
   assert.ok(plain.length > 0);
   assert.equal(await complete({ prompt_string: 'The sea is' }), plain);
   assert.equal(await complete({ content: [{ type: 'text', text: 'The sea' }, { type: 'text', text: ' is' }] }), plain);
+});
+
+test('what a configuration of a server cannot mean is refused', (t) => {
+  const check = (entry) => run(['serve', '--check', '--config', changedConfig(t, (text) =>
+    text.replace(/  - name: large\n.*\n.*\n.*\n/, `  - {name: large, ${entry}}\n`))]).stderr;
+  assert.match(check('url: "http://127.0.0.1:9/v1", key_env: A, key_file: b'), /and key_file: one of them has the key/);
+  assert.match(check('replicas: ["http://127.0.0.1:9/v1"], pool: {retries: 101}'), /must be from 0 to 100/);
+  assert.match(check('url: "http://127.0.0.1:9/v1", pool: {retries: 1}'), /pool/);
+  assert.match(check('path: ""'), /path/);
 });
 
 async function behind(t, script) {
@@ -113,6 +128,14 @@ test('what another server is asked for, and what it is not', async (t) => {
     ['/v1/chat/completions', chat({ guided_regex: '[a-z]+' }), 501, /JSON Schemas only/],
     ['/v1/score', { model: 'large', prompt: 'x', completion: 'a' }, 501, /is not asked for|scores/],
   ]);
+});
+
+test('thoughts of another server, as each form has them', async (t) => {
+  const { server } = await behind(t, stream(think('Let me see.'), say('It is 3.'), end(), done));
+  const { body } = await server.json('/v1/messages', { model: 'large', max_tokens: 9, messages: [{ role: 'user', content: 'x' }] });
+  assert.deepEqual(body.content.map((one) => one.thinking ?? one.text), ['Let me see.', 'It is 3.']);
+  for (const route of ['/v1/messages', '/v1/chat/completions'])
+    await expectAll(server, [[route, { ...chat(), stream: true }, 200, /Let me see\./]]);
 });
 
 test('Ollama\'s form of what another server says: thoughts, text, a call', async (t) => {
