@@ -15,9 +15,16 @@ struct mailbox {
     pthread_mutex_t lock; /* guards the others */
     connection *posted;
     bool woken;
-    pthread_t owner; /* the loop's thread, which looks before it waits; 0: not known yet */
+    const void *owner; /* the loop's thread, which looks before it waits; NULL: not known yet */
     mailbox_orders orders;
 };
+
+/* Another address in each thread that lives. */
+static const void *this_thread(void)
+{
+    static _Thread_local char token;
+    return &token;
+}
 
 error_code mailbox_create(mailbox **out, failure *fail)
 {
@@ -50,7 +57,7 @@ void mailbox_destroy(mailbox *m)
 static void wake(mailbox *m)
 {
     uint64_t one = 1;
-    if (m->woken || pthread_equal(m->owner, pthread_self()))
+    if (m->woken || m->owner == this_thread())
         return;
     if (write(m->fd, &one, sizeof one) < 0)
         log_warn("cannot wake the HTTP loop: %s", strerror(errno));
@@ -96,7 +103,7 @@ mailbox_orders mailbox_open(mailbox *m)
 {
     uint64_t count;
     pthread_mutex_lock(&m->lock);
-    m->owner = pthread_self();
+    m->owner = this_thread();
     if (m->woken && read(m->fd, &count, sizeof count) < 0 && errno != EAGAIN)
         log_warn("the HTTP loop's wake-ups: %s", strerror(errno));
     m->woken = false;
