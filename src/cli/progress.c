@@ -33,7 +33,7 @@ static int bytes_within(const char *text, size_t width)
 
 void progress_start(progress *p, const char *what)
 {
-    *p = (progress){what, isatty(STDERR_FILENO), 0, -1, -1};
+    *p = (progress){.what = what, .on_terminal = isatty(STDERR_FILENO), .start = -1, .percent = -1};
 }
 
 /* What is done is cut where the line would wrap: a line that wraps cannot be written over. */
