@@ -4,14 +4,15 @@
  *
  *   remote_house.c     the thread that talks to the servers, its own or its owner's
  *   remote.c           the operations of a backend
- *   remote_pool.c      which replica has a request, retries, hedges, health
+ *   remote_pool.c      which replica has a request, retries, hedges
+ *   remote_health.c    whether replicas are well
  *   remote_attempt.c   a request at one of them
  *   remote_replicas.c  a model's replicas: made, changed by a reload, told
  *   remote_queue.c     what the thread has
  *   remote_call.c      a request on its way
  *   remote_request.c   a request in JSON
  *   remote_answer.c    from events to text, ends and numbers
- *   remote_scores.c   log-probabilities, and the texts of tokens
+ *   remote_scores.c    log-probabilities, and the texts of tokens
  *   remote_probe.c     the probe: one token, its alternatives renormalised
  *
  * A remote_call is one request on its way, held by who asked and by the thread. It waits for a
@@ -35,9 +36,6 @@
 #include "base/http_client.h"
 
 #define REMOTE_TEXT_LIMIT ((size_t)64 << 20)
-#define REFUSAL_BYTES                                                                              \
-    ((size_t)64 << 10) /* of a response that is no stream; the rest is not read                    \
-                        */
 
 typedef struct remote_house remote_house;
 
@@ -255,9 +253,14 @@ void remote_pools_take(remote_backend *b, remote_call *c, double now_ms);
 void remote_pools_settle(remote_attempt *a, pool_end_kind kind, const failure *why, double now_ms);
 /* Sends those that wait to replicas that have room. */
 void remote_pools_dispatch(remote_backend *b, double now_ms);
-/* Whatever time has brought: cancelled calls, health checks, hedges. Returns when it should look
- * again. */
+/* Whatever time has brought: cancelled calls, those that are late, hedges. Returns when it should
+ * look again. */
 double remote_pools_look(remote_backend *b, double now_ms);
+
+/* ---- remote_health.c, on the thread ---------------------------------------------------------- */
+
+/* Begins and ends checks that are due. Returns when it should look again. */
+double remote_health_look(remote_backend *b, double now_ms);
 
 /* ---- remote_replicas.c ------------------------------------------------------------------------
  */

@@ -6,7 +6,8 @@
 #include "base/clock.h"
 
 #define AGENT "a-io"
-#define ANSWER_LIMIT ((size_t)1 << 30) /* bytes of one answer */
+#define ANSWER_LIMIT ((size_t)1 << 30)   /* bytes of one answer */
+#define REFUSAL_LIMIT ((size_t)64 << 10) /* of one that is no stream; the rest is not read */
 
 /* ---- what comes back ------------------------------------------------------------------------- */
 
@@ -103,7 +104,7 @@ error_code remote_attempt_begin(remote_call *c, remote_pool *p, size_t slot, dou
         return failure_set(fail, ERR_MEMORY, "no memory for a request");
     *a =
         (remote_attempt){.call = c, .pool = p, .slot = slot, .began_ms = now_ms, .last_ms = now_ms};
-    buffer_init(&a->refusal, REFUSAL_BYTES);
+    buffer_init(&a->refusal, REFUSAL_LIMIT);
     error_code code = send(a, fail);
     if (code != OK) {
         free(a);

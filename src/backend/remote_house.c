@@ -46,8 +46,10 @@ static void move_on(remote_house *h, double now_ms)
     settle_done(h, now_ms);
     bool looks = atomic_exchange(&h->has_cancelled, false) || now_ms >= h->look_ms;
     double next_ms = looks ? INFINITY : h->look_ms;
-    for (remote_backend *b = h->backends; looks && b != NULL; b = b->next)
+    for (remote_backend *b = h->backends; looks && b != NULL; b = b->next) {
         next_ms = fmin(next_ms, remote_pools_look(b, now_ms));
+        next_ms = fmin(next_ms, remote_health_look(b, now_ms));
+    }
     h->look_ms = fmax(next_ms, now_ms + LOOK_LEAST_MS);
     for (remote_backend *b = h->backends; b != NULL; b = b->next)
         remote_pools_dispatch(b, now_ms);
