@@ -83,17 +83,12 @@ static size_t prompt_bytes(const request *r)
     return n;
 }
 
-static error_code add_message(buffer *out, const char *role, const char *content, size_t length)
+static void put_message(json_out *o, const char *role, const char *content, size_t length)
 {
-    bool is_first = out->data[out->length - 1] == '[';
-    error_code code = buffer_add_text(out, is_first ? "{\"role\":" : ",{\"role\":");
-    if (code == OK)
-        code = json_write_text(out, role, strlen(role));
-    if (code == OK)
-        code = buffer_add_text(out, ",\"content\":");
-    if (code == OK)
-        code = json_write_text(out, content, length);
-    return code == OK ? buffer_add_text(out, "}") : code;
+    json_out_open(o, NULL, '{');
+    json_out_text(o, "role", role, strlen(role));
+    json_out_text(o, "content", content, length);
+    json_out_close(o, '}');
 }
 
 /* Templates here read a call's arguments as the object that they are, OpenAI's API as its text.
@@ -137,45 +132,44 @@ static error_code write_calls(const char *list, char **out)
     return *out != NULL ? OK : ERR_MEMORY;
 }
 
-/* A list, as it was read where that is the text of one, and a reply that has begun. */
-static error_code add_messages(buffer *out, const request *r)
+/* The list as it was read, where that is the text of one, and a reply that has begun. */
+static void put_messages(json_out *o, const char *name, const request *r)
 {
     char *anew;
     error_code code = write_calls(r->chat.messages_json, &anew);
+    if (o->code == OK)
+        o->code = code;
     const char *list = anew != NULL ? anew : r->chat.messages_json;
-    if (code == OK)
-        code = buffer_add(out, list != NULL ? list : "[", list != NULL ? strlen(list) - 1 : 1);
-    for (size_t i = 0; code == OK && list == NULL && i < r->n_messages; i++)
-        code = add_message(out, r->messages[i].role, r->messages[i].content,
-                           r->messages[i].content_length);
-    if (code == OK && r->chat.begun != NULL)
-        code = add_message(out, "assistant", r->chat.begun, r->chat.begun_length);
+    size_t inner = list != NULL ? strlen(list) - 2 : 0; /* without its brackets */
+    json_out_open(o, name, '[');
+    if (inner > 0)
+        json_out_raw(o, NULL, list + 1, inner);
+    for (size_t i = 0; list == NULL && i < r->n_messages; i++)
+        put_message(o, r->messages[i].role, r->messages[i].content, r->messages[i].content_length);
+    if (r->chat.begun != NULL)
+        put_message(o, "assistant", r->chat.begun, r->chat.begun_length);
+    json_out_close(o, ']');
     free(anew);
-    return code == OK ? buffer_add_text(out, "]") : code;
 }
 
-static error_code add_ids(buffer *out, const request *r)
+static void put_ids(json_out *o, const char *name, const request *r)
 {
-    error_code code = OK;
-    for (size_t i = 0; code == OK && i < r->n_prompt_ids; i++)
-        code = buffer_add_format(out, "%c%d", i == 0 ? '[' : ',', (int)r->prompt_ids[i]);
-    return code == OK ? buffer_add_text(out, r->n_prompt_ids > 0 ? "]" : "[]") : code;
-}
-
-static error_code add_prompt(buffer *out, const request *r)
-{
-    return is_chat(r)          ? add_messages(out, r)
-           : r->prompt != NULL ? json_write_text(out, r->prompt, r->prompt_length)
-                               : add_ids(out, r);
+    json_out_open(o, name, '[');
+    for (size_t i = 0; i < r->n_prompt_ids; i++)
+        json_out_count(o, NULL, r->prompt_ids[i]);
+    json_out_close(o, ']');
 }
 
 static void put_prompt(body *b, const char *name, const request *r)
 {
     if (!takes(b, name))
         return;
-    json_out_raw(&b->out, name, "", 0);
-    if (b->out.code == OK)
-        b->out.code = add_prompt(b->out.to, r);
+    if (is_chat(r))
+        put_messages(&b->out, name, r);
+    else if (r->prompt != NULL)
+        json_out_text(&b->out, name, r->prompt, r->prompt_length);
+    else
+        put_ids(&b->out, name, r);
 }
 
 /* ---- the rest -------------------------------------------------------------------------------- */
