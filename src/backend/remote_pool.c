@@ -1,12 +1,8 @@
 /* remote_pool.c: a model's replicas: which of them has a request, and what is done when it fails.
  */
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "backend/remote.h"
-#include "base/log.h"
 
 #define QUEUE_LOOK_MS 5.0   /* while requests wait for a replica */
 #define RETRY_FIRST_MS 20.0 /* twice as long each time, and a random part of it */

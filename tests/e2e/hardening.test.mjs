@@ -115,7 +115,7 @@ test('clients that leave in the middle of a head cost nobody anything', async ()
   }
   const started = Date.now();
   assert.equal((await server.json('/v1/route', hello)).status, 200);
-  assert.ok(Date.now() - started < limit(3000), `answered after ${Date.now() - started} ms`);
+  assert.ok(Date.now() - started < limit(1000), `answered after ${Date.now() - started} ms`);
   await until('no more connections than ours', async () => {
     const metrics = await (await fetch(`${server.url}/metrics`)).text();
     return Number(/^a_io_connections (\d+)$/m.exec(metrics)[1]) < 10;
@@ -183,7 +183,7 @@ test('connections that only wait do not hold up the end', async () => {
   const started = Date.now();
   ending.child.kill('SIGTERM');
   assert.deepEqual(await ending.ended, { status: 0, signal: null });
-  assert.ok(Date.now() - started < limit(3000), `${Date.now() - started} ms`);
+  assert.ok(Date.now() - started < limit(1000), `${Date.now() - started} ms`);
 });
 
 test('a body that never comes does not outlast a second signal', async () => {
@@ -199,7 +199,7 @@ test('a body that never comes does not outlast a second signal', async () => {
   const started = Date.now();
   ending.child.kill('SIGTERM');
   assert.deepEqual(await ending.ended, { status: 0, signal: null });
-  assert.ok(Date.now() - started < limit(5000), `${Date.now() - started} ms`);
+  assert.ok(Date.now() - started < limit(1500), `${Date.now() - started} ms`);
 });
 
 test('SIGHUP ends nothing: a word in the log, and a stream goes on', async () => {
@@ -287,6 +287,7 @@ test('prompts of megabytes hold up nobody else', async (t) => {
   socket.on('data', () => { if (last) gaps.push(Date.now() - last); last = Date.now(); });
   socket.write(post('/v1/chat/completions', longRequest({ model: 'small', stream: true, max_tokens: 5000 })));
   await until('it streams', () => gaps.length > 10);
+  const began = performance.now();
   const posts = Promise.all(Array.from({ length: 2 }, () => wide.json('/v1/chat/completions', body))).finally(() => { streaming = false; });
   const health = [];
   while (streaming) {
@@ -299,11 +300,13 @@ test('prompts of megabytes hold up nobody else', async (t) => {
     assert.equal(reply.status, 400);
     assert.equal(reply.body.error.code, 'context_length_exceeded');
   }
+  const took = performance.now() - began;
   socket.destroy();
   health.sort((a, b) => a - b);
   const slow = health.at(-1), gap = Math.max(...gaps);
   t.diagnostic(`/health: median ${health[health.length >> 1]} ms, most ${slow} ms of ${health.length}; longest gap of the stream ${gap} ms`);
-  assert.ok(isSanitized || (slow < limit(400) && gap < limit(400)), `/health took ${slow} ms, the stream paused for ${gap} ms`);
+  // One that is held up waits for a whole prompt, half of the time; a busy machine may hold it up a little.
+  assert.ok(isSanitized || Math.max(slow, gap) < Math.max(0.45 * took, 300), `in ${took} ms /health took ${slow} ms, the stream paused for ${gap} ms`);
 });
 
 test('what cannot fit by its bytes alone is not tokenised', async () => {
