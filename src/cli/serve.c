@@ -172,9 +172,9 @@ static void serve_until_stopped(const reload_source *again)
         else
             reload_certificate(s);
     }
+    server_drain(s); /* before it is said: whoever reads the line may ask at once */
     log_info("stopping: no new requests, up to %.0f s for those that run", DRAIN_MS / 1e3);
     service_manager_tell("STOPPING=1");
-    server_drain(s);
     event e;
     double end_ms = clock_ms() + DRAIN_MS;
     do
