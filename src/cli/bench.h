@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "measure/measure.h"
+#include "model/weight_mix.h"
 
 #define BENCH_MAX_TESTS 256
 #define BENCH_MAX_MODELS 32
@@ -33,7 +34,7 @@ size_t bench_plan_group_end(const bench_plan *plan, size_t first);
 
 typedef struct bench_synthetic {
     char shape[64];
-    const tensor_type_info *type;
+    weight_mix mix;
 } bench_synthetic;
 
 /* "pangu-1b:q4_0"; ERR_INVALID names the shapes there are. */

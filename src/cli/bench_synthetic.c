@@ -41,8 +41,8 @@ error_code bench_synthetic_parse(const char *spec, bench_synthetic *out, failure
         return refuse(spec, fail);
     memcpy(out->shape, spec, length);
     out->shape[length] = '\0';
-    out->type = tensor_type_find_name(colon + 1);
-    return is_shape(out->shape) && out->type != NULL ? OK : refuse(spec, fail);
+    bool is_known = weight_mix_find(colon + 1, &out->mix) && is_shape(out->shape);
+    return is_known ? OK : refuse(spec, fail);
 }
 
 /* ---- where it is kept ----------------------------------------------------------------------- */
@@ -102,7 +102,7 @@ static bool show_writing(void *context, double fraction)
 static error_code write_model(const bench_synthetic *s, char *path, failure *fail)
 {
     const synthetic_options options = {.shape = s->shape,
-                                       .type = s->type->type,
+                                       .mix = s->mix,
                                        .seed = SEED,
                                        .progress = show_writing,
                                        .progress_context = path};
@@ -121,13 +121,12 @@ static error_code write_model(const bench_synthetic *s, char *path, failure *fai
 error_code bench_synthetic_file(const bench_synthetic *s, const char *folder_given,
                                 char path[BENCH_PATH_SIZE], failure *fail)
 {
-    char folder[BENCH_PATH_SIZE], type[16];
+    char folder[BENCH_PATH_SIZE];
     if (!choose_folder(folder_given, folder))
         return failure_set(fail, ERR_INVALID,
                            "no folder to keep a synthetic model in: set HOME or "
                            "give --synthetic-dir");
-    snprintf(type, sizeof type, "%s", s->type->name);
-    int length = snprintf(path, BENCH_PATH_SIZE, "%s/%s.%s.gguf", folder, s->shape, type);
+    int length = snprintf(path, BENCH_PATH_SIZE, "%s/%s.%s.gguf", folder, s->shape, s->mix.name);
     if (length < 0 || length >= BENCH_PATH_SIZE)
         return failure_set(fail, ERR_INVALID, "the path of the folder %s is too long", folder);
     if (access(path, R_OK) == 0)

@@ -22,8 +22,9 @@
 
 typedef struct quantize_job {
     const char *input, *output;
-    const tensor_type_info *type;
-    uint64_t threads; /* 0: not given */
+    weight_mix mix;
+    weight_setting setting; /* of the input */
+    uint64_t threads;       /* 0: not given */
     bool help;
 } quantize_job;
 
@@ -47,17 +48,9 @@ static void catch_signals(void)
 
 /* ---- what becomes of a tensor --------------------------------------------------------------- */
 
-static bool is_router(const gguf_tensor *t)
-{
-    static const char suffix[] = ".ffn_gate_inp.weight";
-    size_t n = sizeof suffix - 1;
-    return t->name.length >= n && memcmp(t->name.data + t->name.length - n, suffix, n) == 0;
-}
-
-/* A router is small, and what it rounds wrongly sends a token to the wrong experts. */
 static const tensor_type_info *target_of(const quantize_job *job, const gguf_tensor *t)
 {
-    return t->n_dims < 2 || is_router(t) ? tensor_type_find(TENSOR_F32) : job->type;
+    return weight_mix_type(&job->mix, &job->setting, t->name, t->n_dims);
 }
 
 static error_code check_tensor(const quantize_job *job, const gguf_tensor *t, failure *fail)
@@ -86,7 +79,7 @@ static error_code check_tensors(const quantize_job *job, const gguf *in, failure
         error_code code = check_tensor(job, t, fail);
         if (code != OK)
             return code;
-        n_matrices += target_of(job, t) == job->type;
+        n_matrices += target_of(job, t)->type != TENSOR_F32;
     }
     if (n_matrices == 0)
         return failure_set(fail, ERR_UNSUPPORTED, "%s: there is no matrix in it to quantize",
@@ -212,7 +205,7 @@ static void describe(conversion *c)
     for (size_t i = 0; i < gguf_key_count(c->in); i++)
         if (!is_replaced(gguf_key_at(c->in, i)))
             gguf_writer_copy_key(c->out, c->in, i);
-    gguf_writer_file_type(c->out, c->job->type);
+    weight_mix_write_keys(&c->job->mix, c->out);
     for (size_t i = 0; i < gguf_tensor_count(c->in); i++) {
         const gguf_tensor *t = gguf_tensor_at(c->in, i);
         gguf_writer_tensor(c->out, t->name, t->n_dims, t->dims, target_of(c->job, t));
@@ -290,7 +283,7 @@ static void print_result(const conversion *c, double ms)
     }
     double before = (double)gguf_file_bytes(c->in), after = (double)gguf_writer_file_bytes(c->out);
     printf("%s: %.1f MB of %.1f MB (%.0f %%), relative error of the %s weights %.4f, %.1f s\n",
-           c->job->output, after / 1e6, before / 1e6, 100 * after / before, c->job->type->name,
+           c->job->output, after / 1e6, before / 1e6, 100 * after / before, c->job->mix.name,
            squares > 0 ? sqrt(error / squares) : 0, ms / 1e3);
 }
 
@@ -319,16 +312,18 @@ static error_code quantize_open_file(const quantize_job *job, const gguf *in, fa
     return code;
 }
 
-static error_code quantize_file(const quantize_job *job, failure *fail)
+static error_code quantize_file(quantize_job *job, failure *fail)
 {
     gguf *in;
-    if (!tensor_can_encode(job->type->type))
+    const weight_mix *mix = &job->mix;
+    if (!tensor_can_encode(mix->type->type) || !tensor_can_encode(mix->finer->type))
         return failure_set(fail, ERR_UNSUPPORTED,
-                           "cannot quantize to %s; choose q8_0, q6_k, q4_k or q4_0",
-                           job->type->name);
+                           "cannot quantize to %s; choose q8_0, q6_k, q4_k_m, q4_k or q4_0",
+                           mix->name);
     error_code code = gguf_open(&in, job->input, fail);
     if (code != OK)
         return code;
+    job->setting = weight_setting_of(in);
     code = check_output(job, in, fail);
     if (code == OK)
         code = quantize_open_file(job, in, fail);
@@ -349,7 +344,7 @@ static error_code write_synthetic(const quantize_job *job, failure *fail)
     progress bar;
     const synthetic_options options = {
         .shape = job->input + strlen(SYNTHETIC),
-        .type = job->type->type,
+        .mix = job->mix,
         .seed = 1,
         .progress = show_synthetic,
         .progress_context = &bar,
@@ -380,13 +375,13 @@ static error_code take_arguments(quantize_job *job, int n, char **words, failure
                            "needs INPUT, OUTPUT and TYPE; try: a-io quantize --help");
     job->input = words[0];
     job->output = words[1];
-    job->type = tensor_type_find_name(words[2]);
-    if (job->type == NULL)
-        return failure_set(fail, ERR_INVALID,
-                           "\"%s\" is no type; there are q8_0, q6_k, q4_k and q4_0, for synthetic "
-                           "models f16, bf16 and f32 too",
-                           words[2]);
-    return OK;
+    if (weight_mix_find(words[2], &job->mix))
+        return OK;
+    return failure_set(fail, ERR_INVALID,
+                       "\"%s\" is no type; there are q8_0, q6_k, q4_k_m, q4_k and q4_0, for "
+                       "synthetic models f32, f16, bf16, q5_k_m and all that models are served in "
+                       "too",
+                       words[2]);
 }
 
 int command_quantize(int argc, char **argv)

@@ -162,20 +162,6 @@ void gguf_writer_copy_key(gguf_writer *w, const gguf *file, size_t index)
     }
 }
 
-void gguf_writer_file_type(gguf_writer *w, const tensor_type_info *type)
-{
-    /* Tensor type → file type; K-quants without a mixture are the "small" kind. */
-    static const struct {
-        uint32_t tensor, file;
-    } ids[] = {{0, 0},   {1, 1},   {2, 2},   {3, 3},   {6, 8},   {7, 9},   {8, 7},  {10, 10},
-               {11, 11}, {12, 14}, {13, 16}, {14, 18}, {20, 25}, {23, 30}, {30, 32}};
-    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++)
-        if (ids[i].tensor == (uint32_t)type->type)
-            gguf_writer_u32(w, "general.file_type", ids[i].file);
-    if (type->block_values > 1)
-        gguf_writer_u32(w, "general.quantization_version", 2);
-}
-
 /* ---- tensors -------------------------------------------------------------------------------- */
 
 static error_code refuse_tensor(gguf_writer *w, gguf_string name, error_code code, const char *why)

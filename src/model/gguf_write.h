@@ -36,10 +36,6 @@ void gguf_writer_i32_array(gguf_writer *w, const char *name, const int32_t *valu
  * the alignment of the new file (32 otherwise). */
 void gguf_writer_copy_key(gguf_writer *w, const gguf *file, size_t index);
 
-/* general.file_type and, for a quantised type, general.quantization_version: what other readers
- * call a file whose matrices are of this type. */
-void gguf_writer_file_type(gguf_writer *w, const tensor_type_info *type);
-
 /* The next tensor: n_dims (1 … 4) dimensions, dims[0] the contiguous one and whole blocks of
  * `type`.
  */

@@ -143,7 +143,7 @@ const synthetic_shape *synthetic_shape_find(const char *name, failure *fail)
 
 /* ---- which tensors a shape has -------------------------------------------------------------- */
 
-typedef enum tensor_role { ROLE_MATRIX, ROLE_ROUTER, ROLE_NORM, ROLE_BIAS } tensor_role;
+typedef enum tensor_role { ROLE_MATRIX, ROLE_NORM, ROLE_BIAS } tensor_role;
 
 typedef struct tensor_plan {
     char name[48];
@@ -156,7 +156,7 @@ typedef struct tensor_plan {
 typedef struct plan {
     const synthetic_options *options;
     const synthetic_shape *shape;
-    const tensor_type_info *matrix_type;
+    weight_setting setting;
     tensor_plan *tensors;
     size_t n_tensors;
     uint64_t bytes, bytes_done; /* of all tensors; written */
@@ -164,7 +164,6 @@ typedef struct plan {
 
 enum { TENSORS_PER_LAYER = 15, TENSORS_OUTSIDE = 3 };
 
-/* Vectors, and routers, which decide and are small, are F32 in any file. */
 static tensor_plan *add(plan *p, tensor_role role, uint64_t columns, uint64_t rows,
                         const char *name)
 {
@@ -174,8 +173,9 @@ static tensor_plan *add(plan *p, tensor_role role, uint64_t columns, uint64_t ro
     t->dims[0] = columns;
     t->dims[1] = rows;
     t->dims[2] = 1;
-    t->n_dims = role == ROLE_MATRIX || role == ROLE_ROUTER ? 2 : 1;
-    t->type = role == ROLE_MATRIX ? p->matrix_type : tensor_type_find(TENSOR_F32);
+    t->n_dims = role == ROLE_MATRIX ? 2 : 1;
+    t->type = weight_mix_type(&p->options->mix, &p->setting, (gguf_string){name, strlen(name)},
+                              t->n_dims);
     return t;
 }
 
@@ -222,7 +222,7 @@ static void add_ffn(plan *p, size_t layer)
     const synthetic_shape *s = p->shape;
     add_in_layer(p, layer, ROLE_NORM, s->n_embd, 1, "ffn_norm.weight");
     if (s->n_experts > 0) {
-        add_in_layer(p, layer, ROLE_ROUTER, s->n_embd, s->n_experts, "ffn_gate_inp.weight");
+        add_in_layer(p, layer, ROLE_MATRIX, s->n_embd, s->n_experts, "ffn_gate_inp.weight");
         add_stack(p, layer, s->n_embd, s->n_expert_ff, "ffn_gate_exps.weight");
         add_stack(p, layer, s->n_embd, s->n_expert_ff, "ffn_up_exps.weight");
         add_stack(p, layer, s->n_expert_ff, s->n_embd, "ffn_down_exps.weight");
@@ -308,7 +308,7 @@ static void write_keys(gguf_writer *w, const plan *p)
         gguf_writer_u32(w, key_name(s, counts[i].suffix, name), counts[i].value);
     gguf_writer_f32(w, key_name(s, "rope.freq_base", name), s->rope_base);
     gguf_writer_f32(w, key_name(s, "attention.layer_norm_rms_epsilon", name), s->epsilon);
-    gguf_writer_file_type(w, p->matrix_type);
+    weight_mix_write_keys(&p->options->mix, w);
 }
 
 /* ---- data ----------------------------------------------------------------------------------- */
@@ -391,12 +391,12 @@ static error_code write_file(plan *p, const char *path, failure *fail)
 error_code synthetic_write_shape(const synthetic_shape *shape, const synthetic_options *options,
                                  const char *path, failure *fail)
 {
-    plan p = {.options = options,
-              .shape = shape,
-              .matrix_type = tensor_type_find((uint32_t)options->type)};
-    if (p.matrix_type == NULL || !random_weights_known(options->type))
-        return failure_set(fail, ERR_UNSUPPORTED, "no random weights of tensor type %d can be made",
-                           (int)options->type);
+    plan p = {.options = options, .shape = shape, .setting = {shape->n_layers, shape->tied}};
+    const weight_mix *mix = &options->mix;
+    if (mix->type == NULL || !random_weights_known(mix->type->type) ||
+        !random_weights_known(mix->finer->type))
+        return failure_set(fail, ERR_UNSUPPORTED, "no random weights of type %s can be made",
+                           mix->name);
     error_code code = plan_tensors(&p, fail);
     if (code == OK)
         code = write_file(&p, path, fail);

@@ -14,11 +14,11 @@
 #include <stdint.h>
 
 #include "base/failure.h"
-#include "kernel/kernel.h"
+#include "model/weight_mix.h"
 
 typedef struct synthetic_options {
     const char *shape; /* a synthetic_shape_name */
-    tensor_type type;  /* of every matrix, the embedding and the head included */
+    weight_mix mix;
     uint64_t seed;     /* the same file for the same seed */
     bool (*progress)(void *context, double fraction); /* or NULL; false stops: ERR_CANCELLED */
     void *progress_context;
@@ -29,7 +29,7 @@ typedef struct synthetic_options {
 const char *synthetic_shape_name(size_t index);
 
 /* Writes the GGUF file `path`, whole or not at all (gguf_write.h). ERR_INVALID for an unknown shape
- * or one whose rows are not whole blocks of the type. */
+ * or one whose rows are not whole blocks of a type. */
 error_code synthetic_write(const synthetic_options *options, const char *path, failure *fail);
 
 #endif

@@ -100,7 +100,7 @@ static void synthetic_models_are_named(void **state)
     bench_synthetic s;
     expect_ok(bench_synthetic_parse("pangu-1b:q4_0", &s, &fail));
     assert_string_equal(s.shape, "pangu-1b");
-    assert_int_equal(s.type->type, TENSOR_Q4_0);
+    assert_int_equal(s.mix.type->type, TENSOR_Q4_0);
     const char *const wrong[] = {
         "",      ":",          "pangu-1b",          "pangu-1b:", "pangu-1b:q9_9",
         ":q4_0", "pangu:q4_0", "pangu-1b:q4_0:q8_0"};

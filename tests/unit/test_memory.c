@@ -100,7 +100,7 @@ static void test_half_billion(void **state)
     synthetic_shape shape = *whole;
     shape.n_layers = 4;
     shape.context = 1024;
-    const synthetic_options options = {.type = TENSOR_Q8_0, .seed = 1};
+    const synthetic_options options = {.mix = weight_mix_uniform(TENSOR_Q8_0), .seed = 1};
     if (synthetic_write_shape(&shape, &options, output, &fail) != OK)
         fail_msg("%s", fail.text);
     check_peak(output);

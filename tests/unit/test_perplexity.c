@@ -138,7 +138,7 @@ static void own_words_are_likely(void **state)
 static void write_random_model(char *path)
 {
     const synthetic_shape shape = small_shape("qwen2", false);
-    const synthetic_options options = {.type = TENSOR_F32, .seed = 1};
+    const synthetic_options options = {.mix = weight_mix_uniform(TENSOR_F32), .seed = 1};
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);

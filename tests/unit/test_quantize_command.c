@@ -157,7 +157,7 @@ static void write_wide_model(void)
 {
     failure fail = {0};
     const synthetic_shape shape = small_shape("qwen2", false);
-    const synthetic_options options = {.type = TENSOR_F32};
+    const synthetic_options options = {.mix = weight_mix_uniform(TENSOR_F32)};
     if (synthetic_write_shape(&shape, &options, input, &fail) != OK)
         fail_msg("%s", fail.text);
 }
@@ -203,6 +203,38 @@ static void test_threads(void **state)
     assert_memory_equal(files[0].data, files[1].data, files[0].length);
     buffer_free(&files[0]);
     buffer_free(&files[1]);
+}
+
+/* Between its parts in size and in error; the file says what it is. */
+static void test_mixture(void **state)
+{
+    (void)state;
+    outcome o;
+    uint64_t file_type;
+    write_wide_model();
+    QUANTIZE(&o, input, output, "q4_k_m");
+    if (o.status != 0)
+        fail_msg("%s", o.err);
+    assert_non_null(strstr(o.out, "relative error of the Q4_K_M weights"));
+    gguf *file = open_file(output);
+    assert_true(gguf_u64(file, "general.file_type", &file_type) && file_type == 15);
+    static const struct {
+        const char *tensor;
+        tensor_type type;
+    } expected[] = {{"output.weight", TENSOR_Q6_K},         {"token_embd.weight", TENSOR_Q4_K},
+                    {"blk.0.ffn_down.weight", TENSOR_Q4_K}, {"blk.1.ffn_down.weight", TENSOR_Q6_K},
+                    {"blk.1.attn_v.weight", TENSOR_Q6_K},   {"blk.1.attn_q.weight", TENSOR_Q4_K},
+                    {"output_norm.weight", TENSOR_F32}};
+    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++)
+        assert_int_equal(gguf_tensor_find(file, expected[i].tensor)->type->type, expected[i].type);
+    gguf_close(file);
+    size_t n;
+    float *reference = logits_of(input, &n), *mixed = logits_of(output, &n);
+    double error = relative_error(reference, mixed, n);
+    printf("  to Q4_K_M: relative error of the logits %.4f\n", error);
+    assert_true(error > logit_bounds[1] / 4 && error < logit_bounds[2]);
+    free(reference);
+    free(mixed);
 }
 
 /* ---- refusals ------------------------------------------------------------------------------- */
@@ -267,6 +299,7 @@ static void test_refused_words(void **state)
 {
     (void)state;
     refused(2, "\"q3_x\" is no type", input, output, "q3_x");
+    refused(5, "cannot quantize to Q5_K_M", DATA "qwen2.F32.gguf", output, "q5_k_m");
     refused(5, "cannot quantize to F16", DATA "qwen2.F32.gguf", output, "f16");
     refused(2, "no synthetic shape 'tiny'", "synthetic:tiny", output, "q8_0");
     refused(2, "whole blocks", "synthetic:qwen2.5-0.5b", output, "q6_K");
@@ -299,6 +332,7 @@ int main(void)
         cmocka_unit_test_teardown(test_models, remove_files),
         cmocka_unit_test_teardown(test_shared_model, remove_files),
         cmocka_unit_test_teardown(test_threads, remove_files),
+        cmocka_unit_test_teardown(test_mixture, remove_files),
         cmocka_unit_test_teardown(test_refused_models, remove_files),
         cmocka_unit_test_teardown(test_refused_outputs, remove_files),
         cmocka_unit_test_teardown(test_refused_words, remove_files),

@@ -22,7 +22,7 @@ static char output[64]; /* of this process, so that two test runs do not meet */
 static void write_small(const synthetic_shape *shape, tensor_type type, uint64_t seed)
 {
     failure fail = {0};
-    const synthetic_options options = {.type = type, .seed = seed};
+    const synthetic_options options = {.mix = weight_mix_uniform(type), .seed = seed};
     if (synthetic_write_shape(shape, &options, output, &fail) != OK)
         fail_msg("%s", fail.text);
 }
@@ -194,7 +194,7 @@ static void test_stopped(void **state)
     double last = 0;
     const synthetic_shape shape = small_shape("llama", true);
     const synthetic_options options = {
-        .type = TENSOR_F32, .progress = stop_at_half, .progress_context = &last};
+        .mix = weight_mix_uniform(TENSOR_F32), .progress = stop_at_half, .progress_context = &last};
     unlink(output);
     assert_int_equal(synthetic_write_shape(&shape, &options, output, &fail), ERR_CANCELLED);
     assert_true(last >= 0.5 && last < 0.9);
@@ -206,15 +206,15 @@ static void test_refusals(void **state)
 {
     (void)state;
     failure fail = {0};
-    synthetic_options options = {.shape = "pangu-2b", .type = TENSOR_Q8_0};
+    synthetic_options options = {.shape = "pangu-2b", .mix = weight_mix_uniform(TENSOR_Q8_0)};
     assert_int_equal(synthetic_write(&options, output, &fail), ERR_INVALID);
     assert_non_null(strstr(fail.text, "pangu-2b"));
     for (size_t i = 0; synthetic_shape_name(i) != NULL; i++)
         assert_non_null(strstr(fail.text, synthetic_shape_name(i)));
-    options = (synthetic_options){.shape = "qwen2.5-0.5b", .type = TENSOR_Q4_K};
+    options = (synthetic_options){.shape = "qwen2.5-0.5b", .mix = weight_mix_uniform(TENSOR_Q4_K)};
     assert_int_equal(synthetic_write(&options, output, &fail), ERR_INVALID);
     assert_non_null(strstr(fail.text, "rows of token_embd.weight have 896 values"));
-    options.type = (tensor_type)29;
+    options.mix = weight_mix_uniform((tensor_type)29);
     assert_int_equal(synthetic_write(&options, output, &fail), ERR_UNSUPPORTED);
 }
 
