@@ -49,8 +49,15 @@ test('compose.yaml and kubernetes.yaml: what they give to A-IO', () => {
     const text = fs.readFileSync(path.join(folder, name), 'utf8');
     assert.match(text, /in-containers\.yaml/);
     assert.match(text, /\[serve, --config, \/etc\/a-io\/config\.yaml, --host, 0\.0\.0\.0\]/);
-    assert.ok(text.includes('Qwen/Qwen2.5-Coder-7B-Instruct') && text.includes('vllm'));
+    assert.match(text, /\[vllm, serve\]/); // whatever the image's own entry point is
+    assert.match(text, /\[Qwen\/Qwen2\.5-Coder-7B-Instruct, .*--enable-auto-tool-choice, --tool-call-parser, hermes\]/);
   }
+  // podman and docker both find the image by the name that it is built with.
+  const compose = fs.readFileSync(path.join(folder, 'compose.yaml'), 'utf8');
+  assert.equal(/-t (\S+) \.$/m.exec(compose)[1], /image: (localhost\S+)/.exec(compose)[1]);
+  // A Service named vllm is VLLM_PORT in its pods, which vLLM takes for its own port and ends at.
+  const pods = fs.readFileSync(path.join(folder, 'kubernetes.yaml'), 'utf8').split('kind: Deployment').slice(1);
+  for (const pod of pods) assert.match(pod, /^ {6}enableServiceLinks: false$/m);
   const config = fs.readFileSync(path.join(folder, 'in-containers.yaml'), 'utf8');
   const installed = /path: \/usr\/share\/a-io\/(\S+)/.exec(config)[1];
   assert.ok(fs.existsSync(path.join(root, installed)));
