@@ -352,6 +352,8 @@ json_t *ollama_show(exchange *e, json_t *body, api_error *error);
 
 /* ---- models.c: what there is to ask ---------------------------------------------------------- */
 
+/* The large one's index: everything fits to it that fits anywhere. */
+size_t models_largest(const server *s);
 bool models_list(exchange *e);
 bool models_one(exchange *e);
 bool models_tokenizer_info(exchange *e);

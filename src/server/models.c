@@ -68,12 +68,11 @@ bool models_one(exchange *e)
 
 /* ---- llama-server's -------------------------------------------------------------------------- */
 
-/* The one to which everything fits that fits anywhere. */
-static size_t largest(const server *s)
+size_t models_largest(const server *s)
 {
     size_t found = 0;
     for (size_t i = 1; i < orchestra_model_count(s->orchestra); i++)
-        if (backend_context(orchestra_backend(s->orchestra, i)) >
+        if (backend_context(orchestra_backend(s->orchestra, i)) >=
             backend_context(orchestra_backend(s->orchestra, found)))
             found = i;
     return found;
@@ -101,7 +100,7 @@ static const char *file_name(const server *s, size_t index)
 bool models_props(exchange *e)
 {
     server *s = e->server;
-    size_t i = largest(s);
+    size_t i = models_largest(s);
     const model *m = orchestra_model(s->orchestra, i);
     const tokenizer *words = m != NULL ? m->tokenizer : NULL;
     backend *b = orchestra_backend(s->orchestra, i);
@@ -123,8 +122,15 @@ bool models_props(exchange *e)
 /* What vLLM's clients ask before they have texts tokenised here. */
 bool models_tokenizer_info(exchange *e)
 {
-    server *s = e->server;
-    const model *m = orchestra_model(s->orchestra, largest(s));
+    const orchestra *o = e->server->orchestra;
+    size_t i = models_largest(e->server);
+    const model *m = orchestra_model(o, i);
+    if (m == NULL) {
+        api_error error;
+        api_error_set(&error, 501, NULL, "", "the server of model '%s' cannot tell what its tokens are",
+                      orchestra_model_name(o, i));
+        return exchange_answer_error(e, &error);
+    }
     const tokenizer *t = m->tokenizer;
     return exchange_answer(
         e, 200,

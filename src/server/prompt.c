@@ -7,22 +7,17 @@
 
 #define TEXT_LIMIT ((size_t)64 << 20)
 
-/* The model that is named; else the large one, to which everything fits that fits anywhere. */
+/* The model that is named; else the large one. */
 static backend *model_of(const exchange *e, const char *name, api_error *error)
 {
     orchestra *o = e->server->orchestra;
     size_t n = orchestra_model_count(o);
-    backend *largest = orchestra_backend(o, 0);
     name = exchange_model(e, name);
-    for (size_t i = 0; i < n; i++) {
-        backend *b = orchestra_backend(o, i);
+    for (size_t i = 0; i < n; i++)
         if (name != NULL && strcmp(orchestra_model_name(o, i), name) == 0)
-            return b;
-        if (backend_context(b) > backend_context(largest))
-            largest = b;
-    }
+            return orchestra_backend(o, i);
     if (name == NULL || strcmp(name, "auto") == 0 || n == 1)
-        return largest;
+        return orchestra_backend(o, models_largest(e->server));
     api_error_set(error, 404, "model_not_found", "model",
                   "there is no model '%.100s'; GET /v1/models lists them", name);
     return NULL;

@@ -1,7 +1,7 @@
 // llama-server's own forms against the demo pair: /completion, /infill, /props, /slots.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Server, until } from './helper.mjs';
+import { Server, changedConfig, until } from './helper.mjs';
 
 let server;
 before(async () => { server = await Server.start(); });
@@ -165,6 +165,12 @@ test('/infill asks for a model that fills in', async () => {
   await refused({ input_prefix: 'a', input_suffix: 'b' }, 501, /not trained to fill in/, '/infill');
   await refused({ input_prefix: 'a' }, 400, /'input_suffix' is missing/, '/infill');
   await refused({ input_prefix: 'a', input_suffix: 'b', input_extra: [{ filename: 'x' }] }, 400, /'input_extra'/, '/infill');
+});
+
+test('the large model is what is meant where none is named, though both contexts hold as much', async (t) => {
+  const pair = await Server.start({ args: ['--config', changedConfig(t, (text) => text.replaceAll('    slots: 8', '    slots: 8\n    context: 256'))] });
+  t.after(() => pair.stop());
+  assert.equal((await pair.json('/props')).body.model_alias, 'large');
 });
 
 test('/props, /slots and the list of models', async () => {

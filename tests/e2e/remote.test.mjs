@@ -135,6 +135,14 @@ test('log-probabilities: the texts, their bytes where they are told, fewer alter
   assert.equal(raw.status, 501);
 });
 
+test('what is asked of the large model that only one in this process knows', async (t) => {
+  const { server } = await behind(t, stream(say('It is 3.'), end(), done));
+  const info = await server.json('/tokenizer_info');
+  assert.equal(info.status, 501, JSON.stringify(info.body));
+  assert.match(info.body.error.message, /large/);
+  for (const path of ['/props', '/slots', '/api/tags', '/v1/models']) assert.equal((await server.json(path)).status, 200, path);
+});
+
 test('calls of tools, in pieces and several', async (t) => {
   const { replica, server } = await behind(t, stream(
     call(0, 'add', ''), call(0, null, '{"a"'), call(0, null, ': 1}'), call(1, 'add', '{"a": 2}'), call(2, 'add', ''), end('tool_calls'), done));
