@@ -19,14 +19,15 @@ export const limit = (ms) => 5 * ms * patience;
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// Polls until `probe` gives something true, for limit(timeoutMs); the message says what did not happen.
+// Polls until `probe` gives something true, for limit(timeoutMs); the message says what did not happen. A machine that
+// stood still between two polls had no time to make it happen.
 export async function until(what, probe, timeoutMs = 5000) {
-  const end = Date.now() + limit(timeoutMs);
-  for (;;) {
-    const value = await probe();
+  for (let left = limit(timeoutMs); ;) {
+    const began = performance.now(), value = await probe();
     if (value) return value;
-    if (Date.now() > end) throw new Error(`not within ${limit(timeoutMs)} ms: ${what}`);
+    if (left < 0) throw new Error(`not within ${limit(timeoutMs)} ms: ${what}`);
     await sleep(10);
+    left -= Math.min(performance.now() - began, 1000);
   }
 }
 

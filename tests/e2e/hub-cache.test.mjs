@@ -64,8 +64,8 @@ test('models says what is there and whether it runs', async (t) => {
   await works(['pull', 'demo/parts'], env);
   hub.fault({ stallAt: 1000 });
   const cut = begin(program, ['pull', 'demo/pair-GGUF:BF16'], env);
-  await until('a part', () => blobs(env).some((name) => name.endsWith('.incomplete')), 10000);
-  await sleep(100);
+  await until('a part', () => blobs(env).some((name) => name.endsWith('.incomplete') &&
+    fs.statSync(path.join(folderOf(env), 'blobs', name)).size === 1000), 10000);
   cut.child.kill('SIGKILL');
   await cut.ended;
   hub.forget();
@@ -169,22 +169,27 @@ test('huggingface_hub: downloads from this hub, shares its cache with A-IO in bo
 
   // Whoever holds the lock fetches; the other waits.
   await works(['rm', 'demo/pair-GGUF'], env);
-  hub.fault({ slow: 2000 });
+  const patient = { ...env, HF_HUB_DOWNLOAD_TIMEOUT: '300' }; // for the half that is held back
   hub.forget();
-  hub.fault({ slow: 2000 });
-  const first = begin(python, ['-c', `from huggingface_hub import *\n${download('demo/pair-GGUF', 'small-q4_k_m.gguf')}`], env);
+  let release = hub.hold();
+  const first = begin(python, ['-c', `from huggingface_hub import *\n${download('demo/pair-GGUF', 'small-q4_k_m.gguf')}`], patient);
   await until('its download', () => hub.content().length === 1, 20000);
-  const second = await works(['pull', 'demo/pair-GGUF'], env);
+  const second = begin(program, ['pull', 'demo/pair-GGUF'], env);
+  await until('ours waits', () => second.stderr.includes('another process is fetching'), 10000);
+  release();
+  assert.equal((await second.ended).status, 0, second.stderr);
   assert.equal((await first.ended).stdout, second.stdout);
-  assert.match(second.stderr, /another process is fetching/);
   assert.equal(hub.sent(), small.length);
   await works(['rm', 'demo/pair-GGUF'], env);
   hub.forget();
-  hub.fault({ slow: 4000 });
-  const pull = begin(program, ['pull', 'demo/pair-GGUF'], env);
+  release = hub.hold();
+  const pull = begin(program, ['pull', 'demo/pair-GGUF'], patient);
   await until('our download', () => hub.content().length === 1, 20000);
-  const path3 = await client(download('demo/pair-GGUF', 'small-q4_k_m.gguf'));
-  assert.equal((await pull.ended).stdout.trim(), path3);
+  const asked = hub.requests.length, third = client(download('demo/pair-GGUF', 'small-q4_k_m.gguf'));
+  await until('the client has asked for the file', () => hub.requests.length > asked, 20000);
+  await sleep(500); // it takes the lock next, and says nothing of waiting for it
+  release();
+  assert.equal((await pull.ended).stdout.trim(), await third);
   assert.equal(hub.sent(), small.length);
 
   // What is removed is gone for it too, without a complaint.

@@ -34,9 +34,16 @@ export class Hub {
 
   // The next requests for content, in order: { cutAt: N } closes after byte N of the file, { stallAt: N } says nothing
   // more after it, { status, headers } refuses, { wrong: true } sends other bytes, { whole: true } ignores the range,
-  // { more: N } sends so many bytes too many, { skip: N } sends a range that begins N bytes later, {} is no fault.
-  // `where`: 'hub' for the next questions to the hub itself.
+  // { more: N } sends so many bytes too many, { skip: N } sends a range that begins N bytes later, { rest } sends the
+  // second half when that promise is kept, {} is no fault. `where`: 'hub' for the next questions to the hub itself.
   fault(...faults) { this.faults.push(...faults); }
+
+  // Of the next content the first half, and the other one when what this gives is called.
+  hold() {
+    let release;
+    this.fault({ rest: new Promise((resolve) => { release = resolve; }) });
+    return release;
+  }
 
   sent() { return this.requests.reduce((sum, q) => sum + q.sent, 0); }
   content() { return this.requests.filter((q) => q.place === 'store' && q.method === 'GET'); }
@@ -182,18 +189,15 @@ export class Hub {
     const stop = fault.cutAt ?? fault.stallAt;
     const piece = stop === undefined ? body : body.subarray(0, Math.max(0, stop - from));
     r.entry.sent += piece.length;
-    if (fault.slow) return this.#slowly(r, piece, fault.slow);
+    if (fault.rest) return this.#inHalves(r, piece, fault.rest);
     if (stop === undefined) return r.end(piece);
     r.write(piece, () => { if (fault.cutAt !== undefined) setTimeout(() => r.socket?.destroy(), 20); });
     return undefined;
   }
 
-  // In ten pieces, over so many milliseconds.
-  async #slowly(r, data, ms) {
-    for (let i = 0; i < 10; i++) {
-      r.write(data.subarray(Math.floor(data.length * i / 10), Math.floor(data.length * (i + 1) / 10)));
-      await new Promise((resolve) => setTimeout(resolve, ms / 10));
-    }
-    r.end();
+  async #inHalves(r, data, rest) {
+    r.write(data.subarray(0, data.length >> 1));
+    await rest;
+    r.end(data.subarray(data.length >> 1));
   }
 }

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 
 import { begin, blobs, commit, fails, folderOf, fresh, hub, next, small, works } from './hub-helper.mjs';
-import { patience, program, until } from './helper.mjs';
+import { program, until } from './helper.mjs';
 
 // ---- fetching --------------------------------------------------------------------------------------------------------
 
@@ -256,20 +256,25 @@ test('offline: no request is made', async (t) => {
 
 test('four processes at once: one fetches, the others wait and find the file', async (t) => {
   const env = fresh(t);
-  hub.fault({ slow: 1500 });
-  const all = await Promise.all([1, 2, 3, 4].map(() => works(['pull', 'demo/pair-GGUF'], env)));
+  const release = hub.hold();
+  const all = [1, 2, 3, 4].map(() => begin(program, ['pull', 'demo/pair-GGUF'], env));
+  const waiting = () => all.filter((r) => r.stderr.includes('another process is fetching')).length;
+  await until('three wait', () => waiting() === 3, 10000);
+  release();
+  for (const r of all) assert.equal((await r.ended).status, 0, r.stderr);
   assert.equal(new Set(all.map((r) => r.stdout)).size, 1);
   assert.equal(hub.content().length, 1);
   assert.equal(hub.sent(), small.length);
-  assert.ok(all.filter((r) => r.stderr.includes('another process is fetching')).length === 3);
+  assert.equal(waiting(), 3);
 });
 
 test('rm refuses while a download runs', async (t) => {
   const env = fresh(t);
-  hub.fault({ slow: 3000 });
+  const release = hub.hold();
   const pull = begin(program, ['pull', 'demo/pair-GGUF'], env);
   await until('a part', () => blobs(env).some((name) => name.endsWith('.incomplete')), 10000);
   await fails(7, 'being fetched', ['rm', 'demo/pair-GGUF'], env);
+  release();
   assert.equal((await pull.ended).status, 0, pull.stderr);
 });
 
@@ -298,7 +303,7 @@ test('a full disk: refused before, noticed during, resumed after', async (t) => 
     fs.writeFileSync(filler, Buffer.alloc(1 << 20));
     await fails(6, ['no room', '1.6 MB are still to come'], ['pull', 'demo/pair-GGUF'], env);
     fs.truncateSync(filler, 0);
-    hub.fault({ slow: 3000 * patience });
+    const release = hub.hold();
     const pull = begin(program, ['pull', 'demo/pair-GGUF'], env);
     await until('a part', () => blobs(env).some((name) => fs.statSync(path.join(folderOf(env), 'blobs', name)).size > 0), 10000);
     try {
@@ -306,6 +311,7 @@ test('a full disk: refused before, noticed during, resumed after', async (t) => 
     } catch {
       // it takes what there is
     }
+    release();
     const r = await pull.ended;
     assert.equal(r.status, 6, r.stderr);
     assert.match(r.stderr, /No space left on device; what was fetched is kept/);

@@ -100,9 +100,10 @@ test('servers that refuse when busy, one of which lies: no client sees an error'
   assert.ok(refused > 0); // the slower the machine, the fewer are there at once: only the one that lies is certain
 });
 
-// Every request is refused by the first server that it comes to.
+// Every request is refused by the first server that it comes to. A forward is one of four ways that it goes; were it held
+// up, it would be most of what the request takes, on a slow machine, too.
 test('a refusal goes to the next server at once', async (t) => {
-  const refusals = new Map(), forwards = [];
+  const refusals = new Map(), forwards = [], wholes = [];
   const replicas = await start(t, 4, (request, response, body) => {
     const key = body.messages[0].content;
     if (refusals.has(key)) {
@@ -113,11 +114,17 @@ test('a refusal goes to the next server at once', async (t) => {
     return refuse(503, 'busy')(request, response);
   });
   const server = await serve(t, withPool(t, replicas.map((r) => r.url)));
-  for (const r of await load(200, 1, (i) => events(server, ask(`question ${i}`)))) assert.equal(r.errors, 0);
-  const sorted = forwards.toSorted((a, b) => a - b);
-  t.diagnostic(`${forwards.length} forwards: median ${sorted[100].toFixed(2)} ms, p90 ${sorted[180].toFixed(2)} ms`);
+  const each = async (i) => {
+    const began = performance.now();
+    assert.equal((await events(server, ask(`question ${i}`))).errors, 0);
+    wholes.push(performance.now() - began);
+  };
+  await load(200, 1, each);
+  const place = (list, i) => list.toSorted((a, b) => a - b)[i];
+  const median = place(forwards, 100), whole = place(wholes, 100);
+  t.diagnostic(`${forwards.length} forwards: median ${median.toFixed(2)} ms of ${whole.toFixed(2)} ms, p90 ${place(forwards, 180).toFixed(2)} ms`);
   assert.equal(forwards.length, 200);
-  assert.ok(sorted[100] < 3 * patience);
+  assert.ok(median < Math.max(3, 0.6 * whole));
 });
 
 const unhurried = async (request, response) => {

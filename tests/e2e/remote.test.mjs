@@ -22,12 +22,30 @@ async function behind(t, script, more) {
   return { replica, server };
 }
 
+const asked = (server, body) => fetch(`${server.url}/v1/chat/completions`, {
+  method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ ...body, stream: true }),
+});
+const listed = (text) => text.split('\n\n').filter((e) => e.startsWith('data: {')).map((e) => JSON.parse(e.slice(6)));
+
 async function events(server, body) {
-  const response = await fetch(`${server.url}/v1/chat/completions`, {
-    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ ...body, stream: true }),
-  });
-  const text = await response.text();
-  return { status: response.status, text, list: text.split('\n\n').filter((e) => e.startsWith('data: {')).map((e) => JSON.parse(e.slice(6))) };
+  const response = await asked(server, body), text = await response.text();
+  return { status: response.status, text, list: listed(text) };
+}
+
+// A stream of which some text has come; what this gives waits for its end, and gives all of it.
+async function begun(server, body) {
+  const reader = (await asked(server, body)).body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = '';
+  const read = async () => {
+    const { value, done: isOver } = await reader.read();
+    text += value ?? '';
+    return !isOver;
+  };
+  while (!/"content":"./.test(text)) assert.ok(await read(), text);
+  return async () => {
+    while (await read());
+    return listed(text);
+  };
 }
 
 test('a second a-io serve of the large file: replies and decisions as with both here', async (t) => {
@@ -254,20 +272,17 @@ test('kill -9 in the middle: those that stream get one error, later ones are ref
   const first = await launch(0);
   const server = await Server.start({ args: ['--config', remoteLarge(t, `http://127.0.0.1:${first.port}/v1`)] });
   t.after(() => server.stop());
-  const streams = [1, 2, 3, 4].map(() => events(server, ask('x')));
-  await until('all stream', async () => (await server.running()) === 4);
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  const streams = await Promise.all([1, 2, 3, 4].map(() => begun(server, ask('x'))));
   first.child.kill('SIGKILL');
-  for (const { list } of await Promise.all(streams)) {
+  for (const list of await Promise.all(streams.map((rest) => rest()))) {
     assert.ok(list.some((e) => e.choices?.[0]?.delta?.content?.includes('x')));
     assert.equal(list.filter((e) => e.error).length, 1);
   }
   assert.equal((await server.json('/v1/chat/completions', ask('x'))).status, 500);
   const again = await launch(first.port);
-  const got = events(server, ask('x'));
-  await until('it streams again', async () => (await server.running()) === 1);
+  const rest = await begun(server, ask('x'));
   again.child.kill('SIGKILL');
-  assert.ok((await got).list.length > 1);
+  assert.ok((await rest()).length > 1);
 });
 
 test('a small model at another server is probed by one token; what it leaves out goes to the large one', async (t) => {
