@@ -239,9 +239,9 @@ static error_code obey(chat *c, const char *line, bool *done, failure *fail)
         return choose_model(c, rest, fail);
     if (IS("/system"))
         return set_system(c, rest, fail);
-    if (IS("/exit"))
+    if (IS("/exit") || IS("/quit"))
         *done = true;
-    else if (IS("/reset"))
+    else if (IS("/reset") || IS("/clear"))
         conversation_reset(&c->said);
     else if (IS("/help"))
         help_print("chat_commands", stderr);

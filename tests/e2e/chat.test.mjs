@@ -222,6 +222,12 @@ test('through pipes: one message a line, the answers the server would give', asy
   assert.ok(long.stdout.length > 1);
 });
 
+test('words that people know from elsewhere for /exit and /reset', () => {
+  for (const leave of ['/exit', '/quit'])
+    assert.deepEqual(run(['chat', '-m', smallModel], { input: `/clear\n/reset\n${leave}\nnot read\n` }),
+      { status: 0, signal: null, stdout: '', stderr: '' });
+});
+
 test('an interrupt ends a conversation through pipes', async (t) => {
   const child = spawn(program, ['chat', '--model', 'large', '--lookup', 'off', ...endless()], { cwd: root });
   t.after(() => child.kill('SIGKILL'));
