@@ -173,6 +173,7 @@ typedef struct reply_style {
     int32_t first_token; /* of the prompt */
     chat_style chat;     /* form NULL: the prompt was no conversation */
     bool is_in_thought;  /* its prompt ends with the beginning of one */
+    bool only_calls;     /* it is calls, or the beginning of one: a grammar allows nothing else */
 } reply_style;
 
 reply_style reply_style_of(const reply *r);

@@ -11,6 +11,7 @@ static error_code encode_all(const backend *b, const request *r, local_prompt *p
     error_code code = local_encode(b, r, &p->tokens, &p->style, fail);
     p->base.n_tokens = p->style.prompt_tokens = p->tokens.length;
     p->style.first_token = p->tokens.length > 0 ? p->tokens.ids[0] : -1;
+    p->style.only_calls = r->chat.must_call;
     if (code == OK && r->completion != NULL)
         code = tokenizer_encode(local_words(b), r->completion, r->completion_length, false, false,
                                 &p->tokens, fail);

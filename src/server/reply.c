@@ -282,6 +282,7 @@ static bool make_parser(const exchange *e, choice *c)
         .style = style.chat,
         .takes_calls = e->manner.takes_calls,
         .binds_calls = e->manner.binds_calls,
+        .only_calls = style.only_calls,
         .takes_thoughts = e->manner.keeps_thoughts,
         .is_in_thought = style.is_in_thought,
     };

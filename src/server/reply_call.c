@@ -178,6 +178,16 @@ static reply_step tell_object(reply_parser *p, const call_object *o)
     return told ? STEP_MOVED : STEP_FAILED;
 }
 
+/* The reply was cut behind it. */
+static reply_step tell_name(reply_parser *p, const call_object *o)
+{
+    if (!reply_tell(p, REPLY_CALL, p->held.data + o->name.begin, o->name.end - o->name.begin))
+        return STEP_FAILED;
+    reply_drop(p, p->held.length);
+    reply_end_call(p);
+    return STEP_MOVED;
+}
+
 static reply_step step_object(reply_parser *p)
 {
     call_object o = scan_object(p->held.data, p->held.length, p->options.binds_calls);
@@ -185,6 +195,8 @@ static reply_step step_object(reply_parser *p)
         return reply_refuse_call(p);
     if (o.is_whole || (o.has_arguments && o.name.end > 0))
         return tell_object(p, &o);
+    if (p->is_end && p->options.only_calls && o.name.end > 0)
+        return tell_name(p, &o);
     return p->is_end ? reply_refuse_call(p) : STEP_WAITS;
 }
 

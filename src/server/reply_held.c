@@ -7,7 +7,7 @@ bool reply_tell(reply_parser *p, reply_part part, const char *text, size_t lengt
 {
     if (part == REPLY_CALL)
         p->n_calls++;
-    else if (length == 0)
+    else if (length == 0 || (part == REPLY_TEXT && p->options.only_calls))
         return true;
     p->has_text = p->has_text || part == REPLY_TEXT;
     const reply_piece piece = {

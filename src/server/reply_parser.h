@@ -40,6 +40,7 @@ typedef struct reply_options {
     chat_style style; /* form NULL: all is text */
     bool takes_calls; /* the request has tools, … */
     bool binds_calls; /* … and a grammar that binds calls: what it does not know is none */
+    bool only_calls;  /* the style's: a call that is cut is no text either */
     bool takes_thoughts;
     bool is_in_thought; /* the prompt ends in a thought's beginning */
 } reply_options;

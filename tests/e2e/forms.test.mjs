@@ -102,3 +102,18 @@ test('a required call, whole and in pieces', async () => {
     client.chat.completions.create(ask({ tools, tool_choice: { type: 'function', function: { name: 'sell' } } })),
     /sell/);
 });
+
+test('a required call that is cut is no text, wherever that is', async () => {
+  const names = new Set();
+  for (let max_tokens = 1; max_tokens <= 24; max_tokens++) {
+    const wanted = ask({ tools, tool_choice: 'required', max_tokens });
+    const { choices: [{ message, finish_reason }] } = await client.chat.completions.create(wanted);
+    assert.ok(!message.content, message.content);
+    if (!message.tool_calls) assert.equal(finish_reason, 'length');
+    names.add(message.tool_calls?.[0].function.name);
+    let said = '';
+    for await (const chunk of await client.chat.completions.create({ ...wanted, stream: true })) said += chunk.choices[0]?.delta.content ?? '';
+    assert.equal(said, '');
+  }
+  assert.ok(names.has(undefined) && names.size > 1, [...names].join());
+});

@@ -39,7 +39,7 @@ static bool take(void *context, const reply_piece *piece)
     return buffer_add(&t->text, piece->text, piece->length) == OK;
 }
 
-enum { NO_CALLS = 1, THINKS = 2, IN_THOUGHT_AT_FIRST = 4, BOUND = 8 };
+enum { NO_CALLS = 1, THINKS = 2, IN_THOUGHT_AT_FIRST = 4, BOUND = 8, ONLY_CALLS = 16 };
 
 typedef struct parse_case {
     const char *form, *text, *expected;
@@ -54,6 +54,7 @@ static void check(const parse_case *c, size_t piece)
         .style = {.form = chat_form_find(c->form), .thoughts = &think},
         .takes_calls = (c->manner & NO_CALLS) == 0,
         .binds_calls = (c->manner & BOUND) != 0,
+        .only_calls = (c->manner & ONLY_CALLS) != 0,
         .takes_thoughts = (c->manner & (THINKS | IN_THOUGHT_AT_FIRST)) != 0,
         .is_in_thought = (c->manner & IN_THOUGHT_AT_FIRST) != 0,
     };
@@ -108,6 +109,17 @@ static const parse_case cases[] = {
     {"hermes", "<tool_call>no json</tool_call>", "<tool_call>no json", 0},
     {"hermes", "a < b <tool", "a < b <tool", 0},
     {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": 1", "0:f[{\"a\": 1]", 0},
+    {"hermes", "<tool_call>{\"name\": \"f", "<tool_call>{\"name\": \"f", 0},
+    {"hermes", "<tool_c", "", ONLY_CALLS},
+    {"hermes", "<tool_call>\n{\"name\": \"f", "", ONLY_CALLS},
+    {"hermes", "<tool_call>\n{\"name\": \"f\", \"arg", "0:f", ONLY_CALLS},
+    {"hermes",
+     "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>\n<tool_call>\n{\"na",
+     "0:f[{}]", ONLY_CALLS},
+    {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": 1", "0:f[{\"a\": 1]",
+     ONLY_CALLS},
+    {"llama3", "{\"name\": \"f\"", "0:f", ONLY_CALLS},
+    {"mistral", "[TOOL_CALLS][{\"name\": \"", "", ONLY_CALLS},
     {"hermes", "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>",
      "<tool_call>\n"
      "{\"name\": \"f\", \"arguments\": {}}\n</tool_call>",
