@@ -132,9 +132,18 @@ static bool check_type(const exchange *e, api_error *error)
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
+/* Whose clients ask at such a path, also where nothing is. */
+static const api *api_of(const char *path, const api *otherwise)
+{
+    if (strncmp(path, "/api/", 5) == 0)
+        return &ollama_chat_api;
+    return strncmp(path, "/v1/messages/", 13) == 0 ? &anthropic_api : otherwise;
+}
+
 static bool check_route(exchange *e, api_error *error)
 {
     const char *method = e->head->method;
+    e->api = api_of(e->head->path, e->api);
     e->route = route_find(method, e->head->path, &e->argument);
     if (e->route == NULL)
         return api_error_set(error, 404, NULL, "",

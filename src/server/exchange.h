@@ -37,6 +37,7 @@ typedef struct route {
     const char *method; /* "GET" also answers HEAD */
     const char *path;   /* as it is documented; ends in '/': a prefix, the rest is the argument */
     bool is_open;       /* is answered without the key, and when there is no room */
+    bool is_one_part;   /* the argument has no '/': what lies deeper is another path */
     /* The whole body is there; there was a signal. False: not even an error can be told, and the
      * connection is to be closed. */
     bool (*begin)(exchange *e);
@@ -347,6 +348,7 @@ bool response_delete(exchange *e);
 
 json_t *ollama_error_json(const api_error *error);
 bool ollama_tags(exchange *e);
+bool ollama_ps(exchange *e);
 bool ollama_version(exchange *e);
 json_t *ollama_show(exchange *e, json_t *body, api_error *error);
 

@@ -1,6 +1,7 @@
 /* ollama.c: replies as Ollama's chat and generate write them, and what it tells of models. */
 #include "server/exchange.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -165,8 +166,8 @@ static json_t *model_json_of(const exchange *e, const char *name, const model *m
     char since[TIME_SIZE];
     write_time(since, (time_t)e->server->created);
     return json_pack("{s:s, s:s, s:s, s:I, s:s, s:o}", "name", name, "model", name, "modified_at",
-                     since, "size", (json_int_t)(m != NULL ? m->weight_bytes : 0), "digest", "",
-                     "details", details_json(m));
+                     since, "size", (json_int_t)(m != NULL ? model_resident_bytes(m) : 0), "digest",
+                     "", "details", details_json(m));
 }
 
 bool ollama_tags(exchange *e)
@@ -180,9 +181,39 @@ bool ollama_tags(exchange *e)
     return exchange_answer(e, 200, json_pack("{s:o}", "models", list));
 }
 
+#define NEVER "9999-12-31T23:59:59Z" /* when models here give up their memory */
+
+/* Those whose weights are in this process. */
+bool ollama_ps(exchange *e)
+{
+    const orchestra *o = e->server->orchestra;
+    json_t *list = json_array();
+    for (size_t i = 0; i < orchestra_model_count(o); i++) {
+        const model *m = orchestra_model(o, i);
+        if (m == NULL)
+            continue;
+        json_t *one = model_json_of(e, orchestra_model_name(o, i), m);
+        size_t context = backend_context(orchestra_backend(e->server->orchestra, i));
+        json_object_update_new(one,
+                               json_pack("{s:s, s:I, s:I}", "expires_at", NEVER, "size_vram",
+                                         (json_int_t)0, "context_length", (json_int_t)context));
+        json_array_append_new(list, one);
+    }
+    return exchange_answer(e, 200, json_pack("{s:o}", "models", list));
+}
+
 bool ollama_version(exchange *e)
 {
     return exchange_answer(e, 200, json_pack("{s:s}", "version", OLLAMA_VERSION));
+}
+
+/* The context's key begins with the architecture. */
+static json_t *model_info_json(const model *m, size_t context)
+{
+    const char *family = m != NULL ? m->config.architecture : "auto";
+    char key[64];
+    snprintf(key, sizeof key, "%s.context_length", family);
+    return json_pack("{s:s, s:I}", "general.architecture", family, key, (json_int_t)context);
 }
 
 /* Its clients ask what a model can do. */
@@ -190,7 +221,8 @@ json_t *ollama_show(exchange *e, json_t *body, api_error *error)
 {
     const orchestra *o = e->server->orchestra;
     json_t *asked = json_object_get(body, "model");
-    const char *name = json_string_value(asked != NULL ? asked : json_object_get(body, "name"));
+    const char *name =
+        exchange_model(e, json_string_value(asked != NULL ? asked : json_object_get(body, "name")));
     const model *m = NULL;
     size_t context = 0;
     bool is_known = name != NULL && strcmp(name, "auto") == 0;
@@ -206,9 +238,9 @@ json_t *ollama_show(exchange *e, json_t *body, api_error *error)
                       name != NULL ? name : "");
         return NULL;
     }
-    return json_pack("{s:s, s:s, s:s, s:o, s:{s:s, s:I}, s:[s, s]}", "modelfile", "", "parameters",
-                     "", "template", "", "details", details_json(m), "model_info",
-                     "general.architecture", m != NULL ? m->config.architecture : "auto",
-                     "general.context_length", (json_int_t)context, "capabilities", "completion",
-                     "tools");
+    char since[TIME_SIZE];
+    write_time(since, (time_t)e->server->created);
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:[s, s]}", "modelfile", "", "parameters", "",
+                     "template", "", "modified_at", since, "details", details_json(m), "model_info",
+                     model_info_json(m, context), "capabilities", "completion", "tools");
 }

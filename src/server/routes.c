@@ -102,8 +102,8 @@ static const route routes[] = {
     {"POST", "/v1/responses", REPLIED_BY(responses_api)},
     {"POST", "/v1/score", REPLIED_BY(score_api)},
     {"POST", "/v1/responses/input_tokens", COMPUTED_BY(prompt_count, responses_api)},
-    {"GET", "/v1/responses/", ANSWERED_BY(response_get)},
-    {"DELETE", "/v1/responses/", ANSWERED_BY(response_delete)},
+    {"GET", "/v1/responses/", .is_one_part = true, ANSWERED_BY(response_get)},
+    {"DELETE", "/v1/responses/", .is_one_part = true, ANSWERED_BY(response_delete)},
     {"POST", "/v1/embeddings", EMBEDDED_BY(embeddings_api)},
     {"POST", "/v1/messages", REPLIED_BY(anthropic_api)},
     {"POST", "/v1/messages/count_tokens", COMPUTED_BY(prompt_count_anthropic, anthropic_api)},
@@ -112,6 +112,7 @@ static const route routes[] = {
     {"POST", "/api/embed", EMBEDDED_BY(ollama_embed_api)},
     {"POST", "/api/embeddings", EMBEDDED_BY(ollama_embeddings_api)},
     {"GET", "/api/tags", ANSWERED_BY(ollama_tags)},
+    {"GET", "/api/ps", ANSWERED_BY(ollama_ps)},
     {"POST", "/api/show", COMPUTED_BY(ollama_show, ollama_chat_api)},
     {"GET", "/api/version", ANSWERED_BY(ollama_version)},
     {"POST", "/v1/chat/completions/input_tokens", COMPUTED_BY(prompt_count, openai_chat_api)},
@@ -150,7 +151,7 @@ static const char *match(const route *r, const char *path)
         return NULL;
     const char *rest = path + n;
     if (own[n - 1] == '/' && n > 1)
-        return *rest != '\0' ? rest : NULL;
+        return *rest != '\0' && !(r->is_one_part && strchr(rest, '/') != NULL) ? rest : NULL;
     return rest[0] == '\0' || strcmp(rest, "/") == 0 ? rest : NULL;
 }
 

@@ -75,4 +75,19 @@ test('what there is', async () => {
   const shown = await ask('/api/show', { model: 'large', stream: undefined });
   assert.ok(shown.capabilities.includes('completion'), JSON.stringify(shown));
   assert.equal((await server.json('/api/show', { model: 'none' })).status, 404);
+  const family = shown.model_info['general.architecture'];
+  const { data } = (await server.json('/v1/models')).body;
+  assert.equal(shown.model_info[`${family}.context_length`], data[2].max_model_len);
+  assert.deepEqual(models.map((one) => one.size), [0, data[1].meta.size, data[2].meta.size]);
+  const loaded = (await server.json('/api/ps')).body.models;
+  assert.deepEqual(loaded.map((one) => [one.name, one.context_length]), data.slice(1).map((one) => [one.id, one.max_model_len]));
+});
+
+test('where nothing is, an error as its clients read it', async () => {
+  const { status, body } = await server.json('/api/pull', { model: 'x' });
+  assert.deepEqual([status, typeof body.error], [404, 'string']);
+  const other = (await server.json('/v1/messages/batches')).body;
+  assert.deepEqual([other.type, other.error.type], ['error', 'not_found_error']);
+  for (const path of ['/v1/responses/resp_1/input_items', '/v1/responses/resp_1/cancel'])
+    assert.match((await server.json(path)).body.error.message, /there is nothing at/);
 });
