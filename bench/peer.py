@@ -6,12 +6,14 @@ A peer is llama.cpp's llama-bench, or a fork's: NAME=PATH, and options of its ow
 changes from round to round, and every process of A-IO reads the read peak before and after its tests. A
 ratio is of one round: our tokens/s over theirs, above 1 where we are faster. Printed are medians (lowest
 to highest). A step of n rows is one forward pass of n tokens; ours makes logits and a token for every
-row, llama-bench's for the last row only. Python's standard library only.
+row, llama-bench's for the last row only. Who is interrupted prints what whole rounds have shown.
+Python's standard library only.
 """
 
 import argparse
 import json
 import shlex
+import signal
 import statistics
 import subprocess
 import sys
@@ -167,25 +169,41 @@ def print_table(found):
     sys.stdout.flush()
 
 
-def measure(engines, given, model):
-    file = ours(engines[0], given, model, [SYNTHETIC_TESTS], 0)["file"] if is_synthetic(model) else model
+def round_of(engines, given, model, file, part, turn):
+    """One turn of every engine: (engine, column) to tokens/s, and what ours said besides."""
     speeds, said = {}, []
-    for part in parts_of(given):
-        for turn in range(part.rounds):
-            first = turn % len(engines)
-            for engine in engines[first:] + engines[:first]:
-                print(
-                    f"{time.strftime('%H:%M:%S')} {model.rsplit('/', 1)[-1]}, {part.name}, round {turn + 1}: {engine.name}",
-                    file=sys.stderr,
-                )
-                measured, own = part.run(engine, given, model, file)
-                if own:
-                    said.append(own)
-                for column, speed in measured.items():
-                    speeds.setdefault((engine.name, column), []).append(speed)
-    found = summarised(model, engines, speeds, said)
-    print_table(found)
-    return found
+    first = turn % len(engines)
+    for engine in engines[first:] + engines[:first]:
+        name = model.rsplit("/", 1)[-1]
+        print(f"{time.strftime('%H:%M:%S')} {name}, {part.name}, round {turn + 1}: {engine.name}", file=sys.stderr)
+        measured, own = part.run(engine, given, model, file)
+        said += [own] if own else []
+        speeds.update({(engine.name, column): speed for column, speed in measured.items()})
+    return speeds, said
+
+
+def measure(engines, given, model):
+    """False and what there is of whole rounds where an interrupt ends it."""
+    file = ours(engines[0], given, model, [SYNTHETIC_TESTS], 0)["file"] if is_synthetic(model) else model
+    speeds, said, is_whole = {}, [], True
+    try:
+        for part in parts_of(given):
+            for turn in range(part.rounds):
+                measured, own = round_of(engines, given, model, file, part, turn)
+                said += own
+                for key, speed in measured.items():
+                    speeds.setdefault(key, []).append(speed)
+    except KeyboardInterrupt:
+        print(f"bench-peer: {model}: stopped after {len(said)} whole rounds", file=sys.stderr)
+        is_whole = False
+    found = summarised(model, engines, speeds, said) if said else None
+    if found:
+        print_table(found)
+    return is_whole, found
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
 
 
 def main():
@@ -213,16 +231,23 @@ def main():
     for peer in ";".join(given.peer).split(";"):
         name, _, command = peer.strip().rpartition("=") if "=" in peer.split()[0] else ("the peer", "", peer)
         engines.append(Engine(name, shlex.split(command), False))
-    found = []
+    signal.signal(signal.SIGTERM, interrupt)
+    found, failed = [], False
     for model in given.models:
         try:
-            found.append(measure(engines, given, model))
+            is_whole, figures = measure(engines, given, model)
         except RuntimeError as error:
             print(f"bench-peer: {model}: {error}", file=sys.stderr)
+            failed = True
+            continue
+        found += [figures] if figures else []
+        if not is_whole:
+            failed = True
+            break
     if given.json:
         with open(given.json, "w", encoding="utf-8") as file:
             json.dump({"models": found}, file, indent=1)
-    return 1 if len(found) < len(given.models) else 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
