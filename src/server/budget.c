@@ -1,6 +1,7 @@
 /* budget.c: windows of time, and accounts that begin anew with each. */
 #include "server/budget.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,8 @@
 
 struct budget_account {
     atomic_size_t references;
-    _Atomic double spent;
+    pthread_mutex_t lock; /* of the others */
+    double spent;
     time_t begin; /* of the window that it was spent in */
 };
 
@@ -57,8 +59,10 @@ void budget_bounds(budget_window w, time_t now, time_t *begin, time_t *end)
 budget_account *budget_account_create(void)
 {
     budget_account *a = calloc(1, sizeof *a);
-    if (a != NULL)
-        atomic_store(&a->references, 1);
+    if (a == NULL)
+        return NULL;
+    atomic_store(&a->references, 1);
+    pthread_mutex_init(&a->lock, NULL);
     return a;
 }
 
@@ -70,37 +74,46 @@ budget_account *budget_account_take(budget_account *a)
 
 void budget_account_release(budget_account *a)
 {
-    if (a != NULL && atomic_fetch_sub(&a->references, 1) == 1)
-        free(a);
+    if (a == NULL || atomic_fetch_sub(&a->references, 1) > 1)
+        return;
+    pthread_mutex_destroy(&a->lock);
+    free(a);
 }
 
 void budget_account_spend(budget_account *a, double cost)
 {
-    double before = atomic_load(&a->spent);
-    while (!atomic_compare_exchange_weak(&a->spent, &before, before + cost))
-        ;
+    pthread_mutex_lock(&a->lock);
+    a->spent += cost;
+    pthread_mutex_unlock(&a->lock);
 }
 
 bool budget_account_has(budget_account *a, const budget *b, time_t now, double *wait_s)
 {
     time_t begin, end;
     budget_bounds(b->window, now, &begin, &end);
+    *wait_s = (double)(end - now);
+    pthread_mutex_lock(&a->lock);
     if (begin != a->begin) {
-        atomic_store(&a->spent, 0);
+        a->spent = 0;
         a->begin = begin;
     }
-    *wait_s = (double)(end - now);
-    return atomic_load(&a->spent) < b->amount;
+    bool has = a->spent < b->amount;
+    pthread_mutex_unlock(&a->lock);
+    return has;
 }
 
-void budget_account_read(const budget_account *a, time_t *begin, double *spent)
+void budget_account_read(budget_account *a, time_t *begin, double *spent)
 {
+    pthread_mutex_lock(&a->lock);
     *begin = a->begin;
-    *spent = atomic_load(&a->spent);
+    *spent = a->spent;
+    pthread_mutex_unlock(&a->lock);
 }
 
 void budget_account_set(budget_account *a, time_t begin, double spent)
 {
+    pthread_mutex_lock(&a->lock);
     a->begin = begin;
-    atomic_store(&a->spent, spent);
+    a->spent = spent;
+    pthread_mutex_unlock(&a->lock);
 }

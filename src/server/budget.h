@@ -30,18 +30,18 @@ const char *budget_window_name(budget_window w); /* "hour" … */
 /* When the window that holds `now` began and ends. */
 void budget_bounds(budget_window w, time_t now, time_t *begin, time_t *end);
 
-/* What one key has spent; shared by the sets of keys that have it one after another. */
+/* What one key has spent; shared by the sets of keys that have it one after another. Any thread. */
 typedef struct budget_account budget_account;
 
 budget_account *budget_account_create(void); /* NULL: no memory */
 budget_account *budget_account_take(budget_account *a);
-void budget_account_release(budget_account *a);            /* NULL too */
-void budget_account_spend(budget_account *a, double cost); /* any thread */
+void budget_account_release(budget_account *a); /* NULL too */
+void budget_account_spend(budget_account *a, double cost);
 /* True: something is left in the window that holds `now`. Else *wait_s says for how long nothing
- * is. One thread at a time. */
+ * is. */
 bool budget_account_has(budget_account *a, const budget *b, time_t now, double *wait_s);
-/* What was spent in the window that began then; likewise one thread at a time. */
-void budget_account_read(const budget_account *a, time_t *begin, double *spent);
+/* What was spent in the window that began then. */
+void budget_account_read(budget_account *a, time_t *begin, double *spent);
 void budget_account_set(budget_account *a, time_t begin, double spent);
 
 #endif

@@ -89,7 +89,7 @@ static char *write_text(const keys *k)
     for (size_t i = 0; whole && i < keys_count(k); i++) {
         time_t since;
         double amount;
-        const budget_account *a = keys_account(k, i, &name);
+        budget_account *a = keys_account(k, i, &name);
         if (a == NULL)
             continue;
         budget_account_read(a, &since, &amount);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <openssl/crypto.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,18 +19,22 @@
 #define LINE_SIZE 1024
 
 struct key_holder {
+    keys *set;
     char name[KEY_NAME_SIZE];
     uint8_t digest[DIGEST_SIZE]; /* of the key, so that all keys are equally long to compare */
     unsigned long per_minute, at_once; /* 0: no limit */
+    budget budget;
+    budget_account *account; /* NULL: it has no budget */
+
+    /* Under the set's lock. */
     size_t running;
     double allowance; /* requests that it may send at once: a bucket that fills with time */
     double filled_ms; /* when it was last filled */
-    budget budget;
-    budget_account *account; /* NULL: it has no budget */
 };
 
 struct keys {
     atomic_size_t references;
+    pthread_mutex_t lock; /* of holders' counters */
     key_holder *holders;
     size_t n;
 };
@@ -66,6 +71,7 @@ static error_code add_holder(keys *k, const key_holder *limits, const char *key,
         return failure_set(fail, ERR_MEMORY, "no memory for the keys");
     k->holders = more;
     more[k->n] = *limits;
+    more[k->n].set = k;
     more[k->n].allowance = (double)limits->per_minute;
     error_code code = digest_key(key, more[k->n].digest, fail);
     if (code != OK)
@@ -170,6 +176,7 @@ error_code keys_create(keys **out, const char *text, const char *file, const key
     if (k == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for the keys");
     atomic_store(&k->references, 1);
+    pthread_mutex_init(&k->lock, NULL);
     error_code code = file != NULL ? read_file(k, file, before, fail) : OK;
     if (code == OK && text != NULL)
         code = add_holder(k, &(key_holder){.name = "default"}, text, fail);
@@ -194,6 +201,7 @@ void keys_release(keys *k)
         return;
     for (size_t i = 0; i < k->n; i++)
         budget_account_release(k->holders[i].account);
+    pthread_mutex_destroy(&k->lock);
     free(k->holders);
     free(k);
 }
@@ -256,7 +264,8 @@ static void fill(key_holder *h, double now_ms)
     h->filled_ms = now_ms;
 }
 
-key_verdict key_holder_enter(key_holder *h, double now_ms, double *retry_after_s)
+/* Under the set's lock. */
+static key_verdict enter(key_holder *h, double now_ms, double *retry_after_s)
 {
     *retry_after_s = 0;
     if (h->at_once > 0 && h->running >= h->at_once)
@@ -277,7 +286,17 @@ key_verdict key_holder_enter(key_holder *h, double now_ms, double *retry_after_s
     return KEY_TAKEN;
 }
 
+key_verdict key_holder_enter(key_holder *h, double now_ms, double *retry_after_s)
+{
+    pthread_mutex_lock(&h->set->lock);
+    key_verdict verdict = enter(h, now_ms, retry_after_s);
+    pthread_mutex_unlock(&h->set->lock);
+    return verdict;
+}
+
 void key_holder_leave(key_holder *h)
 {
+    pthread_mutex_lock(&h->set->lock);
     h->running--;
+    pthread_mutex_unlock(&h->set->lock);
 }

@@ -2,8 +2,8 @@
  * keys.h: who may ask: the server's keys, and what each of them may take. Inside the server room
  * only.
  *
- * A set is read-only but for its counters, which are the loop's thread's alone. It is replaced as a
- * whole when its file is read again; requests hold the one that they were admitted by.
+ * A set is read-only but for its counters, which have a lock. It is replaced as a whole when its
+ * file is read again; requests hold the one that they were admitted by. Any thread.
  */
 #ifndef SERVER_KEYS_H
 #define SERVER_KEYS_H
@@ -26,7 +26,7 @@ typedef struct key_holder key_holder;
  * that this one replaces, or NULL; who has a name in both has spent the same. */
 error_code keys_create(keys **out, const char *text, const char *file, const keys *before,
                        failure *fail);
-keys *keys_take(keys *k); /* one more holds it; any thread; NULL too */
+keys *keys_take(keys *k); /* one more holds it; NULL too */
 void keys_release(keys *k);
 
 /* Whose key it is, NULL: nobody's. Takes as long whatever is wrong with it. ERR_MEMORY. */
@@ -38,7 +38,7 @@ bool keys_have_budgets(const keys *k); /* NULL too */
  * holder's name; NULL: it has no budget. */
 size_t keys_count(const keys *k);
 budget_account *keys_account(const keys *k, size_t i, const char **name);
-/* Its requests have cost so much more; any thread. */
+/* Its requests have cost so much more. */
 void key_holder_spend(key_holder *h, double cost);
 const budget *key_holder_budget(const key_holder *h);
 

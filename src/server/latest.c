@@ -1,6 +1,7 @@
 /* latest.c: a ring of the last decisions. */
 #include "server/latest.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -19,6 +20,7 @@ typedef struct entry {
 } entry;
 
 struct latest {
+    pthread_mutex_t lock;          /* of the others */
     entry entries[LATEST_ENTRIES]; /* a ring */
     size_t n_added;
 };
@@ -26,11 +28,16 @@ struct latest {
 error_code latest_create(latest **out, failure *fail)
 {
     *out = calloc(1, sizeof **out);
-    return *out != NULL ? OK : failure_set(fail, ERR_MEMORY, "no memory for the recent requests");
+    if (*out == NULL)
+        return failure_set(fail, ERR_MEMORY, "no memory for the recent requests");
+    pthread_mutex_init(&(*out)->lock, NULL);
+    return OK;
 }
 
 void latest_destroy(latest *l)
 {
+    if (l != NULL)
+        pthread_mutex_destroy(&l->lock);
     free(l);
 }
 
@@ -38,6 +45,7 @@ void latest_add(latest *l, const exchange *e, int status)
 {
     if (!e->plan.known)
         return;
+    pthread_mutex_lock(&l->lock);
     entry *slot = &l->entries[l->n_added++ % LATEST_ENTRIES];
     memcpy(slot->id, e->id, sizeof slot->id);
     slot->plan = e->plan;
@@ -46,6 +54,7 @@ void latest_add(latest *l, const exchange *e, int status)
     slot->total_ms = clock_ms() - e->start_ms;
     slot->has_reply = !e->decide_only;
     slot->stats = e->stats;
+    pthread_mutex_unlock(&l->lock);
 }
 
 static json_t *entry_json(const entry *one)
@@ -60,15 +69,18 @@ static json_t *entry_json(const entry *one)
                      "reply_tokens", tokens);
 }
 
-json_t *latest_json(const latest *l)
+json_t *latest_json(latest *l)
 {
     json_t *list = json_array();
+    pthread_mutex_lock(&l->lock);
     size_t n = l->n_added < LATEST_ENTRIES ? l->n_added : LATEST_ENTRIES;
-    for (size_t i = 1; i <= n; i++)
-        if (json_array_append_new(
-                list, entry_json(&l->entries[(l->n_added - i) % LATEST_ENTRIES])) != 0) {
-            json_decref(list);
-            return NULL;
-        }
-    return list;
+    bool whole = list != NULL;
+    for (size_t i = 1; whole && i <= n; i++)
+        whole = json_array_append_new(
+                    list, entry_json(&l->entries[(l->n_added - i) % LATEST_ENTRIES])) == 0;
+    pthread_mutex_unlock(&l->lock);
+    if (whole)
+        return list;
+    json_decref(list);
+    return NULL;
 }

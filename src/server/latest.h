@@ -1,7 +1,7 @@
 /*
  * latest.h: the last requests that were decided, for whoever looks at the server now. What must
- * not be lost is the decision log's (docs/decision-log.md). Inside the server room only; the loop's
- * thread alone.
+ * not be lost is the decision log's (docs/decision-log.md). Inside the server room only; any
+ * thread.
  */
 #ifndef SERVER_LATEST_H
 #define SERVER_LATEST_H
@@ -22,6 +22,6 @@ void latest_destroy(latest *l); /* NULL too */
 void latest_add(latest *l, const exchange *e, int status);
 
 /* A list, the latest first; NULL: no memory. */
-json_t *latest_json(const latest *l);
+json_t *latest_json(latest *l);
 
 #endif
