@@ -59,23 +59,23 @@ static backend_house *adopted(const backend_houses *h)
     return NULL;
 }
 
-error_code backend_houses_adopt(backend_houses *h, int epoll, failure *fail)
+error_code backend_houses_adopt(backend_houses *h, const int *epolls, size_t n, failure *fail)
 {
     backend_house *found = adopted(h);
-    return found != NULL ? found->kind->adopt(found, epoll, fail) : OK;
+    return found != NULL ? found->kind->adopt(found, epolls, n, fail) : OK;
 }
 
-void backend_houses_note(backend_houses *h, const struct epoll_event *event)
+void backend_houses_note(backend_houses *h, size_t lane, const struct epoll_event *event)
 {
     backend_house *found = adopted(h);
     if (found != NULL)
-        found->kind->note(found, event);
+        found->kind->note(found, lane, event);
 }
 
-double backend_houses_turn(backend_houses *h)
+double backend_houses_turn(backend_houses *h, size_t lane)
 {
     backend_house *found = adopted(h);
-    return found != NULL ? found->kind->turn(found) : INFINITY;
+    return found != NULL ? found->kind->turn(found, lane) : INFINITY;
 }
 
 void backend_houses_close(backend_houses *h)

@@ -36,10 +36,10 @@ typedef struct house_kind {
     /* Once, after all models were added. */
     error_code (*start)(backend_house *h, failure *fail);
     void (*close)(backend_house *h);
-    /* All NULL: its threads do its work. Else one of the caller's may, see backend_houses_adopt. */
-    error_code (*adopt)(backend_house *h, int epoll, failure *fail);
-    void (*note)(backend_house *h, const struct epoll_event *event);
-    double (*turn)(backend_house *h);
+    /* All NULL: its threads do its work. Else the caller's may, see backend_houses_adopt. */
+    error_code (*adopt)(backend_house *h, const int *epolls, size_t n, failure *fail);
+    void (*note)(backend_house *h, size_t lane, const struct epoll_event *event);
+    double (*turn)(backend_house *h, size_t lane);
 } house_kind;
 
 /* What a house begins with, whatever its kind. */
@@ -72,15 +72,19 @@ double backend_houses_read_peak(const backend_houses *h); /* bytes a second; 0: 
 error_code backend_houses_start(backend_houses *h, failure *fail);
 void backend_houses_close(backend_houses *h);
 
-/* For who has a thread that waits for descriptors: from now on it does the work of what only waits
- * for other servers, so that a request passes from thread to thread no more. What that waits for is
- * in the epoll from now on, which may be closed at any time; its data are odd numbers. Once, after
- * backend_houses_start. */
-error_code backend_houses_adopt(backend_houses *h, int epoll, failure *fail);
+#define HOUSE_MOST_LANES 32
+
+/* For who has threads that wait for descriptors: from now on they do the work of what only waits
+ * for other servers, so that a request passes from thread to thread no more. Each has a lane, from
+ * 0 to n - 1, with connections of its own and those requests that name it (request.lane). What a
+ * lane waits for is in its epoll from now on, which may be closed at any time; its data are odd
+ * numbers. Once, after backend_houses_start and before there is a request; n <= HOUSE_MOST_LANES.
+ */
+error_code backend_houses_adopt(backend_houses *h, const int *epolls, size_t n, failure *fail);
 /* By that thread: what came with such data. */
-void backend_houses_note(backend_houses *h, const struct epoll_event *event);
+void backend_houses_note(backend_houses *h, size_t lane, const struct epoll_event *event);
 /* By that thread, before each of its waits. Does what there is to do, and returns after how many
  * milliseconds it wants to be called at the latest; INFINITY: there is nothing. */
-double backend_houses_turn(backend_houses *h);
+double backend_houses_turn(backend_houses *h, size_t lane);
 
 #endif

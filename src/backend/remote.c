@@ -216,7 +216,7 @@ static error_code submit(backend *base, const request *r, const prepared_prompt 
     handle->base = (reply){.operations = &remote_operations, .style = style_of(r, p)};
     handle->call = c;
     c->wants_lookup = lookup != NULL && lookup->mode != WISH_OFF;
-    remote_house_send(b->house, c);
+    remote_house_send(b->house, c, r->lane);
     *out = &handle->base;
     return OK;
 }

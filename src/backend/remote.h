@@ -2,23 +2,26 @@
  * remote.h: models at other servers, which speak OpenAI's API: what its files share. Inside the
  * room only.
  *
- *   remote_house.c     the thread that talks to the servers, its own or its owner's
+ *   remote_house.c     the threads that talk to the servers, its own or its owner's
  *   remote.c           the operations of a backend
  *   remote_pool.c      which replica has a request, retries, hedges
  *   remote_health.c    whether replicas are well
  *   remote_attempt.c   a request at one of them
  *   remote_replicas.c  a model's replicas: made, changed by a reload, told
- *   remote_queue.c     what the thread has
+ *   remote_lane.c      what one of these threads has
  *   remote_call.c      a request on its way
  *   remote_request.c   a request in JSON
  *   remote_answer.c    from events to text, ends and numbers
  *   remote_scores.c    log-probabilities, and the texts of tokens
  *   remote_probe.c     the probe: one token, its alternatives renormalised
  *
- * A remote_call is one request on its way, held by who asked and by the thread. It waits for a
- * replica, then is an attempt at one (or two, where it is hedged), and after one that failed before
- * its text began waits again. What the thread alone touches needs no lock; what both touch is under
- * the call's. Pools are under the house's lock of pools, which the thread holds but while it waits.
+ * A remote_call is one request on its way, held by who asked and by its lane's thread. It waits for
+ * a replica, then is an attempt at one (or two, where it is hedged), and after one that failed
+ * before its text began waits again. What the thread alone touches needs no lock; what it and who
+ * asked touch is under the call's. All lanes share pools and those that wait for a replica of one:
+ * these are under the house's lock of pools, which is held for a choice or to note an end, and
+ * never while anything is sent or read. Whichever lane finds room chooses for all that wait; what
+ * it chose for another lane's call that one sends.
  */
 #ifndef BACKEND_REMOTE_H
 #define BACKEND_REMOTE_H
@@ -38,12 +41,13 @@
 #define REMOTE_TEXT_LIMIT ((size_t)64 << 20)
 
 typedef struct remote_house remote_house;
+typedef struct remote_lane remote_lane;
 
 typedef struct remote_backend remote_backend;
 typedef struct remote_call remote_call;
 typedef struct remote_attempt remote_attempt;
 
-/* A replica's health check. */
+/* A replica's health check, the first lane's. */
 typedef struct remote_check {
     http_call *http; /* NULL: none is under way */
     double began_ms, due_ms;
@@ -82,7 +86,7 @@ struct remote_backend {
     json_t *fields; /* more of each request's; or NULL */
     remote_words words;
 
-    /* The thread's. */
+    /* Under the lock of pools. */
     remote_pool pools[N_MANNERS];
     config_pool setting;
     remote_call *waiting; /* for a replica, who came first first */
@@ -111,13 +115,14 @@ typedef struct remote_probe {
     bool windowed;
 } remote_probe;
 
-/* A call at one replica. All is the thread's. */
+/* A call at one replica. All is the thread's, once it has taken it. */
 struct remote_attempt {
-    remote_attempt *next, *before; /* of the house's */
+    remote_attempt *next, *before; /* of the lane's */
     remote_attempt *next_done;
     remote_call *call;
     remote_pool *pool;
     size_t slot, began_with;
+    const char *server; /* its URL: the slot's, which stays with a request in flight */
     http_call *http;
     buffer refusal; /* a body that is no stream */
     double began_ms, first_ms,
@@ -128,6 +133,7 @@ struct remote_attempt {
 
 struct remote_call {
     remote_backend *backend;
+    remote_lane *lane;   /* once it is sent */
     remote_probe *probe; /* or NULL: a reply */
     buffer body;         /* what is sent */
     double submitted_ms;
@@ -139,8 +145,9 @@ struct remote_call {
     size_t max_tokens; /* 0: not said */
     pool_prefix prefix;
 
-    /* The thread's. */
+    /* The thread's; under the lock of pools while it waits. */
     remote_call *next;
+    uint32_t retries, hedge_tokens; /* as the pool's setting said when it came */
     pool_place places[N_MANNERS];
     remote_attempt *attempts[MOST_ATTEMPTS];
     remote_attempt *winner; /* the first that something came to; NULL: none yet */
@@ -172,14 +179,11 @@ struct remote_call {
     wakeup wake;
 };
 
-/* The thread that talks to the servers, its own or one that adopted it, and what it has. */
-struct remote_house {
-    backend_house base;
+/* What one of the threads that talk to the servers has, with connections of its own. */
+struct remote_lane {
+    remote_house *house;
     http_client *client;
-    pthread_t thread;
-    bool is_started;
     const void *_Atomic driver; /* the thread that adopted it, once that has taken a turn */
-    remote_backend *backends;
 
     /* The thread's. */
     remote_attempt *attempts; /* under way */
@@ -187,12 +191,27 @@ struct remote_house {
     remote_attempt *cursor;   /* of a walk, the next one */
     double look_ms;           /* when time is looked at again */
 
-    pthread_mutex_t pools;                 /* the thread's pools, which others may read */
-    pthread_mutex_t lock;                  /* of the rest, and of backends' changes */
+    remote_attempt *chosen, **chosen_end; /* to be sent; under the lock of pools */
+    atomic_bool has_chosen;
+
+    pthread_mutex_t lock;                  /* of the next one */
     remote_call *arrivals, **arrivals_end; /* who came first first */
-    bool is_ending;                        /* all that is under way ends … */
-    bool is_adopted;                       /* … or goes on with another thread */
-    atomic_bool has_cancelled;
+    atomic_bool looks;                     /* soon: a call was cancelled, or a server is unwell */
+};
+
+/* One thread of its own, or those that adopted it. */
+struct remote_house {
+    backend_house base;
+    pthread_t thread;
+    bool is_started;
+    remote_backend *backends;
+    remote_lane *lanes[HOUSE_MOST_LANES]; /* the first looks after replicas: health, reloads */
+    size_t n_lanes;
+
+    pthread_mutex_t pools; /* pools, and who waits for a replica */
+    pthread_mutex_t lock;  /* of the rest, and of backends' changes */
+    bool is_ending;        /* all that is under way ends … */
+    bool is_adopted;       /* … or goes on with other threads */
 };
 
 extern const backend_operations remote_operations;
@@ -231,9 +250,11 @@ void remote_release_classification(classification *base);
 
 /* ---- remote_attempt.c, on the thread --------------------------------------------------------- */
 
-/* The call goes to a replica. */
-error_code remote_attempt_begin(remote_call *c, remote_pool *p, size_t slot, double now_ms,
-                                failure *fail);
+/* The call is to go to a replica; its lane then sends it. With the lock of pools, on any lane.
+ * NULL: no memory. */
+remote_attempt *remote_attempt_make(remote_call *c, remote_pool *p, size_t slot, double now_ms);
+/* It is to be ended where this fails, too. */
+error_code remote_attempt_send(remote_attempt *a, failure *fail);
 /* Something came to the other one of its call first. */
 bool remote_attempt_has_lost(const remote_attempt *a, failure *out);
 /* What a request that is done, or late, came to; `out` is OK where the whole answer is there. */
@@ -247,19 +268,22 @@ void remote_attempt_end(remote_attempt *a, pool_end_kind kind, double now_ms);
 
 /* ---- remote_pool.c, on the thread ------------------------------------------------------------ */
 
-/* A call that came. */
+/* A call that came. With the lock of pools. */
 void remote_pools_take(remote_backend *b, remote_call *c, double now_ms);
 /* An attempt is over by itself: the call is, too, or waits for another. */
 void remote_pools_settle(remote_attempt *a, pool_end_kind kind, const failure *why, double now_ms);
-/* Sends those that wait to replicas that have room. */
-void remote_pools_dispatch(remote_backend *b, double now_ms);
-/* Whatever time has brought: cancelled calls, those that are late, hedges. Returns when it should
- * look again. */
-double remote_pools_look(remote_backend *b, double now_ms);
+/* Likewise: chooses for those that wait, whichever lane's, among the replicas that have room. */
+void remote_pools_dispatch(remote_lane *l, remote_backend *b, double now_ms);
+/* Sends what was chosen for the lane. */
+void remote_pools_send(remote_lane *l, double now_ms);
+/* Whatever time has brought to the lane's: cancelled calls, those that are late or at a server that
+ * is unwell, hedges. Returns when it should look again. */
+double remote_pools_look(remote_lane *l, double now_ms);
 
-/* ---- remote_health.c, on the thread ---------------------------------------------------------- */
+/* ---- remote_health.c, on the first lane's thread --------------------------------------------- */
 
-/* Begins and ends checks that are due. Returns when it should look again. */
+/* Begins and ends checks that are due, with the lock of pools. Returns when it should look again.
+ */
 double remote_health_look(remote_backend *b, double now_ms);
 
 /* ---- remote_replicas.c ------------------------------------------------------------------------
@@ -267,34 +291,44 @@ double remote_health_look(remote_backend *b, double now_ms);
 
 error_code remote_pools_create(remote_backend *b, failure *fail);
 void remote_pools_free(remote_backend *b); /* no attempt is left */
-/* Makes the replicas those of the change, which it frees. */
+/* Makes the replicas those of the change, which it frees. On the first lane's thread, with the lock
+ * of pools. */
 void remote_pools_change(remote_backend *b, remote_change *change, double now_ms);
 remote_change *remote_change_make(const config_remote *r); /* NULL: no memory */
 void remote_change_free(remote_change *c);                 /* NULL too */
 size_t remote_pools_read(const remote_backend *b, backend_replica *out, size_t most);
 
-/* ---- remote_queue.c -------------------------------------------------------------------------- */
+/* ---- remote_lane.c --------------------------------------------------------------------------- */
 
-/* Hands a call to the thread, which holds it until it has ended. */
-void remote_house_send(remote_house *h, remote_call *c);
-/* Likewise, what a reload says, which is taken over. */
+/* Hands a call to the thread of a lane, which holds it until it has ended. */
+void remote_house_send(remote_house *h, remote_call *c, size_t lane);
+/* What a reload says, which is taken over. */
 void remote_house_change(remote_house *h, remote_backend *b, remote_change *change);
-void remote_house_lock(remote_house *h); /* of the pools, for who reads them */
+void remote_house_lock(remote_house *h); /* of pools */
 void remote_house_unlock(remote_house *h);
-/* Somebody cancelled a call. */
-void remote_house_wake(remote_house *h);
+/* Every lane is to look at what it has soon. */
+void remote_house_look(remote_house *h);
 
-/* On the thread. */
-void remote_house_drive(remote_house *h); /* from now on this one needs no waking */
-http_client *remote_house_client(remote_house *h);
+error_code remote_lane_create(remote_lane **out, remote_house *h, failure *fail);
+void remote_lane_destroy(remote_lane *l); /* nothing is under way */
+/* For any thread: a call comes; it is to look soon; there is something chosen for it. */
+void remote_lane_send(remote_lane *l, remote_call *c);
+void remote_lane_look(remote_lane *l);
+/* With the lock of pools, by whichever lane's thread. */
+void remote_lane_choose(remote_lane *l, remote_attempt *a, const remote_lane *by);
+
+/* On its thread. */
+void remote_lane_drive(remote_lane *l); /* from now on this thread needs no waking */
+remote_call *remote_lane_take_arrivals(remote_lane *l);
+remote_attempt *remote_lane_take_chosen(remote_lane *l);
 /* One after the other; any may be dropped meanwhile. One such walk at a time. */
-remote_attempt *remote_house_first(remote_house *h);
-remote_attempt *remote_house_next(remote_house *h);
+remote_attempt *remote_lane_first(remote_lane *l);
+remote_attempt *remote_lane_next(remote_lane *l);
 /* Time is looked at by then. */
-void remote_house_look_by(remote_house *h, double ms);
-void remote_house_add(remote_house *h, remote_attempt *a);
-void remote_house_drop(remote_house *h, remote_attempt *a);
-void remote_house_note_done(remote_attempt *a);
+void remote_lane_look_by(remote_lane *l, double ms);
+void remote_lane_add(remote_lane *l, remote_attempt *a);
+void remote_lane_drop(remote_lane *l, remote_attempt *a);
+void remote_lane_note_done(remote_lane *l, remote_attempt *a);
 
 /* ---- remote.c -------------------------------------------------------------------------------- */
 

@@ -23,7 +23,7 @@ static void note_news(remote_attempt *a)
     if (a->first_ms > 0)
         return;
     a->first_ms = a->last_ms;
-    remote_house_look_by(a->call->backend->house, remote_attempt_end_ms(a));
+    remote_lane_look_by(a->call->lane, remote_attempt_end_ms(a));
 }
 
 /* A body that is no stream: all of it in the time of one silence, or it would drip for ever. */
@@ -59,23 +59,24 @@ static bool on_data(void *context, const char *data, size_t length)
 
 static void on_done(void *context)
 {
-    remote_house_note_done(context);
+    remote_attempt *a = context;
+    remote_lane_note_done(a->call->lane, a);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static char *url_of(const remote_call *c, const remote_pool *p, size_t slot)
+static char *url_of(const remote_attempt *a)
 {
     char *url;
-    const char *path = c->is_chat ? "chat/completions" : "completions";
-    return asprintf(&url, "%s/%s", p->replicas->replicas[slot].history->name, path) < 0 ? NULL
-                                                                                        : url;
+    const char *path = a->call->is_chat ? "chat/completions" : "completions";
+    return asprintf(&url, "%s/%s", a->server, path) < 0 ? NULL : url;
 }
 
-static error_code send(remote_attempt *a, failure *fail)
+error_code remote_attempt_send(remote_attempt *a, failure *fail)
 {
     remote_call *c = a->call;
-    char *url = url_of(c, a->pool, a->slot);
+    remote_lane_add(c->lane, a);
+    char *url = url_of(a);
     if (url == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for a request");
     const http_call_options options = {.url = url,
@@ -90,43 +91,49 @@ static error_code send(remote_attempt *a, failure *fail)
                                        .data = on_data,
                                        .done = on_done,
                                        .context = a};
-    error_code code =
-        http_call_start(remote_house_client(c->backend->house), &options, &a->http, fail);
+    error_code code = http_call_start(c->lane->client, &options, &a->http, fail);
     free(url);
     return code;
 }
 
-error_code remote_attempt_begin(remote_call *c, remote_pool *p, size_t slot, double now_ms,
-                                failure *fail)
+remote_attempt *remote_attempt_make(remote_call *c, remote_pool *p, size_t slot, double now_ms)
 {
     remote_attempt *a = calloc(1, sizeof *a);
     if (a == NULL)
-        return failure_set(fail, ERR_MEMORY, "no memory for a request");
-    *a =
-        (remote_attempt){.call = c, .pool = p, .slot = slot, .began_ms = now_ms, .last_ms = now_ms};
+        return NULL;
+    *a = (remote_attempt){.call = c,
+                          .pool = p,
+                          .slot = slot,
+                          .began_with = pool_begin(p->replicas, slot),
+                          .server = p->replicas->replicas[slot].history->name,
+                          .began_ms = now_ms,
+                          .last_ms = now_ms};
     buffer_init(&a->refusal, REFUSAL_LIMIT);
-    error_code code = send(a, fail);
-    if (code != OK) {
-        free(a);
-        return code;
-    }
-    a->began_with = pool_begin(p->replicas, slot);
     c->attempts[c->attempts[0] != NULL] = a;
-    remote_house_add(c->backend->house, a);
-    return OK;
+    return a;
+}
+
+static void tell_pool(const remote_attempt *a, pool_end_kind kind, double now_ms)
+{
+    remote_backend *b = a->call->backend;
+    double delay_ms = a->first_ms > 0 ? a->first_ms - a->began_ms : 0;
+    remote_house_lock(b->house);
+    pool_end(a->pool->replicas, a->slot, kind, a->began_with, delay_ms, a->call->prefix.length,
+             now_ms);
+    b->has_room |= kind == POOL_ANSWERED || kind == POOL_CANCELLED;
+    remote_house_unlock(b->house);
 }
 
 void remote_attempt_end(remote_attempt *a, pool_end_kind kind, double now_ms)
 {
     remote_call *c = a->call;
-    double delay_ms = a->first_ms > 0 ? a->first_ms - a->began_ms : 0;
-    pool_end(a->pool->replicas, a->slot, kind, a->began_with, delay_ms, c->prefix.length, now_ms);
+    tell_pool(a, kind, now_ms);
     if (c->attempts[0] == a)
         c->attempts[0] = c->attempts[1];
     c->attempts[1] = NULL;
     if (c->winner == a)
         c->winner = NULL;
-    remote_house_drop(c->backend->house, a);
+    remote_lane_drop(c->lane, a);
     http_call_release(a->http);
     buffer_free(&a->refusal);
     free(a);

@@ -122,7 +122,7 @@ void remote_call_cancel(remote_call *c)
     pthread_mutex_unlock(&c->lock);
     atomic_store(&c->cancelled, true);
     if (runs)
-        remote_house_wake(c->backend->house);
+        remote_lane_look(c->lane);
 }
 
 void remote_call_leave(remote_call *c)

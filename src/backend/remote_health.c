@@ -45,20 +45,16 @@ static void begin_check(remote_pool *p, size_t slot, double now_ms)
     check->began_ms = now_ms;
     check->due_ms = now_ms + b->setting.health_ms * (0.9 + 0.2 * pool_draw(p->replicas));
     if (url != NULL)
-        http_call_start(remote_house_client(b->house), &options, &check->http, &why);
+        http_call_start(b->house->lanes[0]->client, &options, &check->http, &why);
     free(url);
 }
 
-/* Those that wait there for a first byte go elsewhere. */
-static void move_away(remote_pool *p, size_t slot, double now_ms)
+/* Those that wait there for a first byte go elsewhere, whichever lane has them. */
+static void move_away(const remote_pool *p, size_t slot)
 {
-    failure why;
-    failure_set(&why, ERR_TIMEOUT, "a server of model '%s' does not answer", p->backend->base.name);
-    log_warn("%s: %s", p->replicas->replicas[slot].history->name, why.text);
-    remote_house *h = p->backend->house;
-    for (remote_attempt *a = remote_house_first(h); a != NULL; a = remote_house_next(h))
-        if (a->pool == p && a->slot == slot && a->first_ms == 0)
-            remote_pools_settle(a, POOL_GONE, &why, now_ms);
+    log_warn("%s: a server of model '%s' does not answer",
+             p->replicas->replicas[slot].history->name, p->backend->base.name);
+    remote_house_look(p->backend->house);
 }
 
 static void end_check(remote_pool *p, size_t slot, bool is_well, double now_ms)
@@ -69,7 +65,7 @@ static void end_check(remote_pool *p, size_t slot, bool is_well, double now_ms)
     if (!is_well)
         check->due_ms = fmin(check->due_ms, now_ms + CHECK_AGAIN_MS);
     if (pool_check(p->replicas, slot, is_well, now_ms))
-        move_away(p, slot, now_ms);
+        move_away(p, slot);
 }
 
 /* Returns when the replica's check is to be looked at again. */

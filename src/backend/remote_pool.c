@@ -52,6 +52,8 @@ void remote_pools_take(remote_backend *b, remote_call *c, double now_ms)
             c->places[i] = pool_place_of(b->pools[i].replicas, &c->prefix);
     b->hedge_credit = fmin(b->hedge_credit + HEDGE_SHARE, HEDGE_CREDIT);
     c->wait_end_ms = now_ms + b->setting.wait_ms;
+    c->retries = b->setting.retries;
+    c->hedge_tokens = b->setting.hedge_tokens;
     wait_again(c);
 }
 
@@ -121,21 +123,41 @@ static double due_ms(const remote_attempt *a)
 /* When it is to be sent to another replica, too. */
 static double hedge_ms(const remote_call *c, const remote_attempt *a)
 {
-    uint32_t most = c->backend->setting.hedge_tokens;
-    bool is_short = c->max_tokens > 0 && c->max_tokens <= most;
-    if (!is_short || a->first_ms > 0 || c->attempts[1] != NULL || c->backend->hedge_credit < 1)
+    remote_backend *b = c->backend;
+    bool is_short = c->max_tokens > 0 && c->max_tokens <= c->hedge_tokens;
+    if (!is_short || a->first_ms > 0 || c->attempts[1] != NULL)
         return INFINITY;
-    return a->began_ms + pool_delay_quantile(&a->pool->replicas->delays, HEDGE_PART);
+    remote_house_lock(b->house);
+    double after_ms = b->hedge_credit < 1
+                          ? INFINITY
+                          : pool_delay_quantile(&a->pool->replicas->delays, HEDGE_PART);
+    remote_house_unlock(b->house);
+    return a->began_ms + after_ms;
 }
 
-static error_code begin(remote_call *c, remote_pool *p, size_t slot, double now_ms, failure *fail)
+/* False: it has ended again, and `fail` says why. */
+static bool send(remote_attempt *a, double now_ms, failure *fail)
 {
-    error_code code = remote_attempt_begin(c, p, slot, now_ms, fail);
-    for (size_t i = 0; code == OK && i < MOST_ATTEMPTS; i++)
+    remote_call *c = a->call;
+    if (remote_attempt_send(a, fail) != OK) {
+        remote_attempt_end(a, POOL_CANCELLED, now_ms);
+        return false;
+    }
+    for (size_t i = 0; i < MOST_ATTEMPTS; i++)
         if (c->attempts[i] != NULL)
-            remote_house_look_by(c->backend->house,
-                                 fmin(due_ms(c->attempts[i]), hedge_ms(c, c->attempts[i])));
-    return code;
+            remote_lane_look_by(c->lane, fmin(due_ms(c->attempts[i]), hedge_ms(c, c->attempts[i])));
+    return true;
+}
+
+void remote_pools_send(remote_lane *l, double now_ms)
+{
+    failure why;
+    for (remote_attempt *a = remote_lane_take_chosen(l), *next; a != NULL; a = next) {
+        remote_call *c = a->call;
+        next = a->next;
+        if (!send(a, now_ms, &why))
+            remote_call_finish(c, &why);
+    }
 }
 
 /* Whether there is room in the queue. */
@@ -162,7 +184,7 @@ static remote_pool *choose_now(remote_call *c, bool is_next, double now_ms, size
 }
 
 /* True: it waits no more. `is_next`: nobody waits for room before it. */
-static bool move_on(remote_call *c, bool is_next, double now_ms)
+static bool move_on(remote_lane *l, remote_call *c, bool is_next, double now_ms)
 {
     failure why;
     size_t slot;
@@ -178,17 +200,22 @@ static bool move_on(remote_call *c, bool is_next, double now_ms)
         begin_round(c, now_ms);
         return false;
     }
-    if (p == NULL || begin(c, p, slot, now_ms, &why) != OK)
+    remote_attempt *a = p != NULL ? remote_attempt_make(c, p, slot, now_ms) : NULL;
+    if (p != NULL && a == NULL)
+        failure_set(&why, ERR_MEMORY, "no memory for a request");
+    if (a != NULL)
+        remote_lane_choose(c->lane, a, l);
+    else
         remote_call_finish(c, &why);
     return true;
 }
 
-void remote_pools_dispatch(remote_backend *b, double now_ms)
+void remote_pools_dispatch(remote_lane *l, remote_backend *b, double now_ms)
 {
     bool is_next = true;
     for (remote_call **at = &b->waiting; *at != NULL;) {
         remote_call *c = *at, *next = c->next;
-        if (move_on(c, is_next, now_ms)) {
+        if (move_on(l, c, is_next, now_ms)) {
             *at = next;
             atomic_fetch_sub(&b->n_waiting, 1);
         } else {
@@ -198,7 +225,7 @@ void remote_pools_dispatch(remote_backend *b, double now_ms)
     }
     b->has_room = false;
     if (b->waiting != NULL)
-        remote_house_look_by(b->house, now_ms + QUEUE_LOOK_MS);
+        remote_lane_look_by(l, now_ms + QUEUE_LOOK_MS);
 }
 
 /* ---- after an attempt ------------------------------------------------------------------------ */
@@ -219,10 +246,23 @@ static void note_tried(remote_call *c, const remote_pool *p, size_t slot)
 
 static bool may_retry(const remote_call *c, pool_end_kind kind)
 {
-    const remote_backend *b = c->backend;
-    bool is_single = b->config->remote.replicas.n == 0;
+    bool is_single = c->backend->config->remote.replicas.n == 0;
     return !is_single && !c->is_whole && kind != POOL_ANSWERED && kind != POOL_CANCELLED &&
-           c->n_failed <= b->setting.retries;
+           c->n_failed <= c->retries;
+}
+
+/* After one that has failed: it waits for another replica, some time where this one is to blame. */
+static void try_again(remote_call *c, remote_pool *p, pool_end_kind kind, double now_ms)
+{
+    remote_house *h = c->backend->house;
+    remote_house_lock(h);
+    if (kind == POOL_FAILED)
+        c->not_before_ms =
+            now_ms + RETRY_FIRST_MS * exp2((double)c->n_failed - 1) * pool_draw(p->replicas);
+    if (kind != POOL_REFUSED)
+        atomic_fetch_add(&c->backend->retried, 1);
+    wait_again(c);
+    remote_house_unlock(h);
 }
 
 void remote_pools_settle(remote_attempt *a, pool_end_kind kind, const failure *why, double now_ms)
@@ -234,7 +274,6 @@ void remote_pools_settle(remote_attempt *a, pool_end_kind kind, const failure *w
     if (why->code == OK || kind == POOL_ANSWERED || (c->has_text && has_won))
         drop_attempts(c, a, now_ms);
     remote_attempt_end(a, kind, now_ms);
-    c->backend->has_room |= kind == POOL_ANSWERED || kind == POOL_CANCELLED;
     if (c->attempts[0] != NULL) { /* the other one goes on, from the beginning */
         if (was_read_from)
             forget_answer(c);
@@ -248,35 +287,51 @@ void remote_pools_settle(remote_attempt *a, pool_end_kind kind, const failure *w
     }
     c->last = *why;
     note_tried(c, p, slot);
-    if (kind == POOL_FAILED)
-        c->not_before_ms =
-            now_ms + RETRY_FIRST_MS * exp2((double)c->n_failed - 1) * pool_draw(p->replicas);
-    if (kind != POOL_REFUSED)
-        atomic_fetch_add(&c->backend->retried, 1);
-    wait_again(c);
+    try_again(c, p, kind, now_ms);
 }
 
 /* ---- hedging --------------------------------------------------------------------------------- */
 
+/* At another replica, too; NULL: there is none with room. */
+static remote_attempt *choose_second(remote_call *c, double now_ms)
+{
+    remote_backend *b = c->backend;
+    size_t slot;
+    remote_house_lock(b->house);
+    remote_pool *p = choose_any(c, false, now_ms, &slot);
+    remote_attempt *a = p != NULL ? remote_attempt_make(c, p, slot, now_ms) : NULL;
+    b->hedge_credit -= a != NULL;
+    remote_house_unlock(b->house);
+    return a;
+}
+
 /* Returns when it might be time. */
-static double hedge(remote_attempt *a, double now_ms)
+static double hedge(const remote_attempt *a, double now_ms)
 {
     remote_call *c = a->call;
     failure why;
-    size_t slot;
     double due_ms = hedge_ms(c, a);
     if (now_ms < due_ms)
         return due_ms;
     note_tried(c, a->pool, a->slot);
-    remote_pool *p = choose_any(c, false, now_ms, &slot);
-    if (p == NULL || begin(c, p, slot, now_ms, &why) != OK)
+    remote_attempt *second = choose_second(c, now_ms);
+    if (second == NULL || !send(second, now_ms, &why))
         return now_ms + QUEUE_LOOK_MS;
-    c->backend->hedge_credit--;
     atomic_fetch_add(&c->backend->hedged, 1);
     return INFINITY;
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
+
+/* Health checks found that nobody answers there. */
+static bool is_at_unwell(const remote_attempt *a)
+{
+    remote_house *h = a->call->backend->house;
+    remote_house_lock(h);
+    bool is_unwell = a->pool->replicas->replicas[a->slot].unwell >= POOL_UNWELL;
+    remote_house_unlock(h);
+    return is_unwell;
+}
 
 /* True: the attempt is over, as `why` and `kind` say. */
 static bool is_over(const remote_attempt *a, double now_ms, pool_end_kind *kind, failure *why)
@@ -287,22 +342,23 @@ static bool is_over(const remote_attempt *a, double now_ms, pool_end_kind *kind,
         failure_set(why, ERR_CANCELLED, "cancelled");
     else if (c->end_ms > 0 && now_ms >= c->end_ms)
         failure_set(why, ERR_TIMEOUT, "the request's deadline has passed");
-    else if (!remote_attempt_has_lost(a, why)) {
+    else if (a->first_ms == 0 && is_at_unwell(a)) {
+        *kind = POOL_GONE;
+        failure_set(why, ERR_TIMEOUT, "a server of model '%s' does not answer",
+                    c->backend->base.name);
+    } else if (!remote_attempt_has_lost(a, why)) {
         *kind = POOL_FAILED;
         return remote_attempt_is_late(a, now_ms, why);
     }
     return true;
 }
 
-double remote_pools_look(remote_backend *b, double now_ms)
+double remote_pools_look(remote_lane *l, double now_ms)
 {
     double next_ms = INFINITY;
-    for (remote_attempt *a = remote_house_first(b->house); a != NULL;
-         a = remote_house_next(b->house)) {
+    for (remote_attempt *a = remote_lane_first(l); a != NULL; a = remote_lane_next(l)) {
         pool_end_kind kind;
         failure why;
-        if (a->call->backend != b)
-            continue;
         if (is_over(a, now_ms, &kind, &why)) {
             remote_pools_settle(a, kind, &why, now_ms);
             continue;

@@ -125,7 +125,7 @@ error_code remote_classify(backend *base, const request *r, const prepared_promp
     call->probe->windowed = windowed;
     *c = (remote_classification){
         .base.operations = base->operations, .call = call, .prompt_tokens = p->n_tokens};
-    remote_house_send(b->house, call);
+    remote_house_send(b->house, call, r->lane);
     *out = &c->base;
     return OK;
 }

@@ -94,6 +94,7 @@ typedef struct request {
     size_t n_stops;
     request_priority priority; /* of the reply */
     double deadline_ms;        /* from submission on, then it fails with ERR_TIMEOUT; 0: none */
+    size_t lane;               /* whose thread is to be told of it (backend_houses_adopt) */
 } request;
 
 #endif

@@ -18,6 +18,7 @@
 #include "cli/probe_check.h"
 #include "cli/reload.h"
 #include "cli/service_manager.h"
+#include "kernel/kernel.h"
 #include "orchestra/calibration_file.h"
 #include "orchestra/describe.h"
 #include "server/server.h"
@@ -410,6 +411,8 @@ static error_code open_and_serve(stage *st, const serve_options *o, failure *fai
         .allow_without_key = c->allow_without_key,
         .tls_certificate = c->tls_certificate,
         .tls_key = c->tls_key,
+        .loops = c->loops,
+        .cores = (uint32_t)team_default_size(),
         .max_connections = c->max_connections,
         .max_connections_per_address = c->max_connections_per_address,
         .allowed_hosts = c->allowed_hosts,

@@ -250,6 +250,7 @@ static error_code check_engine_and_server(const config *c, failure *fail)
         {"engine.prefill_chunk", c->engine.prefill_chunk, 1, 65536},
         {"engine.queue_limit", c->engine.queue_limit, 0, 100000},
         {"engine.step_budget_ms", c->engine.step_budget_ms, 1, 10000},
+        {"server.loops", c->server.loops, 0, 32},
         {"server.max_connections", c->server.max_connections, 1, 65535},
         {"server.max_connections_per_address", c->server.max_connections_per_address, 0, 65535},
         {"server.max_body_bytes", c->server.max_body_bytes, 1024, 1u << 30},

@@ -279,6 +279,7 @@ typedef struct config_server {
     char *budget_file;      /* what they have spent is kept there; NULL: in memory alone */
     bool allow_without_key; /* another address than this machine's own may go without */
     char *tls_certificate, *tls_key; /* PEM files; both or neither */
+    uint32_t loops; /* threads that wait for sockets; 0: as suits models and processors */
     uint32_t max_connections;
     uint32_t max_connections_per_address; /* 0: half of them, and for this machine all */
     config_texts allowed_hosts;   /* NAME or NAME:PORT; without a key others are refused … */

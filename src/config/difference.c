@@ -60,7 +60,7 @@ static bool same_server(const config *first, const config *second)
            same_text(a->keys_file, b->keys_file) && same_text(a->budget_file, b->budget_file) &&
            a->allow_without_key == b->allow_without_key &&
            same_text(a->tls_certificate, b->tls_certificate) && same_text(a->tls_key, b->tls_key) &&
-           a->max_connections == b->max_connections &&
+           a->loops == b->loops && a->max_connections == b->max_connections &&
            a->max_connections_per_address == b->max_connections_per_address &&
            same_texts(&a->allowed_hosts, &b->allowed_hosts) &&
            same_texts(&a->allowed_origins, &b->allowed_origins) &&

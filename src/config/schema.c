@@ -204,6 +204,7 @@ static const cyaml_schema_field_t server_fields[] = {
     FLAG(allow_without_key, file_server),
     TEXT(tls_certificate, OPTIONAL, file_server),
     TEXT(tls_key, OPTIONAL, file_server),
+    UINT(loops, file_server),
     UINT(max_connections, file_server),
     UINT(max_connections_per_address, file_server),
     CYAML_FIELD_SEQUENCE_COUNT("allowed_hosts", OPTIONAL, file_server, allowed_hosts,

@@ -147,6 +147,7 @@ typedef struct file_server {
     bool *allow_without_key;
     char *tls_certificate;
     char *tls_key;
+    uint32_t *loops;
     uint32_t *max_connections;
     uint32_t *max_connections_per_address;
     char **allowed_hosts;

@@ -96,6 +96,7 @@ static error_code take_server(config *c, const file_server *f, const char *file,
     f = f != NULL ? f : &nothing;
     TAKE(s->port, f->port);
     TAKE(s->allow_without_key, f->allow_without_key);
+    TAKE(s->loops, f->loops);
     TAKE(s->max_connections, f->max_connections);
     TAKE(s->max_connections_per_address, f->max_connections_per_address);
     TAKE(s->max_body_bytes, f->max_body_bytes);

@@ -153,19 +153,19 @@ error_code orchestra_create(orchestra **out, const config *c, house_progress pro
     return orchestra_create_of(out, house_kinds, c, progress, fail);
 }
 
-error_code orchestra_adopt(orchestra *o, int epoll, failure *fail)
+error_code orchestra_adopt(orchestra *o, const int *epolls, size_t n, failure *fail)
 {
-    return backend_houses_adopt(&o->houses, epoll, fail);
+    return backend_houses_adopt(&o->houses, epolls, n, fail);
 }
 
-void orchestra_note(orchestra *o, const struct epoll_event *event)
+void orchestra_note(orchestra *o, size_t lane, const struct epoll_event *event)
 {
-    backend_houses_note(&o->houses, event);
+    backend_houses_note(&o->houses, lane, event);
 }
 
-double orchestra_turn(orchestra *o)
+double orchestra_turn(orchestra *o, size_t lane)
 {
-    return backend_houses_turn(&o->houses);
+    return backend_houses_turn(&o->houses, lane);
 }
 
 void orchestra_destroy(orchestra *o)

@@ -95,13 +95,16 @@ error_code orchestra_create_of(orchestra **out, const house_kind *const *kinds, 
                                house_progress progress, failure *fail);
 void orchestra_destroy(orchestra *o); /* after every run was released */
 
-/* For a thread that waits for descriptors: once it has adopted the orchestra, what models at other
- * servers wait for is in its epoll, with odd numbers for data. Their events go to orchestra_note,
- * and what is to be done is done in turns, one before each of its waits. A turn returns after how
- * many milliseconds there is to be another; INFINITY: only after events. */
-error_code orchestra_adopt(orchestra *o, int epoll, failure *fail);
-void orchestra_note(orchestra *o, const struct epoll_event *event);
-double orchestra_turn(orchestra *o);
+/* For threads that wait for descriptors: once they have adopted the orchestra, each has a lane,
+ * from 0 to n - 1, and what the requests of its lane wait for at other servers is in its epoll,
+ * with odd numbers for data. Their events go to orchestra_note, and what is to be done is done in
+ * turns, one before each of its waits. A turn returns after how many milliseconds there is to be
+ * another; INFINITY: only after events. Once, before there is a request; n <= HOUSE_MOST_LANES. */
+error_code orchestra_adopt(orchestra *o, const int *epolls, size_t n, failure *fail);
+void orchestra_note(orchestra *o, size_t lane, const struct epoll_event *event);
+double orchestra_turn(orchestra *o, size_t lane);
+/* Some model is at another server. */
+bool orchestra_is_remote(const orchestra *o);
 /* No model is in this process: a request is started, and goes on after a probe, within moments. */
 bool orchestra_is_light(const orchestra *o);
 

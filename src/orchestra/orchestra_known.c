@@ -45,6 +45,14 @@ bool orchestra_is_light(const orchestra *o)
     return true;
 }
 
+bool orchestra_is_remote(const orchestra *o)
+{
+    for (size_t i = 0; i < o->n_players; i++)
+        if (orchestra_model(o, i) == NULL)
+            return true;
+    return false;
+}
+
 kv_type orchestra_kv_type(const orchestra *o, size_t index)
 {
     return house_kv_type(&o->config->models[index]);

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "server/exchange.h"
+#include "server/loop.h"
 
 #define IN_LIMIT (HTTP_HEAD_LIMIT + 2 * CONNECTION_READ_SIZE)
 #define OUT_LIMIT ((size_t)128 << 20) /* above the largest answer */
@@ -16,7 +17,7 @@
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-connection *connection_create(server *s, int fd, const peer *from)
+connection *connection_create(server *s, loop *of, int fd, const peer *from)
 {
     connection *c = calloc(1, sizeof *c);
     if (c == NULL) {
@@ -24,6 +25,7 @@ connection *connection_create(server *s, int fd, const peer *from)
         return NULL;
     }
     c->server = s;
+    c->loop = of;
     c->fd = fd;
     c->peer = *from;
     c->tls = s->tls != NULL ? tls_session_create(s->tls, fd) : NULL;
@@ -64,7 +66,7 @@ static void end_exchange(connection *c, bool completed)
 static void be_over(connection *c)
 {
     connection_await(c, CONNECTION_OVER, 0);
-    c->server->has_dead = true;
+    loop_note_over(c);
 }
 
 void connection_close(connection *c)
@@ -78,17 +80,13 @@ void connection_close(connection *c)
     close(c->fd);
     c->fd = -1;
     atomic_fetch_sub(&c->server->connections, 1);
+    loop_note_closed(c);
     if (c->exchange != NULL && !exchange_withdraw_work(c->exchange)) {
         connection_await(c, CONNECTION_GONE, 0);
         return;
     }
     end_exchange(c, false);
     be_over(c);
-}
-
-bool connection_is_spare(const connection *c)
-{
-    return c->state == CONNECTION_HEAD || c->state == CONNECTION_LINGERING;
 }
 
 uint32_t connection_interest(const connection *c)

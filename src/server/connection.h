@@ -1,6 +1,6 @@
 /*
  * connection.h: one client's socket: reads requests, one at a time and in order, and sends their
- * answers. Inside the server room only; the loop's thread alone calls, but for mailbox_post.
+ * answers. Inside the server room only; its loop's thread alone calls, but for loop_post.
  *
  *   HEAD → BODY → WORKING → SENDING → HEAD …           keeps alive
  *                                   → LINGERING → closed
@@ -34,13 +34,15 @@ typedef enum connection_state {
 
 struct connection {
     server *server;
+    loop *loop; /* whose it is */
     int fd;
     tls_session *tls;            /* NULL: plain */
     connection *next, *previous; /* the loop's list: the oldest first */
     connection *next_posted;     /* guarded by the mailbox's lock, as is the next */
     bool is_posted;
     peer peer;
-    connection_excess excess;
+    connection *newer, *older; /* guarded by the gate's lock, as is the next */
+    connection_excess excess;  /* which its loop alone changes */
 
     connection_state state;
     bool is_at_end;  /* the client has sent its last byte */
@@ -65,7 +67,7 @@ struct connection {
 };
 
 /* Takes the socket. NULL: no memory, and the socket is closed. */
-connection *connection_create(server *s, int fd, const peer *from);
+connection *connection_create(server *s, loop *of, int fd, const peer *from);
 void connection_free(connection *c); /* only what is OVER */
 
 /* Each moves on as far as it goes; the connection may be OVER after it. */

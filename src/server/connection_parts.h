@@ -1,5 +1,6 @@
 /* connection_parts.h: between connection.c, which has a connection's states, deadlines and sending,
- * connection_read.c, which has its reading, and connection_out.c, where an answer is handed over.
+ * connection_read.c, which has its reading, and connection_out.c, where its state is set and an
+ * answer is handed over.
  */
 #ifndef SERVER_CONNECTION_PARTS_H
 #define SERVER_CONNECTION_PARTS_H

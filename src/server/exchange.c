@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "server/loop.h"
+
 /* A body up to here is read in some tens of milliseconds at most, tokenising included. */
 #define SHORT_BODY ((size_t)64 << 10)
 /* Without tokenising a body up to here is read in half a millisecond at most. */
@@ -32,7 +34,7 @@ void exchange_signal(exchange *e, unsigned bits)
 {
     pthread_mutex_lock(&e->lock);
     e->signals |= bits;
-    mailbox_post(e->server->mailbox, e->connection);
+    loop_post(e->connection);
     pthread_mutex_unlock(&e->lock);
 }
 

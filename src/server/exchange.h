@@ -2,7 +2,7 @@
  * exchange.h: one HTTP request and its answer, from the first header to the last byte. Inside the
  * server room only.
  *
- * An exchange belongs to the loop's thread: that thread makes it, moves it on and frees it. While
+ * An exchange belongs to its loop's thread: that thread makes it, moves it on and frees it. While
  * `is_working`, a worker has its body, its run and its text. Other threads only signal: the
  * conductor that the run has something new, a worker that it is done, the stopping server that it
  * is over. A signal is kept until the loop's thread takes it; no lock is held while run_* is
@@ -20,6 +20,7 @@
 #include "server/keys.h"
 #include "server/latest.h"
 #include "server/listener.h"
+#include "server/loop.h"
 #include "server/mailbox.h"
 #include "server/metrics.h"
 #include "server/openai.h"
@@ -168,16 +169,14 @@ struct exchange {
 struct server {
     char *host;
     server_options options; /* its lists of texts are the configuration's */
-    listener listener;      /* its socket is the loop's once that runs */
+    listener listener;      /* its socket is the loops' once they run */
     tls *tls;               /* NULL: plain HTTP */
     orchestra *orchestra;
     metrics *metrics;
     latest *latest;
     workers *workers;
-    mailbox *mailbox; /* what is told to the loop */
-    loop *loop;
-    connection *oldest, *newest; /* the loop's list … */
-    bool has_dead;               /* … in which some are over */
+    loops *loops;
+    gate gate;
     response_store *responses;
     int64_t created; /* Unix seconds */
     atomic_bool draining;
@@ -187,7 +186,7 @@ struct server {
     pthread_mutex_t lock;     /* guards the next two */
     exchange *exchanges;      /* a list */
     keys *keys;               /* NULL: none is asked for */
-    budget_file *budgets;     /* the loop's once that runs; NULL: none is kept */
+    budget_file *budgets;     /* the first loop's once that runs; NULL: none is kept */
     bool stopping;
     int idle_fd;
 };

@@ -48,22 +48,83 @@ static size_t peer_limit(const server *s, const peer *p)
     return p->is_loopback || all < 2 ? all : all / 2;
 }
 
-connection_excess gate_excess(const connection *new)
+/* What it is too much for, beside the others that have a place. Under the lock. */
+static connection_excess find_excess(const gate *g, const connection *c)
 {
+    const server *s = c->server;
     size_t all = 0, same = 0;
-    for (const connection *c = new->server->oldest; c != NULL; c = c->next) {
-        bool counts = c != new && c->fd >= 0 && c->excess == EXCESS_NONE;
+    for (const connection *other = g->oldest; other != NULL; other = other->newer) {
+        bool counts = other != c && other->excess == EXCESS_NONE;
         all += counts;
-        same += counts && is_same_peer(&c->peer, &new->peer);
+        same += counts && is_same_peer(&other->peer, &c->peer);
     }
-    if (all >= new->server->options.max_connections)
+    if (all >= s->options.max_connections)
         return EXCESS_ALL;
-    return same >= peer_limit(new->server, &new->peer) ? EXCESS_PEER : EXCESS_NONE;
+    return same >= peer_limit(s, &c->peer) ? EXCESS_PEER : EXCESS_NONE;
+}
+
+void gate_init(gate *g)
+{
+    *g = (gate){.oldest = NULL};
+    pthread_mutex_init(&g->lock, NULL);
+}
+
+void gate_free(gate *g)
+{
+    pthread_mutex_destroy(&g->lock);
+}
+
+void gate_enter(connection *c)
+{
+    gate *g = &c->server->gate;
+    pthread_mutex_lock(&g->lock);
+    c->excess = find_excess(g, c);
+    c->older = g->newest;
+    if (g->newest != NULL)
+        g->newest->newer = c;
+    else
+        g->oldest = c;
+    g->newest = c;
+    pthread_mutex_unlock(&g->lock);
+}
+
+void gate_leave(connection *c)
+{
+    gate *g = &c->server->gate;
+    pthread_mutex_lock(&g->lock);
+    if (c->older != NULL)
+        c->older->newer = c->newer;
+    else
+        g->oldest = c->newer;
+    if (c->newer != NULL)
+        c->newer->older = c->older;
+    else
+        g->newest = c->older;
+    pthread_mutex_unlock(&g->lock);
 }
 
 bool gate_has_place(connection *c)
 {
-    if (c->excess != EXCESS_NONE)
-        c->excess = gate_excess(c);
+    gate *g = &c->server->gate;
+    if (c->excess == EXCESS_NONE)
+        return true;
+    pthread_mutex_lock(&g->lock);
+    c->excess = find_excess(g, c);
+    pthread_mutex_unlock(&g->lock);
     return c->excess == EXCESS_NONE;
+}
+
+connection *gate_find_spare(gate *g)
+{
+    connection *found = NULL;
+    pthread_mutex_lock(&g->lock);
+    for (connection *c = g->oldest; c != NULL; c = c->newer) {
+        if (!connection_is_spare(c) || (found != NULL && c->excess == EXCESS_NONE))
+            continue;
+        found = c;
+        if (c->excess != EXCESS_NONE)
+            break;
+    }
+    pthread_mutex_unlock(&g->lock);
+    return found;
 }

@@ -13,7 +13,7 @@
 struct mailbox {
     int fd;
     pthread_mutex_t lock; /* guards the others */
-    connection *posted;
+    connection *posted, *given;
     bool woken;
     const void *owner; /* the loop's thread, which looks before it waits; NULL: not known yet */
     mailbox_orders orders;
@@ -76,6 +76,15 @@ void mailbox_post(mailbox *m, connection *c)
     pthread_mutex_unlock(&m->lock);
 }
 
+void mailbox_give(mailbox *m, connection *c)
+{
+    pthread_mutex_lock(&m->lock);
+    c->next = m->given;
+    m->given = c;
+    wake(m);
+    pthread_mutex_unlock(&m->lock);
+}
+
 void mailbox_stop_listening(mailbox *m)
 {
     pthread_mutex_lock(&m->lock);
@@ -120,6 +129,16 @@ connection *mailbox_take(mailbox *m)
         m->posted = c->next_posted;
         c->is_posted = false;
     }
+    pthread_mutex_unlock(&m->lock);
+    return c;
+}
+
+connection *mailbox_take_given(mailbox *m)
+{
+    pthread_mutex_lock(&m->lock);
+    connection *c = m->given;
+    if (c != NULL)
+        m->given = c->next;
     pthread_mutex_unlock(&m->lock);
     return c;
 }

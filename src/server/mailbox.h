@@ -1,6 +1,6 @@
 /*
- * mailbox.h: what other threads tell the loop's: that a connection has signals, that it is to stop
- * listening, that it is to end. Inside the server room only.
+ * mailbox.h: what other threads tell a loop's: that a connection is its, that one has signals, that
+ * it is to stop listening, that it is to end. Inside the server room only.
  */
 #ifndef SERVER_MAILBOX_H
 #define SERVER_MAILBOX_H
@@ -14,6 +14,7 @@ void mailbox_destroy(mailbox *m); /* NULL too; nobody posts any more */
 
 /* Any thread. */
 void mailbox_post(mailbox *m, connection *c); /* connection_posted will be called */
+void mailbox_give(mailbox *m, connection *c); /* it is new, and in no list */
 void mailbox_stop_listening(mailbox *m);
 void mailbox_end(mailbox *m);
 
@@ -28,6 +29,7 @@ int mailbox_fd(const mailbox *m); /* readable: there is something */
 mailbox_orders mailbox_open(mailbox *m);
 /* The next of those that were posted, or NULL. */
 connection *mailbox_take(mailbox *m);
+connection *mailbox_take_given(mailbox *m); /* likewise */
 /* A signal of an exchange that has ended may still be there. */
 void mailbox_forget(mailbox *m, connection *gone);
 

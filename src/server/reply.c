@@ -50,6 +50,7 @@ bool replies_create(exchange *e, chat_request *r, api_error *error)
     size_t prompts = r->n_prompts > 0 ? r->n_prompts : 1;
     size_t n = prompts * r->manner.n;
     e->request = r;
+    r->request.lane = loop_lane(e->connection->loop);
     e->choices = calloc(n, sizeof *e->choices);
     if (e->choices == NULL)
         return api_error_set(error, 503, "out_of_memory", "", "no memory for the replies");

@@ -14,7 +14,8 @@
 #include "base/log.h"
 #include "server/exchange.h"
 #include "server/loop.h"
-#include "server/mailbox.h"
+
+#define MOST_LOOPS 4 /* that are made unasked */
 
 /* "[::1]", as it stands in a URL, is the address ::1. */
 static char *copy_host(const char *host)
@@ -27,7 +28,8 @@ static char *copy_host(const char *host)
 /* Connections are descriptors: what was announced must be possible. */
 static error_code reserve_descriptors(const server *s, failure *fail)
 {
-    const rlim_t need = (rlim_t)s->options.max_connections + LOOP_RESERVE + 64;
+    const rlim_t need = (rlim_t)s->options.max_connections + LOOP_RESERVE +
+                        LOOP_DESCRIPTORS * HOUSE_MOST_LANES + 64;
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
         return OK;
@@ -101,6 +103,7 @@ error_code server_create(server **out, const server_options *options, failure *f
     s->created = (int64_t)time(NULL);
     s->options = *options;
     pthread_mutex_init(&s->lock, NULL);
+    gate_init(&s->gate);
     json_object_seed(0); /* before there are threads: its own start is not safe for them */
     s->host = copy_host(options->host);
     error_code code = OK;
@@ -127,6 +130,16 @@ error_code server_create(server **out, const server_options *options, failure *f
     return OK;
 }
 
+/* What is passed on has a thread for each core. Models in this process have no use for a second one.
+ */
+static size_t count_loops(const server *s)
+{
+    const server_options *o = &s->options;
+    if (o->loops > 0 || o->cores == 0 || !orchestra_is_remote(s->orchestra))
+        return o->loops > 0 ? o->loops : 1;
+    return o->cores < MOST_LOOPS ? o->cores : MOST_LOOPS;
+}
+
 error_code server_start(server *s, orchestra *o, failure *fail)
 {
     s->orchestra = o;
@@ -137,14 +150,12 @@ error_code server_start(server *s, orchestra *o, failure *fail)
         code = workers_create(&s->workers, fail);
     if (code == OK)
         code = response_store_create(&s->responses, fail);
-    if (code == OK)
-        code = mailbox_create(&s->mailbox, fail);
     if (code != OK)
         return code;
     if (listen(s->listener.fd, SOMAXCONN) != 0)
         return failure_set(fail, ERR_IO, "cannot listen on %s: %s", s->listener.url,
                            strerror(errno));
-    return loop_create(&s->loop, s, listener_take(&s->listener), fail);
+    return loops_create(&s->loops, s, count_loops(s), listener_take(&s->listener), fail);
 }
 
 const char *server_url(const server *s)
@@ -158,7 +169,7 @@ void server_drain(server *s)
     atomic_store(&s->draining, true);
     bool is_idle = s->exchanges == NULL;
     pthread_mutex_unlock(&s->lock);
-    mailbox_stop_listening(s->mailbox);
+    loops_stop_listening(s->loops);
     uint64_t one = 1;
     if (is_idle && write(s->idle_fd, &one, sizeof one) < 0)
         log_warn("cannot tell that the server is idle");
@@ -183,12 +194,11 @@ void server_destroy(server *s)
     if (s == NULL)
         return;
     atomic_store(&s->draining, true);
-    if (s->loop != NULL)
+    if (s->loops != NULL)
         server_cancel(s);
     if (s->workers != NULL)
         workers_end(s->workers); /* before the exchanges that they work for */
-    loop_destroy(s->loop);
-    mailbox_destroy(s->mailbox);
+    loops_destroy(s->loops);
     if (s->workers != NULL)
         workers_destroy(s->workers);
     latest_destroy(s->latest);
@@ -199,6 +209,7 @@ void server_destroy(server *s)
     if (s->idle_fd >= 0)
         close(s->idle_fd);
     pthread_mutex_destroy(&s->lock);
+    gate_free(&s->gate);
     free(s->host);
     budget_file_close(s->budgets, s->keys);
     keys_release(s->keys);

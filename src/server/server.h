@@ -2,7 +2,7 @@
  * server.h: the HTTP door: OpenAI's chat completions, models, decisions and health.
  *
  * Knows HTTP and JSON; knows no tensor. A waiting request holds a connection, no thread: the run's
- * `wake` posts it to the one loop. A client that goes away cancels its work at once. What takes
+ * `wake` posts it to its loop. A client that goes away cancels its work at once. What takes
  * long before there is a run (JSON, templates, tokens) is done by workers.
  *
  * Order of calls: server_create (takes the port, so that a busy one is known before the models are
@@ -38,9 +38,11 @@ typedef struct server_options {
     const char *keys_file;                 /* more of them (docs/http.md); NULL: none */
     const char *budget_file;               /* what they have spent; NULL: a restart forgets it */
     bool has_prices;                       /* models cost something: keys may have budgets */
-    uint32_t max_connections;              /* ≥ 1; one more is answered 503 */
-    uint32_t max_connections_per_address;  /* 0: half of them, and for this machine all */
-    uint32_t max_body_bytes;               /* a larger body is answered 413 */
+    uint32_t loops; /* threads that wait for sockets, up to HOUSE_MOST_LANES; 0: as suits … */
+    uint32_t cores; /* … so many, which this process may use; 0: not known */
+    uint32_t max_connections;             /* ≥ 1; one more is answered 503 */
+    uint32_t max_connections_per_address; /* 0: half of them, and for this machine all */
+    uint32_t max_body_bytes;              /* a larger body is answered 413 */
     /* Without a key: the names that are served besides this machine's own, and the pages. */
     config_texts allowed_hosts, allowed_origins;
     /* Other names of models, or of auto; what any other name means, or NULL. */

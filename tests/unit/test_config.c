@@ -83,7 +83,8 @@ static void test_values(void **state)
         "    - {name: sure, intent: tool, max_entropy: 0.2, model: small, lookup: off}\n"
         "    - {name: rest, above_prompt_tokens: 7, model: large, lookup: 4}\n"
         "engine: {threads: 2}\nserver: {port: 0, host: '::1', allowed_hosts: [a.lan, 'b.lan:9'],"
-        " allowed_origins: ['https://c'], max_connections_per_address: 7}\n";
+        " allowed_origins: ['https://c'], max_connections_per_address: 7,"
+        " loops: 3}\n";
     assert_int_equal(parse(&c, text, &fail), OK);
     assert_int_equal(c->probe.window_head, 0);
     assert_int_equal(c->probe.window_tail, 48);
@@ -108,6 +109,7 @@ static void test_values(void **state)
     assert_int_equal(c->server.allowed_origins.n, 1);
     assert_string_equal(c->server.allowed_origins.texts[0], "https://c");
     assert_int_equal(c->server.max_connections_per_address, 7);
+    assert_int_equal(c->server.loops, 3);
     config_free(c);
 }
 

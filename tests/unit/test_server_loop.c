@@ -87,13 +87,27 @@ static int free_models(void **state)
     return 0;
 }
 
-static error_code start(server **out)
+#define PLACES 8
+#define RESERVED 32 /* connections beyond these that are taken for /health */
+
+static error_code start(server **out, uint32_t loops)
 {
     failure fail = {0};
     const server_options options = {
-        .host = "127.0.0.1", .max_connections = 8, .max_body_bytes = 1 << 20};
+        .host = "127.0.0.1", .loops = loops, .max_connections = PLACES, .max_body_bytes = 1 << 20};
     assert_int_equal(server_create(out, &options, &fail), OK);
     return server_start(*out, players, &fail);
+}
+
+static int open_connection(const server *s, int seconds)
+{
+    const struct timeval patience = {.tv_sec = seconds};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    to.sin_port = htons((uint16_t)atoi(strrchr(server_url(s), ':') + 1));
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    return fd;
 }
 
 /* Whether /health answers within so many seconds. */
@@ -101,13 +115,8 @@ static bool is_healthy(const server *s, int seconds)
 {
     static const char ask[] =
         "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    const struct timeval patience = {.tv_sec = seconds};
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    to.sin_port = htons((uint16_t)atoi(strrchr(server_url(s), ':') + 1));
     char answer[16] = "";
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    int fd = open_connection(s, seconds);
     assert_int_equal(send(fd, ask, strlen(ask), 0), strlen(ask));
     ssize_t n = recv(fd, answer, 12, MSG_WAITALL);
     close(fd);
@@ -118,7 +127,7 @@ static void test_accept_fails(void **state)
 {
     (void)state;
     server *s;
-    assert_int_equal(start(&s), OK);
+    assert_int_equal(start(&s, 1), OK);
     assert_true(is_healthy(s, 5));
     atomic_store(&accepts_that_fail, 1);
     atomic_store(&adds_that_fail, 2); /* … and so does watching for the next one, twice */
@@ -131,13 +140,64 @@ static void test_accept_fails(void **state)
 static void test_start_fails(void **state)
 {
     (void)state;
-    for (int before = 0; before < 2; before++) { /* the wake-up's, and the socket's */
+    for (int before = 0; before < 3; before++) { /* the wake-ups', and the socket's */
         server *s;
         atomic_store(&adds_before, before);
         atomic_store(&adds_that_fail, 1);
-        assert_int_equal(start(&s), ERR_IO);
+        assert_int_equal(start(&s, 2), ERR_IO);
         server_destroy(s);
     }
+}
+
+/* All is taken, by connections that ask nothing, of three loops: each that comes is served, and the
+ * one that is closed for it is the oldest without a place, whichever loop has it. */
+static void test_loops_make_room(void **state)
+{
+    (void)state;
+    server *s;
+    int idle[PLACES + RESERVED];
+    char nothing;
+    const size_t n = sizeof idle / sizeof *idle;
+    assert_int_equal(start(&s, 3), OK);
+    for (size_t i = 0; i < n; i++)
+        idle[i] = open_connection(s, 60);
+    for (size_t i = 0; i < 6; i++) {
+        assert_true(is_healthy(s, 60));
+        assert_int_equal(recv(idle[PLACES + i], &nothing, 1, 0), 0);
+        int one_more = open_connection(s, 60); /* in place of the one that has been served */
+        close(idle[PLACES + i]);
+        idle[PLACES + i] = one_more;
+    }
+    for (size_t i = 0; i < PLACES; i++)
+        assert_int_equal(recv(idle[i], &nothing, 1, MSG_DONTWAIT), -1);
+    for (size_t i = 0; i < n; i++)
+        close(idle[i]);
+    server_destroy(s);
+}
+
+/* Draining ends no connection of any loop that asks something. */
+static void test_loops_drain(void **state)
+{
+    (void)state;
+    static const char begin[] = "GET /health HTTP/1.1\r\nHost: localhost\r\n",
+                      end[] = "Connection: close\r\n\r\n";
+    server *s;
+    int fds[6];
+    char answer[16] = "";
+    assert_int_equal(start(&s, 3), OK);
+    for (size_t i = 0; i < 6; i++) {
+        fds[i] = open_connection(s, 60);
+        assert_int_equal(send(fds[i], begin, strlen(begin), 0), strlen(begin));
+    }
+    assert_true(is_healthy(s, 60)); /* which was taken after them */
+    server_drain(s);
+    for (size_t i = 0; i < 6; i++) {
+        assert_int_equal(send(fds[i], end, strlen(end), 0), strlen(end));
+        assert_int_equal(recv(fds[i], answer, 12, MSG_WAITALL), 12);
+        assert_memory_equal(answer, "HTTP/1.1 200", 12);
+        close(fds[i]);
+    }
+    server_destroy(s);
 }
 
 int main(void)
@@ -145,6 +205,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accept_fails),
         cmocka_unit_test(test_start_fails),
+        cmocka_unit_test(test_loops_make_room),
+        cmocka_unit_test(test_loops_drain),
     };
     return cmocka_run_group_tests(tests, load_models, free_models);
 }
