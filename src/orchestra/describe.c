@@ -120,7 +120,10 @@ static void write_plan(json_out *o, const config *c, const plan *p)
     json_out_text(o, "rule", p->rule, strlen(p->rule));
     json_out_word(o, "fallback", fallback_name(p->fallback));
     json_out_text(o, "reason", p->reason, strlen(p->reason));
-    json_out_count(o, "prompt_tokens", (int64_t)p->prompt_tokens);
+    if (p->prompt_tokens > 0)
+        json_out_count(o, "prompt_tokens", (int64_t)p->prompt_tokens);
+    else
+        json_out_word(o, "prompt_tokens", NULL); /* nobody counted them */
     if (!isnan(p->success))
         json_out_real(o, "success", p->success);
     if (p->sampling != NULL)

@@ -19,7 +19,7 @@ test('health, readiness and decisions', async () => {
   assert.ok(body.plan.prompt_tokens > 0 && body.receipt.overhead.total_ms > 0);
   assert.equal(body.intent.windowed, false);
   const pinned = (await server.json('/v1/route', { ...hello, model: 'large' })).body;
-  assert.deepEqual([pinned.plan.model, pinned.plan.rule, pinned.intent], ['large', 'pinned', null]);
+  assert.deepEqual([pinned.plan.model, pinned.plan.rule, pinned.intent, pinned.plan.prompt_tokens], ['large', 'pinned', null, null]);
 });
 
 // Every sample of /metrics by its name and labels, once its form has been checked.
