@@ -30,7 +30,7 @@ error_code weight_memory_create(weight_memory **out, size_t most_bytes, failure 
     }
     size_t past = (size_t)(uintptr_t)w->mapped % HUGE_PAGE_BYTES;
     w->next = w->mapped + (HUGE_PAGE_BYTES - past) % HUGE_PAGE_BYTES;
-    w->end = w->next + most_bytes;
+    w->end = w->next + (most_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; /* pages are longer */
     madvise(w->mapped, w->mapped_bytes, MADV_HUGEPAGE); /* a wish: fewer TLB misses when granted */
     *out = w;
     return OK;

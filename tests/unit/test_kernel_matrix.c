@@ -27,6 +27,9 @@ static void test_weight_memory(void **state)
         matrix_destroy(m[i]);
     }
     weight_memory_destroy(memory);
+    assert_int_equal(weight_memory_create(&memory, 100, &fail), OK);
+    assert_non_null(weight_memory_take(memory, 100)); /* not whole lines */
+    weight_memory_destroy(memory);
     assert_int_equal(weight_memory_create(&memory, SIZE_MAX, &fail), ERR_MEMORY);
     assert_int_equal(weight_memory_create(&memory, SIZE_MAX / 4, &fail), ERR_MEMORY);
     activation_destroy(a);
