@@ -64,8 +64,8 @@ INLINE void dot_iq4(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], const char 
     UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
     {
         quads both = load_quads(q[i], columns);
-        quads low = look_up(table, low_nibbles(both));
-        quads high = look_up(table, high_nibbles(both));
+        quads low = look_up(table, both);
+        quads high = look_up(table, shift(both, -4));
         EACH_COLUMN
         {
             const int8_t *values = block_of(x, x_stride, c, block)->q + 4 * i;
@@ -111,8 +111,8 @@ INLINE void add_mxfp4(const void *record, const char *x, size_t x_stride, size_t
         UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
         {
             quads both = load_quads(w->q[b][i], columns);
-            quads low = look_up(table, low_nibbles(both));
-            quads high = look_up(table, high_nibbles(both));
+            quads low = look_up(table, both);
+            quads high = look_up(table, shift(both, -4));
             EACH_COLUMN
             {
                 const int8_t *values = block_of(x, x_stride, c, b)->q + 4 * i;

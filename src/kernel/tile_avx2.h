@@ -173,10 +173,11 @@ INLINE quads shift(quads q, int n)
     return (quads){{shift_half(q.half[0], n), shift_half(q.half[1], n)}};
 }
 
-/* The sixteen bytes, looked up by nibbles. */
-INLINE quads look_up(__m128i table, quads nibbles)
+/* The sixteen bytes, looked up by the lower nibble of each byte. */
+INLINE quads look_up(__m128i table, quads q)
 {
     __m256i both = _mm256_broadcastsi128_si256(table);
+    quads nibbles = and_bytes(q, 15);
     return (quads){
         {_mm256_shuffle_epi8(both, nibbles.half[0]), _mm256_shuffle_epi8(both, nibbles.half[1])}};
 }
