@@ -10,7 +10,7 @@
  * record the rows are interleaved: four consecutive columns ("a quad") of each of the sixteen rows
  * fill 64 bytes, which is one 512-bit register, two 256-bit ones, or q[quad][row][4] in C. Integers
  * are stored unsigned; the zero point comes back as −zero_point · Σx, summed once per activation.
- * Every record is a multiple of 64 bytes, and at most 3 % larger than the file's blocks.
+ * A record is as large as the file's blocks of its rows: a multiple of 64 bytes, or of 32.
  *
  * Reduction order (promise 1), the same in every instruction set, so that integer products agree
  * bit for bit between them: per block of 32 columns an exact integer dot product, converted to f32,
@@ -33,7 +33,7 @@ enum {
     BLOCK_COLUMNS = 32,    /* columns that share one activation scale */
     BLOCK_QUADS = 8,       /* quads in a block */
     TILE_COLUMNS = 8,      /* most columns one tile function takes */
-    RECORD_ALIGNMENT = 64, /* bytes; records are multiples of it */
+    RECORD_ALIGNMENT = 64, /* bytes; records are multiples of it, or of half of it */
     K_COLUMNS = 256,       /* columns of a K-quant's super-block */
     K_BLOCKS = K_COLUMNS / BLOCK_COLUMNS,
     PAIR_COLUMNS = 2 * BLOCK_COLUMNS, /* columns of a Q8_0 or Q4_0 record */
@@ -44,6 +44,10 @@ enum {
 /* Kernels load and store records and activation blocks with aligned instructions: the types say so,
  * so that variables are aligned and the sanitizer's alignment check finds what is not. */
 #define RECORD_ALIGNED _Alignas(RECORD_ALIGNMENT)
+/* A record of which every second one begins in the middle of a line, as sixteen 16-bit scales are
+ * half of one: loads of its quads go over the ends of lines, which costs less than half a line more
+ * to read. See docs/speed.md. */
+#define HALF_LINE_ALIGNED _Alignas(RECORD_ALIGNMENT / 2)
 
 /* Where memory without such a type is handed to kernels; nothing with NDEBUG. */
 static inline void check_aligned(const void *records)
@@ -132,8 +136,7 @@ typedef struct record_q5_k {
 
 /* Six-bit values: nibbles as above; bits 2i, 2i + 1 of high[h] are bits 4, 5 of quad 4h + i. */
 typedef struct record_q6_k { /* value = d · scale · (q − 32), one scale per half block */
-    RECORD_ALIGNED uint16_t d[GROUP_ROWS];
-    uint16_t padding[GROUP_ROWS];
+    HALF_LINE_ALIGNED uint16_t d[GROUP_ROWS];
     int8_t scale[K_BLOCKS][2][GROUP_ROWS];
     struct {
         uint8_t high[2][GROUP_ROWS][4];
@@ -152,8 +155,7 @@ typedef struct record_q2_k { /* value = d · scale · q − dmin · min, one of 
 /* Three-bit values: as Q2_K; bit i of high is bit 2 of quad i. Half block s's scale: nibble
  * s % 2 of scale_low[s / 2], and above it bits 2(s % 4), 2(s % 4) + 1 of scale_high[s / 4]. */
 typedef struct record_q3_k { /* value = d · (scale − 32) · (q − 4) */
-    RECORD_ALIGNED uint16_t d[GROUP_ROWS];
-    uint16_t padding[GROUP_ROWS];
+    HALF_LINE_ALIGNED uint16_t d[GROUP_ROWS];
     uint8_t scale_low[K_BLOCKS][GROUP_ROWS];
     uint8_t scale_high[K_BLOCKS / 2][GROUP_ROWS];
     struct {
@@ -162,12 +164,23 @@ typedef struct record_q3_k { /* value = d · (scale − 32) · (q − 4) */
     } block[K_BLOCKS];
 } record_q3_k;
 
-typedef struct record_iq4_xs { /* value = d · scale · iq4_values[q] */
+/* Scales have six bits, those of two blocks side by side, so that 32 bytes hold both: block b's
+ * lower four are nibble b / 2 % 2 of scale_low[b / 4][b % 2], the upper two bits 2(b / 2), 2(b / 2)
+ * + 1 of scale_high[b % 2]. */
+typedef struct record_iq4_xs { /* value = d · (scale − 32) · iq4_values[q] */
     RECORD_ALIGNED uint16_t d[GROUP_ROWS];
-    uint16_t padding[GROUP_ROWS];
-    int8_t scale[K_BLOCKS][GROUP_ROWS];
+    uint8_t scale_high[2][GROUP_ROWS];
+    uint8_t scale_low[K_BLOCKS / 4][2][GROUP_ROWS];
     uint8_t q[K_BLOCKS][BLOCK_QUADS / 2][GROUP_ROWS][4];
 } record_iq4_xs;
+
+static inline int iq4_xs_scale(const record_iq4_xs *w, size_t block, size_t row)
+{
+    size_t pair = block / 2;
+    int low = w->scale_low[block / 4][block % 2][row] >> (pair % 2 * 4) & 15;
+    int high = w->scale_high[block % 2][row] >> (2 * pair) & 3;
+    return (low | high << 4) - 32;
+}
 
 /* What the sixteen nibbles of IQ4_NL and IQ4_XS stand for. */
 extern const int8_t iq4_values[16];

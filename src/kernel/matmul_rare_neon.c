@@ -122,6 +122,16 @@ INLINE void add_mxfp4(const void *record, const char *x, size_t x_stride, size_t
         }
 }
 
+/* scale − 32. */
+INLINE int32x4_t scale_iq4_xs(const record_iq4_xs *w, size_t quarter, size_t block)
+{
+    size_t pair = block / 2;
+    uint32_t low = four_bytes(w->scale_low[block / 4][block % 2], quarter) >> pair % 2 * 4;
+    uint32_t high = four_bytes(w->scale_high[block % 2], quarter) >> 2 * pair;
+    int32x4_t scale = bytes_to_int((low & 0x0f0f0f0fu) | (high & 0x03030303u) << 4);
+    return vsubq_s32(scale, vdupq_n_s32(32));
+}
+
 INLINE void add_iq4_xs(const void *record, const char *x, size_t x_stride, size_t columns,
                        rows_f32 total[TILE_COLUMNS])
 {
@@ -131,7 +141,7 @@ INLINE void add_iq4_xs(const void *record, const char *x, size_t x_stride, size_
         {
             int32x4_t dot[TILE_COLUMNS];
             dot_table(iq4_values, w->q[b], quarter, x, x_stride, b, columns, dot);
-            float32x4_t scale = scales_of(w->d, w->scale[b], quarter);
+            float32x4_t scale = scales_by(w->d, scale_iq4_xs(w, quarter, b), quarter);
             EACH_COLUMN total[c].quarter[quarter] =
                 add_scaled(total[c].quarter[quarter], dot[c], scale, block_of(x, x_stride, c, b));
         }

@@ -317,7 +317,7 @@ static void add_iq4_xs(const void *record, const activation_block *x, sums *tota
     const record_iq4_xs *w = record;
     for (size_t b = 0; b < K_BLOCKS; b++, x++)
         for (size_t r = 0; r < GROUP_ROWS; r++) {
-            float scale = f16_to_f32(w->d[r]) * (float)w->scale[b][r];
+            float scale = f16_to_f32(w->d[r]) * (float)iq4_xs_scale(w, b, r);
             float value = (float)dot_table(iq4_values, w->q[b], r, x->q) * scale;
             total->row[r] = fmaf(value, x->scale, total->row[r]);
         }

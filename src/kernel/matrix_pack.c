@@ -35,8 +35,13 @@ static error_code measure_part(matrix_part *part, const matrix_source *source, s
     part->panel_groups = choose_panel(part->groups);
     part->turns = 1;
     part->slice_records = divide_up(part->n_records, slices > 0 ? slices : 1);
-    if (__builtin_mul_overflow(part->n_records, format->record_bytes, &part->group_bytes))
-        return failure_set(fail, ERR_TOO_LARGE, "a matrix of %zu columns is too large", cols);
+    size_t all;
+    if (__builtin_mul_overflow(part->n_records, format->record_bytes, &part->group_bytes) ||
+        __builtin_mul_overflow(part->groups, part->group_bytes, &all) ||
+        __builtin_add_overflow(all, RECORD_ALIGNMENT - 1, &part->bytes))
+        return failure_set(fail, ERR_TOO_LARGE, "a matrix of %zu × %zu is too large", part->rows,
+                           cols);
+    part->bytes -= part->bytes % RECORD_ALIGNMENT;
     return OK;
 }
 
@@ -73,9 +78,7 @@ static error_code measure_matrix(matrix *m, const matrix_source *sources, const 
         if (code != OK)
             return name_source(how, i, code, fail);
         part->first_row = m->rows;
-        size_t part_bytes;
-        if (__builtin_mul_overflow(part->groups, part->group_bytes, &part_bytes) ||
-            __builtin_add_overflow(m->bytes, part_bytes, &m->bytes) ||
+        if (__builtin_add_overflow(m->bytes, part->bytes, &m->bytes) ||
             __builtin_add_overflow(m->rows, part->rows, &m->rows))
             return failure_set(fail, ERR_TOO_LARGE, "a matrix of %zu × %zu is too large",
                                part->rows, m->cols);
@@ -145,7 +148,7 @@ static error_code add_parts(matrix *m, const matrix_source *sources, const matri
     for (size_t i = 0; code == OK && i < m->n_parts; i++) {
         matrix_part *part = &m->parts[i];
         part->data = part->turn == 0 ? data : m->parts[i - 1].data;
-        data += part->groups * part->group_bytes;
+        data += part->bytes;
         code = add_part(m, i, &sources[i], by, how->origins, fail);
     }
     return code;

@@ -18,6 +18,7 @@ typedef struct matrix_part {
     size_t groups;
     size_t n_records;     /* a group */
     size_t group_bytes;   /* n_records · record_bytes */
+    size_t bytes;         /* of all groups, up to where another part may begin */
     size_t panel_groups;  /* a panel, the last of which may have fewer */
     size_t slice_records; /* a slice of a group, the last of which may have fewer */
     size_t turns, turn;   /* so many parts' panels lie by turns, this one's at `turn` */

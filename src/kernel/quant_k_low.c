@@ -23,10 +23,11 @@ static unsigned scale_q3_k(const file_q3_k *super, size_t s)
     return low | ((unsigned)super->scales[8 + s % 4] >> (2 * (s / 4)) & 3u) << 4;
 }
 
-static int scale_iq4_xs(const file_iq4_xs *super, size_t block)
+/* The six-bit scale of a block; 32 stands for 0. */
+static unsigned scale_iq4_xs(const file_iq4_xs *super, size_t block)
 {
-    int low = super->scales_low[block / 2] >> (block % 2 * 4) & 15;
-    return (low | (half_bits(super->scales_high) >> (2 * block) & 3) << 4) - 32;
+    unsigned low = super->scales_low[block / 2] >> (block % 2 * 4) & 15;
+    return low | ((unsigned)half_bits(super->scales_high) >> (2 * block) & 3u) << 4;
 }
 
 static void decode_q2_k(const void *src, float *dst, size_t n)
@@ -70,7 +71,7 @@ static void decode_iq4_xs(const void *src, float *dst, size_t n)
         for (size_t b = 0; b < K_BLOCKS; b++) {
             uint8_t values[BLOCK_COLUMNS];
             nibble_halves_of(super->q[b], values);
-            float scale = d * (float)scale_iq4_xs(super, b);
+            float scale = d * (float)((int)scale_iq4_xs(super, b) - 32);
             for (size_t k = 0; k < BLOCK_COLUMNS; k++)
                 dst[i + b * BLOCK_COLUMNS + k] = scale * (float)iq4_values[values[k]];
         }
@@ -143,7 +144,10 @@ static void pack_iq4_xs(void *record, const uint8_t *const rows[GROUP_ROWS], siz
             continue;
         out->d[r] = half_bits(super->d);
         for (size_t b = 0; b < K_BLOCKS; b++) {
-            out->scale[b][r] = (int8_t)scale_iq4_xs(super, b);
+            unsigned scale = scale_iq4_xs(super, b);
+            uint8_t *low = &out->scale_low[b / 4][b % 2][r], *high = &out->scale_high[b % 2][r];
+            *low = (uint8_t)(*low | (scale & 15) << (b / 2 % 2 * 4));
+            *high = (uint8_t)(*high | scale >> 4 << (b / 2 * 2));
             copy_quads(out->q[b], r, super->q[b], BLOCK_QUADS / 2); /* as Q4_0 */
         }
     }
@@ -180,7 +184,7 @@ static void unpack_iq4_xs(const void *record, size_t row, float *dst, size_t col
     float d = f16_to_f32(in->d[row]);
     for (size_t i = 0; i < columns; i++) {
         size_t b = i / BLOCK_COLUMNS, k = i % BLOCK_COLUMNS;
-        float scale = d * (float)in->scale[b][row];
+        float scale = d * (float)iq4_xs_scale(in, b, row);
         dst[i] = scale * (float)iq4_values[nibble_at(in->q[b], row, k)];
     }
 }

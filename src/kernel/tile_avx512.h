@@ -102,7 +102,7 @@ INLINE rows_f32 as_f32(rows_i32 bits)
 
 INLINE quads load_quads_at(const uint8_t q[GROUP_ROWS][4], size_t ahead)
 {
-    quads loaded = _mm512_load_si512(with_prefetch_at(q, ahead));
+    quads loaded = _mm512_loadu_si512(with_prefetch_at(q, ahead)); /* HALF_LINE_ALIGNED */
     __asm__("" : "+v"(loaded)); /* or each use would load it again, where broadcasts are loaded */
     return loaded;
 }

@@ -225,8 +225,10 @@ static void plain_iq4_xs(void *record, size_t r, size_t b, const uint8_t *block)
     for (size_t i = 0; i < 256; i++)
         put_nibble(out->q[i / 32], r, i % 32, nibble(block + 8 + i / 32 * 16, i % 32));
     for (size_t i = 0; i < 8; i++) {
-        int low = block[4 + i / 2] >> i % 2 * 4 & 15, high = half_at(block + 2) >> 2 * i & 3;
-        out->scale[i][r] = (int8_t)(low + 16 * high - 32);
+        unsigned low = bits(block + 4 + i / 2, i % 2 * 4, 15);
+        unsigned high = (unsigned)half_at(block + 2) >> 2 * i & 3u;
+        or_into(&out->scale_low[i / 4][i % 2][r], low, i / 2 % 2 * 4);
+        or_into(&out->scale_high[i % 2][r], high, i / 2 * 2);
     }
 }
 
@@ -266,8 +268,9 @@ static void check_record(packed_index index, size_t n_rows, size_t columns)
     size_t row_bytes = columns / format->info.block_values * format->info.block_bytes;
     const uint8_t *rows[GROUP_ROWS] = {NULL};
     uint8_t *blocks = malloc(GROUP_ROWS * row_bytes + 1);
-    void *packed = aligned_alloc(RECORD_ALIGNMENT, format->record_bytes);
-    void *wanted = aligned_alloc(RECORD_ALIGNMENT, format->record_bytes);
+    size_t lines = (format->record_bytes + RECORD_ALIGNMENT - 1) / RECORD_ALIGNMENT;
+    void *packed = aligned_alloc(RECORD_ALIGNMENT, lines * RECORD_ALIGNMENT);
+    void *wanted = aligned_alloc(RECORD_ALIGNMENT, lines * RECORD_ALIGNMENT);
     assert_non_null(blocks);
     assert_non_null(packed);
     assert_non_null(wanted);
@@ -302,15 +305,16 @@ static void test_same_bytes(void **state)
 static void test_types_are_aligned(void **state)
 {
     (void)state;
-    const size_t alignments[] = {
-        _Alignof(record_f32),      _Alignof(record_f16),    _Alignof(record_q8_0),
-        _Alignof(record_q4_0),     _Alignof(record_q4_1),   _Alignof(record_q5_0),
-        _Alignof(record_q5_1),     _Alignof(record_iq4_nl), _Alignof(record_q2_k),
-        _Alignof(record_q3_k),     _Alignof(record_q4_k),   _Alignof(record_q5_k),
-        _Alignof(record_q6_k),     _Alignof(record_iq4_xs), _Alignof(record_mxfp4),
-        _Alignof(activation_block)};
-    for (size_t i = 0; i < sizeof alignments / sizeof *alignments; i++)
-        assert_int_equal(alignments[i], RECORD_ALIGNMENT);
+    const size_t whole_lines[] = {
+        _Alignof(record_f32),   _Alignof(record_f16),      _Alignof(record_q8_0),
+        _Alignof(record_q4_0),  _Alignof(record_q4_1),     _Alignof(record_q5_0),
+        _Alignof(record_q5_1),  _Alignof(record_iq4_nl),   _Alignof(record_q2_k),
+        _Alignof(record_q4_k),  _Alignof(record_q5_k),     _Alignof(record_iq4_xs),
+        _Alignof(record_mxfp4), _Alignof(activation_block)};
+    for (size_t i = 0; i < sizeof whole_lines / sizeof *whole_lines; i++)
+        assert_int_equal(whole_lines[i], RECORD_ALIGNMENT);
+    assert_int_equal(_Alignof(record_q3_k), RECORD_ALIGNMENT / 2);
+    assert_int_equal(_Alignof(record_q6_k), RECORD_ALIGNMENT / 2);
 }
 
 int main(void)
