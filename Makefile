@@ -21,6 +21,7 @@
 #   make test-sanitized the unit tests under address, undefined and thread sanitizers (CC=clang-14: clang's)
 #   make analyse        clang-tidy and cppcheck over src (NODES=225000: deeper)
 #   make test-faults    a server's life with memory, files, threads and sockets failing in turn (POSITIONS=40: more of it)
+#   make test-delays    tests of threads, connections and processes with calls that decide an order held up at random (SEEDS="1 2")
 #   make soak           hours of mixed load with aborts, reloads, killed replicas and a full disk, every reply compared (HOURS=2 MODEL=FILE LARGE=FILE SHARE=1.5)
 #   make test-files     wrong model files, sets of them and chat templates: refused soon and in words (FILES=1200 SEED=1; part of make test)
 #   make coverage       the lines and branches that unit and end-to-end tests reach, by room (half an hour)
@@ -342,18 +343,29 @@ test-abuse: $(PROGRAM)
 
 # A library whose calls fail, one kind and one call at a time, through a server's whole life.
 FAULTS := build/tests/faults/faults.so
-$(FAULTS): tests/faults/faults.c Makefile
+DELAYS := build/tests/delays/delays.so
+ALLOCATOR := build/tests/soak/allocator.so
+$(FAULTS) $(DELAYS) $(ALLOCATOR): build/%.so: %.c Makefile
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) -D_GNU_SOURCE $(filter-out -fPIE,$(CFLAGS)) -shared -fPIC -o $@ $<
 test-faults: $(PROGRAM) $(FAULTS)
 	@tests/faults/run.py $(PROGRAM) $(FAULTS)
 
+# Tests of what has an order, with a library that holds up a few per cent of the calls that decide one or show it, each of
+# SEEDS other ones. `make test-delays ONLY=pool SEEDS=7`: one again. They mostly wait: many at once.
+.PHONY: test-delays
+SEEDS ?= 1 2
+DELAYED_E2E := anthropic chat decisions hardening hostile-server http hub native ollama openai operation pool prices remote replay-server
+DELAYED := $(call only,$(THREADED:%=$(VARIANT)/tests/unit/test_%) $(DELAYED_E2E:%=tests/e2e/%.test.mjs))
+delayed = $(basename $(notdir $1))/$2=LD_PRELOAD=$(abspath $(DELAYS)) DELAY_SEED=$2 DELAY_COUNT=$(abspath build/tests/delays/count) $(if $(filter %.mjs,$1),node --test) $1
+test-delays: setup
+	@$(MAKE) --no-print-directory $(PARALLEL) $(PROGRAM) $(DELAYS) $(filter-out %.mjs,$(DELAYED)) e2e-ready
+	@rm -f build/tests/delays/count
+	@A_IO_PROGRAM=$(abspath $(PROGRAM)) JOBS=$(or $(JOBS),6) tests/run.py build/delays $(foreach seed,$(SEEDS),$(foreach test,$(DELAYED),'$(call delayed,$(test),$(seed))')) && \
+	  echo "$$(od -An -td8 build/tests/delays/count) delays"
+
 # Root mounts a small disk for the decision log and fills it; others go without that.
 .PHONY: soak
-ALLOCATOR := build/tests/soak/allocator.so
-$(ALLOCATOR): tests/soak/allocator.c Makefile
-	@mkdir -p $(@D)
-	$(quiet_link)$(CC) -D_GNU_SOURCE $(filter-out -fPIE,$(CFLAGS)) -shared -fPIC -o $@ $<
 soak: setup
 	@$(MAKE) --no-print-directory $(PROGRAM) $(ALLOCATOR)
 	@tools/real/fetch.py qwen2.5-coder-0.5b smollm2 || [ $$? -eq 77 ]

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Server, changedConfig, until } from './helper.mjs';
-import { Replica, call, done, end, say, stream, streaming } from './replica.mjs';
+import { Replica, call, done, earnHedges, end, say, stream, streaming } from './replica.mjs';
 
 const ask = (content, more = {}) => ({
   model: 'large', messages: [{ role: 'user', content }], temperature: 0, seed: 3, max_tokens: 40, ...more,
@@ -94,7 +94,7 @@ async function hedged(t) {
   };
   const replicas = await Promise.all([Replica.start(t, script), Replica.start(t, script)]);
   const server = await serve(t, inPlaceOf('large', poolOf(replicas, 'hedge_tokens: 50, retries: 0')));
-  for (let i = 0; i < 40; i++) assert.equal((await answer(server, ask(`question ${i}`))).message.content, 'well');
+  await earnHedges(replicas, 3, async (i) => assert.equal((await answer(server, ask(`question ${i}`))).message.content, 'well'));
   return { server, ask: (first, second) => { Object.assign(both, { first, second, asked: 0 }); return answer(server, ask('now')); } };
 }
 

@@ -57,6 +57,13 @@ export class Replica {
   }
 }
 
+// Asks the replicas' pool until it has learned what late is, and may send `n` requests twice: it does so with one in ten at
+// most, and meanwhile with any that a busy machine makes late.
+export async function earnHedges(replicas, n, ask) {
+  const twice = (asked) => replicas.reduce((sum, { bodies }) => sum + bodies.length, -asked);
+  for (let asked = 0; asked < 40 || asked / 10 - twice(asked) < n + 1; asked++) await ask(asked);
+}
+
 export const streaming = (response) => response.writeHead(200, { 'Content-Type': 'text/event-stream' });
 // Answers with these pieces, each in a write of its own.
 export const stream = (...pieces) => async (request, response) => {
