@@ -208,6 +208,8 @@ bool line_input_edits(const line_input *in)
 static line_event edit_line(line_input *in, const char **line, size_t *length)
 {
     int n = 0;
+    /* libedit shows the prompt first: an end of input typed at once would be the terminal's own. */
+    el_set(in->edit, EL_PREP_TERM, 1);
     fputs(PASTE_MARKS_ON, stderr);
     errno = 0;
     *line = el_gets(in->edit, &n);

@@ -60,6 +60,7 @@ class Terminal {
 
   async leaves(key = END) {
     this.type(key);
+    await until('it leaves', () => this.child.exitCode !== null || this.child.signalCode !== null, 20000);
     return this.ended;
   }
 }
