@@ -11,7 +11,9 @@ import { Replica, done, earnHedges, end, refuse, say, stream, streaming } from '
 const quick = 'health_ms: 200, slow_start_ms: 200, wait_ms: 20000';
 const poolOf = (urls, pool = quick, more = '') =>
   `  - {name: large, replicas: [${urls.map((u) => `"${u}"`).join(', ')}], pool: {${pool}}${more}}\n`;
-const withPool = (t, ...args) => changedConfig(t, (text) => text.replace(/  - name: large\n.*\n.*\n.*\n/, poolOf(...args)));
+// Three loops, whatever the cores, which share the pool.
+const withPool = (t, ...args) => changedConfig(t, (text) =>
+  text.replace(/  - name: large\n.*\n.*\n.*\n/, poolOf(...args)).replace(/^server:\n/m, 'server:\n  loops: 3\n'));
 const ask = (content, more = {}) => ({
   model: 'large', messages: [{ role: 'user', content }], temperature: 0, seed: 3, max_tokens: 40, ...more,
 });
