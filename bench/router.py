@@ -60,7 +60,7 @@ def command(name, port, program):
     url = f"http://127.0.0.1:{UPSTREAM}"
     if name == "nginx":
         return ["nginx", "-c", write("nginx.conf", NGINX, port=port)], {}
-    if name == "a-io":
+    if program is not None:
         return [program, "serve", "--config", write("a-io.yaml", A_IO), "--port", str(port)], {"A_IO_LOG": "warn"}
     if name == "litellm":
         environment = {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
@@ -123,6 +123,7 @@ def show(results, names):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--program", default=str(ROOT / "build/a-io"))
+    parser.add_argument("--before", help="another a-io, which is measured beside it")
     parser.add_argument("--tool", default=str(ROOT / "build/bench/router"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3)
@@ -134,11 +135,13 @@ def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     log = open(FOLDER / "log", "w")
     children, ports = [], {"direct": UPSTREAM}
+    programs = {"a-io": o.program, "before": o.before}
+    names = [*(["before"] if o.before else []), *o.only]
     try:
         start(children, [o.tool, "upstream", str(UPSTREAM)], {}, UPSTREAM, log)
-        for i, name in enumerate(o.only):
+        for i, name in enumerate(names):
             ports[name] = UPSTREAM + 1 + i
-            start(children, *command(name, ports[name], o.program), ports[name], log)
+            start(children, *command(name, ports[name], programs.get(name)), ports[name], log)
         results = {name: {case[0]: [] for case in CASES} for name in ports}
         for _ in range(o.rounds):
             for case, connections, size, tokens, gap, streams, _ in CASES:
