@@ -7,13 +7,18 @@
 
 /* ---- from a request to tokens ---------------------------------------------------------------- */
 
+/* A program's text, which may be a conversation that it has rendered itself: what is written as a
+ * special token is one, the first one too. */
 static error_code encode_raw(const backend *b, const char *text, size_t length, token_list *out,
                              failure *fail)
 {
     const tokenizer *t = local_words(b);
-    if (tokenizer_adds_bos(t) && token_list_add(out, tokenizer_bos(t)) != OK)
+    size_t n = 0;
+    const char *bos = tokenizer_bytes(t, tokenizer_bos(t), true, &n);
+    bool is_written = n > 0 && length >= n && memcmp(text, bos, n) == 0;
+    if (tokenizer_adds_bos(t) && !is_written && token_list_add(out, tokenizer_bos(t)) != OK)
         return failure_set(fail, ERR_MEMORY, "no memory for the prompt");
-    return tokenizer_encode(t, text, length, false, true, out, fail);
+    return tokenizer_encode(t, text, length, true, true, out, fail);
 }
 
 /* As they are: who has tokens has the one that begins a text among them. */

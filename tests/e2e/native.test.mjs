@@ -74,6 +74,16 @@ test('prompts as text, tokens, both, an object, and several at once: the same pr
   assert.equal((await ask({ n_cmpl: 2 })).length, 2);
 });
 
+test('a conversation that a program has rendered is the conversation: marks in a raw prompt are its tokens', async () => {
+  const messages = [{ role: 'user', content: 'What is 12 plus 30?' }], how = { model: 'large', temperature: 0, max_tokens: 8 };
+  const chat = (await server.json('/v1/chat/completions', { ...how, messages })).body;
+  const { prompt } = (await server.json('/apply-template', { model: 'large', messages })).body;
+  const raw = (await server.json('/completion', { ...how, prompt })).body;
+  assert.deepEqual([raw.tokens_evaluated, raw.content], [chat.usage.prompt_tokens, chat.choices[0].message.content]);
+  const text = (await server.json('/v1/completions', { ...how, prompt })).body;
+  assert.deepEqual([text.usage.prompt_tokens, text.choices[0].text], [chat.usage.prompt_tokens, chat.choices[0].message.content]);
+});
+
 test('tokens that are asked for are those of the text', async () => {
   const { tokens, content } = await ask({ return_tokens: true });
   const text = (await server.json('/detokenize', { model: 'large', tokens })).body.content;
