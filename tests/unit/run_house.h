@@ -39,6 +39,7 @@ static struct {
     float logits[3];
     error_code classify_code, classification_code, submit_code, reply_code, label_code, load_code;
     double deadline_ms; /* of the requests */
+    useconds_t part_us; /* of a worker's three, each; 0: 500 */
     double left_ms;     /* of it, when the reply was started */
     lookup_wish lookup; /* that the reply was started with */
     char prompt[64];
@@ -82,7 +83,7 @@ static void *work(void *context)
 {
     worker *w = context;
     for (int i = 0; i < 3; i++) {
-        usleep(500);
+        usleep(world.part_us > 0 ? world.part_us : 500);
         pthread_mutex_lock(&w->lock);
         w->parts++;
         pthread_mutex_unlock(&w->lock);

@@ -181,7 +181,8 @@ static void test_deadline(void **state)
     reset_world();
     stage s;
     open_stage(&s, "{name: adaptive}");
-    world.deadline_ms = 1; /* a probe takes longer: no reply is started, whatever it says */
+    world.deadline_ms = 200; /* a probe takes longer: no reply is started, whatever it says */
+    world.part_us = 100000;
     for (int failed = 0; failed < 2; failed++) {
         world.classification_code = failed ? ERR_TIMEOUT : OK;
         run *r = perform(&s, (run_options){.model = NULL}, RUN_FAILED);
@@ -190,6 +191,7 @@ static void test_deadline(void **state)
         run_release(r);
     }
     world.classification_code = OK;
+    world.part_us = 0;
     world.deadline_ms = 60000; /* the probe's time is taken off */
     run_release(perform(&s, (run_options){.model = NULL}, RUN_FINISHED));
     assert_true(world.left_ms > 0 && world.left_ms < 59999);
