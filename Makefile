@@ -352,11 +352,12 @@ test-faults: $(PROGRAM) $(FAULTS)
 	@tests/faults/run.py $(PROGRAM) $(FAULTS)
 
 # Tests of what has an order, with a library that holds up a few per cent of the calls that decide one or show it, each of
-# SEEDS other ones. `make test-delays ONLY=pool SEEDS=7`: one again. They mostly wait: many at once.
+# SEEDS other ones. `make test-delays ONLY=pool SEEDS=7`: one again. They mostly wait: many at once. Not those that reckon
+# for minutes then (admission, drafter, and of the end-to-end tests what measures, fits or labels).
 .PHONY: test-delays
 SEEDS ?= 1 2
 DELAYED_E2E := anthropic chat decisions hardening hostile-server http hub native ollama openai operation pool prices remote replay-server
-DELAYED := $(call only,$(THREADED:%=$(VARIANT)/tests/unit/test_%) $(DELAYED_E2E:%=tests/e2e/%.test.mjs))
+DELAYED := $(call only,$(patsubst %,$(VARIANT)/tests/unit/test_%,$(filter-out admission drafter,$(THREADED))) $(DELAYED_E2E:%=tests/e2e/%.test.mjs))
 delayed = $(basename $(notdir $1))/$2=LD_PRELOAD=$(abspath $(DELAYS)) DELAY_SEED=$2 DELAY_COUNT=$(abspath build/tests/delays/count) $(if $(filter %.mjs,$1),node --test) $1
 test-delays: setup
 	@$(MAKE) --no-print-directory $(PARALLEL) $(PROGRAM) $(DELAYS) $(filter-out %.mjs,$(DELAYED)) e2e-ready
