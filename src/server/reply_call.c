@@ -106,11 +106,6 @@ static call_object scan_object(const char *text, size_t length, bool is_bound)
         at = reply_skip_spaces(text, length, at);
         if (at >= length)
             return o;
-        if (at == 1 && text[at] == '{' && !is_bound) { /* Qwen2.5-Coder's template shows it so */
-            depth++;
-            at++;
-            continue;
-        }
         if (text[at] == '}' && --depth == 0) {
             o.is_whole = true;
             o.end = at + 1;
