@@ -21,6 +21,8 @@ typedef struct api {
     /* The body of a whole reply: new, NULL where there is no memory; or written as text at once. */
     json_t *(*whole)(const exchange *e);
     void (*write_whole)(const exchange *e, json_out *o);
+    /* The body for who asks nothing (chat_request.asks_nothing); NULL: its form refuses such. */
+    json_t *(*loaded)(const exchange *e);
     /* Of a stream; each adds events (exchange_add_event …), and is false where there is no memory.
      * `piece` is told what came, `choice_end` that a reply is whole, `end` that all are. */
     bool (*begin)(exchange *e);

@@ -55,10 +55,19 @@ static bool answer_plan(exchange *e)
     return !replies_are_told(e) || answer_finished(e);
 }
 
+static bool answer_loaded(exchange *e)
+{
+    bool is_answered = exchange_answer(e, 200, e->api->loaded(e));
+    replies_release(e);
+    return is_answered;
+}
+
 /* Moves the replies on until they are answered or there is nothing to do but wait. */
 static bool advance(exchange *e)
 {
     api_error error;
+    if (e->asks_nothing)
+        return answer_loaded(e);
     bool goes_on = e->has_news && !replies_have_plans(e) && replies_failure(e) == NULL;
     e->has_news = e->has_news && !goes_on;
     if (goes_on && !exchange_is_light(e))
@@ -128,6 +137,9 @@ static bool read_and_start(exchange *e, api_error *error)
     e->manner.n = e->decide_only ? 1 : r->manner.n;
     r->manner.n = e->manner.n;
     e->priority = r->request.priority;
+    e->asks_nothing = r->asks_nothing;
+    if (r->asks_nothing)
+        return replies_have_model(e, r, error);
     return replies_create(e, r, error) && replies_start(e, error);
 }
 

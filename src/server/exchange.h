@@ -147,6 +147,7 @@ struct exchange {
     size_t n_choices;
     bool has_news; /* a run woke us up since it was polled last */
     bool decide_only;
+    bool asks_nothing; /* but that the model be loaded */
     reply_manner manner;
     request_priority priority;
     char reply_id[48];
@@ -284,6 +285,8 @@ bool exchange_await_work(exchange *e, bool *is_well);
 
 /* Makes as many as the request asks for; it is taken over. False: the error is set. */
 bool replies_create(exchange *e, chat_request *r, api_error *error);
+/* Makes none: whether the model that is named is there. The request is taken over. */
+bool replies_have_model(exchange *e, chat_request *r, api_error *error);
 /* On a worker's thread: each prompt's first reply is routed, the others follow its plan. False: the
  * error is set. */
 bool replies_start(exchange *e, api_error *error);

@@ -23,13 +23,20 @@ static bool is_chat(const exchange *e)
 
 /* ---- replies --------------------------------------------------------------------------------- */
 
+static const char *model_of(const exchange *e)
+{
+    if (!e->asks_nothing)
+        return run_plan(e->choices[0].run)->model;
+    return e->request->model != NULL ? e->request->model : "auto";
+}
+
 /* A line, with texts that are taken over; `thought` may be NULL. */
 static json_t *line_json(const exchange *e, json_t *text, json_t *thought, bool is_done)
 {
     char now[TIME_SIZE];
     write_time(now, time(NULL));
-    json_t *line = json_pack("{s:s, s:s, s:b}", "model", run_plan(e->choices[0].run)->model,
-                             "created_at", now, "done", (int)is_done);
+    json_t *line =
+        json_pack("{s:s, s:s, s:b}", "model", model_of(e), "created_at", now, "done", (int)is_done);
     json_t *holder = line;
     if (is_chat(e)) {
         holder = json_pack("{s:s}", "role", "assistant");
@@ -91,6 +98,14 @@ static json_t *whole(const exchange *e)
     return finish_line(e, line);
 }
 
+/* Ollama's own program asks for this before its first question. */
+static json_t *loaded(const exchange *e)
+{
+    json_t *line = line_json(e, json_string(""), NULL, true);
+    json_object_set_new(line, "done_reason", json_string("load"));
+    return line;
+}
+
 static bool begin(exchange *e)
 {
     e->last_event_ms = e->start_ms;
@@ -143,7 +158,7 @@ static bool stream_error(exchange *e, const api_error *error)
 #define OLLAMA_API(which)                                                                          \
     {                                                                                              \
         .id_prefix = "ollama-", .stream_type = "application/x-ndjson", .form = &(which),           \
-        .keeps_text = true, .whole = whole, .begin = begin, .piece = add_piece,                    \
+        .keeps_text = true, .whole = whole, .loaded = loaded, .begin = begin, .piece = add_piece,  \
         .choice_end = end_choice, .end = end, .keep_alive = keep_alive,                            \
         .error = ollama_error_json, .stream_error = stream_error,                                  \
     }

@@ -84,12 +84,30 @@ static bool read_text_prompt(parser *p, const char *name, json_t *value)
     return json_is_string(value) || parser_refuse(p, name, "must be a string");
 }
 
+/* Who sends no words wants the model to be loaded, which it is. */
+static bool ask_nothing(parser *p)
+{
+    p->out->asks_nothing = true;
+    return true;
+}
+
+static bool read_chat_messages(parser *p, const char *name, json_t *value)
+{
+    return json_is_array(value) && json_array_size(value) == 0 ? ask_nothing(p)
+                                                               : read_messages(p, name, value);
+}
+
+static bool finish_ollama_chat(parser *p)
+{
+    return p->messages == NULL ? ask_nothing(p) : finish_chat(p);
+}
+
 /* A prompt is what a user says, unless it is raw or has a hole to be filled. */
 static bool finish_generate(parser *p)
 {
     bool is_text = json_string_length(p->system) > 0;
-    if (p->prompt == NULL)
-        return parser_refuse(p, "prompt", "is missing");
+    if (json_string_length(p->prompt) == 0 && p->suffix == NULL)
+        return ask_nothing(p);
     if (p->is_raw || p->suffix != NULL)
         return read_raw_prompt(p, "prompt", p->prompt) && finish_prompt(p);
     json_t *list = parser_own(p, json_array());
@@ -112,7 +130,7 @@ static const request_field common[] = {
 };
 
 static const request_field chat[] = {
-    {.name = "messages", .read = read_messages},
+    {.name = "messages", .read = read_chat_messages},
     {.name = "tools", .read = read_tools},
     {.name = NULL},
 };
@@ -128,6 +146,6 @@ static const request_field generate[] = {
 };
 
 const request_form ollama_chat_form = {
-    .tables = {chat, common}, .finish = finish_chat, .is_streamed = true};
+    .tables = {chat, common}, .finish = finish_ollama_chat, .is_streamed = true};
 const request_form ollama_generate_form = {
     .tables = {generate, common}, .finish = finish_generate, .is_streamed = true};

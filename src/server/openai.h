@@ -78,6 +78,7 @@ typedef struct chat_request {
     request request;
     reply_manner manner;
     const char *model; /* NULL: auto */
+    bool asks_nothing; /* but that the model be loaded, where an API has that */
     bool has_lookup;
     lookup_wish lookup;
     unsigned sampling_given; /* config_sampling_bits that the client set */

@@ -27,6 +27,19 @@ test('format: a schema, or any object', async () => {
   assert.match((await ask('/api/chat', { messages, format: 'yaml' }, 400)).error, /format/);
 });
 
+// What `ollama run` sends before its first question: whoever answers it with a reply makes its user wait for one.
+test('no words: the model is loaded', async () => {
+  for (const [path, body, text] of [
+    ['/api/generate', {}, 'response'], ['/api/generate', { prompt: '', keep_alive: '5m', model: 'large' }, 'response'],
+    ['/api/generate', { prompt: '', stream: undefined }, 'response'], ['/api/chat', { messages: [] }, 'message'], ['/api/chat', {}, 'message']]) {
+    const { [text]: said, model, done, done_reason: why, eval_count: count } = await ask(path, body);
+    assert.deepEqual([said, model, done, why, count],
+      [text === 'message' ? { role: 'assistant', content: '' } : '', body.model ?? 'auto', true, 'load', undefined]);
+  }
+  assert.match((await ask('/api/generate', { prompt: '', model: 'nobody' }, 404)).error, /'nobody' not found/);
+  assert.match((await ask('/api/generate', { prompt: '', suffix: ' end' }, 501)).error, /fill in/); // a hole is a question
+});
+
 test('embeddings, in both forms', async () => {
   const { embeddings, prompt_eval_count: count } = await ask('/api/embed', { input: ['a cat', 'a dog'], stream: undefined });
   assert.equal(embeddings.length, 2);
