@@ -66,8 +66,9 @@ typedef struct backend_replica {
     bool has_lookup;
     const char *state; /* "closed", "open", "half_open": its breaker's */
     size_t in_flight, limit;
-    uint64_t requests, refused, failed;
-    double delay_ms; /* mean to the first byte */
+    uint64_t requests, refused, failed; /* of all requests: these it refused, these failed */
+    uint64_t hedged;                    /* and these it was asked because another was late */
+    double delay_ms;                    /* mean to the first byte */
 } backend_replica;
 
 /* How many there are; the first `most` are told. 0: the model is in this process. */

@@ -36,7 +36,7 @@ typedef struct pool_setting {
 /* What is learned of a replica and no choice looks at. */
 typedef struct pool_history {
     pool_limit limit;
-    uint64_t refused, failed;
+    uint64_t refused, failed, hedged; /* of its requests */
     char *name;
 } pool_history;
 

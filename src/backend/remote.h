@@ -95,7 +95,6 @@ struct remote_backend {
 
     remote_change *change; /* under the house's lock: not made yet; or NULL */
     atomic_size_t n_waiting;
-    atomic_uint_fast64_t retried, hedged;
     atomic_size_t in_flight;
     atomic_uint_fast64_t reply_tokens;
     _Atomic double reply_ms; /* running mean; 0: none yet */

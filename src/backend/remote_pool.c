@@ -259,8 +259,6 @@ static void try_again(remote_call *c, remote_pool *p, pool_end_kind kind, double
     if (kind == POOL_FAILED)
         c->not_before_ms =
             now_ms + RETRY_FIRST_MS * exp2((double)c->n_failed - 1) * pool_draw(p->replicas);
-    if (kind != POOL_REFUSED)
-        atomic_fetch_add(&c->backend->retried, 1);
     wait_again(c);
     remote_house_unlock(h);
 }
@@ -300,7 +298,10 @@ static remote_attempt *choose_second(remote_call *c, double now_ms)
     remote_house_lock(b->house);
     remote_pool *p = choose_any(c, false, now_ms, &slot);
     remote_attempt *a = p != NULL ? remote_attempt_make(c, p, slot, now_ms) : NULL;
-    b->hedge_credit -= a != NULL;
+    if (a != NULL) {
+        b->hedge_credit--;
+        p->replicas->replicas[slot].history->hedged++;
+    }
     remote_house_unlock(b->house);
     return a;
 }
@@ -317,7 +318,6 @@ static double hedge(const remote_attempt *a, double now_ms)
     remote_attempt *second = choose_second(c, now_ms);
     if (second == NULL || !send(second, now_ms, &why))
         return now_ms + QUEUE_LOOK_MS;
-    atomic_fetch_add(&c->backend->hedged, 1);
     return INFINITY;
 }
 

@@ -171,6 +171,7 @@ static void read_one(const pool_replica *r, bool has_lookup, backend_replica *ou
                              .requests = r->requests,
                              .refused = r->history->refused,
                              .failed = r->history->failed,
+                             .hedged = r->history->hedged,
                              .delay_ms = r->delay_ms};
     snprintf(out->url, sizeof out->url, "%s", r->history->name);
 }

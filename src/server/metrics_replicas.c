@@ -30,6 +30,11 @@ static double read_failed(const backend_replica *r)
     return (double)r->failed;
 }
 
+static double read_hedged(const backend_replica *r)
+{
+    return (double)r->hedged;
+}
+
 static double read_in_flight(const backend_replica *r)
 {
     return (double)r->in_flight;
@@ -54,6 +59,8 @@ static const row rows[] = {
     {"a_io_replica_requests_total", "counter", "Requests sent to a model's server.", read_requests},
     {"a_io_replica_refused_total", "counter", "Of these, those it had no room for.", read_refused},
     {"a_io_replica_failed_total", "counter", "And those that came to nothing.", read_failed},
+    {"a_io_replica_hedged_total", "counter", "And those sent because another was late.",
+     read_hedged},
     {"a_io_replica_in_flight", "gauge", "Requests that it has now.", read_in_flight},
     {"a_io_replica_limit", "gauge", "Requests that it may have, as learned.", read_limit},
     {"a_io_replica_delay_seconds", "gauge", "Mean of the latest, to the first byte.", read_delay},

@@ -367,12 +367,16 @@ test('short requests are sent twice where the first server is slower than nearly
   });
   const server = await serve(t, withPool(t, replicas.map((r) => r.url), `${quick}, hedge_tokens: 50`));
   await earnHedges(replicas, 1, (i) => events(server, ask(`question ${i}`)));
-  const before = replicas[0].bodies.length + replicas[1].bodies.length;
+  const hedged = async () => (await Promise.all(
+    replicas.map((r) => metric(server, 'a_io_replica_hedged_total', [r.url])))).reduce((a, b) => a + b);
+  const before = replicas[0].bodies.length + replicas[1].bodies.length, hedgedBefore = await hedged();
   slow = true;
   const began = performance.now();
   assert.equal((await events(server, ask('now'))).text, 'well');
   assert.ok(performance.now() - began < limit(500));
-  assert.ok(replicas[0].bodies.length + replicas[1].bodies.length >= before + 2);
+  const asked = replicas[0].bodies.length + replicas[1].bodies.length - before;
+  assert.ok(asked >= 2);
+  assert.equal(await hedged() - hedgedBefore, asked - 1);
   slow = true;
   assert.equal((await events(server, ask('long', { max_tokens: 51 }))).text, 'well');
   assert.ok(performance.now() - began > 3000);
