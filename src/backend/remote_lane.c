@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "backend/remote.h"
+#include "base/this_thread.h"
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -34,18 +35,15 @@ void remote_lane_destroy(remote_lane *l)
 
 /* ---- what others tell it --------------------------------------------------------------------- */
 
-/* Its address stands for the thread: unlike a pthread_t it may be atomic, and be none. */
-static _Thread_local char this_thread;
-
 void remote_lane_drive(remote_lane *l)
 {
-    atomic_store(&l->driver, &this_thread);
+    atomic_store(&l->driver, this_thread());
 }
 
 /* Who adopted the lane takes a turn before it waits. */
 static void wake(remote_lane *l)
 {
-    if (atomic_load(&l->driver) != &this_thread)
+    if (atomic_load(&l->driver) != this_thread())
         http_client_wake(l->client);
 }
 
@@ -77,8 +75,7 @@ void remote_lane_choose(remote_lane *l, remote_attempt *a, const remote_lane *by
         wake(l);
 }
 
-/* ---- what others tell the house ---------------------------------------------------------------
- */
+/* ---- what others tell the house -------------------------------------------------------------- */
 
 void remote_house_lock(remote_house *h)
 {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/this_thread.h"
 
 struct mailbox {
     int fd;
@@ -18,13 +19,6 @@ struct mailbox {
     const void *owner; /* the loop's thread, which looks before it waits; NULL: not known yet */
     mailbox_orders orders;
 };
-
-/* Another address in each thread that lives. */
-static const void *this_thread(void)
-{
-    static _Thread_local char token;
-    return &token;
-}
 
 error_code mailbox_create(mailbox **out, failure *fail)
 {
