@@ -285,8 +285,7 @@ double remote_pools_look(remote_lane *l, double now_ms);
  */
 double remote_health_look(remote_backend *b, double now_ms);
 
-/* ---- remote_replicas.c ------------------------------------------------------------------------
- */
+/* ---- remote_replicas.c ----------------------------------------------------------------------- */
 
 error_code remote_pools_create(remote_backend *b, failure *fail);
 void remote_pools_free(remote_backend *b); /* no attempt is left */

@@ -9,8 +9,7 @@
 
 #define CALIBRATE_MAX_TESTS 8
 
-/* ---- labelled requests -----------------------------------------------------------------------
- */
+/* ---- labelled requests ----------------------------------------------------------------------- */
 
 /* Reads a file whose labels are the configuration's, and counts tokens. ERR_INVALID names a bad
  * line.
@@ -51,8 +50,7 @@ question configured_question(const config_probe *p);
 /* The index of the model that the probe is asked of. */
 size_t asked_index(const stage *s);
 
-/* ---- hidden states ---------------------------------------------------------------------------
- */
+/* ---- hidden states --------------------------------------------------------------------------- */
 
 typedef enum grade { GRADE_NONE, GRADE_WRONG, GRADE_RIGHT } grade;
 

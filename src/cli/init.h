@@ -61,8 +61,7 @@ typedef struct init_report {
     char *calibration_path;
 } init_report;
 
-/* ---- init_models.c: what is named, and what it is ----------------------------------------------
- */
+/* ---- init_models.c: what is named, and what it is -------------------------------------------- */
 
 /* Files, names at the hub, NAME=URL: what the configuration calls them, and where they are. */
 error_code init_find_models(init_report *r, failure *fail);
@@ -71,21 +70,18 @@ error_code init_check_models(init_report *r, const orchestra *o, failure *fail);
 /* The first and last of a pair are small and large; of more, each is called by its name. */
 const char *init_role(const init_report *r, size_t i);
 
-/* ---- init_find.c: the probe -------------------------------------------------------------------
- */
+/* ---- init_find.c: the probe ------------------------------------------------------------------ */
 
 /* Compares, calibrates, and counts what the limit does. */
 error_code init_find_probe(init_report *r, backend *small, failure *fail);
 void init_words_free(init_words *w); /* NULL too */
 
-/* ---- init_write.c: the configuration -----------------------------------------------------------
- */
+/* ---- init_write.c: the configuration --------------------------------------------------------- */
 
 /* `complete`: with the probe that was found; else as much as it takes to load the models. */
 error_code init_configuration(buffer *out, const init_report *r, bool complete, failure *fail);
 
-/* ---- init_print.c ------------------------------------------------------------------------------
- */
+/* ---- init_print.c ---------------------------------------------------------------------------- */
 
 void init_print(const init_report *r);
 error_code init_print_json(const init_report *r, failure *fail);

@@ -20,8 +20,7 @@ typedef struct logits_job {
     bool help;
 } logits_job;
 
-/* ---- the work ---------------------------------------------------------------------------------
- */
+/* ---- the work -------------------------------------------------------------------------------- */
 
 static error_code write_steps(const logits_job *job, const model *m, forward *f, team *threads,
                               const kv_slot *slot, const token_list *tokens, FILE *file,
@@ -91,8 +90,7 @@ static error_code run_job(const logits_job *job, failure *fail)
     return code;
 }
 
-/* ---- the command line -------------------------------------------------------------------------
- */
+/* ---- the command line ------------------------------------------------------------------------ */
 
 static error_code take_kv(void *context, const char *name, failure *fail)
 {

@@ -30,8 +30,7 @@ typedef enum constraint_status {
 
 #define CONSTRAINT_MESSAGE_SIZE 400
 
-/* ---- vocabularies -----------------------------------------------------------------------------
- */
+/* ---- vocabularies ---------------------------------------------------------------------------- */
 
 typedef struct constraint_vocabulary constraint_vocabulary;
 
@@ -60,8 +59,7 @@ constraint_status constraint_vocabulary_create(constraint_vocabulary **out,
                                                char (*message)[CONSTRAINT_MESSAGE_SIZE]);
 void constraint_vocabulary_destroy(constraint_vocabulary *v);
 
-/* ---- grammars ---------------------------------------------------------------------------------
- */
+/* ---- grammars -------------------------------------------------------------------------------- */
 
 typedef enum constraint_kind {
     CONSTRAINT_JSON_SCHEMA, /* the schema */
@@ -91,8 +89,7 @@ constraint_status constraint_compile(constraint_grammar **out, const constraint_
                                      char (*message)[CONSTRAINT_MESSAGE_SIZE]);
 void constraint_grammar_destroy(constraint_grammar *g);
 
-/* ---- replies ----------------------------------------------------------------------------------
- */
+/* ---- replies --------------------------------------------------------------------------------- */
 
 typedef struct constraint constraint;
 

@@ -236,8 +236,7 @@ int32_t sampler_sample(sampler *s, float *logits, uint64_t position)
                       : draw_any(logits, s->n_vocab, total, uniform);
 }
 
-/* ---- what was drawn from ----------------------------------------------------------------------
- */
+/* ---- what was drawn from --------------------------------------------------------------------- */
 
 static float log_share(double weight, double mass)
 {

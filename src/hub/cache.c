@@ -112,8 +112,7 @@ error_code cache_write_ref(const hub_settings *s, const hub_name *name, const ch
                : whole_file_write(path, commit, strlen(commit), 0666, WHOLE_FILE_UNSYNCED, fail);
 }
 
-/* ---- what is there ----------------------------------------------------------------------------
- */
+/* ---- what is there --------------------------------------------------------------------------- */
 
 typedef struct walk {
     error_code (*each)(void *context, const char *name, failure *fail);
@@ -209,8 +208,7 @@ error_code cache_listing(const hub_settings *s, const hub_name *name, const char
     return OK;
 }
 
-/* ---- links ------------------------------------------------------------------------------------
- */
+/* ---- links ----------------------------------------------------------------------------------- */
 
 error_code cache_link(const char *blob, const char *etag, const char *pointer, const char *file,
                       failure *fail)
@@ -237,8 +235,7 @@ error_code cache_link(const char *blob, const char *etag, const char *pointer, c
     return code;
 }
 
-/* ---- locks ------------------------------------------------------------------------------------
- */
+/* ---- locks ----------------------------------------------------------------------------------- */
 
 static error_code open_lock(const hub_settings *s, const hub_name *name, const char *etag, int *fd,
                             failure *fail)

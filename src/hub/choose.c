@@ -49,8 +49,7 @@ void hub_listing_sort(hub_listing *l)
         qsort(l->files, l->n, sizeof *l->files, compare_files);
 }
 
-/* ---- what a file's name says ------------------------------------------------------------------
- */
+/* ---- what a file's name says ----------------------------------------------------------------- */
 
 static size_t stem_length(const char *name)
 {
@@ -117,8 +116,7 @@ static bool has_quant(const char *name, const char *quant)
     return false;
 }
 
-/* ---- choosing ---------------------------------------------------------------------------------
- */
+/* ---- choosing -------------------------------------------------------------------------------- */
 
 /* The place of the first model that `quant` (NULL: any) fits; l->n: none. */
 static size_t first_with(const hub_listing *l, const char *quant)

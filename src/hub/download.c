@@ -171,8 +171,7 @@ static error_code fetch_all(download *d, failure *fail)
     return OK;
 }
 
-/* ---- before and after -------------------------------------------------------------------------
- */
+/* ---- before and after ------------------------------------------------------------------------ */
 
 /* What an earlier try left, into the digest. */
 static error_code take_up(download *d, failure *fail)

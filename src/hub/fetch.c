@@ -75,8 +75,7 @@ error_code hub_find(const hub_settings *s, const hub_name *name, hub_files *out,
     return code == ERR_NOT_FOUND ? failure_prefix(fail, "the cache %s", s->cache) : code;
 }
 
-/* ---- one file ---------------------------------------------------------------------------------
- */
+/* ---- one file -------------------------------------------------------------------------------- */
 
 /* "W/" and quotes are the header's, not the tag's. */
 static bool read_etag(const char *text, char etag[65])
@@ -205,8 +204,7 @@ static error_code fetch_file(hub_session *s, const char *commit, const hub_file 
     return code == OK ? fetch_missing(s, commit, f->size, pointer, out, fail) : code;
 }
 
-/* ---- all of it --------------------------------------------------------------------------------
- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static error_code fetch_chosen(hub_session *s, const hub_listing *l, hub_files *out, failure *fail)
 {

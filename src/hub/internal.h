@@ -16,8 +16,7 @@ bool hub_file_is_valid(const char *text);
 bool hub_commit_is_valid(const char *text);
 const char *hub_revision(const hub_name *name); /* "main" where the name says none */
 
-/* ---- choose.c: which files a name means -------------------------------------------------------
- */
+/* ---- choose.c: which files a name means ------------------------------------------------------ */
 
 typedef struct hub_file {
     char *name;    /* within the repository */
@@ -46,8 +45,7 @@ void hub_quant_of(const char *file, char quant[HUB_QUANT_SIZE]);
 error_code hub_choose(const hub_listing *l, const hub_name *name, size_t **chosen, size_t *n,
                       failure *fail);
 
-/* ---- request.c: asking the hub ----------------------------------------------------------------
- */
+/* ---- request.c: asking the hub --------------------------------------------------------------- */
 
 typedef struct hub_session {
     const hub_settings *settings;
@@ -87,8 +85,7 @@ error_code hub_watch(hub_session *s, failure *fail); /* tells the watcher; ERR_C
 error_code hub_ask_again(hub_session *s, const hub_query *q, unsigned tries, http_call **out,
                          failure *fail);
 
-/* ---- listing.c ----------------------------------------------------------------------------------
- */
+/* ---- listing.c ------------------------------------------------------------------------------- */
 
 /* The hub's answer of a repository's files; names that could lead out of the folder are left out.
  * ERR_FORMAT says what is wrong with it. */
@@ -96,8 +93,7 @@ error_code hub_listing_parse(const buffer *text, const char *url, hub_listing *o
 /* What the repository holds at the name's revision. */
 error_code hub_ask_listing(hub_session *s, unsigned tries, hub_listing *out, failure *fail);
 
-/* ---- cache.c: the cache's folders ---------------------------------------------------------------
- */
+/* ---- cache.c: the cache's folders ------------------------------------------------------------ */
 
 /* All set `path` or fail with ERR_TOO_LARGE. `tail` formats what follows the repository's folder.
  */
@@ -135,8 +131,7 @@ error_code cache_lock(hub_session *s, const char *etag, int *fd, failure *fail);
 error_code cache_try_lock(const hub_settings *s, const hub_name *name, const char *etag, int *fd,
                           failure *fail);
 
-/* ---- download.c ---------------------------------------------------------------------------------
- */
+/* ---- download.c ------------------------------------------------------------------------------ */
 
 typedef struct hub_blob {
     char etag[65]; /* SHA-256, or git's SHA-1 for a small file */

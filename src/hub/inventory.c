@@ -142,8 +142,7 @@ static error_code take_snapshot(void *context, const char *commit, failure *fail
     return code;
 }
 
-/* ---- repositories -----------------------------------------------------------------------------
- */
+/* ---- repositories ---------------------------------------------------------------------------- */
 
 static error_code count_unfinished(void *context, const char *blob, failure *fail)
 {

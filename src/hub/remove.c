@@ -161,8 +161,7 @@ static error_code remove_pointer(removal *r, const char *pointer, failure *fail)
     return code;
 }
 
-/* ---- what becomes empty -----------------------------------------------------------------------
- */
+/* ---- what becomes empty ---------------------------------------------------------------------- */
 
 /* A reference to a commit of which nothing is left. */
 static error_code remove_ref(void *context, const char *name, failure *fail)
@@ -220,8 +219,7 @@ static void remove_shell(const removal *r)
             rmdir(path);
 }
 
-/* ---- names --------------------------------------------------------------------------------------
- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 typedef struct snapshot_removal {
     removal *removal;

@@ -276,8 +276,7 @@ typedef struct activation_block {
 
 _Static_assert(sizeof(activation_block) == RECORD_ALIGNMENT, "one cache line, and aligned to it");
 
-/* ---- KV cache ---------------------------------------------------------------------------------
- */
+/* ---- KV cache -------------------------------------------------------------------------------- */
 
 typedef struct kv_q8_0 { /* value = d · q */
     uint16_t d;

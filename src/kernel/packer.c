@@ -46,8 +46,7 @@ struct packer {
     failure why;        /* code OK: nothing was */
 };
 
-/* ---- jobs -------------------------------------------------------------------------------------
- */
+/* ---- jobs ------------------------------------------------------------------------------------ */
 
 error_code packer_create(packer **out, packer_fetch *fetch, void *context, failure *fail)
 {
@@ -95,8 +94,7 @@ static int compare_places(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* ---- pieces -----------------------------------------------------------------------------------
- */
+/* ---- pieces ---------------------------------------------------------------------------------- */
 
 /* False: there is none. */
 static bool take_piece(packer *p, piece *out)
@@ -184,8 +182,7 @@ static void pack_piece(packer *p, fetched *f, const piece *whole)
     leave_piece(p, whole, &why);
 }
 
-/* ---- threads ----------------------------------------------------------------------------------
- */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 static void *help_to_the_end(void *context)
 {

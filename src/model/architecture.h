@@ -78,8 +78,7 @@ typedef struct architecture {
 
 error_code architecture_find(const architecture **out, const gguf *file, failure *fail);
 
-/* ---- keys (architecture_keys.c) ---------------------------------------------------------------
- */
+/* ---- keys (architecture_keys.c) -------------------------------------------------------------- */
 
 /* Reads `<architecture>.<suffix>`. After the first failure all further reads do nothing. */
 typedef struct key_reader {

@@ -8,8 +8,7 @@
 
 static const uint64_t most_values = 1u << 24; /* keeps every product of sizes far from overflow */
 
-/* ---- sizes ------------------------------------------------------------------------------------
- */
+/* ---- sizes ----------------------------------------------------------------------------------- */
 
 static void read_experts(key_reader *r, const architecture *a, model_config *c)
 {
@@ -68,8 +67,7 @@ static void check_shape(key_reader *r, const model_config *c)
                               c->ropes[0].dims, c->head_dim);
 }
 
-/* ---- positions --------------------------------------------------------------------------------
- */
+/* ---- positions ------------------------------------------------------------------------------- */
 
 /* YaRN makes attention sharper with the factor, unless the file's multiplier says otherwise
  * (arXiv 2309.00071 §3.4; `yarn_log_multiplier` is DeepSeek's mscale_all_dim). */
@@ -143,8 +141,7 @@ static void read_window_rope(key_reader *r, const architecture *a, model_config 
     p->divided = false;
 }
 
-/* ---- layers -----------------------------------------------------------------------------------
- */
+/* ---- layers ---------------------------------------------------------------------------------- */
 
 static size_t read_window(key_reader *r, const architecture *a, const model_config *c)
 {
@@ -233,8 +230,7 @@ static void read_layers(key_reader *r, const architecture *a, model_config *c)
     c->kinds[1] = other;
 }
 
-/* ---- ends -------------------------------------------------------------------------------------
- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 static void read_ends(key_reader *r, const architecture *a, model_config *c)
 {

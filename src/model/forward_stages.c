@@ -160,8 +160,7 @@ static void add_normalised(const worker *w, const layer_plan *plan, const float 
     vector_add(f->x + row * n, given, n);
 }
 
-/* ---- before the layers ---------------------------------------------------------------
- */
+/* ---- before the layers ----------------------------------------------------------------------- */
 
 static void set_angles(const worker *w, size_t row)
 {
@@ -189,8 +188,7 @@ static void embed_row(const worker *w, size_t row)
     }
 }
 
-/* ---- states ------------------------------------------------------------------------------------
- */
+/* ---- states ---------------------------------------------------------------------------------- */
 
 /* Where the reader wants the state, in sums; n_layers: it does not. */
 static size_t place_of_state(const state_reader *r, uint32_t state)
@@ -238,8 +236,7 @@ static void read_states(const worker *w, const state_reader *r, size_t layer)
     }
 }
 
-/* ---- stages ------------------------------------------------------------------------------------
- */
+/* ---- stages ---------------------------------------------------------------------------------- */
 
 static void prepare_stage(const worker *w, place at)
 {

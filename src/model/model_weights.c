@@ -15,8 +15,7 @@ static const char *layer_name(char text[NAME_SIZE], size_t layer, const char *su
     return text;
 }
 
-/* ---- vectors ----------------------------------------------------------------------------------
- */
+/* ---- vectors --------------------------------------------------------------------------------- */
 
 static void vector_of(weight_loader *l, size_t layer, const char *suffix, presence wanted,
                       size_t length, const float **out)
@@ -38,8 +37,7 @@ static void stacked_biases(weight_loader *l, size_t layer, presence wanted,
         loader_vectors(l, parts, lengths, n, out);
 }
 
-/* ---- attention --------------------------------------------------------------------------------
- */
+/* ---- attention ------------------------------------------------------------------------------- */
 
 static void load_qkv(weight_loader *l, size_t layer, layer_weights *w)
 {
@@ -93,8 +91,7 @@ static void load_attention(weight_loader *l, size_t layer, layer_weights *w)
         vector_of(l, layer, "post_attention_norm.weight", REQUIRED, c->n_embd, &w->attn_post_norm);
 }
 
-/* ---- the feed-forward network ------------------------------------------------------------------
- */
+/* ---- the feed-forward network ---------------------------------------------------------------- */
 
 /* The names of a dense network's tensors: its own, or those of the expert that every token meets.
  */
@@ -183,8 +180,7 @@ static void load_ffn(weight_loader *l, size_t layer, layer_weights *w)
         vector_of(l, layer, "post_ffw_norm.weight", REQUIRED, c->n_embd, &w->ffn_post_norm);
 }
 
-/* ---- the whole model --------------------------------------------------------------------------
- */
+/* ---- the whole model ------------------------------------------------------------------------- */
 
 /* LongRoPE files hold two sets of divisors: for contexts up to the original one, and beyond. */
 static void load_rope_factors(weight_loader *l)

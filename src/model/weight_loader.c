@@ -7,8 +7,7 @@
 #include "base/log.h"
 #include "model/requantise.h"
 
-/* ---- tensors ----------------------------------------------------------------------------------
- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 bool loader_has(const weight_loader *l, const char *name)
 {
@@ -38,8 +37,7 @@ static const gguf_tensor *find_tensor(weight_loader *l, const char *name, size_t
     return t;
 }
 
-/* ---- vectors ----------------------------------------------------------------------------------
- */
+/* ---- vectors --------------------------------------------------------------------------------- */
 
 /* Memory for a vector that the model owns; NULL: it failed. */
 static float *new_vector(weight_loader *l, size_t length)
@@ -132,8 +130,7 @@ void loader_expert_bias(weight_loader *l, const char *const *names, size_t n_par
     }
 }
 
-/* ---- matrices ---------------------------------------------------------------------------------
- */
+/* ---- matrices -------------------------------------------------------------------------------- */
 
 static error_code fetch_from_file(void *file, const void *from, void *into, size_t bytes,
                                   failure *fail)

@@ -19,8 +19,7 @@
 
 #define CALIBRATION_VERSION 1
 
-/* ---- the probe's part ------------------------------------------------------------------------
- */
+/* ---- the probe's part ------------------------------------------------------------------------ */
 
 typedef enum limit_goal {
     LIMIT_NONE,
@@ -50,8 +49,7 @@ struct probe_record {
 };
 typedef struct probe_record probe_record;
 
-/* ---- the parts that are heads ----------------------------------------------------------------
- */
+/* ---- the parts that are heads ---------------------------------------------------------------- */
 
 /* "kind" (labels are the probe's) or "success" (labels are wrong and right). */
 struct head_record {

@@ -42,8 +42,7 @@ static calibration calibration_of(const problem *p, const double *theta)
     return c;
 }
 
-/* ---- value, gradient, curvature ----------------------------------------------------------------
- */
+/* ---- value, gradient, curvature -------------------------------------------------------------- */
 
 static double prior_of(size_t j)
 {

@@ -34,8 +34,7 @@ static double brier_of(const double *p, size_t n, size_t right)
     return sum;
 }
 
-/* ---- expected calibration error --------------------------------------------------------------
- */
+/* ---- expected calibration error -------------------------------------------------------------- */
 
 typedef struct confidence {
     double p; /* of the label said */

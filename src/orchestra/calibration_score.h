@@ -16,8 +16,7 @@
 #define CONFIDENCE 0.95
 #define CALIBRATION_BINS 15
 
-/* ---- probabilities ---------------------------------------------------------------------------
- */
+/* ---- probabilities --------------------------------------------------------------------------- */
 
 /* H = -Σ p ln p, nats. */
 double probabilities_entropy(const double *p, size_t n);
@@ -53,8 +52,7 @@ error_code calibration_compare(calibration_gain *out, const calibration *before,
                                const calibration *after, const calibration_sample *samples,
                                size_t n, failure *fail);
 
-/* ---- ranking ---------------------------------------------------------------------------------
- */
+/* ---- ranking --------------------------------------------------------------------------------- */
 
 typedef struct ranked_case {
     double score;
@@ -71,8 +69,7 @@ typedef struct ranking {
 /* Orders the cases. ERR_MEMORY only. */
 error_code ranking_judge(ranking *out, ranked_case *cases, size_t n, failure *fail);
 
-/* ---- the entropy limit ------------------------------------------------------------------------
- */
+/* ---- the entropy limit ----------------------------------------------------------------------- */
 
 /* One request, as far as the limit is concerned. What is said of entropy holds for any doubt that
  * is 0 or more: for success it is 1 - its probability, and "the intent is wrong" is "the small

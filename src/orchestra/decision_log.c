@@ -33,8 +33,7 @@ static error_code write_json(buffer *out, json_t *value)
     return code == OK ? buffer_add_text(out, "\n") : code;
 }
 
-/* ---- appending --------------------------------------------------------------------------------
- */
+/* ---- appending ------------------------------------------------------------------------------- */
 
 /* Takes back a part of a line. A file that somebody else wrote to as well keeps it. */
 static void take_back(decision_log *l, size_t written)
@@ -85,8 +84,7 @@ static bool has_room(const decision_log *l, size_t length)
     return l->bytes + (l->is_torn ? 1 : 0) + length <= size_limit(l);
 }
 
-/* ---- files ------------------------------------------------------------------------------------
- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 /* FILE.n; n 0 is the file itself. The caller frees it; NULL: no memory. */
 static char *numbered(const decision_log *l, unsigned n)
@@ -187,8 +185,7 @@ static bool make_ready(decision_log *l, const buffer *head, size_t length)
     return ready && append_head(l, head);
 }
 
-/* ---- the log ----------------------------------------------------------------------------------
- */
+/* ---- the log --------------------------------------------------------------------------------- */
 
 error_code decision_log_open(decision_log **out, const config_decisions *c, const buffer *head,
                              failure *fail)

@@ -70,8 +70,7 @@ static error_code deal_folds(fit *f, failure *fail)
     return OK;
 }
 
-/* ---- one layer --------------------------------------------------------------------------------
- */
+/* ---- one layer ------------------------------------------------------------------------------- */
 
 /* Fits without the fold; says what it thinks of the fold's samples. Adds their losses. */
 static error_code try_fold(fit *f, const head_features *features, size_t fold, double strength,
@@ -134,8 +133,7 @@ static error_code try_layer(fit *f, size_t layer, failure *fail)
     return code;
 }
 
-/* ---- on top -----------------------------------------------------------------------------------
- */
+/* ---- on top ---------------------------------------------------------------------------------- */
 
 /* The form that held-out samples find likeliest. */
 static error_code calibrate(head_report *r, size_t n, size_t n_labels, failure *fail)
@@ -157,8 +155,7 @@ static error_code calibrate(head_report *r, size_t n, size_t n_labels, failure *
     return code;
 }
 
-/* ---- all of it --------------------------------------------------------------------------------
- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static error_code check(const head_samples *s, failure *fail)
 {

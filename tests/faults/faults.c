@@ -119,8 +119,7 @@ int pthread_create(pthread_t *out, const pthread_attr_t *attributes, void *(*cal
     return fails("thread", EAGAIN) ? EAGAIN : NEXT(pthread_create)(out, attributes, call, context);
 }
 
-/* ---- counters between threads, whose reads and writes the system does not refuse --------------
- */
+/* ---- counters between threads, whose reads and writes the system does not refuse ------------- */
 
 #define MOST_FDS 4096
 

@@ -42,8 +42,7 @@ static void spoil(uint8_t *block, size_t bytes)
         block[draw_place(bytes)] = draw(2) == 0 ? high[draw(sizeof high)] : (uint8_t)draw(256);
 }
 
-/* ---- matrices ---------------------------------------------------------------------------------
- */
+/* ---- matrices -------------------------------------------------------------------------------- */
 
 static size_t first_bad_block(const tensor_type_info *info, const uint8_t *data, size_t n)
 {
@@ -112,8 +111,7 @@ static void test_matrices(void **state)
     free(data);
 }
 
-/* ---- models -----------------------------------------------------------------------------------
- */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 /* True: all logits of the last row are numbers. */
 static bool run_step(const model *m)

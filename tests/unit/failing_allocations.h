@@ -12,8 +12,7 @@
 
 #include "base/buffer.h"
 
-/* ---- the allocator ----------------------------------------------------------------------------
- */
+/* ---- the allocator --------------------------------------------------------------------------- */
 
 static atomic_long n_asked;   /* allocations since the count began */
 static atomic_long fail_from; /* the first that fails; 0: none */
@@ -67,8 +66,7 @@ static long end_failing(void)
     return atomic_load(&n_asked);
 }
 
-/* ---- trying -----------------------------------------------------------------------------------
- */
+/* ---- trying ---------------------------------------------------------------------------------- */
 
 /* Does something once; *out is what it made, in text, when it is OK. */
 typedef error_code work_function(buffer *out, failure *fail);

@@ -13,8 +13,7 @@
 #include "base/random.h"
 #include "orchestra/orchestra.h"
 
-/* ---- the pretended room below ------------------------------------------------------------------
- */
+/* ---- the pretended room below ---------------------------------------------------------------- */
 
 /* By name: s, l, and m for a third between them. */
 typedef struct fake_backend {

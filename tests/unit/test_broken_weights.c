@@ -22,8 +22,7 @@ static void must(error_code code, const failure *fail)
         fail_msg("%s", fail->text);
 }
 
-/* ---- weights ----------------------------------------------------------------------------------
- */
+/* ---- weights --------------------------------------------------------------------------------- */
 
 /* Makes a block no number; returns its bytes at `at` as they were. */
 static void spoil(const gguf_tensor *t, uint8_t *block)
@@ -116,8 +115,7 @@ static void test_field_file(void **state)
     expect_refusal(path, "blk.1.ffn_down.weight", 0);
 }
 
-/* ---- logits -----------------------------------------------------------------------------------
- */
+/* ---- logits ---------------------------------------------------------------------------------- */
 
 /* Finite, and yet no logit is. */
 static void copy_overflowing(model_copy *c, const char *path)

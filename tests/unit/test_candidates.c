@@ -85,8 +85,7 @@ static void test_refused_files(void **state)
     assert_int_equal(probe_candidates_read(&list, "/nowhere/at/all", &fail), ERR_NOT_FOUND);
 }
 
-/* ---- the built-in requests --------------------------------------------------------------------
- */
+/* ---- the built-in requests ------------------------------------------------------------------- */
 
 static void test_builtin(void **state)
 {

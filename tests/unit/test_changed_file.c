@@ -122,8 +122,7 @@ static void test_while_serving(void **state)
     }
 }
 
-/* ---- while it is loaded -----------------------------------------------------------------------
- */
+/* ---- while it is loaded ---------------------------------------------------------------------- */
 
 static void touch(const model_copy *c)
 {

@@ -61,8 +61,7 @@ static int remove_folder(void **state)
     return rmdir(folder);
 }
 
-/* ---- writing ----------------------------------------------------------------------------------
- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static config_decisions settings(const char *file, int keep)
 {
@@ -95,8 +94,7 @@ static void write_number(decision_log *l, int number, size_t bytes)
     free(padding);
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 typedef struct contents {
     size_t bytes, heads, decisions, torn;
@@ -144,8 +142,7 @@ static void check_file(const char *path)
                  c.torn, c.bytes);
 }
 
-/* ---- torn lines -------------------------------------------------------------------------------
- */
+/* ---- torn lines ------------------------------------------------------------------------------ */
 
 static void put_text(const char *path, const char *text, size_t length)
 {
@@ -186,8 +183,7 @@ static void test_restart_begins_a_line(void **state)
     unlink(path);
 }
 
-/* ---- limits -----------------------------------------------------------------------------------
- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static void limit_files(rlim_t bytes)
 {
@@ -268,8 +264,7 @@ static void test_size_is_kept(void **state)
     unlink(in_folder("d.1"));
 }
 
-/* ---- renames ----------------------------------------------------------------------------------
- */
+/* ---- renames --------------------------------------------------------------------------------- */
 
 static void test_rename_fails(void **state)
 {
@@ -297,8 +292,7 @@ static void test_rename_fails(void **state)
     unlink(in_folder("d.1"));
 }
 
-/* ---- other kinds of files ---------------------------------------------------------------------
- */
+/* ---- other kinds of files -------------------------------------------------------------------- */
 
 static void expect_refusal(const char *path)
 {
@@ -330,8 +324,7 @@ static void test_kinds_of_files(void **state)
     alarm(0);
 }
 
-/* ---- a full disk ------------------------------------------------------------------------------
- */
+/* ---- a full disk ----------------------------------------------------------------------------- */
 
 /* Leaves so many bytes, in whole pages. */
 static void fill_disk(size_t left)
@@ -381,8 +374,7 @@ static void test_full_disk(void **state)
     assert_int_equal(umount(folder), 0);
 }
 
-/* ---- readers ----------------------------------------------------------------------------------
- */
+/* ---- readers --------------------------------------------------------------------------------- */
 
 #define FIELD "../shared/field/decisions-"
 
@@ -443,8 +435,7 @@ static void test_traces(void **state)
         fail_msg("%s", fail.text);
 }
 
-/* ---- two policies at once -----------------------------------------------------------------------
- */
+/* ---- two policies at once -------------------------------------------------------------------- */
 
 /* After a reload: what was decided before it ends among what was decided after it. */
 static void test_each_under_its_own_head(void **state)

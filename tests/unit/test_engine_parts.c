@@ -14,8 +14,7 @@
 
 #define N_VOCAB 50
 
-/* ---- sampling ---------------------------------------------------------------------------------
- */
+/* ---- sampling -------------------------------------------------------------------------------- */
 
 static void fill_logits(float *logits)
 {
@@ -190,8 +189,7 @@ static void test_sampling_refuses(void **state)
     assert_int_equal(sampling_check(&p, N_VOCAB, &fail), ERR_INVALID);
 }
 
-/* ---- stop strings -------------------------------------------------------------------------------
- */
+/* ---- stop strings ---------------------------------------------------------------------------- */
 
 static tokenizer *load_words(void)
 {

@@ -29,8 +29,7 @@
 
 #include "failing_allocations.h"
 
-/* ---- JSON -------------------------------------------------------------------------------------
- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static error_code write_json(buffer *out, failure *fail)
 {
@@ -72,8 +71,7 @@ static void test_json(void **state)
     try_all("printing", print_json, 100000);
 }
 
-/* ---- requests ---------------------------------------------------------------------------------
- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 #define BODY                                                                                       \
     "{\"model\": \"small\", \"messages\": [{\"role\": \"system\", \"content\": \"Be brief.\"}, "   \
@@ -177,8 +175,7 @@ static void test_requests(void **state)
     try_all("an error's body", write_error, 100000);
 }
 
-/* ---- files ------------------------------------------------------------------------------------
- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 /* Without its chat template: where that is compiled, at start-up, Rust's threads and glibc end the
  * process themselves when there are no 48 bytes (docs/reliability.md). */
@@ -274,8 +271,7 @@ static void test_files(void **state)
         try_all("a decision log", decide_log_again, 300);
 }
 
-/* ---- a whole request --------------------------------------------------------------------------
- */
+/* ---- a whole request ------------------------------------------------------------------------- */
 
 static orchestra *stage;
 

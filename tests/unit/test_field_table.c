@@ -35,8 +35,7 @@ static const struct {
 };
 #define N_SECTIONS (sizeof sections / sizeof *sections)
 
-/* ---- a request as text ------------------------------------------------------------------------
- */
+/* ---- a request as text ----------------------------------------------------------------------- */
 
 static void add(buffer *out, const char *name, const char *text)
 {
@@ -126,8 +125,7 @@ static void describe(buffer *out, const chat_request *r)
     add_json(out, "words", r->word_biases);
 }
 
-/* ---- rows -------------------------------------------------------------------------------------
- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 /* `more` members replace those of the least request that have the same name. */
 static bool read(size_t section, const char *more, buffer *out, api_error *error)

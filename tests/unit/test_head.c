@@ -149,8 +149,7 @@ static void test_same_as_newton(void **state)
     }
 }
 
-/* ---- what is found ----------------------------------------------------------------------------
- */
+/* ---- what is found --------------------------------------------------------------------------- */
 
 static void test_separable(void **state)
 {
@@ -219,8 +218,7 @@ static void test_layer_is_chosen(void **state)
     free(both);
 }
 
-/* ---- the odd ones ------------------------------------------------------------------------------
- */
+/* ---- the odd ones ---------------------------------------------------------------------------- */
 
 static void test_missing_label(void **state)
 {

@@ -227,8 +227,7 @@ static void test_choice(void **state)
     hub_listing_free(&l);
 }
 
-/* ---- the environment --------------------------------------------------------------------------
- */
+/* ---- the environment ------------------------------------------------------------------------- */
 
 static const char *const variables[] = {"HF_HOME",
                                         "HF_HUB_CACHE",

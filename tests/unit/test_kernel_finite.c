@@ -4,8 +4,7 @@
 
 enum { ROWS = 37, COLS = 512, N_BLOCKS = 40 };
 
-/* ---- the places -------------------------------------------------------------------------------
- */
+/* ---- the places ------------------------------------------------------------------------------ */
 
 /* What makes a block no number: written at `at`, `bytes` of it. */
 typedef struct spoiler {
@@ -120,8 +119,7 @@ static void test_vectors(void **state)
     assert_true(vector_is_finite(largest, 4));
 }
 
-/* ---- matrices ---------------------------------------------------------------------------------
- */
+/* ---- matrices -------------------------------------------------------------------------------- */
 
 static void spoil_matrix(tensor_type type, size_t source, size_t row)
 {
@@ -178,8 +176,7 @@ static void test_shared_matrix(void **state)
     free(data);
 }
 
-/* ---- rows -------------------------------------------------------------------------------------
- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 static void read_rows(tensor_type type, size_t cols)
 {

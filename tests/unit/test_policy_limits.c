@@ -95,8 +95,7 @@ static void test_certain(void **state)
     close_policy(f);
 }
 
-/* ---- success ----------------------------------------------------------------------------------
- */
+/* ---- success --------------------------------------------------------------------------------- */
 
 static plan decide_success(fixture f, const double *success, const double *limit, size_t tokens)
 {

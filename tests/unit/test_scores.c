@@ -163,8 +163,7 @@ static void test_reply_is_scored(void **state)
     score_list_free(&first);
 }
 
-/* ---- what happens to a score on its way -------------------------------------------------------
- */
+/* ---- what happens to a score on its way ------------------------------------------------------ */
 
 /* A batch score that has to give up its KV in the middle goes on where it was. */
 static void test_score_gives_up_kv(void **state)
@@ -210,8 +209,7 @@ static void test_cancelled(void **state)
     answer_free(&a);
 }
 
-/* ---- what is refused ---------------------------------------------------------------------------
- */
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 static void refuse(const sequence_request *r, const char *why)
 {

@@ -18,8 +18,7 @@
 
 #include "server/server.h"
 
-/* ---- system calls that fail -------------------------------------------------------------------
- */
+/* ---- system calls that fail ------------------------------------------------------------------ */
 
 static atomic_int adds_before; /* that work before those that fail */
 static atomic_int adds_that_fail, accepts_that_fail;
@@ -54,8 +53,7 @@ int accept4(int fd, __SOCKADDR_ARG address, socklen_t *length, int flags)
     return (int)syscall(SYS_accept4, fd, address.__sockaddr__, length, flags);
 }
 
-/* ---- a server --------------------------------------------------------------------------------
- */
+/* ---- a server -------------------------------------------------------------------------------- */
 
 static config *settings;
 static orchestra *players;

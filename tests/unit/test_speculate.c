@@ -181,8 +181,7 @@ static void test_a_whole_draft_counts_no_refusal(void **state)
     assert_true(fabs(d.own.tried[4]) < 1e-9);
 }
 
-/* ---- a static-graph accelerator ---------------------------------------------------------------
- */
+/* ---- a static-graph accelerator -------------------------------------------------------------- */
 
 /* A step of one row is what its graph was built for; any other number builds a new one. */
 static double rebuilt_step_ms(size_t rows)

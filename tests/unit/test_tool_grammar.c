@@ -115,8 +115,7 @@ static void test_any_function(void **state)
     assert_true(seen[0] || seen[1]);
 }
 
-/* ---- replies that may call --------------------------------------------------------------------
- */
+/* ---- replies that may call ------------------------------------------------------------------- */
 
 /* What may be said: not this, as the beginning of a reply, or as one. */
 enum { REFUSED, BEGUN, WHOLE };
