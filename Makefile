@@ -348,6 +348,7 @@ ALLOCATOR := build/tests/soak/allocator.so
 $(FAULTS) $(DELAYS) $(ALLOCATOR): build/%.so: %.c Makefile
 	@mkdir -p $(@D)
 	$(quiet_link)$(CC) -D_GNU_SOURCE $(filter-out -fPIE,$(CFLAGS)) -shared -fPIC -o $@ $<
+$(FAULTS) $(DELAYS): tests/shared_count.h
 test-faults: $(PROGRAM) $(FAULTS)
 	@tests/faults/run.py $(PROGRAM) $(FAULTS)
 

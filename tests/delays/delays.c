@@ -11,7 +11,6 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -22,12 +21,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "../shared_count.h"
 
 #define MOST_MS 40
 #define SHARE 0.5
@@ -50,22 +50,12 @@ static __thread struct {
 
 __attribute__((constructor)) static void begin(void)
 {
-    static atomic_long lost;
-    const char *path = getenv("DELAY_COUNT");
     const char *text = getenv("DELAY_SEED");
     const char *name = program_invocation_short_name;
     bool is_ours = strcmp(name, "a-io") == 0 || strncmp(name, "test_", 5) == 0;
-    count = &lost;
     if (text == NULL || !is_ours)
         return;
-    int fd = path != NULL ? open(path, O_RDWR | O_CREAT, 0600) : -1;
-    void *shared = MAP_FAILED;
-    if (fd >= 0 && ftruncate(fd, sizeof *count) == 0)
-        shared = mmap(NULL, sizeof *count, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (fd >= 0)
-        close(fd);
-    if (shared != MAP_FAILED)
-        count = shared;
+    count = shared_count("DELAY_COUNT");
     seed = strtoull(text, NULL, 10);
     only = getenv("DELAY_CALL");
     is_on = true;

@@ -24,6 +24,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../shared_count.h"
+
 static const char *kind;
 static long from; /* 0: none fails */
 static bool all;
@@ -31,16 +33,8 @@ static atomic_long *count; /* in a file, so that it is there however the program
 
 __attribute__((constructor)) static void begin(void)
 {
-    static atomic_long lost;
-    const char *path = getenv("FAULT_COUNT");
     const char *first = getenv("FAULT_FROM");
-    int fd = path != NULL ? open(path, O_RDWR | O_CREAT, 0600) : -1;
-    void *shared = MAP_FAILED;
-    if (fd >= 0 && ftruncate(fd, sizeof *count) == 0)
-        shared = mmap(NULL, sizeof *count, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (fd >= 0)
-        close(fd);
-    count = shared != MAP_FAILED ? shared : &lost;
+    count = shared_count("FAULT_COUNT");
     from = first != NULL ? atol(first) : 0;
     all = getenv("FAULT_ALL") != NULL;
     kind = getenv("FAULT_CALL");
