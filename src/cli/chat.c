@@ -189,11 +189,7 @@ static error_code answer_message(chat *c, const char *text, size_t length, failu
 
 static bool is_known_model(const chat *c, const char *name)
 {
-    const orchestra *o = c->stage.orchestra;
-    bool known = strcmp(name, "auto") == 0;
-    for (size_t i = 0; !known && i < orchestra_model_count(o); i++)
-        known = strcmp(orchestra_model_name(o, i), name) == 0;
-    return known;
+    return strcmp(name, "auto") == 0 || orchestra_find_model(c->stage.orchestra, name) != SIZE_MAX;
 }
 
 /* "auto, small, large" */

@@ -110,6 +110,8 @@ bool orchestra_is_light(const orchestra *o);
 
 size_t orchestra_model_count(const orchestra *o);
 const char *orchestra_model_name(const orchestra *o, size_t index);
+/* SIZE_MAX: no model has this name. */
+size_t orchestra_find_model(const orchestra *o, const char *name);
 /* NULL: the model is not in this process. */
 const char *orchestra_model_path(const orchestra *o, size_t index);
 backend *orchestra_backend(orchestra *o, size_t index);

@@ -1,4 +1,6 @@
 /* orchestra_known.c: what there is to know of an orchestra, for who serves it. */
+#include <string.h>
+
 #include "base/clock.h"
 #include "orchestra/internal.h"
 
@@ -20,6 +22,14 @@ size_t orchestra_model_count(const orchestra *o)
 const char *orchestra_model_name(const orchestra *o, size_t index)
 {
     return o->players[index].name;
+}
+
+size_t orchestra_find_model(const orchestra *o, const char *name)
+{
+    for (size_t i = 0; i < o->n_players; i++)
+        if (strcmp(orchestra_model_name(o, i), name) == 0)
+            return i;
+    return SIZE_MAX;
 }
 
 const char *orchestra_model_path(const orchestra *o, size_t index)

@@ -96,9 +96,8 @@ const char *exchange_model(const exchange *e, const char *name)
     const server_options *o = &e->server->options;
     if (name == NULL || strcmp(name, "auto") == 0)
         return name;
-    for (size_t i = 0; i < orchestra_model_count(e->server->orchestra); i++)
-        if (strcmp(orchestra_model_name(e->server->orchestra, i), name) == 0)
-            return name;
+    if (orchestra_find_model(e->server->orchestra, name) != SIZE_MAX)
+        return name;
     for (uint32_t i = 0; i < o->alias_names.n; i++)
         if (strcmp(o->alias_names.texts[i], name) == 0)
             return o->alias_models.texts[i];

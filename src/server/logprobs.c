@@ -10,11 +10,8 @@
 backend *choice_backend(const exchange *e, const choice *c)
 {
     orchestra *o = e->server->orchestra;
-    const char *name = run_plan(c->run)->model;
-    for (size_t i = 0; i < orchestra_model_count(o); i++)
-        if (strcmp(orchestra_model_name(o, i), name) == 0)
-            return orchestra_backend(o, i);
-    return orchestra_backend(o, 0);
+    size_t found = orchestra_find_model(o, run_plan(c->run)->model);
+    return orchestra_backend(o, found != SIZE_MAX ? found : 0);
 }
 
 static json_t *bytes_json(const char *text, size_t length)

@@ -11,12 +11,11 @@
 static backend *model_of(const exchange *e, const char *name, api_error *error)
 {
     orchestra *o = e->server->orchestra;
-    size_t n = orchestra_model_count(o);
     name = exchange_model(e, name);
-    for (size_t i = 0; i < n; i++)
-        if (name != NULL && strcmp(orchestra_model_name(o, i), name) == 0)
-            return orchestra_backend(o, i);
-    if (name == NULL || strcmp(name, "auto") == 0 || n == 1)
+    size_t found = name != NULL ? orchestra_find_model(o, name) : SIZE_MAX;
+    if (found != SIZE_MAX)
+        return orchestra_backend(o, found);
+    if (name == NULL || strcmp(name, "auto") == 0 || orchestra_model_count(o) == 1)
         return orchestra_backend(o, models_largest(e->server));
     api_error_set(error, 404, "model_not_found", "model",
                   "there is no model '%.100s'; GET /v1/models lists them", name);

@@ -79,10 +79,8 @@ bool replies_have_model(exchange *e, chat_request *r, api_error *error)
     e->request = r;
     if (r->model == NULL || strcmp(r->model, "auto") == 0)
         return true;
-    const orchestra *o = e->server->orchestra;
-    for (size_t i = 0; i < orchestra_model_count(o); i++)
-        if (strcmp(orchestra_model_name(o, i), r->model) == 0)
-            return true;
+    if (orchestra_find_model(e->server->orchestra, r->model) != SIZE_MAX)
+        return true;
     return api_error_set(error, 404, "model_not_found", "model", "model '%.100s' not found",
                          r->model);
 }
