@@ -108,16 +108,17 @@ INLINE void add_mxfp4(const void *record, const char *x, size_t x_stride, size_t
     {
         rows_i32 dot[TILE_COLUMNS];
         EACH_COLUMN dot[c] = all_i32(2 * block_of(x, x_stride, c, b)->minus_8_sum);
+        narrow_sums sums[TILE_COLUMNS];
         UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
         {
             quads both = load_quads(w->q[b][i], columns);
             quads low = look_up(table, both);
             quads high = look_up(table, shift(both, -4));
-            EACH_COLUMN
-            {
-                const int8_t *values = block_of(x, x_stride, c, b)->q + 4 * i;
-                dot[c] = dot_two(dot[c], low, values, high, values + BLOCK_COLUMNS / 2);
-            }
+            if (i % 2 == 0)
+                EACH_COLUMN sums[c] = narrow_from(dot[c]);
+            add_quads(low, i, high, i + BLOCK_QUADS / 2, x, x_stride, b, columns, sums);
+            if (i % 2 == 1)
+                EACH_COLUMN dot[c] = widened(dot[c], sums[c]);
         }
         /* They share a line. */
         const size_t ahead = b == 0 ? prefetch_ahead(columns) : PREFETCH_NONE;
@@ -185,16 +186,12 @@ INLINE void dot_two_bits(const record_q2_k *w, const char *x, size_t x_stride, s
                          size_t half, size_t columns, rows_i32 dot[TILE_COLUMNS])
 {
     quads q = load_quads(w->q[block][half], columns);
-    EACH_COLUMN dot[c] = all_i32(0);
-    UNROLL for (int i = 0; i < BLOCK_QUADS / 2; i += 2)
-    {
-        quads even = two_bits(q, i), odd = two_bits(q, i + 1);
-        EACH_COLUMN
-        {
-            const int8_t *values = block_of(x, x_stride, c, block)->q + 16 * half + 4 * i;
-            dot[c] = dot_two(dot[c], even, values, odd, values + 4);
-        }
-    }
+    narrow_sums sums[TILE_COLUMNS];
+    EACH_COLUMN sums[c] = narrow_from(all_i32(0));
+    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i += 2)
+        add_quads(two_bits(q, (int)i), 4 * half + i, two_bits(q, (int)i + 1), 4 * half + i + 1, x,
+                  x_stride, block, columns, sums);
+    EACH_COLUMN dot[c] = widened(all_i32(0), sums[c]);
 }
 
 INLINE void add_q2_k(const void *record, const char *x, size_t x_stride, size_t columns,
@@ -242,17 +239,16 @@ INLINE void dot_three_bits(const record_q3_k *w, quads third, const char *x, siz
                            size_t block, size_t half, size_t columns, rows_i32 dot[TILE_COLUMNS])
 {
     quads low = load_quads(w->block[block].low[half], columns);
-    EACH_COLUMN dot[c] = all_i32(0);
-    UNROLL for (int i = 0; i < BLOCK_QUADS / 2; i += 2)
+    narrow_sums sums[TILE_COLUMNS];
+    EACH_COLUMN sums[c] = narrow_from(all_i32(0));
+    UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i += 2)
     {
-        quads even = three_bits(two_bits(low, i), third, 4 * (int)half + i);
-        quads odd = three_bits(two_bits(low, i + 1), third, 4 * (int)half + i + 1);
-        EACH_COLUMN
-        {
-            const int8_t *values = block_of(x, x_stride, c, block)->q + 16 * half + 4 * i;
-            dot[c] = dot_two(dot[c], even, values, odd, values + 4);
-        }
+        size_t at = 4 * half + i;
+        quads even = three_bits(two_bits(low, (int)i), third, (int)at);
+        quads odd = three_bits(two_bits(low, (int)i + 1), third, (int)at + 1);
+        add_quads(even, at, odd, at + 1, x, x_stride, block, columns, sums);
     }
+    EACH_COLUMN dot[c] = widened(all_i32(0), sums[c]);
 }
 
 INLINE void add_q3_k(const void *record, const char *x, size_t x_stride, size_t columns,

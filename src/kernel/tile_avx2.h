@@ -234,10 +234,43 @@ INLINE rows_i32 dot_quad(rows_i32 dot, quads w, const int8_t *x)
  * cannot here: six bits give at most 2 · 63 · 127 a step, two steps of which fit; eight bits are
  * taken as |w| · (±x), at most 2 · 128 · 127. */
 
+/* A sum that is complete here: the compiler would add a whole block's products up as a tree, which
+ * keeps most of them in memory. */
+INLINE __m256i now(__m256i sum)
+{
+    __asm__("" : "+x"(sum));
+    return sum;
+}
+
 /* dot + pairs of 16-bit sums. */
 INLINE __m256i add_pairs(__m256i dot, __m256i sums)
 {
-    return _mm256_add_epi32(dot, _mm256_madd_epi16(sums, _mm256_set1_epi16(1)));
+    return now(_mm256_add_epi32(dot, _mm256_madd_epi16(sums, _mm256_set1_epi16(1))));
+}
+
+/* Sums of products that stay pairs of 16 bits as long as they fit: weights of at most four bits for
+ * all eight quads of a block (8 · 2 · 15 · 127), of five for four quads. */
+typedef rows_i32 narrow_sums;
+
+INLINE narrow_sums narrow_from(rows_i32 dot)
+{
+    (void)dot;
+    return all_i32(0);
+}
+
+INLINE narrow_sums add_narrow(narrow_sums sums, quads w, const int8_t *x)
+{
+    __m256i values = broadcast_quad(x);
+    return (narrow_sums){
+        {now(_mm256_add_epi16(sums.half[0], _mm256_maddubs_epi16(w.half[0], values))),
+         now(_mm256_add_epi16(sums.half[1], _mm256_maddubs_epi16(w.half[1], values)))}};
+}
+
+/* dot and what has been added since narrow_from(dot). */
+INLINE rows_i32 widened(rows_i32 dot, narrow_sums sums)
+{
+    return (rows_i32){
+        {add_pairs(dot.half[0], sums.half[0]), add_pairs(dot.half[1], sums.half[1])}};
 }
 
 INLINE __m256i dot_two_half(__m256i dot, __m256i w0, __m256i x0, __m256i w1, __m256i x1)

@@ -9,6 +9,25 @@ INLINE rows_i32 dot_two(rows_i32 dot, quads w0, const int8_t *x0, quads w1, cons
     return dot_quad(dot_quad(dot, w0, x0), w1, x1);
 }
 
+/* What other sets keep in 16 bits for as long as it fits needs no form of its own. */
+typedef rows_i32 narrow_sums;
+
+INLINE narrow_sums narrow_from(rows_i32 dot)
+{
+    return dot;
+}
+
+INLINE narrow_sums add_narrow(narrow_sums sums, quads w, const int8_t *x)
+{
+    return dot_quad(sums, w, x);
+}
+
+INLINE rows_i32 widened(rows_i32 dot, narrow_sums sums)
+{
+    (void)dot;
+    return sums;
+}
+
 /* Weights of eight bits are unsigned with a zero point of 128: what dot_byte takes, from the packed
  * bytes and from a table of signed ones; and what its sums start from. */
 INLINE quads byte_weights(quads packed)

@@ -57,18 +57,29 @@ INLINE rows_f32 add_scaled(rows_f32 total, rows_i32 dot, rows_f32 scale, const a
     return add_block(total, multiply(to_f32(dot), scale), x);
 }
 
+/* Quads i and j of a block, of every column. */
+INLINE void add_quads(quads first, size_t i, quads second, size_t j, const char *x, size_t x_stride,
+                      size_t block, size_t columns, narrow_sums sums[TILE_COLUMNS])
+{
+    EACH_COLUMN
+    {
+        const int8_t *values = block_of(x, x_stride, c, block)->q;
+        sums[c] = add_narrow(sums[c], first, values + 4 * i);
+        sums[c] = add_narrow(sums[c], second, values + 4 * j);
+    }
+}
+
 INLINE void dot_nibbles(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], const char *x,
                         size_t x_stride, size_t block, size_t columns, rows_i32 dot[TILE_COLUMNS])
 {
+    narrow_sums sums[TILE_COLUMNS];
+    EACH_COLUMN sums[c] = narrow_from(dot[c]);
     UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
     {
         quads both = load_quads(q[i], columns), low = low_nibbles(both), high = high_nibbles(both);
-        EACH_COLUMN
-        {
-            const int8_t *values = block_of(x, x_stride, c, block)->q + 4 * i;
-            dot[c] = dot_two(dot[c], low, values, high, values + BLOCK_COLUMNS / 2);
-        }
+        add_quads(low, i, high, i + BLOCK_QUADS / 2, x, x_stride, block, columns, sums);
     }
+    EACH_COLUMN dot[c] = widened(dot[c], sums[c]);
 }
 
 /* Bit i of `high` becomes bit 4 beside a nibble. */
@@ -81,16 +92,17 @@ INLINE void dot_five_bits(const five_bit_block *w, const char *x, size_t x_strid
                           size_t columns, rows_i32 dot[TILE_COLUMNS])
 {
     quads fifth = load_quads(w->high, columns);
+    narrow_sums sums[TILE_COLUMNS];
     UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
     {
         quads both = load_quads(w->low[i], columns);
-        quads low_quad = five_bits(low_nibbles(both), fifth, (int)i);
-        quads high_quad = five_bits(high_nibbles(both), fifth, (int)i + 4);
-        EACH_COLUMN
-        {
-            const int8_t *values = block_of(x, x_stride, c, block)->q + 4 * i;
-            dot[c] = dot_two(dot[c], low_quad, values, high_quad, values + BLOCK_COLUMNS / 2);
-        }
+        quads low = five_bits(low_nibbles(both), fifth, (int)i);
+        quads high = five_bits(high_nibbles(both), fifth, (int)i + 4);
+        if (i % 2 == 0)
+            EACH_COLUMN sums[c] = narrow_from(dot[c]);
+        add_quads(low, i, high, i + BLOCK_QUADS / 2, x, x_stride, block, columns, sums);
+        if (i % 2 == 1)
+            EACH_COLUMN dot[c] = widened(dot[c], sums[c]);
     }
 }
 
