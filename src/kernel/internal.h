@@ -330,10 +330,25 @@ typedef struct tile_job {
 
 typedef void tile_function(const tile_job *job);
 
+/* Sixteen rows of 32 columns with everything unpacked, for products with many columns. */
+typedef struct wide_block {
+    RECORD_ALIGNED uint8_t q[BLOCK_QUADS][GROUP_ROWS][4];
+    float scale[2][GROUP_ROWS]; /* of the half blocks, or the first of the whole */
+    float min[GROUP_ROWS];      /* what Σx is multiplied by and subtracted, where there is one */
+} wide_block;
+
+/* What makes wide blocks of records, and the tile whose records they are. */
+typedef struct wide_form {
+    void (*widen)(wide_block *wide, const void *records, size_t n_records);
+    tile_function *tile;
+} wide_form;
+
 typedef struct kernel_set {
     const char *name;
     bool (*supported)(void);
     tile_function *tile[PACKED_COUNT];
+    /* For a set that takes longer to unpack than to multiply; NULL, or by type, some without. */
+    const wide_form *wide;
 
     void (*quantize)(activation_block *blocks, const float *x, size_t n_blocks);
 

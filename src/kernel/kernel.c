@@ -73,6 +73,7 @@ static void complete_sets(void)
     set.tile[PACKED_Q6_K] = avxvnni_tile_q6_k;
     set.tile[PACKED_IQ4_XS] = avxvnni_tile_iq4_xs;
     set.tile[PACKED_MXFP4] = avxvnni_tile_mxfp4;
+    set.wide = avxvnni_wide_forms;
     kernel_avxvnni = set;
 }
 #else

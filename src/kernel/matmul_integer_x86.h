@@ -49,38 +49,6 @@ INLINE void add_q4_0(const void *record, const char *x, size_t x_stride, size_t 
 
 /* ---- super-blocks --------------------------------------------------------------------------- */
 
-/* The scales of a Q4_K or Q5_K record, wanted by each of its blocks. */
-typedef struct super_factors {
-    rows_f32 d, dmin;
-} super_factors;
-
-INLINE super_factors load_factors(const super_scales *w)
-{
-    return (super_factors){load_f16(w->d), load_f16(w->dmin)};
-}
-
-/* Adds block b of every column, whose Σ q · x is dot, with scale and minimum. */
-INLINE void add_with_min(const super_scales *w, super_factors super, size_t b, const char *x,
-                         size_t x_stride, size_t columns, const rows_i32 dot[TILE_COLUMNS],
-                         rows_f32 total[TILE_COLUMNS])
-{
-    if (b % 2 == 0) /* four lines and four pairs of blocks: each pair asks for one */
-        with_prefetch_at((const char *)w + b / 2 * RECORD_ALIGNMENT, prefetch_ahead(columns));
-    __m128i low = load_bytes_again(w->low[b]), high = load_bytes_again(w->high[b / 2]);
-    high = b % 2 == 0 ? _mm_slli_epi16(high, 4) : high;
-    __m128i scales = six_bit_bytes(low, high);
-    __m128i mins = six_bit_bytes(_mm_srli_epi16(low, 4), _mm_srli_epi16(high, 2));
-    rows_f32 scale = multiply(super.d, signed_bytes_to_f32(scales));
-    rows_f32 min = multiply(super.dmin, signed_bytes_to_f32(mins));
-    EACH_COLUMN
-    {
-        const activation_block *block = block_of(x, x_stride, c, b);
-        rows_f32 value = multiply(to_f32(dot[c]), scale);
-        value = multiply_subtract(min, all_f32(block->sum), value);
-        total[c] = add_block(total[c], value, block);
-    }
-}
-
 INLINE void add_q4_k(const void *record, const char *x, size_t x_stride, size_t columns,
                      rows_f32 total[TILE_COLUMNS])
 {
@@ -92,7 +60,9 @@ INLINE void add_q4_k(const void *record, const char *x, size_t x_stride, size_t 
             rows_i32 dot[TILE_COLUMNS];
             EACH_COLUMN dot[c] = all_i32(0);
             dot_nibbles(w->q[b], x, x_stride, b, columns, dot);
-            add_with_min(&w->scales, super, b, x, x_stride, columns, dot, total);
+            scale_and_min factors = scale_and_min_at(&w->scales, super, b, columns);
+            EACH_COLUMN total[c] =
+                add_with_min(total[c], dot[c], factors, block_of(x, x_stride, c, b));
         }
 }
 
@@ -107,23 +77,10 @@ INLINE void add_q5_k(const void *record, const char *x, size_t x_stride, size_t 
             rows_i32 dot[TILE_COLUMNS];
             EACH_COLUMN dot[c] = all_i32(0);
             dot_five_bits(&w->block[b], x, x_stride, b, columns, dot);
-            add_with_min(&w->scales, super, b, x, x_stride, columns, dot, total);
+            scale_and_min factors = scale_and_min_at(&w->scales, super, b, columns);
+            EACH_COLUMN total[c] =
+                add_with_min(total[c], dot[c], factors, block_of(x, x_stride, c, b));
         }
-}
-
-/* Bits 2i, 2i + 1 of `high` become bits 4, 5 beside a nibble. */
-INLINE quads six_bits(quads nibbles, quads high, int i)
-{
-    return or_quads(nibbles, and_bytes(shift(high, 4 - 2 * i), 0x30));
-}
-
-/* The low bits of both halves share a line: the first half asks for it. */
-INLINE quads load_six_bits(const record_q6_k *w, size_t block, size_t half, quads high, size_t i,
-                           size_t columns)
-{
-    quads both =
-        load_quads_at(w->block[block].low[i], half == 0 ? prefetch_ahead(columns) : PREFETCH_NONE);
-    return six_bits(half == 0 ? low_nibbles(both) : high_nibbles(both), high, (int)i);
 }
 
 /* The sixteen products of a half block, its zero point included. */

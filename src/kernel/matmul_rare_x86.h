@@ -55,7 +55,6 @@ INLINE void add_q5_1(const void *record, const char *x, size_t x_stride, size_t 
     }
 }
 
-/* The nibbles' values come from a table of bytes. */
 INLINE void dot_iq4(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], const char *x, size_t x_stride,
                     size_t block, size_t columns, rows_i32 dot[TILE_COLUMNS])
 {
@@ -63,14 +62,12 @@ INLINE void dot_iq4(const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4], const char 
     EACH_COLUMN dot[c] = byte_start(block_of(x, x_stride, c, block));
     UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
     {
-        quads both = load_quads(q[i], columns);
-        quads low = look_up(table, both);
-        quads high = look_up(table, shift(both, -4));
+        two_quads w = looked_up_at(table, q, i, columns);
         EACH_COLUMN
         {
             const int8_t *values = block_of(x, x_stride, c, block)->q + 4 * i;
-            dot[c] = dot_byte(dot[c], low, values);
-            dot[c] = dot_byte(dot[c], high, values + BLOCK_COLUMNS / 2);
+            dot[c] = dot_byte(dot[c], w.low, values);
+            dot[c] = dot_byte(dot[c], w.high, values + BLOCK_COLUMNS / 2);
         }
     }
 }
@@ -88,22 +85,11 @@ INLINE void add_iq4_nl(const void *record, const char *x, size_t x_stride, size_
     }
 }
 
-/* As mxfp4_scale of internal.h: half of 2^(e − 127), which as a float of exponent e is zero for the
- * lowest e and infinite for the highest. ∞ · 0 is no number. */
-INLINE rows_f32 mxfp4_scales(__m128i e)
-{
-    rows_f32 whole = as_f32(shift(bytes_to_i32(e), 23));
-    rows_f32 half = multiply_add(whole, all_f32(0.5f), multiply(whole, zero_f32()));
-    return larger_f32(all_f32(0x1p-128f), half);
-}
-
-/* MXFP4's table with a zero point of 16: five bits, which every set multiplies by two at once. */
 INLINE void add_mxfp4(const void *record, const char *x, size_t x_stride, size_t columns,
                       rows_f32 total[TILE_COLUMNS])
 {
     const record_mxfp4 *w = record;
-    __m128i table = _mm_loadu_si128((const __m128i *)(const void *)mxfp4_values);
-    table = _mm_add_epi8(table, _mm_set1_epi8(16));
+    __m128i table = mxfp4_table();
     UNROLL for (size_t b = 0; b < FOUR_BLOCKS; b++)
     {
         rows_i32 dot[TILE_COLUMNS];
@@ -111,12 +97,10 @@ INLINE void add_mxfp4(const void *record, const char *x, size_t x_stride, size_t
         narrow_sums sums[TILE_COLUMNS];
         UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
         {
-            quads both = load_quads(w->q[b][i], columns);
-            quads low = look_up(table, both);
-            quads high = look_up(table, shift(both, -4));
+            two_quads five = looked_up_at(table, w->q[b], i, columns);
             if (i % 2 == 0)
                 EACH_COLUMN sums[c] = narrow_from(dot[c]);
-            add_quads(low, i, high, i + BLOCK_QUADS / 2, x, x_stride, b, columns, sums);
+            add_quads(five.low, i, five.high, i + BLOCK_QUADS / 2, x, x_stride, b, columns, sums);
             if (i % 2 == 1)
                 EACH_COLUMN dot[c] = widened(dot[c], sums[c]);
         }
@@ -128,29 +112,6 @@ INLINE void add_mxfp4(const void *record, const char *x, size_t x_stride, size_t
 }
 
 /* ---- super-blocks --------------------------------------------------------------------------- */
-
-/* The scales of two blocks, as bytes: low nibbles of `low`, and two bits that `high` has at bits 4
- * and 5. */
-INLINE void store_scale_pair(int8_t scale[2][GROUP_ROWS], __m256i low, __m256i high)
-{
-    low = _mm256_and_si256(low, _mm256_set1_epi8(15));
-    high = _mm256_and_si256(high, _mm256_set1_epi8(0x30));
-    __m256i signed_ones = _mm256_sub_epi8(_mm256_or_si256(low, high), _mm256_set1_epi8(32));
-    _mm256_store_si256((__m256i *)(void *)scale, signed_ones);
-}
-
-/* All at once, and by way of memory: a few instructions a record instead of some for each block. */
-INLINE void unpack_scales(const record_iq4_xs *w, size_t columns,
-                          int8_t scale[K_BLOCKS][GROUP_ROWS])
-{
-    const __m256i *lows = with_prefetch_at(w->scale_low, prefetch_ahead(columns));
-    __m256i high = _mm256_load_si256((const __m256i *)(const void *)w->scale_high);
-    __m256i first = _mm256_load_si256(lows), second = _mm256_load_si256(lows + 1);
-    store_scale_pair(scale, first, _mm256_slli_epi16(high, 4));
-    store_scale_pair(scale + 2, _mm256_srli_epi16(first, 4), _mm256_slli_epi16(high, 2));
-    store_scale_pair(scale + 4, second, high);
-    store_scale_pair(scale + 6, _mm256_srli_epi16(second, 4), _mm256_srli_epi16(high, 2));
-}
 
 INLINE void add_iq4_xs(const void *record, const char *x, size_t x_stride, size_t columns,
                        rows_f32 total[TILE_COLUMNS])

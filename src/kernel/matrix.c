@@ -8,6 +8,12 @@ enum {
     /* Weights of this many bytes stay in the second-level cache while the column tiles of a prefill
      * pass over them. */
     RESIDENT_BYTES = 256 * 1024,
+    /* Columns that pass over what has been made wide, whose activations stay in the second-level
+     * cache; and from how many on it pays. */
+    WIDE_COLUMNS = 64,
+    WIDE_FROM_COLUMNS = 16,
+    /* Blocks that are made wide at once: 11 KB. */
+    WIDE_BLOCKS = 512 / BLOCK_COLUMNS,
     /* What one thread takes at a time when there are few columns: a microsecond or two. */
     PIECE_BYTES = 48 * 1024,
 };
@@ -87,6 +93,7 @@ void matrix_share(size_t first, size_t rows, int thread, int n_threads, size_t *
 typedef struct product {
     const matrix_part *part;
     tile_function *tile;
+    const wide_form *wide; /* NULL: none, or too few columns */
     size_t x_step; /* bytes of a record's columns in an activation */
     const char *x;
     size_t x_stride; /* bytes */
@@ -98,13 +105,12 @@ typedef struct product {
 /* The group's part of a slice, against at most TILE_COLUMNS columns. */
 static tile_job slice_job(const product *p, size_t group, size_t first, size_t column)
 {
-    size_t columns = p->columns - column;
     return (tile_job){
         .records = slice_of(p->part, group, first),
         .n_records = slice_length(p->part, first),
         .x = p->x + column * p->x_stride + first * p->x_step,
         .x_stride = p->x_stride,
-        .columns = columns < TILE_COLUMNS ? columns : TILE_COLUMNS,
+        .columns = smaller(p->columns - column, TILE_COLUMNS),
         .y = p->y + column * p->y_stride + group * GROUP_ROWS,
         .y_stride = p->y_stride,
         .goes_on = first > 0,
@@ -120,6 +126,40 @@ static void multiply_groups(const product *p, size_t begin, size_t end, size_t c
         for (size_t g = begin; g < end; g++, job.y += GROUP_ROWS) {
             p->tile(&job);
             job.records = (const char *)job.records + bytes;
+        }
+    }
+}
+
+/* Some records of a group, made wide, against `columns` columns. */
+static void multiply_wide(const product *p, const void *records, size_t n_records, size_t group,
+                          size_t first, size_t column, size_t columns)
+{
+    wide_block blocks[WIDE_BLOCKS];
+    p->wide->widen(blocks, records, n_records);
+    tile_job job = slice_job(p, group, first, column);
+    job.records = blocks;
+    job.n_records = n_records * (p->x_step / sizeof(activation_block));
+    for (size_t left = columns; left > 0; left -= job.columns) {
+        job.columns = smaller(left, TILE_COLUMNS);
+        p->wide->tile(&job);
+        job.x = (const char *)job.x + job.columns * job.x_stride;
+        job.y += job.columns * job.y_stride;
+    }
+}
+
+/* As multiply_groups, against any number of columns. */
+static void multiply_groups_wide(const product *p, size_t begin, size_t end, size_t column,
+                                 size_t columns)
+{
+    const packed_format *format = packed_format_of(p->part->index);
+    const size_t most = WIDE_BLOCKS * BLOCK_COLUMNS / format->columns;
+    for (size_t first = 0; first < p->part->n_records; first += slice_length(p->part, first)) {
+        const size_t n = slice_length(p->part, first);
+        for (size_t g = begin; g < end; g++) {
+            const char *records = slice_of(p->part, g, first);
+            for (size_t i = 0; i < n; i += most)
+                multiply_wide(p, records + i * format->record_bytes, smaller(n - i, most), g,
+                              first + i, column, columns);
         }
     }
 }
@@ -142,17 +182,22 @@ static void multiply_rows(const product *p, size_t begin, size_t end, size_t col
                rows + c * GROUP_ROWS + begin % GROUP_ROWS, (end - begin) * sizeof *rows);
 }
 
-/* Rows [begin, end) against one tile of columns, panel by panel. */
-static void multiply_tile(const product *p, size_t begin, size_t end, size_t column)
+/* Rows [begin, end) against `columns` columns, panel by panel. */
+static void multiply_tile(const product *p, size_t begin, size_t end, size_t column, size_t columns)
 {
     size_t panel_rows = p->part->panel_groups * GROUP_ROWS;
     for (size_t next; begin < end; begin = next) {
         if (begin % GROUP_ROWS != 0 || end - begin < GROUP_ROWS) {
             next = smaller((begin / GROUP_ROWS + 1) * GROUP_ROWS, end);
-            multiply_rows(p, begin, next, column);
+            for (size_t c = 0; c < columns; c += TILE_COLUMNS)
+                multiply_rows(p, begin, next, column + c);
         } else {
             next = smaller((begin / panel_rows + 1) * panel_rows, end / GROUP_ROWS * GROUP_ROWS);
-            multiply_groups(p, begin / GROUP_ROWS, next / GROUP_ROWS, column);
+            size_t first = begin / GROUP_ROWS, last = next / GROUP_ROWS;
+            if (p->wide != NULL)
+                multiply_groups_wide(p, first, last, column, columns);
+            else
+                multiply_groups(p, first, last, column);
         }
     }
 }
@@ -167,9 +212,17 @@ static void multiply_part(const product *p, size_t begin, size_t end)
     check_aligned(p->x);
     for (size_t next; begin < end; begin = next) {
         next = smaller((begin / resident + 1) * resident, end);
-        for (size_t c = 0; c < p->columns; c += TILE_COLUMNS)
-            multiply_tile(p, begin, next, c);
+        for (size_t c = 0, n; c < p->columns; c += n) {
+            n = smaller(p->columns - c, p->wide != NULL ? WIDE_COLUMNS : TILE_COLUMNS);
+            multiply_tile(p, begin, next, c, n);
+        }
     }
+}
+
+static const wide_form *wide_form_of(const kernel_set *kernel, packed_index index, size_t columns)
+{
+    bool offered = kernel->wide != NULL && kernel->wide[index].tile != NULL;
+    return offered && columns >= WIDE_FROM_COLUMNS ? &kernel->wide[index] : NULL;
 }
 
 void matrix_multiply_columns(const matrix *m, const activation *a, size_t first_column,
@@ -189,6 +242,7 @@ void matrix_multiply_columns(const matrix *m, const activation *a, size_t first_
         product p = {
             .part = part,
             .tile = kernel->tile[part->index],
+            .wide = wide_form_of(kernel, part->index, columns),
             .x_step = floats ? format->columns * sizeof(float)
                              : format->columns / BLOCK_COLUMNS * sizeof(activation_block),
             .x = floats ? a->floats + first_column * a->floats_stride

@@ -137,6 +137,13 @@ INLINE quads load_quads_at(const uint8_t q[GROUP_ROWS][4], size_t ahead)
     return loaded;
 }
 
+INLINE void store_quads(uint8_t q[GROUP_ROWS][4], quads a)
+{
+    __m256i *halves = (__m256i *)(void *)q;
+    _mm256_store_si256(halves, a.half[0]);
+    _mm256_store_si256(halves + 1, a.half[1]);
+}
+
 INLINE quads and_bytes(quads q, int mask)
 {
     __m256i bytes = _mm256_set1_epi8((char)mask);

@@ -238,6 +238,7 @@ const kernel_set kernel_avx2 = {
             [PACKED_IQ4_XS] = avx2_tile_iq4_xs,
             [PACKED_MXFP4] = avx2_tile_mxfp4,
         },
+    .wide = avx2_wide_forms,
     .quantize = avx2_quantize,
     .pass_queries = 4,
     .expand = avx2_expand,

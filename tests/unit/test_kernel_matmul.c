@@ -153,7 +153,7 @@ static void test_invariance(void **state)
     (void)state;
     joined k = make_joined(TENSOR_Q4_K, TENSOR_Q6_K, TENSOR_Q8_0, 768);
     joined b = make_joined(TENSOR_Q4_0, TENSOR_Q8_0, TENSOR_F32, 96);
-    joined five = make_joined(TENSOR_Q4_1, TENSOR_Q5_0, TENSOR_Q5_1, 96);
+    joined five = make_joined(TENSOR_Q4_1, TENSOR_Q5_0, TENSOR_Q5_1, 736); /* one slice, two times wide */
     joined low = make_joined(TENSOR_Q2_K, TENSOR_Q3_K, TENSOR_IQ4_XS, 768);
     joined iq = make_joined(TENSOR_IQ4_NL, TENSOR_Q5_K, TENSOR_IQ4_NL, 256);
     joined mx = make_joined(TENSOR_MXFP4, TENSOR_Q8_0, TENSOR_MXFP4, 2880);
@@ -162,7 +162,7 @@ static void test_invariance(void **state)
         use_kernel(*name);
         check_invariance(&k, 768);
         check_invariance(&b, 96);
-        check_invariance(&five, 96);
+        check_invariance(&five, 736);
         check_invariance(&low, 768);
         check_invariance(&iq, 256);
         check_invariance(&mx, 2880);
@@ -181,7 +181,7 @@ static void test_invariance(void **state)
 static void test_same_bits(void **state)
 {
     (void)state;
-    enum { ROWS = 40, COLS = 1024, COLUMNS = 11 };
+    enum { ROWS = 40, COLS = 768, COLUMNS = 67 }; /* sets with wide blocks take 64 at a time */
     float *x = checked_alloc(COLUMNS * COLS, sizeof(float));
     float *expected = checked_alloc(COLUMNS * ROWS, sizeof(float));
     float *y = checked_alloc(COLUMNS * ROWS, sizeof(float));
@@ -215,6 +215,17 @@ static void test_same_bits(void **state)
     free(y);
 }
 
+static activation *make_same_activation(const float *x, size_t cols, size_t columns,
+                                        const matrix *m)
+{
+    float *all = checked_alloc(columns * cols, sizeof(float));
+    for (size_t c = 0; c < columns; c++)
+        memcpy(all + c * cols, x, cols * sizeof(float));
+    activation *a = make_activation(all, cols, columns, m);
+    free(all);
+    return a;
+}
+
 /* The largest integers that can meet: nothing may saturate. */
 static void test_extremes(void **state)
 {
@@ -229,7 +240,8 @@ static void test_extremes(void **state)
         for (size_t i = 0; i < 16 * 256 / info->block_values; i++)
             memset(data + i * info->block_bytes + (scales_last ? 0 : 4), i % 2 ? 0xff : 0x80,
                    info->block_bytes - 4);
-        float x[256], expected[16], y[16];
+        enum { COLUMNS = 16 }; /* as many as make sets with wide blocks use them */
+        float x[256], expected[COLUMNS * 16], y[COLUMNS * 16];
         for (size_t k = 0; k < 256; k++)
             x[k] = k < 128 ? 1 : -1;
         matrix *m = make_matrix(&(matrix_source){type, data, 16}, 1, 256);
@@ -237,11 +249,16 @@ static void test_extremes(void **state)
             use_kernel("reference");
             activation *a = make_activation(x, 256, 1, m);
             matrix_multiply(m, a, 1, 0, 16, expected, 16);
-            use_kernel(*name);
-            activation_set(a, 0, x, 256, m);
-            matrix_multiply(m, a, 1, 0, 16, y, 16);
-            assert_memory_equal(y, expected, sizeof y);
             activation_destroy(a);
+            for (size_t c = 1; c < COLUMNS; c++)
+                memcpy(expected + c * 16, expected, 16 * sizeof(float));
+            use_kernel(*name);
+            for (size_t columns = 1; columns <= COLUMNS; columns += COLUMNS - 1) {
+                activation *same = make_same_activation(x, 256, columns, m);
+                matrix_multiply(m, same, columns, 0, 16, y, 16);
+                assert_memory_equal(y, expected, columns * 16 * sizeof(float));
+                activation_destroy(same);
+            }
         }
         matrix_destroy(m);
         free(data);
