@@ -230,17 +230,22 @@ test('a deadline is 504 at its time, not tried again, and frees its place', asyn
   assert.deepEqual(statuses, Array(6).fill(504)); // one try each
   assert.ok(Math.min(...took) >= deadline && Math.min(...took) < deadline + 40 * patience, `${took} ms`);
 
-  // In a stream, and while waiting for the place that the stream has.
-  let queued; // a busy machine may end the stream before it begins: then nothing waits behind it
-  await assert.rejects(async () => {
-    const stream = await eager.chat.completions.create(
-      longRequest({ max_tokens: 3000, stream: true, deadline_ms: 2 * deadline * patience }));
-    queued = eager.chat.completions.create(ask('hello', { model: 'large', deadline_ms: deadline })).catch((e) => e);
-    for await (const chunk of stream)
-      assert.ok(chunk.id);
-  }, (e) => e.code === 'deadline_exceeded');
-  if (queued !== undefined)
-    assert.equal((await queued).status, 504);
+  // In a stream, and while waiting for the place that the stream has. A busy machine may end the stream before
+  // the other one's time is up, or before that one has come: then it did not wait, and both are asked again.
+  let waited;
+  for (let i = 0; i < 5 && waited?.status !== 504; i++)
+    await assert.rejects(async () => {
+      const stream = await eager.chat.completions.create(
+        longRequest({ max_tokens: 3000, stream: true, deadline_ms: 2 * deadline * patience }));
+      waited = eager.chat.completions.create(ask('hello', { model: 'large', deadline_ms: deadline })).catch((e) => e);
+      try {
+        for await (const chunk of stream)
+          assert.ok(chunk.id);
+      } finally {
+        waited = await waited;
+      }
+    }, (e) => e.code === 'deadline_exceeded');
+  assert.equal(waited?.status, 504);
   const next = await eager.chat.completions.create(ask('hello', { model: 'large', deadline_ms: 60000 }));
   assert.ok(next.choices[0].message.content.length > 0);
 });
