@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """results.py: figures of runs, kept in results/ and put into the documents from there. Run from the repository's root.
 
-results.py keep KIND FILE... --command TEXT takes what a run wrote (KIND: replay, real-pair, peer), keeps the figures
+results.py keep KIND FILE... --command TEXT takes what a run wrote (KIND: replay, real-pair, peer and, of a processor
+                                            with no more than AVX2, peer-avx2), keeps the figures
                                             that documents show, and says with them by what command, from which
                                             commit, on which machine and when they were made: results/KIND.json
 results.py docs [--check]                   writes the tables between <!-- results: NAME --> and <!-- end --> anew;
@@ -72,7 +73,7 @@ def of_peer(*reports):
     return {"models": list(models.values())}
 
 
-KINDS = {"replay": of_replay, "real-pair": of_real_pair, "peer": of_peer}
+KINDS = {"replay": of_replay, "real-pair": of_real_pair, "peer": of_peer, "peer-avx2": of_peer}
 
 
 def commit():
@@ -87,7 +88,7 @@ def machine():
 
 
 def keep(given):
-    if len(given.files) > 1 and given.kind != "peer":
+    if len(given.files) > 1 and KINDS[given.kind] is not of_peer:
         raise ValueError(f"{given.kind} is kept from one file")
     figures = KINDS[given.kind](*(json.loads(file.read_text()) for file in given.files))
     said = {

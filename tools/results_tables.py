@@ -231,4 +231,6 @@ TABLES = {
     "peer/all": peer_all,
     "peer/readme": peer_readme,
     "peer/made": made,
+    "peer-avx2/all": peer_all,
+    "peer-avx2/made": made,
 }
