@@ -158,8 +158,7 @@ INLINE void widen_q6_k(wide_block *wide, const record_q6_k *w)
             UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
                 store_quads(wide->q[BLOCK_QUADS / 2 * half + i],
                             load_six_bits(w, b, half, high, i, WIDE_AHEAD_COLUMNS));
-            rows_f32 scale =
-                signed_bytes_to_f32(load_bytes(w->scale[b][half], WIDE_AHEAD_COLUMNS));
+            rows_f32 scale = signed_bytes_to_f32(load_bytes(w->scale[b][half], WIDE_AHEAD_COLUMNS));
             store_f32(wide->scale[half], multiply(d, scale));
         }
 }
@@ -176,7 +175,7 @@ INLINE void widen_iq4_xs(wide_block *wide, const record_iq4_xs *w)
 }
 
 #define DEFINE_WIDEN(type, blocks)                                                                 \
-    static void SET(widen_##type)(wide_block * wide, const void *records, size_t n_records)               \
+    static void SET(widen_##type)(wide_block * wide, const void *records, size_t n_records)        \
     {                                                                                              \
         const record_##type *w = records;                                                          \
         for (; n_records > 0; n_records--, w++, wide += (blocks))                                  \

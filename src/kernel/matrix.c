@@ -94,7 +94,7 @@ typedef struct product {
     const matrix_part *part;
     tile_function *tile;
     const wide_form *wide; /* NULL: none, or too few columns */
-    size_t x_step; /* bytes of a record's columns in an activation */
+    size_t x_step;         /* bytes of a record's columns in an activation */
     const char *x;
     size_t x_stride; /* bytes */
     size_t columns;

@@ -252,7 +252,7 @@ INLINE __m256i now(__m256i sum)
 /* dot + pairs of 16-bit sums. */
 INLINE __m256i add_pairs(__m256i dot, __m256i sums)
 {
-    return now(_mm256_add_epi32(dot, _mm256_madd_epi16(sums, _mm256_set1_epi16(1))));
+    return _mm256_add_epi32(dot, _mm256_madd_epi16(sums, _mm256_set1_epi16(1)));
 }
 
 /* Sums of products that stay pairs of 16 bits as long as they fit: weights of at most four bits for
@@ -277,7 +277,7 @@ INLINE narrow_sums add_narrow(narrow_sums sums, quads w, const int8_t *x)
 INLINE rows_i32 widened(rows_i32 dot, narrow_sums sums)
 {
     return (rows_i32){
-        {add_pairs(dot.half[0], sums.half[0]), add_pairs(dot.half[1], sums.half[1])}};
+        {now(add_pairs(dot.half[0], sums.half[0])), now(add_pairs(dot.half[1], sums.half[1]))}};
 }
 
 INLINE __m256i dot_two_half(__m256i dot, __m256i w0, __m256i x0, __m256i w1, __m256i x1)
@@ -286,7 +286,8 @@ INLINE __m256i dot_two_half(__m256i dot, __m256i w0, __m256i x0, __m256i w1, __m
                      _mm256_add_epi16(_mm256_maddubs_epi16(w0, x0), _mm256_maddubs_epi16(w1, x1)));
 }
 
-/* dot + w0 · x0 + w1 · x1, weights of at most six bits. */
+/* dot + w0 · x0 + w1 · x1, weights of at most six bits; not kept from being added up as a tree, as
+ * a half block has only two of these. */
 INLINE rows_i32 dot_two(rows_i32 dot, quads w0, const int8_t *x0, quads w1, const int8_t *x1)
 {
     __m256i values0 = broadcast_quad(x0), values1 = broadcast_quad(x1);
@@ -316,7 +317,7 @@ INLINE rows_i32 byte_start(const activation_block *x)
 INLINE __m256i dot_byte_half(__m256i dot, __m256i w, __m256i x)
 {
     __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
-    return add_pairs(dot, pairs);
+    return now(add_pairs(dot, pairs));
 }
 
 INLINE rows_i32 dot_byte(rows_i32 dot, quads w, const int8_t *x)

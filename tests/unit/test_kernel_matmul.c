@@ -153,7 +153,8 @@ static void test_invariance(void **state)
     (void)state;
     joined k = make_joined(TENSOR_Q4_K, TENSOR_Q6_K, TENSOR_Q8_0, 768);
     joined b = make_joined(TENSOR_Q4_0, TENSOR_Q8_0, TENSOR_F32, 96);
-    joined five = make_joined(TENSOR_Q4_1, TENSOR_Q5_0, TENSOR_Q5_1, 736); /* one slice, two times wide */
+    /* 736 columns are one slice, which is made wide in two turns. */
+    joined five = make_joined(TENSOR_Q4_1, TENSOR_Q5_0, TENSOR_Q5_1, 736);
     joined low = make_joined(TENSOR_Q2_K, TENSOR_Q3_K, TENSOR_IQ4_XS, 768);
     joined iq = make_joined(TENSOR_IQ4_NL, TENSOR_Q5_K, TENSOR_IQ4_NL, 256);
     joined mx = make_joined(TENSOR_MXFP4, TENSOR_Q8_0, TENSOR_MXFP4, 2880);
