@@ -219,50 +219,33 @@ INLINE void dot_wide(const wide_block *w, size_t begin, size_t end, size_t toget
 /* How many quads' sums fit, by the bits of their weights. */
 enum { FOUR_BITS_TOGETHER = 8, FIVE_BITS_TOGETHER = 4, SIX_BITS_TOGETHER = 2 };
 
-/* A zero point of 8 · `eights`, and a scale. */
-INLINE void add_wide_scaled(const wide_block *w, size_t together, int eights, const char *x,
-                            size_t x_stride, size_t columns, rows_f32 total[TILE_COLUMNS])
+/* One scale, and a zero point of 8 · `eights` or a minimum. */
+INLINE void add_wide(const wide_block *w, size_t together, int eights, bool has_min, const char *x,
+                     size_t x_stride, size_t columns, rows_f32 total[TILE_COLUMNS])
 {
     rows_i32 dot[TILE_COLUMNS];
     EACH_COLUMN dot[c] = all_i32(eights * block_of(x, x_stride, c, 0)->minus_8_sum);
     dot_wide(w, 0, BLOCK_QUADS, together, x, x_stride, columns, dot);
-    rows_f32 scale = load_f32(w->scale[0]);
-    EACH_COLUMN total[c] = add_scaled(total[c], dot[c], scale, block_of(x, x_stride, c, 0));
+    scale_and_min factors = {load_f32(w->scale[0]), has_min ? load_f32(w->min) : zero_f32()};
+    EACH_COLUMN
+    {
+        const activation_block *block = block_of(x, x_stride, c, 0);
+        total[c] = has_min ? add_with_min(total[c], dot[c], factors, block)
+                           : add_scaled(total[c], dot[c], factors.scale, block);
+    }
 }
 
-INLINE void add_wide_with_min(const wide_block *w, size_t together, const char *x, size_t x_stride,
-                              size_t columns, rows_f32 total[TILE_COLUMNS])
-{
-    rows_i32 dot[TILE_COLUMNS];
-    EACH_COLUMN dot[c] = all_i32(0);
-    dot_wide(w, 0, BLOCK_QUADS, together, x, x_stride, columns, dot);
-    scale_and_min factors = {load_f32(w->scale[0]), load_f32(w->min)};
-    EACH_COLUMN total[c] = add_with_min(total[c], dot[c], factors, block_of(x, x_stride, c, 0));
-}
+#define DEFINE_ADD_WIDE(kind, together, eights, has_min)                                           \
+    INLINE void add_wide_##kind(const void *w, const char *x, size_t x_stride, size_t columns,     \
+                                rows_f32 total[TILE_COLUMNS])                                      \
+    {                                                                                              \
+        add_wide(w, together, eights, has_min, x, x_stride, columns, total);                       \
+    }
 
-INLINE void add_wide_four(const void *w, const char *x, size_t x_stride, size_t columns,
-                          rows_f32 total[TILE_COLUMNS])
-{
-    add_wide_scaled(w, FOUR_BITS_TOGETHER, 1, x, x_stride, columns, total);
-}
-
-INLINE void add_wide_four_min(const void *w, const char *x, size_t x_stride, size_t columns,
-                              rows_f32 total[TILE_COLUMNS])
-{
-    add_wide_with_min(w, FOUR_BITS_TOGETHER, x, x_stride, columns, total);
-}
-
-INLINE void add_wide_five(const void *w, const char *x, size_t x_stride, size_t columns,
-                          rows_f32 total[TILE_COLUMNS])
-{
-    add_wide_scaled(w, FIVE_BITS_TOGETHER, 2, x, x_stride, columns, total);
-}
-
-INLINE void add_wide_five_min(const void *w, const char *x, size_t x_stride, size_t columns,
-                              rows_f32 total[TILE_COLUMNS])
-{
-    add_wide_with_min(w, FIVE_BITS_TOGETHER, x, x_stride, columns, total);
-}
+DEFINE_ADD_WIDE(four, FOUR_BITS_TOGETHER, 1, false)
+DEFINE_ADD_WIDE(four_min, FOUR_BITS_TOGETHER, 0, true)
+DEFINE_ADD_WIDE(five, FIVE_BITS_TOGETHER, 2, false)
+DEFINE_ADD_WIDE(five_min, FIVE_BITS_TOGETHER, 0, true)
 
 /* Six bits, a scale for each half. */
 INLINE void add_wide_six(const void *wide, const char *x, size_t x_stride, size_t columns,

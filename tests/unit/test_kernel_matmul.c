@@ -154,7 +154,8 @@ static void test_invariance(void **state)
     joined k = make_joined(TENSOR_Q4_K, TENSOR_Q6_K, TENSOR_Q8_0, 768);
     joined b = make_joined(TENSOR_Q4_0, TENSOR_Q8_0, TENSOR_F32, 96);
     /* 736 columns are one slice, which is made wide in two turns. */
-    joined five = make_joined(TENSOR_Q4_1, TENSOR_Q5_0, TENSOR_Q5_1, 736);
+    joined slice = make_joined(TENSOR_Q4_1, TENSOR_Q5_0, TENSOR_Q5_1, 736);
+    joined five = make_joined(TENSOR_Q4_1, TENSOR_Q5_0, TENSOR_Q5_1, 96);
     joined low = make_joined(TENSOR_Q2_K, TENSOR_Q3_K, TENSOR_IQ4_XS, 768);
     joined iq = make_joined(TENSOR_IQ4_NL, TENSOR_Q5_K, TENSOR_IQ4_NL, 256);
     joined mx = make_joined(TENSOR_MXFP4, TENSOR_Q8_0, TENSOR_MXFP4, 2880);
@@ -163,7 +164,8 @@ static void test_invariance(void **state)
         use_kernel(*name);
         check_invariance(&k, 768);
         check_invariance(&b, 96);
-        check_invariance(&five, 736);
+        check_invariance(&slice, 736);
+        check_invariance(&five, 96);
         check_invariance(&low, 768);
         check_invariance(&iq, 256);
         check_invariance(&mx, 2880);
@@ -171,6 +173,7 @@ static void test_invariance(void **state)
     }
     free_joined(&k);
     free_joined(&b);
+    free_joined(&slice);
     free_joined(&five);
     free_joined(&low);
     free_joined(&iq);
@@ -182,7 +185,8 @@ static void test_invariance(void **state)
 static void test_same_bits(void **state)
 {
     (void)state;
-    enum { ROWS = 40, COLS = 768, COLUMNS = 67 }; /* sets with wide blocks take 64 at a time */
+    enum { ROWS = 40, COLS = 1024, COLUMNS = 67 }; /* sets with wide blocks take 64 at a time */
+    static const size_t columns[] = {11, COLUMNS}; /* packed, and wide where there is such a form */
     float *x = checked_alloc(COLUMNS * COLS, sizeof(float));
     float *expected = checked_alloc(COLUMNS * ROWS, sizeof(float));
     float *y = checked_alloc(COLUMNS * ROWS, sizeof(float));
@@ -201,12 +205,15 @@ static void test_same_bits(void **state)
         for (const char *const *name = kernel_names(); *name != NULL; name++) {
             use_kernel(*name);
             a = make_activation(x, COLS, COLUMNS, m);
-            matrix_multiply(m, a, COLUMNS, 0, ROWS, y, ROWS);
+            for (size_t n = 0; n < sizeof columns / sizeof *columns; n++) {
+                matrix_multiply(m, a, columns[n], 0, ROWS, y, ROWS);
+                for (size_t i = 0; i < columns[n] * ROWS; i++)
+                    if (memcmp(&y[i], &expected[i], sizeof y[i]) != 0)
+                        fail_msg("%s %s, %zu columns: element %zu is %.9g, not %.9g", *name,
+                                 tensor_type_find(type)->name, columns[n], i, (double)y[i],
+                                 (double)expected[i]);
+            }
             activation_destroy(a);
-            for (size_t i = 0; i < COLUMNS * ROWS; i++)
-                if (memcmp(&y[i], &expected[i], sizeof y[i]) != 0)
-                    fail_msg("%s %s: element %zu is %.9g, not %.9g", *name,
-                             tensor_type_find(type)->name, i, (double)y[i], (double)expected[i]);
         }
         matrix_destroy(m);
         free(data);
