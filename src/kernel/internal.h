@@ -315,7 +315,8 @@ static inline size_t kv_bytes(kv_type type, size_t n)
 
 /* ---- what one instruction set provides ------------------------------------------------------ */
 
-/* Some records of one group against 1 ≤ columns ≤ TILE_COLUMNS activations. */
+/* Some records of one group against 1 ≤ columns ≤ TILE_COLUMNS activations; a wide form's tile
+ * takes any number. */
 typedef struct tile_job {
     const void *records;
     size_t n_records;
@@ -325,7 +326,9 @@ typedef struct tile_job {
     size_t columns;
     float *y; /* y[c · y_stride + r] of the sixteen rows */
     size_t y_stride;
-    bool goes_on; /* y holds the sums over the records before these; else sums begin at zero */
+    bool goes_on;     /* y holds the sums over the records before these; else sums begin at zero */
+    const char *next; /* of a wide form: what it will widen next, to be asked for meanwhile */
+    size_t next_bytes;
 } tile_job;
 
 typedef void tile_function(const tile_job *job);
@@ -341,6 +344,7 @@ typedef struct wide_block {
 typedef struct wide_form {
     void (*widen)(wide_block *wide, const void *records, size_t n_records);
     tile_function *tile;
+    size_t from_columns; /* on it pays */
 } wide_form;
 
 typedef struct kernel_set {

@@ -7,13 +7,11 @@
 
 /* ---- from records to wide blocks ------------------------------------------------------------ */
 
-enum { WIDE_AHEAD_COLUMNS = 2 }; /* weights are asked for as far ahead as by a product of several */
-
 INLINE void widen_nibbles(wide_block *wide, const uint8_t q[BLOCK_QUADS / 2][GROUP_ROWS][4])
 {
     UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
     {
-        two_quads w = nibbles_at(q, i, WIDE_AHEAD_COLUMNS);
+        two_quads w = nibbles_at(q, i, ASKED_FOR);
         store_quads(wide->q[i], w.low);
         store_quads(wide->q[i + BLOCK_QUADS / 2], w.high);
     }
@@ -21,10 +19,10 @@ INLINE void widen_nibbles(wide_block *wide, const uint8_t q[BLOCK_QUADS / 2][GRO
 
 INLINE void widen_five_bits(wide_block *wide, const five_bit_block *block)
 {
-    quads fifth = load_quads(block->high, WIDE_AHEAD_COLUMNS);
+    quads fifth = load_quads(block->high, ASKED_FOR);
     UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
     {
-        two_quads w = five_bits_at(block, fifth, i, WIDE_AHEAD_COLUMNS);
+        two_quads w = five_bits_at(block, fifth, i, ASKED_FOR);
         store_quads(wide->q[i], w.low);
         store_quads(wide->q[i + BLOCK_QUADS / 2], w.high);
     }
@@ -35,7 +33,7 @@ INLINE void widen_looked_up(wide_block *wide, __m128i table,
 {
     UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
     {
-        two_quads w = looked_up_at(table, q, i, WIDE_AHEAD_COLUMNS);
+        two_quads w = looked_up_at(table, q, i, ASKED_FOR);
         store_quads(wide->q[i], w.low);
         store_quads(wide->q[i + BLOCK_QUADS / 2], w.high);
     }
@@ -43,19 +41,19 @@ INLINE void widen_looked_up(wide_block *wide, __m128i table,
 
 INLINE void widen_scale(wide_block *wide, const uint16_t d[GROUP_ROWS])
 {
-    store_f32(wide->scale[0], load_halves(d, WIDE_AHEAD_COLUMNS));
+    store_f32(wide->scale[0], load_halves(d, ASKED_FOR));
 }
 
 /* What is added is what a K-quant subtracts: x − (−m) · Σ is x + m · Σ, bit for bit. */
 INLINE void widen_offset(wide_block *wide, const uint16_t m[GROUP_ROWS])
 {
-    store_f32(wide->min, multiply(all_f32(-1), load_halves(m, WIDE_AHEAD_COLUMNS)));
+    store_f32(wide->min, multiply(all_f32(-1), load_halves(m, ASKED_FOR)));
 }
 
 INLINE void widen_scale_and_min(wide_block *wide, const super_scales *w, super_factors super,
                                 size_t b)
 {
-    scale_and_min factors = scale_and_min_at(w, super, b, WIDE_AHEAD_COLUMNS);
+    scale_and_min factors = scale_and_min_at(w, super, b, ASKED_FOR);
     store_f32(wide->scale[0], factors.scale);
     store_f32(wide->min, factors.min);
 }
@@ -65,7 +63,7 @@ INLINE void widen_q8_0(wide_block *wide, const record_q8_0 *w)
     UNROLL for (size_t b = 0; b < 2; b++)
     {
         UNROLL for (size_t i = 0; i < BLOCK_QUADS; i++)
-            store_quads(wide[b].q[i], byte_weights(load_quads(w->q[b][i], WIDE_AHEAD_COLUMNS)));
+            store_quads(wide[b].q[i], byte_weights(load_quads(w->q[b][i], ASKED_FOR)));
         widen_scale(&wide[b], w->d[b]);
     }
 }
@@ -150,15 +148,14 @@ INLINE void widen_q5_k(wide_block *wide, const record_q5_k *w)
 
 INLINE void widen_q6_k(wide_block *wide, const record_q6_k *w)
 {
-    rows_f32 d = load_halves(w->d, WIDE_AHEAD_COLUMNS);
+    rows_f32 d = load_halves(w->d, ASKED_FOR);
     for (size_t b = 0; b < K_BLOCKS; b++, wide++)
         UNROLL for (size_t half = 0; half < 2; half++)
         {
-            quads high = load_quads(w->block[b].high[half], WIDE_AHEAD_COLUMNS);
-            UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++)
-                store_quads(wide->q[BLOCK_QUADS / 2 * half + i],
-                            load_six_bits(w, b, half, high, i, WIDE_AHEAD_COLUMNS));
-            rows_f32 scale = signed_bytes_to_f32(load_bytes(w->scale[b][half], WIDE_AHEAD_COLUMNS));
+            quads high = load_quads(w->block[b].high[half], ASKED_FOR);
+            UNROLL for (size_t i = 0; i < BLOCK_QUADS / 2; i++) store_quads(
+                wide->q[BLOCK_QUADS / 2 * half + i], load_six_bits(w, b, half, high, i, ASKED_FOR));
+            rows_f32 scale = signed_bytes_to_f32(load_bytes(w->scale[b][half], ASKED_FOR));
             store_f32(wide->scale[half], multiply(d, scale));
         }
 }
@@ -166,8 +163,8 @@ INLINE void widen_q6_k(wide_block *wide, const record_q6_k *w)
 INLINE void widen_iq4_xs(wide_block *wide, const record_iq4_xs *w)
 {
     RECORD_ALIGNED int8_t scales[K_BLOCKS][GROUP_ROWS];
-    rows_f32 d = load_halves(w->d, WIDE_AHEAD_COLUMNS);
-    unpack_scales(w, WIDE_AHEAD_COLUMNS, scales);
+    rows_f32 d = load_halves(w->d, ASKED_FOR);
+    unpack_scales(w, ASKED_FOR, scales);
     for (size_t b = 0; b < K_BLOCKS; b++) {
         widen_looked_up(&wide[b], byte_table(iq4_values), w->q[b]);
         store_f32(wide[b].scale[0], multiply(d, signed_bytes_to_f32(load_bytes_again(scales[b]))));
@@ -283,8 +280,20 @@ INLINE void add_wide_byte(const void *wide, const char *x, size_t x_stride, size
     EACH_COLUMN total[c] = add_scaled(total[c], dot[c], scale, block_of(x, x_stride, c, 0));
 }
 
+/* What is widened next is asked for evenly, over all columns. */
+INLINE void tile_wide(add_function *add, const tile_job *job)
+{
+    size_t records = (job->columns + MOST_COLUMNS - 1) / MOST_COLUMNS * job->n_records;
+    size_t lines = (job->next_bytes + PREFETCH_LINE - 1) / PREFETCH_LINE;
+    upcoming next = {job->next, job->next + job->next_bytes, (lines + records - 1) / records};
+    tile(add, MOST_COLUMNS, sizeof(wide_block), sizeof(activation_block), job, &next);
+}
+
 #define DEFINE_WIDE_TILE(kind)                                                                     \
-    DEFINE_TILE(wide_##kind, add_wide_##kind, MOST_COLUMNS, wide_block, sizeof(activation_block))
+    void SET(tile_wide_##kind)(const tile_job *job)                                                \
+    {                                                                                              \
+        tile_wide(add_wide_##kind, job);                                                           \
+    }
 
 DEFINE_WIDE_TILE(four)
 DEFINE_WIDE_TILE(four_min)
@@ -293,16 +302,19 @@ DEFINE_WIDE_TILE(five_min)
 DEFINE_WIDE_TILE(six)
 DEFINE_WIDE_TILE(byte)
 
+/* What takes few instructions to unpack is made wide for twice as many columns: docs/speed.md. */
+enum { LITTLE_UNPACKING = 16, MUCH_UNPACKING = 8 };
+
 const wide_form SET(wide_forms)[PACKED_COUNT] = {
-    [PACKED_Q8_0] = {SET(widen_q8_0), SET(tile_wide_byte)},
-    [PACKED_Q4_0] = {SET(widen_q4_0), SET(tile_wide_four)},
-    [PACKED_Q4_1] = {SET(widen_q4_1), SET(tile_wide_four_min)},
-    [PACKED_Q5_0] = {SET(widen_q5_0), SET(tile_wide_five)},
-    [PACKED_Q5_1] = {SET(widen_q5_1), SET(tile_wide_five_min)},
-    [PACKED_IQ4_NL] = {SET(widen_iq4_nl), SET(tile_wide_byte)},
-    [PACKED_MXFP4] = {SET(widen_mxfp4), SET(tile_wide_five)},
-    [PACKED_Q4_K] = {SET(widen_q4_k), SET(tile_wide_four_min)},
-    [PACKED_Q5_K] = {SET(widen_q5_k), SET(tile_wide_five_min)},
-    [PACKED_Q6_K] = {SET(widen_q6_k), SET(tile_wide_six)},
-    [PACKED_IQ4_XS] = {SET(widen_iq4_xs), SET(tile_wide_byte)},
+    [PACKED_Q8_0] = {SET(widen_q8_0), SET(tile_wide_byte), LITTLE_UNPACKING},
+    [PACKED_Q4_0] = {SET(widen_q4_0), SET(tile_wide_four), LITTLE_UNPACKING},
+    [PACKED_Q4_1] = {SET(widen_q4_1), SET(tile_wide_four_min), LITTLE_UNPACKING},
+    [PACKED_Q5_0] = {SET(widen_q5_0), SET(tile_wide_five), MUCH_UNPACKING},
+    [PACKED_Q5_1] = {SET(widen_q5_1), SET(tile_wide_five_min), MUCH_UNPACKING},
+    [PACKED_IQ4_NL] = {SET(widen_iq4_nl), SET(tile_wide_byte), LITTLE_UNPACKING},
+    [PACKED_MXFP4] = {SET(widen_mxfp4), SET(tile_wide_five), MUCH_UNPACKING},
+    [PACKED_Q4_K] = {SET(widen_q4_k), SET(tile_wide_four_min), MUCH_UNPACKING},
+    [PACKED_Q5_K] = {SET(widen_q5_k), SET(tile_wide_five_min), MUCH_UNPACKING},
+    [PACKED_Q6_K] = {SET(widen_q6_k), SET(tile_wide_six), MUCH_UNPACKING},
+    [PACKED_IQ4_XS] = {SET(widen_iq4_xs), SET(tile_wide_byte), LITTLE_UNPACKING},
 };

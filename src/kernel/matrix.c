@@ -9,9 +9,8 @@ enum {
      * pass over them. */
     RESIDENT_BYTES = 256 * 1024,
     /* Columns that pass over what has been made wide, whose activations stay in the second-level
-     * cache; and from how many on it pays. */
+     * cache. */
     WIDE_COLUMNS = 64,
-    WIDE_FROM_COLUMNS = 16,
     /* Blocks that are made wide at once: 11 KB. */
     WIDE_BLOCKS = 512 / BLOCK_COLUMNS,
     /* What one thread takes at a time when there are few columns: a microsecond or two. */
@@ -131,7 +130,7 @@ static void multiply_groups(const product *p, size_t begin, size_t end, size_t c
 }
 
 /* Some records of a group, made wide, against `columns` columns. */
-static void multiply_wide(const product *p, const void *records, size_t n_records, size_t group,
+static void multiply_wide(const product *p, const char *records, size_t n_records, size_t group,
                           size_t first, size_t column, size_t columns)
 {
     wide_block blocks[WIDE_BLOCKS];
@@ -139,12 +138,10 @@ static void multiply_wide(const product *p, const void *records, size_t n_record
     tile_job job = slice_job(p, group, first, column);
     job.records = blocks;
     job.n_records = n_records * (p->x_step / sizeof(activation_block));
-    for (size_t left = columns; left > 0; left -= job.columns) {
-        job.columns = smaller(left, TILE_COLUMNS);
-        p->wide->tile(&job);
-        job.x = (const char *)job.x + job.columns * job.x_stride;
-        job.y += job.columns * job.y_stride;
-    }
+    job.columns = columns;
+    job.next_bytes = n_records * packed_format_of(p->part->index)->record_bytes;
+    job.next = records + job.next_bytes; /* records lie in the order in which they are read */
+    p->wide->tile(&job);
 }
 
 /* As multiply_groups, against any number of columns. */
@@ -222,7 +219,7 @@ static void multiply_part(const product *p, size_t begin, size_t end)
 static const wide_form *wide_form_of(const kernel_set *kernel, packed_index index, size_t columns)
 {
     bool offered = kernel->wide != NULL && kernel->wide[index].tile != NULL;
-    return offered && columns >= WIDE_FROM_COLUMNS ? &kernel->wide[index] : NULL;
+    return offered && columns >= kernel->wide[index].from_columns ? &kernel->wide[index] : NULL;
 }
 
 void matrix_multiply_columns(const matrix *m, const activation *a, size_t first_column,

@@ -13,7 +13,9 @@ enum {
     PREFETCH_BYTES = 8192,
     PREFETCH_NEAR_BYTES = 6144,
     PREFETCH_NEAREST_BYTES = 2048,
-    PREFETCH_NONE = 0
+    PREFETCH_NONE = 0,
+    PREFETCH_LINE = 64, /* what one request brings */
+    ASKED_FOR = 0       /* columns of what others ask for: wide forms' tiles, a slice before */
 };
 
 /* The address itself; the line `ahead` bytes on is asked for. */
@@ -36,6 +38,8 @@ void prefetch_choose(void);
 
 INLINE size_t prefetch_ahead(size_t columns)
 {
+    if (columns == ASKED_FOR)
+        return PREFETCH_NONE;
     return columns == 1 ? prefetch.one : prefetch.several;
 }
 

@@ -186,7 +186,7 @@ static void test_same_bits(void **state)
 {
     (void)state;
     enum { ROWS = 40, COLS = 1024, COLUMNS = 67 }; /* sets with wide blocks take 64 at a time */
-    static const size_t columns[] = {11, COLUMNS}; /* packed, and wide where there is such a form */
+    static const size_t columns[] = {7, 11, COLUMNS}; /* packed; wide from 8 or 16 on where it is */
     float *x = checked_alloc(COLUMNS * COLS, sizeof(float));
     float *expected = checked_alloc(COLUMNS * ROWS, sizeof(float));
     float *y = checked_alloc(COLUMNS * ROWS, sizeof(float));
