@@ -311,10 +311,10 @@ const wide_form SET(wide_forms)[PACKED_COUNT] = {
     [PACKED_Q4_1] = {SET(widen_q4_1), SET(tile_wide_four_min), LITTLE_UNPACKING},
     [PACKED_Q5_0] = {SET(widen_q5_0), SET(tile_wide_five), MUCH_UNPACKING},
     [PACKED_Q5_1] = {SET(widen_q5_1), SET(tile_wide_five_min), MUCH_UNPACKING},
-    [PACKED_IQ4_NL] = {SET(widen_iq4_nl), SET(tile_wide_byte), LITTLE_UNPACKING},
+    [PACKED_IQ4_NL] = {SET(widen_iq4_nl), SET(tile_wide_byte), MUCH_UNPACKING},
     [PACKED_MXFP4] = {SET(widen_mxfp4), SET(tile_wide_five), MUCH_UNPACKING},
     [PACKED_Q4_K] = {SET(widen_q4_k), SET(tile_wide_four_min), MUCH_UNPACKING},
     [PACKED_Q5_K] = {SET(widen_q5_k), SET(tile_wide_five_min), MUCH_UNPACKING},
     [PACKED_Q6_K] = {SET(widen_q6_k), SET(tile_wide_six), MUCH_UNPACKING},
-    [PACKED_IQ4_XS] = {SET(widen_iq4_xs), SET(tile_wide_byte), LITTLE_UNPACKING},
+    [PACKED_IQ4_XS] = {SET(widen_iq4_xs), SET(tile_wide_byte), MUCH_UNPACKING},
 };
