@@ -232,5 +232,6 @@ TABLES = {
     "peer/readme": peer_readme,
     "peer/made": made,
     "peer-avx2/all": peer_all,
+    "peer-avx2/readme": peer_readme,
     "peer-avx2/made": made,
 }

@@ -344,7 +344,7 @@ typedef struct wide_block {
 typedef struct wide_form {
     void (*widen)(wide_block *wide, const void *records, size_t n_records);
     tile_function *tile;
-    size_t from_columns; /* on it pays */
+    size_t min_columns; /* for which it pays */
 } wide_form;
 
 typedef struct kernel_set {

@@ -302,7 +302,7 @@ DEFINE_WIDE_TILE(five_min)
 DEFINE_WIDE_TILE(six)
 DEFINE_WIDE_TILE(byte)
 
-/* What takes few instructions to unpack is made wide for twice as many columns: docs/speed.md. */
+/* From how many columns on it pays, by how much unpacking it saves: docs/speed.md. */
 enum { LITTLE_UNPACKING = 16, MUCH_UNPACKING = 8 };
 
 const wide_form SET(wide_forms)[PACKED_COUNT] = {

@@ -219,7 +219,7 @@ static void multiply_part(const product *p, size_t begin, size_t end)
 static const wide_form *wide_form_of(const kernel_set *kernel, packed_index index, size_t columns)
 {
     bool offered = kernel->wide != NULL && kernel->wide[index].tile != NULL;
-    return offered && columns >= kernel->wide[index].from_columns ? &kernel->wide[index] : NULL;
+    return offered && columns >= kernel->wide[index].min_columns ? &kernel->wide[index] : NULL;
 }
 
 void matrix_multiply_columns(const matrix *m, const activation *a, size_t first_column,
