@@ -111,7 +111,13 @@ static void check_tile(packed_index index, size_t n_records, bool ragged)
     for (size_t columns = 1; columns <= TILE_COLUMNS; columns++) {
         for (size_t i = 0; i < n; i++)
             expected[i] = -77;
-        tile_job job = {records, n_records, x, x_stride, columns, expected, y_stride, false};
+        tile_job job = {.records = records,
+                        .n_records = n_records,
+                        .x = x,
+                        .x_stride = x_stride,
+                        .columns = columns,
+                        .y = expected,
+                        .y_stride = y_stride};
         kernel_reference.tile[index](&job);
         bits_add_to_digest(expected, sizeof expected);
         for (size_t s = 0; s < bits_n_sets; s++) {
@@ -153,7 +159,13 @@ static void check_powers(void)
                 records[b / FOUR_BLOCKS].e[b % FOUR_BLOCKS][r] = (uint8_t)((e + b + r) % 255);
         tile_function *reference = kernel_reference.tile[PACKED_MXFP4];
         for (size_t n = 1; n <= RECORDS; n++) {
-            tile_job job = {records, n, blocks, sizeof blocks, 1, expected, GROUP_ROWS, false};
+            tile_job job = {.records = records,
+                            .n_records = n,
+                            .x = blocks,
+                            .x_stride = sizeof blocks,
+                            .columns = 1,
+                            .y = expected,
+                            .y_stride = GROUP_ROWS};
             reference(&job);
             for (size_t set = 0; set < bits_n_sets; set++) {
                 job.y = y;
