@@ -20,15 +20,21 @@ static uint64_t mix_text(uint64_t hash, const char *data, size_t length)
     return mix(mix(hash, &n, sizeof n), data, length);
 }
 
-static uint64_t mix_tensor(uint64_t hash, const gguf_tensor *t)
+static error_code mix_tensor(uint64_t *hash, const gguf *file, const gguf_tensor *t, failure *fail)
 {
-    hash = mix_text(hash, t->name.data, t->name.length);
-    hash = mix_text(hash, t->type->name, strlen(t->type->name));
-    hash = mix(hash, t->dims, sizeof t->dims);
-    return mix(hash, t->data, t->bytes < SAMPLE_BYTES ? t->bytes : SAMPLE_BYTES);
+    char sample[SAMPLE_BYTES];
+    size_t n = t->bytes < SAMPLE_BYTES ? t->bytes : SAMPLE_BYTES;
+    error_code code = gguf_fetch(file, t->data, sample, n, fail);
+    if (code != OK)
+        return code;
+    uint64_t h = mix_text(*hash, t->name.data, t->name.length);
+    h = mix_text(h, t->type->name, strlen(t->type->name));
+    h = mix(h, t->dims, sizeof t->dims);
+    *hash = mix(h, sample, n);
+    return OK;
 }
 
-uint64_t fingerprint_of(const gguf *file)
+error_code fingerprint_of(const gguf *file, uint64_t *out, failure *fail)
 {
     uint64_t hash = 0xcbf29ce484222325u;
     const gguf_string *tokens;
@@ -36,11 +42,11 @@ uint64_t fingerprint_of(const gguf *file)
     if (gguf_text_array(file, "tokenizer.ggml.tokens", &tokens, &n_tokens))
         for (size_t i = 0; i < n_tokens; i++)
             hash = mix_text(hash, tokens[i].data, tokens[i].length);
-    for (size_t i = 0; i < gguf_tensor_count(file); i++) {
-        hash = mix_tensor(hash, gguf_tensor_at(file, i));
-        gguf_drop_pages(file); /* the system maps what lies around a page, up to megabytes */
-    }
-    return hash;
+    error_code code = OK;
+    for (size_t i = 0; i < gguf_tensor_count(file) && code == OK; i++)
+        code = mix_tensor(&hash, file, gguf_tensor_at(file, i), fail);
+    *out = hash;
+    return code;
 }
 
 uint64_t fingerprint_with_head(uint64_t fingerprint, const tensor_type_info *head)

@@ -152,6 +152,12 @@ static error_code read_header(gguf *file, failure *fail)
 
 /* ---- files ---------------------------------------------------------------------------------- */
 
+static size_t whole_pages(size_t bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return (bytes + page - 1) / page * page;
+}
+
 static error_code map_file(gguf *file, failure *fail)
 {
     int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block us */
@@ -172,11 +178,26 @@ static error_code map_file(gguf *file, failure *fail)
                                file->bytes, strerror(errno));
         else {
             file->data = data;
-            file->mapped_bytes = file->bytes;
+            file->mapped_bytes = whole_pages(file->bytes);
         }
     }
     file->fd = fd;
     return code;
+}
+
+/* The header's pages become a copy of themselves at the same addresses, for strings point to them:
+ * a file that is cut while it is read takes mapped pages with it, and who looks at them. */
+static error_code keep_header(gguf *file, failure *fail)
+{
+    size_t kept = whole_pages(file->data_begin < file->bytes ? file->data_begin : file->bytes);
+    size_t used = kept < file->bytes ? kept : file->bytes;
+    void *data = (void *)(uintptr_t)file->data;
+    void *fresh =
+        mmap(data, kept, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    if (fresh == MAP_FAILED)
+        return failure_set(fail, ERR_MEMORY, "no memory for %zu bytes of keys", kept);
+    file->header_bytes = kept;
+    return gguf_fetch(file, data, fresh, used, fail);
 }
 
 error_code gguf_open_part(gguf **out, const char *path, failure *fail)
@@ -191,6 +212,8 @@ error_code gguf_open_part(gguf **out, const char *path, failure *fail)
     error_code code = map_file(file, fail);
     if (code == OK)
         code = read_header(file, fail);
+    if (code == OK)
+        code = keep_header(file, fail);
     if (code != OK) {
         failure_prefix(fail, "%s", path);
         gguf_close(file);
@@ -268,7 +291,8 @@ uint64_t gguf_file_bytes(const gguf *file)
 void gguf_drop_pages(const gguf *file)
 {
     if (file->data != NULL)
-        madvise((void *)(uintptr_t)file->data, file->mapped_bytes, MADV_DONTNEED);
+        madvise((char *)(uintptr_t)file->data + file->header_bytes,
+                file->mapped_bytes - file->header_bytes, MADV_DONTNEED);
     for (size_t i = 0; i < file->n_others; i++)
         gguf_drop_pages(file->others[i]);
 }
@@ -310,37 +334,14 @@ static error_code check_unchanged(const gguf *file, failure *fail)
                        "is whole");
 }
 
-/* The header's pages become a copy of themselves at the same addresses, for strings point to
- * them; the others go. */
-static error_code copy_header(gguf *file, failure *fail)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t kept = (file->data_begin + page - 1) / page * page;
-    size_t whole = (file->bytes + page - 1) / page * page;
-    size_t used = file->data_begin < file->bytes ? file->data_begin : file->bytes;
-    void *data = (void *)(uintptr_t)file->data, *copy = malloc(used);
-    if (copy == NULL)
-        return failure_set(fail, ERR_MEMORY, "no memory for %zu bytes of keys", used);
-    memcpy(copy, data, used);
-    kept = kept < whole ? kept : whole;
-    void *fresh =
-        mmap(data, kept, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-    if (fresh != MAP_FAILED)
-        memcpy(fresh, copy, used);
-    free(copy);
-    if (fresh == MAP_FAILED)
-        return failure_set(fail, ERR_MEMORY, "no memory for %zu bytes of keys", kept);
-    if (kept < whole)
-        munmap((char *)data + kept, whole - kept);
-    file->mapped_bytes = kept;
-    return OK;
-}
-
 error_code gguf_release_data(gguf *file, failure *fail)
 {
     error_code code = check_unchanged(file, fail);
-    if (code == OK)
-        code = copy_header(file, fail);
+    if (code == OK && file->header_bytes < file->mapped_bytes) {
+        munmap((char *)(uintptr_t)file->data + file->header_bytes,
+               file->mapped_bytes - file->header_bytes);
+        file->mapped_bytes = file->header_bytes;
+    }
     for (size_t i = 0; code == OK && i < file->n_others; i++)
         code = gguf_release_data(file->others[i], fail);
     if (code != OK)

@@ -37,7 +37,8 @@ typedef struct gguf_key {
 struct gguf {
     char *path;
     const unsigned char *data; /* the mapping */
-    size_t mapped_bytes;       /* of it; less than bytes once the tensors' data is released */
+    size_t mapped_bytes;       /* of it, in whole pages; the header's once data is released */
+    size_t header_bytes;       /* of these, the header's, which are a copy; 0: not read yet */
     size_t bytes;              /* of the file */
     int fd;                    /* -1: the data is released */
     struct timespec modified;  /* when the file was last written to, as it was opened */

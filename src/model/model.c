@@ -66,7 +66,7 @@ static error_code load_parts(model *m, const model_options *options, failure *fa
     if (code == OK)
         code = load_content(m, a, options, fail);
     if (code == OK)
-        m->fingerprint = fingerprint_of(m->file);
+        code = fingerprint_of(m->file, &m->fingerprint, fail);
     if (code == OK && options->head != NULL)
         m->fingerprint = fingerprint_with_head(m->fingerprint, options->head);
     return code;

@@ -24,12 +24,13 @@ error_code requant_parse(const char *text, const tensor_type_info **head, failur
 
 /* Rows [begin, end), by one thread. */
 typedef struct share {
+    const gguf *file;
     const gguf_tensor *from;
     const tensor_type_info *to;
     uint8_t *data;
     size_t begin, end;
-    bool refused;          /* a value that the type cannot express, or no memory for a row */
     double error, squares; /* Σ(decoded − before)² and Σ before² */
+    failure why;           /* code OK: it is done */
 } share;
 
 static size_t row_bytes(const tensor_type_info *type, size_t columns)
@@ -37,21 +38,28 @@ static size_t row_bytes(const tensor_type_info *type, size_t columns)
     return columns / type->block_values * type->block_bytes;
 }
 
-static bool convert_row(share *s, size_t row, float *before, float *after)
+/* `read`: room for a row as the file has it. */
+static error_code convert_row(share *s, size_t row, uint8_t *read, float *before, float *after)
 {
-    size_t columns = (size_t)s->from->dims[0];
-    const uint8_t *from = (const uint8_t *)s->from->data + row * row_bytes(s->from->type, columns);
+    size_t columns = (size_t)s->from->dims[0], bytes = row_bytes(s->from->type, columns);
     uint8_t *to = s->data + row * row_bytes(s->to, columns);
-    s->from->type->decode(from, before, columns);
+    error_code code =
+        gguf_fetch(s->file, (const uint8_t *)s->from->data + row * bytes, read, bytes, &s->why);
+    if (code != OK)
+        return code;
+    s->from->type->decode(read, before, columns);
     if (!tensor_encode(s->to->type, before, to, columns))
-        return false;
+        return failure_set(&s->why, ERR_UNSUPPORTED,
+                           "a value that %s cannot express: not a number, infinite, or larger "
+                           "than 65504",
+                           s->to->name);
     s->to->decode(to, after, columns);
     for (size_t i = 0; i < columns; i++) {
         double x = (double)before[i], difference = (double)after[i] - x;
         s->error += difference * difference;
         s->squares += x * x;
     }
-    return true;
+    return OK;
 }
 
 static void *convert_rows(void *context)
@@ -59,26 +67,35 @@ static void *convert_rows(void *context)
     share *s = context, local = *s; /* sums in no cache line that others write to */
     size_t columns = (size_t)s->from->dims[0];
     float *rows = reallocarray(NULL, 2 * columns, sizeof *rows);
-    local.refused = rows == NULL;
-    for (size_t row = s->begin; row < s->end && !local.refused; row++)
-        local.refused = !convert_row(&local, row, rows, rows + columns);
+    uint8_t *read = malloc(row_bytes(s->from->type, columns));
+    error_code code = rows != NULL && read != NULL
+                          ? OK
+                          : failure_set(&local.why, ERR_MEMORY, "no memory for a row");
+    for (size_t row = s->begin; row < s->end && code == OK; row++)
+        code = convert_row(&local, row, read, rows, rows + columns);
+    free(read);
     free(rows);
     *s = local;
     return NULL;
 }
 
-/* False: refused. */
-static bool convert(requantised *out, const gguf_tensor *t, const tensor_type_info *to)
+static error_code convert(requantised *out, const gguf *file, const gguf_tensor *t,
+                          const tensor_type_info *to, failure *fail)
 {
     pthread_t threads[MAX_THREADS];
     share shares[MAX_THREADS];
     bool started[MAX_THREADS] = {false};
     size_t n = (size_t)team_default_size(), rows = t->bytes / row_bytes(t->type, t->dims[0]);
     double error = 0, squares = 0;
-    bool refused = false;
+    fail->code = OK;
     n = n < MAX_THREADS ? n : MAX_THREADS;
     for (size_t i = 0; i < n; i++) {
-        shares[i] = (share){t, to, out->data, rows * i / n, rows * (i + 1) / n, .refused = false};
+        shares[i] = (share){.file = file,
+                            .from = t,
+                            .to = to,
+                            .data = out->data,
+                            .begin = rows * i / n,
+                            .end = rows * (i + 1) / n};
         if (i > 0) /* the first share is the caller's */
             started[i] = pthread_create(&threads[i], NULL, convert_rows, &shares[i]) == 0;
     }
@@ -88,12 +105,13 @@ static bool convert(requantised *out, const gguf_tensor *t, const tensor_type_in
     for (size_t i = 0; i < n; i++) {
         if (started[i])
             pthread_join(threads[i], NULL);
-        refused = refused || shares[i].refused;
+        if (fail->code == OK)
+            *fail = shares[i].why;
         error += shares[i].error;
         squares += shares[i].squares;
     }
     out->error = squares > 0 ? sqrt(error / squares) : 0;
-    return !refused;
+    return fail->code;
 }
 
 static error_code check_fit(const gguf_tensor *t, const tensor_type_info *to, failure *fail)
@@ -109,8 +127,8 @@ static error_code check_fit(const gguf_tensor *t, const tensor_type_info *to, fa
                        t->type->name, to->name);
 }
 
-error_code requantise(requantised *out, const gguf_tensor *t, const tensor_type_info *to,
-                      failure *fail)
+error_code requantise(requantised *out, const gguf *file, const gguf_tensor *t,
+                      const tensor_type_info *to, failure *fail)
 {
     *out = (requantised){.memory = NULL};
     error_code code = check_fit(t, to, fail);
@@ -121,12 +139,10 @@ error_code requantise(requantised *out, const gguf_tensor *t, const tensor_type_
     if (code != OK)
         return code;
     out->data = weight_memory_take(out->memory, bytes);
-    if (convert(out, t, to))
+    code = convert(out, file, t, to, fail);
+    if (code == OK)
         return OK;
     weight_memory_destroy(out->memory);
     out->memory = NULL;
-    return failure_set(fail, ERR_UNSUPPORTED,
-                       "a value that %s cannot express: not a number, infinite, or larger than "
-                       "65504",
-                       to->name);
+    return code;
 }

@@ -19,8 +19,9 @@ typedef struct requantised {
 } requantised;
 
 /* By as many threads as there are cores, which live for it alone. ERR_UNSUPPORTED when the type's
- * blocks do not fit the rows, takes no fewer bytes, or cannot express a value. */
-error_code requantise(requantised *out, const gguf_tensor *t, const tensor_type_info *to,
-                      failure *fail);
+ * blocks do not fit the rows, takes no fewer bytes, or cannot express a value; ERR_IO as
+ * gguf_fetch. */
+error_code requantise(requantised *out, const gguf *file, const gguf_tensor *t,
+                      const tensor_type_info *to, failure *fail);
 
 #endif

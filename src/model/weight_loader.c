@@ -242,12 +242,11 @@ void loader_head(weight_loader *l, const char *name, size_t rows, size_t cols, b
     if (t == NULL)
         return;
     l->used -= !counted;
-    l->code = requantise(&made, t, l->options->head, l->fail);
+    l->code = requantise(&made, l->m->file, t, l->options->head, l->fail);
     if (l->code != OK) {
         failure_prefix(l->fail, "head=%s: tensor '%s'", l->options->head->name, name);
         return;
     }
-    gguf_drop_pages(l->m->file);
     const matrix_source source = {l->options->head->type, made.data, rows};
     const matrix_origin origin = {name, 0};
     const matrix_packing how = {.memory = l->m->weights, .origins = &origin}; /* at once */

@@ -156,18 +156,21 @@ static void change_at_progress(void *context, double fraction)
     once->change = NULL;
 }
 
+/* Into another type, too, for which it is read by threads of its own. */
 static void test_while_loading(void **state)
 {
     (void)state;
-    void (*const changes[])(const model_copy *c) = {touch, shorten, lengthen};
-    for (size_t i = 0; i < 3; i++) {
+    void (*const changes[])(const model_copy *c) = {touch, shorten, lengthen, truncate_to_nothing};
+    for (size_t i = 0; i < 8; i++) {
         failure fail = {0};
         model_copy c;
         model *m;
         copy_model(&c, "models/demo/small.gguf");
-        change_once once = {&c, changes[i]};
-        const model_options options = {
-            .chat_template = "none", .progress = change_at_progress, .progress_context = &once};
+        change_once once = {&c, changes[i / 2]};
+        const model_options options = {.chat_template = "none",
+                                       .head = i % 2 == 1 ? tensor_type_find_name("q4_0") : NULL,
+                                       .progress = change_at_progress,
+                                       .progress_context = &once};
         assert_int_equal(model_load(&m, c.path, &options, &fail), ERR_IO);
         assert_non_null(strstr(fail.text, "while it was read"));
         remove_copy(&c);
