@@ -79,6 +79,7 @@ static const architecture architectures[] = {
     {.name = "olmo2",
      .rope = ROTATE_HALVES,
      .window_rope_is_unscaled = true,
+     .yarn_factor_is_whole = true,
      .window = WINDOW_PATTERN,
      .window_pattern = 4,
      .qk_norm = QK_NORM_ROW,

@@ -45,6 +45,7 @@ typedef struct architecture {
     rope_use rope_use;
     float window_rope_base; /* of layers with a window, without `rope.freq_base_swa`; 0: the same */
     bool window_rope_is_unscaled; /* layers with a window turn by the base alone */
+    bool yarn_factor_is_whole;    /* `rope.scaling.attn_factor` is YaRN's magnitude, not a part */
 
     window_use window;
     size_t window_pattern;        /* every so manieth layer has no window: the last of each group */

@@ -124,7 +124,10 @@ static void read_rope(key_reader *r, const architecture *a, const model_config *
                               "the RoPE scaling of key %s.rope.scaling.type is not supported "
                               "(known: none, linear, yarn, longrope)",
                               r->architecture);
-    p->magnitude *= key_optional_float(r, "rope.scaling.attn_factor", 1.0);
+    float given = key_optional_float(r, "rope.scaling.attn_factor", 1.0);
+    bool is_whole =
+        a->yarn_factor_is_whole && p->yarn_mix > 0 && key_has(r, "rope.scaling.attn_factor");
+    p->magnitude = is_whole ? given : p->magnitude * given;
 }
 
 /* What layers with a window turn by: the same, or another base without the scaling. */
@@ -146,7 +149,9 @@ static void read_window_rope(key_reader *r, const architecture *a, model_config 
 static size_t read_window(key_reader *r, const architecture *a, const model_config *c)
 {
     size_t window = key_optional_count(r, "attention.sliding_window", 1u << 30);
-    if (window >= c->context_length) /* more than there ever is: all */
+    /* More than there ever is: all. Where kinds of layers differ in more than that (what they turn
+     * by), they stay what they are. */
+    if (window >= c->context_length && a->window != WINDOW_PATTERN)
         window = 0;
     bool by_default = !key_has(r, "attention.sliding_window") &&
                       (a->default_window_layers == 0 || c->n_layers == a->default_window_layers);

@@ -124,14 +124,15 @@ static void test_windows(void **state)
         uint32_t window, pattern; /* 0: no such key */
         const char *layers;
     } cases[] = {
-        {"llama", 0, 0, "FFFFFFFF"},    {"llama", 4096, 0, "WWWWWWWW"},
+        {"llama", 0, 0, "FFFFFFFF"},     {"llama", 4096, 0, "WWWWWWWW"},
         {"llama", 8192, 0, "FFFFFFFF"}, /* of the whole context: none */
-        {"gemma2", 0, 0, "WFWFWFWF"},   {"gemma2", 512, 0, "WFWFWFWF"},
-        {"gemma3", 0, 0, "FFFFFFFF"},   {"gemma3", 512, 0, "WWWWWFWW"},
-        {"gemma3", 512, 3, "WWFWWFWW"}, {"cohere2", 512, 0, "WWWfWWWf"},
-        {"exaone4", 0, 0, "FFFFFFFF"},  {"exaone4", 512, 0, "WWWfWWWf"},
-        {"olmo2", 512, 0, "WWWFWWWF"},  {"smollm3", 0, 0, "FFFfFFFf"},
-        {"phi3", 2047, 0, "WWWWWWWW"},
+        {"gemma2", 0, 0, "WFWFWFWF"},    {"gemma2", 512, 0, "WFWFWFWF"},
+        {"gemma3", 0, 0, "FFFFFFFF"},    {"gemma3", 512, 0, "WWWWWFWW"},
+        {"gemma3", 512, 3, "WWFWWFWW"},  {"cohere2", 512, 0, "WWWfWWWf"},
+        {"exaone4", 0, 0, "FFFFFFFF"},   {"exaone4", 512, 0, "WWWfWWWf"},
+        {"olmo2", 512, 0, "WWWFWWWF"},   {"smollm3", 0, 0, "FFFfFFFf"},
+        {"phi3", 2047, 0, "WWWWWWWW"},   {"cohere2", 8192, 0, "WWWfWWWf"},
+        {"gemma3", 8192, 0, "WWWWWFWW"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         keys k = start(cases[i].architecture, 8);
@@ -202,6 +203,24 @@ static void test_yarn(void **state)
     assert_true(fabs((double)c.ropes[0].magnitude - (1 + 0.1 * log(4))) < 1e-6);
 }
 
+/* OLMo 3's files repeat the magnitude that its factor has anyway; others' give a part of it. */
+static void test_yarn_factor(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *architecture;
+        double expected;
+    } cases[] = {{"olmo2", 1.2079442}, {"llama", 1.2079442 * 1.2079442}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        keys k = start(cases[i].architecture, 4);
+        add_text(&k, "rope.scaling.type", "yarn");
+        add_float(&k, "rope.scaling.factor", 8);
+        add_float(&k, "rope.scaling.attn_factor", 1.2079442f);
+        model_config c = config_of(&k);
+        assert_true(fabs((double)c.ropes[0].magnitude - cases[i].expected) < 1e-6);
+    }
+}
+
 static void check_refused(const char *architecture, const char *suffix, float value,
                           const char *text)
 {
@@ -258,7 +277,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_windows),         cmocka_unit_test(test_window_arrays),
         cmocka_unit_test(test_rope_of_windows), cmocka_unit_test(test_yarn),
-        cmocka_unit_test(test_refusals),        cmocka_unit_test(test_counts_by_layer),
+        cmocka_unit_test(test_yarn_factor),     cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_counts_by_layer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
