@@ -138,7 +138,8 @@ typedef struct reply_stats {
     size_t prompt_tokens;
     size_t cached_tokens; /* of the prompt, whose KV was already there */
     size_t reply_tokens;
-    size_t steps; /* decode steps */
+    size_t estimated_tokens; /* of these two, those that the model's server has not told (yet) */
+    size_t steps;            /* decode steps */
     size_t drafted;
     size_t accepted;
     size_t parked;          /* how often it made room for interactive work */

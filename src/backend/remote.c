@@ -9,7 +9,6 @@
 
 #include "base/clock.h"
 
-#define BYTES_A_TOKEN 4            /* of English and of code, roughly */
 #define UNKNOWN_CONTEXT (1u << 24) /* so that the server decides what is too long */
 #define KEY_LIMIT 4096
 
@@ -157,25 +156,13 @@ static error_code check_length(const backend *b, const request *r, failure *fail
     return OK; /* its server knows */
 }
 
-static size_t estimate(const request *r)
-{
-    size_t bytes = r->prompt_length + r->suffix_length;
-    if (r->prompt_ids != NULL)
-        return r->n_prompt_ids;
-    if (r->prompt == NULL && r->chat.messages_json != NULL)
-        bytes = strlen(r->chat.messages_json);
-    for (size_t i = 0; r->prompt == NULL && r->chat.messages_json == NULL && i < r->n_messages; i++)
-        bytes += r->messages[i].content_length;
-    return bytes / BYTES_A_TOKEN + 1;
-}
-
 static error_code prepare(backend *b, const request *r, prepared_prompt **out, failure *fail)
 {
     (void)b;
     prepared_prompt *p = malloc(sizeof *p);
     if (p == NULL)
         return failure_set(fail, ERR_MEMORY, "no memory for a prompt");
-    *p = (prepared_prompt){.operations = &remote_operations, .n_tokens = estimate(r)};
+    *p = (prepared_prompt){.operations = &remote_operations, .n_tokens = remote_prompt_estimate(r)};
     *out = p;
     return OK;
 }

@@ -39,6 +39,7 @@
 #include "base/http_client.h"
 
 #define REMOTE_TEXT_LIMIT ((size_t)64 << 20)
+#define BYTES_A_TOKEN 4 /* of English and of code, roughly: tokens are not known here */
 
 typedef struct remote_house remote_house;
 typedef struct remote_lane remote_lane;
@@ -141,7 +142,8 @@ struct remote_call {
     bool is_parted; /* thoughts and calls are wanted, with marks */
     bool wants_lookup;
     bool wants_scores;
-    size_t max_tokens; /* 0: not said */
+    size_t max_tokens;    /* 0: not said */
+    size_t prompt_tokens; /* by its bytes */
     pool_prefix prefix;
 
     /* The thread's; under the lock of pools while it waits. */
@@ -158,10 +160,11 @@ struct remote_call {
     failure last;                      /* why it was not answered yet */
     event_stream events;
     event_frame frame;
-    bool is_whole; /* the answer's end was told */
-    bool has_text; /* some of it has come, or scores */
-    size_t n_told; /* tokens, with their scores */
-    failure fault; /* in the answer itself */
+    bool is_whole;  /* the answer's end was told */
+    bool has_text;  /* some of it has come, or scores */
+    bool has_usage; /* how many tokens there are was told */
+    size_t n_told;  /* tokens, with their scores */
+    failure fault;  /* in the answer itself */
     remote_part part;
     json_int_t call_index;
     bool has_arguments; /* of the call that is being written */
@@ -335,6 +338,9 @@ error_code remote_create(remote_backend **out, remote_house *h, const config_mod
 void remote_free(remote_backend *b);
 
 /* ---- remote_call.c --------------------------------------------------------------------------- */
+
+/* Tokens of a request's prompt, by its bytes where it is none of tokens. */
+size_t remote_prompt_estimate(const request *r);
 
 /* A call that is not sent yet, without a body; NULL: no memory. */
 remote_call *remote_call_make(remote_backend *b, const request *r, wakeup wake);

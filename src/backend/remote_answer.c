@@ -147,9 +147,23 @@ static size_t count(const json_t *usage, const char *name)
 static void note_usage(remote_call *c, size_t prompt, size_t told, size_t cached)
 {
     reply_stats *s = &c->status.stats;
+    c->has_usage = true;
     s->prompt_tokens = prompt;
     s->reply_tokens = told;
     s->cached_tokens = cached;
+    s->estimated_tokens = 0;
+}
+
+/* What an answer that ends before its numbers has cost all the same: a piece of text is a token at
+ * least. */
+static void estimate_usage(remote_call *c, bool has_more)
+{
+    reply_stats *s = &c->status.stats;
+    if (c->has_usage)
+        return;
+    s->prompt_tokens = c->prompt_tokens;
+    s->reply_tokens += has_more;
+    s->estimated_tokens = s->prompt_tokens + s->reply_tokens;
 }
 
 static void take_usage(remote_call *c, const json_t *usage)
@@ -177,6 +191,7 @@ static bool take_plain(remote_call *c, const char *data, size_t length)
         return false;
     c->has_text = c->has_text || c->text.length > before;
     take_times(c);
+    estimate_usage(c, c->text.length > before);
     if (end.is_told)
         end_answer(c, end.is_cut);
     if (end.has_usage)
@@ -202,8 +217,10 @@ void remote_answer_take(remote_call *c, const char *data, size_t length)
                         ? json_string_value(json_object_get(fault, "message"))
                         : "it failed");
     if (choice != NULL) {
+        size_t before = c->text.length;
         take_times(c);
         take_choice(c, choice);
+        estimate_usage(c, c->text.length > before);
     }
     if (json_is_object(json_object_get(event, "usage")))
         take_usage(c, json_object_get(event, "usage"));

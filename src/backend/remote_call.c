@@ -29,6 +29,18 @@ static void take_prefix(pool_prefix *p, const request *r)
     pool_prefix_mark(p);
 }
 
+size_t remote_prompt_estimate(const request *r)
+{
+    size_t bytes = r->prompt_length + r->suffix_length;
+    if (r->prompt_ids != NULL)
+        return r->n_prompt_ids;
+    if (r->prompt == NULL && r->chat.messages_json != NULL)
+        bytes = strlen(r->chat.messages_json);
+    for (size_t i = 0; r->prompt == NULL && r->chat.messages_json == NULL && i < r->n_messages; i++)
+        bytes += r->messages[i].content_length;
+    return bytes / BYTES_A_TOKEN + 1;
+}
+
 remote_call *remote_call_make(remote_backend *b, const request *r, wakeup wake)
 {
     remote_call *c = calloc(1, sizeof *c);
@@ -40,6 +52,7 @@ remote_call *remote_call_make(remote_backend *b, const request *r, wakeup wake)
                        .is_chat = is_chat,
                        .is_parted = r->chat.is_parted,
                        .max_tokens = r->max_tokens,
+                       .prompt_tokens = remote_prompt_estimate(r),
                        .wants_scores = r->wants_scores,
                        .scores = {.n_top = r->wants_scores ? r->n_top : 0},
                        .status = {.state = WORK_RUNNING},

@@ -34,7 +34,7 @@ static bool forget_answer(remote_call *c)
         event_stream_init(&c->events);
         buffer_clear(&c->text);
         score_list_clear(&c->scores);
-        c->is_whole = c->has_text = false;
+        c->is_whole = c->has_text = c->has_usage = false;
         c->n_told = 0;
         c->fault = (failure){.code = OK};
         c->part = REMOTE_TEXT;

@@ -7,7 +7,6 @@
 #include "backend/probe_template.h"
 #include "backend/remote.h"
 
-#define BYTES_A_TOKEN 4 /* the window is of tokens, which are not known here */
 #define TEXT_LIMIT ((size_t)16 << 20)
 
 typedef struct remote_classification {

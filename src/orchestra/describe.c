@@ -50,20 +50,26 @@ static const json_field overhead_fields[] = {
 };
 
 static const json_field stats_fields[] = {
-    JSON_COUNT(reply_stats, prompt_tokens), JSON_COUNT(reply_stats, cached_tokens),
-    JSON_COUNT(reply_stats, reply_tokens),  JSON_COUNT(reply_stats, steps),
-    JSON_COUNT(reply_stats, drafted),       JSON_COUNT(reply_stats, accepted),
-    JSON_COUNT(reply_stats, parked),        JSON_COUNT(reply_stats, refilled_tokens),
-    JSON_NUMBER(reply_stats, queue_ms),     JSON_NUMBER(reply_stats, prefill_ms),
-    JSON_NUMBER(reply_stats, decode_ms),    JSON_NUMBER(reply_stats, switch_ms),
-    JSON_COUNT(reply_stats, weight_bytes),  JSON_COUNT(reply_stats, kv_bytes),
+    JSON_COUNT(reply_stats, prompt_tokens),    JSON_COUNT(reply_stats, cached_tokens),
+    JSON_COUNT(reply_stats, reply_tokens),     JSON_COUNT(reply_stats, steps),
+    JSON_COUNT(reply_stats, drafted),          JSON_COUNT(reply_stats, accepted),
+    JSON_COUNT(reply_stats, parked),           JSON_COUNT(reply_stats, refilled_tokens),
+    JSON_NUMBER(reply_stats, queue_ms),        JSON_NUMBER(reply_stats, prefill_ms),
+    JSON_NUMBER(reply_stats, decode_ms),       JSON_NUMBER(reply_stats, switch_ms),
+    JSON_COUNT(reply_stats, weight_bytes),     JSON_COUNT(reply_stats, kv_bytes),
+    JSON_COUNT(reply_stats, estimated_tokens), /* where there are any */
 };
 
 #define N_FIELDS(fields) (sizeof(fields) / sizeof *(fields))
 
+static size_t stats_count(const reply_stats *s)
+{
+    return N_FIELDS(stats_fields) - (s->estimated_tokens == 0);
+}
+
 static json_t *stats_json(const reply_stats *s)
 {
-    return json_fields_value(stats_fields, N_FIELDS(stats_fields), s);
+    return json_fields_value(stats_fields, stats_count(s), s);
 }
 
 json_t *counts_json(const orchestra *o, const routing *g)
@@ -139,9 +145,9 @@ static void write_receipt(json_out *o, const run *r, bool has_reply)
     const receipt *said = run_receipt(r);
     json_out_open(o, "receipt", '{');
     json_fields_write(o, "overhead", overhead_fields, N_FIELDS(overhead_fields), &said->overhead);
-    json_fields_write(o, "probe", stats_fields, N_FIELDS(stats_fields), &said->probe);
+    json_fields_write(o, "probe", stats_fields, stats_count(&said->probe), &said->probe);
     if (has_reply)
-        json_fields_write(o, "reply", stats_fields, N_FIELDS(stats_fields), &said->reply);
+        json_fields_write(o, "reply", stats_fields, stats_count(&said->reply), &said->reply);
     if (!isnan(run_cost(r)))
         json_out_real(o, "cost", run_cost(r));
     json_out_close(o, '}');

@@ -365,6 +365,7 @@ reply_stats replies_stats(const exchange *e)
         all.drafted += one.drafted;
         all.accepted += one.accepted;
         all.prefill_ms += one.prefill_ms;
+        all.estimated_tokens += one.estimated_tokens;
         all.decode_ms += one.decode_ms;
     }
     return all;

@@ -83,6 +83,7 @@ test('what is sent, and what comes back of it', async (t) => {
   assert.equal(body.usage.prompt_tokens, 11);
   assert.equal(body.usage.completion_tokens, 5);
   assert.equal(body.usage.prompt_tokens_details.cached_tokens, 4);
+  assert.ok(!('estimated_tokens' in body.a_io.receipt.reply));
   const { stream_options, ...sent } = replica.bodies[0];
   assert.deepEqual(stream_options, { include_usage: true });
   assert.deepEqual(sent, {
@@ -91,6 +92,34 @@ test('what is sent, and what comes back of it', async (t) => {
   });
   assert.equal(replica.headers[0].authorization, 'Bearer k-17');
   assert.equal(replica.headers[0].url, '/v1/chat/completions');
+});
+
+// Its prompt by its bytes, its reply by the pieces that came: nobody is served for nothing.
+test('a server that never says how many tokens there were: they are estimated, and it is said', async (t) => {
+  const { replica, server } = await behind(t, stream(say('It '), say('is 3.'), end(), done), ', price: {input: 1000, output: 2000}');
+  const { body } = await server.json('/v1/chat/completions', ask('12345678'));
+  const { prompt_tokens: prompt, reply_tokens: told, estimated_tokens: estimated } = body.a_io.receipt.reply;
+  assert.deepEqual([prompt, told, estimated], [3, 2, 5]);
+  assert.ok(Math.abs(body.a_io.receipt.cost - 0.007) < 1e-9);
+  const spent = async () => Number(/a_io_cost_total\{model="large"\} (\S+)/.exec(await (await fetch(`${server.url}/metrics`)).text())[1]);
+  await server.idle();
+  assert.ok(Math.abs(await spent() - 0.007) < 1e-9);
+  // Who leaves before the end has had what came.
+  replica.script = (request, response) => { streaming(response); response.write(say('first')); };
+  const controller = new AbortController();
+  const response = await fetch(`${server.url}/v1/chat/completions`, { method: 'POST', signal: controller.signal,
+    headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(ask('12345678', { stream: true })) });
+  const reader = response.body.getReader();
+  for (let text = ''; !text.includes('first');) text += new TextDecoder().decode((await reader.read()).value);
+  controller.abort();
+  await server.idle();
+  await until('it is paid for', async () => Math.abs(await spent() - 0.012) < 1e-9);
+});
+
+test('a penalty goes by both of its names', async (t) => {
+  const { replica, server } = await behind(t, stream(say('a'), end(), done));
+  assert.equal((await server.json('/v1/chat/completions', ask('x', { repetition_penalty: 1.5 }))).status, 200);
+  assert.deepEqual([replica.bodies[0].repetition_penalty, replica.bodies[0].repeat_penalty], [1.5, 1.5]);
 });
 
 test('a key from a file, whose first line it is; a file without one is refused at start', async (t) => {
