@@ -134,6 +134,24 @@ void pool_remove(pool *p, size_t slot)
         free_slot(p, r);
 }
 
+void pool_change(pool *p, size_t limit, double slow_start_ms)
+{
+    bool is_other = limit != p->setting.limit;
+    p->setting.limit = limit;
+    p->setting.slow_start_ms = slow_start_ms;
+    for (size_t i = 0; i < p->n_slots; i++) {
+        pool_replica *r = &p->replicas[i];
+        if (!r->is_used)
+            continue;
+        r->breaker.slow_start_ms = (float)slow_start_ms;
+        if (is_other) {
+            pool_limit_init(&r->history->limit, limit);
+            r->is_learning = limit == 0;
+            note_limit(r);
+        }
+    }
+}
+
 size_t pool_find(const pool *p, const char *name)
 {
     for (size_t i = 0; i < p->n_slots; i++)

@@ -91,6 +91,9 @@ error_code pool_add(pool *p, const char *name, bool is_new, double now_ms, size_
 /* It gets nothing more. The slot is free once nothing is in flight. */
 void pool_remove(pool *p, size_t slot);
 size_t pool_find(const pool *p, const char *name); /* POOL_NONE: no such replica */
+/* For all that are there, and those to come. What was learned of a limit is forgotten where another
+ * one is set. */
+void pool_change(pool *p, size_t limit, double slow_start_ms);
 
 /* Where a prompt belongs; it counts as one that came. */
 pool_place pool_place_of(pool *p, const pool_prefix *prefix);

@@ -251,6 +251,13 @@ static bool may_retry(const remote_call *c, pool_end_kind kind)
            c->n_failed <= c->retries;
 }
 
+/* How long it was at a server that had room for it: that was no waiting for one. */
+static double served_ms(const remote_attempt *a, pool_end_kind kind, double now_ms)
+{
+    bool had_room = kind != POOL_REFUSED && a->http != NULL && http_call_has_connected(a->http);
+    return had_room ? now_ms - a->began_ms : 0;
+}
+
 /* After one that has failed: it waits for another replica, some time where this one is to blame. */
 static void try_again(remote_call *c, remote_pool *p, pool_end_kind kind, double now_ms)
 {
@@ -269,6 +276,7 @@ void remote_pools_settle(remote_attempt *a, pool_end_kind kind, const failure *w
     remote_pool *p = a->pool;
     bool was_read_from = c->winner == a, has_won = was_read_from || c->winner == NULL;
     size_t slot = a->slot;
+    double was_served_ms = served_ms(a, kind, now_ms);
     if (why->code == OK || kind == POOL_ANSWERED || (c->has_text && has_won))
         drop_attempts(c, a, now_ms);
     remote_attempt_end(a, kind, now_ms);
@@ -284,6 +292,7 @@ void remote_pools_settle(remote_attempt *a, pool_end_kind kind, const failure *w
         return;
     }
     c->last = *why;
+    c->wait_end_ms += was_served_ms;
     note_tried(c, p, slot);
     try_again(c, p, kind, now_ms);
 }

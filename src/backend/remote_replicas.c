@@ -149,8 +149,7 @@ void remote_pools_change(remote_backend *b, remote_change *change, double now_ms
         pool *p = b->pools[i].replicas;
         if (p == NULL || p->setting.is_single)
             continue;
-        p->setting.limit = change->setting.limit;
-        p->setting.slow_start_ms = change->setting.slow_start_ms;
+        pool_change(p, change->setting.limit, change->setting.slow_start_ms);
         for (size_t slot = 0; change->setting.health_ms == 0 && slot < p->n_slots; slot++)
             p->replicas[slot].unwell = 0; /* nobody would find it well again */
         change_pool(&b->pools[i], &change->urls[i], now_ms);

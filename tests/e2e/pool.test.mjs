@@ -311,6 +311,20 @@ test('all are gone: an error after the time to wait; one comes back and answers 
   assert.equal((await waits).text, 'back');
 });
 
+// Two seconds at a server are no waiting for one.
+test('longer at a server that fails than requests wait for one: the next one answers', async (t) => {
+  let failed = 0;
+  const script = async (request, response) => {
+    if (failed++ > 0) return answers()(request, response);
+    await sleep(2000);
+    return response.destroy();
+  };
+  const replicas = await start(t, 2, script);
+  const server = await serve(t, withPool(t, replicas.map((r) => r.url), 'health_ms: 0, wait_ms: 1000, slow_start_ms: 0'));
+  assert.equal((await events(server, ask('x'))).text, 'well');
+  assert.equal(failed, 2);
+});
+
 test('a full queue is told at once, and who waited longest goes first', async (t) => {
   const order = [];
   let release;
@@ -357,6 +371,25 @@ test('SIGHUP: servers come and go, and no stream ends', async (t) => {
   assert.ok(replicas[2].bodies.length > 0 && replicas[3].bodies.length > 0);
   assert.ok(await metric(server, 'a_io_replica_requests_total', ['model="large"', replicas[2].url]) > 0);
   assert.equal(await metric(server, 'a_io_replica_requests_total', [replicas[0].url]), undefined);
+});
+
+test('SIGHUP: another limit counts for servers that are there', async (t) => {
+  let release;
+  const held = new Promise((resolve) => { release = resolve; });
+  const replicas = await start(t, 1, async (request, response) => {
+    await held;
+    await answers()(request, response);
+  });
+  const file = withPool(t, [replicas[0].url], 'limit: 1, health_ms: 0, wait_ms: 60000');
+  const server = await serve(t, file);
+  const waiting = [events(server, ask('0')), events(server, ask('1'))];
+  await until('both are there', async () => (await server.running()) === 2);
+  assert.equal(replicas[0].bodies.length, 1);
+  fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('limit: 1', 'limit: 2'));
+  server.child.kill('SIGHUP');
+  await until('the second one was sent', () => replicas[0].bodies.length === 2);
+  release();
+  for (const r of await Promise.all(waiting)) assert.equal(r.errors, 0);
 });
 
 test('short requests are sent twice where the first server is slower than nearly all', async (t) => {
