@@ -223,8 +223,10 @@ static void add_sampling(body *b, const sampling_params *s)
         put_count(b, "top_k", s->top_k);
     if (s->min_p > 0)
         put_real(b, "min_p", s->min_p);
-    if (s->repetition_penalty < 1 || s->repetition_penalty > 1)
+    if (s->repetition_penalty < 1 || s->repetition_penalty > 1) {
         put_real(b, "repetition_penalty", s->repetition_penalty);
+        put_real(b, "repeat_penalty", s->repetition_penalty); /* llama-server's name of it */
+    }
     if (s->presence_penalty < 0 || s->presence_penalty > 0)
         put_real(b, "presence_penalty", s->presence_penalty);
     if (s->frequency_penalty < 0 || s->frequency_penalty > 0)
