@@ -133,12 +133,18 @@ static void find_kept(known_facts *k, const routing *g, const prefixes *p, const
         k->facts.kept = &k->kept;
 }
 
+/* What a moment decided, by its trouble or by who had time, says nothing about the conversation. */
+static bool is_passing(const policy *of, const plan *p)
+{
+    bool is_of_delay = p->number < policy_rule_count(of) &&
+                       policy_rule(of, p->number)->choice == CONFIG_MODEL_CHEAPEST;
+    return is_of_delay || p->fallback == FALLBACK_PROBE_ERROR ||
+           p->fallback == FALLBACK_PROBE_TIMEOUT || p->fallback == FALLBACK_LOAD;
+}
+
 void facts_keep_plan(const known_facts *k, const routing *g, const plan *p)
 {
-    /* What a moment's trouble decided says nothing about the conversation. */
-    bool is_passing = p->fallback == FALLBACK_PROBE_ERROR ||
-                      p->fallback == FALLBACK_PROBE_TIMEOUT || p->fallback == FALLBACK_LOAD;
-    if (g->conversations == NULL || is_passing)
+    if (g->conversations == NULL || is_passing(g->policy, p))
         return;
     policy_kept kept = {.rule = p->number, .level = p->level, .prior = p->lookup.prior};
     recent_store(g->conversations, &k->conversation, &kept);

@@ -35,6 +35,7 @@ static struct {
     size_t tokens[FAKES]; /* what a prompt counts: s, l, m */
     size_t context[FAKES];
     size_t running[FAKES];
+    size_t slots; /* of each; 0: not said */
     float logits[3];
     error_code classify_code, classification_code, submit_code, reply_code, label_code, load_code;
     double deadline_ms; /* of the requests */
@@ -135,7 +136,8 @@ static size_t fake_context(const backend *b)
 
 static void fake_read_load(backend *b, backend_load *out)
 {
-    *out = (backend_load){.running = world.running[place_of(b)]};
+    *out = (backend_load){
+        .running = world.running[place_of(b)], .slots = world.slots, .retry_after_s = 3};
 }
 
 static bool fake_has_template(const backend *b)

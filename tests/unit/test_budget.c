@@ -229,3 +229,6 @@ int main(void)
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+    l.running = 1;
+    delay_note(&m, 25, 1e6 + 60e3); /* what is a minute old has a quarter of its weight */
+    assert_true(delay_expected(&m, &l, 1e6 + 60e3) == 43.75);

@@ -102,6 +102,32 @@ static void test_conversations(void **state)
     close_stage(&s);
 }
 
+#define PRICED                                                                                     \
+    "  - {name: l, role: large, path: l, price: {input: 2, output: 2}}\n"                          \
+    "  - {name: s, role: small, path: s, price: {input: 1, output: 1}}\n"
+
+/* Who had time for one turn is not the conversation's model. */
+static void test_a_busy_turn(void **state)
+{
+    (void)state;
+    reset_world();
+    world.slots = 1;
+    stage s;
+    failure fail;
+    assert_int_equal(try_open_of(&s, PRICED,
+                                 "{name: rules, rules: [{name: soon, cheapest_within_ms: 2000}, "
+                                 "{name: rest, model: large}]}",
+                                 &fail),
+                     OK);
+    run_options named = {.session = "one"};
+    check_turn(&s, turns, 1, named, "s", "soon");
+    world.running[0] = 1;
+    check_turn(&s, turns, 3, named, "l", "soon");
+    world.running[0] = 0;
+    check_turn(&s, turns, 5, named, "s", "soon");
+    close_stage(&s);
+}
+
 static void test_kept_probes(void **state)
 {
     (void)state;
@@ -455,15 +481,11 @@ static void test_broken_records(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conversations),
-        cmocka_unit_test(test_kept_probes),
-        cmocka_unit_test(test_probe_timeout),
-        cmocka_unit_test(test_what_a_plan_sets),
-        cmocka_unit_test(test_log),
-        cmocka_unit_test(test_log_with_text),
-        cmocka_unit_test(test_log_rotates),
-        cmocka_unit_test(test_log_cannot_open),
-        cmocka_unit_test(test_broken_records),
+        cmocka_unit_test(test_conversations),    cmocka_unit_test(test_a_busy_turn),
+        cmocka_unit_test(test_kept_probes),      cmocka_unit_test(test_probe_timeout),
+        cmocka_unit_test(test_what_a_plan_sets), cmocka_unit_test(test_log),
+        cmocka_unit_test(test_log_with_text),    cmocka_unit_test(test_log_rotates),
+        cmocka_unit_test(test_log_cannot_open),  cmocka_unit_test(test_broken_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
