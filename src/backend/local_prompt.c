@@ -31,11 +31,13 @@ static error_code compile_grammar(const backend *b, const request *r, local_prom
 {
     const model *m = local_model(b);
     const chat_style *style = &p->style.chat;
-    if (!has_calls_bound(r, style))
-        return r->grammar.text == NULL
-                   ? OK
-                   : grammar_compile(&p->grammar, m, r->grammar.kind, r->grammar.text,
-                                     strlen(r->grammar.text), fail);
+    if (!has_calls_bound(r, style) && r->grammar.text == NULL)
+        return OK;
+    if (!has_calls_bound(r, style)) {
+        p->style.is_in_thought = false; /* the form has no room for one: it is the answer */
+        return grammar_compile(&p->grammar, m, r->grammar.kind, r->grammar.text,
+                               strlen(r->grammar.text), fail);
+    }
     const tool_demand demand = {
         .tools_json = r->chat.tools_json,
         .name = r->chat.called,

@@ -73,6 +73,7 @@ static error_code render_plain(const model *m, const request *r, chat_text *text
     style->chat.form = chat_form_find("json");
     error_code code = plain_tools_make(&tools, r, fail);
     plain.messages = tools.messages;
+    plain.n_messages = tools.n_messages;
     plain.chat.messages_json = NULL;
     plain.chat.tools_json = NULL;
     if (code == OK)

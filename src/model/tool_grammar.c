@@ -106,6 +106,6 @@ error_code tool_grammar_write(buffer *out, const tokenizer *t, const chat_form *
     json_t *calls = calls_of(t, form);
     json_object_set_new(calls, "functions", functions);
     add_manner(calls, t, form, d);
-    error_code code = json_write(out, calls);
+    error_code code = json_write_exact(out, calls);
     return code == OK ? OK : failure_set(fail, code, "no memory for the tools' grammar");
 }

@@ -156,6 +156,7 @@ struct exchange {
     reply_stats stats; /* of all replies, for the log line, once finished */
 
     json_t *told;         /* what of the request its replies tell; or NULL */
+    json_t *texts;        /* chat_request's */
     json_t *conversation; /* what a later request may go on with, but for the reply; or NULL */
     json_t *items;        /* of a stream: what was told and is whole; or NULL */
     size_t n_events;

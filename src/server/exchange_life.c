@@ -106,6 +106,7 @@ void exchange_destroy(exchange *e)
     json_decref(e->computed);
     json_decref(e->conversation);
     json_decref(e->told);
+    json_decref(e->texts);
     json_decref(e->items);
     leave_list(e); /* from here on no thread knows it */
     if (e->holder != NULL)

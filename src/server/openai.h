@@ -94,6 +94,7 @@ typedef struct chat_request {
     json_t *converted;    /* what was made of the body; or NULL */
     json_t *told;         /* what of the request its reply tells; or NULL */
     json_t *word_biases;  /* a list of [text, bias], which become the biases of tokens; or NULL */
+    json_t *texts;        /* of each tool, its parameters that are texts by their schema; or NULL */
     chat_message *messages;
     char *joined; /* texts of messages whose content came in parts */
     logit_bias *biases;

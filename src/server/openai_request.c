@@ -92,6 +92,7 @@ void chat_request_free(chat_request *r)
     json_decref(r->word_biases);
     for (size_t i = 0; i < r->n_prompts; i++)
         token_list_free(&r->prompts[i].found);
+    json_decref(r->texts);
     free(r->messages);
     free(r->joined);
     free(r->biases);

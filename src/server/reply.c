@@ -59,6 +59,8 @@ bool replies_create(exchange *e, chat_request *r, api_error *error)
     r->conversation = NULL;
     e->told = r->told;
     r->told = NULL;
+    e->texts = r->texts;
+    r->texts = NULL;
     if (!chat_request_find_tokens(r, pinned_backend(e), error))
         return false;
     for (size_t i = 0; i < n; i++) {
@@ -297,6 +299,7 @@ static bool make_parser(const exchange *e, choice *c)
         .only_calls = style.only_calls,
         .takes_thoughts = e->manner.keeps_thoughts,
         .is_in_thought = style.is_in_thought,
+        .texts = e->texts,
     };
     return c->parser != NULL || reply_parser_create(&c->parser, &options) == OK;
 }

@@ -47,9 +47,9 @@ static bool tell_whole(reply_parser *p, const char *name, size_t length, json_t 
 
 /* ---- elements -------------------------------------------------------------------------------- */
 
-/* A parameter's text is a number, a list … when it is JSON, else it is a text. The line breaks
- * beside the marks are not part of it. */
-static json_t *parameter_value(const char *text, size_t length)
+/* A parameter's text is a number, a list … when it is JSON, else it is a text, as it is where its
+ * schema says so. The line breaks beside the marks are not part of it. */
+static json_t *parameter_value(const char *text, size_t length, bool is_text)
 {
     error_code code;
     json_error_t error;
@@ -59,14 +59,16 @@ static json_t *parameter_value(const char *text, size_t length)
     }
     if (length > 0 && text[length - 1] == '\n')
         length--;
-    json_t *value = json_read(text, length, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error, &code);
+    json_t *value =
+        is_text ? NULL : json_read(text, length, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error, &code);
     if (value != NULL && !json_is_string(value))
         return value;
     json_decref(value);
     return json_text(text, length);
 }
 
-static json_t *read_parameters(const char *text, size_t length, size_t *at)
+/* `texts`: of these parameters, those that are texts. */
+static json_t *read_parameters(const json_t *texts, const char *text, size_t length, size_t *at)
 {
     json_t *all = json_object();
     while (skip(text, length, at, "<parameter=")) {
@@ -76,7 +78,8 @@ static json_t *read_parameters(const char *text, size_t length, size_t *at)
             key != NULL ? take_until(text, length, at, "</parameter>", &n_value) : NULL;
         if (value == NULL)
             break;
-        json_object_setn_new(all, key, n_key, parameter_value(value, n_value));
+        bool is_text = json_object_getn(texts, key, n_key) != NULL;
+        json_object_setn_new(all, key, n_key, parameter_value(value, n_value, is_text));
     }
     return all;
 }
@@ -94,7 +97,8 @@ reply_step reply_step_element(reply_parser *p)
     const char *name = take_until(text, length, &at, ">", &n_name);
     if (name == NULL)
         return reply_refuse_call(p);
-    json_t *arguments = read_parameters(text, length, &at);
+    const json_t *texts = json_object_getn(p->options.texts, name, n_name);
+    json_t *arguments = read_parameters(texts, text, length, &at);
     skip(text, length, &at, "</function>");
     return tell_whole(p, name, n_name, arguments, at) ? STEP_MOVED : STEP_FAILED;
 }

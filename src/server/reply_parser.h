@@ -14,6 +14,8 @@
 #ifndef SERVER_REPLY_PARSER_H
 #define SERVER_REPLY_PARSER_H
 
+#include <jansson.h>
+
 #include "base/buffer.h"
 #include "model/chat_form.h"
 
@@ -43,6 +45,9 @@ typedef struct reply_options {
     bool only_calls;  /* the style's: a call that is cut is no text either */
     bool takes_thoughts;
     bool is_in_thought; /* the prompt ends in a thought's beginning */
+    /* {TOOL: {PARAMETER: true}}: those that are texts by their schema, whatever else the text could
+     * be; NULL: not known. It lives as long as the parser. */
+    const json_t *texts;
 } reply_options;
 
 error_code reply_parser_create(reply_parser **out, const reply_options *options);

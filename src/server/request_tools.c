@@ -96,6 +96,42 @@ bool read_parallel_calls(parser *p, const char *name, json_t *value)
     return true;
 }
 
+static bool is_text(const json_t *schema)
+{
+    const json_t *type = json_object_get(schema, "type"), *one;
+    const json_t *all = json_object_get(schema, "enum");
+    size_t i;
+    if (type != NULL)
+        return json_is_string(type) && strcmp(json_string_value(type), "string") == 0;
+    json_array_foreach(all, i, one)
+    {
+        if (!json_is_string(one))
+            return false;
+    }
+    return json_array_size(all) > 0;
+}
+
+/* Models that write calls as elements leave it to the schema what a parameter's text is. */
+static json_t *texts_of(const json_t *tools)
+{
+    json_t *all = json_object(), *tool, *schema;
+    const char *key;
+    size_t i;
+    json_array_foreach(tools, i, tool)
+    {
+        const json_t *function = json_object_get(tool, "function");
+        json_t *texts = json_object(),
+               *list = json_object_get(json_object_get(function, "parameters"), "properties");
+        json_object_foreach(list, key, schema)
+        {
+            if (is_text(schema))
+                json_object_set_new(texts, key, json_true());
+        }
+        json_object_set_new(all, json_string_value(json_object_get(function, "name")), texts);
+    }
+    return all;
+}
+
 bool finish_tools(parser *p)
 {
     chat_request *out = p->out;
@@ -106,6 +142,7 @@ bool finish_tools(parser *p)
         return parser_refuse_difference(p, p->tool_choice, p->grammar);
     if (json_array_size(p->tools) > 0 && !p->hides_tools) {
         chat->tools_json = parser_keep_json(p, "tools", p->tools);
+        out->texts = texts_of(p->tools);
         out->manner.takes_calls = true;
         out->manner.binds_calls = chat->binds_calls = p->binds_calls && p->grammar == NULL;
         if (chat->tools_json == NULL)

@@ -50,6 +50,7 @@ static const chat_thoughts think = {"<think>", "</think>"};
 
 static void check(const parse_case *c, size_t piece)
 {
+    json_t *texts = json_pack("{s:{s:b}}", "write", "content", 1);
     const reply_options options = {
         .style = {.form = chat_form_find(c->form), .thoughts = &think},
         .takes_calls = (c->manner & NO_CALLS) == 0,
@@ -57,8 +58,9 @@ static void check(const parse_case *c, size_t piece)
         .only_calls = (c->manner & ONLY_CALLS) != 0,
         .takes_thoughts = (c->manner & (THINKS | IN_THOUGHT_AT_FIRST)) != 0,
         .is_in_thought = (c->manner & IN_THOUGHT_AT_FIRST) != 0,
+        .texts = texts,
     };
-    assert_non_null(options.style.form);
+    assert_true(texts != NULL && options.style.form != NULL);
     reply_parser *p;
     told t = {.is_begun = false};
     buffer_init(&t.text, 1 << 16);
@@ -79,6 +81,7 @@ static void check(const parse_case *c, size_t piece)
         fail_msg("%s, by %zu:\n%s\nexpected: %s\n     got: %s", c->form, piece, c->text,
                  c->expected, text);
     buffer_free(&t.text);
+    json_decref(texts);
 }
 
 static const parse_case cases[] = {
@@ -93,6 +96,14 @@ static const parse_case cases[] = {
      "Let me see.0:f[{}]1:g[{\"x\": 1}]", 0},
     {"hermes", "{\"name\": \"f\", \"arguments\": {\"a\": 1}}", "0:f[{\"a\": 1}]", 0},
     {"hermes", "{\"name\": \"f\"}", "0:f[{}]", 0},
+    {"hermes", "{\"name\": \"Alice\", \"age\": 3}", "{\"name\": \"Alice\", \"age\": 3}", 0},
+    {"seed",
+     "<seed:tool_call>\n<function=f>\n<parameter=a>1</parameter>\n</function>\n</seed:tool_call>",
+     "0:f[{\"a\":1}]", 0},
+    {"qwen-coder",
+     "<tool_call>\n<function=write>\n<parameter=content>\n{\"a\": 1}\n</parameter>\n<parameter=n>\n"
+     "2\n</parameter>\n</function>\n</tool_call>",
+     "0:write[{\"content\":\"{\\\"a\\\": 1}\",\"n\":2}]", 0},
     {"hermes", "{{\"name\": \"f\"}}", "{{\"name\": \"f\"}}", 0},
     {"hermes", "{\"a\": 1}", "{\"a\": 1}", 0},
     {"hermes", "```json\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n```", "0:f[{\"a\": 1}]", 0},
