@@ -53,13 +53,13 @@ static error_code digest_key(const char *key, uint8_t out[DIGEST_SIZE], failure 
     return code;
 }
 
-/* What the holder of that name has spent so far. */
-static budget_account *account_of(const keys *before, const char *name)
+/* Who of the first n has that name and an account; or NULL. */
+static key_holder *find_account(key_holder *holders, size_t n, const char *name)
 {
-    for (size_t i = 0; before != NULL && i < before->n; i++)
-        if (before->holders[i].account != NULL && strcmp(before->holders[i].name, name) == 0)
-            return budget_account_take(before->holders[i].account);
-    return budget_account_create();
+    for (size_t i = 0; i < n; i++)
+        if (holders[i].account != NULL && strcmp(holders[i].name, name) == 0)
+            return &holders[i];
+    return NULL;
 }
 
 static error_code add_holder(keys *k, const key_holder *limits, const char *key, failure *fail)
@@ -80,13 +80,19 @@ static error_code add_holder(keys *k, const key_holder *limits, const char *key,
     return OK;
 }
 
-/* With the last holder, what it has spent. */
+/* With the last holder, what it has spent so far: several keys of one name spend together. */
 static error_code open_account(keys *k, const keys *before, failure *fail)
 {
     key_holder *last = k->n > 0 ? &k->holders[k->n - 1] : NULL;
     if (last == NULL || last->budget.window == BUDGET_NONE || last->account != NULL)
         return OK;
-    last->account = account_of(before, last->name);
+    const key_holder *same = find_account(k->holders, k->n - 1, last->name);
+    if (same != NULL && same->budget.window != last->budget.window)
+        return failure_set(fail, ERR_CONFIG, "'%s' has a budget of another window above",
+                           last->name);
+    if (same == NULL && before != NULL)
+        same = find_account(before->holders, before->n, last->name);
+    last->account = same != NULL ? budget_account_take(same->account) : budget_account_create();
     return last->account != NULL ? OK : failure_set(fail, ERR_MEMORY, "no memory for the keys");
 }
 
@@ -107,11 +113,21 @@ static bool read_limit(const char *word, const char *name, unsigned long *out)
     return *end == '\0' && errno == 0 && *out <= 1000000;
 }
 
+/* It begins where a word could: a key may have a # within it. */
+static void cut_comment(char *line)
+{
+    for (char *c = strchr(line, '#'); c != NULL; c = strchr(c + 1, '#'))
+        if (c == line || c[-1] == ' ' || c[-1] == '\t') {
+            *c = '\0';
+            return;
+        }
+}
+
 static error_code read_line(keys *k, char *line, failure *fail)
 {
     static const char blank[] = " \t\r\n";
     char *rest = NULL;
-    line[strcspn(line, "#")] = '\0';
+    cut_comment(line);
     const char *name = strtok_r(line, blank, &rest), *key = strtok_r(NULL, blank, &rest);
     if (name == NULL)
         return OK;

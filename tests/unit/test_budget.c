@@ -119,6 +119,28 @@ static void test_keys_read_again(void **state)
     unlink(path);
 }
 
+/* A new key beside the old one is no new budget; a # within a key is the key's. */
+static void test_two_keys_of_a_name(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/a-io-keys-XXXXXX";
+    double wait_s;
+    failure fail;
+    key_holder *holder;
+    close(mkstemp(path));
+    keys *k = read_keys(path, "ann old budget=1/day # until May\nann n#w budget=1/day\n", NULL);
+    assert_int_equal(enter(k, "n#w", &wait_s), KEY_TAKEN);
+    assert_int_equal(keys_find(k, "n#w", &holder, &fail), OK);
+    key_holder_spend(holder, 2);
+    assert_int_equal(enter(k, "old", &wait_s), KEY_SPENT);
+    assert_int_equal(enter(k, "n#w", &wait_s), KEY_SPENT);
+    keys_release(k);
+    write_whole(path, "ann old budget=1/day\nann new budget=1/hour\n");
+    assert_int_equal(keys_create(&k, NULL, path, NULL, &fail), ERR_CONFIG);
+    assert_non_null(strstr(fail.text, "line 2: 'ann' has a budget of another window above"));
+    unlink(path);
+}
+
 /* A name stands in errors, which are JSON, and in the file of what was spent. */
 static void test_names(void **state)
 {
@@ -217,6 +239,9 @@ static void test_delay(void **state)
     assert_true(delay_expected(&m, &l, 1e6 + 30e3) == 62.5); /* half a minute without news */
     l.running = 2;
     assert_true(delay_expected(&m, &l, 1e6) == 3125); /* and a place must become free */
+    l.running = 1;
+    delay_note(&m, 25, 1e6 + 60e3); /* what is a minute old has a quarter of its weight */
+    assert_true(delay_expected(&m, &l, 1e6 + 60e3) == 43.75);
 }
 
 int main(void)
@@ -224,11 +249,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words),   cmocka_unit_test(test_windows),
         cmocka_unit_test(test_account), cmocka_unit_test(test_keys_read_again),
-        cmocka_unit_test(test_names),   cmocka_unit_test(test_file),
-        cmocka_unit_test(test_delay),
+        cmocka_unit_test(test_names),   cmocka_unit_test(test_two_keys_of_a_name),
+        cmocka_unit_test(test_file),    cmocka_unit_test(test_delay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
-    l.running = 1;
-    delay_note(&m, 25, 1e6 + 60e3); /* what is a minute old has a quarter of its weight */
-    assert_true(delay_expected(&m, &l, 1e6 + 60e3) == 43.75);
