@@ -158,6 +158,56 @@ test('an error of the server is said, and the next question works', async (t) =>
   assert.match(await page.textContent('article:last-of-type .decision summary'), /→/);
 });
 
+test('a question without an answer is not sent again', async (t) => {
+  const page = await open(t, { expected: ['Failed to load resource: net::ERR_FAILED'] });
+  await page.route('**/v1/chat/completions', (route) => route.abort(), { times: 1 });
+  await page.fill('#question', 'Lost.');
+  await page.press('#question', 'Enter');
+  await page.waitForSelector('.failed');
+  const [request] = await Promise.all([page.waitForRequest(/chat\/completions/), ask(page, 'What is 1 plus 2?')]);
+  assert.deepEqual(request.postDataJSON().messages, [{ role: 'user', content: 'What is 1 plus 2?' }]);
+});
+
+test('what the selector shows is what is asked, also where the model of before is gone', async (t) => {
+  const page = await open(t);
+  await page.evaluate(() => localStorage.setItem('a-io.settings', '{"model": "of-yesterday"}'));
+  await page.reload();
+  await page.waitForFunction(() => document.querySelectorAll('#model option').length === 3);
+  const [request] = await Promise.all([page.waitForRequest(/chat\/completions/), ask(page, 'What is 1 plus 2?')]);
+  assert.deepEqual([await page.inputValue('#model'), request.postDataJSON().model], ['auto', 'auto']);
+});
+
+test('two tabs keep each other\'s conversations', async (t) => {
+  const page = await open(t), other = await page.context().newPage();
+  await other.goto(server.url);
+  await ask(other, 'What is 3 plus 4?');
+  await ask(page, 'What is 5 plus 1?');
+  await page.reload();
+  const titles = await page.$$eval('#conversations [aria-current], #conversations li button:first-child', (list) => list.map((one) => one.textContent));
+  for (const title of ['What is 3 plus 4?', 'What is 5 plus 1?']) assert.ok(titles.includes(title), `${titles}`);
+});
+
+test('what is opened while an answer comes stays open', async (t) => {
+  const page = await open(t);
+  await page.fill('#question', 'Write a Python function that reverses a list.');
+  await page.press('#question', 'Enter');
+  await page.waitForSelector('article:last-of-type .decision summary');
+  await page.$eval('article:last-of-type .decision', (one) => { one.open = true; });
+  await done(page);
+  assert.equal(await page.$eval('article:last-of-type .decision', (one) => one.open), true);
+});
+
+test('quotes within quotes have an end', async (t) => {
+  const page = await open(t);
+  const depth = await page.evaluate(async () => {
+    const { markdown } = await import('/page/markdown.js');
+    const box = document.createElement('div');
+    box.append(...markdown(`${'>'.repeat(20000)} deep`));
+    return [box.querySelectorAll('blockquote').length, box.textContent.endsWith('> deep')];
+  });
+  assert.deepEqual(depth, [16, true]);
+});
+
 test('a server with a key serves the page, and the key is asked for in the settings', async (t) => {
   const guarded = await Server.start({ env: { A_IO_API_KEY: 'secret' } });
   t.after(() => guarded.stop());

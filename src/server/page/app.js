@@ -14,15 +14,47 @@ let running = null; // the AbortController of the answer that comes
 
 // ---- messages ----------------------------------------------------------------------------------
 
+// What is no Markdown that can be drawn is still a text.
+function blocksOf(text) {
+  try {
+    return markdown(text);
+  } catch {
+    return [element('p', {}, text)];
+  }
+}
+
+// What stands already stays: somebody may have selected it, or be about to press its button.
+function renew(place, blocks) {
+  blocks.forEach((block, i) => {
+    const old = place.children[i];
+    if (old === undefined) place.append(block);
+    else if (!old.isEqualNode(block)) old.replaceWith(block);
+  });
+  while (place.children.length > blocks.length) place.lastElementChild.remove();
+}
+
+// An answer's article, and what draws anew what has changed in it: what was opened stays open.
+function view(message) {
+  const thoughts = element('div'), text = element('div'), failed = element('p', {class: 'failed', role: 'alert'}), told = element('div');
+  const thinking = element('details', {class: 'decision'}, element('summary', {}, 'Thinking'), thoughts);
+  const article = element('article', {}, text, told);
+  const update = () => {
+    article.setAttribute('aria-label', message.plan?.model ?? 'Answer');
+    if (message.reasoning && thinking.parentNode === null) article.prepend(thinking);
+    renew(thoughts, blocksOf(message.reasoning ?? ''));
+    renew(text, blocksOf(message.content));
+    failed.textContent = message.failed ?? '';
+    if (message.failed && failed.parentNode === null) told.before(failed);
+    const shown = told.firstElementChild, next = decision(message);
+    if (shown?.open && next !== null) next.open = true;
+    renew(told, next !== null ? [next] : []);
+  };
+  update();
+  return {article, update};
+}
+
 function draw(message) {
-  if (message.role === 'user') return element('article', {class: 'user', 'aria-label': 'You'}, message.content);
-  const made = element('article', {'aria-label': message.plan?.model ?? 'Answer'});
-  if (message.reasoning) made.append(element('details', {class: 'decision'}, element('summary', {}, 'Thinking'), markdown(message.reasoning)));
-  made.append(...markdown(message.content));
-  if (message.failed) made.append(element('p', {class: 'failed', role: 'alert'}, message.failed));
-  const told = decision(message);
-  if (told !== null) made.append(told);
-  return made;
+  return message.role === 'user' ? element('article', {class: 'user', 'aria-label': 'You'}, message.content) : view(message).article;
 }
 
 function welcome() {
@@ -62,9 +94,11 @@ function drop(conversation) {
 
 function requestOf(conversation) {
   const {settings} = store;
-  const messages = conversation.messages.filter((m) => m.content !== '').map(({role, content}) => ({role, content}));
+  // A question that has no answer goes with it: many templates want the two to take turns.
+  const all = conversation.messages, isEmpty = (m) => m?.role === 'assistant' && m.content === '';
+  const messages = all.filter((m, i) => !isEmpty(m) && !(m.role === 'user' && isEmpty(all[i + 1]))).map(({role, content}) => ({role, content}));
   if (settings.system) messages.unshift({role: 'system', content: settings.system});
-  const request = {model: settings.model, messages};
+  const request = {model: find('model').value || settings.model, messages};
   if (settings.temperature !== '') request.temperature = Number(settings.temperature);
   if (settings.max_tokens !== '') request.max_tokens = Number(settings.max_tokens);
   if (settings.lookup !== '') request.prompt_lookup_num_tokens = Number(settings.lookup);
@@ -74,19 +108,17 @@ function requestOf(conversation) {
 // Drawn at most once a frame, and scrolled only for those who were at the end.
 function painter(message) {
   const place = find('messages');
-  let drawn = draw(message);
+  const {article, update} = view(message);
   let due = false;
-  place.append(drawn);
+  place.append(article);
   return function paint(waiting = true) {
     if (due) return;
     due = true;
     requestAnimationFrame(() => {
       due = false;
       const follows = place.scrollHeight - place.scrollTop - place.clientHeight < 80;
-      const next = draw(message);
-      next.classList.toggle('waiting', waiting && running !== null);
-      drawn.replaceWith(next);
-      drawn = next;
+      update();
+      article.classList.toggle('waiting', waiting && running !== null);
       if (follows) place.scrollTop = place.scrollHeight;
     });
   };
@@ -126,7 +158,7 @@ async function ask(text) {
   running = null;
   setBusy(false);
   paint(false);
-  store.keep();
+  if (store.conversations.includes(conversation)) store.keep(conversation); // else it was deleted meanwhile
 }
 
 function setBusy(busy) {
@@ -168,7 +200,7 @@ async function loadModels() {
     find('ticker').textContent = error.message;
   }
   select.replaceChildren(...names.map((name) => element('option', {value: name}, name)));
-  select.value = names.includes(store.settings.model) ? store.settings.model : 'auto';
+  select.value = names.includes(store.settings.model) ? store.settings.model : names[0];
 }
 
 // ---- the frame ---------------------------------------------------------------------------------

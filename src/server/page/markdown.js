@@ -24,12 +24,19 @@ function lines(text) {
   return text.split('\n').flatMap((line, i) => (i === 0 ? inline(line) : [element('br'), ...inline(line)]));
 }
 
+// Over plain HTTP a browser gives no clipboard; what is selected can be copied all the same.
+async function copied(shown) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(shown.textContent).then(() => true);
+  getSelection().selectAllChildren(shown);
+  return document.execCommand('copy');
+}
+
 function code(text, language) {
+  const shown = element('code', {}, text);
   const copy = element('button', {class: 'plain', type: 'button', onclick: async () => {
-    await navigator.clipboard.writeText(text);
-    copy.textContent = 'Copied';
+    if (await copied(shown)) copy.textContent = 'Copied';
   }}, 'Copy');
-  return element('pre', language ? {'aria-label': `${language} code`, tabindex: 0} : {tabindex: 0}, copy, element('code', {}, text));
+  return element('pre', language ? {'aria-label': `${language} code`, tabindex: 0} : {tabindex: 0}, copy, shown);
 }
 
 const cells = (line) => line.trim().replace(/^\||\|$/g, '').split('|').map((cell) => cell.trim());
@@ -55,6 +62,8 @@ function list(items) {
   }
   return made;
 }
+
+const DEEPEST = 16; // quotes within quotes: what is deeper stays text
 
 // Each reader takes the lines from `at` on and gives [element, next line], or null: not its kind.
 const readers = [
@@ -89,15 +98,15 @@ const readers = [
     }
     return [list(items), end];
   },
-  (all, at) => {
-    if (!all[at].startsWith('>')) return null;
+  (all, at, depth) => {
+    if (depth >= DEEPEST || !all[at].startsWith('>')) return null;
     let end = at;
     while (end < all.length && all[end].startsWith('>')) end++;
-    return [element('blockquote', {}, markdown(all.slice(at, end).map((line) => line.replace(/^>\s?/, '')).join('\n'))), end];
+    return [element('blockquote', {}, markdown(all.slice(at, end).map((line) => line.replace(/^>\s?/, '')).join('\n'), depth + 1)), end];
   },
 ];
 
-export function markdown(text) {
+export function markdown(text, depth = 0) {
   const all = text.split('\n');
   const blocks = [];
   let paragraph = [];
@@ -106,7 +115,7 @@ export function markdown(text) {
     paragraph = [];
   };
   for (let at = 0; at < all.length;) {
-    const read = all[at].trim() === '' ? [null, at + 1] : readers.reduce((found, reader) => found ?? reader(all, at), null);
+    const read = all[at].trim() === '' ? [null, at + 1] : readers.reduce((found, reader) => found ?? reader(all, at, depth), null);
     if (read === null) { paragraph.push(all[at++]); continue; }
     flush();
     if (read[0] !== null) blocks.push(read[0]);

@@ -15,20 +15,29 @@ export let conversations = read(CONVERSATIONS, []);
 export let settings = {system: '', temperature: '', max_tokens: '', lookup: '', key: '', theme: '', model: 'auto', ...read(SETTINGS, {})};
 
 // The oldest conversations go when the browser has no more room.
-export function keep() {
+function write(list) {
   for (;;) {
     try {
-      localStorage.setItem(CONVERSATIONS, JSON.stringify(conversations));
+      localStorage.setItem(CONVERSATIONS, JSON.stringify(list));
       return;
     } catch {
-      if (conversations.length <= 1) return;
-      conversations.pop();
+      if (list.length <= 1) return;
+      list.pop();
     }
   }
 }
 
+// Another tab has conversations of its own: only the one that has changed is written.
+export function keep(conversation) {
+  const kept = read(CONVERSATIONS, []);
+  const at = kept.findIndex((one) => one.id === conversation.id);
+  if (at < 0) kept.unshift(conversation);
+  else kept[at] = conversation;
+  write(kept);
+}
+
 export function keepSettings(changed) {
-  settings = {...settings, ...changed};
+  settings = {...settings, ...read(SETTINGS, {}), ...changed};
   try {
     localStorage.setItem(SETTINGS, JSON.stringify(settings));
   } catch { /* a browser that keeps nothing still has them until the page is closed */ }
@@ -44,10 +53,10 @@ export function begin() {
 
 export function remove(conversation) {
   conversations = conversations.filter((other) => other !== conversation);
-  keep();
+  write(read(CONVERSATIONS, []).filter((other) => other.id !== conversation.id));
 }
 
 export function removeAll() {
   conversations = [];
-  keep();
+  write([]);
 }
