@@ -2,7 +2,8 @@
  * sandbox.h: Python code that nobody has read, run in a process of its own.
  *
  * What it may not do (enforced by the kernel, whatever the Python code is): open a socket of any
- * kind, send signals, leave its process group, trace others, start processes (unless the caller is
+ * kind, send signals, leave its process group, trace others or (where the kernel has Landlock) read
+ * their memory and environment, set limits for them, start processes (unless the caller is
  * root and cannot become nobody), use more memory, file size or CPU time than the limits say, or
  * run longer than the time limit. What it still can: read every file that the user may read (as
  * nobody when the caller is root), write where that user may write, and look into its own

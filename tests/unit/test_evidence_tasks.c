@@ -158,17 +158,24 @@ static void sandbox_denies(void **state)
     (void)state;
     assert_true(is_right(ANY_CODE, "def f(): return 1"));
     /* 1 only where the deed was refused. */
-    const char *tried = "import os, socket, signal\n"
+    const char *tried = "import fcntl, os, resource, socket, signal, threading\n"
                         "def f():\n"
                         "    try:\n"
                         "        %s\n"
                         "    except (PermissionError, BlockingIOError):\n"
                         "        return 1\n";
     const char *const deeds[] = {
-        "socket.socket()",     "socket.socket(socket.AF_UNIX)",
-        "socket.socketpair()", "os.kill(os.getppid(), signal.SIGKILL)",
-        "os.setsid()",         "os.setpgid(0, 0)",
-        "os.kill(1, 0)",       "open('/proc/1/mem', 'rb')",
+        "socket.socket()",
+        "socket.socket(socket.AF_UNIX)",
+        "socket.socketpair()",
+        "os.kill(os.getppid(), signal.SIGKILL)",
+        "os.setsid()",
+        "os.setpgid(0, 0)",
+        "os.kill(1, 0)",
+        "open('/proc/1/mem', 'rb')",
+        "resource.prlimit(os.getpid(), resource.RLIMIT_CPU, (9, 9))",
+        "signal.pthread_kill(threading.get_ident(), 0)",
+        "fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())",
     };
     for (size_t i = 0; i < sizeof deeds / sizeof deeds[0]; i++) {
         char source[512];
