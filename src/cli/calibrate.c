@@ -390,7 +390,7 @@ int command_calibrate(int argc, char **argv)
     if (code == OK)
         code = forget_calibration(s.config, &fail);
     if (code == OK)
-        code = stage_check_local(&s, &fail);
+        code = stage_check_asked(&s, &fail);
     if (code == OK)
         code = stage_load(&s, &fail);
     if (code == OK)

@@ -87,8 +87,9 @@ error_code stage_open(stage *s, const stage_options *options, failure *fail);
 error_code stage_configure(stage *s, const stage_options *options, failure *fail);
 error_code stage_start(stage *s, failure *fail);
 error_code stage_load(stage *s, failure *fail);
-/* ERR_UNSUPPORTED: a model is at another server, where a command cannot look into it. */
-error_code stage_check_local(const stage *s, failure *fail);
+/* ERR_UNSUPPORTED: the model that the probe asks is at another server, where a command cannot look
+ * into it. */
+error_code stage_check_asked(const stage *s, failure *fail);
 void stage_close(stage *s); /* a zeroed one too */
 
 /* For a command that goes on after an interrupt: the signal that came is forgotten, and from now on

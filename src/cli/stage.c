@@ -187,14 +187,15 @@ static error_code find_models(config *c, failure *fail)
     return code;
 }
 
-error_code stage_check_local(const stage *s, failure *fail)
+error_code stage_check_asked(const stage *s, failure *fail)
 {
-    for (uint32_t i = 0; i < s->config->n_models; i++)
-        if (s->config->models[i].path == NULL)
-            return failure_set(fail, ERR_UNSUPPORTED,
-                               "the model %s is at another server: nobody here can look into it",
-                               s->config->models[i].name);
-    return OK;
+    const config_model *asked = &s->config->models[s->config->probe.model];
+    if (asked->path != NULL)
+        return OK;
+    return failure_set(fail, ERR_UNSUPPORTED,
+                       "the model %s, which is asked what a request is, is at another server: "
+                       "nobody here can look into it; probe.model names another one",
+                       asked->name);
 }
 
 error_code stage_load(stage *s, failure *fail)

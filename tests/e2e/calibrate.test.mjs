@@ -147,6 +147,19 @@ test('a configuration names it', { skip: isSanitized && 'takes minutes' }, async
   assert.match(none.stderr, /no part "machine"/);
 });
 
+test('only the model that is asked must be here', (t) => {
+  const folder = temporaryFolder(t), file = path.join(folder, 'labelled.jsonl'), output = path.join(folder, 'calibration.json');
+  const far = (name) => changedConfig(t, (text) => text.replace(
+    new RegExp(`  - name: ${name}\\n.*\\n.*\\n.*\\n`), `  - {name: ${name}, role: ${name}, url: "http://127.0.0.1:9/v1"}\n`));
+  fs.writeFileSync(file, Array.from({ length: 45 }, (_, i) => `${JSON.stringify({ prompt: `Request ${i}`, intent: ['code', 'qa', 'math'][i % 3] })}\n`).join(''));
+  const made = run(['calibrate', file, '--no-machine', '--config', far('large'), '-o', output]);
+  assert.equal(made.status, 0, made.stderr);
+  assert.equal(JSON.parse(fs.readFileSync(output, 'utf8')).version, 1);
+  const refused = run(['calibrate', file, '--no-machine', '--config', far('small'), '-o', output]);
+  assert.equal(refused.status, 5, refused.stderr);
+  assert.match(refused.stderr, /small, which is asked .* is at another server/);
+});
+
 test('what cannot be calibrated is refused', (t) => {
   const file = path.join(temporaryFolder(t), 'labelled.jsonl');
   const refused = (args, status, message, text) => {
