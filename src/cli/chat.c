@@ -62,8 +62,12 @@ static void disarm(char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         unsigned char byte = (unsigned char)text[i];
-        if ((byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7f)
+        bool is_c1 = byte == 0xc2 && i + 1 < length && (unsigned char)text[i + 1] >= 0x80 &&
+                     (unsigned char)text[i + 1] < 0xa0; /* U+0080 … U+009F */
+        if ((byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7f || is_c1)
             text[i] = '?';
+        if (is_c1)
+            text[++i] = '?';
     }
 }
 

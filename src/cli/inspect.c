@@ -3,6 +3,7 @@
 #include "cli/inspect.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/utf8.h"
 #include "cli/common.h"
@@ -41,7 +42,9 @@ static void gather_tensors(inspection *in)
         in->parameters += t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
         in->tensor_bytes += t->bytes;
         /* Of the embedding a step reads one row, unless it is the output head too. */
-        if (t != embedding || tied)
+        if (memmem(t->name.data, t->name.length, "_exps.", 6) != NULL)
+            in->expert_bytes += t->bytes;
+        else if (t != embedding || tied)
             in->weight_bytes_per_token += t->bytes;
     }
 }
@@ -51,9 +54,14 @@ static void gather_config(inspection *in)
     char key[96];
     snprintf(key, sizeof key, "%s.context_length", in->architecture);
     gguf_u64(in->file, key, &in->context_length);
-    if (in->vocabulary_only || model_config_read(&in->config, in->file, &in->config_failure) != OK)
-        return;
+    bool is_known =
+        !in->vocabulary_only && model_config_read(&in->config, in->file, &in->config_failure) == OK;
     const model_config *c = &in->config;
+    in->weight_bytes_per_token += is_known && c->n_experts > 0
+                                      ? in->expert_bytes / c->n_experts * c->n_experts_used
+                                      : in->expert_bytes;
+    if (!is_known)
+        return;
     for (kv_type type = KV_F32; type <= KV_Q4; type++)
         if (c->head_dim % kv_block_values(type) == 0)
             in->kv_bytes_per_token[type] =

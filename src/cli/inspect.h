@@ -33,6 +33,7 @@ typedef struct inspection {
     failure config_failure;
     uint64_t context_length;               /* tokens; 0 when the file does not say */
     uint64_t weight_bytes_per_token;       /* what a step of one row reads, in the file's layout */
+    uint64_t expert_bytes;                 /* of all experts, of which it reads some */
     uint64_t kv_bytes_per_token[KV_TYPES]; /* 0 where the type's blocks do not fit the heads */
 
     tokenizer *tokenizer; /* NULL when it could not be loaded */

@@ -283,6 +283,7 @@ static const cyaml_schema_field_t *fields_of(const char *name)
         {"rules", rule_fields},      {"policy", policy_fields},       {"engine", engine_fields},
         {"server", server_fields},   {"decisions", decisions_fields}, {"online", online_fields},
         {"success", success_fields}, {"price", price_fields},         {"pool", pool_fields},
+        {"aliases", alias_fields},
     };
     for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
         if (strcmp(name, sections[i].name) == 0)

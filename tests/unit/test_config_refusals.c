@@ -124,6 +124,7 @@ static const struct {
     {RULE "sampling: {min_p: 2}}]\n", {"min_p"}},
     {RULE "sampling: {top_k: -1}}]\n", {"top_k"}},
     {HEAD "policy: {sticky: sometimes}\n", {"sticky", "sometimes"}},
+    {HEAD "server: {aliases: [{name: gpt, modell: small}]}\n", {"modell", "known: name, model"}},
     {HEAD "probe: {timeout_ms: 3600001}\n", {"x.yaml:5:", "probe.timeout_ms", "0 to"}},
     {HEAD "probe: {online: {step: 0.01}}\n", {"probe.online", "probe.calibration names none"}},
     {HEAD "probe: {calibration: f, online: {step: 0}}\n", {"probe.online.step", "above 0"}},
