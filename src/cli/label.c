@@ -172,10 +172,10 @@ static error_code choose_settings(json_t **out, const label_options *o, const st
     error_code code = digest_tasks(tasks, text, fail);
     if (code != OK)
         return code;
-    *out = json_pack("{s:s, s:I, s:o, s:I, s:f, s:I}", "requests", text, "n",
-                     (json_int_t)tasks->length, "models", model_names(s), "max_tokens",
-                     (json_int_t)o->max_tokens, "temperature", (double)o->temperature, "seed",
-                     (json_int_t)o->seed);
+    *out = json_pack("{s:s, s:I, s:o, s:I, s:I, s:f, s:I}", "requests", text, "n",
+                     (json_int_t)tasks->length, "models", model_names(s), "context",
+                     (json_int_t)o->stage.context, "max_tokens", (json_int_t)o->max_tokens,
+                     "temperature", (double)o->temperature, "seed", (json_int_t)o->seed);
     return *out != NULL ? OK : failure_set(fail, ERR_MEMORY, "no memory for the settings");
 }
 
@@ -187,7 +187,7 @@ static error_code write_lines(const char *path, const json_t *lines, failure *fa
     buffer_init(&text, (size_t)4 << 30);
     error_code code = OK;
     for (size_t i = 0; code == OK && i < json_array_size(lines); i++) {
-        code = json_write(&text, json_incref(json_array_get(lines, i)));
+        code = json_write_exact(&text, json_incref(json_array_get(lines, i)));
         if (code == OK)
             code = buffer_add_text(&text, "\n");
     }

@@ -42,11 +42,22 @@ static error_code check_server_options(const replay_options *o, failure *fail)
             "asks for its models");
     if (o->simulate != NULL || o->decisions != NULL)
         return failure_set(fail, ERR_INVALID, "--server: nothing is sent");
-    if (o->step_cost != NULL || o->stage.kv != NULL || o->stage.threads > 0 || o->stage.context > 0)
+    if (o->step_cost != NULL || o->stage.kv != NULL || o->stage.requant != NULL ||
+        o->stage.threads > 0 || o->stage.context > 0 || o->stage.measure)
         return failure_set(fail, ERR_INVALID,
-                           "--step-cost, --kv, --threads and --context are of engines here, not of "
-                           "a server");
+                           "--step-cost, --kv, --requant, --threads, --context and --measure are "
+                           "of engines here, not of a server");
     return OK;
+}
+
+/* Something that only means something where requests are answered. */
+static bool says_how_to_run(const replay_options *o)
+{
+    const stage_options *s = &o->stage;
+    bool is_of_engine = s->config_path != NULL || s->kv != NULL || s->requant != NULL ||
+                        s->threads > 0 || s->context > 0 || s->measure;
+    return is_of_engine || o->scenarios != NULL || o->trace != NULL || o->output != NULL ||
+           o->requests > 0 || o->half > 0 || o->in_flight > 0 || o->rate != 0 || o->arrivals;
 }
 
 static error_code check_options(const replay_options *o, failure *fail)
@@ -70,12 +81,11 @@ static error_code check_options(const replay_options *o, failure *fail)
     error_code code = check_server_options(o, fail);
     if (code != OK)
         return code;
-    if (o->simulate != NULL && (o->scenarios != NULL || o->trace != NULL || o->output != NULL))
+    if (o->simulate != NULL && says_how_to_run(o))
         return failure_set(fail, ERR_INVALID,
                            "--simulate has scenarios of its own and runs nothing: only --policies "
                            "and --json go with it");
-    if (o->decisions != NULL && (o->scenarios != NULL || o->trace != NULL || o->output != NULL ||
-                                 o->simulate != NULL || o->policies != NULL))
+    if (o->decisions != NULL && (says_how_to_run(o) || o->simulate != NULL || o->policies != NULL))
         return failure_set(fail, ERR_INVALID, "--decisions runs nothing: only --json goes with it");
     if (o->simulate != NULL || o->decisions != NULL)
         return OK;
@@ -221,7 +231,7 @@ static json_t *settings_of(const replay_options *o, const replay_plan *p)
         json_array_append_new(policies, json_string(p->arms[i]->name));
     return json_pack(
         "{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:I, s:f, s:I, s:I, s:f, s:f, s:f, s:o, s:o, "
-        "s:I, s:I, s:o}",
+        "s:o, s:I, s:I, s:o}",
         "scenarios", text_or_null(o->scenarios), "trace", text_or_null(o->trace), "policies",
         policies, "config", text_or_null(o->stage.config_path), "requests",
         (json_int_t)(o->requests > 0 ? o->requests : 100), "seed", (json_int_t)o->seed, "half",
@@ -229,9 +239,10 @@ static json_t *settings_of(const replay_options *o, const replay_plan *p)
         "in_flight", (json_int_t)p->load.in_flight, "rate", (double)o->rate, "rounds",
         (json_int_t)o->rounds, "max_tokens", (json_int_t)o->max_tokens, "temperature",
         (double)o->temperature, "ttft_bound_ms", (double)o->ttft_bound, "between_bound_ms",
-        (double)o->between_bound, "kv", text_or_null(o->stage.kv), "step_cost",
-        text_or_null(o->step_cost), "threads", (json_int_t)o->stage.threads, "context",
-        (json_int_t)o->stage.context, "server", text_or_null(o->server));
+        (double)o->between_bound, "kv", text_or_null(o->stage.kv), "requant",
+        text_or_null(o->stage.requant), "step_cost", text_or_null(o->step_cost), "threads",
+        (json_int_t)o->stage.threads, "context", (json_int_t)o->stage.context, "server",
+        text_or_null(o->server));
 }
 
 static error_code configure(void *context, config **out, failure *fail)

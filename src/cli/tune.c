@@ -158,21 +158,33 @@ static void add_file(buffer *out, const char *key, const char *path)
     free(whole);
 }
 
+/* What a learned probe does not read, which is refused. */
+static void add_question(buffer *out, const config_probe *p)
+{
+    buffer_add_text(out, "  template: ");
+    add_quoted(out, p->template);
+    buffer_add_format(out, "\n  window_head: %u\n  window_tail: %u\n", p->window_head,
+                      p->window_tail);
+}
+
 /* All of it that decides: the rules were found with what this probe said. */
 static void add_probe(buffer *out, const config *c)
 {
     const config_probe *p = &c->probe;
-    buffer_add_format(out, "probe:\n  kind: %s\n  model: ",
-                      p->kind == CONFIG_PROBE_LEARNED ? "learned" : "tokens");
+    bool is_learned = p->kind == CONFIG_PROBE_LEARNED;
+    buffer_add_format(out, "probe:\n  kind: %s\n  model: ", is_learned ? "learned" : "tokens");
     add_quoted(out, c->models[p->model].name);
-    buffer_add_text(out, "\n  template: ");
-    add_quoted(out, p->template);
-    buffer_add_format(out, "\n  window_head: %u\n  window_tail: %u\n  labels:\n", p->window_head,
-                      p->window_tail);
+    buffer_add_text(out, "\n");
+    if (!is_learned)
+        add_question(out, p);
+    buffer_add_text(out, "  labels:\n");
     for (uint32_t i = 0; i < p->n_labels; i++) {
         buffer_add_text(out, "    - name: ");
         add_quoted(out, p->labels[i].name);
-        buffer_add_text(out, "\n      token: ");
+        buffer_add_text(out, "\n");
+        if (is_learned)
+            continue;
+        buffer_add_text(out, "      token: ");
         add_quoted(out, p->labels[i].token);
         buffer_add_text(out, "\n");
     }

@@ -24,6 +24,7 @@ typedef struct flight {
     run *run;
     bool only_decides; /* ARM_PROBED_LARGE: the answer comes from a second run */
     overhead decided;  /* of the first */
+    reply_stats probed;
     intent sensed;
     double due_ms, first_ms, last_ms;
     size_t tokens;
@@ -131,6 +132,11 @@ static void note_error(block *b, const flight *f, const failure *why)
     item_put_real(json_object_get(item, "ms"), "latency", clock_ms() - f->due_ms);
 }
 
+static const char *finish_of(const run *r)
+{
+    return run_finish_reason(r) == END_LENGTH ? "length" : "stop";
+}
+
 static void note_answer(block *b, flight *f)
 {
     json_t *item = b->load.items[f->task];
@@ -138,7 +144,9 @@ static void note_answer(block *b, flight *f)
     overhead o = overhead_of(f, b->arm);
     describe_plan(item, f, b);
     describe_times(json_object_get(item, "ms"), f, &o);
-    describe_work(json_object_get(item, "work"), &cost->reply, &cost->probe);
+    describe_work(json_object_get(item, "work"), &cost->reply,
+                  f->decided.total_ms > 0 ? &f->probed : &cost->probe);
+    json_object_set_new(item, "finish", json_string(finish_of(f->run)));
     item_put_integer(item, "prompt_tokens", cost->reply.prompt_tokens);
     item_put_integer(item, "tokens", cost->reply.reply_tokens);
     item_put_integer(item, "digest", item_digest(f->text.data));
@@ -249,6 +257,7 @@ static error_code answer_anyway(block *b, flight *f, failure *why)
     run_options options = {.model = b->large, .lookup = &setting};
     request q = request_of(b, &b->load.tasks[f->task]);
     f->decided = run_receipt(f->run)->overhead;
+    f->probed = run_receipt(f->run)->probe;
     f->sensed = *run_intent(f->run);
     f->only_decides = false;
     run_release(f->run);

@@ -30,7 +30,7 @@ static error_code writing_failed(const journal *j, failure *fail)
 /* `value` is taken over. */
 static error_code add_line(buffer *text, json_t *value)
 {
-    error_code code = json_write(text, value);
+    error_code code = json_write_exact(text, value); /* settings are compared */
     return code == OK ? buffer_add_text(text, "\n") : code;
 }
 

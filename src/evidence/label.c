@@ -61,9 +61,9 @@ static void note(labelling *l, size_t open, json_t *value)
 static void on_answer(void *context, size_t open, const char *text, const json_t *item)
 {
     note(context, open,
-         json_pack("{s:o, s:O, s:O}", "answer", json_text(text, strlen(text)), "prompt_tokens",
-                   json_object_get(item, "prompt_tokens"), "tokens",
-                   json_object_get(item, "tokens")));
+         json_pack("{s:o, s:O, s:O, s:O*}", "answer", json_text(text, strlen(text)),
+                   "prompt_tokens", json_object_get(item, "prompt_tokens"), "tokens",
+                   json_object_get(item, "tokens"), "finish", json_object_get(item, "finish")));
 }
 
 static void on_progress(void *context, size_t done)
@@ -195,6 +195,7 @@ static error_code read_answers(labelling *l, orchestra *o, failure *fail)
 
 /* ---- grading ------------------------------------------------------------------------------ */
 
+/* For an answer that came from elsewhere. */
 static bool was_cut(const labelling *l, const task *t, const json_t *answer)
 {
     size_t limit = t->max_tokens > 0 ? t->max_tokens : l->plan->load.max_tokens;
@@ -218,7 +219,7 @@ static json_t *grade(labelling *l, size_t who, size_t number, failure *fail)
     }
     bool is_known = t->check != NULL || text == NULL;
     json_object_set_new(graded, "right", is_known ? json_boolean(right) : json_null());
-    if (text != NULL)
+    if (text != NULL && json_object_get(graded, "finish") == NULL)
         json_object_set_new(graded, "finish",
                             json_string(was_cut(l, t, graded) ? "length" : "stop"));
     return graded;

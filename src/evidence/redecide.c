@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/lines.h"
+#include "base/utf8.h"
 #include "orchestra/describe.h"
 #include "orchestra/record.h"
 
@@ -39,7 +40,7 @@ static void add_model(buffer *out, const json_t *logged)
     if (price != NULL)
         buffer_add_text(out, ", price: ");
     if (price != NULL)
-        json_write(out, json_incref(price)); /* releases it */
+        json_write_exact(out, json_incref(price)); /* releases it */
     buffer_add_text(out, "}\n");
 }
 
@@ -76,7 +77,7 @@ static error_code write_config(buffer *out, const json_t *logged)
         "{s:s, s:O, s:O, s:O}", "name", "rules", "seed", json_object_get(logged, "seed"), "sticky",
         json_object_get(logged, "sticky"), "rules", json_object_get(logged, "rules"));
     buffer_add_text(out, "\npolicy: ");
-    return code == OK ? json_write(out, section) : code;
+    return code == OK ? json_write_exact(out, section) : code;
 }
 
 static void mark_rule(config_rule *r, bool is_success)
@@ -158,10 +159,17 @@ static error_code read_table(table *t, const json_t *line, failure *fail)
 
 /* ---- one decision ------------------------------------------------------------------------- */
 
+/* Of a text, so many bytes as are shown: whole characters, for it may be told as JSON. */
+static int shown(const char *text)
+{
+    size_t length = strlen(text);
+    return (int)utf8_valid_prefix(text, length < 90 ? length : 90);
+}
+
 static void differ(char *first, const char *what, const char *then, const char *again)
 {
-    snprintf(first, 256, "%s was \"%.90s\", is \"%.90s\"", what, then != NULL ? then : "(none)",
-             again != NULL ? again : "(none)");
+    const char *was = then != NULL ? then : "(none)", *is = again != NULL ? again : "(none)";
+    snprintf(first, 256, "%s was \"%.*s\", is \"%.*s\"", what, shown(was), was, shown(is), is);
 }
 
 static bool is_same_text(const json_t *then, const char *key, const char *again, char *first)

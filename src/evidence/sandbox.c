@@ -226,7 +226,7 @@ static error_code give_job(sandbox *s, const json_t *job, buffer *out, char secr
     json_t *copy = json_copy((json_t *)(uintptr_t)job);
     if (copy == NULL || json_object_set_new(copy, "secret", json_string(secret)) != 0 ||
         json_object_set_new(copy, "cpu_seconds", json_integer(s->limits.cpu_seconds)) != 0 ||
-        json_write(out, copy) != OK || buffer_add_text(out, "\n") != OK)
+        json_write_exact(out, copy) != OK || buffer_add_text(out, "\n") != OK)
         return failure_set(fail, ERR_MEMORY, "no memory for the code to run");
     return OK;
 }

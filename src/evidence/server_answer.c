@@ -98,6 +98,7 @@ void server_answer_feed(server_answer *a, const char *data, size_t length)
 /* What an A-IO counts of a reply, and what it took for the decision: in its words and in ours. */
 static const char *const counters[] = {"cached_tokens", "steps",        "drafted",
                                        "accepted",      "weight_bytes", "kv_bytes"};
+static const char *const read[] = {"weight_bytes", "kv_bytes"}; /* for the probe, too */
 static const char *const phases[][2] = {{"template", "template_ms"},
                                         {"prefill", "prefill_ms"},
                                         {"decide", "decide_ms"},
@@ -105,6 +106,7 @@ static const char *const phases[][2] = {{"template", "template_ms"},
                                         {"overhead", "total_ms"}};
 enum {
     N_COUNTERS = sizeof counters / sizeof counters[0],
+    N_READ = sizeof read / sizeof read[0],
     N_PHASES = sizeof phases / sizeof phases[0],
 };
 
@@ -125,12 +127,15 @@ void server_answer_check(server_answer *a)
 {
     const json_t *cost = json_object_get(a->account, "receipt");
     const json_t *work = json_object_get(cost, "reply"), *spent = json_object_get(cost, "overhead");
+    const json_t *probe = json_object_get(cost, "probe");
     const double most = (double)JSON_LARGEST_COUNT;
     check_figure(a, a->usage, "prompt_tokens", true, most);
     check_figure(a, a->usage, "completion_tokens", true, most);
     check_figure(a, json_object_get(a->account, "intent"), "entropy", false, MOST_NATS);
     for (size_t i = 0; i < N_COUNTERS; i++)
         check_figure(a, work, counters[i], true, most);
+    for (size_t i = 0; i < N_READ; i++)
+        check_figure(a, probe, read[i], true, most / 2); /* they are added up */
     for (size_t i = 0; i < N_PHASES; i++)
         check_figure(a, spent, phases[i][1], false, MOST_MS);
 }
@@ -142,6 +147,14 @@ static void copy(json_t *to, const char *key, const json_t *from, const char *na
     json_t *value = json_object_get(from, name);
     if (value != NULL && !json_is_null(value))
         json_object_set(to, key, value);
+}
+
+/* Deciding reads, too. */
+static void add_to(json_t *work, const char *key, const json_t *probe)
+{
+    json_int_t sum = json_integer_value(json_object_get(work, key)) +
+                     json_integer_value(json_object_get(probe, key));
+    item_put_integer(work, key, (uint64_t)sum);
 }
 
 /* What an A-IO says of itself. */
@@ -165,6 +178,8 @@ static void describe_account(json_t *item, const json_t *account)
     for (size_t i = 0; i < N_COUNTERS; i++)
         copy(json_object_get(item, "work"), counters[i], json_object_get(cost, "reply"),
              counters[i]);
+    for (size_t i = 0; i < N_READ; i++)
+        add_to(json_object_get(item, "work"), read[i], json_object_get(cost, "probe"));
 }
 
 static void describe_times(json_t *item, const server_answer *a, double due_ms, size_t tokens)

@@ -13,7 +13,7 @@
  * in this order: what reads less comes first. */
 #define MAX_CANDIDATES ((size_t)2 * CONFIG_MAX_MODELS)
 #define MAX_GROUPS 128
-#define LONG "long" /* names the rule for prompts beyond the first model */
+static const char LONG[] = "long"; /* names the rule for prompts beyond the first model */
 
 typedef struct tally {
     double n, right, tokens, ms;
@@ -73,6 +73,15 @@ static bool is_answered(const json_t *item)
     return json_is_null(json_object_get(item, "error"));
 }
 
+/* A server has no other reason for 400: what a replay sends is well-formed. */
+static bool was_too_long(const json_t *item)
+{
+    static const char refused[] = "HTTP 400";
+    const char *error = json_string_value(json_object_get(item, "error"));
+    return error != NULL && (strcmp(error, error_code_text(ERR_CONTEXT)) == 0 ||
+                             strncmp(error, refused, strlen(refused)) == 0);
+}
+
 static void note_item(evidence *e, size_t candidate, const char *key, json_t *item)
 {
     json_t *label = json_object_get(item, "label");
@@ -84,9 +93,9 @@ static void note_item(evidence *e, size_t candidate, const char *key, json_t *it
     json_object_set_new(e->asked, key, json_true());
     if (level_of(candidate) > 0)
         return;
-    if (!is_answered(item))
+    if (was_too_long(item))
         json_object_set_new(e->is_long, key, json_true());
-    else
+    else if (is_answered(item))
         e->longest = fmax(e->longest, number_at(item, "prompt_tokens"));
 }
 
@@ -151,7 +160,7 @@ static void count_all(evidence *e)
     json_object_foreach(e->asked, key, asked)
     {
         const char *label = label_of(e, key);
-        group *g = label != NULL ? find_group(e, label, strcmp(label, LONG) == 0) : NULL;
+        group *g = label != NULL ? find_group(e, label, label == LONG) : NULL;
         for (size_t i = 0; g != NULL && i < e->n_candidates; i++) {
             const json_t *item = json_object_get(e->answers[i], key);
             bool can = item != NULL && !(g->is_long && level_of(i) == 0);
@@ -207,13 +216,15 @@ static void compare(const evidence *e, group *g, size_t chosen, size_t best)
         const json_t *a = json_object_get(e->answers[chosen], key);
         const json_t *b = json_object_get(e->answers[best], key);
         const char *label = label_of(e, key);
-        if (a == NULL || b == NULL || label == NULL || strcmp(label, g->label) != 0)
+        if (a == NULL || b == NULL || label == NULL || (label == LONG) != g->is_long ||
+            strcmp(label, g->label) != 0)
             continue;
-        bool here = json_is_true(json_object_get(a, "right"));
-        bool there = json_is_true(json_object_get(b, "right"));
+        const json_t *here = json_object_get(a, "right"), *there = json_object_get(b, "right");
+        if (!json_is_boolean(here) || !json_is_boolean(there)) /* nobody graded it */
+            continue;
         t->both++;
-        t->only_this += here && !there;
-        t->only_best += there && !here;
+        t->only_this += json_is_true(here) && !json_is_true(there);
+        t->only_best += json_is_true(there) && !json_is_true(here);
     }
 }
 

@@ -28,7 +28,8 @@ static error_code plan_arrivals(workload *w, failure *fail)
                                t->id);
         else
             at = t->arrival_ms;
-        w->due[i] = at;
+        /* A block begins with its first request, whichever of the trace that is. */
+        w->due[i] = o->load == LOAD_POISSON ? at : at - w->tasks[0].arrival_ms;
     }
     return OK;
 }

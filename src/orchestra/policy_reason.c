@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "orchestra/policy_internal.h"
 
 static void say(char reason[PLAN_REASON_SIZE], const char *format, ...)
@@ -20,6 +21,7 @@ static void say(char reason[PLAN_REASON_SIZE], const char *format, ...)
     va_start(args, format);
     vsnprintf(reason + used, PLAN_REASON_SIZE - used, format, args);
     va_end(args);
+    reason[utf8_valid_prefix(reason, strlen(reason))] = '\0'; /* a cut may be within a character */
 }
 
 /* So many decimals that two close numbers do not read as equal. */

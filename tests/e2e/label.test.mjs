@@ -85,7 +85,7 @@ test('killed and started again, it goes on; another run is refused', async (t) =
   const output = path.join(folder, 'out.jsonl'), journal = `${output}.partial`;
   const requests = path.join(root, 'models/demo/requests.jsonl');
   const kept = () => (fs.existsSync(journal) ? fs.readFileSync(journal, 'utf8').split('\n').length - 2 : 0);
-  const child = spawn(program, ['label', '-o', output, requests, '--streams', '2']);
+  const child = spawn(program, ['label', '-o', output, requests, '--streams', '2', '--temperature', '0.7']);
   const ended = new Promise((resolve) => { child.on('exit', resolve); });
   await until('five answers', () => kept() >= 5, 60000);
   child.kill('SIGKILL');
@@ -102,7 +102,7 @@ test('killed and started again, it goes on; another run is refused', async (t) =
   mark[Object.keys(mark)[0]].answer = 'marked';
   text[1] = JSON.stringify(mark);
   fs.writeFileSync(journal, text.join('\n'));
-  label(requests, output);
+  label(requests, output, '--temperature', '0.7'); // which no float is
   const answers = lines(output).flatMap((l) => [l.small.answer, l.large.answer]);
   assert.equal(answers.filter((a) => a === 'marked').length, 1);
   assert.ok(!fs.existsSync(journal));

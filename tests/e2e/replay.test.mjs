@@ -237,6 +237,9 @@ test('what is refused', (t) => {
   refused(['--scenario', 'A', '--arrivals'], 2, /--arrivals/);
   refused(['--scenario', 'A', 'models/demo/requests.jsonl', '--requests', '50'], 2, /needs 35 tasks of the kind code; there are 7/);
   refused(['--simulate', 'config/paper-910b.yaml', '--scenario', 'A'], 2, /--simulate/);
+  refused(['--simulate', 'config/paper-910b.yaml', '--requests', '7'], 2, /--simulate/);
+  refused(['--decisions', 'x', '--requant', 'head=q4_0'], 2, /--decisions/);
+  refused(['--server', 'http://127.0.0.1:9', '--scenario', 'A', '--requant', 'head=q4_0'], 2, /--requant/);
   refused(['--simulate', 'config/demo.yaml'], 4, /config\/demo\.yaml/);
   refused(['--scenario', 'A', '--step-cost', '/nonexistent.json'], 3, /nonexistent/);
   refused(['--scenario', 'A', '--step-cost', 'x', '--in-flight', '2'], 2, /--step-cost.*one at a time/);

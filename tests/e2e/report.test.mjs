@@ -54,6 +54,21 @@ test('results become a page and rules', (t) => {
   assert.match(good(['serve', '--check', '--config', at('tuned.yaml')]), /in order/);
   assert.match(good(['replay', '--config', at('tuned.yaml'), '--scenario', 'C', '--requests', '4', '--policies', 'rules']), /rules/);
 
+  // A learned probe reads no template and no tokens.
+  const learned = changedConfig(t, (text) => text.replace(/^probe:\n[^]*?\n\n/m,
+    'probe:\n  kind: learned\n  calibration: none.json\n  labels: [{name: code}, {name: qa}, {name: math}]\n\n'));
+  const own = good(['tune', at('results.json'), '--least', '2', '--config', learned]);
+  assert.match(own, /kind: learned/);
+  assert.doesNotMatch(own, /template:|token:/);
+
+  // What nobody graded says nothing of two models' difference.
+  const paired = (text) => text.match(/paired with the most accurate.*/g);
+  const results = JSON.parse(fs.readFileSync(at('results.json'), 'utf8'));
+  for (const r of results.runs) r.items.push(...r.items.map((i) => ({ ...i, id: `${i.id} again`, right: null })));
+  fs.writeFileSync(at('ungraded.json'), JSON.stringify(results));
+  assert.deepEqual(paired(good(['tune', at('ungraded.json'), '--least', '2', '--tolerance', '100'])),
+    paired(good(['tune', at('results.json'), '--least', '2', '--tolerance', '100'])));
+
   const refused = (args, status, message) => {
     const result = run(args);
     assert.equal(result.status, status, result.stderr);
@@ -67,6 +82,25 @@ test('results become a page and rules', (t) => {
   fs.writeFileSync(at('one.json'), JSON.stringify({ runs: [runs[2]] }));
   refused(['tune', at('one.json')], 2, /every model .* none of small: replay with --policies small,small-lookup,large,large-lookup,adaptive/);
   refused(['tune', at('results.json'), '--tolerance', '-1'], 2, /--tolerance/);
+});
+
+// A calibrated limit is some request's own entropy: nine digits of it would decide that request otherwise.
+test('a limit of seventeen digits, and a request right at it', async (t) => {
+  const decide = async (limit = 0.45) => {
+    const log = path.join(temporaryFolder(t), 'decisions.jsonl');
+    const config = changedConfig(t, (text) => `${text.replace('entropy_limit: 0.45', `entropy_limit: ${limit}`)}\ndecisions: {file: ${log}}\n`);
+    const server = await Server.start({ args: ['--config', config] });
+    for (let i = 0; i < 20; i++)
+      await server.json('/v1/route', { messages: [{ role: 'user', content: `Write a function that adds ${i} numbers.` }] });
+    await server.stop();
+    const found = run(['replay', '--decisions', log]);
+    assert.equal(found.status, 0, found.stdout);
+    return fs.readFileSync(log, 'utf8').trim().split('\n').map((line) => JSON.parse(line)).filter((line) => line.facts);
+  };
+  const entropies = (await decide()).map(({ facts }) => facts.intent.entropy);
+  const limit = entropies.find((e) => Number(e.toPrecision(9)) < e);
+  const at = (await decide(limit)).find(({ facts }) => facts.intent.entropy === limit);
+  assert.equal(at.plan.role, 'small');
 });
 
 test('a log of a thousand decisions is decided again', async (t) => {
