@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 static bool answer_error(exchange *e, const api_error *error)
 {
@@ -93,34 +92,14 @@ static bool check_session(exchange *e, api_error *error)
                          "the header 'x-session-id' must have 1 to %d characters", MAX_SESSION);
 }
 
-/* Headers of ours are as strict as fields; all others are none of our business. */
-static bool read_header(const http_header *h, request_text *out, api_error *error)
-{
-    if (strncasecmp(h->name, "x-a-io-", 7) != 0)
-        return true;
-    const char **to = strcasecmp(h->name + 7, "priority") == 0      ? &out->priority
-                      : strcasecmp(h->name + 7, "deadline-ms") == 0 ? &out->deadline_ms
-                                                                    : NULL;
-    if (to == NULL)
-        return api_error_set(
-            error, 400, NULL, h->name,
-            "unknown header '%s': x-a-io-priority and x-a-io-deadline-ms are known", h->name);
-    if (*to != NULL)
-        return api_error_set(error, 400, NULL, h->name, "the header '%s' was sent twice", h->name);
-    *to = h->value;
-    return true;
-}
-
 static bool parse(exchange *e, chat_request *r, api_error *error)
 {
     request_text text = {.body = e->body.data,
                          .length = e->body.length,
                          .form = e->api->form,
                          .store = e->server->responses};
-    for (size_t i = 0; i < e->head->n_headers; i++)
-        if (!read_header(&e->head->headers[i], &text, error))
-            return false;
-    return chat_request_parse(r, &text, &e->server->options.defaults, error);
+    return exchange_read_headers(e, &text, error) &&
+           chat_request_parse(r, &text, &e->server->options.defaults, error);
 }
 
 static bool read_and_start(exchange *e, api_error *error)
@@ -164,7 +143,7 @@ bool completion_begin(exchange *e)
     const char *prefix = e->api->id_prefix;
     size_t n = strlen(prefix);
     memcpy(e->reply_id, prefix, n);
-    exchange_random_id(e->reply_id + n, 24);
+    exchange_random_id(e->reply_id + n, REPLY_ID_DIGITS);
     if (!check_session(e, &error))
         return exchange_answer_error(e, &error);
     if (exchange_is_light(e))

@@ -11,10 +11,14 @@
 struct embeddings {
     chat_request request;
     const char *model;
+    backend *backend;
     embedding_job **jobs; /* as many as prompts; NULL: not started */
-    size_t n, width;
-    size_t tokens; /* of all prompts */
+    size_t n, n_started, n_done, width;
+    size_t n_done_before; /* when some were started last */
+    size_t tokens;        /* of all prompts */
 };
+
+#define AT_ONCE ((size_t)16) /* texts of a request in the engine: others use its queue, too */
 
 void embeddings_destroy(embeddings *m)
 {
@@ -72,7 +76,8 @@ static const request_field fields[] = {
     {.name = NULL},
 };
 
-const request_form embeddings_form = {.tables = {fields}, .finish = finish_embeddings};
+const request_form embeddings_form = {
+    .tables = {fields}, .finish = finish_embeddings, .is_of_texts = true};
 
 /* ---- starting -------------------------------------------------------------------------------- */
 
@@ -90,6 +95,10 @@ static backend *choose(exchange *e, embeddings *m, api_error *error)
         if (is_any ? is_smaller : strcmp(orchestra_model_name(o, i), name) == 0)
             found = i;
     }
+    if (found == SIZE_MAX && is_any) {
+        api_error_set(error, 501, NULL, "model", "no model in this process can embed a text");
+        return NULL;
+    }
     if (found == SIZE_MAX) {
         api_error_set(error, 404, "model_not_found", "model",
                       "there is no model '%.100s'; GET /v1/models lists them", name);
@@ -104,8 +113,9 @@ static void wake(void *context)
     exchange_signal(context, SIGNAL_NEWS);
 }
 
-static error_code start_one(exchange *e, embeddings *m, backend *b, size_t i, failure *fail)
+static error_code start_one(exchange *e, embeddings *m, size_t i, failure *fail)
 {
+    backend *b = m->backend;
     const uint32_t layer = backend_last_state(b);
     const request_prompt *text = &m->request.prompts[i];
     request q = m->request.request;
@@ -126,36 +136,54 @@ static error_code start_one(exchange *e, embeddings *m, backend *b, size_t i, fa
         code = backend_prepare(b, &q, &p, fail);
     if (code != OK)
         return code;
-    m->tokens += prompt_tokens(p);
     code = backend_embed(b, p, &wanted, (wakeup){wake, e}, &m->jobs[i], fail);
+    m->tokens += code == OK ? prompt_tokens(p) : 0;
     prompt_destroy(p);
     return code;
 }
 
+/* Where the engine has no room for more, those that are under way will leave some. */
+static bool start_more(exchange *e, embeddings *m, api_error *error)
+{
+    failure fail = {.code = OK};
+    error_code code = OK;
+    m->n_done_before = m->n_done;
+    while (code == OK && m->n_started < m->n && m->n_started < m->n_done + AT_ONCE) {
+        code = start_one(e, m, m->n_started, &fail);
+        m->n_started += code == OK;
+    }
+    if (code == OK || (code == ERR_BUSY && m->n_started > m->n_done))
+        return true;
+    api_error_from_failure(error, &fail);
+    return false;
+}
+
 static bool start(exchange *e, embeddings *m, api_error *error)
 {
-    const request_text text = {
-        .body = e->body.data, .length = e->body.length, .form = e->api->form};
-    failure fail = {.code = OK};
-    if (!chat_request_parse(&m->request, &text, &e->server->options.defaults, error))
+    request_text text = {.body = e->body.data, .length = e->body.length, .form = e->api->form};
+    if (!exchange_read_headers(e, &text, error) ||
+        !chat_request_parse(&m->request, &text, &e->server->options.defaults, error))
         return false;
-    backend *b = choose(e, m, error);
-    if (b == NULL)
+    m->backend = choose(e, m, error);
+    if (m->backend == NULL || !chat_request_find_tokens(&m->request, m->backend, error))
         return false;
-    if (!chat_request_find_tokens(&m->request, b, error))
-        return false;
-    m->width = backend_state_width(b);
-    if (m->request.dimensions > m->width)
+    m->width = backend_state_width(m->backend);
+    if (m->width > 0 && m->request.dimensions > m->width)
         return api_error_set(error, 400, NULL, "dimensions", "'dimensions' is at most %zu of '%s'",
                              m->width, m->model);
     m->jobs = calloc(m->request.n_prompts, sizeof *m->jobs);
-    m->n = m->jobs != NULL ? m->request.n_prompts : 0;
-    error_code code = m->jobs != NULL ? OK : failure_set(&fail, ERR_MEMORY, "no memory");
-    for (size_t i = 0; code == OK && i < m->n; i++)
-        code = start_one(e, m, b, i, &fail);
-    if (code != OK)
-        api_error_from_failure(error, &fail);
-    return code == OK;
+    if (m->jobs == NULL)
+        return api_error_set(error, 503, "out_of_memory", "", "no memory for the request");
+    m->n = m->request.n_prompts;
+    return start_more(e, m, error);
+}
+
+/* On a worker's thread. */
+static void go_on(work *w)
+{
+    exchange *e = exchange_of(w);
+    e->has_work_error = !start_more(e, e->embeddings, &e->work_error);
+    exchange_signal(e, SIGNAL_WORKED);
 }
 
 /* On a worker's thread. */
@@ -299,15 +327,21 @@ bool embeddings_resume(exchange *e)
     api_error error;
     if (!exchange_await_work(e, &is_well))
         return is_well;
-    for (size_t i = 0; i < e->embeddings->n; i++) {
-        embedding_result r;
-        embedding_poll(e->embeddings->jobs[i], &r);
+    embeddings *m = e->embeddings;
+    for (embedding_result r; m->n_done < m->n_started; m->n_done++) {
+        embedding_poll(m->jobs[m->n_done], &r);
         if (r.state == WORK_RUNNING)
-            return true;
+            break;
         if (r.state == WORK_FAILED) {
             api_error_from_failure(&error, &r.failure);
             return exchange_answer_error(e, &error);
         }
     }
+    bool has_room = m->n_done > m->n_done_before && m->n_started <= m->n_done + AT_ONCE / 2;
+    if (m->n_started < m->n)
+        return !has_room || exchange_give_work(e, go_on, &error) ||
+               exchange_answer_error(e, &error);
+    if (m->n_done < m->n)
+        return true;
     return answer_finished(e);
 }

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 
 #include "server/loop.h"
@@ -89,6 +90,31 @@ const char *exchange_header(void *e, const char *name)
 {
     const exchange *x = e;
     return x->head != NULL ? http_head_value(x->head, name) : NULL;
+}
+
+static bool read_header(const http_header *h, request_text *out, api_error *error)
+{
+    if (strncasecmp(h->name, "x-a-io-", 7) != 0)
+        return true;
+    const char **to = strcasecmp(h->name + 7, "priority") == 0      ? &out->priority
+                      : strcasecmp(h->name + 7, "deadline-ms") == 0 ? &out->deadline_ms
+                                                                    : NULL;
+    if (to == NULL)
+        return api_error_set(
+            error, 400, NULL, h->name,
+            "unknown header '%s': x-a-io-priority and x-a-io-deadline-ms are known", h->name);
+    if (*to != NULL)
+        return api_error_set(error, 400, NULL, h->name, "the header '%s' was sent twice", h->name);
+    *to = h->value;
+    return true;
+}
+
+bool exchange_read_headers(const exchange *e, request_text *out, api_error *error)
+{
+    for (size_t i = 0; i < e->head->n_headers; i++)
+        if (!read_header(&e->head->headers[i], out, error))
+            return false;
+    return true;
 }
 
 const char *exchange_model(const exchange *e, const char *name)

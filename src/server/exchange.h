@@ -234,6 +234,8 @@ void exchange_drop_body(exchange *e);
 
 /* A header of the request, or NULL. */
 const char *exchange_header(void *e, const char *name);
+/* Headers of ours, which are as strict as fields; all others are none of our business. */
+bool exchange_read_headers(const exchange *e, request_text *out, api_error *error);
 /* The model, or auto, that a client's name for it means; NULL is NULL. */
 const char *exchange_model(const exchange *e, const char *name);
 /* Lower-case hexadecimal digits, an even number, and a NUL. */

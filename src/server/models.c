@@ -60,6 +60,9 @@ bool models_one(exchange *e)
     for (size_t i = 0; i < orchestra_model_count(s->orchestra); i++)
         if (strcmp(e->argument, orchestra_model_name(s->orchestra, i)) == 0)
             return exchange_answer(e, 200, entry_json(s, i));
+    for (uint32_t i = 0; i < s->options.alias_names.n; i++)
+        if (strcmp(e->argument, s->options.alias_names.texts[i]) == 0)
+            return exchange_answer(e, 200, model_json(e->argument, 0, s->created));
     api_error error;
     api_error_set(&error, 404, "model_not_found", "model",
                   "there is no model '%s'; GET /v1/models lists them", e->argument);
@@ -127,7 +130,8 @@ bool models_tokenizer_info(exchange *e)
     const model *m = orchestra_model(o, i);
     if (m == NULL) {
         api_error error;
-        api_error_set(&error, 501, NULL, "", "the server of model '%s' cannot tell what its tokens are",
+        api_error_set(&error, 501, NULL, "",
+                      "the server of model '%s' cannot tell what its tokens are",
                       orchestra_model_name(o, i));
         return exchange_answer_error(e, &error);
     }

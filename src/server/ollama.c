@@ -1,6 +1,7 @@
 /* ollama.c: replies as Ollama's chat and generate write them, and what it tells of models. */
 #include "server/exchange.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -176,13 +177,26 @@ static json_t *details_json(const model *m)
                      "quantization_level", "");
 }
 
+/* Its clients show some of the 64 digits and take them for a file's own: these tell models apart.
+ */
+static void write_digest(char digits[65], const char *name, const model *m)
+{
+    uint64_t own = 0xcbf29ce484222325u; /* FNV-1a */
+    for (const char *c = name; *c != '\0'; c++)
+        own = (own ^ (unsigned char)*c) * 0x100000001b3u;
+    uint64_t of_file = m != NULL ? m->fingerprint : own;
+    snprintf(digits, 65, "%016" PRIx64 "%016" PRIx64 "%016" PRIx64 "%016" PRIx64, of_file, own,
+             of_file, own);
+}
+
 static json_t *model_json_of(const exchange *e, const char *name, const model *m)
 {
-    char since[TIME_SIZE];
+    char since[TIME_SIZE], digits[65];
+    write_digest(digits, name, m);
     write_time(since, (time_t)e->server->created);
     return json_pack("{s:s, s:s, s:s, s:I, s:s, s:o}", "name", name, "model", name, "modified_at",
                      since, "size", (json_int_t)(m != NULL ? model_resident_bytes(m) : 0), "digest",
-                     "", "details", details_json(m));
+                     digits, "details", details_json(m));
 }
 
 bool ollama_tags(exchange *e)
@@ -235,9 +249,10 @@ static json_t *model_info_json(const model *m, size_t context)
 json_t *ollama_show(exchange *e, json_t *body, api_error *error)
 {
     const orchestra *o = e->server->orchestra;
-    json_t *asked = json_object_get(body, "model");
-    const char *name =
-        exchange_model(e, json_string_value(asked != NULL ? asked : json_object_get(body, "name")));
+    const char *asked = json_string_value(json_object_get(body, "model"));
+    if (asked == NULL || asked[0] == '\0') /* its own command sends "" beside the older name */
+        asked = json_string_value(json_object_get(body, "name"));
+    const char *name = exchange_model(e, asked);
     const model *m = NULL;
     size_t context = 0;
     bool is_known = name != NULL && strcmp(name, "auto") == 0;

@@ -27,7 +27,8 @@ static const request_field embeddings_fields[] = {
     {.name = NULL},
 };
 
-const request_form ollama_embed_form = {.tables = {embed_fields}, .finish = finish};
+const request_form ollama_embed_form = {
+    .tables = {embed_fields}, .finish = finish, .is_of_texts = true};
 const request_form ollama_embeddings_form = {.tables = {embeddings_fields},
                                              .finish = finish_prompt};
 

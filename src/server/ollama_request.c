@@ -24,7 +24,12 @@ static const request_field option_fields[] = {
     {.name = "main_gpu", .hint = field_is_number, .type = "a number"},
     {.name = "num_thread", .hint = field_is_number, .type = "a number"},
     {.name = "use_mmap", .hint = field_is_flag, .type = "true or false"},
+    {.name = "use_mlock", .hint = field_is_flag, .type = "true or false"},
     {.name = "numa", .hint = field_is_flag, .type = "true or false"},
+    {.name = "low_vram", .hint = field_is_flag, .type = "true or false"},
+    {.name = "f16_kv", .hint = field_is_flag, .type = "true or false"},
+    {.name = "mirostat_tau", .hint = field_is_number, .type = "a number"},
+    {.name = "mirostat_eta", .hint = field_is_number, .type = "a number"},
 
     {.name = "repeat_last_n", .only = {"-1"}},
     {.name = "typical_p", .only = {"1"}},
@@ -137,7 +142,7 @@ static const request_field chat[] = {
 
 static const request_field generate[] = {
     {.name = "prompt", .read = read_text_prompt},
-    {.name = "suffix", .read = read_suffix},
+    {.name = "suffix", .read = read_text_behind},
     {.name = "system", .read = read_generate_system},
     {.name = "raw", .read = read_raw},
     {.name = "template", .only = {"\"\""}},

@@ -40,9 +40,10 @@ json_t *api_error_json(const api_error *e);
 /* ---- requests ------------------------------------------------------------------------------- */
 
 #define REQUEST_MAX_STOPS 16
+#define REPLY_ID_DIGITS 24 /* behind "resp_" and the like */
 #define REQUEST_USER_SIZE 128
 #define REQUEST_MAX_REPLIES 128 /* prompts times n */
-#define REQUEST_MAX_KEPT (REQUEST_MAX_REPLIES + 8)
+#define REQUEST_MAX_TEXTS 2048  /* of one request for embeddings, as OpenAI has it */
 
 /* How a reply is told: what of a request outlives its reading. */
 typedef struct reply_manner {
@@ -93,14 +94,14 @@ typedef struct chat_request {
     json_t *conversation; /* of a reply that is stored: what it answers; or NULL */
     json_t *converted;    /* what was made of the body; or NULL */
     json_t *told;         /* what of the request its reply tells; or NULL */
-    json_t *word_biases;  /* a list of [text, bias], which become the biases of tokens; or NULL */
     json_t *texts;        /* of each tool, its parameters that are texts by their schema; or NULL */
+    json_t *word_biases;  /* a list of [text, bias], which become the biases of tokens; or NULL */
     chat_message *messages;
     char *joined; /* texts of messages whose content came in parts */
     logit_bias *biases;
     char *grammar_text;
     const char *stops[REQUEST_MAX_STOPS];
-    char *kept[REQUEST_MAX_KEPT]; /* texts that were written here, and prompts in tokens */
+    char **kept; /* texts that were written here, and prompts in tokens */
     size_t n_kept;
 } chat_request;
 

@@ -59,7 +59,10 @@ bool chat_request_read(chat_request *out, json_t *body, const request_text *text
                                      .keeps_thoughts = true,
                                      .is_stored = form->is_stored},
                           .body = body};
-    parser p = {.out = out, .error = e, .store = text->store};
+    parser p = {.out = out,
+                .error = e,
+                .store = text->store,
+                .most = form->is_of_texts ? REQUEST_MAX_TEXTS : REQUEST_MAX_REPLIES};
     bool is_read = read_priority_headers(&p, text) && read_fields(&p, form, body) &&
                    form->finish(&p) && finish_manner(&p) && draw_seed(&p, defaults);
     json_decref(p.variables);
@@ -89,10 +92,10 @@ void chat_request_free(chat_request *r)
     json_decref(r->converted);
     json_decref(r->conversation);
     json_decref(r->told);
+    json_decref(r->texts);
     json_decref(r->word_biases);
     for (size_t i = 0; i < r->n_prompts; i++)
         token_list_free(&r->prompts[i].found);
-    json_decref(r->texts);
     free(r->messages);
     free(r->joined);
     free(r->biases);
@@ -100,5 +103,6 @@ void chat_request_free(chat_request *r)
     free(r->prompts);
     for (size_t i = 0; i < r->n_kept; i++)
         free(r->kept[i]);
+    free(r->kept);
     *r = (chat_request){.body = NULL};
 }

@@ -365,10 +365,10 @@ reply_stats replies_stats(const exchange *e)
             all.cached_tokens += one.cached_tokens;
         }
         all.reply_tokens += one.reply_tokens;
+        all.estimated_tokens += one.estimated_tokens;
         all.drafted += one.drafted;
         all.accepted += one.accepted;
         all.prefill_ms += one.prefill_ms;
-        all.estimated_tokens += one.estimated_tokens;
         all.decode_ms += one.decode_ms;
     }
     return all;

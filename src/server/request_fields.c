@@ -74,7 +74,7 @@ static const request_field chat_fields[] = {
 
 static const request_field text_fields[] = {
     {.name = "prompt", .read = read_raw_prompt},
-    {.name = "suffix", .read = read_suffix},
+    {.name = "suffix", .read = read_text_behind},
     {.name = "echo", .read = read_echo},
     {.name = "best_of", .read = read_best_of},
     {.name = "logprobs", .read = read_text_logprobs},

@@ -142,9 +142,9 @@ bool finish_manner(parser *p)
     p->out->request.scores_drawn = m->scores_drawn;
     p->out->request.scores_prompt = m->wants_scores && m->echo;
     size_t prompts = p->out->n_prompts > 0 ? p->out->n_prompts : 1;
-    if (m->n * prompts > REQUEST_MAX_REPLIES)
+    if (m->n * prompts > p->most)
         return api_error_set(p->error, 400, NULL, "n",
-                             "%zu replies are asked for; at most %d are given", m->n * prompts,
-                             REQUEST_MAX_REPLIES);
+                             "%zu replies are asked for; at most %zu are given", m->n * prompts,
+                             p->most);
     return true;
 }

@@ -29,11 +29,13 @@ bool parser_no_memory(parser *p, const char *name)
 void *parser_keep(parser *p, const char *name, void *made)
 {
     chat_request *out = p->out;
-    if (made == NULL || out->n_kept == REQUEST_MAX_KEPT) {
+    char **more = made != NULL ? reallocarray(out->kept, out->n_kept + 1, sizeof *more) : NULL;
+    if (more == NULL) {
         free(made);
         parser_no_memory(p, name);
         return NULL;
     }
+    out->kept = more;
     out->kept[out->n_kept++] = made;
     return made;
 }

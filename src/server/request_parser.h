@@ -34,7 +34,9 @@ typedef struct parser {
     bool has_seed;
     bool has_window; /* penalties look at the last tokens only: not supported where there are any */
     bool has_stream_options;
-    bool is_raw; /* a prompt is not what a user says */
+    bool is_raw;             /* a prompt is not what a user says */
+    size_t most;             /* replies to all prompts, or texts */
+    const char *prompt_name; /* the field that the prompt is in */
 
     /* Read when all fields are known; the body's. */
     json_t *messages;
@@ -73,6 +75,7 @@ struct request_form {
     bool (*finish)(parser *p);                    /* when every field was read */
     bool is_stored;                               /* unless the request says otherwise */
     bool is_streamed;                             /* likewise */
+    bool is_of_texts;                             /* which are not replied to */
 };
 
 /* For several APIs: sampling, model, stop, priority. */
@@ -121,7 +124,7 @@ field_reader read_priority, read_service_tier, read_deadline;
 field_reader read_messages, read_tools, read_functions, read_tool_choice, read_parallel_calls,
     read_continue, read_generation_prompt;
 field_reader read_template_variables, read_reasoning_effort, read_reasoning_format, read_documents;
-field_reader read_raw_prompt, read_echo, read_suffix, read_best_of;
+field_reader read_raw_prompt, read_echo, read_suffix, read_text_behind, read_best_of;
 field_reader read_dimensions;
 field_reader read_response_format, read_schema, read_grammar, read_guided_regex, read_guided_choice,
     read_structured_outputs;

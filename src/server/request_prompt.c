@@ -74,6 +74,7 @@ bool read_raw_prompt(parser *p, const char *name, json_t *value)
 {
     size_t i;
     json_t *one = one_prompt(p, value);
+    p->prompt_name = name;
     p->prompt = parser_own(p, one != NULL ? json_pack("[O]", one) : json_array());
     bool is_known = one != NULL || json_array_size(value) > 0;
     if (one == NULL)
@@ -97,6 +98,15 @@ bool read_suffix(parser *p, const char *name, json_t *value)
     if (!json_is_string(value))
         return parser_refuse(p, name, "must be a string");
     p->suffix = value;
+    return true;
+}
+
+/* Clients send "" where nothing stands behind the reply: no hole is meant. */
+bool read_text_behind(parser *p, const char *name, json_t *value)
+{
+    if (!read_suffix(p, name, value))
+        return false;
+    p->suffix = json_string_length(value) > 0 ? value : NULL;
     return true;
 }
 
@@ -139,10 +149,10 @@ bool finish_prompt(parser *p)
     if (p->prompt == NULL)
         return parser_refuse(p, "prompt", "is missing");
     size_t n = json_array_size(p->prompt);
-    if (n > REQUEST_MAX_REPLIES)
-        return api_error_set(p->error, 400, NULL, "prompt",
-                             "'prompt' has %zu prompts; at most %d are taken", n,
-                             REQUEST_MAX_REPLIES);
+    if (n > p->most)
+        return api_error_set(p->error, 400, NULL, p->prompt_name,
+                             "'%s' has %zu texts; at most %zu are taken", p->prompt_name, n,
+                             p->most);
     out->prompts = calloc(n, sizeof *out->prompts);
     if (out->prompts == NULL)
         return parser_no_memory(p, "prompt");

@@ -86,8 +86,35 @@ static void take_output(conversation *c, const json_t *item)
                                                  "content", json_object_get(item, "output")));
 }
 
+/* What an earlier reply told under that id, whose middle is the reply's own; or NULL. */
+static const json_t *find_item(parser *p, const char *id)
+{
+    char response_id[RESPONSE_ID_SIZE];
+    const char *own = strchr(id, '_');
+    snprintf(response_id, sizeof response_id, "resp_%.*s", REPLY_ID_DIGITS,
+             own != NULL ? own + 1 : "");
+    json_t *response =
+        p->store != NULL ? parser_own(p, response_store_response(p->store, response_id)) : NULL;
+    size_t i;
+    json_t *item;
+    json_array_foreach(json_object_get(response, "output"), i, item)
+    {
+        if (strcmp(text_of(item, "id"), id) == 0)
+            return item;
+    }
+    return NULL;
+}
+
 static bool take_item(parser *p, conversation *c, size_t index, const json_t *item)
 {
+    if (strcmp(text_of(item, "type"), "item_reference") == 0) {
+        const char *id = text_of(item, "id");
+        item = find_item(p, id);
+        if (item == NULL)
+            return api_error_set(p->error, 404, NULL, "input",
+                                 "'input[%zu]' refers to '%.80s', which is not remembered", index,
+                                 id);
+    }
     const char *type = text_of(item, "type");
     if (!json_is_object(item))
         return refuse_item(p, index, "must be an object");
@@ -101,8 +128,8 @@ static bool take_item(parser *p, conversation *c, size_t index, const json_t *it
         c->thought = json_object_get(json_array_get(json_object_get(item, "content"), 0), "text");
     else
         return refuse_item(p, index,
-                           "must be a message, a function_call, its function_call_output or a "
-                           "reasoning item");
+                           "must be a message, a function_call, its function_call_output, a "
+                           "reasoning item or an item_reference to one of them");
     return true;
 }
 

@@ -169,6 +169,9 @@ test('headers of ours are taken or refused by name', async () => {
     assert.match(body.error.message, message);
     assert.ok(body.error.param);
   }
+  const embed = (headers) => server.json('/v1/embeddings', { input: 'x' }, headers);
+  assert.equal((await embed({ 'x-a-io-priority': 'batch' })).status, 200);
+  assert.match((await embed({ 'x-a-io-prioritty': 'batch' })).body.error.message, /unknown header/);
   const { socket, text } = server.connect();
   socket.write(post('/v1/route', hello, { 'x-a-io-priority': 'batch\r\nx-a-io-priority: batch' }));
   await until('an answer', () => text().includes('sent twice'));

@@ -31,6 +31,7 @@ test('format: a schema, or any object', async () => {
 test('no words: the model is loaded', async () => {
   for (const [path, body, text] of [
     ['/api/generate', {}, 'response'], ['/api/generate', { prompt: '', keep_alive: '5m', model: 'large' }, 'response'],
+    ['/api/generate', { prompt: '', suffix: '', system: '', template: '', options: null, model: 'large' }, 'response'], // all that Ollama's own client has
     ['/api/generate', { prompt: '', stream: undefined }, 'response'], ['/api/chat', { messages: [] }, 'message'], ['/api/chat', {}, 'message']]) {
     const { [text]: said, model, done, done_reason: why, eval_count: count } = await ask(path, body);
     assert.deepEqual([said, model, done, why, count],
@@ -56,6 +57,18 @@ test('embeddings, in both forms', async () => {
   assert.ok(Math.abs(last.reduce((sum, x) => sum + x * x, 0) - 1) < 1e-5);
   assert.notDeepEqual(last, embedding);
   assert.equal((await server.json('/v1/embeddings', { input: 'a cat', pooling: 'most' })).status, 400);
+});
+
+// More than the engine's queue holds.
+test('many texts in one request', async () => {
+  const input = Array.from({ length: 300 }, (_, i) => `Text number ${i}, about the sea and its ${i % 7} ships.`);
+  const { embeddings } = await ask('/api/embed', { input, stream: undefined });
+  assert.equal(embeddings.length, 300);
+  const alone = await ask('/api/embed', { input: input[299], stream: undefined });
+  assert.deepEqual(embeddings[299], alone.embeddings[0]);
+  const { status, body } = await server.json('/v1/embeddings', { input: Array.from({ length: 2049 }, () => 'x') });
+  assert.equal(status, 400);
+  assert.match(body.error.message, /'input' has 2049 texts; at most 2048/);
 });
 
 // The lines of a stream, which is the default.
@@ -86,6 +99,8 @@ test('what there is', async () => {
   assert.deepEqual(models.map((one) => one.name), ['auto', 'small', 'large']);
   assert.match((await server.json('/api/version')).body.version, /^\d+\.\d+\.\d+$/);
   const shown = await ask('/api/show', { model: 'large', stream: undefined });
+  // As Ollama's own command asks: every field, the name in the older one.
+  assert.deepEqual(await ask('/api/show', { model: '', system: '', template: '', verbose: false, options: null, name: 'large', stream: undefined }), shown);
   assert.ok(shown.capabilities.includes('completion'), JSON.stringify(shown));
   assert.equal((await server.json('/api/show', { model: 'none' })).status, 404);
   const family = shown.model_info['general.architecture'];
@@ -93,6 +108,8 @@ test('what there is', async () => {
   assert.equal(shown.model_info[`${family}.context_length`], data[2].max_model_len);
   assert.deepEqual(models.map((one) => one.size), [0, data[1].meta.size, data[2].meta.size]);
   const loaded = (await server.json('/api/ps')).body.models;
+  for (const one of [...models, ...loaded]) assert.match(one.digest, /^[0-9a-f]{64}$/); // its first twelve are shown
+  assert.equal(new Set(models.map((one) => one.digest)).size, models.length);
   assert.deepEqual(loaded.map((one) => [one.name, one.context_length]), data.slice(1).map((one) => [one.id, one.max_model_len]));
 });
 

@@ -308,6 +308,8 @@ test('names that clients know, and any other', async (t) => {
   const names = [];
   for await (const model of other.models.list()) names.push(model.id);
   assert.ok(names.includes('gpt-4o-mini'));
+  for (const name of names) assert.equal((await other.models.retrieve(name)).id, name);
+  await assert.rejects(other.models.retrieve('gpt-9'), OpenAI.NotFoundError);
 });
 
 test('several replies to one prompt: one decision, and each as it is alone', async () => {
@@ -336,6 +338,12 @@ test('responses: items, events, and a conversation that is gone on with', async 
   const second = await client.responses.create(
     { model: 'auto', input: 'And of Spain?', previous_response_id: first.id, temperature: 0 });
   assert.ok(second.usage.input_tokens > first.usage.input_tokens);
+  // The same conversation as the AI SDK's OpenAI provider sends it.
+  const referring = (id) => client.responses.create({ model: 'auto', temperature: 0, input: [
+    { role: 'user', content: 'What is the capital of France?' }, { type: 'item_reference', id }, { role: 'user', content: 'And of Spain?' }] });
+  const third = await referring(first.output[0].id);
+  assert.deepEqual([third.usage.input_tokens, third.output_text], [second.usage.input_tokens, second.output_text]);
+  await assert.rejects(referring(`${first.output[0].id}7`), OpenAI.NotFoundError);
   await client.responses.delete(first.id);
   await assert.rejects(client.responses.retrieve(first.id), OpenAI.NotFoundError);
 });

@@ -190,6 +190,18 @@ test('what is asked of the large model that only one in this process knows', asy
   for (const path of ['/props', '/slots', '/api/tags', '/v1/models']) assert.equal((await server.json(path)).status, 200, path);
 });
 
+test('embeddings where no model is here: 501, however it is named', async (t) => {
+  const replica = await Replica.start(t, stream(done));
+  const config = changedConfig(t, (text) => text.replace(/^models:\n[^]*?\n\n/m, `models:\n  - {name: far, url: "${replica.url}"}\n\n`)
+    .replace(/^probe:\n[^]*?\n\n/m, '').replace(/^policy:\n[^]*?\n\n/m, ''));
+  const server = await Server.start({ args: ['--config', config] });
+  t.after(() => server.stop());
+  for (const more of [{}, { model: 'auto' }, { model: 'far', dimensions: 8 }]) {
+    const { status, body } = await server.json('/v1/embeddings', { input: 'x', ...more });
+    assert.equal(status, 501, JSON.stringify(body));
+  }
+});
+
 test('calls of tools, in pieces and several', async (t) => {
   const { replica, server } = await behind(t, stream(
     call(0, 'add', ''), call(0, null, '{"a"'), call(0, null, ': 1}'), call(1, 'add', '{"a": 2}'), call(2, 'add', ''), end('tool_calls'), done));
