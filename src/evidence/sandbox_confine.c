@@ -7,6 +7,7 @@
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -39,22 +40,33 @@ static const int denied[] = {
     SCMP_SYS(keyctl),
 };
 
-/* Other ways to end a process: a limit set for it, and a descriptor's signals sent to it. */
+#define REFUSED SCMP_ACT_ERRNO(EPERM)
+/* The kernel looks at the lower half of such an argument alone. */
+#define IS(command) SCMP_CMP_MASKED_EQ, 0xffffffffu, (scmp_datum_t)(command)
+
+/* Other ways to end a process, or to act as its user: a limit set for it, signals that a descriptor
+ * sends to it, what is typed into a terminal. */
 static bool deny_detours(scmp_filter_ctx rules)
 {
-    static const int commands[] = {F_SETOWN, F_SETOWN_EX, F_SETSIG};
-    bool done = seccomp_rule_add(rules, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 1,
-                                 SCMP_A0(SCMP_CMP_NE, 0)) == 0;
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
-        done = done && seccomp_rule_add(rules, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(fcntl), 1,
-                                        SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)commands[i])) == 0;
+    static const unsigned long owning[] = {F_SETOWN, F_SETOWN_EX, F_SETSIG},
+                               typing[] = {TIOCSTI, FIOASYNC};
+    bool done =
+        seccomp_rule_add(rules, REFUSED, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_NE, 0)) == 0 &&
+        seccomp_rule_add(rules, REFUSED, SCMP_SYS(fcntl), 2, SCMP_A1(IS(F_SETFL)),
+                         SCMP_A2(SCMP_CMP_MASKED_EQ, O_ASYNC, O_ASYNC)) == 0;
+    for (size_t i = 0; i < sizeof owning / sizeof owning[0]; i++)
+        done = done &&
+               seccomp_rule_add(rules, REFUSED, SCMP_SYS(fcntl), 1, SCMP_A1(IS(owning[i]))) == 0;
+    for (size_t i = 0; i < sizeof typing / sizeof typing[0]; i++)
+        done = done &&
+               seccomp_rule_add(rules, REFUSED, SCMP_SYS(ioctl), 1, SCMP_A1(IS(typing[i]))) == 0;
     return done;
 }
 
 static error_code deny(scmp_filter_ctx rules)
 {
     for (size_t i = 0; i < sizeof denied / sizeof denied[0]; i++)
-        if (seccomp_rule_add(rules, SCMP_ACT_ERRNO(EPERM), denied[i], 0) != 0)
+        if (seccomp_rule_add(rules, REFUSED, denied[i], 0) != 0)
             return ERR_UNSUPPORTED;
     if (!deny_detours(rules))
         return ERR_UNSUPPORTED;

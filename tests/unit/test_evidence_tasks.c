@@ -158,7 +158,7 @@ static void sandbox_denies(void **state)
     (void)state;
     assert_true(is_right(ANY_CODE, "def f(): return 1"));
     /* 1 only where the deed was refused. */
-    const char *tried = "import fcntl, os, resource, socket, signal, threading\n"
+    const char *tried = "import ctypes, fcntl, os, resource, socket, signal, threading\n"
                         "def f():\n"
                         "    try:\n"
                         "        %s\n"
@@ -176,6 +176,11 @@ static void sandbox_denies(void **state)
         "resource.prlimit(os.getpid(), resource.RLIMIT_CPU, (9, 9))",
         "signal.pthread_kill(threading.get_ident(), 0)",
         "fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())",
+        "fcntl.fcntl(os.pipe()[0], fcntl.F_SETFL, os.O_ASYNC)",
+        "fcntl.ioctl(os.pipe()[0], 0x5452, b'\\1\\0\\0\\0')", /* FIOASYNC */
+        "assert ctypes.CDLL(None, use_errno=True).syscall(72, 0, ctypes.c_long((1 << 32) + 8), "
+        "os.getpid()) < 0; raise OSError(ctypes.get_errno(), '')", /* F_SETOWN, as the kernel reads
+                                                                      it */
     };
     for (size_t i = 0; i < sizeof deeds / sizeof deeds[0]; i++) {
         char source[512];
