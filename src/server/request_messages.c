@@ -286,11 +286,8 @@ static json_t *template_message(parser *p, size_t index, const chat_message *pla
                              json_text(plain->content, plain->content_length));
     json_t *id = json_object_get(message, "tool_call_id"), *name = json_object_get(message, "name");
     const char *thought = thought_of(message);
-    bool has_both = has_calls(message) && plain->content_length > 0; /* gpt-oss refuses that */
     if (thought != NULL)
         json_object_set_new(made, "reasoning_content", json_text(thought, strlen(thought)));
-    if (thought != NULL && !has_both) /* gpt-oss's name for it */
-        json_object_set_new(made, "thinking", json_text(thought, strlen(thought)));
     if (json_is_string(id))
         json_object_set(made, "tool_call_id", id);
     if (is_from(message, "tool") && !json_is_string(name))

@@ -450,11 +450,30 @@ fn parsed_arguments(messages: &Value) -> Result<Value, Failure> {
         }));
     }
     let is_object = |x: &Value| x.downcast_object_ref::<Dict>().is_some();
-    let parsed = parsed.into_iter().collect::<Result<Vec<Value>, Error>>();
+    let parsed = parsed.into_iter().map(|x| with_thinking(x?));
+    let parsed = parsed.collect::<Result<Vec<Value>, Error>>();
     match parsed.and_then(|parsed| Ok((parsed.iter().all(is_object), list(parsed)?))) {
         Ok((true, parsed)) if super::value::is_list(messages) => Ok(parsed),
         Ok(_) => Err(Failure::Request("messages: a list of objects is needed".into())),
         Err(error) => Err(Failure::Request(describe(&error))),
+    }
+}
+
+/// A message's thought under gpt-oss's name for it, too. Its template refuses one beside both calls
+/// and content.
+fn with_thinking(message: Value) -> Result<Value, Error> {
+    let Some(dictionary) = message.downcast_object_ref::<Dict>() else {
+        return Ok(message);
+    };
+    let is_there = |key: &str| dictionary.get(&Value::from(key)).is_some_and(Value::is_true);
+    let has_both = is_there("tool_calls") && is_there("content");
+    match dictionary.get(&Value::from("reasoning_content")) {
+        Some(thought) if !has_both && dictionary.get(&Value::from("thinking")).is_none() => {
+            let mut pairs = dictionary.pairs.clone();
+            pairs.insert(Key(Value::from("thinking")), thought.clone());
+            dict(pairs)
+        }
+        _ => Ok(message),
     }
 }
 

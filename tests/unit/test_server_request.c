@@ -214,7 +214,7 @@ static void test_messages_with_calls(void **state)
     assert_string_equal(
         r.request.chat.messages_json,
         "[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"\","
-        "\"reasoning_content\":\"hm\",\"thinking\":\"hm\",\"tool_calls\":[{\"type\":\"function\","
+        "\"reasoning_content\":\"hm\",\"tool_calls\":[{\"type\":\"function\","
         "\"id\":\"c1\","
         "\"function\":{\"name\":\"f\",\"arguments\":{\"x\":1}}}]},{\"role\":\"tool\",\"content\":"
         "\"b\",\"tool_call_id\":\"c1\",\"name\":\"f\"}]");
