@@ -28,6 +28,7 @@ typedef struct conversation {
     json_t *messages; /* so far */
     json_t *turn;     /* the assistant's last message, while nobody else has spoken; or NULL */
     json_t *thought;  /* of the turn to come; the item's */
+    json_t *found;    /* responses that items refer to, by their ids; or NULL */
 } conversation;
 
 /* Thoughts, text and calls of one turn are items of their own, and one message. */
@@ -86,21 +87,34 @@ static void take_output(conversation *c, const json_t *item)
                                                  "content", json_object_get(item, "output")));
 }
 
-/* What an earlier reply told under that id, whose middle is the reply's own; or NULL. */
-static const json_t *find_item(parser *p, const char *id)
+/* Of an item's id, whose middle is the reply's own: the response that told it, read once. */
+static json_t *response_of(parser *p, conversation *c, const char *item_id)
 {
-    char response_id[RESPONSE_ID_SIZE];
-    const char *own = strchr(id, '_');
-    snprintf(response_id, sizeof response_id, "resp_%.*s", REPLY_ID_DIGITS,
-             own != NULL ? own + 1 : "");
-    json_t *response =
-        p->store != NULL ? parser_own(p, response_store_response(p->store, response_id)) : NULL;
+    char id[RESPONSE_ID_SIZE];
+    const char *own = strchr(item_id, '_');
+    snprintf(id, sizeof id, "resp_%.*s", REPLY_ID_DIGITS, own != NULL ? own + 1 : "");
+    if (c->found == NULL)
+        c->found = parser_own(p, json_object());
+    json_t *response = json_object_get(c->found, id);
+    if (response != NULL || p->store == NULL)
+        return response;
+    response = response_store_response(p->store, id);
+    return response != NULL && json_object_set_new(c->found, id, response) == 0 ? response : NULL;
+}
+
+/* What an earlier reply told under that id; or NULL, as it is once it was referred to: what is
+ * referred to takes no more than what is remembered. */
+static const json_t *find_item(parser *p, conversation *c, const char *id)
+{
+    json_t *list = json_object_get(response_of(p, c, id), "output"), *item;
     size_t i;
-    json_t *item;
-    json_array_foreach(json_object_get(response, "output"), i, item)
+    json_array_foreach(list, i, item)
     {
-        if (strcmp(text_of(item, "id"), id) == 0)
-            return item;
+        if (strcmp(text_of(item, "id"), id) != 0)
+            continue;
+        item = parser_own(p, json_incref(item));
+        json_array_remove(list, i);
+        return item;
     }
     return NULL;
 }
@@ -109,11 +123,12 @@ static bool take_item(parser *p, conversation *c, size_t index, const json_t *it
 {
     if (strcmp(text_of(item, "type"), "item_reference") == 0) {
         const char *id = text_of(item, "id");
-        item = find_item(p, id);
+        item = find_item(p, c, id);
         if (item == NULL)
             return api_error_set(p->error, 404, NULL, "input",
-                                 "'input[%zu]' refers to '%.80s', which is not remembered", index,
-                                 id);
+                                 "'input[%zu]' refers to '%.80s', which is not remembered, or was "
+                                 "referred to above",
+                                 index, id);
     }
     const char *type = text_of(item, "type");
     if (!json_is_object(item))

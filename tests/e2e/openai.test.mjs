@@ -339,11 +339,12 @@ test('responses: items, events, and a conversation that is gone on with', async 
     { model: 'auto', input: 'And of Spain?', previous_response_id: first.id, temperature: 0 });
   assert.ok(second.usage.input_tokens > first.usage.input_tokens);
   // The same conversation as the AI SDK's OpenAI provider sends it.
-  const referring = (id) => client.responses.create({ model: 'auto', temperature: 0, input: [
-    { role: 'user', content: 'What is the capital of France?' }, { type: 'item_reference', id }, { role: 'user', content: 'And of Spain?' }] });
+  const referring = (...ids) => client.responses.create({ model: 'auto', temperature: 0, input: [
+    { role: 'user', content: 'What is the capital of France?' }, ...ids.map((id) => ({ type: 'item_reference', id })), { role: 'user', content: 'And of Spain?' }] });
   const third = await referring(first.output[0].id);
   assert.deepEqual([third.usage.input_tokens, third.output_text], [second.usage.input_tokens, second.output_text]);
   await assert.rejects(referring(`${first.output[0].id}7`), OpenAI.NotFoundError);
+  await assert.rejects(referring(first.output[0].id, first.output[0].id), OpenAI.NotFoundError); // once each
   await client.responses.delete(first.id);
   await assert.rejects(client.responses.retrieve(first.id), OpenAI.NotFoundError);
 });
