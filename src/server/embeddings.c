@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "server/exchange.h"
 #include "server/request_parser.h"
@@ -15,9 +16,12 @@ struct embeddings {
     embedding_job **jobs; /* as many as prompts; NULL: not started */
     size_t n, n_started, n_done, width;
     size_t n_done_before; /* when some were started last */
-    size_t tokens;        /* of all prompts */
+    double began_ms;
+    bool is_written;
+    size_t tokens; /* of all prompts */
 };
 
+#define MOST_NUMBERS ((size_t)1 << 20) /* of a request's vectors, as JSON */
 #define AT_ONCE ((size_t)16) /* texts of a request in the engine: others use its queue, too */
 
 void embeddings_destroy(embeddings *m)
@@ -123,6 +127,11 @@ static error_code start_one(exchange *e, embeddings *m, size_t i, failure *fail)
     q.prompt_length = text->length;
     q.prompt_ids = text->ids;
     q.n_prompt_ids = text->n_ids;
+    /* It is for all texts together: 0 would be none. */
+    double left_ms = q.deadline_ms - (clock_ms() - m->began_ms);
+    if (q.deadline_ms > 0 && left_ms <= 0)
+        return failure_set(fail, ERR_TIMEOUT, "the request's deadline has passed");
+    q.deadline_ms = q.deadline_ms > 0 ? left_ms : 0;
     const embedding_request wanted = {
         .layers = &layer,
         .n_layers = 1,
@@ -171,10 +180,18 @@ static bool start(exchange *e, embeddings *m, api_error *error)
     if (m->width > 0 && m->request.dimensions > m->width)
         return api_error_set(error, 400, NULL, "dimensions", "'dimensions' is at most %zu of '%s'",
                              m->width, m->model);
+    size_t numbers = m->request.dimensions > 0 ? m->request.dimensions : m->width;
+    if (!m->request.is_base64 && m->request.n_prompts * numbers > MOST_NUMBERS)
+        return api_error_set(error, 400, NULL, "input",
+                             "%zu vectors of %zu numbers are too long to be written as numbers: "
+                             "fewer texts, 'dimensions', or in /v1/embeddings 'encoding_format': "
+                             "'base64'",
+                             m->request.n_prompts, numbers);
     m->jobs = calloc(m->request.n_prompts, sizeof *m->jobs);
     if (m->jobs == NULL)
         return api_error_set(error, 503, "out_of_memory", "", "no memory for the request");
     m->n = m->request.n_prompts;
+    m->began_ms = clock_ms();
     return start_more(e, m, error);
 }
 
@@ -303,16 +320,27 @@ static json_t *whole(const exchange *e)
 
 const api embeddings_api = {.form = &embeddings_form, .whole = whole};
 
+/* On a worker's thread: a million numbers take longer than a loop may. */
+static void write_vectors(work *w)
+{
+    exchange *e = exchange_of(w);
+    e->computed = e->api->whole(e);
+    e->has_work_error = e->computed == NULL && !api_error_set(&e->work_error, 503, "out_of_memory",
+                                                              "", "no memory for the embeddings");
+    exchange_signal(e, SIGNAL_WORKED);
+}
+
 static bool answer_finished(exchange *e)
 {
-    json_t *body = e->api->whole(e);
+    json_t *body = e->computed;
     api_error error;
-    if (body != NULL) {
-        metrics_count_embedding(e->server->metrics, embeddings_tokens(e));
-        return exchange_answer(e, 200, body);
+    if (!e->embeddings->is_written) {
+        e->embeddings->is_written = true;
+        return exchange_give_work(e, write_vectors, &error) || exchange_answer_error(e, &error);
     }
-    api_error_set(&error, 503, "out_of_memory", "", "no memory for the embeddings");
-    return exchange_answer_error(e, &error);
+    e->computed = NULL;
+    metrics_count_embedding(e->server->metrics, embeddings_tokens(e));
+    return exchange_answer(e, 200, body);
 }
 
 bool embeddings_begin(exchange *e)

@@ -67,7 +67,7 @@ bool exchange_is_light(const exchange *e)
 bool exchange_give_work(exchange *e, void (*what)(work *w), api_error *error)
 {
     e->work.run = what;
-    e->work.is_begun = e->choices != NULL;
+    e->work.is_begun = e->choices != NULL || e->embeddings != NULL;
     if (!e->work.is_begun)
         e->work.is_long = e->body.length > SHORT_BODY;
     e->is_working = true;
