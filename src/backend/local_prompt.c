@@ -34,7 +34,10 @@ static error_code compile_grammar(const backend *b, const request *r, local_prom
     if (!has_calls_bound(r, style) && r->grammar.text == NULL)
         return OK;
     if (!has_calls_bound(r, style)) {
-        p->style.is_in_thought = false; /* the form has no room for one: it is the answer */
+        /* A form that has no room for a thought's end is the answer itself. */
+        bool ends_thought =
+            style->thoughts != NULL && strstr(r->grammar.text, style->thoughts->end) != NULL;
+        p->style.is_in_thought = p->style.is_in_thought && ends_thought;
         return grammar_compile(&p->grammar, m, r->grammar.kind, r->grammar.text,
                                strlen(r->grammar.text), fail);
     }

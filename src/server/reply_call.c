@@ -49,23 +49,13 @@ typedef struct call_object {
     size_t end; /* when whole */
     span name;  /* end 0: not seen */
     bool has_arguments;
-    bool has_others; /* members that no call has */
-    span arguments;  /* end 0: they go on */
-    size_t depth;    /* brackets open where the arguments stand */
+    span arguments; /* end 0: they go on */
+    size_t depth;   /* brackets open where the arguments stand */
 } call_object;
 
 static bool is_word(const char *text, span s, const char *word)
 {
     return s.end - s.begin == strlen(word) && memcmp(text + s.begin, word, s.end - s.begin) == 0;
-}
-
-static bool is_of_call(const char *text, span key)
-{
-    static const char *const known[] = {"name", "arguments", "parameters", "type", "id"};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (is_word(text, key, known[i]))
-            return true;
-    return false;
 }
 
 static void note_value(call_object *o, const char *text, span key, span value)
@@ -78,7 +68,6 @@ static void note_value(call_object *o, const char *text, span key, span value)
         o->arguments = value;
         o->depth = o->depth > 0 ? o->depth : 1;
     }
-    o->has_others = o->has_others || !is_of_call(text, key);
 }
 
 /* Reads `"key": ` at `at`. False: it is not there yet, or is none. */
@@ -199,13 +188,21 @@ static reply_step tell_name(reply_parser *p, const call_object *o)
     return STEP_MOVED;
 }
 
+/* {"name": "Alice", "age": 3} is one, unless a tool has that name or a call's own mark stands
+ * before it. */
+static bool is_answer(const reply_parser *p, const call_object *o)
+{
+    bool is_marked = p->opening != NULL && p->opening == p->options.style.form->begin;
+    if (!o->is_whole || o->has_arguments || is_marked || p->options.texts == NULL)
+        return false;
+    return json_object_getn(p->options.texts, p->held.data + o->name.begin,
+                            o->name.end - o->name.begin) == NULL;
+}
+
 static reply_step step_object(reply_parser *p)
 {
     call_object o = scan_object(p->held.data, p->held.length, p->options.binds_calls);
-    /* {"name": "Alice", "age": 3} is an answer, unless it stands behind a call's own mark. */
-    bool is_marked = p->opening != NULL && p->opening == p->options.style.form->begin;
-    bool is_answer = o.is_whole && o.has_others && !o.has_arguments && !is_marked;
-    if (o.is_bad || is_answer)
+    if (o.is_bad || is_answer(p, &o))
         return reply_refuse_call(p);
     if (o.is_whole || (o.has_arguments && o.name.end > 0))
         return tell_object(p, &o);

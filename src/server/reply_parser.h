@@ -45,8 +45,8 @@ typedef struct reply_options {
     bool only_calls;  /* the style's: a call that is cut is no text either */
     bool takes_thoughts;
     bool is_in_thought; /* the prompt ends in a thought's beginning */
-    /* {TOOL: {PARAMETER: true}}: those that are texts by their schema, whatever else the text could
-     * be; NULL: not known. It lives as long as the parser. */
+    /* All tools, {TOOL: {PARAMETER: true}}: parameters that are texts by their schema, whatever else
+     * the text could be. NULL: not known. It lives as long as the parser. */
     const json_t *texts;
 } reply_options;
 

@@ -50,7 +50,7 @@ static const chat_thoughts think = {"<think>", "</think>"};
 
 static void check(const parse_case *c, size_t piece)
 {
-    json_t *texts = json_pack("{s:{s:b}}", "write", "content", 1);
+    json_t *texts = json_pack("{s:{s:b}, s:{}, s:{}}", "write", "content", 1, "f", "g");
     const reply_options options = {
         .style = {.form = chat_form_find(c->form), .thoughts = &think},
         .takes_calls = (c->manner & NO_CALLS) == 0,
