@@ -13,6 +13,7 @@
 /* A count in the file is believed only up to what the bytes that follow could hold, and never
  * beyond these: real files have some dozens of keys and thousands of tensors. */
 #define MAX_KEYS ((size_t)1 << 16)
+#define MOST_HEADER ((size_t)1 << 30) /* bytes: vocabularies take some ten MB */
 #define MAX_ALIGNMENT ((uint64_t)1 << 20)
 
 #define MIN_KEY_BYTES (8 + 1 + 4 + 1)            /* length, name, type, value */
@@ -189,6 +190,9 @@ static error_code map_file(gguf *file, failure *fail)
  * a file that is cut while it is read takes mapped pages with it, and who looks at them. */
 static error_code keep_header(gguf *file, failure *fail)
 {
+    if (file->data_begin > MOST_HEADER)
+        return failure_set(fail, ERR_FORMAT, "the header has %zu bytes; at most %zu are read",
+                           (size_t)file->data_begin, MOST_HEADER);
     size_t kept = whole_pages(file->data_begin < file->bytes ? file->data_begin : file->bytes);
     size_t used = kept < file->bytes ? kept : file->bytes;
     void *data = (void *)(uintptr_t)file->data;
