@@ -159,8 +159,8 @@ static json_t *model_names(const stage *s)
             snprintf(text, sizeof text, "%016" PRIx64, own->fingerprint);
         else
             snprintf(text, sizeof text, "%.200s at %.300s", m->remote.model, m->remote.url);
-        json_array_append_new(names,
-                              json_pack("[s, s, i]", config_role(s->config, i), text, (int)m->kv));
+        json_array_append_new(names, json_pack("[s, s, i, I]", config_role(s->config, i), text,
+                                               (int)m->kv, (json_int_t)m->context));
     }
     return names;
 }
@@ -172,10 +172,10 @@ static error_code choose_settings(json_t **out, const label_options *o, const st
     error_code code = digest_tasks(tasks, text, fail);
     if (code != OK)
         return code;
-    *out = json_pack("{s:s, s:I, s:o, s:I, s:I, s:f, s:I}", "requests", text, "n",
-                     (json_int_t)tasks->length, "models", model_names(s), "context",
-                     (json_int_t)o->stage.context, "max_tokens", (json_int_t)o->max_tokens,
-                     "temperature", (double)o->temperature, "seed", (json_int_t)o->seed);
+    *out = json_pack("{s:s, s:I, s:o, s:I, s:f, s:I}", "requests", text, "n",
+                     (json_int_t)tasks->length, "models", model_names(s), "max_tokens",
+                     (json_int_t)o->max_tokens, "temperature", (double)o->temperature, "seed",
+                     (json_int_t)o->seed);
     return *out != NULL ? OK : failure_set(fail, ERR_MEMORY, "no memory for the settings");
 }
 
