@@ -384,6 +384,7 @@ test('SIGHUP: another limit counts for servers that are there', async (t) => {
   const server = await serve(t, file);
   const waiting = [events(server, ask('0')), events(server, ask('1'))];
   await until('both are there', async () => (await server.running()) === 2);
+  await until('the first one was sent', () => replicas[0].bodies.length > 0);
   assert.equal(replicas[0].bodies.length, 1);
   fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('limit: 1', 'limit: 2'));
   server.child.kill('SIGHUP');

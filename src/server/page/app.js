@@ -217,7 +217,7 @@ function showLive(shown) {
 }
 
 function exportAll() {
-  const file = new Blob([JSON.stringify(store.conversations, null, 2)], {type: 'application/json'});
+  const file = new Blob([JSON.stringify(store.all(), null, 2)], {type: 'application/json'});
   const link = element('a', {href: URL.createObjectURL(file), download: 'a-io-conversations.json'});
   link.click();
   URL.revokeObjectURL(link.href);

@@ -27,13 +27,21 @@ function write(list) {
   }
 }
 
+const kept = () => read(CONVERSATIONS, []);
+
+// Those of other tabs, too, and those that this browser has no room for.
+export function all() {
+  const list = kept();
+  return [...conversations.filter(({id}) => !list.some((one) => one.id === id)), ...list];
+}
+
 // Another tab has conversations of its own: only the one that has changed is written.
 export function keep(conversation) {
-  const kept = read(CONVERSATIONS, []);
-  const at = kept.findIndex((one) => one.id === conversation.id);
-  if (at < 0) kept.unshift(conversation);
-  else kept[at] = conversation;
-  write(kept);
+  const list = kept();
+  const at = list.findIndex((one) => one.id === conversation.id);
+  if (at < 0) list.unshift(conversation);
+  else list[at] = conversation;
+  write(list);
 }
 
 export function keepSettings(changed) {
@@ -53,7 +61,7 @@ export function begin() {
 
 export function remove(conversation) {
   conversations = conversations.filter((other) => other !== conversation);
-  write(read(CONVERSATIONS, []).filter((other) => other.id !== conversation.id));
+  write(kept().filter((other) => other.id !== conversation.id));
 }
 
 export function removeAll() {
