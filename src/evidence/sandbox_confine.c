@@ -51,7 +51,7 @@ static bool deny_detours(scmp_filter_ctx rules)
     static const unsigned long owning[] = {F_SETOWN, F_SETOWN_EX, F_SETSIG},
                                typing[] = {TIOCSTI, FIOASYNC};
     bool done =
-        seccomp_rule_add(rules, REFUSED, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_NE, 0)) == 0 &&
+        seccomp_rule_add(rules, REFUSED, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_NE, 0, 0)) == 0 &&
         seccomp_rule_add(rules, REFUSED, SCMP_SYS(fcntl), 2, SCMP_A1(IS(F_SETFL)),
                          SCMP_A2(SCMP_CMP_MASKED_EQ, O_ASYNC, O_ASYNC)) == 0;
     for (size_t i = 0; i < sizeof owning / sizeof owning[0]; i++)
