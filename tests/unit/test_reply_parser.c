@@ -96,6 +96,8 @@ static const parse_case cases[] = {
      "Let me see.0:f[{}]1:g[{\"x\": 1}]", 0},
     {"hermes", "{\"name\": \"f\", \"arguments\": {\"a\": 1}}", "0:f[{\"a\": 1}]", 0},
     {"hermes", "{\"name\": \"f\"}", "0:f[{}]", 0},
+    {"json", "{\"name\": \"f\", \"arguments\": {}}; {\"name\": \"g\", \"arguments\": {}}",
+     "0:f[{}]1:g[{}]", 0},
     {"hermes", "{\"name\": \"Alice\", \"age\": 3}", "{\"name\": \"Alice\", \"age\": 3}", 0},
     {"seed",
      "<seed:tool_call>\n<function=f>\n<parameter=a>1</parameter>\n</function>\n</seed:tool_call>",
